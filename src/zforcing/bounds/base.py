@@ -1,0 +1,72 @@
+"""What every bound is: a function of a model and a batch. Bounds know the contract of models, never a model by name."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass, field
+from typing import Literal
+
+from torch import Tensor
+
+from ..models.base import SequenceModel
+from ..schedules import Schedule
+from ..sequences import SequenceBatch
+
+BoundKind = Literal["exact", "lower bound", "estimate"]
+
+
+@dataclass(frozen=True)
+class Weights:
+    """Weights of the terms of a training loss. What is reported never depends on them.
+
+    kl: of the KL; auxiliary: alpha, of log p(b_t | z_t); backward: beta, of log p(x_{t-1} | b_t).
+    """
+
+    kl: float = 1.0
+    auxiliary: float = 0.0
+    backward: float = 0.0
+
+
+@dataclass(frozen=True)
+class WeightSchedules:
+    """The weights during training."""
+
+    kl: Schedule = field(default_factory=Schedule)
+    """weight of the KL; the paper's "kla" goes from 0.2 to 1 by 5e-5 a step"""
+    auxiliary: Schedule = field(default_factory=lambda: Schedule(0.0))
+    """alpha, weight of log p(b_t | z_t)"""
+    backward: Schedule = field(default_factory=lambda: Schedule(0.0))
+    """beta, weight of log p(x_{t-1} | b_t), a setting of its own"""
+
+    def at(self, step: int) -> Weights:
+        """The weights at a step, counted from 0."""
+        return Weights(kl=self.kl(step), auxiliary=self.auxiliary(step), backward=self.backward(step))
+
+
+@dataclass(frozen=True)
+class BoundResult:
+    """A bound on log p(x) for each sequence of a batch, in nats, float64.
+
+    value: [B], what is reported: on log p(x_1..x_T) with KL weight 1, no free bits and no auxiliary cost
+    loss:  [B], what is differentiated and minimized
+    terms: name -> [B], the parts of both, without weights
+    kind:  whether `value` is exact, a lower bound in expectation, or an estimate
+    """
+
+    value: Tensor
+    loss: Tensor
+    terms: dict[str, Tensor]
+    kind: BoundKind
+
+
+class Bound(ABC):
+    """A frozen dataclass whose fields are its settings. Adding one is one file and one registry line."""
+
+    @property
+    @abstractmethod
+    def particles(self) -> int:
+        """K, how many latents are drawn a step."""
+
+    @abstractmethod
+    def __call__(self, model: SequenceModel, batch: SequenceBatch, *, weights: Weights = Weights()) -> BoundResult:
+        """The bound of each sequence."""

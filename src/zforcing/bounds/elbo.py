@@ -1,0 +1,58 @@
+"""The evidence lower bound, with the KL in closed form."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from ..errors import UserError
+from ..models.base import SequenceModel
+from ..sequences import SequenceBatch, masked_sum
+from .base import Bound, BoundResult, Weights
+
+
+@dataclass(frozen=True)
+class ELBO(Bound):
+    """log p(x) >= E_q[ sum_t log p(x_t | z_<=t, x_<t) - KL(q(z_t | .) || p(z_t | .)) ], one sample of z.
+
+    The KL is analytic given the sampled past. What is minimized is, per sequence,
+
+        - sum_t log p(x_t | .) + w_kl max(KL_t, free_nats) - alpha log p(b_t | z_t) - beta log p(x_{t-1} | b_t),
+
+    the last two terms being Z-Forcing's (Goyal et al., NIPS 2017). For a model without latents it is exact.
+    """
+
+    free_nats: float = 0.0
+    """free bits: a step's KL below this many nats costs as if it were this many (D. Kingma et al., NIPS 2016)"""
+
+    def __post_init__(self) -> None:
+        if self.free_nats < 0:
+            raise UserError(f"bound.free_nats is {self.free_nats}; it must be 0 or more")
+
+    @property
+    def particles(self) -> int:
+        """1."""
+        return 1
+
+    def __call__(
+        self,
+        model: SequenceModel,
+        batch: SequenceBatch,
+        *,
+        weights: Weights = Weights(),
+        noise: Tensor | None = None,
+    ) -> BoundResult:
+        """noise: [B, T, Z], standard normal; None draws it."""
+        run = model.unroll(batch, noise=noise)
+        log_px, kl, auxiliary, backward = (
+            masked_sum(term, batch.mask) for term in (run.log_px, run.kl, run.auxiliary, run.backward)
+        )
+        costed_kl = masked_sum(run.kl.clamp(min=self.free_nats), batch.mask) if self.free_nats else kl
+        loss = -log_px + weights.kl * costed_kl - weights.auxiliary * auxiliary - weights.backward * backward
+        return BoundResult(
+            value=(log_px - kl).detach(),
+            loss=loss,
+            terms={"log_px": log_px, "kl": kl, "auxiliary": auxiliary, "backward": backward},
+            kind="lower bound" if model.latent_size else "exact",
+        )

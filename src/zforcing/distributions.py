@@ -1,0 +1,71 @@
+"""What we need of torch's distributions beyond what they offer: none of it is specific to a model."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import singledispatch
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.distributions import Bernoulli, Categorical, Distribution, Independent, Normal
+
+# Distributions made here skip torch's argument checks: the parameters are valid by construction, a check waits for the
+# GPU at every call, and a NaN must reach the loss, where the training loop names the step and the batch.
+
+
+def at_least_float32(x: Tensor) -> Tensor:
+    """Parameters of densities leave half precision: a log-density in bfloat16 has two or three digits."""
+    return x.float() if x.dtype in (torch.float16, torch.bfloat16) else x
+
+
+def diagonal_gaussian(mean: Tensor, log_variance: Tensor, *, min_std: float = 0.0) -> Distribution:
+    """N(mean, diag(std^2)) over the last dimension, std = min_std + exp(log_variance / 2). Arguments [..., D]."""
+    std = torch.exp(at_least_float32(log_variance) / 2)
+    if min_std:
+        std = std + min_std
+    return Independent(Normal(at_least_float32(mean), std, validate_args=False), 1, validate_args=False)
+
+
+def no_latent(like: Tensor) -> Distribution:
+    """The distribution of a latent of size 0, with the batch shape of like [..., F]: its density is 1, every KL 0."""
+    nothing = like[..., :0]
+    return diagonal_gaussian(nothing, nothing)
+
+
+def reparameterize(distribution: Distribution, noise: Tensor) -> Tensor:
+    """z = mean + std * noise: a sample of a diagonal Gaussian with a path for the gradient. [..., Z] -> [..., Z]."""
+    return distribution.mean + distribution.stddev * noise
+
+
+def stack(distributions: Sequence[Distribution], *, dim: int) -> Distribution:
+    """Distributions of one kind with batches [n] as one with the batch [n, T] (dim=1) or [T, n] (dim=0)."""
+    first = distributions[0]
+    if isinstance(first, Independent):
+        base = stack([d.base_dist for d in distributions if isinstance(d, Independent)], dim=dim)
+        return Independent(base, first.reinterpreted_batch_ndims, validate_args=False)
+    names = ("logits",) if isinstance(first, Bernoulli | Categorical) else tuple(first.arg_constraints)
+    parameters: dict[str, Any] = {n: torch.stack([getattr(d, n) for d in distributions], dim=dim) for n in names}
+    return type(first)(**parameters, validate_args=False)
+
+
+@singledispatch
+def log_prob_of_observed(distribution: Distribution, x: Tensor, observed: Tensor) -> Tensor:
+    """log p(the observed numbers of x), the others integrated out. Every emission's distribution is registered here.
+
+    x [..., D] or [...]; observed like x, bool; returns [...], in nats, exactly 0 where nothing is observed. What x
+    holds where it isn't observed doesn't matter, as long as it is finite and in the support.
+    """
+    raise TypeError(f"{type(distribution).__name__} has no rule for missing values: register one in {__name__}")
+
+
+@log_prob_of_observed.register(Independent)
+def _(distribution: Independent[Any], x: Tensor, observed: Tensor) -> Tensor:
+    each = distribution.base_dist.log_prob(x)
+    return torch.where(observed, each, torch.zeros_like(each)).sum(-1)
+
+
+@log_prob_of_observed.register(Categorical)
+def _(distribution: Categorical, x: Tensor, observed: Tensor) -> Tensor:
+    each = distribution.log_prob(x)
+    return torch.where(observed, each, torch.zeros_like(each))

@@ -1,0 +1,80 @@
+"""Heads: from features of the state to p(x_t | .), a torch distribution over one observation."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+
+from torch import Tensor, nn
+from torch.distributions import Bernoulli, Categorical, Distribution, Independent
+
+from .distributions import at_least_float32, diagonal_gaussian
+from .sequences import ObservationSpec
+
+
+class Emission(nn.Module, ABC):
+    """features [..., F] -> a distribution with batch [...] over observations [D], or over categories []."""
+
+    @abstractmethod
+    def forward(self, features: Tensor) -> Distribution:
+        """p(x_t | features)."""
+
+
+class GaussianEmission(Emission):
+    """N(mean, diag(std^2)), std = min_std + exp(log_variance / 2); one linear layer gives mean and log-variance.
+
+    `min_std` (in units of the normalized data) bounds the density from above: without it the likelihood of data with
+    exact repeats (silence, a sensor at its limit) has no maximum. 0, as published, by default. It changes likelihoods.
+    """
+
+    def __init__(self, features: int, size: int, *, min_std: float = 0.0):
+        super().__init__()
+        self.linear = nn.Linear(features, 2 * size)
+        self.min_std = min_std
+
+    def forward(self, features: Tensor) -> Distribution:
+        """Batch [...], event [D]."""
+        mean, log_variance = self.linear(features).chunk(2, dim=-1)
+        return diagonal_gaussian(mean, log_variance, min_std=self.min_std)
+
+
+class BernoulliEmission(Emission):
+    """D independent Bernoulli variables.
+
+    `logit_clamp` bounds the logits, as the Z-Forcing authors' Theano code does on MNIST (8, which keeps at least
+    3.35e-4 nats a pixel); None, by default, doesn't.
+    """
+
+    def __init__(self, features: int, size: int, *, logit_clamp: float | None = None):
+        super().__init__()
+        self.linear = nn.Linear(features, size)
+        self.logit_clamp = logit_clamp
+
+    def forward(self, features: Tensor) -> Distribution:
+        """Batch [...], event [D]."""
+        logits = at_least_float32(self.linear(features))
+        if self.logit_clamp is not None:
+            logits = logits.clamp(-self.logit_clamp, self.logit_clamp)
+        return Independent(Bernoulli(logits=logits, validate_args=False), 1, validate_args=False)
+
+
+class CategoricalEmission(Emission):
+    """softmax(linear(features)) over the categories 0..size-1. The start symbol is no category and is never emitted."""
+
+    def __init__(self, features: int, size: int):
+        super().__init__()
+        self.linear = nn.Linear(features, size)
+
+    def forward(self, features: Tensor) -> Categorical:
+        """Batch [...], event []."""
+        return Categorical(logits=at_least_float32(self.linear(features)), validate_args=False)
+
+
+def make_emission(
+    spec: ObservationSpec, features: int, *, min_std: float = 0.0, logit_clamp: float | None = None
+) -> Emission:
+    """The head for a kind of observation: Gaussian for real, Bernoulli for binary, softmax for categorical ones."""
+    if spec.kind == "real":
+        return GaussianEmission(features, spec.size, min_std=min_std)
+    if spec.kind == "binary":
+        return BernoulliEmission(features, spec.size, logit_clamp=logit_clamp)
+    return CategoricalEmission(features, spec.size)

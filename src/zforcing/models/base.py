@@ -1,0 +1,214 @@
+"""The contract of a model: a stochastic recurrent network is a few conditional densities and a state.
+
+Step t emits x_t, t = 1..T; x_0 is the start (zeros, a start symbol, or a frame that is conditioned on):
+
+    state   = model.initial_state(n)                   all that is known before the first step
+    context = model.encode(batch)                      what the posterior may look at: x_t, or the future
+    for t in 1..T:
+        p_z   = model.prior(state)                     p(z_t | past)
+        q_z   = model.posterior(state, context_t)      q(z_t | past, context)
+        state = model.after_latent(state, z_t)
+        p_x   = model.emission(state)                  p(x_t | z_<=t, x_<t)
+        aux   = model.auxiliary(state, context_t)      Z-Forcing's term; zero elsewhere
+        state = model.after_observation(state, x_t)
+
+Sampling is the same loop with `prior` and `emission` alone: what is trained is what generates. A state is a NamedTuple
+of tensors [n, ...]: particles repeat it, resampling indexes it, streaming carries it. A deterministic network is a
+model whose latent has size 0. Arguments after the state and what it reads are keyword-only, so that exogenous inputs
+u_t can join `after_observation` and `initial_state` later without a change to the models that have none.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, ClassVar, NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.distributions import Distribution, kl_divergence
+
+from ..distributions import log_prob_of_observed, reparameterize, stack
+from ..sequences import ObservationSpec, SequenceBatch
+
+State = Any  # a NamedTuple of tensors [n, ...], each model's own
+
+
+def map_state(f: Callable[..., Tensor], *states: State) -> State:
+    """f applied to each tensor of a state (or to the matching tensors of several), as a state of the same kind."""
+    return type(states[0])(*(f(*tensors) for tensors in zip(*states, strict=True)))
+
+
+def where_rows(rows: Tensor, new: State, old: State) -> State:
+    """The new state where `rows` [n] is True, the old one elsewhere."""
+    return map_state(lambda a, b: torch.where(rows.reshape(-1, *[1] * (a.dim() - 1)), a, b), new, old)
+
+
+@dataclass(frozen=True)
+class Unroll:
+    """A model run over a batch, all steps. Distributions have the batch shape [B, T]; where a sequence has ended they
+    hold values that mean nothing, while the terms [B, T] are 0 there. Terms are in nats.
+
+    prior, posterior: of z_t, event [Z]
+    latents:          [B, T, Z], drawn from the posterior
+    emission:         of x_t, event [D] or []
+    log_px:           log p(x_t | z_<=t, x_<t), of the observed numbers
+    kl:               KL(posterior || prior) >= 0, given the sampled past
+    auxiliary:        log p(b_t | z_t) for Z-Forcing (or minus the squared error); 0 for models without
+    backward:         log p(x_{t-1} | b_t) for Z-Forcing, for the x_{t-1} that exist; 0 for models without
+    state:            after each sequence's own last step
+    """
+
+    prior: Distribution
+    posterior: Distribution
+    latents: Tensor
+    emission: Distribution
+    log_px: Tensor
+    kl: Tensor
+    auxiliary: Tensor
+    backward: Tensor
+    state: State
+
+    @classmethod
+    def assemble(
+        cls,
+        batch: SequenceBatch,
+        *,
+        prior: Distribution,
+        posterior: Distribution,
+        latents: Tensor,
+        emission: Distribution,
+        auxiliary: Tensor,
+        backward: Tensor,
+        state: State,
+    ) -> Unroll:
+        """The record, its terms computed or masked; `auxiliary` and `backward` come unmasked over time."""
+        exists = batch.mask
+
+        def masked(term: Tensor) -> Tensor:
+            return torch.where(exists, term, torch.zeros_like(term))
+
+        log_px = (
+            emission.log_prob(batch.x)
+            if batch.observed is None
+            else (log_prob_of_observed(emission, batch.x, batch.scored))
+        )
+        return cls(
+            prior=prior,
+            posterior=posterior,
+            latents=latents,
+            emission=emission,
+            log_px=masked(log_px),
+            kl=masked(kl_divergence(posterior, prior)),
+            auxiliary=masked(auxiliary),
+            backward=masked(backward),
+            state=state,
+        )
+
+
+class SequenceModel(nn.Module, ABC):
+    """A model of sequences with a latent per step. See the module's docstring for the loop that uses it.
+
+    A subclass names itself (`name`, as recipes know it) and its settings (`Config`, a frozen dataclass), takes
+    `(spec, config)`, and defines the abstract methods. It may override `unroll` by something faster that gives the
+    same values and gradients (tests hold it to that).
+    """
+
+    name: ClassVar[str]
+    Config: ClassVar[type[Any]]
+
+    def __init__(self, spec: ObservationSpec, config: Any):
+        super().__init__()
+        self.spec = spec
+        self.config = config
+
+    @property
+    @abstractmethod
+    def latent_size(self) -> int:
+        """Z; 0 for a deterministic network, whose likelihood is exact."""
+
+    @abstractmethod
+    def initial_state(self, n: int, *, start: Tensor | None = None) -> State:
+        """What is known before the first step, n times. start: x_0 [n, D] or [n]; None is the spec's blank one."""
+
+    @abstractmethod
+    def encode(self, batch: SequenceBatch) -> Tensor:
+        """What the posterior may look at, [B, T, C]. Padding must not change it."""
+
+    @abstractmethod
+    def prior(self, state: State) -> Distribution:
+        """p(z_t | past): batch [n], event [Z]."""
+
+    @abstractmethod
+    def posterior(self, state: State, context: Tensor) -> Distribution:
+        """q(z_t | past, context_t [n, C]): batch [n], event [Z]."""
+
+    @abstractmethod
+    def after_latent(self, state: State, z: Tensor) -> State:
+        """The state that has read z_t [n, Z] and emits x_t."""
+
+    @abstractmethod
+    def emission(self, state: State) -> Distribution:
+        """p(x_t | z_<=t, x_<t): batch [n], event [D] or []."""
+
+    @abstractmethod
+    def after_observation(self, state: State, x: Tensor) -> State:
+        """The state that has read x_t, [n, D] or [n]."""
+
+    def auxiliary(self, state: State, context: Tensor) -> Tensor:
+        """What z_t is made to say of context_t [n, C], [n] in nats, maximized; `state` has read z_t. 0 by default."""
+        return context.new_zeros(context.shape[0])
+
+    def backward_log_prob(self, batch: SequenceBatch, context: Tensor) -> Tensor:
+        """log p(x_{t-1} | context_t), [B, T] in nats: trains a backward network of its own. 0 by default."""
+        return context.new_zeros(context.shape[:2])
+
+    def draw_noise(self, batch: SequenceBatch) -> Tensor:
+        """Standard normal [B, T, Z] from torch's global generator: all the randomness of an unroll in eval mode."""
+        reference = next(self.parameters())
+        size = (*batch.x.shape[:2], self.latent_size)
+        return torch.randn(size, device=reference.device, dtype=reference.dtype)
+
+    def unroll(self, batch: SequenceBatch, *, noise: Tensor | None = None, state: State | None = None) -> Unroll:
+        """All steps of a batch, the latents drawn from the posterior: the contract's loop, the definition of the model.
+
+        noise: [B, T, Z], standard normal; None draws it
+        state: where the batch goes on from (it has read x_0); None starts with the batch's own x_0
+        """
+        noise = self.draw_noise(batch) if noise is None else noise
+        state = self.initial_state(len(batch), start=batch.start) if state is None else state
+        context = self.encode(batch)
+        steps = []
+        # unbind, not context[:, t]: the backward pass of indexing writes a full-size zero tensor at every step
+        for x, c, e, exists in zip(
+            batch.x.unbind(1), context.unbind(1), noise.unbind(1), batch.mask.unbind(1), strict=True
+        ):
+            step, following = self._step(state, x, c, e)
+            state = where_rows(exists, following, state)
+            steps.append(step)
+        return Unroll.assemble(
+            batch,
+            prior=stack([s.prior for s in steps], dim=1),
+            posterior=stack([s.posterior for s in steps], dim=1),
+            latents=torch.stack([s.latent for s in steps], dim=1),
+            emission=stack([s.emission for s in steps], dim=1),
+            auxiliary=torch.stack([s.auxiliary for s in steps], dim=1),
+            backward=self.backward_log_prob(batch, context),
+            state=state,
+        )
+
+    def _step(self, state: State, x: Tensor, context: Tensor, noise: Tensor) -> tuple[_Step, State]:
+        prior, posterior = self.prior(state), self.posterior(state, context)
+        z = reparameterize(posterior, noise)
+        state = self.after_latent(state, z)
+        step = _Step(prior, posterior, z, self.emission(state), self.auxiliary(state, context))
+        return step, self.after_observation(state, x)
+
+
+class _Step(NamedTuple):
+    prior: Distribution
+    posterior: Distribution
+    latent: Tensor
+    emission: Distribution
+    auxiliary: Tensor

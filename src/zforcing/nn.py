@@ -1,0 +1,229 @@
+"""The networks that the models are put together from."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.distributions import Distribution
+
+from .distributions import diagonal_gaussian
+from .sequences import ObservationSpec, reverse
+
+
+def bound(x: Tensor, limit: float | None) -> Tensor:
+    """x clamped to [-limit, limit]; None leaves it alone."""
+    return x if limit is None else x.clamp(-limit, limit)
+
+
+class ClampedLeakyReLU(nn.Module):
+    """max(x, x/3) clamped to [-limit, limit]: the activation of SRNN and Z-Forcing (limit 3)."""
+
+    def __init__(self, limit: float | None = 3.0):
+        super().__init__()
+        self.limit = limit
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Elementwise."""
+        return bound(F.leaky_relu(x, 1 / 3), self.limit)
+
+
+class MLP(nn.Module):
+    """One hidden layer: second(activation(first(x))). [..., F] -> [..., O]."""
+
+    def __init__(self, features: int, hidden: int, out: int, *, activation_limit: float | None = 3.0):
+        super().__init__()
+        self.first = nn.Linear(features, hidden)
+        self.activation = ClampedLeakyReLU(activation_limit)
+        self.second = nn.Linear(hidden, out)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """The whole net."""
+        return self.after_first(self.first(x))
+
+    def after_first(self, preactivation: Tensor) -> Tensor:
+        """The rest of the net, for who computes the first layer elsewhere (outside of a loop over time)."""
+        out: Tensor = self.second(self.activation(preactivation))
+        return out
+
+
+class GaussianHead(nn.Module):
+    """(mean, log-variance) = MLP(features), both clamped to [-limit, limit]: a diagonal Gaussian over [Z].
+
+    The second half of the output is log sigma^2, as in the authors' code (the paper writes log sigma).
+    """
+
+    def __init__(
+        self, features: int, hidden: int, size: int, *, limit: float | None, activation_limit: float | None = 3.0
+    ):
+        super().__init__()
+        self.mlp = MLP(features, hidden, 2 * size, activation_limit=activation_limit)
+        self.limit = limit
+
+    def forward(self, features: Tensor) -> Distribution:
+        """Batch [...], event [Z]."""
+        return diagonal_gaussian(*self.parameters_after_first(self.mlp.first(features)))
+
+    def parameters_after_first(self, preactivation: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean and log-variance [..., Z], from the first layer's output before its activation [..., M]."""
+        mean, log_variance = bound(self.mlp.after_first(preactivation), self.limit).chunk(2, dim=-1)
+        return mean, log_variance
+
+
+class Embedder(nn.Module):
+    """e(x): one linear layer for vectors, a table for categories (its last row is the start symbol), then dropout."""
+
+    def __init__(self, spec: ObservationSpec, size: int, *, dropout: float = 0.0):
+        super().__init__()
+        self.layer: nn.Linear | nn.Embedding
+        if spec.kind == "categorical":
+            self.layer = nn.Embedding(spec.size + 1, size)
+        else:
+            self.layer = nn.Linear(spec.size, size)
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[..., D] or [...] -> [..., E]."""
+        embedded: Tensor = self.dropout(self.layer(x))
+        return embedded
+
+
+class Readout(nn.Module):
+    """Features of (h_t, e(x_{t-1})) for the emission.
+
+    With `skip`, lrelu(W_h h_t + W_x e(x_{t-1})) of size H, as in the authors' Theano code; without, h_t itself, as in
+    their PyTorch release. Dropout on the result.
+    """
+
+    def __init__(
+        self, hidden: int, embedding: int, *, skip: bool, dropout: float = 0.0, activation_limit: float | None = 3.0
+    ):
+        super().__init__()
+        self.skip = skip
+        if skip:
+            self.from_hidden = nn.Linear(hidden, hidden)
+            self.from_input = nn.Linear(embedding, hidden, bias=False)
+            self.activation = ClampedLeakyReLU(activation_limit)
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, h: Tensor, embedded: Tensor) -> Tensor:
+        """[..., H] and [..., E] -> [..., H]."""
+        features = self.activation(self.from_hidden(h) + self.from_input(embedded)) if self.skip else h
+        out: Tensor = self.dropout(features)
+        return out
+
+
+class BackwardLSTM(nn.Module):
+    """b_t = LSTM(e(x_t), b_{t+1}), b_{T+1} = 0: what the future from x_t on says. Padding is never read."""
+
+    def __init__(self, features: int, hidden: int, *, forget_bias: float = 0.0):
+        super().__init__()
+        self.lstm = nn.LSTM(features, hidden, batch_first=True)
+        initialize_lstm(self.lstm, forget_bias=forget_bias)
+
+    def forward(self, x: Tensor, lengths: Tensor) -> Tensor:
+        """[B, T, E], [B] -> [B, T, H]."""
+        return reverse(self.lstm(reverse(x, lengths))[0], lengths)
+
+
+def lstm_update(gates: Tensor, c: Tensor) -> tuple[Tensor, Tensor]:
+    """(h_t, c_t) of an LSTM, from c_{t-1} and its gates before their activations: input, forget, cell, output [n, 4H]."""
+    i, f, g, o = gates.chunk(4, dim=-1)
+    c = torch.sigmoid(f) * c + torch.sigmoid(i) * torch.tanh(g)
+    return torch.sigmoid(o) * torch.tanh(c), c
+
+
+class LatentLSTMCell(nn.Module):
+    """h_t, c_t = LSTM([g(z_t), e(x_{t-1})], h_{t-1}, c_{t-1}), g linear.
+
+    `inputs` is the part of the gates that no state and no latent enters, so that it can be computed for all steps at
+    once. W_x is uniform in +-1/sqrt(H), each gate's W_h orthogonal, biases 0 (but `forget_bias`), as released.
+    """
+
+    def __init__(self, embedding: int, latent: int, mlp: int, hidden: int, *, forget_bias: float = 0.0):
+        super().__init__()
+        self.from_input = nn.Linear(embedding, 4 * hidden)
+        self.from_latent = nn.Linear(mlp, 4 * hidden, bias=False)
+        self.from_hidden = nn.Linear(hidden, 4 * hidden, bias=False)
+        self.latent_net = nn.Linear(latent, mlp)
+        for linear in (self.from_input, self.from_latent):
+            nn.init.uniform_(linear.weight, -(hidden**-0.5), hidden**-0.5)
+        initialize_hidden_to_gates(self.from_hidden.weight)
+        initialize_gate_bias(self.from_input.bias, forget_bias=forget_bias)
+
+    def inputs(self, embedded: Tensor) -> Tensor:
+        """[..., E] -> [..., 4H]."""
+        gates: Tensor = self.from_input(embedded)
+        return gates
+
+    def forward(self, inputs: Tensor, z: Tensor, h: Tensor, c: Tensor) -> tuple[Tensor, Tensor]:
+        """One step: [n, 4H], [n, Z], [n, H], [n, H] -> h_t, c_t [n, H]."""
+        return lstm_update(inputs + self.from_hidden(h) + self.from_latent(self.latent_net(z)), c)
+
+
+class LayerNormLatentLSTMCell(nn.Module):
+    """An LSTM cell whose latent sets the gain and the bias of its layer norm (`cond_ln` in the authors' release).
+
+    gates = LN(W_x e(x_{t-1}); learned gain and bias) + gain(z_t) * norm(W_h h_{t-1}) + bias(z_t), where
+    (gain - 1, bias) = MLP(z_t) clamped to [-3, 3] and norm(v) = (v - mean) / sqrt(unbiased variance + 1e-5).
+    The cell reads e(x_{t-1}) alone.
+    """
+
+    def __init__(
+        self,
+        embedding: int,
+        latent: int,
+        mlp: int,
+        hidden: int,
+        *,
+        forget_bias: float = 0.0,
+        activation_limit: float | None = 3.0,
+        limit: float | None = 3.0,
+    ):
+        super().__init__()
+        self.from_input = nn.Linear(embedding, 4 * hidden, bias=False)
+        self.from_hidden = nn.Linear(hidden, 4 * hidden, bias=False)
+        self.input_gain = nn.Parameter(torch.ones(4 * hidden))
+        self.input_bias = nn.Parameter(torch.empty(4 * hidden))
+        self.latent_net = MLP(latent, mlp, 8 * hidden, activation_limit=activation_limit)
+        self.limit = limit
+        nn.init.uniform_(self.from_input.weight, -(hidden**-0.5), hidden**-0.5)
+        initialize_hidden_to_gates(self.from_hidden.weight)
+        initialize_gate_bias(self.input_bias, forget_bias=forget_bias)
+
+    def inputs(self, embedded: Tensor) -> Tensor:
+        """[..., E] -> [..., 4H]."""
+        return standardize(self.from_input(embedded)) * self.input_gain + self.input_bias
+
+    def forward(self, inputs: Tensor, z: Tensor, h: Tensor, c: Tensor) -> tuple[Tensor, Tensor]:
+        """One step: [n, 4H], [n, Z], [n, H], [n, H] -> h_t, c_t [n, H]."""
+        gain_minus_one, bias = bound(self.latent_net(z), self.limit).chunk(2, dim=-1)
+        return lstm_update(inputs + (1 + gain_minus_one) * standardize(self.from_hidden(h)) + bias, c)
+
+
+def standardize(x: Tensor) -> Tensor:
+    """(x - mean) / sqrt(unbiased variance + 1e-5) over the last dimension."""
+    variance, mean = torch.var_mean(x, dim=-1, keepdim=True)
+    return (x - mean) / torch.sqrt(variance + 1e-5)
+
+
+@torch.no_grad()
+def initialize_hidden_to_gates(weight: Tensor) -> None:
+    """Each gate's hidden-to-hidden matrix, a quarter of [4H, H], becomes orthogonal."""
+    for gate in weight.chunk(4):
+        nn.init.orthogonal_(gate)
+
+
+@torch.no_grad()
+def initialize_gate_bias(bias: Tensor, *, forget_bias: float) -> None:
+    """Zeros, and `forget_bias` for the forget gate (the second quarter of [4H])."""
+    bias.zero_()
+    bias.chunk(4)[1].fill_(forget_bias)
+
+
+def initialize_lstm(lstm: nn.LSTM, *, forget_bias: float) -> None:
+    """Orthogonal hidden-to-hidden matrices, biases 0 and `forget_bias`, in every layer."""
+    for layer in range(lstm.num_layers):
+        initialize_hidden_to_gates(getattr(lstm, f"weight_hh_l{layer}"))
+        initialize_gate_bias(getattr(lstm, f"bias_ih_l{layer}"), forget_bias=forget_bias)
+        initialize_gate_bias(getattr(lstm, f"bias_hh_l{layer}"), forget_bias=0.0)

@@ -1,0 +1,115 @@
+"""What is observed: batches of sequences with lengths and missing values, and their specification."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from .errors import UserError
+
+Kind = Literal["real", "binary", "categorical"]
+
+
+@dataclass(frozen=True)
+class ObservationSpec:
+    """What one observation x_t is. The data says it; models are built from it.
+
+    `real` and `binary` observations are vectors of `size` numbers; a `categorical` one is an integer in 0..size-1.
+
+    x_0, what the model reads before it emits x_1, is a data protocol. With `first_observation="scored"` it is blank
+    (zeros; for categories an extra symbol with the number `size`) and every observation counts in the likelihood. With
+    `"conditioned"` it is the sequence's first observation, which is read and not scored: log p(x_2..x_T | x_1), as
+    SRNN and Z-Forcing report on speech.
+    """
+
+    kind: Kind
+    size: int
+    first_observation: Literal["scored", "conditioned"] = "scored"
+
+    def __post_init__(self) -> None:
+        if self.kind not in ("real", "binary", "categorical"):
+            raise UserError(f"kind is {self.kind!r}; it must be real, binary or categorical")
+        if self.size < 1:
+            raise UserError(f"an observation of size {self.size}: it must be 1 or more")
+        if self.first_observation not in ("scored", "conditioned"):
+            raise UserError(f"first_observation is {self.first_observation!r}; it must be scored or conditioned")
+
+    @property
+    def conditions_on_first(self) -> bool:
+        """Whether x_0 is an observation, and so a target of the backward network too."""
+        return self.first_observation == "conditioned"
+
+    @property
+    def dims_per_step(self) -> int:
+        """How many numbers a step scores: D, or 1 for a category."""
+        return 1 if self.kind == "categorical" else self.size
+
+    def blank(self, n: int, *, device: torch.device, dtype: torch.dtype) -> Tensor:
+        """x_0 when nothing is known: zeros [n, D], or the start symbol [n]."""
+        if self.kind == "categorical":
+            return torch.full((n,), self.size, device=device, dtype=torch.int64)
+        return torch.zeros(n, self.size, device=device, dtype=dtype)
+
+
+@dataclass(frozen=True)
+class SequenceBatch:
+    """B sequences, padded on the right to T steps.
+
+    x:        [B, T, D] float, or [B, T] int64 for categories: the observations that are scored, x_1..x_T
+    lengths:  [B] int64, each in 1..T
+    start:    [B, D] or [B]: x_0
+    observed: like x, bool, or None when nothing is missing; what is missing is not scored
+    """
+
+    x: Tensor
+    lengths: Tensor
+    start: Tensor
+    observed: Tensor | None = None
+
+    def __len__(self) -> int:
+        return self.x.shape[0]
+
+    @property
+    def mask(self) -> Tensor:
+        """[B, T] bool: True at the steps that exist."""
+        steps = torch.arange(self.x.shape[1], device=self.x.device)
+        return steps < self.lengths[:, None]
+
+    @property
+    def previous(self) -> Tensor:
+        """x_0..x_{T-1}, what the model reads before it emits x_1..x_T; shaped like x."""
+        return torch.cat([self.start[:, None], self.x[:, :-1]], dim=1)
+
+    @property
+    def scored(self) -> Tensor:
+        """Shaped like x, bool: the numbers whose likelihood counts."""
+        exists = self.mask if self.x.dim() == 2 else self.mask[:, :, None].expand_as(self.x)
+        return exists if self.observed is None else exists & self.observed
+
+    def to(self, device: torch.device | str) -> SequenceBatch:
+        """The same batch on another device."""
+        observed = None if self.observed is None else self.observed.to(device)
+        return SequenceBatch(self.x.to(device), self.lengths.to(device), self.start.to(device), observed)
+
+    def sanitized(self) -> SequenceBatch:
+        """The same batch with zeros where nothing is observed, so that a NaN there reaches no sum and no gradient."""
+        return replace(self, x=torch.where(self.scored, self.x, torch.zeros_like(self.x)))
+
+
+def masked_sum(values: Tensor, mask: Tensor) -> Tensor:
+    """Sum over time [B, T] -> [B] in float64, of the steps that exist. Units are those of `values` (nats)."""
+    return torch.where(mask, values, torch.zeros_like(values)).sum(dim=1, dtype=torch.float64)
+
+
+def reverse(x: Tensor, lengths: Tensor) -> Tensor:
+    """[B, T, ...] with each row's first `length` steps in reverse order and its padding left at the end.
+
+    An RNN over the result has read nothing but the sequence when it reaches each step: padding comes last. Applying
+    it twice gives the original back.
+    """
+    steps = torch.arange(x.shape[1], device=x.device)
+    index = torch.where(steps < lengths[:, None], lengths[:, None] - 1 - steps, steps)  # [B, T]
+    return x.gather(1, index.reshape(*index.shape, *[1] * (x.dim() - 2)).expand_as(x))

@@ -1,0 +1,109 @@
+"""What all tests share: float64, torch's argument checks on, small models of every kind, batches with known holes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from zforcing import MODELS, ObservationSpec, SequenceBatch, SequenceModel
+
+SPECS = {
+    "real": ObservationSpec("real", 3),
+    "binary": ObservationSpec("binary", 2),
+    "categorical": ObservationSpec("categorical", 5),
+    "conditioned": ObservationSpec("real", 2, first_observation="conditioned"),
+}
+
+
+@dataclass(frozen=True)
+class Case:
+    """A model at a size for tests, with settings that differ from the defaults."""
+
+    model: str
+    settings: dict[str, Any] = field(default_factory=dict)
+
+    def build(self, spec: ObservationSpec, seed: int = 0, **more: Any) -> SequenceModel:
+        torch.manual_seed(seed)
+        cls = MODELS[self.model]
+        return cls(spec, cls.Config(**(self.settings | more))).double().eval()
+
+    def __str__(self) -> str:
+        return "-".join([self.model, *(str(v) for k, v in self.settings.items() if not k.endswith("_size"))])
+
+
+RNN_SIZE = {"hidden_size": 6, "embedding_size": 4}
+ZF_SIZE = {"hidden_size": 6, "embedding_size": 4, "latent_size": 3, "mlp_size": 5}
+ZF_OPTIONS: list[dict[str, Any]] = [
+    {},
+    {"auxiliary_reads_state": True},
+    {"auxiliary": "squared_error"},
+    {"latents_see_input": True},
+    {"output_skip": False},
+    {"cell": "layer_norm"},
+    {"latent_clamp": None, "auxiliary_clamp": None, "activation_clamp": None},
+]
+CASES = [
+    Case("rnn", RNN_SIZE),
+    Case("rnn", RNN_SIZE | {"num_layers": 2}),
+    Case("rnn", RNN_SIZE | {"output_skip": False}),
+]
+CASES += [Case("zforcing", ZF_SIZE | options) for options in ZF_OPTIONS]
+
+
+@pytest.fixture(autouse=True)
+def float64_and_one_thread() -> Any:
+    """Closed forms deserve double precision; small nets are faster with one thread."""
+    threads = torch.get_num_threads()
+    torch.set_default_dtype(torch.float64)
+    torch.set_num_threads(1)
+    yield
+    torch.set_default_dtype(torch.float32)
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture(params=CASES, ids=str)
+def case(request: pytest.FixtureRequest) -> Case:
+    return request.param
+
+
+@pytest.fixture(params=SPECS, ids=str)
+def spec(request: pytest.FixtureRequest) -> ObservationSpec:
+    return SPECS[request.param]
+
+
+def observations(spec: ObservationSpec, *shape: int) -> torch.Tensor:
+    """Random observations [*shape, D], or [*shape] for categories, from torch's global generator."""
+    if spec.kind == "categorical":
+        return torch.randint(spec.size, shape)
+    x = torch.randn(*shape, spec.size)
+    return (x > 0).to(x.dtype) if spec.kind == "binary" else x
+
+
+def random_batch(
+    spec: ObservationSpec, lengths: tuple[int, ...] = (7, 4, 1, 7), *, missing: bool = False, seed: int = 1
+) -> SequenceBatch:
+    """A ragged batch; with `missing`, about a third of the numbers is unobserved."""
+    torch.manual_seed(seed)
+    n, steps = len(lengths), max(lengths)
+    x = observations(spec, n, steps)
+    start = (
+        observations(spec, n)
+        if spec.conditions_on_first
+        else spec.blank(n, device=torch.device("cpu"), dtype=torch.float64)
+    )
+    observed = torch.rand(x.shape) > 0.3 if missing else None
+    return SequenceBatch(x, torch.tensor(lengths), start, observed).sanitized()
+
+
+def draw_noise(model: SequenceModel, batch: SequenceBatch, seed: int = 2) -> torch.Tensor:
+    torch.manual_seed(seed)
+    return torch.randn(*batch.x.shape[:2], model.latent_size)
+
+
+@pytest.fixture(scope="session")
+def data_folder() -> Path:
+    return Path(__file__).parent / "data"

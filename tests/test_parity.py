@@ -1,0 +1,128 @@
+"""Z-Forcing equals the authors' released model: every term, the loss and every gradient, to 1e-9."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call
+
+from zforcing import ELBO, SequenceBatch, SequenceModel, UserError, Weights, ZForcing
+from zforcing.bounds import BoundResult
+from zforcing.models.released import from_released
+
+SETTINGS: dict[str, dict[str, Any]] = {
+    "gaussian_aux_from_latent": {},
+    "gaussian_aux_from_latent_and_state": {"auxiliary_reads_state": True},
+    "gaussian_conditional_layernorm": {},
+    "gaussian_aux_l2": {"auxiliary": "squared_error"},
+}
+
+
+@dataclass
+class Released:
+    """One file: their numbers, their parameters as leaves, and our model on the same input."""
+
+    numbers: Mapping[str, np.ndarray]
+    parameters: dict[str, Tensor]
+    model: ZForcing
+    batch: SequenceBatch
+    noise: Tensor
+    weights: Weights
+
+
+@pytest.fixture(params=SETTINGS)
+def released(request: pytest.FixtureRequest, data_folder: Path) -> Released:
+    with np.load(data_folder / f"{request.param}.npz") as file:
+        numbers = {name: file[name] for name in file.files}
+    prefix = "param/"
+    parameters = {n.removeprefix(prefix): torch.tensor(v) for n, v in numbers.items() if n.startswith(prefix)}
+    model = ZForcing.from_released_weights(parameters, **SETTINGS[request.param])
+    frames = torch.tensor(numbers["x"]).transpose(0, 1)  # theirs are time first, and x[:-1] is what is read
+    lengths = torch.tensor(numbers["mask"]).sum(0).long()
+    kl, auxiliary, backward = numbers["weights_kl_aux_bwd"].tolist()
+    return Released(
+        numbers,
+        {name: value.requires_grad_() for name, value in parameters.items()},
+        model,
+        SequenceBatch(frames[:, 1:], lengths, frames[:, 0]),
+        torch.tensor(numbers["eps"]).transpose(0, 1),
+        Weights(kl=kl, auxiliary=auxiliary, backward=backward),
+    )
+
+
+class Module(nn.Module):
+    """A bound as a module, so that the released parameters can stand in for the model's."""
+
+    def __init__(self, model: SequenceModel):
+        super().__init__()
+        self.model = model
+
+    def forward(self, batch: SequenceBatch, weights: Weights, noise: Tensor) -> BoundResult:
+        return ELBO()(self.model, batch, weights=weights, noise=noise)
+
+
+def run(released: Released) -> BoundResult:
+    ours = from_released(released.parameters, released.model.config)
+    arguments = (released.batch, released.weights, released.noise)
+    return functional_call(Module(released.model), {f"model.{n}": v for n, v in ours.items()}, arguments)
+
+
+def close(ours: Tensor, theirs: np.ndarray) -> None:
+    torch.testing.assert_close(ours.detach(), torch.tensor(theirs), rtol=0, atol=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("ours", "theirs", "sign"),
+    [("log_px", "fwd_nll", -1), ("kl", "kld", 1), ("auxiliary", "aux_nll", -1), ("backward", "bwd_nll", -1)],
+)
+def test_each_term_of_each_sequence_equals_the_released_models(
+    released: Released, ours: str, theirs: str, sign: int
+) -> None:
+    close(sign * run(released).terms[ours], released.numbers[theirs])
+
+
+def test_the_loss_equals_the_released_models(released: Released) -> None:
+    close(run(released).loss.mean(), released.numbers["loss"])
+
+
+def test_every_gradient_equals_the_released_models(released: Released) -> None:
+    run(released).loss.mean().backward()
+    assert len(released.parameters) == sum(name.startswith("grad/") for name in released.numbers)
+    for name, parameter in released.parameters.items():
+        ours = torch.zeros_like(parameter) if parameter.grad is None else parameter.grad
+        close(ours, released.numbers[f"grad/{name}"])
+
+
+def test_states_latents_and_their_densities_equal_the_released_models(released: Released) -> None:
+    model, numbers = released.model, released.numbers
+    unrolled = model.unroll(released.batch, noise=released.noise)
+    close(unrolled.latents.transpose(0, 1), numbers["latents"])
+    close(model.encode(released.batch).transpose(0, 1), numbers["backward_states"])
+    close(unrolled.state.h, numbers["hidden"][-1])
+    close(unrolled.prior.log_prob(unrolled.latents).sum(1), numbers["log_pz"])
+    close(unrolled.posterior.log_prob(unrolled.latents).sum(1), numbers["log_qz"])
+
+
+def test_a_missing_released_array_is_named(released: Released) -> None:
+    arrays = dict(released.parameters)
+    del arrays["inf_mod.2.bias"]
+    with pytest.raises(UserError, match=r"missing inf_mod\.2\.bias"):
+        ZForcing.from_released_weights(arrays)
+
+
+def test_an_unknown_released_array_is_named(released: Released) -> None:
+    with pytest.raises(UserError, match="extra"):
+        ZForcing.from_released_weights(released.parameters | {"extra": torch.zeros(1)})
+
+
+def test_a_misshapen_released_array_is_named(released: Released) -> None:
+    wrong = {"fwd_mod.weight_hh": torch.zeros(5, 20)}
+    with pytest.raises(UserError, match=r"cell\.from_hidden\.weight"):
+        ZForcing.from_released_weights(released.parameters | wrong)
