@@ -1,0 +1,24 @@
+"""The data sets, by the name that recipes and the command line use."""
+
+from .arrays import Arrays
+from .base import DataDescription, DataModule, Example, InMemory, Normalization, SequenceDataset, Split, collate
+from .digits import Digits
+
+DATA: dict[str, type[DataModule]] = {
+    "arrays": Arrays,
+    "digits": Digits,
+}
+
+__all__ = [
+    "DATA",
+    "Arrays",
+    "DataDescription",
+    "DataModule",
+    "Digits",
+    "Example",
+    "InMemory",
+    "Normalization",
+    "SequenceDataset",
+    "Split",
+    "collate",
+]

@@ -1,0 +1,322 @@
+"""What is observed: digits, batches of sequences, descriptions and batch plans, each with its answer known first."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+
+import numpy as np
+import pytest
+import torch
+
+from zforcing.data import DataDescription, Digits, Example, InMemory, Normalization, Split, collate
+from zforcing.data.batches import evaluation_batches, training_batches
+from zforcing.errors import UserError
+from zforcing.sequences import ObservationSpec, SequenceBatch, masked_sum, reverse
+
+REAL = ObservationSpec("real", 2)
+CONDITIONED = ObservationSpec("real", 2, "conditioned")
+CATEGORIES = ObservationSpec("categorical", 5)
+CONDITIONED_CATEGORIES = ObservationSpec("categorical", 5, "conditioned")
+
+
+def real(*steps: list[float], observed: list[list[bool]] | None = None) -> Example:
+    return Example(np.array(steps, dtype=np.float32), None if observed is None else np.array(observed))
+
+
+def categories(*steps: int, observed: list[bool] | None = None) -> Example:
+    return Example(np.array(steps, dtype=np.int64), None if observed is None else np.array(observed))
+
+
+# ---- digits
+
+
+def pixels(split: Split) -> np.ndarray:
+    """[N, 64] float64"""
+    data = Digits()
+    images = data.load(split, data.describe())
+    return np.stack([images[i].x[:, 0] for i in range(len(images))]).astype(np.float64)
+
+
+@pytest.mark.parametrize(
+    ("split", "size", "sha256"),
+    [("train", 1297, "836ff54436d72bc1"), ("valid", 200, "4b607b4bb50f177f"), ("test", 300, "8d7af3e767155797")],
+)
+def test_the_digits_of_a_split_never_change(split: Split, size: int, sha256: str) -> None:
+    images = pixels(split)
+    assert images.shape == (size, 64)
+    assert hashlib.sha256(np.packbits(images.astype(bool)).tobytes()).hexdigest().startswith(sha256)
+
+
+def test_independent_pixels_give_the_digits_25_20_nats() -> None:
+    p, x = pixels("train").mean(axis=0), pixels("test")
+    with np.errstate(divide="ignore"):  # ten pixels are never 1, in either split
+        nll = -np.where(x == 1, np.log(p), np.log1p(-p)).sum(axis=1).mean()
+    assert nll == pytest.approx(25.20, abs=0.005)
+
+
+def test_digits_are_binary_images_of_8_by_8() -> None:
+    description = Digits().describe()
+    assert description.spec == ObservationSpec("binary", 1)
+    assert description.image_shape == (8, 8)
+    assert description.longest == 64
+    assert description.normalization is None
+
+
+def test_a_pixel_is_1_from_the_threshold_on() -> None:
+    from sklearn.datasets import load_digits
+
+    data = Digits(threshold=16)
+    images = [data.load(split, data.describe()) for split in ("train", "valid", "test")]
+    ones = sum(int(split[i].x.sum()) for split in images for i in range(len(split)))
+    assert ones == (load_digits().data == 16).sum()
+
+
+@pytest.mark.parametrize("threshold", [0, 17])
+def test_a_threshold_outside_the_grey_levels_is_refused(threshold: int) -> None:
+    with pytest.raises(UserError, match=f"data.threshold is {threshold}"):
+        Digits(threshold=threshold)
+
+
+# ---- collate
+
+
+def test_collate_pads_ragged_sequences_on_the_right_with_zeros() -> None:
+    batch = collate([real([1, 2]), real([3, 4], [5, 6], [7, 8])], REAL)
+    assert batch.x.tolist() == [[[1, 2], [0, 0], [0, 0]], [[3, 4], [5, 6], [7, 8]]]
+    assert batch.lengths.tolist() == [1, 3]
+    assert batch.observed is None
+
+
+def test_collate_keeps_float32_and_int64() -> None:
+    assert collate([real([1, 2])], REAL).x.dtype == torch.float32
+    assert collate([categories(1)], CATEGORIES).x.dtype == torch.int64
+
+
+def test_x0_of_scored_vectors_is_zero() -> None:
+    assert collate([real([1, 2]), real([3, 4])], REAL).start.tolist() == [[0, 0], [0, 0]]
+
+
+def test_x0_of_scored_categories_is_the_extra_symbol() -> None:
+    assert collate([categories(1, 2), categories(4)], CATEGORIES).start.tolist() == [5, 5]
+
+
+def test_a_conditioned_first_observation_moves_to_the_start() -> None:
+    batch = collate([real([1, 2], [3, 4]), real([5, 6], [7, 8], [9, 10])], CONDITIONED)
+    assert batch.start.tolist() == [[1, 2], [5, 6]]
+    assert batch.x.tolist() == [[[3, 4], [0, 0]], [[7, 8], [9, 10]]]
+    assert batch.lengths.tolist() == [1, 2]
+
+
+def test_a_conditioned_first_category_moves_to_the_start() -> None:
+    batch = collate([categories(1, 2, 3), categories(4, 0)], CONDITIONED_CATEGORIES)
+    assert batch.start.tolist() == [1, 4]
+    assert batch.x.tolist() == [[2, 3], [0, 0]]
+    assert batch.lengths.tolist() == [2, 1]
+
+
+def test_conditioning_on_the_only_step_is_refused() -> None:
+    with pytest.raises(UserError, match="needs 2 or more"):
+        collate([real([1, 2])], CONDITIONED)
+
+
+def test_what_is_not_observed_is_zero_and_not_scored() -> None:
+    gap = real([1, np.nan], [3, 4], observed=[[True, False], [True, True]])
+    batch = collate([gap], REAL)
+    assert batch.x.tolist() == [[[1, 0], [3, 4]]]
+    assert batch.scored.tolist() == [[[True, False], [True, True]]]
+
+
+def test_a_complete_sequence_beside_one_with_gaps_counts_as_observed() -> None:
+    gap = real([1, 2], [3, 4], observed=[[True, False], [True, True]])
+    batch = collate([gap, real([5, 6])], REAL)
+    assert batch.scored.tolist() == [[[True, False], [True, True]], [[True, True], [False, False]]]
+
+
+def test_a_conditioned_batch_drops_the_first_step_of_observed() -> None:
+    gap = real([1, 2], [3, 4], [5, 6], observed=[[True, True], [False, True], [True, True]])
+    assert collate([gap], CONDITIONED).scored.tolist() == [[[False, True], [True, True]]]
+
+
+def test_a_missing_number_of_x0_is_zero() -> None:
+    gap = real([np.nan, 2], [3, 4], observed=[[False, True], [True, True]])
+    assert collate([gap], CONDITIONED).start.tolist() == [[0, 2]]
+
+
+def test_a_missing_category_of_x0_is_the_extra_symbol() -> None:
+    gap = categories(3, 1, observed=[False, True])
+    assert collate([gap], CONDITIONED_CATEGORIES).start.tolist() == [5]
+
+
+def test_lengths_of_a_data_set_include_the_first_step() -> None:
+    assert InMemory([real([1, 2]), real([3, 4], [5, 6])]).lengths.tolist() == [1, 2]
+
+
+# ---- normalization and description
+
+
+def test_normalization_is_the_mean_and_the_standard_deviation_per_feature() -> None:
+    fitted = Normalization.fit(np.array([[1.0, 10.0], [3.0, 30.0]]))
+    assert fitted == Normalization(mean=(2.0, 20.0), std=(1.0, 10.0))
+
+
+def test_normalization_leaves_missing_numbers_out() -> None:
+    fitted = Normalization.fit(np.array([[1.0, np.nan], [3.0, 10.0], [np.nan, 30.0]]))
+    assert fitted == Normalization(mean=(2.0, 20.0), std=(1.0, 10.0))
+
+
+def test_a_constant_feature_keeps_its_unit() -> None:
+    rows = np.full((1000, 1), 0.1)
+    assert rows.std() > 0  # what rounding leaves of it
+    assert Normalization.fit(rows).std == (1.0,)
+
+
+def test_applying_a_normalization_gives_units_of_the_standard_deviation() -> None:
+    x = Normalization(mean=(2.0, 20.0), std=(1.0, 10.0)).apply(np.array([[[1, 40]]]))
+    assert x.tolist() == [[[-1, 2]]]
+    assert x.dtype == np.float32
+
+
+def test_inverting_a_normalization_gives_the_raw_numbers_back() -> None:
+    raw = np.array([[1.0, 40.0], [-3.0, 0.5]])
+    fitted = Normalization.fit(raw)
+    np.testing.assert_allclose(fitted.invert(fitted.apply(raw)), raw, rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "description",
+    [
+        DataDescription("arrays", CATEGORIES, longest=7),
+        DataDescription("arrays", CONDITIONED, longest=7, normalization=Normalization((0.1, 1e300), (1 / 3, 2.0))),
+        DataDescription("digits", ObservationSpec("binary", 1), longest=64, image_shape=(8, 8)),
+    ],
+    ids=lambda d: d.spec.kind,
+)
+def test_a_description_survives_json(description: DataDescription) -> None:
+    assert DataDescription.from_json(json.loads(json.dumps(description.to_json()))) == description
+
+
+# ---- sequences
+
+
+def batch_of(lengths: list[int], *, observed: torch.Tensor | None = None) -> SequenceBatch:
+    """[B, 3, 2], numbered from 1, the padding NaN."""
+    x = torch.arange(1.0, 6 * len(lengths) + 1).reshape(len(lengths), 3, 2)
+    for row, length in zip(x, lengths, strict=True):
+        row[length:] = torch.nan
+    return SequenceBatch(x, torch.tensor(lengths), torch.zeros(len(lengths), 2), observed)
+
+
+def test_the_mask_is_true_at_the_steps_that_exist() -> None:
+    assert batch_of([1, 3, 2]).mask.tolist() == [[True, False, False], [True, True, True], [True, True, False]]
+
+
+def test_previous_is_x0_and_all_but_the_last_step() -> None:
+    assert batch_of([3]).previous.tolist() == [[[0, 0], [1, 2], [3, 4]]]
+
+
+def test_padding_is_not_scored_even_if_observed_says_so() -> None:
+    batch = batch_of([2], observed=torch.tensor([[[True, False], [True, True], [True, True]]]))
+    assert batch.scored.tolist() == [[[True, False], [True, True], [False, False]]]
+
+
+def test_a_category_is_scored_once_per_step() -> None:
+    batch = SequenceBatch(torch.tensor([[1, 2], [3, 0]]), torch.tensor([2, 1]), torch.tensor([5, 5]))
+    assert batch.scored.tolist() == [[True, True], [True, False]]
+
+
+def test_sanitized_batches_hold_zeros_in_padding_and_gaps() -> None:
+    batch = batch_of([2], observed=torch.tensor([[[True, False], [True, True], [True, True]]]))
+    assert batch.sanitized().x.tolist() == [[[1, 0], [3, 4], [0, 0]]]
+
+
+def test_a_nan_in_a_gap_reaches_no_gradient_of_a_sanitized_batch() -> None:
+    scale = torch.tensor(2.0, requires_grad=True)
+    (scale * batch_of([2]).sanitized().x).sum().backward()
+    assert scale.grad == 1 + 2 + 3 + 4
+
+
+def test_a_masked_sum_leaves_padding_out_and_is_float64() -> None:
+    values = torch.tensor([[1.0, torch.nan], [2.0, 3.0]])
+    total = masked_sum(values, torch.tensor([[True, False], [True, True]]))
+    assert total.tolist() == [1, 5]
+    assert total.dtype == torch.float64
+
+
+def test_a_batch_on_a_device_keeps_everything() -> None:
+    batch = batch_of([2], observed=torch.tensor([[[True, False], [True, True], [True, True]]]))
+    assert batch.to("meta").observed is not None
+    assert {t.device.type for t in vars(batch.to("meta")).values()} == {"meta"}
+
+
+def test_reverse_turns_each_row_and_leaves_its_padding_at_the_end() -> None:
+    x = torch.tensor([[1, 2, 0], [3, 4, 5], [6, 0, 0]])
+    assert reverse(x, torch.tensor([2, 3, 1])).tolist() == [[2, 1, 0], [5, 4, 3], [6, 0, 0]]
+
+
+def test_reverse_keeps_the_features_of_a_step_together() -> None:
+    x = torch.tensor([[[1, 2], [3, 4], [0, 0]]])
+    assert reverse(x, torch.tensor([2])).tolist() == [[[3, 4], [1, 2], [0, 0]]]
+
+
+def test_reverse_twice_is_the_original() -> None:
+    x = torch.randn(4, 6, 3, generator=torch.Generator().manual_seed(0))
+    lengths = torch.tensor([6, 1, 4, 3])
+    assert torch.equal(reverse(reverse(x, lengths), lengths), x)
+
+
+@pytest.mark.parametrize(
+    ("kind", "size", "first_observation", "names"),
+    [("text", 1, "scored", "kind"), ("real", 0, "scored", "size"), ("real", 1, "free", "first_observation")],
+)
+def test_a_specification_that_makes_no_sense_is_refused(
+    kind: str, size: int, first_observation: str, names: str
+) -> None:
+    with pytest.raises(UserError, match=names):
+        ObservationSpec(kind, size, first_observation)  # type: ignore[arg-type]
+
+
+def test_a_category_is_one_number_per_step() -> None:
+    assert (CATEGORIES.dims_per_step, REAL.dims_per_step) == (1, 2)
+
+
+# ---- batch plans
+
+LENGTHS = np.random.default_rng(0).integers(1, 50, size=1003)
+
+
+@pytest.mark.parametrize("batch_size", [1, 8, 2000])
+def test_an_epoch_holds_each_sequence_once(batch_size: int) -> None:
+    batches = training_batches(LENGTHS, batch_size, seed=0, epoch=0)
+    assert sorted(i for batch in batches for i in batch) == list(range(1003))
+
+
+def test_at_most_one_training_batch_is_smaller() -> None:
+    sizes = sorted(len(b) for b in training_batches(LENGTHS, 8, seed=0, epoch=0))
+    assert sizes == [3] + [8] * 125
+
+
+def test_sequences_of_the_same_length_share_a_batch() -> None:
+    lengths = np.array([5, 9] * 20)
+    batches = training_batches(lengths, 4, seed=0, epoch=0)
+    assert all(len(set(lengths[batch])) == 1 for batch in batches)
+
+
+def test_batches_come_in_random_order_of_length() -> None:
+    lengths = np.arange(1, 201)
+    means = [lengths[batch].mean() for batch in training_batches(lengths, 10, seed=0, epoch=0)]
+    assert means != sorted(means)
+
+
+def test_the_same_seed_and_epoch_give_the_same_batches() -> None:
+    assert training_batches(LENGTHS, 8, seed=3, epoch=5) == training_batches(LENGTHS, 8, seed=3, epoch=5)
+
+
+@pytest.mark.parametrize(("seed", "epoch"), [(3, 6), (4, 5)])
+def test_another_seed_or_epoch_gives_other_batches(seed: int, epoch: int) -> None:
+    assert training_batches(LENGTHS, 8, seed=3, epoch=5) != training_batches(LENGTHS, 8, seed=seed, epoch=epoch)
+
+
+def test_evaluation_reads_each_sequence_once_and_the_longest_first() -> None:
+    batches = evaluation_batches(np.array([3, 9, 3, 7, 8]), 2)
+    assert batches == [[1, 4], [3, 0], [2]]
