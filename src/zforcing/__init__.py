@@ -1,0 +1,38 @@
+"""zforcing: stochastic recurrent networks, trained, measured and used.
+
+import zforcing
+model = zforcing.load("runs/digits-zforcing-aux")      # a trained model, in eval mode
+images = zforcing.sample(model, 16, steps=64, seed=0).x  # [16, 64, 1]
+"""
+
+from importlib.metadata import version
+
+from .bounds import ELBO, BoundResult, Weights
+from .errors import UserError
+from .generation import Generated, sample
+from .models import MODELS, RNN, RNNConfig, SequenceModel, ZForcing, ZForcingConfig
+from .schedules import Schedule
+from .sequences import ObservationSpec, SequenceBatch
+from .training.checkpoint import load
+
+__version__ = version("zforcing")
+
+__all__ = [
+    "ELBO",
+    "MODELS",
+    "RNN",
+    "BoundResult",
+    "Generated",
+    "ObservationSpec",
+    "RNNConfig",
+    "Schedule",
+    "SequenceBatch",
+    "SequenceModel",
+    "UserError",
+    "Weights",
+    "ZForcing",
+    "ZForcingConfig",
+    "__version__",
+    "load",
+    "sample",
+]

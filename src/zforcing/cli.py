@@ -1,0 +1,412 @@
+"""The commands. Results go to stdout (one JSON object with --json), progress and errors to stderr.
+
+Exit code 0, or 2 with one line for a user's mistake, 1 when training diverged, 130 after Ctrl-C.
+"""
+
+from __future__ import annotations
+
+import json
+import shlex
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from jsonargparse import ArgumentError, ArgumentParser, Namespace
+from rich.console import Console
+from rich.progress import Progress
+
+from .bounds import BOUNDS
+from .errors import UserError
+from .training.checkpoint import find_checkpoint, load_checkpoint, write_text
+from .training.config import (
+    SECTIONS,
+    RunConfig,
+    add_settings,
+    from_namespace,
+    known_settings,
+    parse_config,
+    read_recipe,
+    recipes,
+    refuse_unknown,
+    section_names,
+)
+
+SPLITS = ("train", "valid", "test")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; returns the exit code."""
+    words = list(sys.argv[1:] if argv is None else argv)
+    try:
+        if not words or words[0] in ("-h", "--help"):
+            print(overview())
+            return 0
+        if words[0] == "--version":
+            from . import __version__
+
+            print(f"zforcing {__version__}")
+            return 0
+        if words[0] not in COMMANDS:
+            raise UserError(f"unknown command {words[0]!r}; it is one of {', '.join(COMMANDS)}")
+        return COMMANDS[words[0]](words[1:])
+    except ArgumentError as error:
+        return complain(" ".join(str(error).split()))
+    except (UserError, OSError) as error:
+        return complain(str(error))
+    except KeyboardInterrupt:
+        print("zforcing: stopped", file=sys.stderr)
+        return 130
+
+
+def complain(message: str) -> int:
+    """One line on stderr; the exit code of a user's mistake."""
+    print(f"zforcing: {message}", file=sys.stderr)
+    return 2
+
+
+def overview() -> str:
+    """What there is, a line each."""
+    lines = [f"  {name:10s} {(command.__doc__ or '').splitlines()[0]}" for name, command in COMMANDS.items()]
+    return "\n".join(
+        [
+            "usage: zforcing COMMAND ...",
+            "",
+            *lines,
+            "",
+            "zforcing COMMAND --help says more; `zforcing --version` which.",
+        ]
+    )
+
+
+# The commands.
+
+
+def train(argv: Sequence[str]) -> int:
+    """Train a model: zforcing train RECIPE_OR_FILE [--dotted.setting value ...] [--run-dir DIR] [--resume]."""
+    options, config = parse_train(argv)
+    if options.print_config:
+        print(config.to_yaml(), end="")
+        return 0
+    from .training.loop import Diverged, Interrupted
+    from .training.loop import train as run_training
+
+    run = Path(options.run_dir or f"runs/{config.recipe}")
+    try:
+        end = run_training(config, run, device=options.device, resume=options.resume)
+    except Interrupted:
+        file = shlex.quote(str(run / "config.yaml"))
+        print(f"stopped; go on with: zforcing train {file} --run-dir {shlex.quote(str(run))} --resume", file=sys.stderr)
+        return 130
+    except Diverged as error:
+        print(f"zforcing: {error}", file=sys.stderr)
+        return 1
+    result = {
+        "run": str(run),
+        "finished": end.finished,
+        "best_validation_nats_per_sequence": end.best,
+        "best_epoch": end.best_epoch,
+        "updates": end.step,
+        "nonfinite_updates": end.nonfinite,
+        "seconds": end.seconds,
+    }
+    if options.json:
+        print(json.dumps(result))
+    else:
+        print(f"{run}\nnext: zforcing evaluate {run}; zforcing sample {run}")
+    return 0
+
+
+def evaluate(argv: Sequence[str]) -> int:
+    """Measure a trained model on a split: zforcing evaluate RUN [--split test]."""
+    from .evaluation.likelihood import evaluate as measure
+
+    parser = command_parser("evaluate", evaluate)
+    parser.add_argument("run", type=str, help="a run folder")
+    parser.add_argument("--split", type=str, default="test", help="train, valid or test")
+    parser.add_argument("--bound", type=str, default="elbo", help=f"what is measured: {', '.join(BOUNDS)}")
+    parser.add_argument("--checkpoint", type=str, default="best", help="best (on the validation split) or last")
+    parser.add_argument("--batch-size", type=int, default=256, help="sequences at a time")
+    common_options(parser, seed="seed of the latents' noise")
+    options = parser.parse_args(list(argv))
+    split = one_of("split", options.split, SPLITS)
+    one_of("bound", options.bound, tuple(BOUNDS))
+    one_of("checkpoint", options.checkpoint, ("best", "last"))
+    at_least_one("batch-size", options.batch_size)
+
+    run = run_folder(options.run)
+    config = read_run_config(run)
+    found = load_checkpoint(run, which=options.checkpoint)
+    data = config.data.load(split, found.description)
+    with counting(f"evaluating {run}", len(data)) as advance:
+        result = measure(
+            found.model,
+            data,
+            found.description,
+            bound=BOUNDS[options.bound](),
+            bound_name=options.bound,
+            split=split,
+            seed=options.seed,
+            batch_size=options.batch_size,
+            device=pick_device(options.device),
+            progress=advance,
+        )
+    values = result.to_json() | {"checkpoint": options.checkpoint}
+    write_text(run / f"evaluation-{split}-{options.bound}.json", json.dumps(values, indent=1) + "\n")
+    if options.json:
+        print(json.dumps(values))
+    else:
+        print_values(values)
+    if result.collapsed:
+        print(
+            f"warning: the latents carry {result.kl_per_sequence:.3g} nats per sequence: the model hardly uses them "
+            "(posterior collapse). Try a lower first weights.kl.start, or larger weights.auxiliary and "
+            "weights.backward",
+            file=sys.stderr,
+        )
+    return 0
+
+
+def sample(argv: Sequence[str]) -> int:
+    """Draw sequences from a trained model: zforcing sample RUN [--num 64] [--steps N]."""
+    from .generation import sample as draw
+    from .samples import random_first_observations, write_samples
+
+    parser = command_parser("sample", sample)
+    parser.add_argument("run", type=str, help="a run folder")
+    parser.add_argument("--num", type=int, default=64, help="how many sequences")
+    parser.add_argument(
+        "--steps", type=int | None, default=None, help="their length; the longest trained on by default"
+    )
+    parser.add_argument("--checkpoint", type=str, default="best", help="best (on the validation split) or last")
+    parser.add_argument("--out", type=str | None, default=None, help="folder to write to; RUN/samples by default")
+    common_options(parser, seed="seed of all that is drawn")
+    options = parser.parse_args(list(argv))
+    one_of("checkpoint", options.checkpoint, ("best", "last"))
+    at_least_one("num", options.num)
+    run = run_folder(options.run)
+    found = load_checkpoint(run, which=options.checkpoint, device=pick_device(options.device))
+    steps = found.description.longest if options.steps is None else options.steps
+    at_least_one("steps", steps)
+    start = None
+    if found.description.spec.conditions_on_first:
+        print("x_1 is taken from the validation split: the model conditions on it", file=sys.stderr)
+        valid = read_run_config(run).data.load("valid", found.description)
+        start = random_first_observations(valid, found.description, options.num, seed=options.seed)
+        start = start.to(pick_device(options.device))
+    drawn = draw(found.model, options.num, steps=steps, seed=options.seed, start=start)
+    files = write_samples(Path(options.out or run / "samples"), f"sample-seed{options.seed}", drawn, found.description)
+    if options.json:
+        print(json.dumps({"run": str(run), "num": options.num, "steps": steps, "seed": options.seed, "files": files}))
+    else:
+        print("\n".join(files))
+    return 0
+
+
+def list_recipes(argv: Sequence[str]) -> int:
+    """List the recipes."""
+    parser = command_parser("recipes", list_recipes)
+    parser.add_argument("--json", action="store_true", help="one JSON object")
+    options = parser.parse_args(list(argv))
+    known = recipes()
+    if options.json:
+        print(json.dumps(known))
+    else:
+        width = max(map(len, known))
+        print("\n".join(f"{name:{width}s}  {about}" for name, about in known.items()))
+    return 0
+
+
+def info(argv: Sequence[str]) -> int:
+    """Say what a run folder holds: zforcing info RUN."""
+    parser = command_parser("info", info)
+    parser.add_argument("run", type=str, help="a run folder")
+    parser.add_argument("--json", action="store_true", help="one JSON object")
+    options = parser.parse_args(list(argv))
+    run = run_folder(options.run)
+    config = read_run_config(run)
+    folder = find_checkpoint(run)
+    found = load_checkpoint(run)
+    progress = json.loads((folder / "training.json").read_text("utf-8"))
+    values = {
+        "run": str(run),
+        "about": config.about,
+        "recipe": config.recipe,
+        "model": found.model.name,
+        "parameters": sum(p.numel() for p in found.model.parameters()),
+        "latent_size": found.model.latent_size,
+        "data": found.description.to_json(),
+        "best_validation_nats_per_sequence": progress["best"],
+        "best_epoch": progress["best_epoch"],
+        "seed": config.seed,
+        "evaluations": sorted(p.name for p in run.glob("evaluation-*.json")),
+        "settings": config.to_dict()["model"],
+    }
+    if options.json:
+        print(json.dumps(values))
+    else:
+        print_values(values)
+    return 0
+
+
+def table(argv: Sequence[str]) -> int:
+    """Compare evaluated runs: zforcing table RUN [RUN ...]."""
+    from .evaluation.table import read_rows, to_table
+
+    parser = command_parser("table", table)
+    parser.add_argument("runs", type=str, nargs="+", help="run folders, each evaluated by `zforcing evaluate`")
+    parser.add_argument("--split", type=str, default="test", help="train, valid or test")
+    parser.add_argument("--bound", type=str, default="elbo", help=f"one of {', '.join(BOUNDS)}")
+    parser.add_argument("--json", action="store_true", help="one JSON object")
+    options = parser.parse_args(list(argv))
+    one_of("split", options.split, SPLITS)
+    one_of("bound", options.bound, tuple(BOUNDS))
+    rows = read_rows([Path(run) for run in options.runs], split=options.split, bound=options.bound)
+    if options.json:
+        print(json.dumps({"rows": [row.to_json() for row in rows]}))
+    else:
+        image = load_checkpoint(Path(options.runs[0])).description.image_shape
+        console = Console(highlight=False)
+        console.print(to_table(rows, dim="pixel" if image else "dim"))
+        console.print("log p(x) of the data, higher is better; ± is the standard error over sequences")
+    return 0
+
+
+COMMANDS: dict[str, Callable[[Sequence[str]], int]] = {
+    "train": train,
+    "evaluate": evaluate,
+    "sample": sample,
+    "recipes": list_recipes,
+    "info": info,
+    "table": table,
+}
+
+
+# Their parts.
+
+
+def parse_train(argv: Sequence[str]) -> tuple[Namespace, RunConfig]:
+    """Options of the command, and the configuration: the recipe's values, then what the command line says."""
+    words = ["--print-config" if word == "--print_config" else word for word in argv]  # jsonargparse has one of its own
+    if not words or words[0].startswith("-"):
+        if {"-h", "--help"} & set(words):
+            words = ["digits-zforcing-aux", "--help"]  # some recipe, to have settings to show
+        else:
+            raise UserError("train: name a recipe first (`zforcing recipes` lists them) or a YAML file")
+    values = with_named_sections(read_recipe(words[0]), words[1:])
+    names = section_names(values)
+    parser = command_parser("train", train)
+    parser.add_argument("recipe", type=str, help="a recipe's name, or a YAML file such as a run's config.yaml")
+    parser.add_argument("--run-dir", type=str | None, default=None, help="where to write; runs/RECIPE by default")
+    parser.add_argument("--resume", action="store_true", help="go on with the run in --run-dir")
+    parser.add_argument("--device", type=str, default="auto", help="auto, cpu or cuda")
+    parser.add_argument("--json", action="store_true", help="one JSON object on stdout")
+    parser.add_argument("--print-config", action="store_true", help="print the whole configuration and stop")
+    add_settings(parser, names)
+    own = {"run-dir", "resume", "device", "json", "print-config", "help"}
+    given = {w[2:].split("=")[0]: None for w in words[1:] if w.startswith("--")}
+    refuse_unknown({k: "" for k in given if k not in own}, names, where="train")
+    config = parse_config(values, where=words[0])  # the recipe's own mistakes, before those of the command line
+    start = {k: v for k, v in config.to_dict().items() if k != "recipe"}
+    parsed = parser.parse_args(words, namespace=parser.parse_object({"recipe": words[0], **start}))
+    options = Namespace({k: parsed.pop(k) for k in ("recipe", "run_dir", "resume", "device", "json", "print_config")})
+    parsed["recipe"] = config.recipe
+    return options, from_namespace(parser, parsed)
+
+
+def with_named_sections(values: dict[str, Any], words: Sequence[str]) -> dict[str, Any]:
+    """The recipe's values where --data.name, --model.name or --bound.name choose another part than the recipe.
+
+    Of the old part's settings those stay that the new one has too; the others are named on stderr.
+    """
+    for section in SECTIONS:
+        name = option_value(f"--{section}.name", words)
+        given = values.get(section) or {}
+        if name is None or not isinstance(given, dict) or name == given.get("name"):
+            continue
+        values = values | {section: {"name": name}}
+        names = section_names(values)
+        kept = {k: v for k, v in given.items() if k != "name" and f"{section}.{k}" in known_settings(names)}
+        dropped = sorted(set(given) - set(kept) - {"name"})
+        if dropped:
+            print(f"{section} {name} has no {', '.join(dropped)}: the recipe's values are left out", file=sys.stderr)
+        values = values | {section: {"name": name} | kept}
+    return values
+
+
+def option_value(option: str, words: Sequence[str]) -> str | None:
+    """The value of `--option value` or `--option=value`, the last one given."""
+    found = None
+    for word, following in zip(words, [*words[1:], None], strict=True):
+        if word == option:
+            found = following
+        elif word.startswith(option + "="):
+            found = word.split("=", 1)[1]
+    return found
+
+
+def command_parser(name: str, command: Callable[..., Any]) -> ArgumentParser:
+    """A parser that raises instead of exiting; its help says what the command is for."""
+    return ArgumentParser(prog=f"zforcing {name}", description=command.__doc__, exit_on_error=False)
+
+
+def common_options(parser: ArgumentParser, *, seed: str) -> None:
+    """What evaluate, sample and their like share."""
+    parser.add_argument("--seed", type=int, default=0, help=seed)
+    parser.add_argument("--device", type=str, default="auto", help="auto, cpu or cuda")
+    parser.add_argument("--json", action="store_true", help="one JSON object on stdout")
+
+
+def one_of(option: str, value: str, allowed: Sequence[str]) -> Any:
+    """The value, if it is allowed."""
+    if value not in allowed:
+        raise UserError(f"--{option} is {value!r}; it is one of {', '.join(allowed)}")
+    return value
+
+
+def at_least_one(option: str, value: int) -> None:
+    """Refuse counts below 1."""
+    if value < 1:
+        raise UserError(f"--{option} is {value}; it must be 1 or more")
+
+
+def pick_device(device: str) -> str:
+    """auto becomes cuda where there is one."""
+    one_of("device", device, ("auto", "cpu", "cuda"))
+    if device == "cuda" and not torch.cuda.is_available():
+        raise UserError("--device cuda: torch finds no GPU here; use --device cpu or auto")
+    return "cuda" if device != "cpu" and torch.cuda.is_available() else "cpu"
+
+
+def run_folder(name: str) -> Path:
+    """The folder, if it is a run's."""
+    run = Path(name)
+    if not run.is_dir():
+        raise UserError(f"no such run folder: {run}")
+    if not (run / "config.yaml").is_file():
+        raise UserError(f"{run} is no run folder: it has no config.yaml (`zforcing train` makes one)")
+    return run
+
+
+def read_run_config(run: Path) -> RunConfig:
+    """The run's resolved configuration."""
+    path = run / "config.yaml"
+    return parse_config(read_recipe(str(path)), where=str(path))
+
+
+@contextmanager
+def counting(what: str, total: int) -> Iterator[Callable[[int], None]]:
+    """A progress bar on stderr (on a terminal), advanced by the function it gives."""
+    with Progress(console=Console(file=sys.stderr), transient=True, disable=not sys.stderr.isatty()) as bar:
+        task = bar.add_task(what, total=total)
+        yield lambda done: bar.advance(task, done)
+
+
+def print_values(values: dict[str, Any]) -> None:
+    """name  value, a line each."""
+    width = max(map(len, values))
+    for name, value in values.items():
+        text = f"{value:.4f}" if isinstance(value, float) else "-" if value is None else value
+        print(f"{name:{width}s}  {text}")

@@ -1,0 +1,49 @@
+"""Using a trained model to make sequences."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.distributions import Distribution
+
+from .distributions import reparameterize, stack
+from .errors import UserError
+from .models.base import SequenceModel
+from .threads import cpu_threads
+
+
+@dataclass(frozen=True)
+class Generated:
+    """x: [n, T, D] or [n, T] int64; latents: [n, T, Z]; emission: p(x_t | z_<=t, x_<t) at every step, batch [n, T]."""
+
+    x: Tensor
+    latents: Tensor
+    emission: Distribution
+
+
+@torch.no_grad()
+def sample(model: SequenceModel, n: int, *, steps: int, seed: int, start: Tensor | None = None) -> Generated:
+    """n sequences from the model: z_t from the prior, x_t from the emission, step by step.
+
+    start: x_0 [n, D] or [n]; None is the blank one of the model's spec. The model should be in eval mode.
+    Raises UserError when n or steps is below 1. Torch's global generator is left as it was.
+    """
+    if n < 1 or steps < 1:
+        raise UserError(f"{n} samples of {steps} steps: both must be 1 or more")
+    state = model.initial_state(n, start=start)
+    xs, zs, emissions = [], [], []
+    with torch.random.fork_rng(), cpu_threads(model):
+        torch.manual_seed(seed)
+        for _ in range(steps):
+            prior = model.prior(state)
+            z = reparameterize(prior, torch.randn_like(prior.mean))
+            state = model.after_latent(state, z)
+            emission = model.emission(state)
+            x = emission.sample()
+            state = model.after_observation(state, x)
+            xs.append(x)
+            zs.append(z)
+            emissions.append(emission)
+    return Generated(torch.stack(xs, dim=1), torch.stack(zs, dim=1), stack(emissions, dim=1))

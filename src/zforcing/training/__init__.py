@@ -1,0 +1,1 @@
+"""Training: configuration, the loop, checkpoints, logs. Nothing is imported here: loading a model needs no trainer."""

@@ -1,0 +1,272 @@
+"""The whole configuration of a run: dataclasses by topic, read from a recipe (YAML) and dotted options.
+
+about, seed                       a line of text; the seed of everything random
+data:     {name, ...}             a data set and its settings (zforcing.data)
+model:    {name, ...}             a model and its settings (zforcing.models)
+bound:    {name, ...}             what is optimized (zforcing.bounds)
+weights:  {kl, auxiliary, backward}  schedules of the loss's weights
+training: {...}                   the optimizer and the loop
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, fields, is_dataclass
+from importlib import resources
+from pathlib import Path
+from typing import Any, Literal, get_type_hints
+
+import yaml
+from jsonargparse import ArgumentError, ArgumentParser, Namespace, set_parsing_settings
+
+from ..bounds import BOUNDS, Bound, WeightSchedules
+from ..data import DATA, DataModule
+from ..errors import UserError
+from ..models import MODELS, SequenceModel
+from ..sequences import ObservationSpec
+
+SECTIONS: dict[str, dict[str, type[Any]]] = {
+    "data": dict(DATA),
+    "model": {name: model.Config for name, model in MODELS.items()},
+    "bound": dict(BOUNDS),
+}
+
+
+@dataclass(frozen=True)
+class TrainingConfig:
+    """The optimizer and the loop."""
+
+    epochs: int = 100
+    """passes over the training split, at most"""
+    max_steps: int | None = None
+    """updates, at most; null: as many as the epochs have"""
+    batch_size: int = 32
+    """sequences per update, over all processes"""
+    evaluation_batch_size: int = 256
+    """sequences at a time where nothing is learned"""
+    learning_rate: float = 1e-3
+    """Adam's"""
+    beta1: float = 0.9
+    """Adam's decay of the gradient's mean"""
+    beta2: float = 0.999
+    """Adam's decay of the squared gradient's mean"""
+    eps: float = 1e-8
+    """Adam's constant under the square root"""
+    max_grad_norm: float | None = 100.0
+    """the gradient is scaled down to this norm; null: never"""
+    learning_rate_factor: float = 0.5
+    """the learning rate is multiplied by this whenever validation is worse than the time before; 1: never"""
+    min_learning_rate: float = 1e-4
+    """and not below this"""
+    patience: int | None = 10
+    """stop after this many validations without a new best; null: never"""
+    log_every: int = 50
+    """updates between rows of metrics.jsonl"""
+    checkpoint_every: int | None = 500
+    """updates between checkpoints within an epoch (there is one after every epoch too); null: none"""
+    max_nonfinite: int = 10
+    """stop after this many updates in a row whose loss or gradient is not finite; they are skipped"""
+    threads: int | None = None
+    """CPU threads; null: 1 for a small model, torch's own choice for a large one"""
+    precision: Literal["float32", "bfloat16"] = "float32"
+    """bfloat16: autocast; log-densities and sums stay in float32 and float64"""
+
+    def __post_init__(self) -> None:
+        problems = []
+        for name in ("epochs", "batch_size", "evaluation_batch_size", "log_every", "max_nonfinite"):
+            if getattr(self, name) < 1:
+                problems.append(f"training.{name} is {getattr(self, name)}; it must be 1 or more")
+        for name in ("max_steps", "patience", "checkpoint_every", "threads"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                problems.append(f"training.{name} is {value}; it must be 1 or more, or null")
+        for name in ("learning_rate", "eps"):
+            if getattr(self, name) <= 0:
+                problems.append(f"training.{name} is {getattr(self, name)}; it must be positive")
+        for name in ("beta1", "beta2"):
+            if not 0 <= getattr(self, name) < 1:
+                problems.append(f"training.{name} is {getattr(self, name)}; it must be 0 or more and less than 1")
+        if self.max_grad_norm is not None and self.max_grad_norm <= 0:
+            problems.append(f"training.max_grad_norm is {self.max_grad_norm}; it must be positive, or null")
+        if not 0 < self.learning_rate_factor <= 1:
+            problems.append(f"training.learning_rate_factor is {self.learning_rate_factor}; it must be in (0, 1]")
+        if problems:
+            raise UserError("; ".join(problems))
+
+
+@dataclass(frozen=True)
+class RunConfig:
+    """Everything that determines a run. `model` is the settings (`Config`) of one of the registered models."""
+
+    data: DataModule
+    model: Any
+    bound: Bound
+    weights: WeightSchedules
+    training: TrainingConfig
+    seed: int = 0
+    recipe: str = ""
+    about: str = ""
+
+    def __post_init__(self) -> None:
+        if self.seed < 0:
+            raise UserError(f"seed is {self.seed}; it must be 0 or more")
+
+    def build_model(self, spec: ObservationSpec) -> SequenceModel:
+        """A new model; its parameters come from torch's global generator."""
+        return MODELS[_name_of("model", self.model)](spec, self.model)
+
+    def to_dict(self) -> dict[str, Any]:
+        """As plain values, the way a recipe is written; `parse_config` reads it back."""
+        named = {s: {"name": _name_of(s, getattr(self, s))} | asdict(getattr(self, s)) for s in SECTIONS}
+        rest = {"weights": asdict(self.weights), "training": asdict(self.training)}
+        return {"recipe": self.recipe, "about": self.about, "seed": self.seed} | named | rest
+
+    def to_yaml(self) -> str:
+        """`to_dict` as YAML."""
+        return yaml.safe_dump(self.to_dict(), sort_keys=False, width=120)
+
+
+def recipes() -> dict[str, str]:
+    """The recipes inside the package: name -> what it is about."""
+    folder = resources.files("zforcing") / "recipes"
+    files = sorted((f for f in folder.iterdir() if f.name.endswith(".yaml")), key=lambda f: f.name)
+    return {f.name.removesuffix(".yaml"): yaml.safe_load(f.read_text("utf-8"))["about"] for f in files}
+
+
+def read_recipe(name_or_file: str) -> dict[str, Any]:
+    """A recipe's values, by its name or from a file. Raises UserError when there is none, or it is no mapping."""
+    known = resources.files("zforcing") / "recipes" / f"{name_or_file}.yaml"
+    looks_like_file = name_or_file.endswith((".yaml", ".yml")) or "/" in name_or_file
+    if not looks_like_file and known.is_file():
+        return {"recipe": name_or_file} | _mapping(known.read_text("utf-8"), name_or_file)
+    path = Path(name_or_file)
+    if path.is_file():
+        try:
+            text = path.read_text("utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise UserError(f"{name_or_file} can't be read as a recipe: {_one_line(error)}") from None
+        return {"recipe": path.stem} | _mapping(text, name_or_file)
+    if looks_like_file:
+        raise UserError(f"no such recipe file: {name_or_file}")
+    hint = _suggest(name_or_file, recipes())
+    raise UserError(f"unknown recipe {name_or_file!r}{hint}; `zforcing recipes` lists them, or name a YAML file")
+
+
+def section_names(values: Mapping[str, Any]) -> dict[str, str]:
+    """Which data set, model and bound these values name. Raises UserError for a missing or an unknown name."""
+    names = {}
+    for section, known in SECTIONS.items():
+        given = values.get(section) or {}
+        if not isinstance(given, Mapping):
+            raise UserError(f"{section} is {given!r}; it must be a mapping with a name")
+        name = given.get("name", "elbo" if section == "bound" else None)
+        if name is None:
+            raise UserError(f"{section}.name is missing; it is one of {', '.join(sorted(known))}")
+        if not isinstance(name, str) or name not in known:
+            hint = _suggest(str(name), known)
+            raise UserError(f"unknown {section}.name {name!r}{hint}; it is one of {', '.join(sorted(known))}")
+        names[section] = name
+    return names
+
+
+def add_settings(parser: ArgumentParser, names: Mapping[str, str]) -> None:
+    """All the settings of a run with this data set, model and bound, as dotted options with help."""
+    set_parsing_settings(docstring_parse_attribute_docstrings=True)
+    parser.add_argument("--about", type=str, default="", help="a line on what the run is about")
+    parser.add_argument("--seed", type=int, default=0, help="seed of the weights, the batches and all noise")
+    for section, known in SECTIONS.items():
+        choices = ", ".join(sorted(known))
+        parser.add_argument(f"--{section}.name", type=str, default=names[section], help=f"one of {choices}")
+        parser.add_class_arguments(known[names[section]], section)
+    parser.add_class_arguments(WeightSchedules, "weights")
+    parser.add_class_arguments(TrainingConfig, "training")
+
+
+def known_settings(names: Mapping[str, str]) -> set[str]:
+    """The dotted names of all settings."""
+    classes = {section: SECTIONS[section][name] for section, name in names.items()}
+    classes |= {"weights": WeightSchedules, "training": TrainingConfig}
+    leaves = {leaf for section, cls in classes.items() for leaf in _leaves(cls, section)}
+    return leaves | {f"{section}.name" for section in SECTIONS} | {"about", "seed", "recipe"}
+
+
+def parse_config(values: Mapping[str, Any], *, where: str = "configuration") -> RunConfig:
+    """A configuration from plain values (a recipe's, a run folder's).
+
+    Raises UserError: one line with every unknown key, or the setting that has a wrong type or a wrong value.
+    """
+    names = section_names(values)
+    refuse_unknown(_flatten(values), names, where=where)
+    parser = ArgumentParser(exit_on_error=False)
+    add_settings(parser, names)
+    parser.add_argument("--recipe", type=str, default="")
+    try:
+        parsed = parser.parse_object(dict(values))
+    except ArgumentError as error:
+        raise UserError(f"{where}: {_one_line(error)}") from None
+    return from_namespace(parser, parsed)
+
+
+def from_namespace(parser: ArgumentParser, parsed: Namespace) -> RunConfig:
+    """The configuration from what a parser with `add_settings` has parsed."""
+    for section in SECTIONS:
+        parsed[section].pop("name")
+    made = parser.instantiate(parsed)
+    parts = {field.name: made[field.name] for field in fields(RunConfig) if field.name in made}
+    return RunConfig(**parts)
+
+
+def refuse_unknown(given: Mapping[str, Any], names: Mapping[str, str], *, where: str) -> None:
+    """Raise UserError, all in one line, when dotted keys are no settings of this data set, model and bound."""
+    known = known_settings(names)
+    branches = {key.rsplit(".", n)[0] for key in known for n in (1, 2)}
+    bad = [key for key in given if key not in known and not (key in branches and given[key] in (None, {}))]
+    if bad:
+        # a recipe of another model is the usual reason, so say what was chosen
+        chosen = ", ".join(f"{section} {name}" for section, name in names.items())
+        said = "; ".join(f"unknown setting {key}{_suggest(key, known)}" for key in bad)
+        raise UserError(f"{where}: {said} (with {chosen})")
+
+
+def _name_of(section: str, settings: Any) -> str:
+    return next(name for name, cls in SECTIONS[section].items() if type(settings) is cls)
+
+
+def _leaves(cls: type[Any], prefix: str) -> Iterator[str]:
+    hints = get_type_hints(cls)
+    for field in fields(cls):
+        name, hint = f"{prefix}.{field.name}", hints[field.name]
+        if is_dataclass(hint):
+            yield from _leaves(hint, name)  # type: ignore[arg-type]  # is_dataclass admits instances, a hint is a class
+        else:
+            yield name
+
+
+def _flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in values.items():
+        if isinstance(value, Mapping) and value:
+            flat |= _flatten(value, f"{prefix}{key}.")
+        else:
+            flat[f"{prefix}{key}"] = value
+    return flat
+
+
+def _mapping(text: str, name: str) -> dict[str, Any]:
+    try:
+        values = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise UserError(f"{name} is no YAML: {_one_line(error)}") from None
+    if not isinstance(values, dict):
+        raise UserError(f"{name} is no recipe: it must be a YAML mapping with data, model and training")
+    return values
+
+
+def _suggest(word: str, known: Mapping[str, Any] | set[str]) -> str:
+    close = difflib.get_close_matches(word, list(known), n=1, cutoff=0.6)
+    return f" (did you mean {close[0]}?)" if close else ""
+
+
+def _one_line(error: BaseException) -> str:
+    return " ".join(str(error).split())

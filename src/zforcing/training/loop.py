@@ -1,0 +1,490 @@
+"""The training loop.
+
+Everything random at a step (latents, dropout, the order of batches) is a pure function of the seed and the step, so
+that a run that was stopped anywhere goes on bit for bit as if it hadn't been. Checkpoints are chosen on the validation
+split; the test split is never read here.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import platform
+import signal
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field, fields
+from importlib.metadata import version
+from pathlib import Path
+from types import FrameType
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from accelerate import Accelerator
+from torch import Tensor, nn
+from torch.utils.data import DataLoader
+
+from ..bounds import Bound, BoundResult, Weights
+from ..data import DataDescription, SequenceDataset, collate
+from ..data.batches import evaluation_batches, training_batches
+from ..errors import UserError
+from ..models import SequenceModel
+from ..sequences import SequenceBatch
+from ..threads import cpu_threads
+from .checkpoint import Writing, current, load_training, save_model, save_training, write_text
+from .config import RunConfig, TrainingConfig, parse_config, read_recipe
+from .log import Reporter, Rows, duration
+
+BUDGET = ("epochs", "max_steps", "patience", "checkpoint_every")  # may change when a run goes on
+
+
+class Interrupted(Exception):
+    """Ctrl-C or a termination signal, after the run has been saved."""
+
+
+class Diverged(Exception):
+    """Too many losses or gradients in a row that are not finite."""
+
+
+@dataclass
+class Progress:
+    """Where a run is: all that its checkpoint must hold besides tensors.
+
+    step counts updates (skipped ones included), batch the batches done in this epoch; `since_row` sums over the
+    updates since the last row of metrics.jsonl.
+    """
+
+    epoch: int = 0
+    batch: int = 0
+    step: int = 0
+    learning_rate: float = 0.0
+    best: float = -math.inf
+    best_epoch: int = -1
+    previous: float = -math.inf
+    validations_without_best: int = 0
+    nonfinite: int = 0
+    nonfinite_in_a_row: int = 0
+    rows: int = 0
+    seconds: float = 0.0
+    finished: str = ""
+    since_row: dict[str, float] = field(default_factory=dict)
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain JSON values; JSON has no infinity, so it becomes null."""
+        return {k: None if v in (math.inf, -math.inf) else v for k, v in asdict(self).items()}
+
+    @classmethod
+    def from_json(cls, values: dict[str, Any]) -> Progress:
+        """The inverse of `to_json`. Raises UserError when a field is missing."""
+        try:
+            known = {f.name: values[f.name] for f in fields(cls)}
+        except KeyError as error:
+            raise UserError(f"training.json of the checkpoint has no {error}") from None
+        restored: dict[str, Any] = {k: -math.inf if v is None else v for k, v in known.items()}
+        return cls(**restored)
+
+
+class BoundModule(nn.Module):
+    """A model and its bound as one module: what data-parallel training wraps is what is called."""
+
+    def __init__(self, model: SequenceModel, bound: Bound):
+        super().__init__()
+        self.model = model
+        self.bound = bound
+
+    def forward(self, batch: SequenceBatch, weights: Weights) -> BoundResult:
+        """The bound of each sequence."""
+        return self.bound(self.model, batch, weights=weights)
+
+
+def train(
+    config: RunConfig, run_dir: Path, *, device: str = "auto", resume: bool = False, reporter: Reporter | None = None
+) -> Progress:
+    """Train into a run folder, or go on with one. Returns where it ended (`finished` says why).
+
+    Raises UserError before anything is written when the configuration, the data or the folder is wrong, Interrupted
+    after Ctrl-C with the state saved, Diverged after too many non-finite updates.
+    """
+    with torch.random.fork_rng():  # the caller's generator is not ours to move
+        return Run(config, run_dir, device=device, resume=resume, reporter=reporter or Reporter()).train()
+
+
+class Run:
+    """One run: its data, its model and optimizer, and where it is."""
+
+    def __init__(self, config: RunConfig, folder: Path, *, device: str, resume: bool, reporter: Reporter):
+        self.config, self.folder = config, folder
+        self.settings: TrainingConfig = config.training
+        check_folder(config, folder, resume=resume)
+
+        self.description: DataDescription = config.data.describe()
+        self.data: dict[str, SequenceDataset] = {
+            "train": config.data.load("train", self.description),
+            "valid": config.data.load("valid", self.description),
+        }
+        self.accelerator = make_accelerator(device, self.settings.precision)
+        self.reporter = reporter if self.accelerator.is_main_process else Reporter(quiet=True)
+        seed_everything(config.seed, "weights")
+        self.model = config.build_model(self.description.spec)
+        adam = torch.optim.Adam(
+            self.model.parameters(),
+            lr=self.settings.learning_rate,
+            betas=(self.settings.beta1, self.settings.beta2),
+            eps=self.settings.eps,
+        )
+        self.progress = Progress(learning_rate=self.settings.learning_rate)
+        self.model.to(self.accelerator.device)
+        if resume:
+            checkpoint = current(folder / "checkpoints" / "last")
+            self.progress = Progress.from_json(load_training(checkpoint, self.model, adam))
+        self.module, self.optimizer = self.accelerator.prepare(BoundModule(self.model, config.bound), adam)
+        self.metrics, self.timing = Rows(folder / "metrics.jsonl"), Rows(folder / "timing.jsonl")
+        self.stop_requested = False
+        if self.accelerator.is_main_process:
+            self._open_folder(resume)
+        self.accelerator.wait_for_everyone()
+
+    def train(self) -> Progress:
+        """All epochs that are left."""
+        at = self.progress
+        if at.finished and not self._more_was_asked_for():
+            self.reporter.say(f"{self.folder}: finished already ({at.finished}); nothing left to do")
+            return at
+        at.finished = ""
+        with self.reporter, self._signals(), cpu_threads(self.model, self.settings.threads):
+            self.started = time.perf_counter() - at.seconds
+            self.first_step, self.first_time = at.step, time.perf_counter()
+            self.reporter.start(total=self._steps_at_most(), done=at.step)
+            if at.step == 0:
+                self._validate()
+                self._save("last")
+            while not at.finished:
+                self._epoch()
+        self.reporter.say(
+            f"finished: {at.finished}; best validation {at.best:.3f} nats per sequence after epoch {at.best_epoch}, "
+            f"{at.step} updates, {duration(at.seconds)}"
+            + (f", {at.nonfinite} updates skipped as not finite" if at.nonfinite else "")
+        )
+        return at
+
+    def _epoch(self) -> None:
+        """The rest of the epoch that the run is in, its validation, and what follows from that."""
+        at, settings = self.progress, self.settings
+        plan = training_batches(self.data["train"].lengths, settings.batch_size, seed=self.config.seed, epoch=at.epoch)
+        self.module.train()
+        for indices, (batch, share) in zip(plan[at.batch :], self._batches("train", plan[at.batch :]), strict=True):
+            self._update(batch, share, indices)
+            at.step, at.batch = at.step + 1, at.batch + 1
+            if at.step % settings.log_every == 0:
+                self._log_row()
+            at_end = at.batch == len(plan)
+            if self.stop_requested:
+                self._save("last")
+                raise Interrupted
+            if settings.max_steps is not None and at.step >= settings.max_steps:
+                break
+            if settings.checkpoint_every and at.step % settings.checkpoint_every == 0 and not at_end:
+                self._save("last")
+        if at.batch == len(plan):
+            at.epoch, at.batch = at.epoch + 1, 0
+        self._validate()
+        at.finished = self._reason_to_stop()
+        self._save("last")
+
+    def _update(self, batch: SequenceBatch, share: float, indices: list[int]) -> None:
+        """One step of Adam on one batch, unless its loss or gradient is not finite.
+
+        The loss is the mean over the whole batch's sequences; each process adds those that are its own, and
+        data-parallel training averages the gradients over processes, hence `share`.
+        """
+        at = self.progress
+        seed_everything(self.config.seed, "step", at.step, self.accelerator.process_index)
+        weights = self.config.weights.at(at.step)
+        with self.accelerator.autocast():
+            result: BoundResult = self.module(batch, weights)
+        loss = result.loss.mean() * share
+        self.optimizer.zero_grad()
+        self.accelerator.backward(loss)
+        limit = self.settings.max_grad_norm or math.inf
+        norm = float(self.accelerator.clip_grad_norm_(self.module.parameters(), limit))
+        sums = self._over_processes(result, share)
+        if not (math.isfinite(sums["loss"]) and math.isfinite(norm)):
+            self._skip(sums["loss"], norm, indices)
+            return
+        for group in self.optimizer.param_groups:
+            group["lr"] = at.learning_rate
+        self.optimizer.step()
+        at.nonfinite_in_a_row = 0
+        for name, value in (sums | {"gradient_norm": norm, "updates": 1.0}).items():
+            at.since_row[name] = at.since_row.get(name, 0.0) + value
+        self._show(sums)
+
+    def _skip(self, loss: float, norm: float, indices: list[int]) -> None:
+        at = self.progress
+        self.optimizer.zero_grad()
+        at.nonfinite += 1
+        at.nonfinite_in_a_row += 1
+        what = "loss" if not math.isfinite(loss) else "gradient"
+        self._write({"event": "nonfinite", "what": what, "loss": loss, "gradient_norm": norm, "sequences": indices})
+        self.reporter.say(
+            f"the {what} is not finite at step {at.step} (epoch {at.epoch}, batch {at.batch}, sequences "
+            f"{', '.join(map(str, indices[:8]))}{', ...' if len(indices) > 8 else ''}): update skipped"
+        )
+        if at.nonfinite_in_a_row >= self.settings.max_nonfinite:
+            raise Diverged(
+                f"{at.nonfinite_in_a_row} updates in a row without a finite loss and gradient, the last at step "
+                f"{at.step}; the last good checkpoint is {self.folder / 'checkpoints' / 'last'}. "
+                "Try a lower training.learning_rate or training.max_grad_norm, or look at the sequences named above"
+            )
+
+    def _validate(self) -> None:
+        """The bound on the validation split, with the same noise each time; keeps the best model."""
+        at, settings = self.progress, self.settings
+        self.module.eval()
+        seed_everything(self.config.seed, "validation", self.accelerator.process_index)
+        sums: dict[str, float] = {}
+        plan = evaluation_batches(self.data["valid"].lengths, settings.evaluation_batch_size)
+        with torch.no_grad():
+            for batch, share in self._batches("valid", plan):
+                with self.accelerator.autocast():
+                    result = self.module(batch, Weights())
+                for name, value in self._over_processes(result, share).items():
+                    sums[name] = sums.get(name, 0.0) + value
+        value, kl = (sums[name] / sums["sequences"] for name in ("value", "kl"))
+        if at.step and value < at.previous:
+            at.learning_rate = max(at.learning_rate * settings.learning_rate_factor, settings.min_learning_rate)
+        at.previous = value
+        is_best = value > at.best
+        if is_best:
+            at.best, at.best_epoch, at.validations_without_best = value, at.epoch, 0
+        else:
+            at.validations_without_best += 1
+        self._write(
+            {
+                "event": "validation",
+                "nats_per_sequence": value,
+                "kl_per_sequence": kl,
+                "kind": result.kind,
+                "best": is_best,
+                "learning_rate": at.learning_rate,
+            }
+        )
+        if is_best:
+            self._save("best")
+        star = " *" if is_best else ""
+        kl_text = f"  kl {kl:.2f}" if self.model.latent_size else ""
+        self.reporter.say(
+            f"epoch {at.epoch:3d}  step {at.step:6d}  validation {value:.3f} nats per sequence ({result.kind})"
+            f"{kl_text}  learning rate {at.learning_rate:.2g}  {duration(self._seconds())}{star}"
+        )
+
+    def _reason_to_stop(self) -> str:
+        at, settings = self.progress, self.settings
+        if settings.max_steps is not None and at.step >= settings.max_steps:
+            return f"max_steps {settings.max_steps}"
+        if at.epoch >= settings.epochs:
+            return f"epochs {settings.epochs}"
+        if settings.patience is not None and at.validations_without_best >= settings.patience:
+            return f"no better validation in {settings.patience}"
+        return ""
+
+    def _more_was_asked_for(self) -> bool:
+        """Whether a finished run's limits were raised."""
+        return not self._reason_to_stop()
+
+    # Batches and processes.
+
+    def _batches(
+        self, split: Literal["train", "valid"], plan: list[list[int]]
+    ) -> Iterator[tuple[SequenceBatch, float]]:
+        """This process's part of each batch, and the weight that makes mean-over-part * weight average to the batch's
+        mean. A process with nothing left takes one sequence with weight 0, so that all take the same steps.
+        """
+        rank, world = self.accelerator.process_index, self.accelerator.num_processes
+        parts = [batch[rank::world] for batch in plan]
+        data = self.data[split]
+        loader: DataLoader[Any] = DataLoader(
+            data,  # type: ignore[arg-type]  # DataLoader wants a Dataset; a length and an index are all it uses
+            batch_sampler=[part or batch[:1] for part, batch in zip(parts, plan, strict=True)],
+            collate_fn=lambda examples: collate(examples, self.description.spec),
+            generator=torch.Generator(),
+        )
+        for whole, part, batch in zip(plan, parts, loader, strict=True):
+            yield batch.to(self.accelerator.device), len(part) * world / len(whole)
+
+    def _over_processes(self, result: BoundResult, share: float) -> dict[str, float]:
+        """Sums over a batch's sequences, of all processes, in float64."""
+        count = share / self.accelerator.num_processes  # 0 where the part is a filler
+        own = torch.stack(
+            [
+                result.value.sum(),
+                result.loss.detach().sum(),
+                result.terms["kl"].detach().sum(),
+                result.value.new_tensor(float(len(result.value))),
+            ]
+        )
+        total: Tensor = self.accelerator.reduce(own if count else torch.zeros_like(own), "sum")
+        return dict(zip(("value", "loss", "kl", "sequences"), total.tolist(), strict=True))
+
+    # What is written and said.
+
+    def _write(self, row: dict[str, Any]) -> None:
+        at = self.progress
+        if self.accelerator.is_main_process:
+            self.metrics.append({"event": row.pop("event"), "epoch": at.epoch, "step": at.step} | row)
+            self.timing.append({"step": at.step, "seconds": round(self._seconds(), 3)})
+        at.rows += 1
+
+    def _log_row(self) -> None:
+        """Means over the updates since the last row."""
+        at = self.progress
+        sums, at.since_row = at.since_row, {}
+        if not sums:
+            return
+        n, weights = sums["sequences"], self.config.weights.at(at.step)
+        self._write(
+            {
+                "event": "training",
+                "nats_per_sequence": sums["value"] / n,
+                "kl_per_sequence": sums["kl"] / n,
+                "loss": sums["loss"] / n,
+                "gradient_norm": sums["gradient_norm"] / sums["updates"],
+                "learning_rate": at.learning_rate,
+                "kl_weight": weights.kl,
+                "auxiliary_weight": weights.auxiliary,
+                "backward_weight": weights.backward,
+            }
+        )
+
+    def _show(self, sums: dict[str, float]) -> None:
+        at = self.progress
+        rate = (at.step + 1 - self.first_step) / (time.perf_counter() - self.first_time)
+        self.reporter.update(
+            step=at.step + 1,
+            epoch=at.epoch,
+            log_likelihood=sums["value"] / sums["sequences"],
+            kl=sums["kl"] / sums["sequences"],
+            rate=rate,
+            seconds_left=(self._steps_at_most() - at.step) / rate,
+        )
+
+    def _steps_at_most(self) -> int:
+        in_epochs = self.settings.epochs * math.ceil(len(self.data["train"]) / self.settings.batch_size)
+        return in_epochs if self.settings.max_steps is None else min(in_epochs, self.settings.max_steps)
+
+    def _seconds(self) -> float:
+        return time.perf_counter() - self.started
+
+    def _save(self, which: Literal["best", "last"]) -> None:
+        self.progress.seconds = self._seconds()
+        if self.accelerator.is_main_process:
+            with Writing(self.folder / "checkpoints" / which) as folder:
+                save_model(folder, self.model, self.description)
+                save_training(folder, self.optimizer, self.progress.to_json())
+        self.accelerator.wait_for_everyone()
+
+    def _open_folder(self, resume: bool) -> None:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        write_text(self.folder / "config.yaml", self.config.to_yaml())
+        if resume:
+            for rows in (self.metrics, self.timing):
+                rows.truncate(self.progress.step, self.progress.rows)
+        else:
+            with cpu_threads(self.model, self.settings.threads):
+                write_text(self.folder / "environment.json", environment(self.accelerator.device))
+
+    @contextmanager
+    def _signals(self) -> Iterator[None]:
+        """The first Ctrl-C or termination signal ends the update, saves and stops; the second one stops at once."""
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+
+        def request(number: int, frame: FrameType | None) -> None:
+            if self.stop_requested:
+                raise KeyboardInterrupt
+            self.stop_requested = True
+            self.reporter.say("stopping after this update (once more: at once, without saving) ...")
+
+        before = {s: signal.signal(s, request) for s in (signal.SIGINT, signal.SIGTERM)}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+
+def seed_everything(seed: int, *purpose: int | str) -> None:
+    """Seed torch's generators for one purpose: the same seed and purpose give the same noise, others independent."""
+    words = [seed, *(int.from_bytes(p.encode(), "big") if isinstance(p, str) else p for p in purpose)]
+    torch.manual_seed(int(np.random.SeedSequence(words).generate_state(1, np.uint64)[0]))
+
+
+def make_accelerator(device: str, precision: Literal["float32", "bfloat16"]) -> Accelerator:
+    """Raises UserError for a device that isn't there."""
+    if device not in ("auto", "cpu", "cuda"):
+        raise UserError(f"device is {device!r}; it is one of auto, cpu, cuda")
+    if device == "cuda" and not torch.cuda.is_available():
+        raise UserError("device cuda: torch finds no GPU here; use --device cpu or auto")
+    return Accelerator(cpu=device == "cpu", mixed_precision="bf16" if precision == "bfloat16" else "no")
+
+
+def check_folder(config: RunConfig, folder: Path, *, resume: bool) -> None:
+    """Raise UserError when the folder isn't free for a new run, or doesn't hold this one to go on with."""
+    if not resume:
+        if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+            raise UserError(f"{folder} exists already: name another --run-dir, or go on with it by --resume")
+        return
+    if not current(folder / "checkpoints" / "last").is_dir():
+        raise UserError(f"{folder} holds no run to go on with: it has no checkpoints/last (leave out --resume)")
+    path = folder / "config.yaml"
+    if not path.is_file():
+        raise UserError(f"{path} is missing: the run can't be resumed")
+    changed = differences(parse_config(read_recipe(str(path)), where=str(path)), config)
+    if changed:
+        raise UserError(f"--resume: {folder} was trained with other settings: {'; '.join(changed)}")
+
+
+def differences(before: RunConfig, now: RunConfig) -> list[str]:
+    """The settings that differ, but for those that only say how long to train and how often to write."""
+
+    def flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+        out: dict[str, Any] = {}
+        for key, value in values.items():
+            out |= flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value}
+        return out
+
+    old, new = flat(before.to_dict()), flat(now.to_dict())
+    free = {f"training.{name}" for name in BUDGET} | {"about", "recipe"}
+    keys = [k for k in old | new if k not in free and old.get(k) != new.get(k)]
+    return [f"{k} was {old.get(k)}, is {new.get(k)}" for k in keys]
+
+
+def environment(device: torch.device) -> str:
+    """What the run ran on, as JSON: versions, processor, device, threads."""
+    packages = ("zforcing", "torch", "accelerate", "numpy", "safetensors", "jsonargparse", "scikit-learn")
+    return json.dumps(
+        {
+            "started": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
+            "command": ["zforcing", *sys.argv[1:]],
+            "versions": {"python": platform.python_version()} | {p: version(p) for p in packages},
+            "platform": platform.platform(),
+            "processor": _processor(),
+            "device": torch.cuda.get_device_name(device) if device.type == "cuda" else str(device),
+            "threads": torch.get_num_threads(),
+        },
+        indent=1,
+    )
+
+
+def _processor() -> str:
+    information = Path("/proc/cpuinfo")
+    if information.is_file():
+        for line in information.read_text().splitlines():
+            if line.startswith("model name"):
+                return line.split(":", 1)[1].strip()
+    return platform.processor()
