@@ -120,7 +120,8 @@ def test_the_auxiliary_terms_gradient_stops_at_its_target_and_nowhere_else(case:
         total, [backward_weight, model.get_parameter("auxiliary_net.first.weight")], allow_unused=True
     )
     assert into_backward is None
-    assert into_net is not None and into_net.abs().sum() > 0
+    assert into_net is not None
+    assert into_net.abs().sum() > 0
 
 
 @pytest.mark.parametrize("case", [c for c in CASES if c.model == "zforcing"], ids=str)

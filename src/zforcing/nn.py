@@ -127,7 +127,7 @@ class BackwardLSTM(nn.Module):
 
 
 def lstm_update(gates: Tensor, c: Tensor) -> tuple[Tensor, Tensor]:
-    """(h_t, c_t) of an LSTM, from c_{t-1} and its gates before their activations: input, forget, cell, output [n, 4H]."""
+    """(h_t, c_t) of an LSTM from c_{t-1} and the gates [n, 4H] before activation: input, forget, cell, output."""
     i, f, g, o = gates.chunk(4, dim=-1)
     c = torch.sigmoid(f) * c + torch.sigmoid(i) * torch.tanh(g)
     return torch.sigmoid(o) * torch.tanh(c), c
