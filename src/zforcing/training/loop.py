@@ -126,7 +126,7 @@ class Run:
             "train": config.data.load("train", self.description),
             "valid": config.data.load("valid", self.description),
         }
-        self.accelerator = make_accelerator(device, self.settings.precision)
+        self.accelerator = make_accelerator(device)
         self.reporter = reporter if self.accelerator.is_main_process else Reporter(quiet=True)
         seed_everything(config.seed, "weights")
         self.model = config.build_model(self.description.spec)
@@ -204,7 +204,7 @@ class Run:
         at = self.progress
         seed_everything(self.config.seed, "step", at.step, self.accelerator.process_index)
         weights = self.config.weights.at(at.step)
-        with self.accelerator.autocast():
+        with self._autocast():
             result: BoundResult = self.module(batch, weights)
         loss = result.loss.mean() * share
         self.optimizer.zero_grad()
@@ -250,7 +250,7 @@ class Run:
         plan = evaluation_batches(self.data["valid"].lengths, settings.evaluation_batch_size)
         with torch.no_grad():
             for batch, share in self._batches("valid", plan):
-                with self.accelerator.autocast():
+                with self._autocast():
                     result = self.module(batch, Weights())
                 for name, value in self._over_processes(result, share).items():
                     sums[name] = sums.get(name, 0.0) + value
@@ -296,7 +296,12 @@ class Run:
         """Whether a finished run's limits were raised."""
         return not self._reason_to_stop()
 
-    # Batches and processes.
+    # Batches, processes and precision.
+
+    def _autocast(self) -> torch.autocast:
+        """Ours, not accelerate's: its precision can be chosen only once in a process."""
+        lower = self.settings.precision == "bfloat16"
+        return torch.autocast(self.accelerator.device.type, dtype=torch.bfloat16, enabled=lower)
 
     def _batches(
         self, split: Literal["train", "valid"], plan: list[list[int]]
@@ -424,13 +429,13 @@ def seed_everything(seed: int, *purpose: int | str) -> None:
     torch.manual_seed(int(np.random.SeedSequence(words).generate_state(1, np.uint64)[0]))
 
 
-def make_accelerator(device: str, precision: Literal["float32", "bfloat16"]) -> Accelerator:
+def make_accelerator(device: str) -> Accelerator:
     """Raises UserError for a device that isn't there."""
     if device not in ("auto", "cpu", "cuda"):
         raise UserError(f"device is {device!r}; it is one of auto, cpu, cuda")
     if device == "cuda" and not torch.cuda.is_available():
         raise UserError("device cuda: torch finds no GPU here; use --device cpu or auto")
-    return Accelerator(cpu=device == "cpu", mixed_precision="bf16" if precision == "bfloat16" else "no")
+    return Accelerator(cpu=device == "cpu")
 
 
 def check_folder(config: RunConfig, folder: Path, *, resume: bool) -> None:

@@ -1,0 +1,397 @@
+"""The commands as a user runs them: what they print, what they write, and one line with exit code 2 for a mistake."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import yaml
+
+import zforcing
+from zforcing.cli import main
+
+EVALUATION = (
+    "model data split bound kind particles nats_per_sequence standard_error nats_per_step bits_per_dim "
+    "kl_per_sequence num_sequences num_steps seed"
+).split()
+SMALL = ["--model.hidden_size", "8", "--model.embedding_size", "4", "--training.epochs", "1", "--device", "cpu"]
+SMALL_ZFORCING = [*SMALL, "--model.latent_size", "2", "--model.mlp_size", "4"]
+
+
+@dataclass
+class Result:
+    code: int
+    out: str
+    err: str
+
+    @property
+    def json(self) -> dict[str, Any]:
+        return json.loads(self.out)
+
+
+Command = Callable[..., Result]
+
+
+@pytest.fixture(autouse=True)
+def float32() -> None:
+    torch.set_default_dtype(torch.float32)
+
+
+@pytest.fixture
+def zf(capfd: pytest.CaptureFixture[str]) -> Command:
+    def call(*words: object) -> Result:
+        capfd.readouterr()
+        code = main([str(word) for word in words])
+        out, err = capfd.readouterr()
+        return Result(code, out, err)
+
+    return call
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two small runs on digits, evaluated: what the other tests read."""
+    folder = tmp_path_factory.mktemp("runs")
+    torch.set_default_dtype(torch.float32)
+    assert main(["train", "digits-rnn", "--run-dir", str(folder / "rnn"), *SMALL]) == 0
+    assert main(["train", "digits-zforcing-aux", "--run-dir", str(folder / "zf"), *SMALL_ZFORCING]) == 0
+    assert main(["evaluate", str(folder / "rnn")]) == 0
+    assert main(["evaluate", str(folder / "zf")]) == 0
+    return folder
+
+
+def test_train_writes_a_run_folder_that_repeats_the_run(runs: Path) -> None:
+    names = {str(p.relative_to(runs / "zf")) for p in (runs / "zf").rglob("*") if p.is_file()}
+    checkpoint = {"model.safetensors", "config.json", "training.safetensors", "training.json"}
+    expected = {"config.yaml", "metrics.jsonl", "timing.jsonl", "environment.json", "evaluation-test-elbo.json"}
+    assert names == expected | {f"checkpoints/{which}/{file}" for which in ("best", "last") for file in checkpoint}
+    versions = json.loads((runs / "zf" / "environment.json").read_text())["versions"]
+    assert versions["torch"].startswith(torch.__version__.split("+")[0])
+
+
+def test_a_runs_config_repeats_it_bit_for_bit(runs: Path, tmp_path: Path, zf: Command) -> None:
+    result = zf("train", runs / "zf" / "config.yaml", "--run-dir", tmp_path / "again", "--json", "--device", "cpu")
+    assert result.code == 0
+    one, other = (zforcing.load(path).state_dict() for path in (runs / "zf", tmp_path / "again"))
+    assert all(torch.equal(one[name], other[name]) for name in one)
+    assert (runs / "zf" / "metrics.jsonl").read_text() == (tmp_path / "again" / "metrics.jsonl").read_text()
+
+
+def test_train_json_is_one_object_on_stdout(tmp_path: Path, zf: Command) -> None:
+    result = zf("train", "digits-rnn", "--run-dir", tmp_path / "run", "--json", *SMALL, "--training.max_steps=2")
+    assert result.code == 0
+    assert result.json["updates"] == 2
+    assert result.json["finished"] == "max_steps 2"
+    assert "validation" in result.err
+
+
+@pytest.mark.parametrize(("run", "model", "kind"), [("rnn", "rnn", "exact"), ("zf", "zforcing", "lower bound")])
+def test_evaluate_json_has_what_the_design_names(runs: Path, zf: Command, run: str, model: str, kind: str) -> None:
+    values = zf("evaluate", runs / run, "--json").json
+    assert set(EVALUATION) <= set(values)
+    assert (values["model"], values["kind"], values["data"], values["split"]) == (model, kind, "digits", "test")
+    assert (values["num_sequences"], values["num_steps"], values["num_dims"]) == (300, 19200, 19200)
+    assert math.isclose(values["bits_per_dim"], -values["nats_per_sequence"] / 64 / math.log(2))
+    assert math.isclose(values["nats_per_step"], values["nats_per_sequence"] / 64)
+    assert -64 * math.log(2) * 1.1 < values["nats_per_sequence"] < -15
+    assert (values["kl_per_sequence"] == 0) == (model == "rnn")
+
+
+def test_evaluate_repeats_itself_and_its_noise_follows_the_seed(runs: Path, zf: Command) -> None:
+    values = [zf("evaluate", runs / "zf", "--json", "--seed", seed).json["nats_per_sequence"] for seed in (0, 0, 1)]
+    assert values[0] == values[1] != values[2]
+
+
+def test_evaluate_doesnt_depend_on_the_batch_size_for_exact_models(runs: Path, zf: Command) -> None:
+    one, other = (zf("evaluate", runs / "rnn", "--json", "--batch-size", size).json for size in (7, 300))
+    assert math.isclose(one["nats_per_sequence"], other["nats_per_sequence"], rel_tol=1e-6)
+
+
+def test_evaluates_valid_split_is_what_training_logged(runs: Path, zf: Command) -> None:
+    rows = [json.loads(line) for line in (runs / "rnn" / "metrics.jsonl").read_text().splitlines()]
+    best = max(row["nats_per_sequence"] for row in rows if row["event"] == "validation")
+    measured = zf("evaluate", runs / "rnn", "--split", "valid", "--json").json["nats_per_sequence"]
+    assert math.isclose(best, measured, rel_tol=1e-6)
+
+
+def test_sample_writes_arrays_and_a_picture(runs: Path, tmp_path: Path, zf: Command) -> None:
+    result = zf("sample", runs / "zf", "--num", 9, "--out", tmp_path, "--seed", 3, "--json")
+    arrays, picture = map(Path, result.json["files"])
+    with np.load(arrays) as drawn:
+        assert drawn["x"].shape == (9, 64, 1)
+        assert set(np.unique(drawn["x"])) <= {0.0, 1.0}
+        assert drawn["latents"].shape == (9, 64, 2)
+    assert picture.read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
+    from matplotlib.image import imread
+
+    assert imread(picture).shape[:2] == ((3 * 9 + 1) * 8, (3 * 9 + 1) * 8)  # 3 x 3 images of 8 pixels, enlarged 8 times
+
+
+def test_sample_repeats_itself_and_follows_the_seed(runs: Path, tmp_path: Path, zf: Command) -> None:
+    drawn = []
+    for name, seed in (("a", 0), ("b", 0), ("c", 1)):
+        files = zf("sample", runs / "zf", "--out", tmp_path / name, "--seed", seed, "--num", 4, "--json").json["files"]
+        with np.load(files[0]) as arrays:
+            drawn.append(arrays["x"])
+    assert np.array_equal(drawn[0], drawn[1])
+    assert not np.array_equal(drawn[0], drawn[2])
+
+
+def test_table_compares_evaluated_runs_with_their_kind(runs: Path, zf: Command) -> None:
+    text = zf("table", runs / "zf", runs / "rnn").out
+    assert "exact" in text
+    assert "≥" in text
+    assert "300 sequences" in text
+    rows = zf("table", runs / "zf", runs / "rnn", "--json").json["rows"]
+    assert [row["run"] for row in rows] == ["zf", "rnn"]
+    assert rows[0]["seconds"] > 0
+
+
+def test_table_refuses_runs_measured_on_different_things(runs: Path, tmp_path: Path, zf: Command) -> None:
+    shutil.copytree(runs / "rnn", tmp_path / "other")
+    path = tmp_path / "other" / "evaluation-test-elbo.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"num_steps": 5}))
+    result = zf("table", runs / "rnn", tmp_path / "other")
+    assert result.code == 2
+    assert "num_steps 19200 and 5" in result.err
+
+
+def test_info_says_what_a_run_holds(runs: Path, zf: Command) -> None:
+    values = zf("info", runs / "zf", "--json").json
+    assert values["model"] == "zforcing"
+    assert values["latent_size"] == 2
+    assert values["evaluations"] == ["evaluation-test-elbo.json"]
+    assert "parameters" in zf("info", runs / "rnn").out
+
+
+def test_recipes_are_listed_with_what_they_are_about(zf: Command) -> None:
+    known = zf("recipes", "--json").json
+    assert {"digits-zforcing-aux", "digits-zforcing", "digits-rnn"} <= set(known)
+    text = zf("recipes").out
+    assert all(name in text and about in text for name, about in known.items())
+
+
+def test_every_recipe_is_valid(zf: Command) -> None:
+    for name in zf("recipes", "--json").json:
+        result = zf("train", name, "--print_config")
+        assert result.code == 0, result.err
+        assert yaml.safe_load(result.out)["about"]
+
+
+def test_print_config_shows_the_whole_configuration_and_reads_back(tmp_path: Path, zf: Command) -> None:
+    printed = zf("train", "digits-zforcing-aux", "--print_config", "--weights.kl.start", "0.5", "--seed", "7").out
+    values = yaml.safe_load(printed)
+    assert values["weights"]["kl"]["start"] == 0.5
+    assert values["seed"] == 7
+    assert values["model"]["latent_clamp"] == 8.0  # defaults too
+    (tmp_path / "mine.yaml").write_text(printed)
+    assert zf("train", tmp_path / "mine.yaml", "--print_config").out == printed
+
+
+def test_another_model_can_be_named_for_a_recipe(zf: Command) -> None:
+    result = zf("train", "digits-zforcing-aux", "--model.name", "rnn", "--print_config")
+    values = yaml.safe_load(result.out)["model"]
+    assert values["name"] == "rnn"
+    assert values["hidden_size"] == 128
+    assert "latent_size" in result.err  # what the RNN has no use for is said
+
+
+def test_help_names_settings_and_their_meaning(zf: Command) -> None:
+    with pytest.raises(SystemExit) as caught:
+        main(["train", "digits-zforcing", "--help"])
+    assert caught.value.code == 0
+
+
+def test_no_command_and_help_list_the_commands(zf: Command) -> None:
+    for words in ([], ["--help"]):
+        result = zf(*words)
+        assert result.code == 0
+        assert all(name in result.out for name in ("train", "evaluate", "sample", "recipes", "info", "table"))
+    assert zf("--version").out.startswith("zforcing ")
+
+
+MISTAKES = [
+    (["nothing"], r"unknown command 'nothing'.*train"),
+    (["train"], "name a recipe"),
+    (["train", "digits-rn"], r"unknown recipe 'digits-rn' \(did you mean digits-rnn\?\)"),
+    (["train", "nowhere.yaml"], "no such recipe file: nowhere.yaml"),
+    (["train", "digits-rnn", "--model.name", "rn"], r"unknown model.name 'rn'.*rnn.*zforcing"),
+    (["train", "digits-rnn", "--data.name", "digit"], r"unknown data.name 'digit'"),
+    (["train", "digits-rnn", "--model.hiden_size", "3"], r"model.hiden_size \(did you mean model.hidden_size\?\)"),
+    (["train", "digits-rnn", "--model.latent_size", "3"], "unknown setting model.latent_size.*model rnn"),
+    (["train", "digits-rnn", "--model.hidden_size", "x"], 'model.hidden_size.*<class \'int\'>.*x'),
+    (["train", "digits-rnn", "--model.hidden_size", "0"], "model.hidden_size is 0"),
+    (["train", "digits-rnn", "--model.dropout", "1"], "model.dropout is 1"),
+    (["train", "digits-rnn", "--training.learning_rate", "-1"], "training.learning_rate is -1"),
+    (["train", "digits-rnn", "--training.epochs", "0"], "training.epochs is 0"),
+    (["train", "digits-rnn", "--data.threshold", "17"], "data.threshold is 17"),
+    (["train", "digits-rnn", "--seed", "-1"], "seed is -1"),
+    (["train", "digits-rnn", "--weights.kl.end", "0.5"], "schedule.*per_step"),
+    (["train", "digits-rnn", "--device", "tpu"], "device is 'tpu'"),
+    (["train", "digits-rnn", "--resume"], "no run to go on with"),
+    (["train", "digits-rnn", "surplus"], "surplus"),
+    (["evaluate", "nowhere"], "no such run folder: nowhere"),
+    (["evaluate", "RUNS"], "is no run folder"),
+    (["evaluate", "RUNS/rnn", "--split", "tests"], "--split is 'tests'.*train, valid, test"),
+    (["evaluate", "RUNS/rnn", "--bound", "elb"], "--bound is 'elb'.*elbo"),
+    (["evaluate", "RUNS/rnn", "--batch-size", "0"], "--batch-size is 0"),
+    (["evaluate", "RUNS/rnn", "--checkpoint", "first"], "--checkpoint is 'first'"),
+    (["evaluate", "RUNS/rnn", "--device", "gpu"], "--device is 'gpu'"),
+    (["evaluate"], "run"),
+    (["sample", "RUNS/rnn", "--num", "0"], "--num is 0"),
+    (["sample", "RUNS/rnn", "--steps", "0"], "--steps is 0"),
+    (["sample", "RUNS/rnn", "--num", "many"], "num.*many"),
+    (["sample", "RUNS/rnn", "--nm", "2"], "--nm"),
+    (["info", "nowhere"], "no such run folder"),
+    (["table"], "runs"),
+    (["table", "nowhere"], "no such run folder"),
+    (["table", "RUNS/rnn", "--split", "valid"], "evaluation-valid-elbo.json is missing.*zforcing evaluate"),
+]
+
+
+@pytest.mark.parametrize(("words", "said"), MISTAKES, ids=[" ".join(words) for words, _ in MISTAKES])
+def test_a_mistake_is_one_line_on_stderr_and_exit_code_2(
+    words: list[str], said: str, runs: Path, tmp_path: Path, zf: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("evaluation-valid-elbo.json",):
+        (runs / "rnn" / name).unlink(missing_ok=True)
+    result = zf(*(word.replace("RUNS", str(runs)) for word in words))
+    assert result.code == 2
+    assert result.out == ""
+    assert result.err.count("\n") == 1, result.err
+    assert re.search(said, result.err), result.err
+    assert list(tmp_path.iterdir()) == []  # nothing half-written
+
+
+RECIPES = [
+    ("data: {name: digits}\nmodel: [1]\n", "model is"),
+    ("data: {name: digits}\nmodel: {hidden_size: 3}\n", "model.name is missing"),
+    ("data: {name: digits}\nmodel: {name: rnn, hiden: 3}\n", "model.hiden"),
+    ("data: {name: digits}\nmodel: {name: rnn}\ntrainng: {epochs: 3}\n", "trainng.epochs"),
+    ("data: {name: digits}\nmodel: {name: rnn}\ntraining: {epochs: few}\n", "training.epochs"),
+    ("- 1\n", "is no recipe"),
+    ("a: [\n", "is no YAML"),
+    ("", "is no recipe"),
+]
+
+
+@pytest.mark.parametrize(("text", "said"), RECIPES, ids=[said for _, said in RECIPES])
+def test_a_wrong_recipe_file_is_one_line(text: str, said: str, tmp_path: Path, zf: Command) -> None:
+    path = tmp_path / "mine.yaml"
+    path.write_text(text)
+    result = zf("train", path, "--run-dir", tmp_path / "run")
+    assert result.code == 2
+    assert result.err.count("\n") == 1
+    assert said in result.err
+    assert not (tmp_path / "run").exists()
+
+
+def test_an_existing_run_folder_is_not_overwritten(runs: Path, zf: Command) -> None:
+    result = zf("train", "digits-rnn", "--run-dir", runs / "rnn")
+    assert result.code == 2
+    assert "exists already" in result.err
+    assert "--resume" in result.err
+
+
+def test_a_mistake_in_the_data_writes_nothing(tmp_path: Path, zf: Command) -> None:
+    np.savez(tmp_path / "x.npz", x=np.full((30, 5, 2), np.nan))
+    result = zf(
+        "train", "arrays-rnn", "--data.path", tmp_path / "x.npz", "--run-dir", tmp_path / "run", *SMALL
+    )
+    assert result.code == 2
+    assert "x.npz" in result.err
+    assert not (tmp_path / "run").exists()
+
+
+def test_ctrl_c_saves_says_how_to_resume_and_the_run_goes_on(tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    command = [sys.executable, "-m", "zforcing", "train", "digits-rnn", "--run-dir", str(run), *SMALL]
+    command[command.index("--training.epochs") + 1] = "500"
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    metrics = run / "metrics.jsonl"
+    while not (metrics.exists() and len(metrics.read_text().splitlines()) > 2):
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert out == ""
+    resume = re.search(r"go on with: zforcing (train .* --resume)", err)
+    assert resume is not None
+    step = json.loads((run / "checkpoints" / "last" / "training.json").read_text())["step"]
+    words = resume.group(1).split()
+    ended = subprocess.run(
+        [sys.executable, "-m", "zforcing", *words, "--training.max_steps", str(step + 3), "--json"],
+        capture_output=True,
+        text=True,
+        check=True,
+        env=os.environ,
+    )
+    assert json.loads(ended.stdout)["updates"] == step + 3
+
+
+@pytest.mark.parametrize("kind", ["real", "binary", "categorical"])
+def test_own_arrays_from_train_to_sample(kind: str, tmp_path: Path, zf: Command) -> None:
+    rng = np.random.default_rng(0)
+    x = {
+        "real": 100 + 5 * rng.normal(size=(40, 6, 2)).cumsum(1),
+        "binary": (rng.random((40, 6, 3)) > 0.5).astype(int),
+        "categorical": rng.integers(0, 4, size=(40, 6)),
+    }[kind]
+    np.savez(tmp_path / "mine.npz", x=x, lengths=rng.integers(2, 7, size=40))
+    run = tmp_path / "run"
+    assert zf(
+        "train", "arrays-zforcing-aux", "--data.path", tmp_path / "mine.npz", "--data.kind", kind,
+        "--run-dir", run, *SMALL_ZFORCING,
+    ).code == 0  # fmt: skip
+    values = zf("evaluate", run, "--json").json
+    assert values["num_sequences"] == 4
+    assert (values["perplexity"] is None) == (kind != "categorical")
+    assert (values["raw_nats_per_sequence"] is None) == (kind != "real")
+    files = zf("sample", run, "--num", 5, "--json").json["files"]
+    with np.load(files[0]) as drawn:
+        assert drawn["x"].shape[:2] == (5, 6)
+        if kind == "real":
+            assert abs(drawn["x"].mean() - 100) < 50  # in the data's units
+        else:
+            assert drawn["x"].max() <= x.max()
+
+
+def test_normalized_and_raw_nats_differ_by_the_log_determinant(tmp_path: Path, zf: Command) -> None:
+    rng = np.random.default_rng(0)
+    np.savez(tmp_path / "mine.npz", x=7 * rng.normal(size=(40, 6, 2)))
+    run = tmp_path / "run"
+    zf("train", "arrays-rnn", "--data.path", tmp_path / "mine.npz", "--run-dir", run, *SMALL)
+    values = zf("evaluate", run, "--json").json
+    stds = zf("info", run, "--json").json["data"]["normalization"]["std"]
+    expected = values["nats_per_sequence"] - 6 * sum(math.log(std) for std in stds)
+    assert math.isclose(values["raw_nats_per_sequence"], expected, rel_tol=1e-9)
+    assert 5 < stds[0] < 9
+
+
+def test_sampling_conditions_on_first_observations_of_the_data(tmp_path: Path, zf: Command) -> None:
+    rng = np.random.default_rng(0)
+    np.savez(tmp_path / "mine.npz", x=rng.normal(size=(40, 6, 2)))
+    run = tmp_path / "run"
+    options = ["--data.path", tmp_path / "mine.npz", "--data.first_observation", "conditioned"]
+    assert zf("train", "arrays-rnn", *options, "--run-dir", run, *SMALL).code == 0
+    assert zf("evaluate", run, "--json").json["num_steps"] == 4 * 5
+    result = zf("sample", run, "--num", 3, "--json")
+    assert "validation split" in result.err
+    with np.load(result.json["files"][0]) as drawn:
+        assert drawn["x"].shape == (3, 5, 2)

@@ -1,0 +1,373 @@
+"""The training loop: resuming bit for bit, choosing the best on validation, and what stops it."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import signal
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from zforcing import ELBO, SequenceBatch, SequenceModel, UserError, Weights, load
+from zforcing.bounds import BoundResult
+from zforcing.evaluation.likelihood import evaluate
+from zforcing.training import loop
+from zforcing.training.config import RunConfig, parse_config
+from zforcing.training.log import Reporter
+from zforcing.training.loop import Diverged, Interrupted, Progress, train
+
+MODELS = {
+    "rnn": {"name": "rnn", "hidden_size": 5, "embedding_size": 4, "dropout": 0.2},
+    "zforcing": {
+        "name": "zforcing",
+        "hidden_size": 5,
+        "embedding_size": 4,
+        "latent_size": 2,
+        "mlp_size": 4,
+        "dropout": 0.2,
+    },
+}
+
+
+@pytest.fixture(autouse=True)
+def float32() -> None:
+    torch.set_default_dtype(torch.float32)
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    """40 ragged real sequences; 32 train (4 batches of 8), 4 valid, 4 test."""
+    rng = np.random.default_rng(0)
+    lengths = rng.integers(2, 7, size=40)
+    path = tmp_path / "data.npz"
+    np.savez(path, x=rng.normal(size=(40, 6, 2)).cumsum(1), lengths=lengths)
+    return path
+
+
+@pytest.fixture
+def configure(data: Path) -> Callable[..., RunConfig]:
+    def make(model: str = "zforcing", **training: Any) -> RunConfig:
+        settings = {"batch_size": 8, "epochs": 3, "log_every": 3, "learning_rate": 0.01} | training
+        weights = {
+            "kl": {"start": 0.2, "end": 1.0, "per_step": 0.05},
+            "auxiliary": {"start": 0.01},
+            "backward": {"start": 0.02},
+        }
+        return parse_config(
+            {
+                "data": {"name": "arrays", "path": str(data)},
+                "model": MODELS[model],
+                "weights": weights,
+                "training": settings,
+                "seed": 3,
+            }
+        )
+
+    return make
+
+
+def run(config: RunConfig, folder: Path, **options: Any) -> Progress:
+    return train(config, folder, device="cpu", reporter=Reporter(quiet=True), **options)
+
+
+def weights_of(folder: Path, which: str = "last", file: str = "model") -> dict[str, torch.Tensor]:
+    return load_file(folder / "checkpoints" / which / f"{file}.safetensors")
+
+
+def rows_of(folder: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+
+
+def stop_after(monkeypatch: pytest.MonkeyPatch, updates: int) -> None:
+    """Send this process Ctrl-C's signal when so many updates are done."""
+    original, done = loop.Run._update, 0
+
+    def update(self: loop.Run, *arguments: Any) -> None:
+        nonlocal done
+        original(self, *arguments)
+        done += 1
+        if done == updates:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    monkeypatch.setattr(loop.Run, "_update", update)
+
+
+@pytest.mark.parametrize("model", MODELS)
+@pytest.mark.parametrize("updates", [1, 4, 6, 11])  # within an epoch of 4, at its end, and past a logged row
+def test_a_stopped_and_resumed_run_equals_the_uninterrupted_one(
+    configure: Callable[..., RunConfig], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, model: str, updates: int
+) -> None:
+    config = configure(model)
+    run(config, tmp_path / "whole")
+    with monkeypatch.context() as patch:
+        stop_after(patch, updates)
+        with pytest.raises(Interrupted):
+            run(config, tmp_path / "pieces")
+    torch.manual_seed(99)  # whatever happened in between
+    run(config, tmp_path / "pieces", resume=True)
+
+    for which in ("last", "best"):
+        for file in ("model", "training"):
+            one, other = (weights_of(tmp_path / name, which, file) for name in ("whole", "pieces"))
+            assert one.keys() == other.keys()
+            for name in one:
+                assert torch.equal(one[name], other[name]), (which, file, name)
+    assert (tmp_path / "whole" / "metrics.jsonl").read_text() == (tmp_path / "pieces" / "metrics.jsonl").read_text()
+
+
+def test_a_killed_run_resumes_from_its_last_checkpoint_and_drops_later_rows(
+    configure: Callable[..., RunConfig], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = configure(checkpoint_every=2, log_every=1)
+    run(config, tmp_path / "whole")
+
+    def die(*_: Any) -> None:
+        raise RuntimeError("power failure")
+
+    original = loop.Run._update
+
+    def update(self: loop.Run, *arguments: Any) -> None:
+        die() if self.progress.step == 7 else original(self, *arguments)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(loop.Run, "_update", update)
+        with pytest.raises(RuntimeError, match="power failure"):
+            run(config, tmp_path / "killed")
+    assert [r["step"] for r in rows_of(tmp_path / "killed")][-1] == 7  # the checkpoint is of step 6
+    run(config, tmp_path / "killed", resume=True)
+    assert (tmp_path / "whole" / "metrics.jsonl").read_text() == (tmp_path / "killed" / "metrics.jsonl").read_text()
+    whole, killed = weights_of(tmp_path / "whole"), weights_of(tmp_path / "killed")
+    assert all(torch.equal(whole[name], killed[name]) for name in whole)
+
+
+def test_a_run_with_more_epochs_goes_on_where_it_ended(configure: Callable[..., RunConfig], tmp_path: Path) -> None:
+    run(configure(epochs=3), tmp_path / "whole")
+    run(configure(epochs=2), tmp_path / "pieces")
+    assert run(configure(epochs=2), tmp_path / "pieces", resume=True).epoch == 2  # nothing left to do
+    run(configure(epochs=3), tmp_path / "pieces", resume=True)
+    whole, pieces = weights_of(tmp_path / "whole"), weights_of(tmp_path / "pieces")
+    assert all(torch.equal(whole[name], pieces[name]) for name in whole)
+
+
+def test_the_same_seed_gives_the_same_run_and_another_seed_another(
+    configure: Callable[..., RunConfig], tmp_path: Path
+) -> None:
+    config = configure(epochs=1)
+    for name in ("a", "b"):
+        run(config, tmp_path / name)
+    run(RunConfig(**(vars(config) | {"seed": 4})), tmp_path / "c")
+    a, b, c = (weights_of(tmp_path / name)["prior_net.mlp.first.weight"] for name in "abc")
+    assert torch.equal(a, b)
+    assert not torch.equal(a, c)
+
+
+def test_training_leaves_the_callers_generator_alone(configure: Callable[..., RunConfig], tmp_path: Path) -> None:
+    torch.manual_seed(5)
+    expected = torch.rand(3)
+    torch.manual_seed(5)
+    run(configure(epochs=1), tmp_path / "run")
+    assert torch.equal(torch.rand(3), expected)
+
+
+def test_the_best_checkpoint_scores_the_best_logged_validation(
+    configure: Callable[..., RunConfig], tmp_path: Path
+) -> None:
+    """Its weights are a copy of that moment, not a reference to weights that went on changing."""
+    config = configure("rnn", epochs=9, learning_rate=1.0, learning_rate_factor=1.0)  # jumpy on purpose: the best is not the last
+    end = run(config, tmp_path / "run")
+    validations = [row for row in rows_of(tmp_path / "run") if row["event"] == "validation"]
+    values = [row["nats_per_sequence"] for row in validations]
+    assert end.best == max(values)
+    assert values[-1] < max(values)
+    description = config.data.describe()
+    data = config.data.load("valid", description)
+    model = load(tmp_path / "run")
+    measured = evaluate(model, data, description, bound=ELBO(), bound_name="elbo", split="valid")
+    assert math.isclose(measured.nats_per_sequence, max(values), rel_tol=1e-6)
+    assert [row["best"] for row in validations] == [v > max(values[:i], default=-math.inf) for i, v in enumerate(values)]
+
+
+def test_the_learning_rate_is_halved_when_validation_gets_worse(
+    configure: Callable[..., RunConfig], tmp_path: Path
+) -> None:
+    run(configure("rnn", epochs=12, learning_rate=2.0, min_learning_rate=0.3), tmp_path / "run")
+    rows = [row for row in rows_of(tmp_path / "run") if row["event"] == "validation"]
+    rate, worse = 2.0, 0
+    for before, row in zip(rows, rows[1:], strict=False):
+        if row["nats_per_sequence"] < before["nats_per_sequence"]:
+            rate, worse = max(rate / 2, 0.3), worse + 1
+        assert row["learning_rate"] == rate
+    assert worse >= 4  # so that the floor was reached
+    assert rate == 0.3
+
+
+def test_the_halved_learning_rate_is_the_one_that_is_used(
+    configure: Callable[..., RunConfig], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    used = []
+    original = torch.optim.Adam.step
+
+    def step(self: torch.optim.Adam, *arguments: Any, **named: Any) -> Any:
+        used.append(self.param_groups[0]["lr"])
+        return original(self, *arguments, **named)
+
+    monkeypatch.setattr(torch.optim.Adam, "step", step)
+    run(configure("rnn", epochs=12, learning_rate=2.0, min_learning_rate=0.3), tmp_path / "run")
+    rates = [row["learning_rate"] for row in rows_of(tmp_path / "run") if row["event"] == "validation"]
+    assert used == [rate for rate in rates[:-1] for _ in range(4)]
+
+
+def test_early_stopping_counts_validations_without_a_new_best(
+    configure: Callable[..., RunConfig], tmp_path: Path
+) -> None:
+    end = run(configure("rnn", epochs=100, learning_rate=0.3, patience=3), tmp_path / "run")
+    values = [row["nats_per_sequence"] for row in rows_of(tmp_path / "run") if row["event"] == "validation"]
+    assert "no better validation" in end.finished
+    assert len(values) - 1 - int(np.argmax(values)) == 3
+
+
+def test_max_steps_stops_within_an_epoch(configure: Callable[..., RunConfig], tmp_path: Path) -> None:
+    end = run(configure(max_steps=6), tmp_path / "run")
+    assert (end.step, end.finished) == (6, "max_steps 6")
+
+
+def test_the_test_split_is_never_read(
+    configure: Callable[..., RunConfig], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from zforcing.data import Arrays
+
+    asked, original = [], Arrays.load
+
+    def spy(self: Arrays, split: Any, description: Any) -> Any:
+        asked.append(split)
+        return original(self, split, description)
+
+    monkeypatch.setattr(Arrays, "load", spy)
+    run(configure(epochs=1), tmp_path / "run")
+    assert sorted(asked) == ["train", "valid"]
+
+
+class Broken(ELBO):
+    """A bound whose loss, or the gradient of it, is not finite at some calls in training."""
+
+    def __init__(self, bad: Callable[[int], str | None]):
+        super().__init__()
+        object.__setattr__(self, "bad", bad)
+        object.__setattr__(self, "calls", [])
+
+    def __call__(
+        self, model: SequenceModel, batch: SequenceBatch, *, weights: Weights = Weights(), noise: Any = None
+    ) -> BoundResult:
+        result = super().__call__(model, batch, weights=weights, noise=noise)
+        if not model.training:
+            return result
+        how = self.bad(len(self.calls))
+        self.calls.append(how)
+        if how == "loss":
+            return BoundResult(result.value, result.loss * math.nan, result.terms, result.kind)
+        if how == "gradient":  # a finite value whose derivative is infinite
+            zero = next(iter(model.parameters())).sum() * 0
+            return BoundResult(result.value, result.loss + zero.abs().sqrt(), result.terms, result.kind)
+        return result
+
+
+def broken_run(
+    configure: Callable[..., RunConfig], folder: Path, bad: Callable[[int], str | None], **training: Any
+) -> Progress:
+    config = RunConfig(**(vars(configure(**training)) | {"bound": Broken(bad)}))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(RunConfig, "to_yaml", lambda self: "")
+        return run(config, folder)
+
+
+@pytest.mark.parametrize("what", ["loss", "gradient"])
+def test_a_non_finite_update_is_named_skipped_and_counted(
+    configure: Callable[..., RunConfig], tmp_path: Path, what: str
+) -> None:
+    end = broken_run(configure, tmp_path / "run", lambda call: what if call in (2, 5) else None)
+    assert end.nonfinite == 2
+    named = [row for row in rows_of(tmp_path / "run") if row["event"] == "nonfinite"]
+    assert [(row["step"], row["what"], len(row["sequences"])) for row in named] == [(2, what, 8), (5, what, 8)]
+    assert all(w.isfinite().all() for w in weights_of(tmp_path / "run").values())
+    assert end.finished == "epochs 3"
+
+
+def test_ten_non_finite_updates_in_a_row_stop_the_run_with_a_good_checkpoint(
+    configure: Callable[..., RunConfig], tmp_path: Path
+) -> None:
+    with pytest.raises(Diverged, match=r"10 updates in a row.*checkpoints.*last"):
+        broken_run(configure, tmp_path / "run", lambda call: "loss" if call >= 5 else None, epochs=50)
+    assert all(w.isfinite().all() for w in weights_of(tmp_path / "run").values())
+    assert sum(row["event"] == "nonfinite" for row in rows_of(tmp_path / "run")) == 10
+
+
+def test_nine_in_a_row_do_not_stop_the_run(configure: Callable[..., RunConfig], tmp_path: Path) -> None:
+    end = broken_run(configure, tmp_path / "run", lambda call: "loss" if call % 10 else None, epochs=10)
+    assert (end.finished, end.nonfinite) == ("epochs 10", 36)
+
+
+def test_a_second_interrupt_stops_at_once(
+    configure: Callable[..., RunConfig], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def update(self: loop.Run, *_: Any) -> None:
+        os.kill(os.getpid(), signal.SIGINT)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    monkeypatch.setattr(loop.Run, "_update", update)
+    with pytest.raises(KeyboardInterrupt):
+        run(configure(), tmp_path / "run")
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_bfloat16_trains_and_keeps_its_weights_in_float32(
+    configure: Callable[..., RunConfig], tmp_path: Path
+) -> None:
+    end = run(configure(precision="bfloat16"), tmp_path / "run")
+    assert math.isfinite(end.best)
+    assert {w.dtype for w in weights_of(tmp_path / "run").values()} == {torch.float32}
+
+
+def test_training_reaches_what_it_should(tmp_path: Path) -> None:
+    """A learnable sequence: x_t = x_{t-1} with probability 0.9. The RNN must come close to its entropy."""
+    rng = np.random.default_rng(1)
+    flips = rng.random((400, 10)) < 0.1
+    np.savez(tmp_path / "data.npz", x=flips.cumsum(1) % 2)
+    config = parse_config(
+        {
+            "data": {"name": "arrays", "path": str(tmp_path / "data.npz"), "kind": "binary"},
+            "model": {"name": "rnn", "hidden_size": 8, "embedding_size": 4},
+            "training": {"epochs": 30, "learning_rate": 0.02},
+        }
+    )
+    end = run(config, tmp_path / "run")
+    entropy = 10 * -(0.1 * math.log(0.1) + 0.9 * math.log(0.9))  # 3.251 nats
+    valid = config.data.load("valid", config.data.describe())
+    true = np.mean([sum(math.log(0.1 if d else 0.9) for d in np.diff(e.x[:, 0], prepend=0)) for e in valid.examples])
+    assert abs(true + entropy) < 1.0  # the sample's own value, by the true model
+    assert end.best > true - 0.1
+    assert end.best < true + 0.3  # more would be a leak of the future
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"training": {"learning_rate": 0.5}}, "training.learning_rate was 0.01, is 0.5"),
+        ({"seed": 9}, "seed was 3, is 9"),
+    ],
+)
+def test_resuming_with_other_settings_is_refused_by_name(
+    configure: Callable[..., RunConfig], tmp_path: Path, change: dict[str, Any], said: str
+) -> None:
+    config = configure(epochs=1)
+    run(config, tmp_path / "run")
+    values = config.to_dict()
+    values = {k: (v | change[k] if isinstance(v, dict) else change[k]) if k in change else v for k, v in values.items()}
+    with pytest.raises(UserError, match=said):
+        run(parse_config(values), tmp_path / "run", resume=True)
