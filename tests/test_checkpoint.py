@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 import torch
-from conftest import SPECS, Case, draw_noise, random_batch
 from safetensors.torch import load_file, save_file
 
+from conftest import SPECS, Case, draw_noise, random_batch
 from zforcing import ELBO, ObservationSpec, UserError, load
 from zforcing.data import DataDescription, Normalization
 from zforcing.training.checkpoint import Writing, current, load_checkpoint, save_model
@@ -19,7 +19,9 @@ from zforcing.training.checkpoint import Writing, current, load_checkpoint, save
 
 def save(folder: Path, case: Case, spec: ObservationSpec) -> Any:
     model = case.build(spec)
-    scaling = Normalization((0.1, -2.0, 1e-3)[: spec.size], (1.0, 3.0, 0.3)[: spec.size]) if spec.kind == "real" else None
+    scaling = (
+        Normalization((0.1, -2.0, 1e-3)[: spec.size], (1.0, 3.0, 0.3)[: spec.size]) if spec.kind == "real" else None
+    )
     folder.mkdir(parents=True, exist_ok=True)
     save_model(folder, model, DataDescription("arrays", spec, longest=7, normalization=scaling, image_shape=(1, 7)))
     return model
@@ -95,7 +97,7 @@ def test_a_damaged_checkpoint_is_one_line_that_names_the_file(
 
 
 def test_a_folder_that_is_no_run_is_named(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="no run folder.*config.yaml"):
+    with pytest.raises(UserError, match=r"no run folder.*config\.yaml"):
         load(tmp_path)
     with pytest.raises(UserError, match="no such run folder"):
         load(tmp_path / "nowhere")
@@ -112,9 +114,14 @@ def test_writing_replaces_a_folder_as_a_whole(tmp_path: Path) -> None:
 def test_a_failure_while_writing_leaves_the_old_folder(tmp_path: Path) -> None:
     with Writing(tmp_path / "last") as folder:
         (folder / "good").write_text("good")
-    with pytest.raises(RuntimeError, match="disk"), Writing(tmp_path / "last") as folder:
-        (folder / "half").write_text("half")
-        raise RuntimeError("disk full")
+
+    def fail() -> None:
+        with Writing(tmp_path / "last") as folder:
+            (folder / "half").write_text("half")
+            raise RuntimeError("disk full")
+
+    with pytest.raises(RuntimeError, match="disk"):
+        fail()
     assert [p.name for p in tmp_path.iterdir()] == ["last"]
     assert [p.name for p in (tmp_path / "last").iterdir()] == ["good"]
 

@@ -24,10 +24,22 @@ import yaml
 import zforcing
 from zforcing.cli import main
 
-EVALUATION = (
-    "model data split bound kind particles nats_per_sequence standard_error nats_per_step bits_per_dim "
-    "kl_per_sequence num_sequences num_steps seed"
-).split()
+EVALUATION = [
+    "model",
+    "data",
+    "split",
+    "bound",
+    "kind",
+    "particles",
+    "nats_per_sequence",
+    "standard_error",
+    "nats_per_step",
+    "bits_per_dim",
+    "kl_per_sequence",
+    "num_sequences",
+    "num_steps",
+    "seed",
+]
 SMALL = ["--model.hidden_size", "8", "--model.embedding_size", "4", "--training.epochs", "1", "--device", "cpu"]
 SMALL_ZFORCING = [*SMALL, "--model.latent_size", "2", "--model.mlp_size", "4"]
 
@@ -233,7 +245,7 @@ MISTAKES = [
     (["train", "digits-rnn", "--data.name", "digit"], r"unknown data.name 'digit'"),
     (["train", "digits-rnn", "--model.hiden_size", "3"], r"model.hiden_size \(did you mean model.hidden_size\?\)"),
     (["train", "digits-rnn", "--model.latent_size", "3"], "unknown setting model.latent_size.*model rnn"),
-    (["train", "digits-rnn", "--model.hidden_size", "x"], 'model.hidden_size.*<class \'int\'>.*x'),
+    (["train", "digits-rnn", "--model.hidden_size", "x"], "model.hidden_size.*<class 'int'>.*x"),
     (["train", "digits-rnn", "--model.hidden_size", "0"], "model.hidden_size is 0"),
     (["train", "digits-rnn", "--model.dropout", "1"], "model.dropout is 1"),
     (["train", "digits-rnn", "--training.learning_rate", "-1"], "training.learning_rate is -1"),
@@ -310,9 +322,7 @@ def test_an_existing_run_folder_is_not_overwritten(runs: Path, zf: Command) -> N
 
 def test_a_mistake_in_the_data_writes_nothing(tmp_path: Path, zf: Command) -> None:
     np.savez(tmp_path / "x.npz", x=np.full((30, 5, 2), np.nan))
-    result = zf(
-        "train", "arrays-rnn", "--data.path", tmp_path / "x.npz", "--run-dir", tmp_path / "run", *SMALL
-    )
+    result = zf("train", "arrays-rnn", "--data.path", tmp_path / "x.npz", "--run-dir", tmp_path / "run", *SMALL)
     assert result.code == 2
     assert "x.npz" in result.err
     assert not (tmp_path / "run").exists()

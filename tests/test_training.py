@@ -7,6 +7,7 @@ import math
 import os
 import signal
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -180,7 +181,9 @@ def test_the_best_checkpoint_scores_the_best_logged_validation(
     configure: Callable[..., RunConfig], tmp_path: Path
 ) -> None:
     """Its weights are a copy of that moment, not a reference to weights that went on changing."""
-    config = configure("rnn", epochs=9, learning_rate=1.0, learning_rate_factor=1.0)  # jumpy on purpose: the best is not the last
+    config = configure(
+        "rnn", epochs=9, learning_rate=1.0, learning_rate_factor=1.0
+    )  # jumpy on purpose: the best is not the last
     end = run(config, tmp_path / "run")
     validations = [row for row in rows_of(tmp_path / "run") if row["event"] == "validation"]
     values = [row["nats_per_sequence"] for row in validations]
@@ -191,7 +194,9 @@ def test_the_best_checkpoint_scores_the_best_logged_validation(
     model = load(tmp_path / "run")
     measured = evaluate(model, data, description, bound=ELBO(), bound_name="elbo", split="valid")
     assert math.isclose(measured.nats_per_sequence, max(values), rel_tol=1e-6)
-    assert [row["best"] for row in validations] == [v > max(values[:i], default=-math.inf) for i, v in enumerate(values)]
+    assert [row["best"] for row in validations] == [
+        v > max(values[:i], default=-math.inf) for i, v in enumerate(values)
+    ]
 
 
 def test_the_learning_rate_is_halved_when_validation_gets_worse(
@@ -200,7 +205,7 @@ def test_the_learning_rate_is_halved_when_validation_gets_worse(
     run(configure("rnn", epochs=12, learning_rate=2.0, min_learning_rate=0.3), tmp_path / "run")
     rows = [row for row in rows_of(tmp_path / "run") if row["event"] == "validation"]
     rate, worse = 2.0, 0
-    for before, row in zip(rows, rows[1:], strict=False):
+    for before, row in pairwise(rows):
         if row["nats_per_sequence"] < before["nats_per_sequence"]:
             rate, worse = max(rate / 2, 0.3), worse + 1
         assert row["learning_rate"] == rate
@@ -254,6 +259,9 @@ def test_the_test_split_is_never_read(
     assert sorted(asked) == ["train", "valid"]
 
 
+PLAIN = Weights()
+
+
 class Broken(ELBO):
     """A bound whose loss, or the gradient of it, is not finite at some calls in training."""
 
@@ -263,7 +271,7 @@ class Broken(ELBO):
         object.__setattr__(self, "calls", [])
 
     def __call__(
-        self, model: SequenceModel, batch: SequenceBatch, *, weights: Weights = Weights(), noise: Any = None
+        self, model: SequenceModel, batch: SequenceBatch, *, weights: Weights = PLAIN, noise: Any = None
     ) -> BoundResult:
         result = super().__call__(model, batch, weights=weights, noise=noise)
         if not model.training:
@@ -326,9 +334,7 @@ def test_a_second_interrupt_stops_at_once(
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
-def test_bfloat16_trains_and_keeps_its_weights_in_float32(
-    configure: Callable[..., RunConfig], tmp_path: Path
-) -> None:
+def test_bfloat16_trains_and_keeps_its_weights_in_float32(configure: Callable[..., RunConfig], tmp_path: Path) -> None:
     end = run(configure(precision="bfloat16"), tmp_path / "run")
     assert math.isfinite(end.best)
     assert {w.dtype for w in weights_of(tmp_path / "run").values()} == {torch.float32}

@@ -90,6 +90,8 @@ def train(argv: Sequence[str]) -> int:
     if options.print_config:
         print(config.to_yaml(), end="")
         return 0
+    from accelerate import PartialState
+
     from .training.loop import Diverged, Interrupted
     from .training.loop import train as run_training
 
@@ -103,6 +105,8 @@ def train(argv: Sequence[str]) -> int:
     except Diverged as error:
         print(f"zforcing: {error}", file=sys.stderr)
         return 1
+    if not PartialState().is_main_process:
+        return 0
     result = {
         "run": str(run),
         "finished": end.finished,
@@ -253,24 +257,28 @@ def info(argv: Sequence[str]) -> int:
 
 def table(argv: Sequence[str]) -> int:
     """Compare evaluated runs: zforcing table RUN [RUN ...]."""
-    from .evaluation.table import read_rows, to_table
+    from .evaluation.table import NOTE, read_rows, to_markdown, to_table
 
     parser = command_parser("table", table)
     parser.add_argument("runs", type=str, nargs="+", help="run folders, each evaluated by `zforcing evaluate`")
     parser.add_argument("--split", type=str, default="test", help="train, valid or test")
     parser.add_argument("--bound", type=str, default="elbo", help=f"one of {', '.join(BOUNDS)}")
     parser.add_argument("--json", action="store_true", help="one JSON object")
+    parser.add_argument("--markdown", action="store_true", help="a page with the runs' settings and hardware")
     options = parser.parse_args(list(argv))
     one_of("split", options.split, SPLITS)
     one_of("bound", options.bound, tuple(BOUNDS))
     rows = read_rows([Path(run) for run in options.runs], split=options.split, bound=options.bound)
     if options.json:
         print(json.dumps({"rows": [row.to_json() for row in rows]}))
+        return 0
+    dim = "pixel" if load_checkpoint(Path(options.runs[0])).description.image_shape else "dim"
+    if options.markdown:
+        print(to_markdown(rows, dim=dim, command=shlex.join(["zforcing", "table", *argv])))
     else:
-        image = load_checkpoint(Path(options.runs[0])).description.image_shape
-        console = Console(highlight=False)
-        console.print(to_table(rows, dim="pixel" if image else "dim"))
-        console.print("log p(x) of the data, higher is better; ± is the standard error over sequences")
+        console = Console(highlight=False, width=None if sys.stdout.isatty() else 120)
+        console.print(to_table(rows, dim=dim))
+        console.print(NOTE)
     return 0
 
 

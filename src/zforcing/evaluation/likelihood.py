@@ -90,7 +90,11 @@ def evaluate(
     values, kl = np.zeros(len(data)), np.zeros(len(data))
     steps = dims = 0
     log_std = 0.0
-    stds = None if description.normalization is None else torch.tensor(description.normalization.std, dtype=torch.float64).log()
+    stds = (
+        None
+        if description.normalization is None
+        else torch.tensor(description.normalization.std, dtype=torch.float64).log()
+    )
     with torch.random.fork_rng(), cpu_threads(model):
         torch.manual_seed(seed)
         for indices in evaluation_batches(data.lengths, batch_size):

@@ -8,24 +8,36 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
 from ..errors import UserError
 
 PROTOCOL = ("data", "split", "first_observation", "num_sequences", "num_steps", "num_dims")
+NOTE = "log p(x) of the data in nats: higher is better; ± is the standard error over sequences."
 
 
 @dataclass(frozen=True)
 class Row:
-    """A run, what `evaluate` found, and how long it trained."""
+    """A run: what `evaluate` found, how long it trained (seconds), and what `train` noted of the machine."""
 
     run: str
     evaluation: dict[str, Any]
     seconds: float
+    environment: dict[str, Any]
 
     def to_json(self) -> dict[str, Any]:
         """As plain JSON values."""
-        return {"run": self.run, "seconds": self.seconds} | self.evaluation
+        return {"run": self.run, "seconds": self.seconds} | self.evaluation | {"environment": self.environment}
+
+    def cells(self) -> list[str]:
+        """The row as text. Every number says what kind it is."""
+        e = self.evaluation
+        error = "" if e["standard_error"] is None else f" ± {e['standard_error']:.2f}"
+        kind = {"exact": "exact", "lower bound": f"≥ {e['bound']}", "estimate": f"≈ {e['bound']}"}[e["kind"]]
+        kl = "-" if e["kind"] == "exact" else f"{e['kl_per_sequence']:.2f}"
+        nats, bits = f"{e['nats_per_sequence']:.2f}{error}", f"{e['bits_per_dim']:.4f}"
+        return [self.run, e["model"], kind, nats, bits, kl, f"{self.seconds:.0f}"]
 
 
 def read_rows(runs: Sequence[Path], *, split: str, bound: str) -> list[Row]:
@@ -46,34 +58,48 @@ def _read_row(run: Path, *, split: str, bound: str) -> Row:
         raise UserError(f"no such run folder: {run}")
     if not path.is_file():
         raise UserError(f"{path} is missing: run `zforcing evaluate {run} --split {split}` first")
-    training = run / "checkpoints" / "last" / "training.json"
     try:
         evaluation = json.loads(path.read_text("utf-8"))
-        seconds = json.loads(training.read_text("utf-8"))["seconds"]
-        return Row(run.name, {k: evaluation[k] for k in evaluation}, seconds)
-    except (OSError, ValueError, KeyError) as error:
-        raise UserError(f"{run}: {path.name} or training.json can't be read: {error}") from None
+        seconds = json.loads((run / "checkpoints" / "last" / "training.json").read_text("utf-8"))["seconds"]
+        environment = json.loads((run / "environment.json").read_text("utf-8"))
+        row = Row(run.name, evaluation, seconds, environment)
+        row.cells()  # a file that was edited fails here, with its name
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise UserError(f"{run}: {path.name}, training.json or environment.json is damaged: {error!r}") from None
+    return row
+
+
+def headers(dim: str) -> list[str]:
+    """Of `Row.cells`; dim: what a scored number is called."""
+    return ["run", "model", "kind", "log p(x), nats per sequence", f"bits per {dim}", "KL, nats", "seconds"]
+
+
+def _title(rows: Sequence[Row]) -> str:
+    first = rows[0].evaluation
+    return f"{first['data']}, {first['split']} split: {first['num_sequences']} sequences, {first['num_steps']} steps"
 
 
 def to_table(rows: Sequence[Row], *, dim: str = "dim") -> Table:
-    """For a person. Every number says what kind it is."""
-    first = rows[0].evaluation
-    table = Table(title=f"{first['data']}, {first['split']} split, {first['num_sequences']} sequences")
-    table.add_column("run")
-    table.add_column("model")
-    table.add_column("log p(x) is")
-    for name in ("nats per sequence", f"bits per {dim}", "KL, nats", "seconds"):
-        table.add_column(name, justify="right")
-    for row in rows:
-        e = row.evaluation
-        error = "" if e["standard_error"] is None else f" ± {e['standard_error']:.2f}"
-        table.add_row(
-            row.run,
-            e["model"],
-            {"exact": "exact", "lower bound": f"≥ ({e['bound']})", "estimate": f"≈ ({e['bound']})"}[e["kind"]],
-            f"{e['nats_per_sequence']:.2f}{error}",
-            f"{e['bits_per_dim']:.4f}",
-            "-" if e["kind"] == "exact" else f"{e['kl_per_sequence']:.2f}",
-            f"{row.seconds:.0f}",
-        )
+    """For a person at a terminal."""
+    table = Table(title=_title(rows), box=SIMPLE_HEAD)
+    cells = [row.cells() for row in rows]
+    for i, header in enumerate(headers(dim)):
+        widest = max(len(row[i]) for row in cells)
+        table.add_column(header, justify="left" if i < 3 else "right", min_width=widest)
+    for row in cells:
+        table.add_row(*row)
     return table
+
+
+def to_markdown(rows: Sequence[Row], *, dim: str, command: str) -> str:
+    """A page: the table, the command that made it, and each run's own command, machine and versions."""
+    lines = [f"# {_title(rows)}", "", f"Made by `{command}`.", NOTE, ""]
+    lines += ["| " + " | ".join(headers(dim)) + " |", "|---|---|---|---:|---:|---:|---:|"]
+    lines += ["| " + " | ".join(row.cells()) + " |" for row in rows]
+    lines += ["", "| run | trained by | on | started | versions |", "|---|---|---|---|---|"]
+    for row in rows:
+        e = row.environment
+        machine = f"{e['processor']}, {e['device']}, threads {e['threads']}"
+        versions = ", ".join(f"{name} {version}" for name, version in e["versions"].items())
+        lines.append(f"| {row.run} | `{' '.join(e['command'])}` | {machine} | {e['started']} | {versions} |")
+    return "\n".join(lines)

@@ -323,7 +323,6 @@ class Run:
 
     def _over_processes(self, result: BoundResult, share: float) -> dict[str, float]:
         """Sums over a batch's sequences, of all processes, in float64."""
-        count = share / self.accelerator.num_processes  # 0 where the part is a filler
         own = torch.stack(
             [
                 result.value.sum(),
@@ -332,8 +331,11 @@ class Run:
                 result.value.new_tensor(float(len(result.value))),
             ]
         )
-        total: Tensor = self.accelerator.reduce(own if count else torch.zeros_like(own), "sum")
-        return dict(zip(("value", "loss", "kl", "sequences"), total.tolist(), strict=True))
+        own = torch.cat([own if share else torch.zeros_like(own), own.new_tensor([float(self.stop_requested)])])
+        total: Tensor = self.accelerator.reduce(own, "sum")
+        *sums, stops = total.tolist()
+        self.stop_requested = stops > 0  # a signal to one process stops all of them, at the same update
+        return dict(zip(("value", "loss", "kl", "sequences"), sums, strict=True))
 
     # What is written and said.
 
