@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -156,9 +158,19 @@ class LatentLSTMCell(nn.Module):
         gates: Tensor = self.from_input(embedded)
         return gates
 
+    def latent_map(self) -> Callable[[Tensor], Tensor]:
+        """z -> its part of the gates, the two linear maps made one: for a loop that takes many steps."""
+        weight = self.from_latent.weight @ self.latent_net.weight  # [4H, Z]
+        bias = self.from_latent.weight @ self.latent_net.bias  # [4H]
+        return lambda z: F.linear(z, weight, bias)
+
+    def combine(self, inputs: Tensor, hidden: Tensor, latent: Tensor, c: Tensor) -> tuple[Tensor, Tensor]:
+        """h_t, c_t [n, H] from `inputs`, W_h h_{t-1}, the latent's part (each [n, 4H]) and c_{t-1}."""
+        return lstm_update(inputs + hidden + latent, c)
+
     def forward(self, inputs: Tensor, z: Tensor, h: Tensor, c: Tensor) -> tuple[Tensor, Tensor]:
         """One step: [n, 4H], [n, Z], [n, H], [n, H] -> h_t, c_t [n, H]."""
-        return lstm_update(inputs + self.from_hidden(h) + self.from_latent(self.latent_net(z)), c)
+        return self.combine(inputs, self.from_hidden(h), self.from_latent(self.latent_net(z)), c)
 
 
 class LayerNormLatentLSTMCell(nn.Module):
@@ -195,10 +207,18 @@ class LayerNormLatentLSTMCell(nn.Module):
         """[..., E] -> [..., 4H]."""
         return standardize(self.from_input(embedded)) * self.input_gain + self.input_bias
 
+    def latent_map(self) -> Callable[[Tensor], Tensor]:
+        """z -> gain - 1 and bias, [n, 8H]."""
+        return lambda z: bound(self.latent_net(z), self.limit)
+
+    def combine(self, inputs: Tensor, hidden: Tensor, latent: Tensor, c: Tensor) -> tuple[Tensor, Tensor]:
+        """h_t, c_t [n, H] from `inputs` and W_h h_{t-1} [n, 4H], gain - 1 and bias [n, 8H], and c_{t-1}."""
+        gain_minus_one, bias = latent.chunk(2, dim=-1)
+        return lstm_update(inputs + (1 + gain_minus_one) * standardize(hidden) + bias, c)
+
     def forward(self, inputs: Tensor, z: Tensor, h: Tensor, c: Tensor) -> tuple[Tensor, Tensor]:
         """One step: [n, 4H], [n, Z], [n, H], [n, H] -> h_t, c_t [n, H]."""
-        gain_minus_one, bias = bound(self.latent_net(z), self.limit).chunk(2, dim=-1)
-        return lstm_update(inputs + (1 + gain_minus_one) * standardize(self.from_hidden(h)) + bias, c)
+        return self.combine(inputs, self.from_hidden(h), self.latent_map()(z), c)
 
 
 def standardize(x: Tensor) -> Tensor:

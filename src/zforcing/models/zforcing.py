@@ -37,6 +37,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 from torch.distributions import Distribution
 
@@ -247,17 +248,21 @@ class ZForcing(SequenceModel):
         self, b: Tensor, embedded: Tensor, noise: Tensor, state: ZForcingState
     ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
         """h, c, z and the posterior's mean and log-variance of every step, each [B, T, .]."""
-        first = self.posterior_net.mlp.first
-        from_h, from_rest = first.weight[:, : self.config.hidden_size], first.weight[:, self.config.hidden_size :]
-        views = torch.cat([b, *self._seen(embedded)], dim=-1) @ from_rest.t() + first.bias  # [B, T, M]
+        hidden, first = self.config.hidden_size, self.posterior_net.mlp.first
+        # one product with h a step: W_h for the gates and the posterior's columns of h, side by side
+        from_h = torch.cat([self.cell.from_hidden.weight, first.weight[:, :hidden]]).t()  # [H, 4H + M]
+        from_z = self.cell.latent_map()
+        seen = torch.cat([b, *self._seen(embedded)], dim=-1)
+        views = F.linear(seen, first.weight[:, hidden:], first.bias)  # the posterior's view of the future, [B, T, M]
         inputs = self.cell.inputs(embedded)  # [B, T, 4H]
         h, c = state.h, state.c
         steps = []
         # unbind: the backward pass of inputs[:, t] would write a full-size zero tensor at every step
         for x, view, e in zip(inputs.unbind(1), views.unbind(1), noise.unbind(1), strict=True):
-            mean, log_variance = map(at_least_float32, self.posterior_net.parameters_after_first(view + h @ from_h.t()))
+            gates, query = (h @ from_h).split([4 * hidden, self.config.mlp_size], dim=-1)
+            mean, log_variance = map(at_least_float32, self.posterior_net.parameters_after_first(view + query))
             z = mean + torch.exp(log_variance / 2) * e
-            h, c = self.cell(x, z, h, c)
+            h, c = self.cell.combine(x, gates, from_z(z), c)
             steps.append((h, c, z, mean, log_variance))
         hs, cs, zs, means, log_variances = (torch.stack(values, dim=1) for values in zip(*steps, strict=True))
         return hs, cs, zs, means, log_variances
@@ -295,5 +300,5 @@ class ZForcing(SequenceModel):
             log_px = emission.log_prob(targets)
         else:
             log_px = log_prob_of_observed(emission, targets, batch.scored[:, :-1])
-        out: Tensor = torch.nn.functional.pad(log_px, (first, 0))
+        out: Tensor = F.pad(log_px, (first, 0))
         return out
