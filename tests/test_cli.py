@@ -214,6 +214,16 @@ def test_print_config_shows_the_whole_configuration_and_reads_back(tmp_path: Pat
     assert zf("train", tmp_path / "mine.yaml", "--print_config").out == printed
 
 
+@pytest.mark.parametrize("words", [["--weights.kl", "0.5"], ["--weights.kl=0.5"]])
+def test_a_number_stands_for_a_constant_schedule(words: list[str], tmp_path: Path, zf: Command) -> None:
+    expected = {"start": 0.5, "end": None, "per_step": 0.0, "period": None}
+    on_the_line = yaml.safe_load(zf("train", "arrays-zforcing-aux", *words, "--print_config").out)
+    assert on_the_line["weights"]["kl"] == expected
+    (tmp_path / "mine.yaml").write_text("data: {name: digits}\nmodel: {name: rnn}\nweights: {kl: 0.5}\n")
+    in_the_file = yaml.safe_load(zf("train", tmp_path / "mine.yaml", "--print_config").out)
+    assert in_the_file["weights"]["kl"] == expected
+
+
 def test_another_model_can_be_named_for_a_recipe(zf: Command) -> None:
     result = zf("train", "digits-zforcing-aux", "--model.name", "rnn", "--print_config")
     values = yaml.safe_load(result.out)["model"]
@@ -222,10 +232,15 @@ def test_another_model_can_be_named_for_a_recipe(zf: Command) -> None:
     assert "latent_size" in result.err  # what the RNN has no use for is said
 
 
-def test_help_names_settings_and_their_meaning(zf: Command) -> None:
+def test_help_names_settings_with_the_recipes_values(capfd: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as caught:
         main(["train", "digits-zforcing", "--help"])
+    text = " ".join(capfd.readouterr().out.split())
     assert caught.value.code == 0
+    assert (
+        "--model.hidden_size HIDDEN_SIZE units of the forward and of the backward LSTM (type: int, default: 128)"
+        in text
+    )
 
 
 def test_no_command_and_help_list_the_commands(zf: Command) -> None:

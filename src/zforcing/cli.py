@@ -23,8 +23,10 @@ from .errors import UserError
 from .training.checkpoint import find_checkpoint, load_checkpoint, write_text
 from .training.config import (
     SECTIONS,
+    WEIGHTS,
     RunConfig,
     add_settings,
+    flatten,
     from_namespace,
     known_settings,
     parse_config,
@@ -303,22 +305,24 @@ def parse_train(argv: Sequence[str]) -> tuple[Namespace, RunConfig]:
             words = ["digits-zforcing-aux", "--help"]  # some recipe, to have settings to show
         else:
             raise UserError("train: name a recipe first (`zforcing recipes` lists them) or a YAML file")
+    words = with_constants(words)
     values = with_named_sections(read_recipe(words[0]), words[1:])
     names = section_names(values)
-    parser = command_parser("train", train)
+    usage = "zforcing train RECIPE_OR_FILE [--dotted.setting value ...] [--run-dir DIR] [--resume]"
+    parser = command_parser("train", train, usage=usage)
     parser.add_argument("recipe", type=str, help="a recipe's name, or a YAML file such as a run's config.yaml")
     parser.add_argument("--run-dir", type=str | None, default=None, help="where to write; runs/RECIPE by default")
     parser.add_argument("--resume", action="store_true", help="go on with the run in --run-dir")
     parser.add_argument("--device", type=str, default="auto", help="auto, cpu or cuda")
     parser.add_argument("--json", action="store_true", help="one JSON object on stdout")
-    parser.add_argument("--print-config", action="store_true", help="print the whole configuration and stop")
+    parser.add_argument("--print-config", action="store_true", help="(or --print_config) show the configuration, stop")
     add_settings(parser, names)
     own = {"run-dir", "resume", "device", "json", "print-config", "help"}
     given = {w[2:].split("=")[0]: None for w in words[1:] if w.startswith("--")}
     refuse_unknown({k: "" for k in given if k not in own}, names, where="train")
     config = parse_config(values, where=words[0])  # the recipe's own mistakes, before those of the command line
-    start = {k: v for k, v in config.to_dict().items() if k != "recipe"}
-    parsed = parser.parse_args(words, namespace=parser.parse_object({"recipe": words[0], **start}))
+    parser.set_defaults({k: v for k, v in flatten(config.to_dict()).items() if k != "recipe"})
+    parsed = parser.parse_args(words)
     options = Namespace({k: parsed.pop(k) for k in ("recipe", "run_dir", "resume", "device", "json", "print_config")})
     parsed["recipe"] = config.recipe
     return options, from_namespace(parser, parsed)
@@ -344,6 +348,29 @@ def with_named_sections(values: dict[str, Any], words: Sequence[str]) -> dict[st
     return values
 
 
+def with_constants(words: Sequence[str]) -> list[str]:
+    """`--weights.kl 0.5` spelled out: the schedule that is 0.5 at every step."""
+    out: list[str] = []
+    pending = [part for word in words for part in (word.split("=", 1) if word.startswith("--weights.") else [word])]
+    while pending:
+        word = pending.pop(0)
+        if word in {f"--weights.{name}" for name in WEIGHTS} and pending and is_number(pending[0]):
+            constant = {"start": pending.pop(0), "end": "null", "per_step": "0", "period": "null"}
+            out += [part for key, value in constant.items() for part in (f"{word}.{key}", value)]
+        else:
+            out.append(word)
+    return out
+
+
+def is_number(text: str) -> bool:
+    """Whether float() takes it."""
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
+
+
 def option_value(option: str, words: Sequence[str]) -> str | None:
     """The value of `--option value` or `--option=value`, the last one given."""
     found = None
@@ -355,9 +382,9 @@ def option_value(option: str, words: Sequence[str]) -> str | None:
     return found
 
 
-def command_parser(name: str, command: Callable[..., Any]) -> ArgumentParser:
+def command_parser(name: str, command: Callable[..., Any], *, usage: str | None = None) -> ArgumentParser:
     """A parser that raises instead of exiting; its help says what the command is for."""
-    return ArgumentParser(prog=f"zforcing {name}", description=command.__doc__, exit_on_error=False)
+    return ArgumentParser(prog=f"zforcing {name}", description=command.__doc__, usage=usage, exit_on_error=False)
 
 
 def common_options(parser: ArgumentParser, *, seed: str) -> None:

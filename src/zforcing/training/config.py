@@ -26,6 +26,7 @@ from ..errors import UserError
 from ..models import MODELS, SequenceModel
 from ..sequences import ObservationSpec
 
+WEIGHTS = tuple(field.name for field in fields(WeightSchedules))
 SECTIONS: dict[str, dict[str, type[Any]]] = {
     "data": dict(DATA),
     "model": {name: model.Config for name, model in MODELS.items()},
@@ -196,8 +197,9 @@ def parse_config(values: Mapping[str, Any], *, where: str = "configuration") -> 
 
     Raises UserError: one line with every unknown key, or the setting that has a wrong type or a wrong value.
     """
+    values = with_constants(values)
     names = section_names(values)
-    refuse_unknown(_flatten(values), names, where=where)
+    refuse_unknown(flatten(values), names, where=where)
     parser = ArgumentParser(exit_on_error=False)
     add_settings(parser, names)
     parser.add_argument("--recipe", type=str, default="")
@@ -243,11 +245,21 @@ def _leaves(cls: type[Any], prefix: str) -> Iterator[str]:
             yield name
 
 
-def _flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+def with_constants(values: Mapping[str, Any]) -> dict[str, Any]:
+    """`weights: {kl: 0.5}` spelled out: the schedule that is 0.5 at every step."""
+    weights = values.get("weights")
+    if not isinstance(weights, Mapping):
+        return dict(values)
+    constant = {k: {"start": v} if isinstance(v, int | float) else v for k, v in weights.items()}
+    return dict(values) | {"weights": constant}
+
+
+def flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """{a: {b: 1}} -> {"a.b": 1}."""
     flat: dict[str, Any] = {}
     for key, value in values.items():
         if isinstance(value, Mapping) and value:
-            flat |= _flatten(value, f"{prefix}{key}.")
+            flat |= flatten(value, f"{prefix}{key}.")
         else:
             flat[f"{prefix}{key}"] = value
     return flat

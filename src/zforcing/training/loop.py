@@ -36,7 +36,7 @@ from ..models import SequenceModel
 from ..sequences import SequenceBatch
 from ..threads import cpu_threads
 from .checkpoint import Writing, current, load_training, save_model, save_training, write_text
-from .config import RunConfig, TrainingConfig, parse_config, read_recipe
+from .config import RunConfig, TrainingConfig, flatten, parse_config, read_recipe
 from .log import Reporter, Rows, duration
 
 BUDGET = ("epochs", "max_steps", "patience", "checkpoint_every")  # may change when a run goes on
@@ -458,14 +458,7 @@ def check_folder(config: RunConfig, folder: Path, *, resume: bool) -> None:
 
 def differences(before: RunConfig, now: RunConfig) -> list[str]:
     """The settings that differ, but for those that only say how long to train and how often to write."""
-
-    def flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-        out: dict[str, Any] = {}
-        for key, value in values.items():
-            out |= flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value}
-        return out
-
-    old, new = flat(before.to_dict()), flat(now.to_dict())
+    old, new = flatten(before.to_dict()), flatten(now.to_dict())
     free = {f"training.{name}" for name in BUDGET} | {"about", "recipe"}
     keys = [k for k in old | new if k not in free and old.get(k) != new.get(k)]
     return [f"{k} was {old.get(k)}, is {new.get(k)}" for k in keys]
