@@ -279,6 +279,7 @@ MISTAKES = [
     (["evaluate", "RUNS/rnn", "--checkpoint", "first"], "--checkpoint is 'first'"),
     (["evaluate", "RUNS/rnn", "--device", "gpu"], "--device is 'gpu'"),
     (["evaluate"], "run"),
+    (["evaluate", "RUNS/rnn", "--seed", "-1"], "--seed is -1"),
     (["sample", "RUNS/rnn", "--num", "0"], "--num is 0"),
     (["sample", "RUNS/rnn", "--steps", "0"], "--steps is 0"),
     (["sample", "RUNS/rnn", "--num", "many"], "num.*many"),

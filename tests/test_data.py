@@ -320,3 +320,21 @@ def test_another_seed_or_epoch_gives_other_batches(seed: int, epoch: int) -> Non
 def test_evaluation_reads_each_sequence_once_and_the_longest_first() -> None:
     batches = evaluation_batches(np.array([3, 9, 3, 7, 8]), 2)
     assert batches == [[1, 4], [3, 0], [2]]
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"x": torch.zeros(3)}, r"x is \[3\]"),
+        ({"x": torch.zeros(2, 0, 2)}, r"x is \[2, 0, 2\]"),
+        ({"lengths": torch.ones(3, dtype=torch.int64)}, r"lengths is .*\[3\]; it must be int64 \[2\]"),
+        ({"lengths": torch.ones(2)}, "lengths is .*int64"),
+        ({"start": torch.zeros(2)}, r"start is \[2\]"),
+        ({"observed": torch.ones(2, 3, dtype=torch.bool)}, "observed is"),
+        ({"observed": torch.ones(2, 3, 2)}, "it must be bool"),
+    ],
+)
+def test_a_batch_whose_shapes_dont_fit_is_refused(change: dict[str, torch.Tensor], said: str) -> None:
+    fitting = {"x": torch.zeros(2, 3, 2), "lengths": torch.tensor([3, 1]), "start": torch.zeros(2, 2)}
+    with pytest.raises(ValueError, match=said):
+        SequenceBatch(**(fitting | change))

@@ -140,7 +140,8 @@ def evaluate(argv: Sequence[str]) -> int:
     split = one_of("split", options.split, SPLITS)
     one_of("bound", options.bound, tuple(BOUNDS))
     one_of("checkpoint", options.checkpoint, ("best", "last"))
-    at_least_one("batch-size", options.batch_size)
+    at_least(1, "batch-size", options.batch_size)
+    at_least(0, "seed", options.seed)
 
     run = run_folder(options.run)
     config = read_run_config(run)
@@ -160,7 +161,8 @@ def evaluate(argv: Sequence[str]) -> int:
             progress=advance,
         )
     values = result.to_json() | {"checkpoint": options.checkpoint}
-    write_text(run / f"evaluation-{split}-{options.bound}.json", json.dumps(values, indent=1) + "\n")
+    which = "" if options.checkpoint == "best" else f"-{options.checkpoint}"
+    write_text(run / f"evaluation-{split}-{options.bound}{which}.json", json.dumps(values, indent=1) + "\n")
     if options.json:
         print(json.dumps(values))
     else:
@@ -191,11 +193,12 @@ def sample(argv: Sequence[str]) -> int:
     common_options(parser, seed="seed of all that is drawn")
     options = parser.parse_args(list(argv))
     one_of("checkpoint", options.checkpoint, ("best", "last"))
-    at_least_one("num", options.num)
+    at_least(1, "num", options.num)
+    at_least(0, "seed", options.seed)
     run = run_folder(options.run)
     found = load_checkpoint(run, which=options.checkpoint, device=pick_device(options.device))
     steps = found.description.longest if options.steps is None else options.steps
-    at_least_one("steps", steps)
+    at_least(1, "steps", steps)
     start = None
     if found.description.spec.conditions_on_first:
         print("x_1 is taken from the validation split: the model conditions on it", file=sys.stderr)
@@ -401,10 +404,10 @@ def one_of(option: str, value: str, allowed: Sequence[str]) -> Any:
     return value
 
 
-def at_least_one(option: str, value: int) -> None:
-    """Refuse counts below 1."""
-    if value < 1:
-        raise UserError(f"--{option} is {value}; it must be 1 or more")
+def at_least(least: int, option: str, value: int) -> None:
+    """Refuse smaller numbers."""
+    if value < least:
+        raise UserError(f"--{option} is {value}; it must be {least} or more")
 
 
 def pick_device(device: str) -> str:

@@ -69,6 +69,20 @@ class SequenceBatch:
     start: Tensor
     observed: Tensor | None = None
 
+    def __post_init__(self) -> None:
+        """Raises ValueError when the shapes don't fit each other."""
+        shape = tuple(self.x.shape)
+        if len(shape) not in (2, 3) or min(shape[:2]) < 1:
+            raise ValueError(f"x is {list(shape)}; it must be [B, T, D], or [B, T] for categories, with B and T >= 1")
+        if self.lengths.shape != shape[:1] or self.lengths.dtype != torch.int64:
+            raise ValueError(
+                f"lengths is {self.lengths.dtype} {list(self.lengths.shape)}; it must be int64 [{shape[0]}]"
+            )
+        if self.start.shape != self.x[:, 0].shape:
+            raise ValueError(f"start is {list(self.start.shape)}; x_0 of x {list(shape)} is {list(self.x[:, 0].shape)}")
+        if self.observed is not None and (self.observed.shape != shape or self.observed.dtype != torch.bool):
+            raise ValueError(f"observed is {self.observed.dtype} {list(self.observed.shape)}; it must be bool, as x")
+
     def __len__(self) -> int:
         return self.x.shape[0]
 

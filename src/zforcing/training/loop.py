@@ -129,7 +129,7 @@ class Run:
         self.accelerator = make_accelerator(device)
         self.reporter = reporter if self.accelerator.is_main_process else Reporter(quiet=True)
         seed_everything(config.seed, "weights")
-        self.model = config.build_model(self.description.spec)
+        self.model = config.build_model(self.description.spec).float()  # as the data, whatever torch's default is
         adam = torch.optim.Adam(
             self.model.parameters(),
             lr=self.settings.learning_rate,

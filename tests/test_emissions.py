@@ -1,0 +1,144 @@
+"""Heads and what we ask of distributions, against torch's own densities and numbers worked out by hand."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from torch import nn
+from torch.distributions import Bernoulli, Categorical, Distribution, Independent, Normal, Poisson
+
+from conftest import SPECS, observations
+from zforcing import ObservationSpec
+from zforcing.distributions import (
+    diagonal_gaussian,
+    log_prob_of_observed,
+    no_latent,
+    reparameterize,
+    stack,
+)
+from zforcing.emissions import BernoulliEmission, GaussianEmission, make_emission
+from zforcing.nn import Embedder, standardize
+
+
+def set_output(emission: nn.Module, *values: float) -> None:
+    """Make the head's linear layer give these values whatever it reads."""
+    linear = emission.get_submodule("linear")
+    assert isinstance(linear, nn.Linear)
+    nn.init.zeros_(linear.weight)
+    linear.bias.data = torch.tensor(values)
+
+
+def test_gaussian_emission_reads_mean_and_log_variance() -> None:
+    emission = GaussianEmission(3, 2)
+    set_output(emission, 1.0, -2.0, math.log(4.0), 0.0)
+    expected = Normal(torch.tensor([1.0, -2.0]), torch.tensor([2.0, 1.0])).log_prob(torch.tensor([0.5, 0.5])).sum()
+    torch.testing.assert_close(emission(torch.randn(3)).log_prob(torch.tensor([0.5, 0.5])), expected)
+
+
+def test_min_std_is_added_to_the_standard_deviation() -> None:
+    emission = GaussianEmission(3, 1, min_std=0.25)
+    set_output(emission, 0.0, -1000.0)
+    assert emission(torch.randn(5, 3)).stddev.unique().item() == 0.25
+
+
+def test_logit_clamp_bounds_the_bernoulli() -> None:
+    emission = BernoulliEmission(3, 1, logit_clamp=8.0)
+    set_output(emission, 50.0)
+    floor = -emission(torch.randn(3)).log_prob(torch.ones(1)).item()
+    assert math.isclose(floor, 3.35e-4, rel_tol=1e-2)  # what the authors' clamp leaves per pixel
+
+
+@pytest.mark.parametrize(("kind", "event"), [("real", (4,)), ("binary", (4,)), ("categorical", ())])
+def test_every_head_is_a_normalized_distribution_of_the_right_shape(kind: str, event: tuple[int, ...]) -> None:
+    distribution = make_emission(ObservationSpec(kind, 4), 3)(torch.randn(2, 5, 3))  # type: ignore[arg-type]
+    assert distribution.batch_shape == (2, 5)
+    assert distribution.event_shape == event
+    if kind == "categorical":
+        total = torch.stack([distribution.log_prob(torch.full((2, 5), c)) for c in range(4)]).logsumexp(0)
+        torch.testing.assert_close(total, torch.zeros(2, 5))
+
+
+def test_the_start_symbol_is_no_category_of_the_emission() -> None:
+    assert make_emission(ObservationSpec("categorical", 4), 3)(torch.randn(3)).logits.shape == (4,)
+    assert Embedder(ObservationSpec("categorical", 4), 2)(torch.tensor([4])).shape == (1, 2)
+
+
+def test_densities_leave_half_precision() -> None:
+    half = diagonal_gaussian(torch.zeros(2, dtype=torch.bfloat16), torch.zeros(2, dtype=torch.bfloat16))
+    assert half.log_prob(torch.zeros(2, dtype=torch.float32)).dtype == torch.float32
+
+
+def test_a_nan_reaches_the_log_density_instead_of_an_argument_check() -> None:
+    """The training loop names the step and the batch; a ValueError from inside the model would not."""
+    assert diagonal_gaussian(torch.tensor([math.nan]), torch.zeros(1)).log_prob(torch.zeros(1)).isnan()
+
+
+def test_a_latent_of_size_zero_has_density_one() -> None:
+    nothing = no_latent(torch.randn(3, 4))
+    torch.testing.assert_close(nothing.log_prob(torch.zeros(3, 0)), torch.zeros(3))
+    torch.testing.assert_close(torch.distributions.kl_divergence(nothing, nothing), torch.zeros(3))
+
+
+def test_reparameterization_carries_the_gradient() -> None:
+    mean, log_variance = torch.tensor([1.0], requires_grad=True), torch.tensor([0.6], requires_grad=True)
+    z = reparameterize(diagonal_gaussian(mean, log_variance), torch.tensor([2.0]))
+    torch.testing.assert_close(z, torch.tensor([1.0 + 2.0 * math.exp(0.3)]))
+    d_mean, d_log_variance = torch.autograd.grad(z, (mean, log_variance))
+    assert d_mean.item() == 1.0
+    assert math.isclose(d_log_variance.item(), math.exp(0.3))  # d/dv of exp(v / 2) * 2
+
+
+DISTRIBUTIONS = {
+    "normal": lambda: Independent(Normal(torch.randn(3, 2), torch.rand(3, 2) + 0.1), 1),
+    "bernoulli": lambda: Independent(Bernoulli(logits=torch.randn(3, 2)), 1),
+    "categorical": lambda: Categorical(logits=torch.randn(3, 4)),
+    "poisson": lambda: Poisson(torch.rand(3) + 0.5),
+}
+
+
+@pytest.mark.parametrize("name", DISTRIBUTIONS)
+def test_stacked_distributions_keep_their_log_densities(name: str) -> None:
+    torch.manual_seed(0)
+    each: list[Distribution] = [DISTRIBUTIONS[name]() for _ in range(5)]
+    xs = [d.sample() for d in each]
+    expected = torch.stack([d.log_prob(x) for d, x in zip(each, xs, strict=True)], dim=1)
+    torch.testing.assert_close(stack(each, dim=1).log_prob(torch.stack(xs, dim=1)), expected)
+
+
+@pytest.mark.parametrize("kind", ["real", "binary", "categorical"])
+def test_what_is_missing_is_integrated_out(kind: str) -> None:
+    """For factorized emissions that is the density of the observed numbers alone."""
+    torch.manual_seed(0)
+    spec = SPECS[kind]
+    distribution, x = make_emission(spec, 3)(torch.randn(6, 3)), observations(spec, 6)
+    observed = torch.rand(x.shape) > 0.5
+    result = log_prob_of_observed(distribution, x, observed)
+    for i in range(6):
+        one = make_single(distribution, i)
+        parts = one.log_prob(x[i]).reshape(-1)[observed[i].reshape(-1)]
+        torch.testing.assert_close(result[i], parts.sum())
+    torch.testing.assert_close(
+        log_prob_of_observed(distribution, x, torch.ones_like(observed)), distribution.log_prob(x)
+    )
+    assert (log_prob_of_observed(distribution, x, torch.zeros_like(observed)) == 0).all()
+
+
+def make_single(distribution: Distribution, i: int) -> Distribution:
+    """The i-th of a batch, its dimensions apart."""
+    if isinstance(distribution, Categorical):
+        return Categorical(logits=distribution.logits[i])
+    assert isinstance(distribution, Independent)
+    base = distribution.base_dist
+    return Normal(base.loc[i], base.scale[i]) if isinstance(base, Normal) else Bernoulli(logits=base.logits[i])
+
+
+def test_a_distribution_without_a_rule_for_missing_values_is_refused_by_name() -> None:
+    with pytest.raises(TypeError, match="Poisson has no rule for missing values"):
+        log_prob_of_observed(Poisson(torch.ones(2)), torch.ones(2), torch.ones(2, dtype=torch.bool))
+
+
+def test_standardize_divides_by_the_unbiased_deviation() -> None:
+    x = torch.tensor([1.0, 2.0, 6.0])
+    torch.testing.assert_close(standardize(x), (x - 3) / math.sqrt(7 + 1e-5))  # variance (4 + 1 + 9) / 2

@@ -1,0 +1,54 @@
+"""The README's commands and its Python run as they are written."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from zforcing.cli import main
+
+README = (Path(__file__).parents[1] / "README.md").read_text("utf-8")
+SMALL = "--model.hidden_size 8 --model.embedding_size 4 --model.latent_size 16 --model.mlp_size 4 --training.epochs 1"
+
+
+def commands() -> list[str]:
+    """What stands behind `.venv/bin/zforcing`, continued lines joined."""
+    joined = re.sub(r"\\\n\s*", "", README)
+    return re.findall(r"^    \.venv/bin/zforcing (.*)$", joined, flags=re.MULTILINE)
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    rng = np.random.default_rng(0)
+    np.savez(tmp_path / "mine.npz", x=rng.normal(size=(30, 5, 2)), lengths=rng.integers(1, 6, size=30))
+    rows = "\n".join(f"{i // 4},{speed},{course}" for i, (speed, course) in enumerate(rng.normal(size=(80, 2))))
+    (tmp_path / "mine.csv").write_text("trip,speed,course\n" + rows + "\n")
+    return tmp_path
+
+
+def test_every_command_runs(folder: Path) -> None:
+    assert len(commands()) >= 6
+    for command in commands():
+        words = shlex.split(command)
+        trains = words[0] == "train" and not {"--help", "--print_config"} & set(words)
+        try:
+            code = main(words + (shlex.split(SMALL) if trains else []))
+        except SystemExit as end:  # --help
+            code = int(end.code or 0)
+        assert code == 0, command
+
+
+def test_the_python_runs(folder: Path) -> None:
+    words = ["train", "digits-zforcing-aux", "--run-dir", "runs/digits-zforcing-aux", "--training.max_steps", "1"]
+    assert main(words + shlex.split(SMALL)) == 0
+    (code,) = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)
+    names: dict[str, object] = {}
+    exec(code, names)
+    drawn = names["drawn"]
+    assert tuple(drawn.x.shape) == (16, 64, 1)  # type: ignore[attr-defined]
+    assert tuple(drawn.latents.shape) == (16, 64, 16)  # type: ignore[attr-defined]
