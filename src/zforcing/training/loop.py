@@ -144,6 +144,7 @@ class Run:
         self.module, self.optimizer = self.accelerator.prepare(BoundModule(self.model, config.bound), adam)
         self.metrics, self.timing = Rows(folder / "metrics.jsonl"), Rows(folder / "timing.jsonl")
         self.stop_requested = False
+        self.accelerator.wait_for_everyone()  # all have looked at the folder before one writes into it
         if self.accelerator.is_main_process:
             self._open_folder(resume)
         self.accelerator.wait_for_everyone()
