@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import yaml
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
@@ -19,16 +21,21 @@ NOTE = "log p(x) of the data in nats: higher is better; ± is the standard error
 
 @dataclass(frozen=True)
 class Row:
-    """A run: what `evaluate` found, how long it trained (seconds), and what `train` noted of the machine."""
+    """A run: its recipe, what `evaluate` found, how long it trained (seconds), what `train` noted of the machine."""
 
     run: str
+    recipe: str
     evaluation: dict[str, Any]
     seconds: float
     environment: dict[str, Any]
 
     def to_json(self) -> dict[str, Any]:
         """As plain JSON values."""
-        return {"run": self.run, "seconds": self.seconds} | self.evaluation | {"environment": self.environment}
+        return (
+            {"run": self.run, "recipe": self.recipe, "seconds": self.seconds}
+            | self.evaluation
+            | {"environment": self.environment}
+        )
 
     def cells(self) -> list[str]:
         """The row as text. Every number says what kind it is."""
@@ -62,10 +69,12 @@ def _read_row(run: Path, *, split: str, bound: str) -> Row:
         evaluation = json.loads(path.read_text("utf-8"))
         seconds = json.loads((run / "checkpoints" / "last" / "training.json").read_text("utf-8"))["seconds"]
         environment = json.loads((run / "environment.json").read_text("utf-8"))
-        row = Row(run.name, evaluation, seconds, environment)
+        recipe = yaml.safe_load((run / "config.yaml").read_text("utf-8"))["recipe"]
+        row = Row(run.name, recipe, evaluation, seconds, environment)
         row.cells()  # a file that was edited fails here, with its name
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise UserError(f"{run}: {path.name}, training.json or environment.json is damaged: {error!r}") from None
+    except (OSError, ValueError, KeyError, TypeError, yaml.YAMLError) as error:
+        files = f"{path.name}, training.json, environment.json or config.yaml"
+        raise UserError(f"{run}: {files} is damaged: {' '.join(repr(error).split())}") from None
     return row
 
 
@@ -96,6 +105,7 @@ def to_markdown(rows: Sequence[Row], *, dim: str, command: str) -> str:
     lines = [f"# {_title(rows)}", "", f"Made by `{command}`.", NOTE, ""]
     lines += ["| " + " | ".join(headers(dim)) + " |", "|---|---|---|---:|---:|---:|---:|"]
     lines += ["| " + " | ".join(row.cells()) + " |" for row in rows]
+    lines += _over_seeds(rows)
     lines += ["", "| run | trained by | on | started | versions |", "|---|---|---|---|---|"]
     for row in rows:
         e = row.environment
@@ -103,3 +113,18 @@ def to_markdown(rows: Sequence[Row], *, dim: str, command: str) -> str:
         versions = ", ".join(f"{name} {version}" for name, version in e["versions"].items())
         lines.append(f"| {row.run} | `{' '.join(e['command'])}` | {machine} | {e['started']} | {versions} |")
     return "\n".join(lines)
+
+
+def _over_seeds(rows: Sequence[Row]) -> list[str]:
+    """Mean and standard deviation over the runs of each recipe that has several."""
+    recipes = {row.recipe: [r for r in rows if r.recipe == row.recipe] for row in rows}
+    lines = ["", "| recipe | runs | log p(x), mean over runs ± their standard deviation | KL, nats | seconds |"]
+    lines += ["|---|---:|---:|---:|---:|"]
+    for recipe, its in recipes.items():
+        if len(its) > 1:
+            nats = [r.evaluation["nats_per_sequence"] for r in its]
+            kl = np.mean([r.evaluation["kl_per_sequence"] for r in its])
+            seconds = np.mean([r.seconds for r in its])
+            spread = f"{np.mean(nats):.2f} ± {np.std(nats, ddof=1):.2f}"
+            lines.append(f"| {recipe} | {len(its)} | {spread} | {kl:.2f} | {seconds:.0f} |")
+    return lines if len(lines) > 3 else []
