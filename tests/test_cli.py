@@ -103,6 +103,15 @@ def test_a_runs_config_repeats_it_bit_for_bit(runs: Path, tmp_path: Path, zf: Co
     assert (runs / "zf" / "metrics.jsonl").read_text() == (tmp_path / "again" / "metrics.jsonl").read_text()
 
 
+def test_a_recipes_name_is_enough(tmp_path: Path, zf: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "tiny.yaml").write_text(
+        "data: {name: digits}\nmodel: {name: rnn, hidden_size: 4, embedding_size: 2}\ntraining: {max_steps: 1}\n"
+    )
+    assert zf("train", "tiny.yaml").code == 0
+    assert (tmp_path / "runs" / "tiny" / "config.yaml").is_file()
+
+
 def test_train_json_is_one_object_on_stdout(tmp_path: Path, zf: Command) -> None:
     result = zf("train", "digits-rnn", "--run-dir", tmp_path / "run", "--json", *SMALL, "--training.max_steps=2")
     assert result.code == 0
