@@ -357,13 +357,16 @@ def test_ctrl_c_saves_says_how_to_resume_and_the_run_goes_on(tmp_path: Path) -> 
     run = tmp_path / "run"
     command = [sys.executable, "-m", "zforcing", "train", "digits-rnn", "--run-dir", str(run), *SMALL]
     command[command.index("--training.epochs") + 1] = "500"
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     metrics = run / "metrics.jsonl"
-    while not (metrics.exists() and len(metrics.read_text().splitlines()) > 2):
-        assert process.poll() is None, process.communicate()
-        time.sleep(0.05)
-    process.send_signal(signal.SIGINT)
-    out, err = process.communicate(timeout=60)
+    with subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            while not (metrics.exists() and len(metrics.read_text().splitlines()) > 2):
+                assert process.poll() is None, process.communicate()
+                time.sleep(0.05)
+            process.send_signal(signal.SIGINT)
+            out, err = process.communicate(timeout=60)
+        finally:
+            process.kill()
     assert process.returncode == 130
     assert out == ""
     resume = re.search(r"go on with: zforcing (train .* --resume)", err)

@@ -123,6 +123,44 @@ def test_a_stopped_and_resumed_run_equals_the_uninterrupted_one(
     assert (tmp_path / "whole" / "metrics.jsonl").read_text() == (tmp_path / "pieces" / "metrics.jsonl").read_text()
 
 
+def test_a_signal_at_any_moment_of_an_update_is_kept(
+    configure: Callable[..., RunConfig], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Even just after the processes have told each other that nobody wants to stop."""
+    original, done = loop.Run._over_processes, 0
+
+    def over_processes(self: loop.Run, *arguments: Any) -> dict[str, float]:
+        nonlocal done
+        sums = original(self, *arguments)
+        done += 1
+        if done == 3:
+            os.kill(os.getpid(), signal.SIGINT)
+        return sums
+
+    monkeypatch.setattr(loop.Run, "_over_processes", over_processes)
+    with pytest.raises(Interrupted):
+        run(configure(), tmp_path / "run")
+
+
+def test_a_signal_while_processes_agree_is_kept(
+    configure: Callable[..., RunConfig], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from accelerate import Accelerator
+
+    original, done = Accelerator.reduce, 0
+
+    def reduce(self: Accelerator, tensor: torch.Tensor, *arguments: Any, **named: Any) -> Any:
+        nonlocal done
+        done += 1
+        if done == 3:
+            os.kill(os.getpid(), signal.SIGINT)
+        return original(self, tensor, *arguments, **named)
+
+    monkeypatch.setattr(Accelerator, "reduce", reduce)
+    with pytest.raises(Interrupted):
+        run(configure(), tmp_path / "run")
+
+
 def test_a_killed_run_resumes_from_its_last_checkpoint_and_drops_later_rows(
     configure: Callable[..., RunConfig], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

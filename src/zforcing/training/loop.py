@@ -143,7 +143,8 @@ class Run:
             self.progress = Progress.from_json(load_training(checkpoint, self.model, adam))
         self.module, self.optimizer = self.accelerator.prepare(BoundModule(self.model, config.bound), adam)
         self.metrics, self.timing = Rows(folder / "metrics.jsonl"), Rows(folder / "timing.jsonl")
-        self.stop_requested = False
+        self.stop_requested = False  # by a signal to this process
+        self.stopping = False  # by a signal to any process, as all of them know
         self.accelerator.wait_for_everyone()  # all have looked at the folder before one writes into it
         if self.accelerator.is_main_process:
             self._open_folder(resume)
@@ -183,7 +184,7 @@ class Run:
             if at.step % settings.log_every == 0:
                 self._log_row()
             at_end = at.batch == len(plan)
-            if self.stop_requested:
+            if self.stopping:
                 self._save("last")
                 raise Interrupted
             if settings.max_steps is not None and at.step >= settings.max_steps:
@@ -335,7 +336,7 @@ class Run:
         own = torch.cat([own if share else torch.zeros_like(own), own.new_tensor([float(self.stop_requested)])])
         total: Tensor = self.accelerator.reduce(own, "sum")
         *sums, stops = total.tolist()
-        self.stop_requested = stops > 0  # a signal to one process stops all of them, at the same update
+        self.stopping = stops > 0  # a signal to one process stops all of them, at the same update
         return dict(zip(("value", "loss", "kl", "sequences"), sums, strict=True))
 
     # What is written and said.
