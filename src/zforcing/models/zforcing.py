@@ -220,9 +220,16 @@ class ZForcing(SequenceModel):
     # All steps at once: only what the sampled z_t enters is left in the loop.
 
     def unroll(
-        self, batch: SequenceBatch, *, noise: Tensor | None = None, state: ZForcingState | None = None
+        self,
+        batch: SequenceBatch,
+        *,
+        noise: Tensor | None = None,
+        latents: Tensor | None = None,
+        state: ZForcingState | None = None,
     ) -> Unroll:
         """The contract's loop with everything that doesn't depend on h or z moved out of it."""
+        if latents is not None:  # densities of given latents: no sampling in the way, but rare; the plain loop will do
+            return super().unroll(batch, latents=latents, state=state)
         noise = self.draw_noise(batch) if noise is None else noise
         state = self.initial_state(len(batch), start=batch.start) if state is None else state
         b = self.encode(batch)
