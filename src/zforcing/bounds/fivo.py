@@ -61,8 +61,15 @@ class FIVO(Bound):
         log_w, log_p = zeros.expand(K, B), zeros  # weights since the last resampling; log p_hat up to it
         log_px, kl, auxiliary = zeros, zeros, zeros  # means over particles
         choices: list[tuple[Tensor, Tensor]] = []  # log P(ancestors) and log p_hat at each resampling, [B]
-        steps = zip(rows.x.unbind(1), rows.scored.unbind(1), context.unbind(1), noise.unbind(1), strict=True)
-        for t, (x, scored, c, e) in enumerate(steps):
+        steps = zip(
+            rows.x.unbind(1),
+            rows.read.unbind(1),
+            rows.scored.unbind(1),
+            context.unbind(1),
+            noise.unbind(1),
+            strict=True,
+        )
+        for t, (x, read, scored, c, e) in enumerate(steps):
             exists = t < rows.lengths
             prior, posterior = model.prior(state), model.posterior(state, c)
             z = reparameterize(posterior, e)
@@ -78,7 +85,7 @@ class FIVO(Bound):
             log_px = log_px + counted(likelihood.detach()).mean(0)
             kl = kl - counted(ratio.detach()).mean(0)
             auxiliary = auxiliary + counted(model.auxiliary(following, c)).mean(0)
-            state = where_rows(exists, model.after_observation(following, x), state)
+            state = where_rows(exists, model.after_observation(following, read), state)
             if t + 1 < T:
                 p = log_w.detach().softmax(0)
                 due = (effective_sample_size(p) < self.threshold * K) & (t + 1 < batch.lengths)  # [B]

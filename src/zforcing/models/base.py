@@ -155,7 +155,7 @@ class SequenceModel(nn.Module, ABC):
 
     @abstractmethod
     def after_observation(self, state: State, x: Tensor) -> State:
-        """The state that has read x_t, [n, D] or [n]."""
+        """The state that has read x_t, [n, D] or [n]; NaN, or -1 for categories, where it is missing."""
 
     def auxiliary(self, state: State, context: Tensor) -> Tensor:
         """What z_t is made to say of context_t [n, C], [n] in nats, maximized; `state` has read z_t. 0 by default."""
@@ -199,7 +199,7 @@ class SequenceModel(nn.Module, ABC):
         context = self.encode(batch)
         steps = []
         # unbind, not context[:, t]: the backward pass of indexing writes a full-size zero tensor at every step
-        rows = zip(batch.x.unbind(1), context.unbind(1), draws.unbind(1), batch.mask.unbind(1), strict=True)
+        rows = zip(batch.read.unbind(1), context.unbind(1), draws.unbind(1), batch.mask.unbind(1), strict=True)
         for x, c, draw, exists in rows:
             step, following = self._step(state, x, c, draw, given=given)
             state = where_rows(exists, following, state)
