@@ -39,7 +39,7 @@ def gaussian(mean: Tensor, scale_tril: Tensor) -> Distribution:
 
 
 def reparameterize(distribution: Distribution, noise: Tensor) -> Tensor:
-    """z = mean + std * noise, or mean + L noise: a Gaussian's sample with a path for the gradient. [..., Z] -> [..., Z]."""
+    """z = mean + std * noise, or mean + L noise, [..., Z]: a Gaussian's sample with a path for the gradient."""
     if isinstance(distribution, MultivariateNormal):
         return distribution.loc + (distribution.scale_tril @ noise[..., None])[..., 0]
     return distribution.mean + distribution.stddev * noise

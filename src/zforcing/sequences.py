@@ -98,7 +98,7 @@ class SequenceBatch:
 
     @property
     def read(self) -> Tensor:
-        """x as models read it: NaN, or -1 for categories, marks what is missing. (`x` itself is always finite.)"""
+        """x as models read it: NaN, or -1 for categories, marks what is missing (`x` itself is always finite)."""
         if self.observed is None:
             return self.x
         return torch.where(self.observed, self.x, torch.full_like(self.x, missing_mark(self.x)))

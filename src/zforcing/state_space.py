@@ -29,7 +29,7 @@ class LinearGaussianSystem:
 
     @classmethod
     def random(cls, latent: int, size: int, *, seed: int) -> LinearGaussianSystem:
-        """A slowly rotating, slowly forgetting state (the eigenvalues of A have modulus 0.9), seen through a random C."""
+        """A slowly rotating, slowly forgetting state (A's eigenvalues have modulus 0.9), seen through a random C."""
         rng = np.random.default_rng(seed)
         basis, _ = np.linalg.qr(rng.normal(size=(latent, latent)))
         turn = np.eye(latent)

@@ -21,13 +21,13 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class IWAE(Bound):
-    """log p(x) >= E[ log (1/K) sum_k w_k ], w_k = prod_t p(x_t | .) p(z_t | .) / q(z_t | .), z^k from the posterior.
+    """log p(x) >= E[ log (1/K) sum_k w_k ], w_k = prod_t p(x_t | .) p(z_t | .) / q(z_t | .), z^k drawn from q.
 
     Y. Burda, R. Grosse, R. Salakhutdinov, "Importance weighted autoencoders", ICLR 2016, arXiv 1509.00519. It rises
     with K; K = 1 is the ELBO with the KL by sample.
 
-    gradient="doubly_reparameterized": G. Tucker et al., ICLR 2019, arXiv 1810.04152, equation 8. With v_k = w_k / sum w,
-    the parameters get sum_k v_k d log p(x, z^k) at fixed z^k and sum_k v_k^2 (d log w_k / d z^k) through the sample z^k:
+    gradient="doubly_reparameterized": G. Tucker et al., ICLR 2019, arXiv 1810.04152, equation 8. With v = w / sum w,
+    the parameters get sum_k v_k d log p(x, z^k) at fixed z^k, and sum_k v_k^2 (d log w_k / d z^k) through the sample:
     the same mean, less variance, at the cost of two more passes.
 
     In training, weights.kl scales log p(z) - log q(z) in the weights, and alpha log p(b|z) and beta log p(x|b) are
@@ -109,7 +109,8 @@ def _draw(model: SequenceModel, batch: SequenceBatch, weights: Weights, noise: T
     log_w = log_weights(run, rows, kl=weights.kl)
     kl, log_px = (masked_sum(term, rows.mask) for term in (run.kl, run.log_px))
     extra = extra_terms(run, rows, weights)
-    return _Drawn(*(term.reshape(k, B) for term in (log_w, kl, log_px, extra)), run.latents)
+    log_w, kl, log_px, extra = (term.reshape(k, B) for term in (log_w, kl, log_px, extra))
+    return _Drawn(log_w, kl, log_px, extra, run.latents)
 
 
 def _surrogate(model: SequenceModel, batch: SequenceBatch, z: Tensor, v: Tensor) -> Tensor:

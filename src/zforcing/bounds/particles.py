@@ -1,4 +1,4 @@
-"""K particles per sequence: K copies of a batch, one after the other, and the log-weights of what was drawn for them."""
+"""K particles per sequence: K copies of a batch, one after the other, and the log-weights of what was drawn."""
 
 from __future__ import annotations
 

@@ -173,7 +173,7 @@ class LinearGaussian(SequenceModel):
         return total, torch.stack(means, dim=1), torch.stack(covariances, dim=1)
 
     def _evidence(self, batch: SequenceBatch) -> tuple[Tensor, Tensor]:
-        """J [B, T, Z, Z] and eta [B, T, Z] of p(x_t | z_t) as exp(-z'Jz / 2 + z'eta); zeros where nothing is observed."""
+        """J [B, T, Z, Z] and eta [B, T, Z] of p(x_t | z_t) = exp(-z'Jz / 2 + z'eta + ...); 0 if nothing is observed."""
         precision = batch.scored * torch.exp(-2 * self.log_r)  # [B, T, D]
         J = torch.einsum("di,btd,dj->btij", self.C, precision, self.C)
         x = torch.where(batch.scored, batch.x, torch.zeros_like(batch.x))
