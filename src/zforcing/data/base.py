@@ -128,6 +128,10 @@ class DataModule(ABC):
         Raises UserError when the split is empty or doesn't fit the description.
         """
 
+    def true_log_likelihood(self, example: Example) -> float | None:
+        """log p(x) of a sequence under the process that made it, nats, for synthetic data; None where nobody knows."""
+        return None
+
 
 def collate(examples: Sequence[Example], spec: ObservationSpec) -> SequenceBatch:
     """Pad B sequences on the right with zeros; move the first observation into `start` where it is conditioned on."""
