@@ -11,6 +11,7 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import fields, replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -382,7 +383,7 @@ def is_number(text: str) -> bool:
 def option_value(option: str, words: Sequence[str]) -> str | None:
     """The value of `--option value` or `--option=value`, the last one given."""
     found = None
-    for word, following in zip(words, [*words[1:], None], strict=True):
+    for word, following in pairwise([*words, ""]):
         if word == option:
             found = following
         elif word.startswith(option + "="):
