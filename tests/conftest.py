@@ -16,6 +16,8 @@ SPECS = {
     "binary": ObservationSpec("binary", 2),
     "categorical": ObservationSpec("categorical", 5),
     "conditioned": ObservationSpec("real", 2, first_observation="conditioned"),
+    "with gaps": ObservationSpec("real", 3, missing=True),
+    "categorical with gaps": ObservationSpec("categorical", 5, missing=True),
 }
 
 
@@ -25,6 +27,7 @@ class Case:
 
     model: str
     settings: dict[str, Any] = field(default_factory=dict)
+    kinds: tuple[str, ...] = ("real", "binary", "categorical")
 
     def build(self, spec: ObservationSpec, seed: int = 0, **more: Any) -> SequenceModel:
         torch.manual_seed(seed)
@@ -52,6 +55,10 @@ CASES = [
     Case("rnn", RNN_SIZE | {"output_skip": False}),
 ]
 CASES += [Case("zforcing", ZF_SIZE | options) for options in ZF_OPTIONS]
+CASES += [
+    Case("linear_gaussian", {"latent_size": 2, "mlp_size": 4, "proposal": proposal}, kinds=("real",))
+    for proposal in ("smoothing", "filtering", "learned", "prior")
+]
 
 
 @pytest.fixture(autouse=True)
@@ -65,14 +72,16 @@ def float64_and_one_thread() -> Any:
     torch.set_num_threads(threads)
 
 
-@pytest.fixture(params=CASES, ids=str)
-def case(request: pytest.FixtureRequest) -> Case:
-    return request.param
-
-
-@pytest.fixture(params=SPECS, ids=str)
-def spec(request: pytest.FixtureRequest) -> ObservationSpec:
-    return SPECS[request.param]
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """`case`: all models; `case` and `spec`: all models with all observations that they can emit."""
+    if "case" not in metafunc.fixturenames:
+        return
+    if "spec" in metafunc.fixturenames:
+        fitting = [(case, spec) for case in CASES for spec in SPECS if SPECS[spec].kind in case.kinds]
+        ids = [f"{case}-{spec}" for case, spec in fitting]
+        metafunc.parametrize(("case", "spec"), [(case, SPECS[spec]) for case, spec in fitting], ids=ids)
+    elif not any(mark.args[0] == "case" for mark in metafunc.definition.iter_markers("parametrize")):
+        metafunc.parametrize("case", CASES, ids=str)
 
 
 def observations(spec: ObservationSpec, *shape: int) -> torch.Tensor:

@@ -138,14 +138,25 @@ def test_a_conditioned_batch_drops_the_first_step_of_observed() -> None:
     assert collate([gap], CONDITIONED).scored.tolist() == [[[False, True], [True, True]]]
 
 
-def test_a_missing_number_of_x0_is_zero() -> None:
-    gap = real([np.nan, 2], [3, 4], observed=[[False, True], [True, True]])
-    assert collate([gap], CONDITIONED).start.tolist() == [[0, 2]]
+def test_a_missing_number_of_x0_is_marked() -> None:
+    gap = real([0, 2], [3, 4], observed=[[False, True], [True, True]])
+    start = collate([gap], CONDITIONED).start
+    assert start.isnan().tolist() == [[True, False]]
+    assert start[0, 1] == 2
 
 
-def test_a_missing_category_of_x0_is_the_extra_symbol() -> None:
+def test_a_missing_category_of_x0_is_marked() -> None:
     gap = categories(3, 1, observed=[False, True])
-    assert collate([gap], CONDITIONED_CATEGORIES).start.tolist() == [5]
+    assert collate([gap], CONDITIONED_CATEGORIES).start.tolist() == [-1]
+
+
+def test_what_is_missing_is_marked_in_what_models_read_and_finite_in_what_is_scored() -> None:
+    batch = collate([real([1], [np.nan], [3], observed=[[True], [False], [True]])], ObservationSpec("real", 1))
+    assert batch.read.isnan().flatten().tolist() == [False, True, False]
+    assert batch.previous.isnan().flatten().tolist() == [False, False, True]
+    assert batch.x.flatten().tolist() == [1, 0, 3]
+    symbols = collate([categories(3, 1, observed=[True, False])], ObservationSpec("categorical", 5))
+    assert symbols.read.tolist() == [[3, -1]]
 
 
 def test_lengths_of_a_data_set_include_the_first_step() -> None:

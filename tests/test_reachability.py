@@ -52,8 +52,26 @@ GRAPHS = {
     ),
 }
 
+# a state-space model: z_{t-1} -> z_t -> x_t, the posterior with the evidence that its proposal looks at
+EVIDENCE: dict[str, Rule] = {
+    "smoothing": lambda s, t: s >= t,
+    "filtering": lambda s, t: s == t,
+    "learned": lambda s, t: s == t,
+    "prior": never,
+}
+GRAPHS |= {
+    f"linear_gaussian, {proposal}": Graph(
+        prior=(never, lambda s, t: s == t - 1),
+        posterior=(evidence, lambda s, t: s == t - 1),
+        emission=(never, lambda s, t: s == t),
+    )
+    for proposal, evidence in EVIDENCE.items()
+}
+
 
 def graph_of(case: Case) -> Graph:
+    if "proposal" in case.settings:
+        return GRAPHS[f"{case.model}, {case.settings['proposal']}"]
     return GRAPHS["zforcing, latents see input" if case.settings.get("latents_see_input") else case.model]
 
 

@@ -52,3 +52,14 @@ def test_the_python_runs(folder: Path) -> None:
     drawn = names["drawn"]
     assert tuple(drawn.x.shape) == (16, 64, 1)  # type: ignore[attr-defined]
     assert tuple(drawn.latents.shape) == (16, 64, 16)  # type: ignore[attr-defined]
+
+
+def test_the_first_steps_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    page = (Path(__file__).parents[1] / "docs" / "known-likelihood.md").read_text("utf-8")
+    found = re.findall(r"^    zforcing (.*)$", page, flags=re.MULTILINE)
+    assert len(found) == 9
+    small = "--data.train 20 --data.valid 10 --data.test 10 --training.epochs 1"
+    for command in found:
+        words = shlex.split(command)
+        assert main(words + (shlex.split(small) if words[0] == "train" else [])) == 0, command

@@ -10,6 +10,7 @@ import shlex
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import fields, replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ from jsonargparse import ArgumentError, ArgumentParser, Namespace
 from rich.console import Console
 from rich.progress import Progress
 
-from .bounds import BOUNDS
+from .bounds import BOUNDS, Bound
 from .errors import UserError
 from .training.checkpoint import find_checkpoint, load_checkpoint, write_text
 from .training.config import (
@@ -133,37 +134,41 @@ def evaluate(argv: Sequence[str]) -> int:
     parser = command_parser("evaluate", evaluate)
     parser.add_argument("run", type=str, help="a run folder")
     parser.add_argument("--split", type=str, default="test", help="train, valid or test")
-    parser.add_argument("--bound", type=str, default="elbo", help=f"what is measured: {', '.join(BOUNDS)}")
+    bound_options(parser)
+    parser.add_argument("--repeats", type=int, default=1, help="how often the bound is taken; its mean is reported")
     parser.add_argument("--checkpoint", type=str, default="best", help="best (on the validation split) or last")
-    parser.add_argument("--batch-size", type=int, default=256, help="sequences at a time")
+    parser.add_argument("--batch-size", type=int, default=1024, help="sequences times particles at a time")
     common_options(parser, seed="seed of the latents' noise")
     options = parser.parse_args(list(argv))
     split = one_of("split", options.split, SPLITS)
-    one_of("bound", options.bound, tuple(BOUNDS))
     one_of("checkpoint", options.checkpoint, ("best", "last"))
     at_least(1, "batch-size", options.batch_size)
+    at_least(1, "repeats", options.repeats)
     at_least(0, "seed", options.seed)
 
     run = run_folder(options.run)
     config = read_run_config(run)
+    bound, name = chosen_bound(options, like=config.bound)
     found = load_checkpoint(run, which=options.checkpoint)
     data = config.data.load(split, found.description)
-    with counting(f"evaluating {run}", len(data)) as advance:
+    with counting(f"{name} of {run}", len(data) * options.repeats) as advance:
         result = measure(
             found.model,
             data,
             found.description,
-            bound=BOUNDS[options.bound](),
+            bound=bound,
             bound_name=options.bound,
             split=split,
+            repeats=options.repeats,
+            true_log_likelihood=config.data.true_log_likelihood,
             seed=options.seed,
-            batch_size=options.batch_size,
+            max_rows=options.batch_size,
             device=pick_device(options.device),
             progress=advance,
         )
     values = result.to_json() | {"checkpoint": options.checkpoint}
     which = "" if options.checkpoint == "best" else f"-{options.checkpoint}"
-    write_text(run / f"evaluation-{split}-{options.bound}{which}.json", json.dumps(values, indent=1) + "\n")
+    write_text(run / f"evaluation-{split}-{name}{which}.json", json.dumps(values, indent=1) + "\n")
     if options.json:
         print(json.dumps(values))
     else:
@@ -268,13 +273,13 @@ def table(argv: Sequence[str]) -> int:
     parser = command_parser("table", table)
     parser.add_argument("runs", type=str, nargs="+", help="run folders, each evaluated by `zforcing evaluate`")
     parser.add_argument("--split", type=str, default="test", help="train, valid or test")
-    parser.add_argument("--bound", type=str, default="elbo", help=f"one of {', '.join(BOUNDS)}")
+    bound_options(parser)
     parser.add_argument("--json", action="store_true", help="one JSON object")
     parser.add_argument("--markdown", action="store_true", help="a page with the runs' settings and hardware")
     options = parser.parse_args(list(argv))
     one_of("split", options.split, SPLITS)
-    one_of("bound", options.bound, tuple(BOUNDS))
-    rows = read_rows([Path(run) for run in options.runs], split=options.split, bound=options.bound)
+    _, name = chosen_bound(options)
+    rows = read_rows([Path(run) for run in options.runs], split=options.split, bound=name)
     if options.json:
         print(json.dumps({"rows": [row.to_json() for row in rows]}))
         return 0
@@ -396,6 +401,26 @@ def common_options(parser: ArgumentParser, *, seed: str) -> None:
     parser.add_argument("--seed", type=int, default=0, help=seed)
     parser.add_argument("--device", type=str, default="auto", help="auto, cpu or cuda")
     parser.add_argument("--json", action="store_true", help="one JSON object on stdout")
+
+
+def bound_options(parser: ArgumentParser) -> None:
+    """Which bound, and its particles."""
+    parser.add_argument("--bound", type=str, default="elbo", help=f"what is measured: {', '.join(BOUNDS)}")
+    parser.add_argument("--particles", type=int | None, default=None, help="K of fivo, importance and iwae")
+
+
+def chosen_bound(options: Namespace, like: Bound | None = None) -> tuple[Bound, str]:
+    """The bound and its name in files (with the number of particles). `like`: settings to keep if it is the same."""
+    cls = one_of("bound", options.bound, tuple(BOUNDS)) and BOUNDS[options.bound]
+    bound = like if type(like) is cls else cls()
+    if "particles" not in {field.name for field in fields(cls)}:  # type: ignore[arg-type]  # bounds are dataclasses
+        if options.particles is not None:
+            raise UserError(f"--particles: {options.bound} has none to choose; fivo, importance and iwae have")
+        return bound, options.bound
+    if options.particles is not None:
+        at_least(1, "particles", options.particles)
+        bound = replace(bound, particles=options.particles)  # type: ignore[type-var]  # bounds are dataclasses
+    return bound, f"{options.bound}{bound.particles}"
 
 
 def one_of(option: str, value: str, allowed: Sequence[str]) -> Any:

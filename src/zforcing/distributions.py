@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.distributions import Bernoulli, Categorical, Distribution, Independent, Normal
+from torch.distributions import Bernoulli, Categorical, Distribution, Independent, MultivariateNormal, Normal
 
 # Distributions made here skip torch's argument checks: the parameters are valid by construction, a check waits for the
 # GPU at every call, and a NaN must reach the loss, where the training loop names the step and the batch.
@@ -33,8 +33,15 @@ def no_latent(like: Tensor) -> Distribution:
     return diagonal_gaussian(nothing, nothing)
 
 
+def gaussian(mean: Tensor, scale_tril: Tensor) -> Distribution:
+    """N(mean, L L^T) with L = scale_tril, [..., Z] and [..., Z, Z], lower triangular with a positive diagonal."""
+    return MultivariateNormal(mean, scale_tril=scale_tril, validate_args=False)
+
+
 def reparameterize(distribution: Distribution, noise: Tensor) -> Tensor:
-    """z = mean + std * noise: a sample of a diagonal Gaussian with a path for the gradient. [..., Z] -> [..., Z]."""
+    """z = mean + std * noise, or mean + L noise, [..., Z]: a Gaussian's sample with a path for the gradient."""
+    if isinstance(distribution, MultivariateNormal):
+        return distribution.loc + (distribution.scale_tril @ noise[..., None])[..., 0]
     return distribution.mean + distribution.stddev * noise
 
 
@@ -44,7 +51,11 @@ def stack(distributions: Sequence[Distribution], *, dim: int) -> Distribution:
     if isinstance(first, Independent):
         base = stack([d.base_dist for d in distributions if isinstance(d, Independent)], dim=dim)
         return Independent(base, first.reinterpreted_batch_ndims, validate_args=False)
-    names = ("logits",) if isinstance(first, Bernoulli | Categorical) else tuple(first.arg_constraints)
+    names = tuple(first.arg_constraints)
+    if isinstance(first, Bernoulli | Categorical):
+        names = ("logits",)
+    elif isinstance(first, MultivariateNormal):
+        names = ("loc", "scale_tril")
     parameters: dict[str, Any] = {n: torch.stack([getattr(d, n) for d in distributions], dim=dim) for n in names}
     return type(first)(**parameters, validate_args=False)
 

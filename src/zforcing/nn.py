@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.distributions import Distribution
 
 from .distributions import diagonal_gaussian
-from .sequences import ObservationSpec, reverse
+from .sequences import ObservationSpec, is_missing, reverse
 
 
 def bound(x: Tensor, limit: float | None) -> Tensor:
@@ -73,21 +73,38 @@ class GaussianHead(nn.Module):
 
 
 class Embedder(nn.Module):
-    """e(x): one linear layer for vectors, a table for categories (its last row is the start symbol), then dropout."""
+    """e(x): one linear layer for vectors, a table for categories (with a row for the start symbol), then dropout.
+
+    Where the spec allows missing values, a missing number is read as a learned fill and the mask is read beside it
+    (e = W [x or fill] + V mask + bias); a missing category is a symbol of its own. Elsewhere a missing number, should
+    one come, is read as 0, the mean of normalized data, and a missing category as the start symbol.
+    """
 
     def __init__(self, spec: ObservationSpec, size: int, *, dropout: float = 0.0):
         super().__init__()
         self.layer: nn.Linear | nn.Embedding
+        self.unknown = spec.size + 1 if spec.missing else spec.size  # the row that a missing category is read as
         if spec.kind == "categorical":
-            self.layer = nn.Embedding(spec.size + 1, size)
+            self.layer = nn.Embedding(self.unknown + 1, size)
         else:
             self.layer = nn.Linear(spec.size, size)
+        self.reads_mask = spec.missing and spec.kind != "categorical"
+        if self.reads_mask:
+            self.fill = nn.Parameter(torch.zeros(spec.size))
+            self.mask_layer = nn.Linear(spec.size, size, bias=False)
         self.dropout = nn.Dropout(dropout)
 
     def forward(self, x: Tensor) -> Tensor:
         """[..., D] or [...] -> [..., E]."""
-        embedded: Tensor = self.dropout(self.layer(x))
-        return embedded
+        missing = is_missing(x)
+        if isinstance(self.layer, nn.Embedding):
+            embedded = self.layer(torch.where(missing, self.unknown, x))
+        elif self.reads_mask:
+            embedded = self.layer(torch.where(missing, self.fill, x)) + self.mask_layer((~missing).to(x.dtype))
+        else:
+            embedded = self.layer(torch.where(missing, 0.0, x))
+        dropped: Tensor = self.dropout(embedded)
+        return dropped
 
 
 class Readout(nn.Module):

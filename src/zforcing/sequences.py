@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -23,11 +24,14 @@ class ObservationSpec:
     (zeros; for categories an extra symbol with the number `size`) and every observation counts in the likelihood. With
     `"conditioned"` it is the sequence's first observation, which is read and not scored: log p(x_2..x_T | x_1), as
     SRNN and Z-Forcing report on speech.
+
+    `missing` says that observations may have gaps: a model then learns what to read in their place, and reads the mask.
     """
 
     kind: Kind
     size: int
     first_observation: Literal["scored", "conditioned"] = "scored"
+    missing: bool = False
 
     def __post_init__(self) -> None:
         if self.kind not in ("real", "binary", "categorical"):
@@ -60,7 +64,7 @@ class SequenceBatch:
 
     x:        [B, T, D] float, or [B, T] int64 for categories: the observations that are scored, x_1..x_T
     lengths:  [B] int64, each in 1..T
-    start:    [B, D] or [B]: x_0
+    start:    [B, D] or [B]: x_0, NaN (or -1 for categories) where it is missing
     observed: like x, bool, or None when nothing is missing; what is missing is not scored
     """
 
@@ -93,9 +97,16 @@ class SequenceBatch:
         return steps < self.lengths[:, None]
 
     @property
+    def read(self) -> Tensor:
+        """x as models read it: NaN, or -1 for categories, marks what is missing (`x` itself is always finite)."""
+        if self.observed is None:
+            return self.x
+        return torch.where(self.observed, self.x, torch.full_like(self.x, missing_mark(self.x)))
+
+    @property
     def previous(self) -> Tensor:
-        """x_0..x_{T-1}, what the model reads before it emits x_1..x_T; shaped like x."""
-        return torch.cat([self.start[:, None], self.x[:, :-1]], dim=1)
+        """x_0..x_{T-1} as the model reads them before it emits x_1..x_T; shaped like x."""
+        return torch.cat([self.start[:, None], self.read[:, :-1]], dim=1)
 
     @property
     def scored(self) -> Tensor:
@@ -111,6 +122,16 @@ class SequenceBatch:
     def sanitized(self) -> SequenceBatch:
         """The same batch with zeros where nothing is observed, so that a NaN there reaches no sum and no gradient."""
         return replace(self, x=torch.where(self.scored, self.x, torch.zeros_like(self.x)))
+
+
+def missing_mark(x: Tensor) -> float:
+    """What stands for a missing value in what models read: NaN, or -1 in integers."""
+    return math.nan if x.is_floating_point() else -1
+
+
+def is_missing(x: Tensor) -> Tensor:
+    """Where the mark is."""
+    return x.isnan() if x.is_floating_point() else x < 0
 
 
 def masked_sum(values: Tensor, mask: Tensor) -> Tensor:

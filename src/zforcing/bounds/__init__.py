@@ -2,7 +2,29 @@
 
 from .base import Bound, BoundKind, BoundResult, Weights, WeightSchedules
 from .elbo import ELBO
+from .exact import Exact
+from .fivo import FIVO
+from .importance import Importance
+from .iwae import IWAE
 
-BOUNDS: dict[str, type[Bound]] = {"elbo": ELBO}
+BOUNDS: dict[str, type[Bound]] = {
+    "elbo": ELBO,
+    "exact": Exact,
+    "fivo": FIVO,
+    "importance": Importance,
+    "iwae": IWAE,
+}
 
-__all__ = ["BOUNDS", "ELBO", "Bound", "BoundKind", "BoundResult", "WeightSchedules", "Weights"]
+__all__ = [
+    "BOUNDS",
+    "ELBO",
+    "FIVO",
+    "IWAE",
+    "Bound",
+    "BoundKind",
+    "BoundResult",
+    "Exact",
+    "Importance",
+    "WeightSchedules",
+    "Weights",
+]

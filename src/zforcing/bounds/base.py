@@ -8,6 +8,7 @@ from typing import Literal
 
 from torch import Tensor
 
+from ..errors import UserError
 from ..models.base import SequenceModel
 from ..schedules import Schedule
 from ..sequences import SequenceBatch
@@ -62,11 +63,14 @@ class BoundResult:
 class Bound(ABC):
     """A frozen dataclass whose fields are its settings. Adding one is one file and one registry line."""
 
-    @property
-    @abstractmethod
-    def particles(self) -> int:
-        """K, how many latents are drawn a step."""
+    particles: int  # K, how many latents are drawn for a step; a setting where it can be chosen
 
     @abstractmethod
     def __call__(self, model: SequenceModel, batch: SequenceBatch, *, weights: Weights = Weights()) -> BoundResult:
         """The bound of each sequence."""
+
+
+def check_particles(particles: int) -> None:
+    """Refuse numbers of particles below 1."""
+    if particles < 1:
+        raise UserError(f"bound.particles is {particles}; it must be 1 or more")

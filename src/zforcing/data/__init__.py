@@ -3,10 +3,13 @@
 from .arrays import Arrays
 from .base import DataDescription, DataModule, Example, InMemory, Normalization, SequenceDataset, Split, collate
 from .digits import Digits
+from .synthetic import LinearGaussianData, MarkovData
 
 DATA: dict[str, type[DataModule]] = {
     "arrays": Arrays,
     "digits": Digits,
+    "lgssm": LinearGaussianData,
+    "markov": MarkovData,
 }
 
 __all__ = [
@@ -17,6 +20,8 @@ __all__ = [
     "Digits",
     "Example",
     "InMemory",
+    "LinearGaussianData",
+    "MarkovData",
     "Normalization",
     "SequenceDataset",
     "Split",

@@ -114,9 +114,10 @@ class Arrays(DataModule):
         """What an observation is, how it is scaled and how long sequences are, from the training split."""
         train = self._take(self._file("train"), "train")
         first = 1 if self.first_observation == "conditioned" else 0
+        gaps = self.missing == "allow" or train.observed is not None
         return DataDescription(
             name="arrays",
-            spec=ObservationSpec(self.kind, self._size(train), self.first_observation),
+            spec=ObservationSpec(self.kind, self._size(train), self.first_observation, missing=gaps),
             longest=int(train.lengths.max()) - first,
             normalization=_fit(train) if self.kind == "real" and self.normalize else None,
         )

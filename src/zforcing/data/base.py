@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 
 from ..errors import UserError
-from ..sequences import ObservationSpec, SequenceBatch
+from ..sequences import ObservationSpec, SequenceBatch, missing_mark
 
 Split = Literal["train", "valid", "test"]
 Array = NDArray[Any]
@@ -128,6 +128,10 @@ class DataModule(ABC):
         Raises UserError when the split is empty or doesn't fit the description.
         """
 
+    def true_log_likelihood(self, example: Example) -> float | None:
+        """log p(x) of a sequence under the process that made it, nats, for synthetic data; None where nobody knows."""
+        return None
+
 
 def collate(examples: Sequence[Example], spec: ObservationSpec) -> SequenceBatch:
     """Pad B sequences on the right with zeros; move the first observation into `start` where it is conditioned on."""
@@ -146,12 +150,12 @@ def collate(examples: Sequence[Example], spec: ObservationSpec) -> SequenceBatch
     x = pad([e.x for e in examples])
     missing = any(e.observed is not None for e in examples)
     seen = [np.ones(e.x.shape, dtype=bool) if e.observed is None else e.observed for e in examples] if missing else None
-    blank = spec.blank(len(examples), device=x.device, dtype=x.dtype)
     if first:
         start = torch.stack([torch.as_tensor(e.x[0]) for e in examples])
         if seen is not None:
-            start = torch.where(torch.stack([torch.as_tensor(s[0]) for s in seen]), start, blank)
+            known = torch.stack([torch.as_tensor(s[0]) for s in seen])
+            start = torch.where(known, start, torch.full_like(start, missing_mark(start)))
     else:
-        start = blank
+        start = spec.blank(len(examples), device=x.device, dtype=x.dtype)
     batch = SequenceBatch(x, lengths, start, None if seen is None else pad(seen))
     return batch.sanitized() if missing else batch

@@ -9,9 +9,10 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from ..bounds import Bound
-from ..data import DataDescription, SequenceDataset, collate
+from ..data import DataDescription, Example, SequenceDataset, collate
 from ..data.batches import evaluation_batches
 from ..errors import UserError
 from ..models import SequenceModel
@@ -27,12 +28,15 @@ class Evaluation:
     model, data, split, bound: names
     kind:                "exact", "lower bound" (in expectation) or "estimate": what the nats are of log p(x)
     particles:           K of the bound
+    repeats:             how often the bound was taken, with noise of its own each time; its mean is reported
     nats_per_sequence:   mean over sequences
     standard_error:      of that mean, over sequences (not over the noise of the bound); null for one sequence
+    noise_error:         of that mean, over the bound's noise: standard error over repeats; null for one repeat
     nats_per_step:       total nats / scored steps
     bits_per_dim:        -total nats / (scored numbers * ln 2): lower is better
     perplexity:          exp(-total nats / scored symbols) for categories, else null
     kl_per_sequence:     mean KL(posterior || prior), nats; 0 without latents
+    true_nats_per_sequence: under the process that made the data, exact; null where nobody knows it
     raw_nats_per_sequence: of log p(raw data) = log p(x) - sum of ln std; null where the data wasn't normalized
     num_sequences, num_steps, num_dims: what the means were taken over: sequences, scored steps, scored numbers
     first_observation:   "scored", or "conditioned" when x_1 is read and not scored
@@ -45,13 +49,16 @@ class Evaluation:
     bound: str
     kind: str
     particles: int
+    repeats: int
     nats_per_sequence: float
     standard_error: float | None
+    noise_error: float | None
     nats_per_step: float
     bits_per_dim: float
     perplexity: float | None
     kl_per_sequence: float
     raw_nats_per_sequence: float | None
+    true_nats_per_sequence: float | None
     num_sequences: int
     num_steps: int
     num_dims: int
@@ -77,17 +84,22 @@ def evaluate(
     bound: Bound,
     bound_name: str,
     split: str,
+    repeats: int = 1,
+    true_log_likelihood: Callable[[Example], float | None] = lambda example: None,
     seed: int = 0,
-    batch_size: int = 256,
+    max_rows: int = 256,
     device: torch.device | str = "cpu",
     progress: Callable[[int], None] = lambda done: None,
 ) -> Evaluation:
-    """The bound on each sequence of `data`. `progress` is told how many sequences are done after each batch.
+    """The bound on each sequence of `data`, averaged over `repeats`.
+
+    max_rows: sequences times particles taken at once (but at least one sequence); `progress` is told how many
+    sequences are done after each batch, `repeats` times the number of sequences in all.
 
     Raises UserError when a bound is not finite: it names the sequence. Torch's global generator is left as it was.
     """
     model = model.to(device).eval()
-    values, kl = np.zeros(len(data)), np.zeros(len(data))
+    values, kl = np.zeros((repeats, len(data))), np.zeros(len(data))
     steps = dims = 0
     log_std = 0.0
     stds = (
@@ -97,23 +109,27 @@ def evaluate(
     )
     with torch.random.fork_rng(), cpu_threads(model):
         torch.manual_seed(seed)
-        for indices in evaluation_batches(data.lengths, batch_size):
+        for indices in evaluation_batches(data.lengths, max(1, max_rows // bound.particles)):
             batch = collate([data[i] for i in indices], description.spec)
-            result = bound(model, batch.to(device))
-            values[indices] = result.value.cpu().numpy()
-            kl[indices] = result.terms["kl"].cpu().numpy()
+            for repeat in range(repeats):
+                result = bound(model, batch.to(device))
+                values[repeat, indices] = result.value.cpu().numpy()
+                kl[indices] += result.terms["kl"].cpu().numpy() / repeats
+                progress(len(indices))
             steps += int(batch.lengths.sum())
             dims += int(batch.scored.sum())
             if stds is not None:
                 log_std += float((batch.scored.sum(dim=(0, 1)) * stds).sum())
-            progress(len(indices))
-    wrong = np.flatnonzero(~np.isfinite(values))
+    each = values.mean(0)  # [N]
+    wrong = np.flatnonzero(~np.isfinite(each))
     if len(wrong):
         raise UserError(
-            f"the {bound_name} of sequence {wrong[0]} of the {split} split is {values[wrong[0]]} ({len(wrong)} of "
-            f"{len(values)} are not finite): look at the sequence, or train with a model.min_std above 0"
+            f"the {bound_name} of sequence {wrong[0]} of the {split} split is {each[wrong[0]]} ({len(wrong)} of "
+            f"{len(each)} are not finite): look at the sequence, or train with a model.min_std above 0"
         )
-    total = math.fsum(values)
+    total = math.fsum(each)
+    true = [true_log_likelihood(data[i]) for i in range(len(data))]
+    known = [value for value in true if value is not None]
     return Evaluation(
         model=model.name,
         data=description.name,
@@ -121,16 +137,23 @@ def evaluate(
         bound=bound_name,
         kind=result.kind,
         particles=bound.particles,
-        nats_per_sequence=total / len(values),
-        standard_error=float(values.std(ddof=1) / math.sqrt(len(values))) if len(values) > 1 else None,
+        repeats=repeats,
+        nats_per_sequence=total / len(each),
+        standard_error=_standard_error(each),
+        noise_error=_standard_error(values.mean(1)),
         nats_per_step=total / steps,
         bits_per_dim=-total / (dims * math.log(2)),
         perplexity=math.exp(-total / dims) if description.spec.kind == "categorical" else None,
-        kl_per_sequence=math.fsum(kl) / len(values),
-        raw_nats_per_sequence=None if stds is None else (total - log_std) / len(values),
-        num_sequences=len(values),
+        kl_per_sequence=math.fsum(kl) / len(each),
+        raw_nats_per_sequence=None if stds is None else (total - log_std) / len(each),
+        true_nats_per_sequence=math.fsum(known) / len(known) if len(known) == len(true) else None,
+        num_sequences=len(each),
         num_steps=steps,
         num_dims=dims,
         first_observation=description.spec.first_observation,
         seed=seed,
     )
+
+
+def _standard_error(values: NDArray[np.float64]) -> float | None:
+    return float(values.std(ddof=1) / math.sqrt(len(values))) if len(values) > 1 else None

@@ -41,7 +41,12 @@ class Row:
         """The row as text. Every number says what kind it is."""
         e = self.evaluation
         error = "" if e["standard_error"] is None else f" ± {e['standard_error']:.2f}"
-        kind = {"exact": "exact", "lower bound": f"≥ {e['bound']}", "estimate": f"≈ {e['bound']}"}[e["kind"]]
+        particles = "" if e["particles"] == 1 else f" {e['particles']}"
+        kind = {
+            "exact": "exact",
+            "lower bound": f"≥ {e['bound']}{particles}",
+            "estimate": f"≈ {e['bound']}{particles}",
+        }[e["kind"]]
         kl = "-" if e["kind"] == "exact" else f"{e['kl_per_sequence']:.2f}"
         nats, bits = f"{e['nats_per_sequence']:.2f}{error}", f"{e['bits_per_dim']:.4f}"
         return [self.run, e["model"], kind, nats, bits, kl, f"{self.seconds:.0f}"]
@@ -64,7 +69,7 @@ def _read_row(run: Path, *, split: str, bound: str) -> Row:
     if not run.is_dir():
         raise UserError(f"no such run folder: {run}")
     if not path.is_file():
-        raise UserError(f"{path} is missing: run `zforcing evaluate {run} --split {split}` first")
+        raise UserError(f"{path} is missing: run `zforcing evaluate {run} --split {split} --bound ...` first")
     try:
         evaluation = json.loads(path.read_text("utf-8"))
         seconds = json.loads((run / "checkpoints" / "last" / "training.json").read_text("utf-8"))["seconds"]

@@ -30,7 +30,8 @@ from torch import Tensor, nn
 from torch.distributions import Distribution, kl_divergence
 
 from ..distributions import log_prob_of_observed, reparameterize, stack
-from ..sequences import ObservationSpec, SequenceBatch
+from ..errors import UserError
+from ..sequences import ObservationSpec, SequenceBatch, masked_sum
 
 State = Any  # a NamedTuple of tensors [n, ...], each model's own
 
@@ -154,7 +155,7 @@ class SequenceModel(nn.Module, ABC):
 
     @abstractmethod
     def after_observation(self, state: State, x: Tensor) -> State:
-        """The state that has read x_t, [n, D] or [n]."""
+        """The state that has read x_t, [n, D] or [n]; NaN, or -1 for categories, where it is missing."""
 
     def auxiliary(self, state: State, context: Tensor) -> Tensor:
         """What z_t is made to say of context_t [n, C], [n] in nats, maximized; `state` has read z_t. 0 by default."""
@@ -164,27 +165,43 @@ class SequenceModel(nn.Module, ABC):
         """log p(x_{t-1} | context_t), [B, T] in nats: trains a backward network of its own. 0 by default."""
         return context.new_zeros(context.shape[:2])
 
+    def log_likelihood(self, batch: SequenceBatch) -> Tensor:
+        """log p(x_1..x_T) of each sequence, [B] in nats, where it is exact. Raises UserError where it isn't."""
+        if self.latent_size:
+            raise UserError(f"model {self.name} has no exact likelihood: use a bound such as elbo, iwae or fivo")
+        return masked_sum(self.unroll(batch).log_px, batch.mask)
+
     def draw_noise(self, batch: SequenceBatch) -> Tensor:
         """Standard normal [B, T, Z] from torch's global generator: all the randomness of an unroll in eval mode."""
         reference = next(self.parameters())
         size = (*batch.x.shape[:2], self.latent_size)
         return torch.randn(size, device=reference.device, dtype=reference.dtype)
 
-    def unroll(self, batch: SequenceBatch, *, noise: Tensor | None = None, state: State | None = None) -> Unroll:
+    def unroll(
+        self,
+        batch: SequenceBatch,
+        *,
+        noise: Tensor | None = None,
+        latents: Tensor | None = None,
+        state: State | None = None,
+    ) -> Unroll:
         """All steps of a batch, the latents drawn from the posterior: the contract's loop, the definition of the model.
 
-        noise: [B, T, Z], standard normal; None draws it
-        state: where the batch goes on from (it has read x_0); None starts with the batch's own x_0
+        noise:   [B, T, Z], standard normal; None draws it
+        latents: [B, T, Z], the latents themselves instead of draws: the densities of given z, whatever the posterior
+        state:   where the batch goes on from (it has read x_0); None starts with the batch's own x_0
         """
-        noise = self.draw_noise(batch) if noise is None else noise
+        if latents is not None and noise is not None:
+            raise ValueError("unroll takes noise or latents, not both")
+        given = latents is not None
+        draws = latents if latents is not None else self.draw_noise(batch) if noise is None else noise
         state = self.initial_state(len(batch), start=batch.start) if state is None else state
         context = self.encode(batch)
         steps = []
         # unbind, not context[:, t]: the backward pass of indexing writes a full-size zero tensor at every step
-        for x, c, e, exists in zip(
-            batch.x.unbind(1), context.unbind(1), noise.unbind(1), batch.mask.unbind(1), strict=True
-        ):
-            step, following = self._step(state, x, c, e)
+        rows = zip(batch.read.unbind(1), context.unbind(1), draws.unbind(1), batch.mask.unbind(1), strict=True)
+        for x, c, draw, exists in rows:
+            step, following = self._step(state, x, c, draw, given=given)
             state = where_rows(exists, following, state)
             steps.append(step)
         return Unroll.assemble(
@@ -198,9 +215,9 @@ class SequenceModel(nn.Module, ABC):
             state=state,
         )
 
-    def _step(self, state: State, x: Tensor, context: Tensor, noise: Tensor) -> tuple[_Step, State]:
+    def _step(self, state: State, x: Tensor, context: Tensor, draw: Tensor, *, given: bool) -> tuple[_Step, State]:
         prior, posterior = self.prior(state), self.posterior(state, context)
-        z = reparameterize(posterior, noise)
+        z = draw if given else reparameterize(posterior, draw)
         state = self.after_latent(state, z)
         step = _Step(prior, posterior, z, self.emission(state), self.auxiliary(state, context))
         return step, self.after_observation(state, x)

@@ -126,14 +126,22 @@ class RNN(SequenceModel):
         """Keeps x_t for the next step."""
         return state._replace(x=x)
 
-    def unroll(self, batch: SequenceBatch, *, noise: Tensor | None = None, state: RNNState | None = None) -> Unroll:
-        """One call of torch.nn.LSTM over all steps. The noise [B, T, 0] is empty."""
+    def unroll(
+        self,
+        batch: SequenceBatch,
+        *,
+        noise: Tensor | None = None,
+        latents: Tensor | None = None,
+        state: RNNState | None = None,
+    ) -> Unroll:
+        """One call of torch.nn.LSTM over all steps. Noise and latents [B, T, 0] are empty."""
         state = self.initial_state(len(batch), start=batch.start) if state is None else state
-        before = torch.cat([state.x[:, None], batch.x[:, :-1]], dim=1)
+        read = batch.read
+        before = torch.cat([state.x[:, None], read[:, :-1]], dim=1)
         embedded = self.embed(before)
         hidden, h, c = self._run(embedded, batch.lengths, state)
         none = no_latent(hidden)
-        last = batch.x[torch.arange(len(batch), device=batch.x.device), batch.lengths - 1]
+        last = read[torch.arange(len(batch), device=batch.x.device), batch.lengths - 1]
         return Unroll.assemble(
             batch,
             prior=none,

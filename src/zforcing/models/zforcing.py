@@ -53,7 +53,7 @@ from ..nn import (
     Readout,
     bound,
 )
-from ..sequences import ObservationSpec, SequenceBatch
+from ..sequences import ObservationSpec, SequenceBatch, is_missing
 from .base import SequenceModel, Unroll
 from .settings import check_settings
 
@@ -187,7 +187,7 @@ class ZForcing(SequenceModel):
 
     def encode(self, batch: SequenceBatch) -> Tensor:
         """b_1..b_T, [B, T, H]."""
-        states: Tensor = self.backward_lstm(self.embed(batch.x), batch.lengths)
+        states: Tensor = self.backward_lstm(self.embed(batch.read), batch.lengths)
         return states
 
     def prior(self, state: ZForcingState) -> Distribution:
@@ -220,13 +220,20 @@ class ZForcing(SequenceModel):
     # All steps at once: only what the sampled z_t enters is left in the loop.
 
     def unroll(
-        self, batch: SequenceBatch, *, noise: Tensor | None = None, state: ZForcingState | None = None
+        self,
+        batch: SequenceBatch,
+        *,
+        noise: Tensor | None = None,
+        latents: Tensor | None = None,
+        state: ZForcingState | None = None,
     ) -> Unroll:
         """The contract's loop with everything that doesn't depend on h or z moved out of it."""
+        if latents is not None:  # densities of given latents: no sampling in the way, but rare; the plain loop will do
+            return super().unroll(batch, latents=latents, state=state)
         noise = self.draw_noise(batch) if noise is None else noise
         state = self.initial_state(len(batch), start=batch.start) if state is None else state
         b = self.encode(batch)
-        embedded = self.embed(torch.cat([state.x[:, None], batch.x[:, :-1]], dim=1))  # e(x_{t-1}), [B, T, E]
+        embedded = self.embed(torch.cat([state.x[:, None], batch.read[:, :-1]], dim=1))  # e(x_{t-1}), [B, T, E]
 
         hs, cs, zs, means, log_variances = self._loop(b, embedded, noise, state)
         before = torch.cat([state.h[:, None], hs[:, :-1]], dim=1)  # h_{t-1}, [B, T, H]
@@ -240,7 +247,7 @@ class ZForcing(SequenceModel):
             auxiliary=self._auxiliary(before, zs, b),
             backward=self.backward_log_prob(batch, b),
             state=ZForcingState(
-                hs[rows, last], cs[rows, last], before[rows, last], zs[rows, last], batch.x[rows, last]
+                hs[rows, last], cs[rows, last], before[rows, last], zs[rows, last], batch.read[rows, last]
             ),
         )
 
@@ -289,16 +296,13 @@ class ZForcing(SequenceModel):
     def backward_log_prob(self, batch: SequenceBatch, context: Tensor) -> Tensor:
         """log p(x_{t-1} | b_t), [B, T], for the x_{t-1} that exist: x_0 counts where it is an observation.
 
-        With missing values, what is missing of x_{t-1} is left out, and x_0 with it (a batch doesn't say what of x_0
-        was observed).
+        What is missing of x_{t-1} is left out.
         """
-        first = 0 if self.spec.conditions_on_first and batch.observed is None else 1
+        first = 0 if self.spec.conditions_on_first else 1
         if batch.x.shape[1] == first:  # one step: x_0 alone comes before it
             return context.new_zeros(context.shape[:2])
         emission, targets = self.backward_emission_net(context[:, first:]), batch.previous[:, first:]
-        if batch.observed is None:
-            log_px = emission.log_prob(targets)
-        else:
-            log_px = log_prob_of_observed(emission, targets, batch.scored[:, :-1])
+        missing = is_missing(targets)
+        log_px = log_prob_of_observed(emission, torch.where(missing, torch.zeros_like(targets), targets), ~missing)
         out: Tensor = F.pad(log_px, (first, 0))
         return out

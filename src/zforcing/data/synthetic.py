@@ -1,0 +1,134 @@
+"""Sequences from processes whose likelihood is exact: what a model can reach at best is known."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..errors import UserError
+from ..sequences import ObservationSpec
+from ..state_space import HiddenMarkovChain, LinearGaussianSystem
+from .base import Array, DataDescription, DataModule, Example, InMemory, Split
+
+SPLITS: tuple[Split, ...] = ("train", "valid", "test")
+
+
+@dataclass(frozen=True)
+class Synthetic(DataModule):
+    """Settings that the synthetic data sets share."""
+
+    steps: int = 20
+    """length of the longest sequences"""
+    shortest: int | None = None
+    """length of the shortest sequences, lengths being uniform in between; null: all have the same"""
+    missing: float = 0.0
+    """share of the numbers that is missing, at random"""
+    train: int = 1000
+    """sequences to train on"""
+    valid: int = 200
+    """sequences to validate on"""
+    test: int = 200
+    """sequences to test on"""
+    system_seed: int = 1
+    """which process: seed of its parameters"""
+    seed: int = 0
+    """which sequences: seed of the draws"""
+
+    def __post_init__(self) -> None:
+        for name in ("steps", *SPLITS):
+            if getattr(self, name) < 1:
+                raise UserError(f"data.{name} is {getattr(self, name)}; it must be 1 or more")
+        if self.shortest is not None and not 1 <= self.shortest <= self.steps:
+            raise UserError(f"data.shortest is {self.shortest}; it must lie between 1 and data.steps {self.steps}")
+        if not 0 <= self.missing < 1:
+            raise UserError(f"data.missing is {self.missing}; it must be 0 or more and less than 1")
+        for name in ("system_seed", "seed"):
+            if getattr(self, name) < 0:
+                raise UserError(f"data.{name} is {getattr(self, name)}; it must be 0 or more")
+
+    def load(self, split: Split, description: DataDescription) -> InMemory:
+        """The sequences of one split; each split has draws of its own."""
+        rng = np.random.default_rng([self.seed, SPLITS.index(split)])
+        return InMemory([self._draw(rng) for _ in range(getattr(self, split))])
+
+    def _draw(self, rng: np.random.Generator) -> Example:
+        shortest = self.steps if self.shortest is None else self.shortest
+        x = self._simulate(int(rng.integers(shortest, self.steps + 1)), rng)
+        if not self.missing:
+            return Example(x)
+        observed = rng.random(x.shape) >= self.missing
+        return Example(np.where(observed, x, np.zeros((), x.dtype)), observed)
+
+    @abstractmethod
+    def _simulate(self, steps: int, rng: np.random.Generator) -> Array:
+        """[T, D] float32 or [T] int64."""
+
+
+@dataclass(frozen=True)
+class LinearGaussianData(Synthetic):
+    """z_t = A z_{t-1} + noise, x_t = C z_t + noise (`LinearGaussianSystem.random`); the likelihood is Kalman's."""
+
+    latent_size: int = 2
+    """size of the hidden state"""
+    size: int = 2
+    """numbers per observation"""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for name in ("latent_size", "size"):
+            if getattr(self, name) < 1:
+                raise UserError(f"data.{name} is {getattr(self, name)}; it must be 1 or more")
+
+    @property
+    def system(self) -> LinearGaussianSystem:
+        """The process."""
+        return LinearGaussianSystem.random(self.latent_size, self.size, seed=self.system_seed)
+
+    def describe(self) -> DataDescription:
+        """Real observations, as they are: the process has unit scale."""
+        return DataDescription("lgssm", ObservationSpec("real", self.size, missing=self.missing > 0), self.steps)
+
+    def true_log_likelihood(self, example: Example) -> float:
+        """log p(x) under the process itself, nats, by the Kalman filter."""
+        x = np.asarray(example.x, dtype=np.float64)
+        return self.system.log_likelihood(x if example.observed is None else np.where(example.observed, x, np.nan))
+
+    def _simulate(self, steps: int, rng: np.random.Generator) -> Array:
+        return self.system.simulate(steps, rng=rng)[1].astype(np.float32)
+
+
+@dataclass(frozen=True)
+class MarkovData(Synthetic):
+    """A hidden Markov chain's symbols (`HiddenMarkovChain.random`); the likelihood is the forward algorithm's."""
+
+    states: int = 3
+    """hidden states"""
+    symbols: int = 4
+    """symbols, the categories of an observation"""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for name in ("states", "symbols"):
+            if getattr(self, name) < 1:
+                raise UserError(f"data.{name} is {getattr(self, name)}; it must be 1 or more")
+
+    @property
+    def chain(self) -> HiddenMarkovChain:
+        """The process."""
+        return HiddenMarkovChain.random(self.states, self.symbols, seed=self.system_seed)
+
+    def describe(self) -> DataDescription:
+        """Categories."""
+        spec = ObservationSpec("categorical", self.symbols, missing=self.missing > 0)
+        return DataDescription("markov", spec, self.steps)
+
+    def true_log_likelihood(self, example: Example) -> float:
+        """log p(x) under the process itself, nats, by the forward algorithm."""
+        return self.chain.log_likelihood(
+            example.x if example.observed is None else np.where(example.observed, example.x, -1)
+        )
+
+    def _simulate(self, steps: int, rng: np.random.Generator) -> Array:
+        return self.chain.simulate(steps, rng=rng)[1].astype(np.int64)

@@ -1,0 +1,191 @@
+"""A linear-Gaussian state-space model under the contract: the model whose likelihood is known exactly.
+
+    z_t = A z_{t-1} + N(0, diag(q^2)), z_0 = 0;   x_t = C z_t + N(0, diag(r^2))
+
+          z_{t-1} -> z_t
+                      v
+                     x_t          the emission reads z_t alone
+
+R. E. Kalman, "A new approach to linear filtering and prediction problems", 1960; backward information messages as in
+the two-filter smoother, D. Fraser and J. Potter, 1969. Proposals (the contract's posterior), from exact to blind:
+
+    smoothing   p(z_t | z_{t-1}, x_t..x_T): the exact posterior, under which every weight is p(x)
+    filtering   p(z_t | z_{t-1}, x_t): the locally optimal proposal
+    learned     N(f([z_{t-1}, x_t])), f an MLP
+    prior       p(z_t | z_{t-1}): the bootstrap filter's
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.distributions import Distribution, Independent, Normal
+
+from ..distributions import gaussian
+from ..errors import UserError
+from ..nn import MLP
+from ..sequences import ObservationSpec, SequenceBatch
+from ..state_space import LinearGaussianSystem
+from .base import SequenceModel
+from .settings import check_settings
+
+
+@dataclass(frozen=True)
+class LinearGaussianConfig:
+    """Settings of the linear-Gaussian model."""
+
+    latent_size: int = 2
+    """size of z_t"""
+    proposal: Literal["smoothing", "filtering", "learned", "prior"] = "filtering"
+    """what z_t is drawn from: the exact posterior, the locally optimal one, a learned one, or the prior"""
+    mlp_size: int = 32
+    """hidden units of the learned proposal"""
+    system_seed: int | None = None
+    """start from the random system with this seed (data `lgssm` draws from such a one); null: a neutral start"""
+
+    def __post_init__(self) -> None:
+        check_settings(self)
+
+
+class LinearGaussianState(NamedTuple):
+    """z: the last latent, [n, Z]."""
+
+    z: Tensor
+
+
+class LinearGaussian(SequenceModel):
+    """A linear-Gaussian state-space model with learnable A, C, q and r. Real observations only; nothing is fed back."""
+
+    name = "linear_gaussian"
+    Config = LinearGaussianConfig
+
+    def __init__(self, spec: ObservationSpec, config: LinearGaussianConfig = LinearGaussianConfig()):
+        super().__init__(spec, config)
+        if spec.kind != "real":
+            raise UserError(f"model linear_gaussian emits real observations; the data's are {spec.kind}")
+        Z, D = config.latent_size, spec.size
+        if config.system_seed is None:
+            system = LinearGaussianSystem.random(Z, D, seed=0)
+            self.A = nn.Parameter(0.5 * torch.eye(Z))
+            self.C = nn.Parameter(torch.randn(D, Z) / math.sqrt(Z))
+            self.log_q, self.log_r = nn.Parameter(torch.zeros(Z)), nn.Parameter(torch.zeros(D))
+        else:
+            system = LinearGaussianSystem.random(Z, D, seed=config.system_seed)
+            like = torch.get_default_dtype()
+            self.A, self.C = (nn.Parameter(torch.tensor(v, dtype=like)) for v in (system.A, system.C))
+            self.log_q, self.log_r = (nn.Parameter(torch.tensor(v, dtype=like).log()) for v in (system.q, system.r))
+        if config.proposal == "learned":
+            self.proposal_net = MLP(Z + 2 * D, config.mlp_size, 2 * Z)
+
+    @property
+    def latent_size(self) -> int:
+        """Z."""
+        size: int = self.config.latent_size
+        return size
+
+    # The contract.
+
+    def initial_state(self, n: int, *, start: Tensor | None = None) -> LinearGaussianState:
+        """z_0 = 0. x_0 plays no part."""
+        return LinearGaussianState(self.A.new_zeros(n, self.latent_size))
+
+    def encode(self, batch: SequenceBatch) -> Tensor:
+        """[J_t, eta_t] flattened, [B, T, Z Z + Z]: what x_t (or x_t..x_T) says of z_t; [x_t, observed] when learned."""
+        if self.config.proposal == "learned":
+            scored = batch.scored
+            return torch.cat([torch.where(scored, batch.x, torch.zeros_like(batch.x)), scored.to(batch.x)], dim=-1)
+        J, eta = self._evidence(batch)
+        if self.config.proposal == "prior":
+            J, eta = torch.zeros_like(J), torch.zeros_like(eta)
+        if self.config.proposal == "smoothing":
+            J, eta = self._messages(J, eta)
+        return torch.cat([J.flatten(2), eta], dim=-1)
+
+    def prior(self, state: LinearGaussianState) -> Distribution:
+        """N(A z_{t-1}, diag(q^2))."""
+        mean = state.z @ self.A.t()
+        return gaussian(mean, torch.diag(self.log_q.exp()).expand(*mean.shape, -1))
+
+    def posterior(self, state: LinearGaussianState, context: Tensor) -> Distribution:
+        """Prior times evidence: N(V (A z_{t-1} / q^2 + eta_t), V), V = (diag(1 / q^2) + J_t)^-1."""
+        Z = self.latent_size
+        if self.config.proposal == "learned":
+            mean, log_variance = self.proposal_net(torch.cat([state.z, context], dim=-1)).chunk(2, dim=-1)
+            return gaussian(mean, torch.diag_embed(torch.exp(log_variance / 2)))
+        J, eta = context[:, : Z * Z].reshape(-1, Z, Z), context[:, Z * Z :]
+        information = torch.exp(-2 * self.log_q)
+        V = torch.linalg.inv(torch.diag(information) + J)
+        mean = (V @ (state.z @ self.A.t() * information + eta)[..., None])[..., 0]
+        return gaussian(mean, torch.linalg.cholesky((V + V.mT) / 2))
+
+    def after_latent(self, state: LinearGaussianState, z: Tensor) -> LinearGaussianState:
+        """Keeps z_t."""
+        return LinearGaussianState(z)
+
+    def emission(self, state: LinearGaussianState) -> Distribution:
+        """N(C z_t, diag(r^2))."""
+        mean = state.z @ self.C.t()
+        return Independent(Normal(mean, self.log_r.exp().expand_as(mean), validate_args=False), 1, validate_args=False)
+
+    def after_observation(self, state: LinearGaussianState, x: Tensor) -> LinearGaussianState:
+        """x_t changes nothing: the state is all that there is."""
+        return state
+
+    # What is exact.
+
+    def log_likelihood(self, batch: SequenceBatch) -> Tensor:
+        """log p(x_1..x_T) of each sequence, [B] in nats, by the Kalman filter; what is missing is integrated out."""
+        return self._filter(batch)[0]
+
+    def smooth(self, batch: SequenceBatch) -> tuple[Tensor, Tensor]:
+        """Mean [B, T, Z] and covariance [B, T, Z, Z] of p(z_t | x_1..x_T): prediction times backward message."""
+        _, m, P = self._filter(batch)
+        J, eta = self._messages(*self._evidence(batch))
+        eye = torch.eye(self.latent_size).to(P)
+        V = torch.linalg.solve(eye + P @ J, P)  # (P^-1 + J)^-1 without inverting P
+        mean = torch.linalg.solve(eye + P @ J, m[..., None] + P @ eta[..., None])[..., 0]
+        return mean, V
+
+    def _filter(self, batch: SequenceBatch) -> tuple[Tensor, Tensor, Tensor]:
+        """log p(x) [B]; mean [B, T, Z] and covariance [B, T, Z, Z] of p(z_t | x_<t)."""
+        Q, R = torch.diag(torch.exp(2 * self.log_q)), torch.exp(2 * self.log_r)
+        m = self.A.new_zeros(len(batch), self.latent_size)
+        P = self.A.new_zeros(len(batch), self.latent_size, self.latent_size)
+        total, means, covariances = self.A.new_zeros(len(batch)).double(), [], []
+        for x, scored in zip(batch.x.unbind(1), batch.scored.unbind(1), strict=True):
+            m, P = m @ self.A.t(), self.A @ P @ self.A.t() + Q
+            means.append(m)
+            covariances.append(P)
+            # what is missing gets a zero row in C, no error and unit noise: it adds nothing to the determinant
+            C = self.C * scored[..., None]  # [B, D, Z]
+            S = C @ P @ C.mT + torch.diag_embed(torch.where(scored, R, torch.ones_like(R)))
+            error = torch.where(scored, x, torch.zeros_like(x)) - (C @ m[..., None])[..., 0]
+            L = torch.linalg.cholesky(S)
+            whitened = torch.linalg.solve_triangular(L, error[..., None], upper=False)[..., 0]
+            log_det = 2 * L.diagonal(dim1=-2, dim2=-1).log().sum(-1)
+            total = total - 0.5 * (whitened.square().sum(-1) + log_det + scored.sum(-1) * math.log(2 * math.pi))
+            gain = torch.cholesky_solve(C @ P, L).mT
+            m, P = m + (gain @ error[..., None])[..., 0], P - gain @ C @ P
+        return total, torch.stack(means, dim=1), torch.stack(covariances, dim=1)
+
+    def _evidence(self, batch: SequenceBatch) -> tuple[Tensor, Tensor]:
+        """J [B, T, Z, Z] and eta [B, T, Z] of p(x_t | z_t) = exp(-z'Jz / 2 + z'eta + ...); 0 if nothing is observed."""
+        precision = batch.scored * torch.exp(-2 * self.log_r)  # [B, T, D]
+        J = torch.einsum("di,btd,dj->btij", self.C, precision, self.C)
+        x = torch.where(batch.scored, batch.x, torch.zeros_like(batch.x))
+        return J, torch.einsum("di,btd->bti", self.C, precision * x)
+
+    def _messages(self, J: Tensor, eta: Tensor) -> tuple[Tensor, Tensor]:
+        """The same of p(x_t..x_T | z_t), backwards in time; padding says nothing, so that lengths need no care."""
+        eye = torch.diag(torch.exp(-2 * self.log_q))
+        Js, etas = [J[:, -1]], [eta[:, -1]]
+        for J_t, eta_t in zip(J[:, :-1].flip(1).unbind(1), eta[:, :-1].flip(1).unbind(1), strict=True):
+            J_next, eta_next = Js[-1], etas[-1]
+            JS = J_next @ torch.linalg.inv(eye + J_next)  # integrates z_{t+1} out
+            Js.append(J_t + self.A.t() @ (J_next - JS @ J_next) @ self.A)
+            etas.append(eta_t + (eta_next - (JS @ eta_next[..., None])[..., 0]) @ self.A)
+        return torch.stack(Js[::-1], dim=1), torch.stack(etas[::-1], dim=1)

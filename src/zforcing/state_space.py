@@ -1,0 +1,116 @@
+"""Two small generative processes whose likelihood is exact: what bounds and models are proved against.
+
+NumPy, float64, one sequence at a time, the textbook recursions: an oracle for faster code, and synthetic data.
+"""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[Any]
+
+
+@dataclass(frozen=True)
+class LinearGaussianSystem:
+    """z_t = A z_{t-1} + N(0, diag(q^2)), x_t = C z_t + N(0, diag(r^2)), z_0 = 0.
+
+    A [Z, Z], C [D, Z], q [Z] and r [D] standard deviations.
+    """
+
+    A: Array
+    C: Array
+    q: Array
+    r: Array
+
+    @classmethod
+    def random(cls, latent: int, size: int, *, seed: int) -> LinearGaussianSystem:
+        """A slowly rotating, slowly forgetting state (A's eigenvalues have modulus 0.9), seen through a random C."""
+        rng = np.random.default_rng(seed)
+        basis, _ = np.linalg.qr(rng.normal(size=(latent, latent)))
+        turn = np.eye(latent)
+        for i in range(0, latent - 1, 2):
+            angle = 0.3 / (1 + i / 2)
+            cos, sin = np.cos(angle), np.sin(angle)
+            turn[i : i + 2, i : i + 2] = [[cos, -sin], [sin, cos]]
+        A = 0.9 * basis @ turn @ basis.T
+        return cls(A, rng.normal(size=(size, latent)), np.full(latent, 0.5), np.full(size, 0.4))
+
+    def simulate(self, steps: int, *, rng: np.random.Generator) -> tuple[Array, Array]:
+        """z [T, Z] and x [T, D]."""
+        z, zs, xs = np.zeros(len(self.q)), [], []
+        for _ in range(steps):
+            z = self.A @ z + self.q * rng.normal(size=len(self.q))
+            zs.append(z)
+            xs.append(self.C @ z + self.r * rng.normal(size=len(self.r)))
+        return np.array(zs), np.array(xs)
+
+    def log_likelihood(self, x: Array) -> float:
+        """log p(x), x [T, D], by the Kalman filter; NaN is integrated out. R. Kalman, 1960."""
+        m, P, total = np.zeros(len(self.q)), np.zeros((len(self.q),) * 2), 0.0
+        for row in x:
+            m, P = self.A @ m, self.A @ P @ self.A.T + np.diag(self.q**2)
+            seen = ~np.isnan(row)
+            if not seen.any():
+                continue
+            C = self.C[seen]
+            S = C @ P @ C.T + np.diag(self.r[seen] ** 2)
+            error = row[seen] - C @ m
+            solved = np.linalg.solve(S, error)
+            total -= 0.5 * (error @ solved + np.linalg.slogdet(2 * np.pi * S)[1])
+            gain = np.linalg.solve(S, C @ P).T
+            m, P = m + gain @ error, P - gain @ C @ P
+        return float(total)
+
+
+@dataclass(frozen=True)
+class HiddenMarkovChain:
+    """s_1 ~ initial, s_t | s_{t-1} ~ transition[s_{t-1}], x_t | s_t ~ emission[s_t]: S hidden states, V symbols.
+
+    initial [S], transition [S, S], emission [S, V]; rows sum to 1.
+    """
+
+    initial: Array
+    transition: Array
+    emission: Array
+
+    @classmethod
+    def random(cls, states: int, symbols: int, *, seed: int) -> HiddenMarkovChain:
+        """States that mostly stay, symbols that mostly tell the state."""
+        rng = np.random.default_rng(seed)
+        stay = 0.8 * np.eye(states) + 0.2 * rng.dirichlet(np.ones(states), size=states)
+        tell = 0.7 * np.eye(states, symbols) + 0.3 * rng.dirichlet(np.ones(symbols), size=states)
+        return cls(np.full(states, 1 / states), stay / stay.sum(1, keepdims=True), tell / tell.sum(1, keepdims=True))
+
+    def simulate(self, steps: int, *, rng: np.random.Generator) -> tuple[Array, Array]:
+        """States [T] and symbols [T], int64."""
+        states = [int(rng.choice(len(self.initial), p=self.initial))]
+        for _ in range(steps - 1):
+            states.append(int(rng.choice(len(self.initial), p=self.transition[states[-1]])))
+        symbols = [int(rng.choice(self.emission.shape[1], p=self.emission[s])) for s in states]
+        return np.array(states), np.array(symbols)
+
+    def log_likelihood(self, x: Array) -> float:
+        """log p(x), x [T] symbols, by the forward algorithm; a negative symbol is missing and integrated out."""
+        belief, total = self.initial, 0.0
+        for t, symbol in enumerate(x):
+            belief = belief @ self.transition if t else belief
+            if symbol >= 0:
+                joint = belief * self.emission[:, symbol]
+                total += np.log(joint.sum())
+                belief = joint / joint.sum()
+        return float(total)
+
+    def enumerated_log_likelihood(self, x: Array) -> float:
+        """The same by summing over every path of states and every value of what is missing: for tests of few steps."""
+        states, symbols = self.emission.shape
+        choices = [range(symbols) if symbol < 0 else (int(symbol),) for symbol in x]
+        total = 0.0
+        for path in itertools.product(range(states), repeat=len(x)):
+            p = self.initial[path[0]] * np.prod([self.transition[a, b] for a, b in itertools.pairwise(path)])
+            total += sum(p * np.prod(self.emission[list(path), list(value)]) for value in itertools.product(*choices))
+        return float(np.log(total))
