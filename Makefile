@@ -26,7 +26,7 @@ run: $(RECIPES:%=run-%) ## train, evaluate and sample Z-Forcing and an RNN on di
 
 # A run that was stopped goes on from its last checkpoint; a finished one has nothing left to train.
 $(RECIPES:%=run-%): run-%: install
-	$(BIN)/zforcing train $* --run-dir runs/$* $(if $(wildcard runs/$*/checkpoints/*),--resume)
+	$(BIN)/zforcing train $* --run-dir runs/$* $(if $(wildcard runs/$*/config.yaml),--resume)
 	$(BIN)/zforcing evaluate runs/$*
 	$(BIN)/zforcing sample runs/$*
 

@@ -274,6 +274,14 @@ MISTAKES = [
     (["train", "digits-rnn", "--model.dropout", "1"], "model.dropout is 1"),
     (["train", "digits-rnn", "--training.learning_rate", "-1"], "training.learning_rate is -1"),
     (["train", "digits-rnn", "--training.epochs", "0"], "training.epochs is 0"),
+    (["train", "digits-rnn", "--training.learning_rate", "nan"], r"training\.learning_rate.*nan"),
+    (["train", "digits-rnn", "--model.dropout", "nan"], r"model\.dropout.*nan"),
+    (["train", "digits-rnn", "--training.min_learning_rate", "-1"], "training.min_learning_rate is -1"),
+    (["train", "digits-rnn", "--training.threads", "1000000000000"], "training.threads is 1000000000000"),
+    (["train", "digits-rnn", "--bound.free_nats", "inf"], r"bound\.free_nats.*inf"),
+    (["train", "digits-rnn", "--model.hidden_size", "10000000000"], "not enough memory"),
+    (["sample", "RUNS/rnn", "--num", "10000000000000"], "not enough memory"),
+    (["evaluate", "RUNS/rnn", "--seed", "99999999999999999999999"], "--seed is 99999999999999999999999"),
     (["train", "digits-rnn", "--data.threshold", "17"], "data.threshold is 17"),
     (["train", "digits-rnn", "--seed", "-1"], "seed is -1"),
     (["train", "digits-rnn", "--weights.kl.end", "0.5"], "schedule.*per_step"),
@@ -313,6 +321,25 @@ def test_a_mistake_is_one_line_on_stderr_and_exit_code_2(
     assert result.err.count("\n") == 1, result.err
     assert re.search(said, result.err), result.err
     assert list(tmp_path.iterdir()) == []  # nothing half-written
+
+
+NULLS = ["seed: null", "model: {name: rnn, hidden_size: null}", "training: {epochs: null}", "weights: {kl: null}"]
+
+
+@pytest.mark.parametrize("line", NULLS)
+def test_a_null_that_means_nothing_is_one_line(line: str, tmp_path: Path, zf: Command) -> None:
+    values = yaml.safe_load("{data: {name: digits}, model: {name: rnn}}") | yaml.safe_load(line)
+    (tmp_path / "mine.yaml").write_text(yaml.safe_dump(values))
+    result = zf("train", tmp_path / "mine.yaml", "--run-dir", tmp_path / "run")
+    assert result.code == 2
+    assert re.search(r"(seed|model\.hidden_size|training\.epochs|weights\.kl) must not be null", result.err)
+    assert result.err.count("\n") == 1
+
+
+def test_an_empty_section_is_its_defaults(tmp_path: Path, zf: Command) -> None:
+    (tmp_path / "mine.yaml").write_text("data: {name: digits}\nmodel: {name: rnn}\ntraining:\nbound:\nweights:\n")
+    printed = zf("train", tmp_path / "mine.yaml", "--print_config", "--json")
+    assert printed.json["training"]["epochs"] == 100
 
 
 RECIPES = [

@@ -186,6 +186,119 @@ def test_a_killed_run_resumes_from_its_last_checkpoint_and_drops_later_rows(
     assert all(torch.equal(whole[name], killed[name]) for name in whole)
 
 
+def test_a_run_killed_in_its_first_validation_begins_again(
+    configure: Callable[..., RunConfig], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whether or not its first checkpoint was there yet."""
+    config = configure()
+    run(config, tmp_path / "whole")
+
+    def die(*_: Any) -> None:
+        raise RuntimeError("power failure")
+
+    for method in ("_save", "_validate"):
+        with monkeypatch.context() as patch:
+            patch.setattr(loop.Run, method, die)
+            with pytest.raises(RuntimeError, match="power failure"):
+                run(config, tmp_path / method)
+        assert (tmp_path / method / "checkpoints").exists() == (method == "_validate")
+        run(config, tmp_path / method, resume=True)
+        for file in ("metrics.jsonl", "config.yaml"):
+            assert (tmp_path / method / file).read_text() == (tmp_path / "whole" / file).read_text()
+        whole, again = weights_of(tmp_path / "whole"), weights_of(tmp_path / method)
+        assert all(torch.equal(whole[name], again[name]) for name in whole)
+
+
+def test_a_run_killed_before_its_second_checkpoint_validates_only_once(
+    configure: Callable[..., RunConfig], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = configure()
+    run(config, tmp_path / "whole")
+    original = loop.Run._update
+
+    def update(self: loop.Run, *arguments: Any) -> None:
+        if self.progress.step == 2:
+            raise RuntimeError("power failure")
+        original(self, *arguments)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(loop.Run, "_update", update)
+        with pytest.raises(RuntimeError, match="power failure"):
+            run(config, tmp_path / "killed")
+    run(config, tmp_path / "killed", resume=True)
+    assert (tmp_path / "whole" / "metrics.jsonl").read_text() == (tmp_path / "killed" / "metrics.jsonl").read_text()
+
+
+def test_resuming_compares_with_the_settings_in_the_checkpoint(
+    configure: Callable[..., RunConfig], tmp_path: Path
+) -> None:
+    """An edited config.yaml is no proof of what the run was begun with."""
+    run(configure(epochs=1), tmp_path / "run")
+    other = configure(epochs=2, batch_size=4)
+    (tmp_path / "run" / "config.yaml").write_text(other.to_yaml())
+    with pytest.raises(UserError, match=r"training\.batch_size was 8, is 4"):
+        run(other, tmp_path / "run", resume=True)
+
+
+def test_resuming_a_finished_run_changes_no_file(configure: Callable[..., RunConfig], tmp_path: Path) -> None:
+    run(configure(epochs=3), tmp_path / "run")
+    before = {p: p.read_bytes() for p in (tmp_path / "run").rglob("*") if p.is_file()}
+    run(configure(epochs=2), tmp_path / "run", resume=True)
+    assert {p: p.read_bytes() for p in (tmp_path / "run").rglob("*") if p.is_file()} == before
+
+
+def test_resuming_on_changed_data_is_refused(configure: Callable[..., RunConfig], tmp_path: Path, data: Path) -> None:
+    run(configure(epochs=1), tmp_path / "run")
+    with np.load(data) as arrays:
+        changed = dict(arrays)
+    np.savez(data, **(changed | {"x": 1000 * changed["x"]}))
+    with pytest.raises(UserError, match="data has changed"):
+        run(configure(epochs=2), tmp_path / "run", resume=True)
+
+
+def test_damaged_metrics_are_named_on_resume(configure: Callable[..., RunConfig], tmp_path: Path) -> None:
+    run(configure(epochs=1), tmp_path / "run")
+    (tmp_path / "run" / "metrics.jsonl").write_text("{}\n")
+    with pytest.raises(UserError, match=r"metrics\.jsonl is damaged"):
+        run(configure(epochs=2), tmp_path / "run", resume=True)
+
+
+def test_a_learning_rate_below_its_floor_is_never_raised(configure: Callable[..., RunConfig], tmp_path: Path) -> None:
+    run(configure("rnn", epochs=12, learning_rate=2.0, min_learning_rate=5.0), tmp_path / "run")
+    assert {row["learning_rate"] for row in rows_of(tmp_path / "run")} == {2.0}
+
+
+def test_rows_log_the_weights_of_their_last_update(configure: Callable[..., RunConfig], tmp_path: Path) -> None:
+    run(configure(log_every=1, epochs=1), tmp_path / "run")
+    logged = [row["kl_weight"] for row in rows_of(tmp_path / "run") if row["event"] == "training"]
+    np.testing.assert_allclose(logged, [0.2, 0.25, 0.3, 0.35])
+
+
+def test_broken_weights_never_replace_the_last_good_checkpoint(
+    configure: Callable[..., RunConfig], tmp_path: Path
+) -> None:
+    config = configure("rnn", learning_rate=1e20, max_grad_norm=None, epochs=50, min_learning_rate=1e20)
+    with pytest.raises(Diverged, match="last good checkpoint"):
+        run(config, tmp_path / "run")
+    model = load(tmp_path / "run", which="last")
+    assert all(p.isfinite().all() for p in model.parameters())
+
+
+def test_a_run_in_which_nothing_was_finite_has_diverged(
+    configure: Callable[..., RunConfig], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    original = loop.Run._over_processes
+
+    def over_processes(self: loop.Run, *arguments: Any) -> dict[str, float]:
+        sums = original(self, *arguments)
+        return sums if self.module.training else sums | {"value": math.nan}
+
+    monkeypatch.setattr(loop.Run, "_over_processes", over_processes)
+    with pytest.raises(Diverged, match=r"no validation .* was finite"):
+        run(configure(epochs=1), tmp_path / "run")
+    json.loads((tmp_path / "run" / "checkpoints" / "last" / "training.json").read_text(), parse_constant=pytest.fail)
+
+
 def test_a_run_with_more_epochs_goes_on_where_it_ended(configure: Callable[..., RunConfig], tmp_path: Path) -> None:
     run(configure(epochs=3), tmp_path / "whole")
     run(configure(epochs=2), tmp_path / "pieces")
@@ -329,7 +442,7 @@ def broken_run(
 ) -> Progress:
     config = RunConfig(**(vars(configure(**training)) | {"bound": Broken(bad)}))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(RunConfig, "to_yaml", lambda self: "")
+        patch.setattr(RunConfig, "to_dict", lambda self: {})  # the bound is in no registry
         return run(config, folder)
 
 

@@ -6,11 +6,12 @@ Exit code 0, or 2 with one line for a user's mistake, 1 when training diverged, 
 from __future__ import annotations
 
 import json
+import re
 import shlex
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import fields, replace
+from dataclasses import asdict, fields, replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,7 @@ from rich.progress import Progress
 
 from .bounds import BOUNDS, Bound
 from .errors import UserError
-from .training.checkpoint import find_checkpoint, load_checkpoint, write_text
+from .training.checkpoint import find_checkpoint, load_checkpoint, read_json, write_text
 from .training.config import (
     SECTIONS,
     WEIGHTS,
@@ -60,6 +61,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         return complain(" ".join(str(error).split()))
     except (UserError, OSError) as error:
         return complain(str(error))
+    except (MemoryError, RuntimeError) as error:
+        if not isinstance(error, MemoryError) and not re.search("alloc|out of memory|Storage size", str(error)):
+            raise
+        return complain(f"not enough memory: {str(error).splitlines()[0][:200]}; ask for less at a time")
     except KeyboardInterrupt:
         print("zforcing: stopped", file=sys.stderr)
         return 130
@@ -92,7 +97,7 @@ def train(argv: Sequence[str]) -> int:
     """Train a model: zforcing train RECIPE_OR_FILE [--dotted.setting value ...] [--run-dir DIR] [--resume]."""
     options, config = parse_train(argv)
     if options.print_config:
-        print(config.to_yaml(), end="")
+        print(json.dumps(config.to_dict()) if options.json else config.to_yaml().rstrip())
         return 0
     from accelerate import PartialState
 
@@ -123,7 +128,8 @@ def train(argv: Sequence[str]) -> int:
     if options.json:
         print(json.dumps(result))
     else:
-        print(f"{run}\nnext: zforcing evaluate {run}; zforcing sample {run}")
+        quoted = shlex.quote(str(run))
+        print(f"{run}\nnext: zforcing evaluate {quoted}; zforcing sample {quoted}")
     return 0
 
 
@@ -144,7 +150,7 @@ def evaluate(argv: Sequence[str]) -> int:
     one_of("checkpoint", options.checkpoint, ("best", "last"))
     at_least(1, "batch-size", options.batch_size)
     at_least(1, "repeats", options.repeats)
-    at_least(0, "seed", options.seed)
+    check_seed(options.seed)
 
     run = run_folder(options.run)
     config = read_run_config(run)
@@ -200,7 +206,7 @@ def sample(argv: Sequence[str]) -> int:
     options = parser.parse_args(list(argv))
     one_of("checkpoint", options.checkpoint, ("best", "last"))
     at_least(1, "num", options.num)
-    at_least(0, "seed", options.seed)
+    check_seed(options.seed)
     run = run_folder(options.run)
     found = load_checkpoint(run, which=options.checkpoint, device=pick_device(options.device))
     steps = found.description.longest if options.steps is None else options.steps
@@ -212,7 +218,8 @@ def sample(argv: Sequence[str]) -> int:
         start = random_first_observations(valid, found.description, options.num, seed=options.seed)
         start = start.to(pick_device(options.device))
     drawn = draw(found.model, options.num, steps=steps, seed=options.seed, start=start)
-    files = write_samples(Path(options.out or run / "samples"), f"sample-seed{options.seed}", drawn, found.description)
+    folder, stem = Path(options.out or run / "samples"), f"sample-seed{options.seed}"
+    files = write_samples(folder, stem, drawn, found.description, start=start)
     if options.json:
         print(json.dumps({"run": str(run), "num": options.num, "steps": steps, "seed": options.seed, "files": files}))
     else:
@@ -244,7 +251,7 @@ def info(argv: Sequence[str]) -> int:
     config = read_run_config(run)
     folder = find_checkpoint(run)
     found = load_checkpoint(run)
-    progress = json.loads((folder / "training.json").read_text("utf-8"))
+    progress = read_json(folder / "training.json")
     values = {
         "run": str(run),
         "about": config.about,
@@ -253,11 +260,11 @@ def info(argv: Sequence[str]) -> int:
         "parameters": sum(p.numel() for p in found.model.parameters()),
         "latent_size": found.model.latent_size,
         "data": found.description.to_json(),
-        "best_validation_nats_per_sequence": progress["best"],
-        "best_epoch": progress["best_epoch"],
+        "best_validation_nats_per_sequence": progress.get("best"),
+        "best_epoch": progress.get("best_epoch"),
         "seed": config.seed,
         "evaluations": sorted(p.name for p in run.glob("evaluation-*.json")),
-        "settings": config.to_dict()["model"],
+        "settings": asdict(found.model.config),
     }
     if options.json:
         print(json.dumps(values))
@@ -327,7 +334,7 @@ def parse_train(argv: Sequence[str]) -> tuple[Namespace, RunConfig]:
     parser.add_argument("--print-config", action="store_true", help="(or --print_config) show the configuration, stop")
     add_settings(parser, names)
     own = {"run-dir", "resume", "device", "json", "print-config", "help"}
-    given = {w[2:].split("=")[0]: None for w in words[1:] if w.startswith("--")}
+    given = {w[2:].split("=")[0]: None for w in words[1:] if w.startswith("--") and w != "--"}
     refuse_unknown({k: "" for k in given if k not in own}, names, where="train")
     config = parse_config(values, where=words[0])  # the recipe's own mistakes, before those of the command line
     parser.set_defaults({k: v for k, v in flatten(config.to_dict()).items() if k != "recipe"})
@@ -434,6 +441,12 @@ def at_least(least: int, option: str, value: int) -> None:
     """Refuse smaller numbers."""
     if value < least:
         raise UserError(f"--{option} is {value}; it must be {least} or more")
+
+
+def check_seed(seed: int) -> None:
+    """Refuse what no generator takes."""
+    if not 0 <= seed < 2**63:
+        raise UserError(f"--seed is {seed}; it must be 0 or more and less than 2**63")
 
 
 def pick_device(device: str) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from .errors import UserError
+from .settings import check_types
 
 
 @dataclass(frozen=True)
@@ -27,6 +28,9 @@ class Schedule:
     """steps after which it begins again; null: never"""
 
     def __post_init__(self) -> None:
+        problems = check_types(self, "schedule")
+        if problems:
+            raise UserError("; ".join(problems))
         if self.per_step < 0:
             raise UserError(f"a schedule's per_step is {self.per_step}; it has no sign: `end` gives the direction")
         if self.end is not None and self.end != self.start and self.per_step == 0:

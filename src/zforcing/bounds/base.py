@@ -12,6 +12,7 @@ from ..errors import UserError
 from ..models.base import SequenceModel
 from ..schedules import Schedule
 from ..sequences import SequenceBatch
+from ..settings import check_types
 
 BoundKind = Literal["exact", "lower bound", "estimate"]
 
@@ -70,7 +71,10 @@ class Bound(ABC):
         """The bound of each sequence."""
 
 
-def check_particles(particles: int) -> None:
-    """Refuse numbers of particles below 1."""
-    if particles < 1:
-        raise UserError(f"bound.particles is {particles}; it must be 1 or more")
+def check_bound(bound: Bound) -> None:
+    """Refuse settings of a wrong type, and numbers of particles below 1. Raises UserError, one line."""
+    problems = check_types(bound, "bound")
+    if not problems and bound.particles < 1:
+        problems.append(f"bound.particles is {bound.particles}; it must be 1 or more")
+    if problems:
+        raise UserError("; ".join(problems))

@@ -10,7 +10,7 @@ from torch import Tensor
 from ..errors import UserError
 from ..models.base import SequenceModel
 from ..sequences import SequenceBatch, masked_sum
-from .base import Bound, BoundResult, Weights
+from .base import Bound, BoundResult, Weights, check_bound
 
 
 @dataclass(frozen=True)
@@ -30,6 +30,7 @@ class ELBO(Bound):
     """free bits: a step's KL below this many nats costs as if it were this many (D. Kingma et al., NIPS 2016)"""
 
     def __post_init__(self) -> None:
+        check_bound(self)
         if self.free_nats < 0:
             raise UserError(f"bound.free_nats is {self.free_nats}; it must be 0 or more")
 

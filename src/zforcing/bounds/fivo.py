@@ -12,7 +12,7 @@ from ..distributions import log_prob_of_observed, reparameterize
 from ..errors import UserError
 from ..models.base import SequenceModel, map_state, where_rows
 from ..sequences import SequenceBatch
-from .base import Bound, BoundResult, Weights, check_particles
+from .base import Bound, BoundResult, Weights, check_bound
 from .particles import log_mean, repeat_batch
 from .resampling import RESAMPLERS, effective_sample_size
 
@@ -41,7 +41,7 @@ class FIVO(Bound):
     """add the gradient of the choice of ancestors (multinomial only): unbiased, and much noisier"""
 
     def __post_init__(self) -> None:
-        check_particles(self.particles)
+        check_bound(self)
         if self.threshold < 0:
             raise UserError(f"bound.threshold is {self.threshold}; it must be 0 or more")
         if self.resampling_gradient and self.resampling != "multinomial":

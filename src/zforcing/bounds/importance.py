@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 from ..models.base import SequenceModel
 from ..sequences import SequenceBatch
-from .base import Bound, BoundResult, Weights, check_particles
+from .base import Bound, BoundResult, Weights, check_bound
 from .iwae import IWAE
 
 
@@ -25,7 +25,7 @@ class Importance(Bound):
     """particles times sequences that are in memory at once"""
 
     def __post_init__(self) -> None:
-        check_particles(self.particles)
+        check_bound(self)
 
     def __call__(self, model: SequenceModel, batch: SequenceBatch, *, weights: Weights = Weights()) -> BoundResult:
         """The estimate for each sequence."""

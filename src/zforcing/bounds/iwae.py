@@ -13,7 +13,7 @@ from torch.utils.checkpoint import checkpoint
 from ..errors import UserError
 from ..models.base import SequenceModel
 from ..sequences import SequenceBatch, masked_sum
-from .base import Bound, BoundResult, Weights, check_particles
+from .base import Bound, BoundResult, Weights, check_bound
 from .particles import extra_terms, log_mean, log_weights, repeat_batch
 
 T = TypeVar("T")
@@ -43,7 +43,7 @@ class IWAE(Bound):
     """particles times sequences that are in memory at once"""
 
     def __post_init__(self) -> None:
-        check_particles(self.particles)
+        check_bound(self)
         if self.max_rows < 1:
             raise UserError(f"bound.max_rows is {self.max_rows}; it must be 1 or more")
 

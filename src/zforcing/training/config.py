@@ -15,7 +15,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, fields, is_dataclass
 from importlib import resources
 from pathlib import Path
-from typing import Any, Literal, get_type_hints
+from typing import Any, Literal, get_args, get_type_hints
 
 import yaml
 from jsonargparse import ArgumentError, ArgumentParser, Namespace, set_parsing_settings
@@ -25,13 +25,18 @@ from ..data import DATA, DataModule
 from ..errors import UserError
 from ..models import MODELS, SequenceModel
 from ..sequences import ObservationSpec
+from ..settings import check_types
 
+SECTIONED = ("data", "model", "bound", "weights", "training")
 WEIGHTS = tuple(field.name for field in fields(WeightSchedules))
 SECTIONS: dict[str, dict[str, type[Any]]] = {
     "data": dict(DATA),
     "model": {name: model.Config for name, model in MODELS.items()},
     "bound": dict(BOUNDS),
 }
+
+
+MOST_THREADS = 1024  # torch accepts more and then fails
 
 
 @dataclass(frozen=True)
@@ -74,7 +79,9 @@ class TrainingConfig:
     """bfloat16: autocast; log-densities and sums stay in float32 and float64"""
 
     def __post_init__(self) -> None:
-        problems = []
+        problems = check_types(self, "training")
+        if problems:
+            raise UserError("; ".join(problems))
         for name in ("epochs", "batch_size", "evaluation_batch_size", "log_every", "max_nonfinite"):
             if getattr(self, name) < 1:
                 problems.append(f"training.{name} is {getattr(self, name)}; it must be 1 or more")
@@ -82,6 +89,10 @@ class TrainingConfig:
             value = getattr(self, name)
             if value is not None and value < 1:
                 problems.append(f"training.{name} is {value}; it must be 1 or more, or null")
+        if self.min_learning_rate < 0:
+            problems.append(f"training.min_learning_rate is {self.min_learning_rate}; it must be 0 or more")
+        if self.threads is not None and self.threads > MOST_THREADS:
+            problems.append(f"training.threads is {self.threads}; it must be {MOST_THREADS} or less, or null")
         for name in ("learning_rate", "eps"):
             if getattr(self, name) <= 0:
                 problems.append(f"training.{name} is {getattr(self, name)}; it must be positive")
@@ -110,8 +121,8 @@ class RunConfig:
     about: str = ""
 
     def __post_init__(self) -> None:
-        if self.seed < 0:
-            raise UserError(f"seed is {self.seed}; it must be 0 or more")
+        if not 0 <= self.seed < 2**63:
+            raise UserError(f"seed is {self.seed}; it must be 0 or more and less than 2**63")
 
     def build_model(self, spec: ObservationSpec) -> SequenceModel:
         """A new model; its parameters come from torch's global generator."""
@@ -186,10 +197,7 @@ def add_settings(parser: ArgumentParser, names: Mapping[str, str]) -> None:
 
 def known_settings(names: Mapping[str, str]) -> set[str]:
     """The dotted names of all settings."""
-    classes = {section: SECTIONS[section][name] for section, name in names.items()}
-    classes |= {"weights": WeightSchedules, "training": TrainingConfig}
-    leaves = {leaf for section, cls in classes.items() for leaf in _leaves(cls, section)}
-    return leaves | {f"{section}.name" for section in SECTIONS} | {"about", "seed", "recipe"}
+    return set(_settings(names))
 
 
 def parse_config(values: Mapping[str, Any], *, where: str = "configuration") -> RunConfig:
@@ -197,9 +205,10 @@ def parse_config(values: Mapping[str, Any], *, where: str = "configuration") -> 
 
     Raises UserError: one line with every unknown key, or the setting that has a wrong type or a wrong value.
     """
-    values = with_constants(values)
+    values = {k: v for k, v in with_constants(values).items() if k not in SECTIONED or v is not None}
     names = section_names(values)
     refuse_unknown(flatten(values), names, where=where)
+    refuse_null(flatten(values), names, where=where)
     parser = ArgumentParser(exit_on_error=False)
     add_settings(parser, names)
     parser.add_argument("--recipe", type=str, default="")
@@ -231,18 +240,37 @@ def refuse_unknown(given: Mapping[str, Any], names: Mapping[str, str], *, where:
         raise UserError(f"{where}: {said} (with {chosen})")
 
 
+def refuse_null(given: Mapping[str, Any], names: Mapping[str, str], *, where: str) -> None:
+    """Raise UserError, all in one line, when settings are null that must have a value."""
+    hints = _settings(names)
+    empty = [key for key, value in given.items() if value is None and type(None) not in get_args(hints.get(key))]
+    if empty:
+        raise UserError(f"{where}: {', '.join(empty)} must not be null: give a value, or leave it out for the default")
+
+
+def _settings(names: Mapping[str, str]) -> dict[str, Any]:
+    """The dotted name of every setting, and its type."""
+    classes = {section: SECTIONS[section][name] for section, name in names.items()}
+    classes |= {"weights": WeightSchedules, "training": TrainingConfig}
+    known: dict[str, Any] = {"about": str, "seed": int, "recipe": str}
+    known |= {f"{section}.name": str for section in SECTIONS}
+    for section, cls in classes.items():
+        known |= dict(_leaves(cls, section))
+    return known
+
+
 def _name_of(section: str, settings: Any) -> str:
     return next(name for name, cls in SECTIONS[section].items() if type(settings) is cls)
 
 
-def _leaves(cls: type[Any], prefix: str) -> Iterator[str]:
+def _leaves(cls: type[Any], prefix: str) -> Iterator[tuple[str, Any]]:
     hints = get_type_hints(cls)
     for field in fields(cls):
         name, hint = f"{prefix}.{field.name}", hints[field.name]
         if is_dataclass(hint):
             yield from _leaves(hint, name)  # type: ignore[arg-type]  # is_dataclass admits instances, a hint is a class
         else:
-            yield name
+            yield name, hint
 
 
 def with_constants(values: Mapping[str, Any]) -> dict[str, Any]:

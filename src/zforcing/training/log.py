@@ -12,6 +12,7 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
+from ..errors import UserError
 from .checkpoint import write_text
 
 
@@ -28,11 +29,14 @@ class Rows:
             file.write(json.dumps(values) + "\n")
 
     def truncate(self, step: int, rows: int) -> None:
-        """Keep the first `rows` rows, and none past `step`."""
+        """Keep the first `rows` rows, and none past `step`. Raises UserError when they aren't rows."""
         if not self.path.exists():
             return
-        lines = self.path.read_text("utf-8").splitlines()[:rows]
-        kept = [line for line in lines if json.loads(line)["step"] <= step]
+        try:
+            lines = self.path.read_text("utf-8").splitlines()[:rows]
+            kept = [line for line in lines if json.loads(line)["step"] <= step]
+        except (ValueError, KeyError, TypeError) as error:
+            raise UserError(f"{self.path} is damaged ({error!r}): mend or remove it, then --resume again") from None
         write_text(self.path, "".join(line + "\n" for line in kept))
 
 

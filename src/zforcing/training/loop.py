@@ -35,7 +35,16 @@ from ..errors import UserError
 from ..models import SequenceModel
 from ..sequences import SequenceBatch
 from ..threads import cpu_threads
-from .checkpoint import Writing, current, load_training, save_model, save_training, write_text
+from .checkpoint import (
+    Writing,
+    check_same_data,
+    current,
+    load_training,
+    read_json,
+    save_model,
+    save_training,
+    write_text,
+)
 from .config import RunConfig, TrainingConfig, flatten, parse_config, read_recipe
 from .log import Reporter, Rows, duration
 
@@ -74,8 +83,8 @@ class Progress:
     since_row: dict[str, float] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
-        """Plain JSON values; JSON has no infinity, so it becomes null."""
-        return {k: None if v in (math.inf, -math.inf) else v for k, v in asdict(self).items()}
+        """Plain JSON values; JSON has no infinity, so minus infinity becomes null."""
+        return {k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in asdict(self).items()}
 
     @classmethod
     def from_json(cls, values: dict[str, Any]) -> Progress:
@@ -119,7 +128,7 @@ class Run:
     def __init__(self, config: RunConfig, folder: Path, *, device: str, resume: bool, reporter: Reporter):
         self.config, self.folder = config, folder
         self.settings: TrainingConfig = config.training
-        check_folder(config, folder, resume=resume)
+        going_on = check_folder(config, folder, resume=resume)
 
         self.description: DataDescription = config.data.describe()
         self.data: dict[str, SequenceDataset] = {
@@ -138,17 +147,15 @@ class Run:
         )
         self.progress = Progress(learning_rate=self.settings.learning_rate)
         self.model.to(self.accelerator.device)
-        if resume:
+        if going_on:
             checkpoint = current(folder / "checkpoints" / "last")
+            check_same_data(checkpoint, self.description)
             self.progress = Progress.from_json(load_training(checkpoint, self.model, adam))
         self.module, self.optimizer = self.accelerator.prepare(BoundModule(self.model, config.bound), adam)
         self.metrics, self.timing = Rows(folder / "metrics.jsonl"), Rows(folder / "timing.jsonl")
         self.stop_requested = False  # by a signal to this process
         self.stopping = False  # by a signal to any process, as all of them know
         self.accelerator.wait_for_everyone()  # all have looked at the folder before one writes into it
-        if self.accelerator.is_main_process:
-            self._open_folder(resume)
-        self.accelerator.wait_for_everyone()
 
     def train(self) -> Progress:
         """All epochs that are left."""
@@ -157,15 +164,24 @@ class Run:
             self.reporter.say(f"{self.folder}: finished already ({at.finished}); nothing left to do")
             return at
         at.finished = ""
+        if self.accelerator.is_main_process:
+            self._open_folder()
+        self.accelerator.wait_for_everyone()
         with self.reporter, self._signals(), cpu_threads(self.model, self.settings.threads):
             self.started = time.perf_counter() - at.seconds
             self.first_step, self.first_time = at.step, time.perf_counter()
             self.reporter.start(total=self._steps_at_most(), done=at.step)
-            if at.step == 0:
+            if at.rows == 0:
+                self._save("last")  # so that a run can go on from anywhere, from its first validation too
                 self._validate()
                 self._save("last")
             while not at.finished:
                 self._epoch()
+        if at.best == -math.inf:
+            raise Diverged(
+                f"no validation of {self.folder} was finite: look at the data's scale (data.normalize), or start again "
+                "with a lower training.learning_rate or a model.min_std above 0"
+            )
         self.reporter.say(
             f"finished: {at.finished}; best validation {at.best:.3f} nats per sequence after epoch {at.best_epoch}, "
             f"{at.step} updates, {duration(at.seconds)}"
@@ -189,13 +205,15 @@ class Run:
                 raise Interrupted
             if settings.max_steps is not None and at.step >= settings.max_steps:
                 break
-            if settings.checkpoint_every and at.step % settings.checkpoint_every == 0 and not at_end:
+            due = settings.checkpoint_every and at.step % settings.checkpoint_every == 0
+            if due and not at_end and not at.nonfinite_in_a_row:
                 self._save("last")
         if at.batch == len(plan):
             at.epoch, at.batch = at.epoch + 1, 0
         self._validate()
         at.finished = self._reason_to_stop()
-        self._save("last")
+        if at.finished or not at.nonfinite_in_a_row:  # else `last` stays the last good one
+            self._save("last")
 
     def _update(self, batch: SequenceBatch, share: float, indices: list[int]) -> None:
         """One step of Adam on one batch, unless its loss or gradient is not finite.
@@ -233,14 +251,15 @@ class Run:
         what = "loss" if not math.isfinite(loss) else "gradient"
         self._write({"event": "nonfinite", "what": what, "loss": loss, "gradient_norm": norm, "sequences": indices})
         self.reporter.say(
-            f"the {what} is not finite at step {at.step} (epoch {at.epoch}, batch {at.batch}, sequences "
+            f"the {what} is not finite at step {at.step} (epoch {at.epoch + 1}, batch {at.batch}, sequences "
             f"{', '.join(map(str, indices[:8]))}{', ...' if len(indices) > 8 else ''}): update skipped"
         )
         if at.nonfinite_in_a_row >= self.settings.max_nonfinite:
             raise Diverged(
                 f"{at.nonfinite_in_a_row} updates in a row without a finite loss and gradient, the last at step "
                 f"{at.step}; the last good checkpoint is {self.folder / 'checkpoints' / 'last'}. "
-                "Try a lower training.learning_rate or training.max_grad_norm, or look at the sequences named above"
+                "Start again with a lower training.learning_rate or training.max_grad_norm, or look at the sequences "
+                "named above"
             )
 
     def _validate(self) -> None:
@@ -257,9 +276,10 @@ class Run:
                 for name, value in self._over_processes(result, share).items():
                     sums[name] = sums.get(name, 0.0) + value
         value, kl = (sums[name] / sums["sequences"] for name in ("value", "kl"))
-        if at.step and value < at.previous:
-            at.learning_rate = max(at.learning_rate * settings.learning_rate_factor, settings.min_learning_rate)
-        at.previous = value
+        if at.step and not value >= at.previous:  # NaN is worse too
+            lower = max(at.learning_rate * settings.learning_rate_factor, settings.min_learning_rate)
+            at.learning_rate = min(at.learning_rate, lower)
+        at.previous = value if math.isfinite(value) else -math.inf
         is_best = value > at.best
         if is_best:
             at.best, at.best_epoch, at.validations_without_best = value, at.epoch, 0
@@ -344,7 +364,9 @@ class Run:
     def _write(self, row: dict[str, Any]) -> None:
         at = self.progress
         if self.accelerator.is_main_process:
-            self.metrics.append({"event": row.pop("event"), "epoch": at.epoch, "step": at.step} | row)
+            event = row.pop("event")
+            epoch = at.epoch if event == "validation" else at.epoch + 1  # epochs completed, or the one at work
+            self.metrics.append({"event": event, "epoch": epoch, "step": at.step} | row)
             self.timing.append({"step": at.step, "seconds": round(self._seconds(), 3)})
         at.rows += 1
 
@@ -354,7 +376,7 @@ class Run:
         sums, at.since_row = at.since_row, {}
         if not sums:
             return
-        n, weights = sums["sequences"], self.config.weights.at(at.step)
+        n, weights = sums["sequences"], self.config.weights.at(at.step - 1)  # of the last update
         self._write(
             {
                 "event": "training",
@@ -393,16 +415,17 @@ class Run:
         if self.accelerator.is_main_process:
             with Writing(self.folder / "checkpoints" / which) as folder:
                 save_model(folder, self.model, self.description)
-                save_training(folder, self.optimizer, self.progress.to_json())
+                settings = {"settings": self.config.to_dict()}
+                save_training(folder, self.optimizer, self.progress.to_json() | settings)
         self.accelerator.wait_for_everyone()
 
-    def _open_folder(self, resume: bool) -> None:
+    def _open_folder(self) -> None:
+        """What a run folder holds besides checkpoints; rows from after the checkpoint are dropped."""
+        for rows in (self.metrics, self.timing):
+            rows.truncate(self.progress.step, self.progress.rows)
         self.folder.mkdir(parents=True, exist_ok=True)
         write_text(self.folder / "config.yaml", self.config.to_yaml())
-        if resume:
-            for rows in (self.metrics, self.timing):
-                rows.truncate(self.progress.step, self.progress.rows)
-        else:
+        if self.progress.rows == 0:
             with cpu_threads(self.model, self.settings.threads):
                 write_text(self.folder / "environment.json", environment(self.accelerator.device))
 
@@ -442,20 +465,26 @@ def make_accelerator(device: str) -> Accelerator:
     return Accelerator(cpu=device == "cpu")
 
 
-def check_folder(config: RunConfig, folder: Path, *, resume: bool) -> None:
-    """Raise UserError when the folder isn't free for a new run, or doesn't hold this one to go on with."""
+def check_folder(config: RunConfig, folder: Path, *, resume: bool) -> bool:
+    """Whether there is a checkpoint to go on from (a run that was stopped before its first one begins again).
+
+    Raises UserError when the folder isn't free for a new run, or doesn't hold this one to go on with.
+    """
     if not resume:
         if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
             raise UserError(f"{folder} exists already: name another --run-dir, or go on with it by --resume")
-        return
-    if not current(folder / "checkpoints" / "last").is_dir():
-        raise UserError(f"{folder} holds no run to go on with: it has no checkpoints/last (leave out --resume)")
-    path = folder / "config.yaml"
+        return False
+    path, checkpoint = folder / "config.yaml", current(folder / "checkpoints" / "last")
     if not path.is_file():
-        raise UserError(f"{path} is missing: the run can't be resumed")
-    changed = differences(parse_config(read_recipe(str(path)), where=str(path)), config)
+        raise UserError(f"{folder} holds no run to go on with: it has no config.yaml (leave out --resume)")
+    begun = checkpoint.is_dir()
+    before = read_json(checkpoint / "training.json").get("settings") if begun else read_recipe(str(path))
+    if not isinstance(before, dict):
+        raise UserError(f"{checkpoint / 'training.json'} is damaged: it has no settings")
+    changed = differences(parse_config(before, where=str(checkpoint if begun else path)), config)
     if changed:
-        raise UserError(f"--resume: {folder} was trained with other settings: {'; '.join(changed)}")
+        raise UserError(f"--resume: {folder} was begun with other settings: {'; '.join(changed)}")
+    return begun
 
 
 def differences(before: RunConfig, now: RunConfig) -> list[str]:
