@@ -1,7 +1,9 @@
-"""Bounds beside the exact log-likelihood of a linear-Gaussian model: python benchmarks/bounds.py [--markdown]
+"""Bounds beside the exact log-likelihood of a linear-Gaussian model.
 
-A 4-dimensional system, 20 steps, 20 sequences; two proposals: the locally optimal one, and the prior. For each bound the
-mean over sequences and repeats, its standard error over repeats, and the time for one pass over the 20 sequences.
+    python benchmarks/bounds.py [--markdown]
+
+A 4-dimensional system, 20 steps, 20 sequences; two proposals: the locally optimal one, and the prior. For each bound
+the mean over sequences and repeats, its standard error over repeats, and the time for one pass over the 20 sequences.
 """
 
 from __future__ import annotations
@@ -46,7 +48,7 @@ def main() -> None:
     for name, bound in BOUNDS.items():
         row = [name]
         for proposal in ("filtering", "prior"):
-            config = LinearGaussianConfig(4, proposal, system_seed=1)  # type: ignore[arg-type]
+            config = LinearGaussianConfig(4, proposal, system_seed=1)
             mean, error, seconds = measure(bound, LinearGaussian(ObservationSpec("real", 4), config), batch)
             row += [f"{mean:.3f} ± {error:.3f}", f"{1000 * seconds:.1f}"]
         rows.append(row)

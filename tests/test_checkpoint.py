@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,17 @@ from safetensors.torch import load_file, save_file
 from conftest import SPECS, Case, draw_noise, random_batch
 from zforcing import ELBO, ObservationSpec, UserError, load
 from zforcing.data import DataDescription, Normalization
-from zforcing.training.checkpoint import Writing, current, load_checkpoint, save_model
+from zforcing.training.checkpoint import (
+    Writing,
+    check_same_data,
+    current,
+    load_checkpoint,
+    load_training,
+    read_json,
+    read_progress,
+    save_model,
+    save_training,
+)
 
 
 def save(folder: Path, case: Case, spec: ObservationSpec) -> Any:
@@ -80,6 +91,45 @@ def edit_weights(change: Callable[[dict[str, torch.Tensor]], Any]) -> Callable[[
             edit_weights(lambda w: w.update({"lstm.weight_hh_l0": torch.zeros(2, 3)})),
             r"lstm.weight_hh_l0 is \(2, 3\) and should be \(1024, 256\)",
         ),
+        (
+            edit_config(lambda v: v["model"]["settings"].update(output_skip="no")),
+            "config.json.*model.output_skip is 'no'",
+        ),
+        (
+            edit_config(lambda v: v["model"]["settings"].update(hidden_size=2.5)),
+            "config.json.*model.hidden_size is 2.5",
+        ),
+        (edit_config(lambda v: v["model"]["settings"].update(hidden_size=0)), "config.json.*model.hidden_size is 0"),
+        (edit_config(lambda v: v["model"]["settings"].update(hidden_size=10**12)), "config.json asks for a model that"),
+        (
+            edit_config(lambda v: v["model"]["settings"].update(hidden_size=10**400)),
+            "config.json asks for a model that",
+        ),
+        (edit_config(lambda v: v["model"]["settings"].update(hidden_size=10**6)), r"should be \(4000000, 1000000\)"),
+        (edit_config(lambda v: v["model"].update(settings=[1])), "config.json is damaged"),
+        (edit_config(lambda v: v.update(model=[1])), "config.json is damaged"),
+        (
+            edit_config(lambda v: v["model"].update(name="linear_gaussian", settings={})),
+            "config.json.*real observations",
+        ),
+        (edit_config(lambda v: v["data"].update(longest=2.5)), "config.json.*data.longest is 2.5"),
+        (edit_config(lambda v: v["data"].update(image_shape=[1])), "config.json.*data.image_shape"),
+        (
+            edit_config(lambda v: v["data"].update(normalization={"mean": [0.0], "std": [1.0]})),
+            "config.json.*normalization",
+        ),
+        (edit_config(lambda v: v["data"]["spec"].update(size=2.5)), "config.json.*size 2.5"),
+        (edit_config(lambda v: v["data"]["spec"].update(kind="text")), "config.json.*kind is 'text'"),
+        (edit_config(lambda v: v["data"].update(longest=float("nan"))), "config.json can't be read: NaN is no JSON"),
+        (
+            edit_weights(lambda w: w.update({"embed.layer.bias": torch.zeros(128, dtype=torch.int64)})),
+            "embed.layer.bias holds int64",
+        ),
+        (
+            edit_weights(lambda w: w["embed.layer.bias"].fill_(torch.nan)),
+            "model.safetensors.* not finite in embed.layer.bias.*diverged",
+        ),
+        (edit_weights(lambda w: w["embed.layer.bias"].fill_(torch.inf)), "not finite in embed.layer.bias"),
         (lambda f: (f / "config.json").write_text("{"), "config.json can't be read"),
         (lambda f: (f / "config.json").write_text("[]"), "holds no JSON object"),
         (lambda f: (f / "model.safetensors").write_bytes(b"nothing"), "model.safetensors can't be read"),
@@ -94,6 +144,155 @@ def test_a_damaged_checkpoint_is_one_line_that_names_the_file(
         load(tmp_path)
     assert "\n" not in str(caught.value)
     assert str(tmp_path) in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("stored", "loaded"),
+    [
+        (torch.float16, torch.float32),
+        (torch.bfloat16, torch.float32),
+        (torch.float32, torch.float32),
+        (torch.float64, torch.float64),
+    ],
+)
+def test_weights_are_float32_unless_all_are_float64(stored: torch.dtype, loaded: torch.dtype, tmp_path: Path) -> None:
+    save(tmp_path, Case("rnn"), SPECS["binary"])
+    edit_weights(lambda w: w.update({name: tensor.to(stored) for name, tensor in w.items()}))(tmp_path)
+    assert {p.dtype for p in load(tmp_path).parameters()} == {loaded}
+    edit_weights(lambda w: w.update({"embed.layer.bias": torch.zeros(128, dtype=torch.float32)}))(tmp_path)
+    assert {p.dtype for p in load(tmp_path).parameters()} == {torch.float32}
+
+
+def test_loading_leaves_torchs_generator_alone(tmp_path: Path) -> None:
+    save(tmp_path, Case("rnn"), SPECS["binary"])
+    before = torch.get_rng_state()
+    model = load(tmp_path)
+    assert torch.equal(torch.get_rng_state(), before)
+    assert all(p.requires_grad for p in model.parameters())
+
+
+# ---- going on with a run
+
+PROGRESS: dict[str, Any] = {
+    "epoch": 1,
+    "batch": 0,
+    "step": 3,
+    "learning_rate": 0.1,
+    "best": None,
+    "best_epoch": -1,
+    "previous": -2.5,
+    "validations_without_best": 0,
+    "nonfinite": 0,
+    "nonfinite_in_a_row": 0,
+    "rows": 1,
+    "seconds": 0.5,
+    "finished": "",
+    "since_row": {"loss": 1.0},
+}
+
+
+def trained(folder: Path, *, updates: int = 1) -> tuple[Any, torch.optim.Adam]:
+    """A small model and its optimizer, saved after some updates that leave the first parameter out."""
+    model = save(folder, Case("rnn", {"hidden_size": 2, "embedding_size": 3}), SPECS["binary"])
+    adam = torch.optim.Adam(model.parameters())
+    for _ in range(updates):
+        for parameter in list(model.parameters())[1:]:
+            parameter.grad = torch.randn_like(parameter)
+        adam.step()
+    save_training(folder, adam, PROGRESS | {"step": updates})
+    return model, adam
+
+
+def edit_moments(change: Callable[[dict[str, torch.Tensor]], Any]) -> Callable[[Path], None]:
+    def damage(folder: Path) -> None:
+        moments = load_file(folder / "training.safetensors")
+        change(moments)
+        save_file(moments, folder / "training.safetensors")
+
+    return damage
+
+
+def edit_progress(**values: Any) -> Callable[[Path], None]:
+    return lambda folder: (folder / "training.json").write_text(json.dumps(PROGRESS | values)) and None
+
+
+def test_moments_and_progress_come_back(tmp_path: Path) -> None:
+    model, adam = trained(tmp_path, updates=2)
+    other = torch.optim.Adam(model.parameters())
+    assert load_training(tmp_path, model, other) == PROGRESS | {"step": 2} == read_progress(tmp_path)
+    for parameter in list(model.parameters())[1:]:
+        for name, value in adam.state[parameter].items():
+            assert torch.equal(value, other.state[parameter][name])
+    unused = other.state[next(model.parameters())]
+    assert not any(bool(value.any()) for value in unused.values())
+
+
+def test_a_run_without_updates_has_no_moments(tmp_path: Path) -> None:
+    model, _ = trained(tmp_path, updates=0)
+    adam = torch.optim.Adam(model.parameters())
+    load_training(tmp_path, model, adam)
+    assert not adam.state
+
+
+@pytest.mark.parametrize(
+    ("damage", "said"),
+    [
+        (edit_moments(lambda m: m.update(more=torch.zeros(1))), "training.safetensors.*more is unknown"),
+        (edit_moments(lambda m: m.pop("1.exp_avg")), "training.safetensors.*1.exp_avg is missing"),
+        (
+            edit_moments(lambda m: [m.pop(f"1.{name}") for name in ("step", "exp_avg", "exp_avg_sq")]),
+            "training.safetensors.*1.exp_avg is missing",
+        ),
+        (edit_moments(dict.clear), "training.safetensors holds no moments after 1 updates"),
+        (edit_moments(lambda m: m.update({"1.exp_avg": torch.zeros(1, 2)})), r"1.exp_avg is \(1, 2\) and should be"),
+        (edit_moments(lambda m: m.update({"1.step": torch.tensor(1)})), "1.step holds int64"),
+        (edit_moments(lambda m: m["1.exp_avg"].fill_(torch.nan)), "1.exp_avg is not finite"),
+        (lambda f: (f / "training.safetensors").unlink(), "training.safetensors is missing"),
+        (edit_progress(step="3"), "training.json.*progress.step is '3'; it must be a whole number"),
+        (edit_progress(best="high"), "training.json.*progress.best is 'high'"),
+        (edit_progress(since_row=[1]), "training.json.*progress.since_row"),
+        (edit_progress(since_row={"loss": "1"}), "training.json.*progress.since_row"),
+        (edit_progress(seconds=float("inf")), "training.json can't be read: Infinity is no JSON"),
+        (lambda f: (f / "training.json").write_text("{}"), "training.json.*progress.epoch is missing"),
+        (edit_weights(lambda w: w["embed.layer.bias"].fill_(torch.nan)), "not finite in embed.layer.bias"),
+    ],
+)
+def test_a_damaged_training_state_is_one_line_that_names_the_file(
+    damage: Callable[[Path], Any], said: str, tmp_path: Path
+) -> None:
+    model, adam = trained(tmp_path)
+    damage(tmp_path)
+    with pytest.raises(UserError, match=said) as caught:
+        load_training(tmp_path, model, adam)
+    assert "\n" not in str(caught.value)
+    assert str(tmp_path) in str(caught.value)
+
+
+def test_what_is_written_is_json_without_nan(tmp_path: Path) -> None:
+    model = save(tmp_path, Case("rnn"), SPECS["binary"])
+    with pytest.raises(ValueError, match="JSON compliant"):
+        save_training(tmp_path, torch.optim.Adam(model.parameters()), PROGRESS | {"best": float("nan")})
+
+
+def test_data_that_has_changed_since_the_run_began_is_named(tmp_path: Path) -> None:
+    save(tmp_path, Case("rnn"), SPECS["real"])
+    same = load_checkpoint(tmp_path).description
+    check_same_data(tmp_path, same)
+    scaled = replace(same, normalization=Normalization((0.1, -2.0, 1e-3), (1.0, 3.5, 0.3)))
+    with pytest.raises(UserError, match=r"data has changed.*normalization\.std\[1\] was 3\.0, is 3\.5\. .*data\.path"):
+        check_same_data(tmp_path, scaled)
+    with pytest.raises(UserError, match=r"normalization\.mean\[0\] was 0\.1, is None.*2 more"):
+        check_same_data(tmp_path, replace(same, normalization=None))
+    with pytest.raises(UserError, match=r"longest was 7, is 8"):
+        check_same_data(tmp_path, replace(same, longest=8))
+
+
+def test_read_json_takes_one_object(tmp_path: Path) -> None:
+    (tmp_path / "a.json").write_text('{"a": 1}')
+    assert read_json(tmp_path / "a.json") == {"a": 1}
+
+
+# ---- folders
 
 
 def test_a_folder_that_is_no_run_is_named(tmp_path: Path) -> None:

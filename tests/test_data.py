@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import json
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
+from conftest import SPECS, Case, observations, random_batch
+from zforcing import ELBO, Weights
+from zforcing.bounds import FIVO, Bound
 from zforcing.data import DataDescription, Digits, Example, InMemory, Normalization, Split, collate
 from zforcing.data.batches import evaluation_batches, training_batches
 from zforcing.errors import UserError
@@ -70,6 +74,11 @@ def test_a_pixel_is_1_from_the_threshold_on() -> None:
     images = [data.load(split, data.describe()) for split in ("train", "valid", "test")]
     ones = sum(int(split[i].x.sum()) for split in images for i in range(len(split)))
     assert ones == (load_digits().data == 16).sum()
+
+
+def test_a_description_that_is_not_the_digits_is_refused() -> None:
+    with pytest.raises(UserError, match=r"data digits holds .*binary.*trained on .*real"):
+        Digits().load("train", DataDescription("arrays", REAL, longest=7))
 
 
 @pytest.mark.parametrize("threshold", [0, 17])
@@ -207,6 +216,77 @@ def test_a_description_survives_json(description: DataDescription) -> None:
     assert DataDescription.from_json(json.loads(json.dumps(description.to_json()))) == description
 
 
+DESCRIBED = DataDescription("arrays", REAL, 7, Normalization((0.1, 0.2), (1.0, 2.0)), (1, 7)).to_json()
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"name": 3}, "data.name is 3"),
+        ({"spec": {"kind": "real", "size": 2.5}}, "size 2.5"),
+        ({"spec": {"kind": "real"}}, "size"),
+        ({"spec": []}, "doesn't fit"),
+        ({"longest": "7"}, "data.longest is '7'"),
+        ({"longest": 0}, "data.longest is 0"),
+        ({"image_shape": [8]}, "data.image_shape is .8.; .*height and a width"),
+        ({"image_shape": [8, 8.5]}, "data.image_shape"),
+        ({"image_shape": 8}, "doesn't fit"),
+        ({"normalization": {"mean": [0.0], "std": [1.0]}}, "1 means for real observations of size 2"),
+        ({"normalization": {"mean": [0.0, 0.0], "std": [1.0]}}, "normalization.std"),
+        ({"normalization": {"mean": [0.0, 0.0], "std": [1.0, 0.0]}}, "normalization.std"),
+        ({"normalization": {"mean": [0.0, "a"], "std": [1.0, 1.0]}}, "normalization.mean is .0.0, 'a'."),
+        ({"normalization": {"mean": [0.0, 0.0], "std": [1.0, float("inf")]}}, "normalization.std"),
+        ({"normalization": {"mean": [0.0, 0.0]}}, "std"),
+        ({"normalization": 3}, "doesn't fit"),
+        ({"spec": {"kind": "binary", "size": 2}}, "for binary observations"),
+    ],
+)
+def test_a_damaged_description_is_refused(change: dict[str, Any], said: str) -> None:
+    with pytest.raises(UserError, match=said) as caught:
+        DataDescription.from_json(DESCRIBED | change)
+    assert "\n" not in str(caught.value)
+
+
+# ---- what tells two data sets apart
+
+
+def test_the_fingerprint_follows_the_numbers_their_order_and_their_units() -> None:
+    def print_of(*examples: Example) -> str:
+        return InMemory(examples).fingerprint()
+
+    one = print_of(real([1, 2], [3, 4]), real([5, 6]))
+    assert len(one) == 12
+    assert one == print_of(real([1, 2], [3, 4]), real([5, 6]))
+    others = {
+        print_of(real([5, 6]), real([1, 2], [3, 4])),
+        print_of(real([1, 2]), real([3, 4], [5, 6])),
+        print_of(real([2, 4], [6, 8]), real([10, 12])),
+        print_of(real([1, 2], [3, 4])),
+        print_of(real([1, 2], [3, 4], observed=[[True, True], [True, False]]), real([5, 6])),
+    }
+    assert len(others | {one}) == 6
+
+
+def test_the_fingerprint_looks_into_no_gap() -> None:
+    gap = [[True, False]]
+    fingerprints = [InMemory([real([1, v], observed=gap)]).fingerprint() for v in (0, np.nan, 7)]
+    assert len(set(fingerprints)) == 1
+    complete = InMemory([real([1, 2], observed=[[True, True]])])
+    assert complete.fingerprint() == InMemory([real([1, 2])]).fingerprint()
+
+
+# ---- models and batches
+
+
+@pytest.mark.parametrize(
+    ("trained", "given"), [("real", "conditioned"), ("real", "categorical"), ("categorical", "real")]
+)
+def test_a_batch_of_another_size_or_kind_than_the_models_is_refused(trained: str, given: str) -> None:
+    model = Case("zforcing").build(SPECS[trained])
+    with pytest.raises(ValueError, match=rf"a model of {trained} observations reads \[B, T"):
+        model.unroll(random_batch(SPECS[given]))
+
+
 # ---- sequences
 
 
@@ -236,15 +316,43 @@ def test_a_category_is_scored_once_per_step() -> None:
     assert batch.scored.tolist() == [[True, True], [True, False]]
 
 
-def test_sanitized_batches_hold_zeros_in_padding_and_gaps() -> None:
+def test_batches_hold_zeros_in_padding_and_gaps() -> None:
     batch = batch_of([2], observed=torch.tensor([[[True, False], [True, True], [True, True]]]))
-    assert batch.sanitized().x.tolist() == [[[1, 0], [3, 4], [0, 0]]]
+    assert batch.x.tolist() == [[[1, 0], [3, 4], [0, 0]]]
+    symbols = SequenceBatch(torch.tensor([[1, -1]]), torch.tensor([1]), torch.tensor([5]))
+    assert symbols.x.tolist() == [[1, 0]]
 
 
-def test_a_nan_in_a_gap_reaches_no_gradient_of_a_sanitized_batch() -> None:
+def test_a_complete_batch_keeps_its_numbers_as_they_are() -> None:
+    x = torch.randn(2, 3, 2)
+    assert SequenceBatch(x, torch.tensor([3, 3]), torch.zeros(2, 2)).x is x
+
+
+def test_a_nan_in_padding_reaches_no_gradient() -> None:
     scale = torch.tensor(2.0, requires_grad=True)
-    (scale * batch_of([2]).sanitized().x).sum().backward()
+    (scale * batch_of([2]).x).sum().backward()
     assert scale.grad == 1 + 2 + 3 + 4
+
+
+@pytest.mark.parametrize("bound", [ELBO(), FIVO(particles=2)], ids=["elbo", "fivo"])
+def test_garbage_in_a_users_batch_reaches_no_value_and_no_gradient(
+    case: Case, spec: ObservationSpec, bound: Bound
+) -> None:
+    torch.manual_seed(0)
+    x, start = observations(spec, 3, 4), observations(spec, 3)
+    lengths, observed = torch.tensor([4, 2, 1]), torch.rand(x.shape) > 0.3
+    seen = observed & (torch.arange(4) < lengths[:, None])[(...,) + (None,) * (x.dim() - 2)]
+    results = []
+    for garbage in (0, -7 if spec.kind == "categorical" else torch.nan):
+        model = case.build(spec)
+        batch = SequenceBatch(torch.where(seen, x, garbage), lengths, start, observed)
+        torch.manual_seed(1)
+        result = bound(model, batch, weights=Weights(auxiliary=0.1, backward=0.1))
+        result.loss.sum().backward()
+        gradients = {n: p.grad for n, p in model.named_parameters() if p.grad is not None}
+        assert all(bool(g.isfinite().all()) for g in gradients.values())
+        results.append((result.value, gradients))
+    torch.testing.assert_close(results[0], results[1], rtol=0, atol=0)
 
 
 def test_a_masked_sum_leaves_padding_out_and_is_float64() -> None:
@@ -287,8 +395,15 @@ def test_a_specification_that_makes_no_sense_is_refused(
         ObservationSpec(kind, size, first_observation)  # type: ignore[arg-type]
 
 
-def test_a_category_is_one_number_per_step() -> None:
-    assert (CATEGORIES.dims_per_step, REAL.dims_per_step) == (1, 2)
+@pytest.mark.parametrize("size", [2.5, True, "2", None])
+def test_a_size_that_is_no_whole_number_is_refused(size: Any) -> None:
+    with pytest.raises(UserError, match="whole number"):
+        ObservationSpec("real", size)
+
+
+def test_missing_is_true_or_false() -> None:
+    with pytest.raises(UserError, match="missing is 1"):
+        ObservationSpec("real", 2, missing=1)  # type: ignore[arg-type]
 
 
 # ---- batch plans
@@ -340,6 +455,8 @@ def test_evaluation_reads_each_sequence_once_and_the_longest_first() -> None:
         ({"x": torch.zeros(2, 0, 2)}, r"x is \[2, 0, 2\]"),
         ({"lengths": torch.ones(3, dtype=torch.int64)}, r"lengths is .*\[3\]; it must be int64 \[2\]"),
         ({"lengths": torch.ones(2)}, "lengths is .*int64"),
+        ({"lengths": torch.tensor([3, 0])}, r"lengths go from 0 to 3; each must be in 1\.\.3"),
+        ({"lengths": torch.tensor([4, 1])}, "lengths go from 1 to 4"),
         ({"start": torch.zeros(2)}, r"start is \[2\]"),
         ({"observed": torch.ones(2, 3, dtype=torch.bool)}, "observed is"),
         ({"observed": torch.ones(2, 3, 2)}, "it must be bool"),

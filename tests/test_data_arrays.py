@@ -339,6 +339,21 @@ def test_categories_may_be_more_than_the_training_split_shows(tmp_path: Path) ->
     assert sequences(data, "test") == [[7, 0]]
 
 
+@pytest.mark.parametrize(
+    ("x", "settings", "size"),
+    [
+        (np.array([[0, 100_000]]), {}, 100_001),
+        (np.full((1, 20_000), 200_000), {}, 200_001),
+        (np.array([[0, 10**12]]), {"categories": 10**12 + 1}, 10**12 + 1),
+    ],
+    ids=["not that many", "a tenth of an observation each", "as was asked for"],
+)
+def test_many_categories_are_believed_where_they_may_be_meant(
+    tmp_path: Path, x: np.ndarray, settings: dict[str, Any], size: int
+) -> None:
+    assert whole(npz(tmp_path, x=x), kind="categorical", **settings).describe().spec.size == size
+
+
 # ---- splits
 
 
@@ -530,6 +545,16 @@ BAD_FILES: dict[str, tuple[Callable[[Path], Path], dict[str, Any], list[str]]] =
     "lengths of rank 2": (lambda t: npz(t, x=ones(3, 4), lengths=[[1], [2], [3]]), {}, ["'lengths'", "[3, 1]"]),
     "too few lengths": (lambda t: npz(t, x=ones(3, 4, 2), lengths=[4, 4]), {}, ["'lengths'", "2 entries", "[3, 4, 2]"]),
     "lengths that sum to less": (lambda t: npz(t, x=ones(9, 2), lengths=[4, 4]), {}, ["2 entries", "8", "[9, 2]"]),
+    "length beyond int64": (
+        lambda t: npz(t, x=ones(2, 4, 2), lengths=np.array([4, 2**63], dtype=np.uint64)),
+        {},
+        ["'lengths'", "9223372036854775808 at 1", "true lengths"],
+    ),
+    "lengths whose sum overflows to the rows": (
+        lambda t: npz(t, x=ones(9), lengths=[2**63 - 1, 2**63 - 1, 11]),
+        {},
+        ["'lengths'", "9223372036854775807 at 0", "[9]"],
+    ),
     "no lengths in lengths": (lambda t: npz(t, x=ones(9), lengths=np.empty(0, int)), {}, ["0 entries", "[9]"]),
     "lengths that can be read two ways": (lambda t: npz(t, x=ones(3, 2), lengths=[1, 1, 1]), {}, ["[N, T, D]"]),
     # names
@@ -580,6 +605,16 @@ BAD_FILES: dict[str, tuple[Callable[[Path], Path], dict[str, Any], list[str]]] =
         lambda t: npz(t, x=np.array([[1, 2], [0, 7]])),
         {"kind": "categorical", "categories": 7},
         ["7", "sequence 1, step 1", "0..6", "data.categories 8"],
+    ),
+    "ids as categories": (
+        lambda t: npz(t, x=np.array([[10**12, 10**12 + 1]])),
+        {"kind": "categorical"},
+        ["1000000000001", "2 observations", "numbered from 0", "data.categories"],
+    ),
+    "few observed ids as categories": (
+        lambda t: npz(t, x=np.full((2, 10_001), 100_001), observed=np.arange(20_002).reshape(2, -1) < 10_000),
+        {"kind": "categorical"},
+        ["100001", "10000 observations"],
     ),
     "categories of rank 3": (lambda t: npz(t, x=ones(2, 2, 3)), {"kind": "categorical"}, ["3 numbers", "[N, T]"]),
     "categories in two columns": (
@@ -644,6 +679,11 @@ BAD_SETTINGS: dict[str, tuple[dict[str, Any], list[str]]] = {
     "valid_fraction of 0": ({"valid_fraction": 0.0}, ["data.valid_fraction", "between 0 and 1"]),
     "test_fraction of 1": ({"test_fraction": 1.0}, ["data.test_fraction", "between 0 and 1"]),
     "a fraction that is NaN": ({"test_fraction": float("nan")}, ["data.test_fraction"]),
+    "a fraction that is NaN and not used": (
+        {"valid_fraction": float("nan"), "valid_path": "PATH"},
+        ["data.valid_fraction is nan", "between 0 and 1"],
+    ),
+    "a fraction that is infinite": ({"test_fraction": float("inf")}, ["data.test_fraction is inf"]),
     "fractions that sum to 1": (
         {"valid_fraction": 0.5, "test_fraction": 0.5},
         ["data.valid_fraction", "data.test_fraction", "below 1"],

@@ -22,7 +22,8 @@ def test_every_registered_model_is_under_the_contracts_tests() -> None:
 
 
 def test_samples_have_the_shape_and_the_support_of_the_data(case: Case, spec: ObservationSpec) -> None:
-    drawn = sample(case.build(spec), 4, steps=6, seed=0)
+    start = observations(spec, 4) if spec.conditions_on_first else None
+    drawn = sample(case.build(spec), 4, steps=6, seed=0, start=start)
     assert drawn.x.shape == ((4, 6) if spec.kind == "categorical" else (4, 6, spec.size))
     if spec.kind == "binary":
         assert set(drawn.x.unique().tolist()) <= {0.0, 1.0}
@@ -46,7 +47,7 @@ def test_samples_start_from_what_they_are_given() -> None:
     model = Case("zforcing", ZF_SIZE).build(SPECS["conditioned"])
     torch.manual_seed(0)
     start = 5 * observations(SPECS["conditioned"], 2)
-    one, other = (sample(model, 2, steps=3, seed=0, start=s).emission.mean[:, 0] for s in (start, None))
+    one, other = (sample(model, 2, steps=3, seed=0, start=s).emission.mean[:, 0] for s in (start, 0 * start))
     assert not torch.allclose(one, other)
 
 
@@ -68,6 +69,19 @@ def test_sample_frequencies_are_the_models_probabilities() -> None:
 def test_nothing_to_sample_is_refused(numbers: tuple[int, int]) -> None:
     with pytest.raises(UserError, match="1 or more"):
         sample(Case("rnn").build(SPECS["binary"]), numbers[0], steps=numbers[1], seed=0)
+
+
+def test_a_model_that_conditions_on_the_first_observation_must_be_given_one(case: Case) -> None:
+    model = case.build(SPECS["conditioned"])
+    with pytest.raises(UserError, match=r"give start.*x_0"):
+        sample(model, 2, steps=3, seed=0)
+
+
+@pytest.mark.parametrize("shape", [(3, 2), (2,), (2, 3)])
+def test_a_start_of_another_shape_is_refused(shape: tuple[int, ...]) -> None:
+    model = Case("zforcing", ZF_SIZE).build(SPECS["conditioned"])
+    with pytest.raises(UserError, match=r"start is .*begin with \[2, 2\]"):
+        sample(model, 2, steps=3, seed=0, start=torch.zeros(shape))
 
 
 def test_samples_are_written_in_the_datas_units(tmp_path: Path) -> None:

@@ -122,7 +122,36 @@ def test_an_unknown_released_array_is_named(released: Released) -> None:
         ZForcing.from_released_weights(released.parameters | {"extra": torch.zeros(1)})
 
 
-def test_a_misshapen_released_array_is_named(released: Released) -> None:
-    wrong = {"fwd_mod.weight_hh": torch.zeros(5, 20)}
-    with pytest.raises(UserError, match=r"cell\.from_hidden\.weight"):
-        ZForcing.from_released_weights(released.parameters | wrong)
+@pytest.mark.parametrize(
+    ("name", "shape", "said"),
+    [
+        ("fwd_mod.weight_hh", (5, 20), r"fwd_mod\.weight_hh is \(5, 20\) and should be \(6, 24\)"),
+        ("bwd_mod.bias_ih_l0", (25,), r"bwd_mod\.bias_ih_l0 is \(25,\) and should be \(24,\)"),
+        ("bwd_mod.bias_hh_l0", (), r"bwd_mod\.bias_hh_l0 is \(\) and should be \(24,\)"),
+        ("aux_mod.2.weight", (13, 8), r"aux_mod\.2\.weight is \(13, 8\) and should be \(12, 8\)"),
+        ("pri_mod.0.weight", (), r"pri_mod\.0\.weight is \(\); it must be a matrix"),
+        ("pri_mod.0.weight", (8, 6, 1), r"pri_mod\.0\.weight is \(8, 6, 1\)"),
+        ("pri_mod.2.weight", (5, 8), r"pri_mod\.2\.weight has 5 rows"),
+        ("emb_mod.0.weight", (7,), r"emb_mod\.0\.weight is \(7,\)"),
+    ],
+)
+def test_a_misshapen_released_array_is_named_as_theirs(
+    released: Released, name: str, shape: tuple[int, ...], said: str
+) -> None:
+    with pytest.raises(UserError, match=said) as caught:
+        ZForcing.from_released_weights(released.parameters | {name: torch.zeros(shape)})
+    assert "\n" not in str(caught.value)
+
+
+def test_every_released_array_that_a_wrong_bias_could_hide_behind_is_checked(released: Released) -> None:
+    """A scalar would broadcast when two biases are added; one more number would be cut off."""
+    for name in ("fwd_mod.bias_ih", "fwd_mod.bias_hh") if "fwd_mod.bias_ih" in released.parameters else ():
+        for shape in ((), (1,), (25,)):
+            with pytest.raises(UserError, match=f"{name} is"):
+                ZForcing.from_released_weights(released.parameters | {name: torch.zeros(shape)})
+
+
+def test_released_arrays_of_whole_numbers_are_refused(released: Released) -> None:
+    whole = {"emb_mod.0.weight": torch.zeros(7, 5, dtype=torch.int64)}
+    with pytest.raises(UserError, match=r"emb_mod\.0\.weight holds no floating"):
+        ZForcing.from_released_weights(released.parameters | whole)

@@ -27,11 +27,19 @@ class Generated:
 def sample(model: SequenceModel, n: int, *, steps: int, seed: int, start: Tensor | None = None) -> Generated:
     """n sequences from the model: z_t from the prior, x_t from the emission, step by step.
 
-    start: x_0 [n, D] or [n]; None is the blank one of the model's spec. The model should be in eval mode.
-    Raises UserError when n or steps is below 1. Torch's global generator is left as it was.
+    start: x_0, [n, D] or [n]; None is the blank one, for a spec that doesn't condition on the first observation. The
+    model should be in eval mode.
+    Raises UserError when n or steps is below 1, or start is missing or misshapen. Torch's global
+    generator is left as it was.
     """
     if n < 1 or steps < 1:
         raise UserError(f"{n} samples of {steps} steps: both must be 1 or more")
+    spec = model.spec
+    if start is None and spec.conditions_on_first:
+        raise UserError("the model conditions on the first observation: give start, the n of them (x_0) to go on from")
+    wanted = (n,) if spec.kind == "categorical" else (n, spec.size)
+    if start is not None and start.shape != wanted:
+        raise UserError(f"start is {list(start.shape)}; {n} samples of this model begin with {list(wanted)}")
     state = model.initial_state(n, start=start)
     xs, zs, emissions = [], [], []
     with torch.random.fork_rng(), cpu_threads(model):

@@ -5,23 +5,33 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-import torch
+from torch import Tensor
 
 from .data import DataDescription, SequenceDataset, collate
+from .data.base import Array
 from .generation import Generated
 from .pictures import write_image_grid
 
 
-def write_samples(folder: Path, stem: str, drawn: Generated, description: DataDescription) -> list[str]:
+def write_samples(
+    folder: Path, stem: str, drawn: Generated, description: DataDescription, *, start: Tensor | None = None
+) -> list[str]:
     """STEM.npz with `x` [n, T, D] (or [n, T] for categories, in the data's units) and `latents` [n, T, Z]; for images
     that are complete, STEM.png too. Returns the paths written.
+
+    start: the first observations [n, D] or [n] that x goes on from, as the model read them; written as `start` in the
+    data's units (NaN, or -1 for categories, where one is missing).
     """
     folder.mkdir(parents=True, exist_ok=True)
-    x = drawn.x.cpu().numpy()
-    if description.normalization is not None:
-        x = description.normalization.invert(x)
+
+    def in_units(values: Tensor) -> Array:
+        scaling, array = description.normalization, values.cpu().numpy()
+        return array if scaling is None else scaling.invert(array)
+
+    x = in_units(drawn.x)
+    beside = {} if start is None else {"start": in_units(start)}
     arrays = folder / f"{stem}.npz"
-    np.savez_compressed(arrays, x=x, latents=drawn.latents.cpu().numpy())
+    np.savez_compressed(arrays, x=x, latents=drawn.latents.cpu().numpy(), **beside)  # type: ignore[arg-type]
     files = [str(arrays)]
     shape = description.image_shape
     if shape is not None and x[0].size == shape[0] * shape[1]:
@@ -31,9 +41,7 @@ def write_samples(folder: Path, stem: str, drawn: Generated, description: DataDe
     return files
 
 
-def random_first_observations(
-    data: SequenceDataset, description: DataDescription, n: int, *, seed: int
-) -> torch.Tensor:
+def random_first_observations(data: SequenceDataset, description: DataDescription, n: int, *, seed: int) -> Tensor:
     """x_0 of n sequences drawn from `data`, for models that condition on the first observation. [n, D] or [n]."""
     rows = np.random.default_rng(seed).integers(len(data), size=n)
     return collate([data[int(i)] for i in rows], description.spec).start

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Literal
 
 import torch
@@ -36,20 +36,17 @@ class ObservationSpec:
     def __post_init__(self) -> None:
         if self.kind not in ("real", "binary", "categorical"):
             raise UserError(f"kind is {self.kind!r}; it must be real, binary or categorical")
-        if self.size < 1:
-            raise UserError(f"an observation of size {self.size}: it must be 1 or more")
+        if type(self.size) is not int or self.size < 1:
+            raise UserError(f"an observation of size {self.size!r}: it must be a whole number, 1 or more")
         if self.first_observation not in ("scored", "conditioned"):
             raise UserError(f"first_observation is {self.first_observation!r}; it must be scored or conditioned")
+        if not isinstance(self.missing, bool):
+            raise UserError(f"missing is {self.missing!r}; it must be true or false")
 
     @property
     def conditions_on_first(self) -> bool:
         """Whether x_0 is an observation, and so a target of the backward network too."""
         return self.first_observation == "conditioned"
-
-    @property
-    def dims_per_step(self) -> int:
-        """How many numbers a step scores: D, or 1 for a category."""
-        return 1 if self.kind == "categorical" else self.size
 
     def blank(self, n: int, *, device: torch.device, dtype: torch.dtype) -> Tensor:
         """x_0 when nothing is known: zeros [n, D], or the start symbol [n]."""
@@ -66,6 +63,9 @@ class SequenceBatch:
     lengths:  [B] int64, each in 1..T
     start:    [B, D] or [B]: x_0, NaN (or -1 for categories) where it is missing
     observed: like x, bool, or None when nothing is missing; what is missing is not scored
+
+    What x holds in padding and where nothing is observed (a NaN, say) becomes 0 here, so that it reaches no value and
+    no gradient. On a GPU the values of `lengths` are not checked: that would wait for it.
     """
 
     x: Tensor
@@ -74,7 +74,7 @@ class SequenceBatch:
     observed: Tensor | None = None
 
     def __post_init__(self) -> None:
-        """Raises ValueError when the shapes don't fit each other."""
+        """Raises ValueError when the shapes don't fit each other, or a length is not in 1..T."""
         shape = tuple(self.x.shape)
         if len(shape) not in (2, 3) or min(shape[:2]) < 1:
             raise ValueError(f"x is {list(shape)}; it must be [B, T, D], or [B, T] for categories, with B and T >= 1")
@@ -86,6 +86,16 @@ class SequenceBatch:
             raise ValueError(f"start is {list(self.start.shape)}; x_0 of x {list(shape)} is {list(self.x[:, 0].shape)}")
         if self.observed is not None and (self.observed.shape != shape or self.observed.dtype != torch.bool):
             raise ValueError(f"observed is {self.observed.dtype} {list(self.observed.shape)}; it must be bool, as x")
+        complete = False
+        if self.lengths.device.type == "cpu":
+            shortest, longest = int(self.lengths.min()), int(self.lengths.max())
+            if shortest < 1 or longest > shape[1]:
+                raise ValueError(
+                    f"lengths go from {shortest} to {longest}; each must be in 1..{shape[1]}, the steps of x"
+                )
+            complete = shortest == shape[1] and self.observed is None
+        if not complete:
+            object.__setattr__(self, "x", torch.where(self.scored, self.x, torch.zeros_like(self.x)))
 
     def __len__(self) -> int:
         return self.x.shape[0]
@@ -120,8 +130,8 @@ class SequenceBatch:
         return SequenceBatch(self.x.to(device), self.lengths.to(device), self.start.to(device), observed)
 
     def sanitized(self) -> SequenceBatch:
-        """The same batch with zeros where nothing is observed, so that a NaN there reaches no sum and no gradient."""
-        return replace(self, x=torch.where(self.scored, self.x, torch.zeros_like(self.x)))
+        """The batch itself: every batch holds zeros where nothing is observed."""
+        return self
 
 
 def missing_mark(x: Tensor) -> float:

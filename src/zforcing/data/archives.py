@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import zipfile
 from pathlib import Path
 
@@ -102,6 +103,13 @@ def _with_lengths(values: Array, lengths: Array, layout: Layout, source: str) ->
     if (lengths < 1).any():
         index = int(np.argmax(lengths < 1))
         raise UserError(f"{what} is {lengths[index]} at {index} (counted from 0); every sequence needs 1 step or more")
+    held = math.prod(values.shape[:2])  # steps, at most: also keeps what follows within int64
+    if (lengths > held).any():
+        index = int(np.argmax(lengths > held))
+        raise UserError(
+            f"{what} is {lengths[index]} at {index} (counted from 0), more than {layout.array!r} "
+            f"{list(values.shape)} holds; save the true lengths"
+        )
     steps = lengths.astype(np.int64)
     rows, total = len(values), int(steps.sum())
     padded = values.ndim > 1 and len(steps) == rows

@@ -13,6 +13,7 @@ An array [T, D] that is one long sequence must be saved as [1, T, D].
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Literal
@@ -27,6 +28,7 @@ from .files import feature_names, read
 from .rows import Layout, Rows, listed
 
 LARGEST = np.float64(np.finfo(np.float32).max)  # a numpy scalar: float16 data is compared as float64
+MANY_CATEGORIES = 100_000  # more, found and not asked for, must each have been seen a tenth of a time on average
 CHOICES = {
     "kind": ("real", "binary", "categorical"),
     "missing": ("refuse", "allow"),
@@ -63,7 +65,7 @@ class Arrays(DataModule):
     """what a step holds: real (numbers), binary (0 or 1) or categorical (one integer from 0)"""
 
     categories: int | None = None
-    """how many categories there are; without it, the largest in the training split plus 1"""
+    """how many categories there are; without it, the largest in the training split plus 1 (numbered from 0)"""
 
     array: str = "x"
     """.npz: array of the observations, [N, T, D], [N, T], or flat rows [R, D] or [R]"""
@@ -101,6 +103,9 @@ class Arrays(DataModule):
             raise UserError(f"data.sequence {self.sequence} needs no data.lengths {self.lengths}; leave one out")
         if self.split_seed < 0:
             raise UserError(f"data.split_seed is {self.split_seed}; it must be 0 or more")
+        for name in ("valid_fraction", "test_fraction"):  # also one that isn't used
+            if not math.isfinite(getattr(self, name)):
+                raise UserError(f"data.{name} is {getattr(self, name)}; it must be a number between 0 and 1")
         for split, share in self._shares.items():
             if not 0 < share < 1:
                 raise UserError(f"data.{split}_fraction is {share}; it must lie between 0 and 1")
@@ -218,7 +223,17 @@ class Arrays(DataModule):
     def _size(self, train: Rows) -> int:
         if self.kind != "categorical":
             return int(train.values.shape[1])
-        return int(train.values.max()) + 1 if self.categories is None else self.categories
+        if self.categories is not None:
+            return self.categories
+        largest = int(train.values.max())
+        seen = len(train.values) if train.observed is None else int(train.observed.sum())
+        if largest > max(MANY_CATEGORIES, 10 * seen):
+            raise UserError(
+                f"{train.source}: the largest category in the training split is {largest}, with {seen} observations; "
+                f"categories are numbered from 0, so renumber ids or times (numpy.unique, return_inverse), or set "
+                f"data.categories to how many there are"
+            )
+        return largest + 1
 
     def _check_settings(self, spec: ObservationSpec) -> None:
         """The settings must ask for what the model was trained on."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import sys
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -27,6 +29,13 @@ class Normalization:
 
     mean: tuple[float, ...]
     std: tuple[float, ...]
+
+    def __post_init__(self) -> None:
+        for name, numbers in (("mean", self.mean), ("std", self.std)):
+            if not all(_is_number(v) and abs(v) <= sys.float_info.max for v in numbers):
+                raise UserError(f"normalization.{name} is {_brief(numbers)}; it must hold finite numbers")
+        if len(self.mean) != len(self.std) or not all(v > 0 for v in self.std):
+            raise UserError(f"normalization.std is {_brief(self.std)}; it must hold a positive number for each mean")
 
     @classmethod
     def fit(cls, rows: Array) -> Normalization:
@@ -71,15 +80,48 @@ class DataDescription:
 
     @classmethod
     def from_json(cls, values: dict[str, Any]) -> DataDescription:
-        """The inverse of `to_json`."""
-        scaling, shape = values["normalization"], values["image_shape"]
-        return cls(
-            name=values["name"],
-            spec=ObservationSpec(**values["spec"]),
-            longest=values["longest"],
-            normalization=scaling and Normalization(tuple(scaling["mean"]), tuple(scaling["std"])),
-            image_shape=shape and (shape[0], shape[1]),
-        )
+        """The inverse of `to_json`. Raises UserError for values that no data has."""
+        try:
+            scaling, shape = values["normalization"], values["image_shape"]
+            description = cls(
+                name=values["name"],
+                spec=ObservationSpec(**values["spec"]),
+                longest=values["longest"],
+                normalization=None if scaling is None else Normalization(tuple(scaling["mean"]), tuple(scaling["std"])),
+                image_shape=None if shape is None else tuple(shape),
+            )
+        except KeyError as error:
+            raise UserError(f"the data's description has no {error}") from None
+        except TypeError as error:
+            raise UserError(f"the data's description doesn't fit: {error}") from None
+        problems = []
+        if not isinstance(values["name"], str):
+            problems.append(f"data.name is {values['name']!r}; it must be text")
+        if not _is_size(description.longest):
+            problems.append(f"data.longest is {description.longest!r}; it must be a whole number, 1 or more")
+        if shape is not None and not (len(shape) == 2 and all(map(_is_size, shape))):
+            problems.append(f"data.image_shape is {shape!r}; it must be a height and a width, whole numbers, or null")
+        given = description.normalization
+        if given is not None and (description.spec.kind != "real" or len(given.mean) != description.spec.size):
+            problems.append(
+                f"data.normalization has {len(given.mean)} means for {description.spec.kind} observations of size "
+                f"{description.spec.size}; it must have one for each of their numbers if they are real, or be null"
+            )
+        if problems:
+            raise UserError("; ".join(problems))
+        return description
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _is_size(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 1
+
+
+def _brief(numbers: Sequence[object]) -> str:
+    return f"[{', '.join(map(repr, numbers[:8]))}{', ...' if len(numbers) > 8 else ''}]"
 
 
 @dataclass(frozen=True)
@@ -101,6 +143,22 @@ class SequenceDataset(ABC):
     @abstractmethod
     def __getitem__(self, index: int) -> Example:
         """The sequence with this number."""
+
+    def fingerprint(self) -> str:
+        """12 hexadecimal digits, the same for the same numbers in the same order and units; reads every sequence.
+
+        The units are those of the examples: data normalized in another way has another fingerprint.
+        """
+        digest = hashlib.sha256(np.asarray(self.lengths, dtype=np.int64).tobytes())
+        for index in range(len(self)):
+            example = self[index]
+            x, observed = np.asarray(example.x), example.observed
+            digest.update(f"{x.dtype} {x.shape}".encode())
+            if observed is not None and not observed.all():
+                digest.update(observed.tobytes())
+                x = np.where(observed, x, np.zeros((), x.dtype))  # what a gap holds is nobody's business
+            digest.update(x.tobytes())
+        return digest.hexdigest()[:12]
 
 
 class InMemory(SequenceDataset):
@@ -157,5 +215,4 @@ def collate(examples: Sequence[Example], spec: ObservationSpec) -> SequenceBatch
             start = torch.where(known, start, torch.full_like(start, missing_mark(start)))
     else:
         start = spec.blank(len(examples), device=x.device, dtype=x.dtype)
-    batch = SequenceBatch(x, lengths, start, None if seen is None else pad(seen))
-    return batch.sanitized() if missing else batch
+    return SequenceBatch(x, lengths, start, None if seen is None else pad(seen))

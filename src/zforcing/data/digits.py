@@ -35,6 +35,11 @@ class Digits(DataModule):
 
     def load(self, split: Split, description: DataDescription) -> InMemory:
         """The images of one split, [64, 1] each."""
+        own = self.describe()
+        if description.spec != own.spec:
+            raise UserError(
+                f"data digits holds {own.spec}, but the model was trained on {description.spec}: name its own data"
+            )
         from sklearn.datasets import load_digits  # 1 s to import, and only this data set needs it
 
         grey = load_digits().data[np.random.default_rng(0).permutation(1797)][SPLITS[split]]

@@ -19,11 +19,12 @@ from ..models import SequenceModel
 from ..threads import cpu_threads
 
 COLLAPSED = 0.01  # nats per step under which the latents say next to nothing
+SENSIBLE = 1e100  # nats per sequence; sums and squares of smaller ones stay finite
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """log p(x), or a bound on it: higher is better. KL weight 1, no free bits, no auxiliary cost.
+    """log p(x), or a bound on it: higher is better. KL weight 1, no free bits, no auxiliary cost. Numbers are finite.
 
     model, data, split, bound: names
     kind:                "exact", "lower bound" (in expectation) or "estimate": what the nats are of log p(x)
@@ -32,14 +33,21 @@ class Evaluation:
     nats_per_sequence:   mean over sequences
     standard_error:      of that mean, over sequences (not over the noise of the bound); null for one sequence
     noise_error:         of that mean, over the bound's noise: standard error over repeats; null for one repeat
-    nats_per_step:       total nats / scored steps
-    bits_per_dim:        -total nats / (scored numbers * ln 2): lower is better
-    perplexity:          exp(-total nats / scored symbols) for categories, else null
+    nats_per_step:       total nats / num_steps
+    bits_per_dim:        -total nats / (num_dims * ln 2): lower is better
+    perplexity:          exp(-total nats / num_dims) for categories; null for others, and where it is beyond float64
+                         (below -709 nats a symbol; bits_per_dim still says how much)
     kl_per_sequence:     mean KL(posterior || prior), nats; 0 without latents
-    true_nats_per_sequence: under the process that made the data, exact; null where nobody knows it
+    true_nats_per_sequence: under the process that made the data, exact; null where nobody knows it,
+                         or it is infinite
     raw_nats_per_sequence: of log p(raw data) = log p(x) - sum of ln std; null where the data wasn't normalized
-    num_sequences, num_steps, num_dims: what the means were taken over: sequences, scored steps, scored numbers
+    num_sequences:       sequences
+    num_steps:           steps that exist, without x_1 where it is conditioned on; a step at which nothing is observed
+                         counts too, so that gaps don't change what a step is
+    num_dims:            numbers (or symbols) at these steps that are observed: those that were scored
     first_observation:   "scored", or "conditioned" when x_1 is read and not scored
+    data_fingerprint:    hex digest of the sequences, normalized as they were scored; two evaluations with the same one
+                         measured the same numbers
     seed:                of the latents' noise
     """
 
@@ -63,6 +71,7 @@ class Evaluation:
     num_steps: int
     num_dims: int
     first_observation: str
+    data_fingerprint: str
     seed: int
 
     def to_json(self) -> dict[str, Any]:
@@ -96,7 +105,8 @@ def evaluate(
     max_rows: sequences times particles taken at once (but at least one sequence); `progress` is told how many
     sequences are done after each batch, `repeats` times the number of sequences in all.
 
-    Raises UserError when a bound is not finite: it names the sequence. Torch's global generator is left as it was.
+    Raises UserError when nothing in `data` is observed, and when a bound is not finite (or beyond 1e100 in size): it
+    names the sequence. Torch's global generator is left as it was.
     """
     model = model.to(device).eval()
     values, kl = np.zeros((repeats, len(data))), np.zeros(len(data))
@@ -120,16 +130,18 @@ def evaluate(
             dims += int(batch.scored.sum())
             if stds is not None:
                 log_std += float((batch.scored.sum(dim=(0, 1)) * stds).sum())
-    each = values.mean(0)  # [N]
-    wrong = np.flatnonzero(~np.isfinite(each))
-    if len(wrong):
+    if not dims:
         raise UserError(
-            f"the {bound_name} of sequence {wrong[0]} of the {split} split is {each[wrong[0]]} ({len(wrong)} of "
-            f"{len(each)} are not finite): look at the sequence, or train with a model.min_std above 0"
+            f"the {split} split has nothing to score: no number in its {len(data)} sequences is observed; look at the "
+            f"data's gaps, or take another split"
         )
+    with np.errstate(invalid="ignore", over="ignore"):
+        each = values.mean(0)  # [N]
+    _check_finite(each, what=bound_name, split=split)
+    _check_finite(kl, what="KL", split=split)
     total = math.fsum(each)
     true = [true_log_likelihood(data[i]) for i in range(len(data))]
-    known = [value for value in true if value is not None]
+    known = [value for value in true if value is not None and math.isfinite(value)]
     return Evaluation(
         model=model.name,
         data=description.name,
@@ -143,7 +155,7 @@ def evaluate(
         noise_error=_standard_error(values.mean(1)),
         nats_per_step=total / steps,
         bits_per_dim=-total / (dims * math.log(2)),
-        perplexity=math.exp(-total / dims) if description.spec.kind == "categorical" else None,
+        perplexity=_perplexity(total / dims) if description.spec.kind == "categorical" else None,
         kl_per_sequence=math.fsum(kl) / len(each),
         raw_nats_per_sequence=None if stds is None else (total - log_std) / len(each),
         true_nats_per_sequence=math.fsum(known) / len(known) if len(known) == len(true) else None,
@@ -151,8 +163,25 @@ def evaluate(
         num_steps=steps,
         num_dims=dims,
         first_observation=description.spec.first_observation,
+        data_fingerprint=data.fingerprint(),
         seed=seed,
     )
+
+
+def _check_finite(each: NDArray[np.float64], *, what: str, split: str) -> None:
+    wrong = np.flatnonzero(~(np.abs(each) < SENSIBLE))
+    if len(wrong):
+        raise UserError(
+            f"the {what} of sequence {wrong[0]} of the {split} split is {each[wrong[0]]} ({len(wrong)} of {len(each)} "
+            f"are not finite, or beyond {SENSIBLE:.0e}): look at the sequence, or train with a model.min_std above 0"
+        )
+
+
+def _perplexity(nats_per_symbol: float) -> float | None:
+    try:
+        return math.exp(-nats_per_symbol)
+    except OverflowError:
+        return None
 
 
 def _standard_error(values: NDArray[np.float64]) -> float | None:

@@ -3,19 +3,35 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
-from dataclasses import dataclass
+import re
+import shlex
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, fields
 from pathlib import Path
+from types import NoneType
 from typing import Any
 
 import numpy as np
 import yaml
 from rich.box import SIMPLE_HEAD
+from rich.markup import escape
 from rich.table import Table
 
 from ..errors import UserError
+from ..training.checkpoint import current
+from .likelihood import Evaluation
 
-PROTOCOL = ("data", "split", "first_observation", "num_sequences", "num_steps", "num_dims")
+PROTOCOL = ("data", "split", "first_observation", "num_sequences", "num_steps", "num_dims", "data_fingerprint")
+KINDS = {"exact": "exact", "lower bound": "≥", "estimate": "≈"}
+TYPES = {"str": (str,), "int": (int,), "float": (int, float), "float | None": (int, float, NoneType)}
+ENVIRONMENT = {
+    "processor": (str,),
+    "device": (str,),
+    "threads": (int,),
+    "started": (str,),
+    "command": (list,),
+    "versions": (dict,),
+}
 NOTE = "log p(x) of the data in nats: higher is better; ± is the standard error over sequences."
 
 
@@ -42,11 +58,7 @@ class Row:
         e = self.evaluation
         error = "" if e["standard_error"] is None else f" ± {e['standard_error']:.2f}"
         particles = "" if e["particles"] == 1 else f" {e['particles']}"
-        kind = {
-            "exact": "exact",
-            "lower bound": f"≥ {e['bound']}{particles}",
-            "estimate": f"≈ {e['bound']}{particles}",
-        }[e["kind"]]
+        kind = KINDS[e["kind"]] + ("" if e["kind"] == "exact" else f" {e['bound']}{particles}")
         kl = "-" if e["kind"] == "exact" else f"{e['kl_per_sequence']:.2f}"
         nats, bits = f"{e['nats_per_sequence']:.2f}{error}", f"{e['bits_per_dim']:.4f}"
         return [self.run, e["model"], kind, nats, bits, kl, f"{self.seconds:.0f}"]
@@ -59,28 +71,64 @@ def read_rows(runs: Sequence[Path], *, split: str, bound: str) -> list[Row]:
     for row in rows[1:]:
         other = [k for k in PROTOCOL if row.evaluation[k] != first[k]]
         if other:
-            said = ", ".join(f"{k} {first[k]} and {row.evaluation[k]}" for k in other)
+            told = [k for k in other if k != "data_fingerprint"] or other
+            said = ", ".join(f"{k} {first[k]} and {row.evaluation[k]}" for k in told)
+            if told == ["data_fingerprint"]:
+                said = (
+                    f"they were measured on different sequences or in different units ({said}); give them the same "
+                    f"data settings, or make two tables"
+                )
             raise UserError(f"{rows[0].run} and {row.run} can't stand in one table: {said}")
     return rows
 
 
 def _read_row(run: Path, *, split: str, bound: str) -> Row:
-    path = run / f"evaluation-{split}-{bound}.json"
     if not run.is_dir():
         raise UserError(f"no such run folder: {run}")
-    if not path.is_file():
-        raise UserError(f"{path} is missing: run `zforcing evaluate {run} --split {split} --bound ...` first")
+    path = run / f"evaluation-{split}-{bound}.json"
+    again = f"run `{_evaluate_command(run, split=split, bound=bound)}`"
+    evaluation = _read(path, _json, {f.name: TYPES[str(f.type)] for f in fields(Evaluation)}, mend=again)
+    if evaluation["kind"] not in KINDS:
+        raise UserError(f"{path}: kind is {evaluation['kind']!r}, not {', '.join(KINDS)}; {again}")
+    checkpoint, kept = current(run / "checkpoints" / "last"), "put back a copy, or train the run again"
+    seconds = _read(checkpoint / "training.json", _json, {"seconds": (int, float)}, mend=kept)["seconds"]
+    environment = _read(run / "environment.json", _json, ENVIRONMENT, mend=kept)
+    recipe = _read(run / "config.yaml", yaml.safe_load, {"recipe": (str,)}, mend=kept)["recipe"]
+    return Row(run.absolute().name, recipe, evaluation, seconds, environment)
+
+
+def _read(
+    path: Path, parse: Callable[[str], Any], wanted: Mapping[str, tuple[type, ...]], *, mend: str
+) -> dict[str, Any]:
+    """A mapping with at least the entries `wanted`, of these types. `mend`: what to do about a file without."""
     try:
-        evaluation = json.loads(path.read_text("utf-8"))
-        seconds = json.loads((run / "checkpoints" / "last" / "training.json").read_text("utf-8"))["seconds"]
-        environment = json.loads((run / "environment.json").read_text("utf-8"))
-        recipe = yaml.safe_load((run / "config.yaml").read_text("utf-8"))["recipe"]
-        row = Row(run.name, recipe, evaluation, seconds, environment)
-        row.cells()  # a file that was edited fails here, with its name
-    except (OSError, ValueError, KeyError, TypeError, yaml.YAMLError) as error:
-        files = f"{path.name}, training.json, environment.json or config.yaml"
-        raise UserError(f"{run}: {files} is damaged: {' '.join(repr(error).split())}") from None
-    return row
+        values = parse(path.read_text("utf-8"))
+    except FileNotFoundError:
+        raise UserError(f"{path} is missing: {mend}") from None
+    except (OSError, ValueError, yaml.YAMLError) as error:
+        raise UserError(f"{path} can't be read ({' '.join(str(error).split())}): {mend}") from None
+    if not isinstance(values, dict):
+        raise UserError(f"{path} is damaged, it holds no names and values: {mend}")
+    wrong = [name for name, types in wanted.items() if name not in values or not isinstance(values[name], types)]
+    if wrong:
+        raise UserError(f"{path} has no valid {', '.join(wrong)}, it is damaged or of an older zforcing: {mend}")
+    return values
+
+
+def _json(text: str) -> Any:
+    """As `json.loads`, without the NaN and Infinity that JSON doesn't have."""
+
+    def refuse(constant: str) -> None:
+        raise ValueError(f"{constant} is no number")
+
+    return json.loads(text, parse_constant=refuse)
+
+
+def _evaluate_command(run: Path, *, split: str, bound: str) -> str:
+    """What writes evaluation-SPLIT-BOUND.json; a bound's name in files ends with its particles."""
+    name, particles = re.fullmatch(r"(.*?)(\d*)", bound, re.DOTALL).groups()  # type: ignore[union-attr]  # always fits
+    words = ["zforcing", "evaluate", str(run), "--split", split, "--bound", name]
+    return shlex.join([*words, *(["--particles", particles] if particles else [])])
 
 
 def headers(dim: str) -> list[str]:
@@ -101,7 +149,7 @@ def to_table(rows: Sequence[Row], *, dim: str = "dim") -> Table:
         widest = max(len(row[i]) for row in cells)
         table.add_column(header, justify="left" if i < 3 else "right", min_width=widest)
     for row in cells:
-        table.add_row(*row)
+        table.add_row(*map(escape, row))  # a run's name may have brackets, which rich takes for styles
     return table
 
 
@@ -109,15 +157,21 @@ def to_markdown(rows: Sequence[Row], *, dim: str, command: str) -> str:
     """A page: the table, the command that made it, and each run's own command, machine and versions."""
     lines = [f"# {_title(rows)}", "", f"Made by `{command}`.", NOTE, ""]
     lines += ["| " + " | ".join(headers(dim)) + " |", "|---|---|---|---:|---:|---:|---:|"]
-    lines += ["| " + " | ".join(row.cells()) + " |" for row in rows]
+    lines += [_line(row.cells()) for row in rows]
     lines += _over_seeds(rows)
     lines += ["", "| run | trained by | on | started | versions |", "|---|---|---|---|---|"]
     for row in rows:
         e = row.environment
         machine = f"{e['processor']}, {e['device']}, threads {e['threads']}"
         versions = ", ".join(f"{name} {version}" for name, version in e["versions"].items())
-        lines.append(f"| {row.run} | `{' '.join(e['command'])}` | {machine} | {e['started']} | {versions} |")
+        trained_by = f"`{shlex.join(map(str, e['command']))}`"
+        lines.append(_line([row.run, trained_by, machine, e["started"], versions]))
     return "\n".join(lines)
+
+
+def _line(cells: Sequence[str]) -> str:
+    """A row of a Markdown table."""
+    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
 
 
 def _over_seeds(rows: Sequence[Row]) -> list[str]:
@@ -128,8 +182,9 @@ def _over_seeds(rows: Sequence[Row]) -> list[str]:
     for recipe, its in recipes.items():
         if len(its) > 1:
             nats = [r.evaluation["nats_per_sequence"] for r in its]
-            kl = np.mean([r.evaluation["kl_per_sequence"] for r in its])
+            exact = all(r.evaluation["kind"] == "exact" for r in its)
+            kl = "-" if exact else f"{np.mean([r.evaluation['kl_per_sequence'] for r in its]):.2f}"
             seconds = np.mean([r.seconds for r in its])
             spread = f"{np.mean(nats):.2f} ± {np.std(nats, ddof=1):.2f}"
-            lines.append(f"| {recipe} | {len(its)} | {spread} | {kl:.2f} | {seconds:.0f} |")
+            lines.append(_line([recipe, str(len(its)), spread, kl, f"{seconds:.0f}"]))
     return lines if len(lines) > 3 else []

@@ -169,10 +169,23 @@ class SequenceModel(nn.Module, ABC):
         """log p(x_1..x_T) of each sequence, [B] in nats, where it is exact. Raises UserError where it isn't."""
         if self.latent_size:
             raise UserError(f"model {self.name} has no exact likelihood: use a bound such as elbo, iwae or fivo")
+        self.check_batch(batch)
         return masked_sum(self.unroll(batch).log_px, batch.mask)
+
+    def check_batch(self, batch: SequenceBatch) -> None:
+        """Raise ValueError for a batch of another kind or size than the model's spec; its values aren't looked at."""
+        x, spec = batch.x, self.spec
+        size = None if x.dim() == 2 else x.shape[2]
+        if spec.kind == "categorical":
+            fits, wanted = size is None and not x.is_floating_point(), "[B, T] int64"
+        else:
+            fits, wanted = size == spec.size and x.is_floating_point(), f"[B, T, {spec.size}] float"
+        if not fits:
+            raise ValueError(f"x is {x.dtype} {list(x.shape)}; a model of {spec.kind} observations reads {wanted}")
 
     def draw_noise(self, batch: SequenceBatch) -> Tensor:
         """Standard normal [B, T, Z] from torch's global generator: all the randomness of an unroll in eval mode."""
+        self.check_batch(batch)
         reference = next(self.parameters())
         size = (*batch.x.shape[:2], self.latent_size)
         return torch.randn(size, device=reference.device, dtype=reference.dtype)
@@ -193,6 +206,7 @@ class SequenceModel(nn.Module, ABC):
         """
         if latents is not None and noise is not None:
             raise ValueError("unroll takes noise or latents, not both")
+        self.check_batch(batch)
         given = latents is not None
         draws = latents if latents is not None else self.draw_noise(batch) if noise is None else noise
         state = self.initial_state(len(batch), start=batch.start) if state is None else state

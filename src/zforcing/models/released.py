@@ -48,18 +48,12 @@ def load_released(arrays: Mapping[str, Any], settings: Mapping[str, Any]) -> ZFo
     """See `ZForcing.from_released_weights`."""
     tensors = {name: torch.as_tensor(value) for name, value in arrays.items()}
     _check_names(tensors)
+    _check_shapes(tensors)
     config = _config(tensors, settings)
     model = ZForcing(
         ObservationSpec("real", tensors["emb_mod.0.weight"].shape[1], first_observation="conditioned"), config
     )
-    state = from_released(tensors, config)
-    for name, parameter in model.state_dict().items():
-        if state[name].shape != parameter.shape:
-            raise UserError(
-                f"released weights: {name} would be {tuple(state[name].shape)}, but the sizes told by pri_mod and "
-                f"emb_mod ask for {tuple(parameter.shape)}"
-            )
-    model.to(tensors["emb_mod.0.weight"].dtype).load_state_dict(state)
+    model.to(tensors["emb_mod.0.weight"].dtype).load_state_dict(from_released(tensors, config))
     return model.eval()
 
 
@@ -100,12 +94,58 @@ def _check_names(tensors: Mapping[str, Tensor]) -> None:
         raise UserError(f"released weights: {', '.join(unknown)} is no parameter of the released model")
 
 
+def _check_shapes(tensors: Mapping[str, Tensor]) -> None:
+    """Every array's, against the sizes that emb_mod.0.weight, pri_mod.0.weight and pri_mod.2.weight tell."""
+    for name in ("emb_mod.0.weight", "pri_mod.0.weight", "pri_mod.2.weight"):
+        if tensors[name].dim() != 2 or 0 in tensors[name].shape:
+            raise UserError(f"released weights: {name} is {tuple(tensors[name].shape)}; it must be a matrix")
+    (E, D), (M, H), Z = tensors["emb_mod.0.weight"].shape, tensors["pri_mod.0.weight"].shape, _latent_size(tensors)
+    layers = {  # (out, in)
+        "emb_mod.0": (E, D),
+        "pri_mod.0": (M, H),
+        "pri_mod.2": (2 * Z, M),
+        "inf_mod.0": (M, 2 * H),
+        "inf_mod.2": (2 * Z, M),
+        "aux_mod.0": (M, H + Z),
+        "aux_mod.2": (2 * H, M),
+        "fwd_out_mod": (2 * D, H),
+        "bwd_out_mod": (2 * D, H),
+        "gen_mod": (M, Z),
+        "gen_mod.0": (M, Z),
+        "gen_mod.2": (8 * H, M),
+    }
+    wanted: dict[str, tuple[int, ...]] = {f"{name}.weight": shape for name, shape in layers.items()}
+    wanted |= {f"{name}.bias": shape[:1] for name, shape in layers.items()}
+    wanted |= {"bwd_mod.weight_ih_l0": (4 * H, E), "bwd_mod.weight_hh_l0": (4 * H, H)}
+    wanted |= {"bwd_mod.bias_ih_l0": (4 * H,), "bwd_mod.bias_hh_l0": (4 * H,)}
+    normalized = "fwd_mod.ln_ih.gain" in tensors
+    wanted |= {"fwd_mod.weight_ih": (E if normalized else M + E, 4 * H), "fwd_mod.weight_hh": (H, 4 * H)}
+    wanted |= {"fwd_mod.bias_ih": (4 * H,), "fwd_mod.bias_hh": (4 * H,)}
+    wanted |= {"fwd_mod.ln_ih.gain": (1, 4 * H), "fwd_mod.ln_ih.bias": (1, 4 * H)}
+    problems = [f"{name} holds no floating numbers" for name, v in tensors.items() if not v.is_floating_point()]
+    problems += [
+        f"{name} is {tuple(tensor.shape)} and should be {wanted[name]}"
+        for name, tensor in tensors.items()
+        if name not in UNUSED and tuple(tensor.shape) != wanted[name]
+    ]
+    if problems:
+        sizes = f"hidden {H}, embedding {E}, mlp {M}, latent {Z}, data {D}"
+        raise UserError(f"released weights: {'; '.join(problems)} (pri_mod and emb_mod tell the sizes: {sizes})")
+
+
+def _latent_size(tensors: Mapping[str, Tensor]) -> int:
+    rows = tensors["pri_mod.2.weight"].shape[0]
+    if rows % 2:
+        raise UserError(f"released weights: pri_mod.2.weight has {rows} rows; a mean and a log-variance make it even")
+    return rows // 2
+
+
 def _config(tensors: Mapping[str, Tensor], settings: Mapping[str, Any]) -> ZForcingConfig:
     """Sizes and cell from the shapes; the released output has no skip."""
     mlp, hidden = tensors["pri_mod.0.weight"].shape
     return ZForcingConfig(
         hidden_size=hidden,
-        latent_size=tensors["pri_mod.2.weight"].shape[0] // 2,
+        latent_size=_latent_size(tensors),
         embedding_size=tensors["emb_mod.0.weight"].shape[0],
         mlp_size=mlp,
         output_skip=False,

@@ -4,6 +4,13 @@ model.safetensors      the weights
 config.json            format version, the model's name and settings, the data's description
 training.safetensors   Adam's moments          (to go on training; loading a model doesn't need them)
 training.json          where the run was
+
+`load` gives the model; `load_checkpoint` the model and the data's description, with which raw numbers become what the
+model reads, and back:
+
+    checkpoint = load_checkpoint("runs/mine")
+    scaling = checkpoint.description.normalization      (None where the data wasn't normalized)
+    x = scaling.apply(raw);  raw = scaling.invert(x)
 """
 
 from __future__ import annotations
@@ -11,7 +18,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -23,13 +30,15 @@ from torch import Tensor
 from ..data import DataDescription
 from ..errors import UserError
 from ..models import MODELS, SequenceModel
+from ..settings import check_types
 
 FORMAT_VERSION = 1
+MOMENTS = ("step", "exp_avg", "exp_avg_sq")  # Adam's, of each parameter
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A model in eval mode, and the description of the data that it was trained on."""
+    """A model in eval mode, and the description of the data that it was trained on (normalization, image shape)."""
 
     model: SequenceModel
     description: DataDescription
@@ -39,28 +48,54 @@ def load(run: str | Path, *, which: str = "best", device: torch.device | str = "
     """The trained model of a run folder, in eval mode. Neither the trainer nor a pickle is involved.
 
     run: a run folder, or a checkpoint folder itself; which: "best" on the validation split, or "last".
-    Raises UserError when it is none, is of another format version, or a weight is missing or misshapen.
+    Its weights are float32 (float64 if all those in the file are). What the model reads is normalized: see
+    `load_checkpoint`. Raises UserError when the folder is none, is of another format version or damaged, or when a
+    weight is missing, misshapen or not finite.
     """
     return load_checkpoint(run, which=which, device=device).model
 
 
 def load_checkpoint(run: str | Path, *, which: str = "best", device: torch.device | str = "cpu") -> Checkpoint:
-    """As `load`, with the data's description (normalization, image shape)."""
+    """As `load`, with the data's description: its normalization is what turns raw numbers into what the model reads."""
     folder = find_checkpoint(run, which=which)
-    config = _read_json(folder / "config.json")
+    path = folder / "config.json"
+    config = read_json(path)
     if config.get("format_version") != FORMAT_VERSION:
         raise UserError(
-            f"{folder / 'config.json'} has format version {config.get('format_version')}, this zforcing reads "
-            f"{FORMAT_VERSION}: load it with zforcing {config.get('zforcing_version', 'of another version')}"
+            f"{path} has format version {config.get('format_version')}, this zforcing reads {FORMAT_VERSION}: load it "
+            f"with zforcing {config.get('zforcing_version', 'of another version')}"
         )
     try:
         description = DataDescription.from_json(config["data"])
         cls = MODELS[config["model"]["name"]]
-        model = cls(description.spec, cls.Config(**config["model"]["settings"]))
+        settings = cls.Config(**config["model"]["settings"])
     except (KeyError, TypeError) as error:
-        raise UserError(f"{folder / 'config.json'} is damaged or edited: {type(error).__name__} {error}") from None
-    _load_weights(model, folder / "model.safetensors")
+        raise UserError(f"{path} is damaged or edited: {type(error).__name__} {error}") from None
+    except UserError as error:
+        raise UserError(f"{path} is damaged or edited: {error}") from None
+    try:
+        with torch.device("meta"):  # shapes alone, compared with the weights' before they take memory
+            model = cls(description.spec, settings)
+    except (UserError, RuntimeError, TypeError, OverflowError, MemoryError) as error:  # torch's, of absurd sizes
+        said = " ".join(str(error).split())[:200]
+        raise UserError(f"{path} asks for a model that can't be built: {said}") from None
+    model.load_state_dict(_read_weights(model, folder / "model.safetensors"), assign=True)
     return Checkpoint(model.to(device).eval(), description)
+
+
+def check_same_data(checkpoint_folder: Path, description: DataDescription) -> None:
+    """Raises UserError when the data is described otherwise than when the checkpoint was written."""
+    path = checkpoint_folder / "config.json"
+    before = _leaves(read_json(path).get("data"))
+    now = _leaves(json.loads(json.dumps(description.to_json())))
+    names = [name for name in before | now if before.get(name) != now.get(name)]
+    if names:
+        said = [f"{name} was {before.get(name)}, is {now.get(name)}" for name in names[:4]]
+        more = [f"{len(names) - 4} more"] if len(names) > 4 else []
+        raise UserError(
+            f"the data has changed since the run began ({path}): {'; '.join(said + more)}. Bring back what the data's "
+            "settings (data.path) named then, or start a new run"
+        )
 
 
 def find_checkpoint(run: str | Path, *, which: str = "best") -> Path:
@@ -96,27 +131,66 @@ def save_model(folder: Path, model: SequenceModel, description: DataDescription)
 
 
 def save_training(folder: Path, optimizer: torch.optim.Optimizer, progress: Mapping[str, Any]) -> None:
-    """training.safetensors and training.json, into a folder that exists."""
+    """training.safetensors and training.json, into a folder that exists.
+
+    A parameter that Adam hasn't met gets the moments Adam begins with. Before the first update there are none.
+    """
     moments = optimizer.state_dict()["state"]
-    tensors = {
-        f"{index}.{name}": torch.as_tensor(value).detach().cpu().contiguous().clone()
-        for index, values in moments.items()
-        for name, value in values.items()
-    }
+    parameters = [p for group in optimizer.param_groups for p in group["params"]] if moments else []
+    tensors: dict[str, Tensor] = {}
+    for index, parameter in enumerate(parameters):
+        zeros = torch.zeros_like(parameter)
+        first = dict(zip(MOMENTS, (torch.zeros(()), zeros, zeros), strict=True))
+        for name, value in moments.get(index, first).items():
+            tensors[f"{index}.{name}"] = torch.as_tensor(value).detach().cpu().contiguous().clone()
     save_file(tensors, folder / "training.safetensors")
     _write_json(folder / "training.json", dict(progress))
 
 
 def load_training(folder: Path, model: SequenceModel, optimizer: torch.optim.Optimizer) -> dict[str, Any]:
     """Weights and moments into model and optimizer; returns the progress. Raises UserError for what doesn't fit."""
-    _load_weights(model, folder / "model.safetensors")
-    moments: dict[int, dict[str, Tensor]] = {}
-    for key, tensor in _read_tensors(folder / "training.safetensors").items():
-        index, name = key.split(".", 1)
-        moments.setdefault(int(index), {})[name] = tensor
-    groups = optimizer.state_dict()["param_groups"]
-    optimizer.load_state_dict({"state": moments, "param_groups": groups})
-    return _read_json(folder / "training.json")
+    weights, progress = _read_weights(model, folder / "model.safetensors"), read_progress(folder)
+    moments = _read_moments(folder / "training.safetensors", optimizer)
+    if not moments and progress["step"] > progress["nonfinite"]:
+        raise UserError(f"{folder / 'training.safetensors'} holds no moments after {progress['step']} updates")
+    model.load_state_dict(weights)
+    optimizer.load_state_dict({"state": moments, "param_groups": optimizer.state_dict()["param_groups"]})
+    return progress
+
+
+@dataclass(frozen=True)
+class _Progress:
+    """The types of what training.json must hold; the loop that writes it says what it means."""
+
+    epoch: int
+    batch: int
+    step: int
+    learning_rate: float
+    best: float | None
+    best_epoch: int
+    previous: float | None
+    validations_without_best: int
+    nonfinite: int
+    nonfinite_in_a_row: int
+    rows: int
+    seconds: float
+    finished: str
+
+
+def read_progress(folder: Path) -> dict[str, Any]:
+    """training.json of a checkpoint folder. Raises UserError when a value is missing or of the wrong type."""
+    path = folder / "training.json"
+    values = read_json(path)
+    names = [field.name for field in fields(_Progress)]
+    problems = [f"progress.{name} is missing" for name in [*names, "since_row"] if name not in values]
+    if not problems:
+        problems = check_types(_Progress(**{name: values[name] for name in names}), "progress")
+        sums = values["since_row"]
+        if not (isinstance(sums, dict) and all(isinstance(v, int | float) for v in sums.values())):
+            problems.append(f"progress.since_row is {sums!r}; it must be names with numbers")
+    if problems:
+        raise UserError(f"{path} is damaged or edited: {'; '.join(problems)}")
+    return values
 
 
 class Writing:
@@ -163,19 +237,33 @@ def write_text(path: Path, text: str) -> None:
 
 
 def _write_json(path: Path, values: Mapping[str, Any]) -> None:
-    write_text(path, json.dumps(values, indent=1) + "\n")
+    write_text(path, json.dumps(values, indent=1, allow_nan=False) + "\n")
 
 
-def _read_json(path: Path) -> dict[str, Any]:
+def read_json(path: Path) -> dict[str, Any]:
+    """The JSON object in a file. Raises UserError when there is none. NaN and Infinity are no JSON."""
     try:
-        values = json.loads(path.read_text("utf-8"))
+        values = json.loads(path.read_text("utf-8"), parse_constant=_refuse)
     except FileNotFoundError:
         raise UserError(f"{path} is missing: the checkpoint is incomplete") from None
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise UserError(f"{path} can't be read: {error}") from None
     if not isinstance(values, dict):
         raise UserError(f"{path} is damaged: it holds no JSON object")
     return values
+
+
+def _refuse(constant: str) -> None:
+    raise ValueError(f"{constant} is no JSON")
+
+
+def _leaves(values: Any, prefix: str = "") -> dict[str, Any]:
+    """{"a": {"b": [1, 2]}} -> {"a.b[0]": 1, "a.b[1]": 2}."""
+    if not isinstance(values, dict | list) or not values:
+        return {prefix: values}
+    at = values.items() if isinstance(values, dict) else enumerate(values)
+    names = {k: (f"{prefix}[{k}]" if isinstance(values, list) else f"{prefix}.{k}".lstrip(".")) for k, _ in at}
+    return {name: leaf for k, here in names.items() for name, leaf in _leaves(values[k], here).items()}
 
 
 def _read_tensors(path: Path) -> dict[str, Tensor]:
@@ -187,15 +275,45 @@ def _read_tensors(path: Path) -> dict[str, Tensor]:
         raise UserError(f"{path} can't be read: {error}") from None
 
 
-def _load_weights(model: SequenceModel, path: Path) -> None:
+def _read_weights(model: SequenceModel, path: Path) -> dict[str, Tensor]:
+    """The weights in a file, in one floating type, if they are the model's."""
     weights, wanted = _read_tensors(path), model.state_dict()
-    problems = [f"{name} is missing" for name in sorted(set(wanted) - set(weights))]
-    problems += [f"{name} is unknown" for name in sorted(set(weights) - set(wanted))]
-    problems += [
-        f"{name} is {tuple(weights[name].shape)} and should be {tuple(wanted[name].shape)}"
-        for name in sorted(set(wanted) & set(weights))
-        if weights[name].shape != wanted[name].shape
-    ]
+    problems = _misfits(weights, {name: tensor.shape for name, tensor in wanted.items()})
     if problems:
         raise UserError(f"{path} doesn't fit its config.json: {'; '.join(problems)}")
-    model.to(next(iter(weights.values())).dtype).load_state_dict(weights)
+    double = all(tensor.dtype == torch.float64 for tensor in weights.values())
+    weights = {name: tensor.double() if double else tensor.float() for name, tensor in weights.items()}
+    wrong = [name for name, tensor in weights.items() if not tensor.isfinite().all()]
+    if wrong:
+        raise UserError(
+            f"{path} holds values that are not finite in {', '.join(wrong)}: the run diverged; use another checkpoint"
+        )
+    return weights
+
+
+def _read_moments(path: Path, optimizer: torch.optim.Optimizer) -> dict[int, dict[str, Tensor]]:
+    """Adam's moments, by the parameter's number; none where there was no update yet."""
+    tensors = _read_tensors(path)
+    parameters = [p for group in optimizer.param_groups for p in group["params"]] if tensors else []
+    shapes = {
+        f"{index}.{name}": torch.Size() if name == "step" else parameter.shape
+        for index, parameter in enumerate(parameters)
+        for name in MOMENTS
+    }
+    problems = _misfits(tensors, shapes)
+    problems += [f"{name} is not finite" for name, tensor in tensors.items() if not tensor.isfinite().all()]
+    if problems:
+        raise UserError(f"{path} doesn't fit model.safetensors: {'; '.join(problems)}")
+    return {i: {name: tensors[f"{i}.{name}"] for name in MOMENTS} for i in range(len(parameters))}
+
+
+def _misfits(tensors: Mapping[str, Tensor], shapes: Mapping[str, torch.Size]) -> list[str]:
+    """What is wrong with names, shapes and types."""
+    problems = [f"{name} is missing" for name in sorted(set(shapes) - set(tensors))]
+    problems += [f"{name} is unknown" for name in sorted(set(tensors) - set(shapes))]
+    for name in sorted(set(shapes) & set(tensors)):
+        if tensors[name].shape != shapes[name]:
+            problems.append(f"{name} is {tuple(tensors[name].shape)} and should be {tuple(shapes[name])}")
+        elif not tensors[name].is_floating_point():
+            problems.append(f"{name} holds {str(tensors[name].dtype).removeprefix('torch.')}, not floating numbers")
+    return problems

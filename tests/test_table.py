@@ -1,0 +1,227 @@
+"""Tables of runs: known rows, what may stand side by side, and files that are damaged."""
+
+from __future__ import annotations
+
+import io
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from rich.console import Console
+
+from zforcing import UserError
+from zforcing.evaluation.likelihood import Evaluation
+from zforcing.evaluation.table import Row, read_rows, to_markdown, to_table
+
+EVALUATION = Evaluation(
+    model="zforcing",
+    data="digits",
+    split="test",
+    bound="elbo",
+    kind="lower bound",
+    particles=1,
+    repeats=1,
+    nats_per_sequence=-10.0,
+    standard_error=0.256,
+    noise_error=None,
+    nats_per_step=-2.5,
+    bits_per_dim=3.60674,
+    perplexity=None,
+    kl_per_sequence=1.5,
+    raw_nats_per_sequence=None,
+    true_nats_per_sequence=None,
+    num_sequences=3,
+    num_steps=12,
+    num_dims=12,
+    first_observation="scored",
+    data_fingerprint="0123456789ab",
+    seed=0,
+).to_json()
+STARTED = "2026-01-01T00:00:00+0000"
+ENVIRONMENT = {
+    "started": STARTED,
+    "command": ["zforcing", "train", "my recipe.yaml"],
+    "versions": {"python": "3.11.7", "torch": "2.13.0"},
+    "processor": "EPYC",
+    "device": "cpu",
+    "threads": 1,
+}
+
+
+def write(folder: Path, name: str, *, recipe: str = "a", seconds: float = 60.4, **changes: Any) -> Path:
+    """A run's folder, as far as tables read it."""
+    run = folder / name
+    last = run / "checkpoints" / "last"
+    last.mkdir(parents=True)
+    (run / "evaluation-test-elbo.json").write_text(json.dumps(EVALUATION | changes))
+    (last / "training.json").write_text(json.dumps({"seconds": seconds}))
+    (run / "environment.json").write_text(json.dumps(ENVIRONMENT))
+    (run / "config.yaml").write_text(yaml.safe_dump({"recipe": recipe}))
+    return run
+
+
+def rows(*runs: Path) -> list[Row]:
+    return read_rows(runs, split="test", bound="elbo")
+
+
+def refused(*runs: Path, bound: str = "elbo") -> str:
+    with pytest.raises(UserError) as error:
+        read_rows(runs, split="test", bound=bound)
+    assert "\n" not in str(error.value)
+    return str(error.value)
+
+
+# ---- known rows
+
+
+def test_a_page_of_known_rows(tmp_path: Path) -> None:
+    exact = {"model": "rnn", "kind": "exact", "kl_per_sequence": 0, "standard_error": None}
+    found = rows(
+        write(tmp_path, "a0"),
+        write(tmp_path, "a1", nats_per_sequence=-13.0, kl_per_sequence=2.5, seconds=20.0),
+        write(tmp_path, "b0", recipe="b", particles=8, kind="estimate", bound="importance"),
+        write(tmp_path, "c0", recipe="c", **exact),
+        write(tmp_path, "c1", recipe="c", nats_per_sequence=-11, **exact),
+    )
+    page = to_markdown(found, dim="pixel", command="zforcing table 'a 0'").split("\n")
+    assert page[:5] == [
+        "# digits, test split: 3 sequences, 12 steps",
+        "",
+        "Made by `zforcing table 'a 0'`.",
+        "log p(x) of the data in nats: higher is better; ± is the standard error over sequences.",
+        "",
+    ]
+    assert page[5:12] == [
+        "| run | model | kind | log p(x), nats per sequence | bits per pixel | KL, nats | seconds |",
+        "|---|---|---|---:|---:|---:|---:|",
+        "| a0 | zforcing | ≥ elbo | -10.00 ± 0.26 | 3.6067 | 1.50 | 60 |",
+        "| a1 | zforcing | ≥ elbo | -13.00 ± 0.26 | 3.6067 | 2.50 | 20 |",
+        "| b0 | zforcing | ≈ importance 8 | -10.00 ± 0.26 | 3.6067 | 1.50 | 60 |",
+        "| c0 | rnn | exact | -10.00 | 3.6067 | - | 60 |",
+        "| c1 | rnn | exact | -11.00 | 3.6067 | - | 60 |",
+    ]
+    assert page[12:17] == [  # the standard deviation of -10 and -13 is 3 / sqrt 2; b has one run
+        "",
+        "| recipe | runs | log p(x), mean over runs ± their standard deviation | KL, nats | seconds |",
+        "|---|---:|---:|---:|---:|",
+        "| a | 2 | -11.50 ± 2.12 | 2.00 | 40 |",
+        "| c | 2 | -10.50 ± 0.71 | - | 60 |",
+    ]
+    assert page[17:21] == [
+        "",
+        "| run | trained by | on | started | versions |",
+        "|---|---|---|---|---|",
+        f"| a0 | `zforcing train 'my recipe.yaml'` | EPYC, cpu, threads 1 | {STARTED} | python 3.11.7, torch 2.13.0 |",
+    ]
+    assert len(page) == 25
+
+
+def test_recipes_with_one_run_have_no_mean(tmp_path: Path) -> None:
+    page = to_markdown(rows(write(tmp_path, "a0"), write(tmp_path, "b0", recipe="b")), dim="dim", command="")
+    assert "| recipe |" not in page
+
+
+def test_names_of_runs_are_no_markup(tmp_path: Path) -> None:
+    found = rows(write(tmp_path, "a[b]|c"))
+    out = io.StringIO()
+    Console(file=out, width=120).print(to_table(found))
+    assert "a[b]|c" in out.getvalue()
+    assert "| a[b]\\|c | zforcing |" in to_markdown(found, dim="dim", command="")
+
+
+def test_a_run_that_is_named_by_a_dot_has_its_folders_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(write(tmp_path, "a0"))
+    assert rows(Path())[0].run == "a0"
+
+
+def test_json_has_the_evaluation_and_where_it_ran(tmp_path: Path) -> None:
+    (row,) = rows(write(tmp_path, "a0"))
+    assert row.to_json() == {"run": "a0", "recipe": "a", "seconds": 60.4, "environment": ENVIRONMENT} | EVALUATION
+
+
+# ---- what may stand side by side
+
+
+def test_runs_on_other_sequences_or_in_other_units_are_refused(tmp_path: Path) -> None:
+    said = refused(write(tmp_path, "a0"), write(tmp_path, "a1", data_fingerprint="ba9876543210"))
+    for fragment in ("a0 and a1", "different sequences or in different units", "0123456789ab and ba9876543210"):
+        assert fragment in said
+
+
+@pytest.mark.parametrize("name", ["num_sequences", "num_steps", "num_dims"])
+def test_other_counts_are_named_alone(tmp_path: Path, name: str) -> None:
+    said = refused(write(tmp_path, "a0"), write(tmp_path, "a1", data_fingerprint="ba9876543210", **{name: 7}))
+    assert said.endswith(f"{name} {EVALUATION[name]} and 7")
+
+
+# ---- files
+
+
+def test_an_evaluation_without_a_fingerprint_must_be_made_again(tmp_path: Path) -> None:
+    run = write(tmp_path, "a 0")
+    old = {k: v for k, v in EVALUATION.items() if k != "data_fingerprint"}
+    (run / "evaluation-test-elbo.json").write_text(json.dumps(old))
+    said = refused(run)
+    for fragment in (
+        "evaluation-test-elbo.json has no valid data_fingerprint",
+        f"run `zforcing evaluate '{run}' --split test --bound elbo`",
+    ):
+        assert fragment in said
+
+
+@pytest.mark.parametrize("name", EVALUATION)
+def test_an_evaluation_without_a_field_names_file_and_field(tmp_path: Path, name: str) -> None:
+    run = write(tmp_path, "a0")
+    for values in ({k: v for k, v in EVALUATION.items() if k != name}, EVALUATION | {name: ["x"]}):
+        (run / "evaluation-test-elbo.json").write_text(json.dumps(values))
+        said = refused(run)
+        assert f"{run / 'evaluation-test-elbo.json'} has no valid {name}" in said
+        assert "zforcing evaluate" in said
+
+
+def test_a_kind_that_is_none_is_refused(tmp_path: Path) -> None:
+    assert "kind is 'guess'" in refused(write(tmp_path, "a0", kind="guess"))
+
+
+def test_a_missing_evaluation_says_how_to_make_it(tmp_path: Path) -> None:
+    run = write(tmp_path, "a0")
+    said = refused(run, bound="iwae5")
+    assert said.startswith(f"{run / 'evaluation-test-iwae5.json'} is missing")
+    assert "--bound iwae --particles 5`" in said
+
+
+DAMAGED = ["", "{", "[1]", "null", "{}", '{"seconds": NaN, "processor": NaN, "model": NaN}', "\x80"]
+
+
+@pytest.mark.parametrize("content", DAMAGED)
+@pytest.mark.parametrize(
+    "name", ["evaluation-test-elbo.json", "checkpoints/last/training.json", "environment.json", "config.yaml"]
+)
+def test_a_damaged_file_is_named(tmp_path: Path, name: str, content: str) -> None:
+    run = write(tmp_path, "a0")
+    (run / name).write_text(content, "latin-1")
+    assert refused(run).startswith(str(run / name))
+
+
+@pytest.mark.parametrize("name", ["checkpoints/last/training.json", "environment.json", "config.yaml"])
+def test_a_missing_file_is_named(tmp_path: Path, name: str) -> None:
+    run = write(tmp_path, "a0")
+    (run / name).unlink()
+    assert refused(run).startswith(f"{run / name} is missing")
+
+
+def test_a_folder_that_is_none_is_refused(tmp_path: Path) -> None:
+    assert "no such run folder" in refused(tmp_path / "nowhere")
+
+
+def test_numbers_that_json_has_not_are_refused(tmp_path: Path) -> None:
+    assert "NaN is no number" in refused(write(tmp_path, "a0", perplexity=math.nan))
+
+
+def test_a_crash_between_two_checkpoints_leaves_the_old_one_to_read(tmp_path: Path) -> None:
+    run = write(tmp_path, "a0", seconds=12.0)
+    (run / "checkpoints" / "last").rename(run / "checkpoints" / "last.old")
+    assert rows(run)[0].seconds == 12
