@@ -31,7 +31,7 @@ $(RECIPES:%=run-%): run-%: install
 	$(BIN)/zforcing sample runs/$*
 
 test: install ## the tests, with coverage
-	$(BIN)/python -m pytest --cov=zforcing --cov-report=term:skip-covered --cov-fail-under=90
+	$(BIN)/python -m pytest -n 2 --cov=zforcing --cov-report=term:skip-covered --cov-fail-under=90
 
 test-slow: install ## the tests that take minutes
 	$(BIN)/python -m pytest -m slow

@@ -59,6 +59,7 @@ class FIVO(Bound):
 
         zeros = torch.zeros(B, dtype=torch.float64, device=batch.x.device)
         log_w, log_p = zeros.expand(K, B), zeros  # weights since the last resampling; log p_hat up to it
+        weighed, objective = log_w, log_p  # the same with weights.kl: for the loss
         log_px, kl, auxiliary = zeros, zeros, zeros  # means over particles
         choices: list[tuple[Tensor, Tensor]] = []  # log P(ancestors) and log p_hat at each resampling, [B]
         steps = zip(
@@ -81,7 +82,8 @@ class FIVO(Bound):
             def counted(term: Tensor, exists: Tensor = exists) -> Tensor:
                 return torch.where(exists, term, torch.zeros_like(term)).double().reshape(K, B)
 
-            log_w = log_w + counted(likelihood) + weights.kl * counted(ratio)
+            log_w = log_w + counted(likelihood) + counted(ratio)
+            weighed = weighed + counted(likelihood) + weights.kl * counted(ratio)
             log_px = log_px + counted(likelihood.detach()).mean(0)
             kl = kl - counted(ratio.detach()).mean(0)
             auxiliary = auxiliary + counted(model.auxiliary(following, c)).mean(0)
@@ -94,14 +96,16 @@ class FIVO(Bound):
                         due, RESAMPLERS[self.resampling](p), torch.arange(K, device=p.device)[:, None]
                     )
                     log_p = torch.where(due, log_p + log_mean(log_w), log_p)
+                    objective = torch.where(due, objective + log_mean(weighed), objective)
                     if self.resampling_gradient:
                         chosen = log_w.log_softmax(0).gather(0, ancestors).sum(0)
                         choices.append((torch.where(due, chosen, torch.zeros_like(chosen)), log_p.detach()))
                     log_w = torch.where(due, torch.zeros_like(log_w), log_w)
+                    weighed = torch.where(due, torch.zeros_like(weighed), weighed)
                     index = (ancestors * B + torch.arange(B, device=p.device)).reshape(-1)
                     state = map_state(lambda v: v[index], state)  # noqa: B023 - used at once
-        value = log_p + log_mean(log_w)
-        loss = -value - weights.auxiliary * auxiliary - weights.backward * backward
+        value, objective = log_p + log_mean(log_w), objective + log_mean(weighed)
+        loss = -objective - weights.auxiliary * auxiliary - weights.backward * backward
         for chosen, known in choices:  # only what comes after a choice can depend on it
             loss = loss - (value.detach() - known) * chosen
         return BoundResult(

@@ -63,13 +63,13 @@ class IWAE(Bound):
         drawn = [_call(_draw, model, batch, weights, part, keep=keep) for part in parts]
         log_w = torch.cat([d.log_w for d in drawn])  # [K, B]
         value = log_mean(log_w)
-        objective = value
+        objective = log_mean(torch.cat([d.weighed for d in drawn]))
         if self.gradient == "doubly_reparameterized" and torch.is_grad_enabled() and model.latent_size:
             v = log_w.detach().softmax(0).split([len(d.log_w) for d in drawn])
             pieces = [_call(_surrogate, model, batch, d.z, v_k, keep=keep) for d, v_k in zip(drawn, v, strict=True)]
             surrogate = torch.stack(pieces).sum(0)
             objective = value.detach() + surrogate - surrogate.detach()  # the bound's value, the surrogate's gradient
-        kl, log_px, extra = (torch.cat([d[i] for d in drawn]).mean(0) for i in (1, 2, 3))
+        kl, log_px, extra = (torch.cat([d[i] for d in drawn]).mean(0) for i in (2, 3, 4))
         return BoundResult(
             value=value.detach(),
             loss=-objective - extra,
@@ -85,9 +85,10 @@ class IWAE(Bound):
 
 
 class _Drawn(NamedTuple):
-    """Of k particles: log w, KL, log p(x | z), auxiliary terms, each [k, B]; z [k B, T, Z]."""
+    """Of k particles: log w, it with weights.kl, KL, log p(x | z), auxiliary terms, each [k, B]; z [k B, T, Z]."""
 
     log_w: Tensor
+    weighed: Tensor
     kl: Tensor
     log_px: Tensor
     extra: Tensor
@@ -106,11 +107,11 @@ def _draw(model: SequenceModel, batch: SequenceBatch, weights: Weights, noise: T
     k, B = noise.shape[:2]
     rows = repeat_batch(batch, k)
     run = model.unroll(rows, noise=noise.flatten(0, 1))
-    log_w = log_weights(run, rows, kl=weights.kl)
+    log_w, weighed = log_weights(run, rows), log_weights(run, rows, kl=weights.kl)
     kl, log_px = (masked_sum(term, rows.mask) for term in (run.kl, run.log_px))
     extra = extra_terms(run, rows, weights)
-    log_w, kl, log_px, extra = (term.reshape(k, B) for term in (log_w, kl, log_px, extra))
-    return _Drawn(log_w, kl, log_px, extra, run.latents)
+    log_w, weighed, kl, log_px, extra = (t.reshape(k, B) for t in (log_w, weighed, kl, log_px, extra))
+    return _Drawn(log_w, weighed, kl, log_px, extra, run.latents)
 
 
 def _surrogate(model: SequenceModel, batch: SequenceBatch, z: Tensor, v: Tensor) -> Tensor:

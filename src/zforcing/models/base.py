@@ -172,8 +172,12 @@ class SequenceModel(nn.Module, ABC):
         self.check_batch(batch)
         return masked_sum(self.unroll(batch).log_px, batch.mask)
 
-    def check_batch(self, batch: SequenceBatch) -> None:
-        """Raise ValueError for a batch of another kind or size than the model's spec; its values aren't looked at."""
+    def check_batch(self, batch: SequenceBatch, *, noise: Tensor | None = None, latents: Tensor | None = None) -> None:
+        """Raise ValueError for a batch of another kind or size than the model's spec (its values aren't looked at), and
+        for noise and latents together.
+        """
+        if latents is not None and noise is not None:
+            raise ValueError("unroll takes noise or latents, not both")
         x, spec = batch.x, self.spec
         size = None if x.dim() == 2 else x.shape[2]
         if spec.kind == "categorical":
@@ -204,9 +208,7 @@ class SequenceModel(nn.Module, ABC):
         latents: [B, T, Z], the latents themselves instead of draws: the densities of given z, whatever the posterior
         state:   where the batch goes on from (it has read x_0); None starts with the batch's own x_0
         """
-        if latents is not None and noise is not None:
-            raise ValueError("unroll takes noise or latents, not both")
-        self.check_batch(batch)
+        self.check_batch(batch, noise=noise, latents=latents)
         given = latents is not None
         draws = latents if latents is not None else self.draw_noise(batch) if noise is None else noise
         state = self.initial_state(len(batch), start=batch.start) if state is None else state

@@ -152,6 +152,7 @@ class LinearGaussian(SequenceModel):
 
     def _filter(self, batch: SequenceBatch) -> tuple[Tensor, Tensor, Tensor]:
         """log p(x) [B]; mean [B, T, Z] and covariance [B, T, Z, Z] of p(z_t | x_<t)."""
+        self.check_batch(batch)
         Q, R = torch.diag(torch.exp(2 * self.log_q)), torch.exp(2 * self.log_r)
         m = self.A.new_zeros(len(batch), self.latent_size)
         P = self.A.new_zeros(len(batch), self.latent_size, self.latent_size)

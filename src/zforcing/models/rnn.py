@@ -135,6 +135,7 @@ class RNN(SequenceModel):
         state: RNNState | None = None,
     ) -> Unroll:
         """One call of torch.nn.LSTM over all steps. Noise and latents [B, T, 0] are empty."""
+        self.check_batch(batch, noise=noise, latents=latents)
         state = self.initial_state(len(batch), start=batch.start) if state is None else state
         read = batch.read
         before = torch.cat([state.x[:, None], read[:, :-1]], dim=1)

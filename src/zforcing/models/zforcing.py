@@ -228,6 +228,7 @@ class ZForcing(SequenceModel):
         state: ZForcingState | None = None,
     ) -> Unroll:
         """The contract's loop with everything that doesn't depend on h or z moved out of it."""
+        self.check_batch(batch, noise=noise, latents=latents)
         if latents is not None:  # densities of given latents: no sampling in the way, but rare; the plain loop will do
             return super().unroll(batch, latents=latents, state=state)
         noise = self.draw_noise(batch) if noise is None else noise

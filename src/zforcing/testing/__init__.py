@@ -1,0 +1,100 @@
+"""What a model and a bound must satisfy, as functions that anyone can run on their own.
+
+They need no test runner, and fit into one:
+
+    from zforcing.testing import SPECS, check_model
+
+    @pytest.mark.parametrize("spec", SPECS.values(), ids=SPECS)
+    def test_my_model_keeps_the_contract(spec):
+        check_model(lambda spec: MyModel(spec, MyConfig(latent_size=3)), spec)
+
+A failure is an AssertionError that names the check and says what is wrong. Checks compare in float64, with fixed seeds,
+in eval mode, and leave torch's generator, default dtype and threads, and the model, as they were. Take small models:
+everything is run many times. docs/extending.md shows a whole model.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+
+from ..models.base import SequenceModel
+from ..sequences import ObservationSpec
+from .batches import SPECS, random_batch
+from .bounds import check_bound
+from .comparison import Check, seed
+from .densities import check_causality, check_kl, check_sampling
+from .invariances import check_missing, check_padding, check_rows
+from .loop import (
+    check_carried_state,
+    check_densities,
+    check_dtype,
+    check_gradients,
+    check_latents,
+    check_noise,
+    check_saved,
+    check_state,
+    check_unroll,
+    check_unroll_gradient,
+)
+
+MODEL_CHECKS: tuple[Check, ...] = (
+    check_densities,
+    check_state,
+    check_noise,
+    check_unroll,
+    check_unroll_gradient,
+    check_carried_state,
+    check_latents,
+    check_causality,
+    check_padding,
+    check_rows,
+    check_missing,
+    check_sampling,
+    check_kl,
+    check_gradients,
+    check_saved,
+    check_dtype,
+)
+"""In this order: what fails first explains what fails later."""
+
+
+def check_model(build: Callable[[ObservationSpec], SequenceModel], spec: ObservationSpec) -> None:
+    """All checks of a model, on random sequences of this kind; with gaps, if `spec.missing` allows them.
+
+    build: makes the model, small, from a specification. Raises AssertionError from the first check that fails.
+    """
+    with torch.random.fork_rng(devices=[]):
+        seed(0)
+        model = build(spec).double()
+    batch = random_batch(spec, missing=spec.missing)
+    for check in MODEL_CHECKS:
+        if spec.missing or check is not check_missing:
+            check(model, batch)
+
+
+__all__ = [
+    "MODEL_CHECKS",
+    "SPECS",
+    "Check",
+    "check_bound",
+    "check_carried_state",
+    "check_causality",
+    "check_densities",
+    "check_dtype",
+    "check_gradients",
+    "check_kl",
+    "check_latents",
+    "check_missing",
+    "check_model",
+    "check_noise",
+    "check_padding",
+    "check_rows",
+    "check_sampling",
+    "check_saved",
+    "check_state",
+    "check_unroll",
+    "check_unroll_gradient",
+    "random_batch",
+]

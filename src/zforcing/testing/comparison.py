@@ -1,0 +1,118 @@
+"""What the checks share: where they run, what a run says and its gradients, and how two of them are compared."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from functools import wraps
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ..models.base import SequenceModel, Unroll
+from ..sequences import SequenceBatch
+from ..threads import cpu_threads
+
+Check = Callable[[SequenceModel, SequenceBatch], None]
+
+TERMS = ("log_px", "kl", "auxiliary", "backward")
+
+
+def model_check(check: Check) -> Check:
+    """A check of a model that runs as `checking` says and fails under its own name."""
+
+    @wraps(check)
+    def run(model: SequenceModel, batch: SequenceBatch) -> None:
+        with checking(check.__name__, model):
+            check(model, batch)
+
+    return run
+
+
+@contextmanager
+def checking(name: str, model: SequenceModel) -> Iterator[None]:
+    """Within: eval mode, few threads, a generator of its own. What fails is an AssertionError that begins with `name`.
+
+    Raises ValueError, before anything runs, for a model that is not in float64.
+    """
+    dtypes = {p.dtype for p in model.parameters()}
+    if dtypes != {torch.float64}:
+        raise ValueError(f"the parameters are {dtypes or 'none'}; the checks compare in float64: call model.double()")
+    was_training = model.training
+    try:
+        with torch.random.fork_rng(devices=[]), cpu_threads(model):
+            seed(0)
+            model.eval()
+            yield
+    except AssertionError as error:
+        raise AssertionError(f"{name}: {error}") from None
+    except Exception as error:
+        raise AssertionError(f"{name}: raised {type(error).__name__}: {error}") from error
+    finally:
+        model.train(was_training)
+
+
+def seed(number: int) -> None:
+    """Of torch's global generator on the CPU, where checks run; those of other devices are left alone."""
+    torch.default_generator.manual_seed(number)
+
+
+def noise_for(model: SequenceModel, batch: SequenceBatch) -> Tensor:
+    """Standard normal, [B, T, Z]: the same at every call."""
+    generator = torch.Generator().manual_seed(2)
+    return torch.randn(*batch.x.shape[:2], model.latent_size, generator=generator, dtype=torch.float64)
+
+
+def said(run: Unroll, batch: SequenceBatch) -> dict[str, Tensor]:
+    """All that a run says of the steps that exist, by name: terms (0 in the padding), densities, the last state."""
+    exists = batch.mask
+    numbers = {name: getattr(run, name) for name in TERMS}
+    numbers["latents"] = run.latents[exists]
+    for name, density in (("prior", run.prior), ("posterior", run.posterior)):
+        numbers[f"the {name}'s mean"] = density.mean[exists]
+        numbers[f"the {name}'s standard deviation"] = density.stddev[exists]
+        numbers[f"the {name}'s log-density of the latents"] = density.log_prob(run.latents)[exists]
+    numbers["the emission's log-density of x"] = run.emission.log_prob(batch.x)[exists]
+    return numbers | {f"state.{name}": value for name, value in run.state._asdict().items()}
+
+
+def gradients(model: SequenceModel, outputs: Iterable[Tensor]) -> dict[str, Tensor]:
+    """By each parameter's name, of a fixed random combination of the outputs; zeros where there is none."""
+    total = torch.zeros((), dtype=torch.float64)
+    for number, output in enumerate(outputs):
+        if output.requires_grad:
+            weights = torch.randn(output.shape, generator=torch.Generator().manual_seed(number), dtype=output.dtype)
+            total = total + (weights * output).sum()
+    require(total.requires_grad, "nothing that a run says has a gradient: is it detached, or under no_grad?")
+    learned = {name: p for name, p in model.named_parameters() if p.requires_grad}
+    found: tuple[Tensor | None, ...] = torch.autograd.grad(total, list(learned.values()), allow_unused=True)
+    pairs = zip(learned.items(), found, strict=True)
+    return {name: torch.zeros_like(p) if gradient is None else gradient for (name, p), gradient in pairs}
+
+
+def run_gradients(model: SequenceModel, run: Unroll) -> dict[str, Tensor]:
+    """By each parameter's name, of a fixed random combination of the run's terms and its last state."""
+    return gradients(model, [getattr(run, name) for name in TERMS] + list(run.state))
+
+
+def require(condition: bool, message: str) -> None:
+    """What `assert` does, under `python -O` too."""
+    if not condition:
+        raise AssertionError(message)
+
+
+def assert_same(found: Tensor, expected: Tensor, what: str, *, tolerance: float = 1e-10) -> None:
+    """Tensors that are equal up to rounding. `what` says what it means when they are not."""
+    limits: dict[str, Any] = {"rtol": tolerance, "atol": tolerance, "equal_nan": True}
+    alike = (found.shape, found.dtype) == (expected.shape, expected.dtype)
+    if not (alike and torch.allclose(found, expected, **limits)):  # ten times as fast as what says where
+        torch.testing.assert_close(found, expected, **limits, msg=lambda detail: f"{what}\n{detail}")
+
+
+def assert_same_numbers(
+    found: Mapping[str, Tensor], expected: Mapping[str, Tensor], what: str, *, tolerance: float = 1e-10
+) -> None:
+    """`assert_same` for each name."""
+    for name, value in expected.items():
+        assert_same(found[name], value, f"{name} {what}", tolerance=tolerance)

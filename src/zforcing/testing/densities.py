@@ -1,0 +1,106 @@
+"""Checks of the densities: the KL, that sampling and training have the same ones, and what they are allowed to see.
+
+Each takes a model in float64 and a batch, and raises an AssertionError that begins with the check's name.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+from torch.distributions import Distribution, MultivariateNormal, kl_divergence
+
+from ..bounds.particles import repeat_batch
+from ..distributions import reparameterize
+from ..generation import sample
+from ..models.base import SequenceModel
+from ..sequences import SequenceBatch
+from .batches import other_values
+from .comparison import assert_same, model_check, noise_for, require
+
+
+@model_check
+@torch.no_grad()
+def check_kl(model: SequenceModel, batch: SequenceBatch) -> None:
+    """KL(posterior || prior) is not negative, is the mean of log q - log p under q, and 0 for equal distributions.
+
+    log q - log p of Gaussians is quadratic, so that its mean over the 2Z points mean +- sqrt(Z) (column of the root of
+    the covariance) is exact (S. Julier, J. Uhlmann, 1997). Catches the KL of the wrong sign or direction, and one that
+    is summed over the wrong dimension.
+    """
+    run, Z, exists = model.unroll(batch, noise=noise_for(model, batch)), model.latent_size, batch.mask
+    kl = run.kl.detach()[exists]
+    require(bool((kl >= -1e-12).all()), f"the KL is {kl.min().item():.3g} nats at a step: is its sign wrong?")
+    axes = torch.eye(Z, dtype=kl.dtype) * Z**0.5
+    points = torch.cat([axes, -axes]) if Z else axes.new_zeros(1, 0)
+    z = reparameterize(run.posterior, points[:, None, None].expand(len(points), *exists.shape, Z))
+    mean = (run.posterior.log_prob(z) - run.prior.log_prob(z)).detach().mean(0)[exists]
+    what = "the KL is not the mean of log q(z) - log p(z) under the posterior q: are q and p exchanged?"
+    assert_same(kl, mean, what, tolerance=1e-8)
+    of_itself = kl_divergence(run.prior, run.prior)[exists]
+    assert_same(of_itself, torch.zeros_like(of_itself), "the KL of the prior from itself is not 0")
+
+
+@model_check
+def check_sampling(model: SequenceModel, batch: SequenceBatch) -> None:
+    """Run over what it has sampled, with the latents it has drawn, a model says what it said when it sampled.
+
+    Catches the conditionals of training that are not those of generation: a decoder that never sees x_{t-1}, one that
+    reads h_{t-1} here and h_t there, another x_0. What is drawn must look like data, too.
+    """
+    start = batch.start if model.spec.conditions_on_first else None
+    steps = batch.x.shape[1]
+    with torch.no_grad():
+        drawn = sample(model, len(batch), steps=steps, seed=4, start=start)
+        require(
+            (drawn.x.shape, drawn.x.dtype) == (batch.x.shape, batch.x.dtype),
+            f"samples are {drawn.x.dtype} {list(drawn.x.shape)}; data is {batch.x.dtype} {list(batch.x.shape)}",
+        )
+        whole = SequenceBatch(drawn.x, torch.full_like(batch.lengths, steps), batch.start)
+        run = model.unroll(whole, noise=_noise_behind(model, whole, drawn.latents))
+    # the noise was solved for, hence the tolerance
+    assert_same(run.latents, drawn.latents, "the posterior doesn't give the latents that were sampled", tolerance=1e-8)
+    trained, sampled = (emission.log_prob(drawn.x) for emission in (run.emission, drawn.emission))
+    assert_same(trained, sampled, "the emission in training is not the one that samples come from", tolerance=1e-8)
+
+
+def _noise_behind(model: SequenceModel, batch: SequenceBatch, latents: Tensor) -> Tensor:
+    """The noise from which the posterior makes these latents, [B, T, Z]."""
+    context, state, noise = model.encode(batch), model.initial_state(len(batch), start=batch.start), []
+    for x, c, z in zip(batch.read.unbind(1), context.unbind(1), latents.unbind(1), strict=True):
+        noise.append(_standardized(model.posterior(state, c), z))
+        state = model.after_observation(model.after_latent(state, z), x)
+    return torch.stack(noise, dim=1)
+
+
+def _standardized(q: Distribution, z: Tensor) -> Tensor:
+    """The inverse of `reparameterize`."""
+    if isinstance(q, MultivariateNormal):
+        solved: Tensor = torch.linalg.solve_triangular(q.scale_tril, (z - q.mean)[..., None], upper=False)[..., 0]
+        return solved
+    return (z - q.mean) / q.stddev
+
+
+@model_check
+def check_causality(model: SequenceModel, batch: SequenceBatch) -> None:
+    """Given the latents, neither the prior of z_t nor the emission of x_t sees x_t, or anything after it.
+
+    x_s and z_{s+1}, s >= t, are replaced by others, for each t: a change is seen whatever way it takes, a gradient only
+    along the ways that are not detached, and categories have none. Catches the future leaking into the generative
+    model, which looks like a very good likelihood. The posterior may look at the future; that is what it is for.
+    """
+    T = batch.x.shape[1]
+    copies, steps = repeat_batch(batch, T), torch.arange(T)  # row i + t B is the copy whose x changes from step t on
+    cut = steps.repeat_interleave(len(batch))[:, None]
+    unseen = steps >= cut if batch.x.dim() == 2 else (steps >= cut)[:, :, None]
+    changed = replace(copies, x=torch.where(unseen, other_values(copies.x, model.spec), copies.x))
+    with torch.no_grad():
+        z = model.unroll(batch, noise=noise_for(model, batch)).latents.repeat(T, 1, 1)
+        before = model.unroll(copies, latents=z)
+        after = model.unroll(changed, latents=torch.where((steps > cut)[:, :, None], z + 1, z))
+    known = copies.mask & (steps <= cut)  # [T B, T]
+    for name, value in (("prior", z), ("emission", copies.x)):
+        old, new = (getattr(run, name).log_prob(value) for run in (before, after))
+        what = f"the {name} changes with x that it is to predict, or that comes later (at index: from step, row, step)"
+        assert_same(torch.where(known, new, old).reshape(T, -1, T), old.reshape(T, -1, T), what)

@@ -1,0 +1,55 @@
+"""The documentation's Python runs as it is written."""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+import torch
+
+from zforcing.testing import MODEL_CHECKS
+from zforcing.threads import cpu_threads
+
+PAGE = Path(__file__).parents[1] / "docs" / "extending.md"
+
+
+def blocks(page: Path) -> Iterator[str]:
+    """The page's Python, each block moved to its own lines, so that an error names the page's line."""
+    text = page.read_text("utf-8")
+    for found in re.finditer(r"^```python\n(.*?)^```$", text, flags=re.DOTALL | re.MULTILINE):
+        yield "\n" * text[: found.start(1)].count("\n") + found.group(1)
+
+
+@pytest.fixture(scope="module")
+def extending() -> Iterator[Any]:
+    """The names that the page has defined when all its blocks have run, in order, as in a reader's own session."""
+    module = ModuleType("extending")
+    with pytest.MonkeyPatch.context() as patch, torch.random.fork_rng(devices=[]), cpu_threads(torch.nn.Identity()):
+        patch.setitem(sys.modules, module.__name__, module)  # where dataclasses look up their annotations
+        torch.set_default_dtype(torch.float32)
+        for block in blocks(PAGE):
+            exec(compile(block, str(PAGE), "exec"), module.__dict__)
+        yield module
+
+
+def test_every_block_of_extending_runs(extending: Any) -> None:
+    assert len(list(blocks(PAGE))) == 4
+    assert extending.SampledELBO
+
+
+def test_the_model_of_extending_learns(extending: Any) -> None:
+    assert extending.losses[-1] < extending.losses[0] - 5
+
+
+def test_the_bound_of_extending_stays_below_the_likelihood_of_the_process(extending: Any) -> None:
+    assert -extending.losses[-1] - 1 < extending.bound < extending.exact
+
+
+def test_extending_names_every_check() -> None:
+    text = PAGE.read_text("utf-8")
+    assert [c.__name__ for c in MODEL_CHECKS if f"`{c.__name__}`" not in text] == []
