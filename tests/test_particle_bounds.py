@@ -358,6 +358,7 @@ def test_effective_sample_size_of_known_weights() -> None:
         (lambda: FIVO(threshold=-1), r"bound\.threshold is -1"),
         (lambda: FIVO(resampling="systematic", resampling_gradient=True), r"needs bound\.resampling multinomial"),
         (lambda: Importance(particles=-2), r"bound\.particles is -2"),
+        (lambda: Importance(max_rows=0), r"bound\.max_rows is 0"),
     ],
 )
 def test_settings_that_mean_nothing_are_refused(make: Callable[[], Bound], said: str) -> None:
@@ -376,3 +377,53 @@ def test_the_doubly_reparameterized_gradient_needs_kl_weight_one() -> None:
     bound = IWAE(gradient="doubly_reparameterized")
     with pytest.raises(UserError, match=r"weights\.kl 1"):
         bound(Case("zforcing", ZF_SIZE).build(spec), random_batch(spec), weights=Weights(kl=0.5))
+
+
+def test_the_doubly_reparameterized_gradient_needs_a_network_without_dropout() -> None:
+    spec = SPECS["real"]
+    model, bound = Case("zforcing", ZF_SIZE).build(spec, dropout=0.5), IWAE(gradient="doubly_reparameterized")
+    assert bound(model, random_batch(spec)).value.isfinite().all()  # in eval mode there is none
+    with pytest.raises(UserError, match=r"model\.dropout 0"):
+        bound(model.train(), random_batch(spec))
+
+
+@pytest.mark.parametrize("resampling", RESAMPLING)
+def test_a_sequence_without_a_finite_weight_spoils_no_other(resampling: str) -> None:
+    model, batch, _ = linear_gaussian(2, 2, 4, 2, proposal="prior")
+    x = batch.x.clone()
+    x[1, 0] = 1e200
+    broken = SequenceBatch(x, batch.lengths, batch.start)
+    value = FIVO(4, resampling, threshold=2.0)(model, broken).value  # type: ignore[arg-type]
+    assert value[0].isfinite()
+    assert not value[1].isfinite()
+
+
+def test_fivos_resampling_term_belongs_to_the_objective_with_a_kl_weight() -> None:
+    """Central differences of E[-loss] with weights.kl 0.2, common random numbers; the loss's own value is the objective
+    only without the term, so it is taken from a bound without it.
+    """
+    _, batch, _ = linear_gaussian(1, 1, 3, 1, proposal="prior")
+    model = LinearGaussian(ObservationSpec("real", 1), LinearGaussianConfig(1, "learned", mlp_size=3)).double()
+    n, w = 4000, Weights(kl=0.2)
+    many = SequenceBatch(batch.x.expand(n, -1, -1), batch.lengths.expand(n), batch.start.expand(n, -1))
+    bound = {g: FIVO(4, "multinomial", threshold=2.0, resampling_gradient=g) for g in (True, False)}
+
+    def expected(shift: float) -> tuple[float, float]:
+        with torch.no_grad():
+            model.A.add_(shift)
+            values = []
+            for s in range(40):
+                torch.manual_seed(s)
+                values.append(-bound[False](model, many, weights=w).loss)
+            model.A.sub_(shift)
+        flat = torch.cat(values)
+        return flat.mean().item(), flat.std().item() / len(flat) ** 0.5
+
+    step = 0.2
+    (above, e1), (below, e2) = expected(step), expected(-step)
+    difference, error = (above - below) / (2 * step), math.hypot(e1, e2) / (2 * step)
+    torch.manual_seed(5)
+    found = [
+        torch.autograd.grad(-bound[True](model, many, weights=w).loss.mean(), [model.A])[0].item() for _ in range(20)
+    ]
+    assert abs(np.mean(found) - difference) < 3 * math.hypot(error, np.std(found, ddof=1) / 20**0.5) + 0.05

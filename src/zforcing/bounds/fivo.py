@@ -92,6 +92,7 @@ class FIVO(Bound):
                 p = log_w.detach().softmax(0)
                 due = (effective_sample_size(p) < self.threshold * K) & (t + 1 < batch.lengths)  # [B]
                 if bool(due.any()):
+                    p = torch.where(due, p, torch.full_like(p, 1 / K))  # a sequence without a finite weight has no p
                     ancestors = torch.where(
                         due, RESAMPLERS[self.resampling](p), torch.arange(K, device=p.device)[:, None]
                     )
@@ -99,7 +100,7 @@ class FIVO(Bound):
                     objective = torch.where(due, objective + log_mean(weighed), objective)
                     if self.resampling_gradient:
                         chosen = log_w.log_softmax(0).gather(0, ancestors).sum(0)
-                        choices.append((torch.where(due, chosen, torch.zeros_like(chosen)), log_p.detach()))
+                        choices.append((torch.where(due, chosen, torch.zeros_like(chosen)), objective.detach()))
                     log_w = torch.where(due, torch.zeros_like(log_w), log_w)
                     weighed = torch.where(due, torch.zeros_like(weighed), weighed)
                     index = (ancestors * B + torch.arange(B, device=p.device)).reshape(-1)
@@ -107,7 +108,7 @@ class FIVO(Bound):
         value, objective = log_p + log_mean(log_w), objective + log_mean(weighed)
         loss = -objective - weights.auxiliary * auxiliary - weights.backward * backward
         for chosen, known in choices:  # only what comes after a choice can depend on it
-            loss = loss - (value.detach() - known) * chosen
+            loss = loss - (objective.detach() - known) * chosen
         return BoundResult(
             value=value.detach(),
             loss=loss,

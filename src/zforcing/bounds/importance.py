@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+from ..errors import UserError
 from ..models.base import SequenceModel
 from ..sequences import SequenceBatch
 from .base import Bound, BoundResult, Weights, check_bound
@@ -26,6 +27,8 @@ class Importance(Bound):
 
     def __post_init__(self) -> None:
         check_bound(self)
+        if self.max_rows < 1:
+            raise UserError(f"bound.max_rows is {self.max_rows}; it must be 1 or more")
 
     def __call__(self, model: SequenceModel, batch: SequenceBatch, *, weights: Weights = Weights()) -> BoundResult:
         """The estimate for each sequence."""

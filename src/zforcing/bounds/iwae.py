@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple, TypeVar
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from ..errors import UserError
@@ -58,6 +58,10 @@ class IWAE(Bound):
         """noise: [K, B, T, Z], standard normal; None draws it. Raises UserError for a gradient that isn't defined."""
         if self.gradient == "doubly_reparameterized" and weights.kl != 1:
             raise UserError(f"bound.gradient doubly_reparameterized needs weights.kl 1; it is {weights.kl}")
+        if self.gradient == "doubly_reparameterized" and _drops(model):
+            raise UserError(
+                "bound.gradient doubly_reparameterized needs model.dropout 0: it runs the same network twice"
+            )
         parts = self._parts(model, batch, noise)
         keep = len(parts) == 1 or not torch.is_grad_enabled()
         drawn = [_call(_draw, model, batch, weights, part, keep=keep) for part in parts]
@@ -82,6 +86,13 @@ class IWAE(Bound):
         if noise is None:
             noise = torch.stack([model.draw_noise(batch) for _ in range(self.particles)])
         return list(noise.split(max(1, self.max_rows // len(batch))))
+
+
+def _drops(model: SequenceModel) -> bool:
+    """Whether dropout is at work, so that two passes are of two networks."""
+    kinds = (nn.Dropout, nn.LSTM, nn.GRU)
+    rates = [m.p if isinstance(m, nn.Dropout) else m.dropout for m in model.modules() if isinstance(m, kinds)]
+    return model.training and any(rates)
 
 
 class _Drawn(NamedTuple):
