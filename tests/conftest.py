@@ -105,7 +105,7 @@ def random_batch(
         else spec.blank(n, device=torch.device("cpu"), dtype=torch.float64)
     )
     observed = torch.rand(x.shape) > 0.3 if missing else None
-    return SequenceBatch(x, torch.tensor(lengths), start, observed).sanitized()
+    return SequenceBatch(x, torch.tensor(lengths), start, observed)
 
 
 def draw_noise(model: SequenceModel, batch: SequenceBatch, seed: int = 2) -> torch.Tensor:

@@ -54,7 +54,7 @@ def test_two_halves_are_the_whole(case: Case, spec: ObservationSpec) -> None:
     """The contract's loop in two pieces is the loop in one: our models' contexts know nothing of the past."""
     model, batch = case.build(spec), random_batch(spec, (6, 6))
     noise = noise_for(model, batch)
-    whole = SequenceModel.unroll(model, batch, noise=noise)
+    whole = SequenceModel.walk(model, batch, noise=noise)
     context = model.encode(batch)
     state = model.initial_state(2, start=batch.start)
     for t in range(3):

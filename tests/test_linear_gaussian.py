@@ -42,7 +42,7 @@ def as_batch(*sequences: np.ndarray) -> SequenceBatch:
     x = torch.zeros(len(sequences), max(map(len, sequences)), sequences[0].shape[1])
     for row, sequence in zip(x, sequences, strict=True):
         row[: len(sequence)] = torch.tensor(sequence)
-    return SequenceBatch(x, lengths, torch.zeros_like(x[:, 0]), ~x.isnan()).sanitized()
+    return SequenceBatch(x, lengths, torch.zeros_like(x[:, 0]), ~x.isnan())
 
 
 def model(proposal: str = "filtering") -> LinearGaussian:

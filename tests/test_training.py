@@ -265,7 +265,7 @@ def test_damaged_metrics_are_named_on_resume(configure: Callable[..., RunConfig]
 
 def test_a_learning_rate_below_its_floor_is_never_raised(configure: Callable[..., RunConfig], tmp_path: Path) -> None:
     run(configure("rnn", epochs=12, learning_rate=2.0, min_learning_rate=5.0), tmp_path / "run")
-    assert {row["learning_rate"] for row in rows_of(tmp_path / "run")} == {2.0}
+    assert {row["learning_rate"] for row in rows_of(tmp_path / "run") if row["event"] != "nonfinite"} == {2.0}
 
 
 def test_rows_log_the_weights_of_their_last_update(configure: Callable[..., RunConfig], tmp_path: Path) -> None:

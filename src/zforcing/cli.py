@@ -5,11 +5,12 @@ Exit code 0, or 2 with one line for a user's mistake, 1 when training diverged, 
 
 from __future__ import annotations
 
+import argparse
 import json
 import re
 import shlex
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, fields, replace
 from itertools import pairwise
@@ -17,14 +18,18 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from jsonargparse import ArgumentError, ArgumentParser, Namespace
+from jsonargparse import ArgumentError, ArgumentParser, Namespace, set_parsing_settings
 from rich.console import Console
 from rich.progress import Progress
 
 from .bounds import BOUNDS, Bound
 from .errors import UserError
+from .models import MODELS
+from .threads import threads_asked_for
 from .training.checkpoint import find_checkpoint, load_checkpoint, read_json, write_text
 from .training.config import (
+    MOST_THREADS,
+    SECTIONED,
     SECTIONS,
     WEIGHTS,
     RunConfig,
@@ -40,6 +45,7 @@ from .training.config import (
 )
 
 SPLITS = ("train", "valid", "test")
+SHORT = {"--threads": "--training.threads", "--backend": "--training.backend"}  # what `train` also understands
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -94,7 +100,10 @@ def overview() -> str:
 
 
 def train(argv: Sequence[str]) -> int:
-    """Train a model: zforcing train RECIPE_OR_FILE [--dotted.setting value ...] [--run-dir DIR] [--resume]."""
+    """Train a model: zforcing train RECIPE_OR_FILE [--dotted.setting value ...] [--run-dir DIR] [--resume].
+
+    --threads and --backend are short for --training.threads and --training.backend.
+    """
     options, config = parse_train(argv)
     if options.print_config:
         print(json.dumps(config.to_dict()) if options.json else config.to_yaml().rstrip())
@@ -144,20 +153,25 @@ def evaluate(argv: Sequence[str]) -> int:
     parser.add_argument("--repeats", type=int, default=1, help="how often the bound is taken; its mean is reported")
     parser.add_argument("--checkpoint", type=str, default="best", help="best (on the validation split) or last")
     parser.add_argument("--batch-size", type=int, default=1024, help="sequences times particles at a time")
+    parser.add_argument(
+        "--backend", type=str, default="fast", help="fast, or reference: the model's contract step by step"
+    )
     common_options(parser, seed="seed of the latents' noise")
     options = parser.parse_args(list(argv))
     split = one_of("split", options.split, SPLITS)
     one_of("checkpoint", options.checkpoint, ("best", "last"))
+    one_of("backend", options.backend, ("fast", "reference"))
     at_least(1, "batch-size", options.batch_size)
     at_least(1, "repeats", options.repeats)
-    check_seed(options.seed)
+    check_common(options)
 
     run = run_folder(options.run)
     config = read_run_config(run)
     bound, name = chosen_bound(options, like=config.bound)
     found = load_checkpoint(run, which=options.checkpoint)
+    found.model.backend = options.backend
     data = config.data.load(split, found.description)
-    with counting(f"{name} of {run}", len(data) * options.repeats) as advance:
+    with counting(f"{name} of {run}", len(data) * options.repeats) as advance, threads_asked_for(options.threads):
         result = measure(
             found.model,
             data,
@@ -206,7 +220,7 @@ def sample(argv: Sequence[str]) -> int:
     options = parser.parse_args(list(argv))
     one_of("checkpoint", options.checkpoint, ("best", "last"))
     at_least(1, "num", options.num)
-    check_seed(options.seed)
+    check_common(options)
     run = run_folder(options.run)
     found = load_checkpoint(run, which=options.checkpoint, device=pick_device(options.device))
     steps = found.description.longest if options.steps is None else options.steps
@@ -217,7 +231,8 @@ def sample(argv: Sequence[str]) -> int:
         valid = read_run_config(run).data.load("valid", found.description)
         start = random_first_observations(valid, found.description, options.num, seed=options.seed)
         start = start.to(pick_device(options.device))
-    drawn = draw(found.model, options.num, steps=steps, seed=options.seed, start=start)
+    with threads_asked_for(options.threads):
+        drawn = draw(found.model, options.num, steps=steps, seed=options.seed, start=start)
     folder, stem = Path(options.out or run / "samples"), f"sample-seed{options.seed}"
     files = write_samples(folder, stem, drawn, found.description, start=start)
     if options.json:
@@ -300,6 +315,44 @@ def table(argv: Sequence[str]) -> int:
     return 0
 
 
+def bench(argv: Sequence[str]) -> int:
+    """Time training beside torch's own LSTMs: zforcing bench [SIZE ...] [--model NAME] [--model.setting value ...].
+
+    At each size in turn: an update (forward, backward, optimizer), the same by the reference backend, and the floor,
+    forward and backward of as many torch.nn.LSTMs as the model holds recurrent networks. Then their peak memory, loading
+    of data alone, and sampling.
+    """
+    from .benchmark import SIZES, Protocol, measure
+    from .benchmark.report import to_json, to_markdown, to_terminal
+    from .training.loop import environment
+
+    options, settings = parse_bench(argv)
+    device = pick_device(options.device)
+    if options.backend == "graph" and device != "cuda":
+        raise UserError("--backend graph needs a GPU: use --backend fast")
+    protocol = Protocol(
+        model=options.model.name,
+        backend=options.backend,
+        repeats=options.repeats,
+        threads=options.threads,
+        precision=options.precision,
+        device=device,
+        seed=options.seed,
+    )
+    machine = json.loads(environment(torch.device(device)))
+    with counting("bench", protocol.runs * len(settings)) as advance:
+        results = [measure(SIZES[name], config, protocol, done=lambda: advance(1)) for name, config in settings.items()]
+    if options.json:
+        print(json.dumps(to_json(results, protocol, machine)))
+    elif options.markdown:
+        print(to_markdown(results, protocol, machine, command=shlex.join(["zforcing", "bench", *argv])))
+    else:
+        Console(highlight=False, width=None if sys.stdout.isatty() else 120).print(
+            to_terminal(results, protocol, machine)
+        )
+    return 0
+
+
 COMMANDS: dict[str, Callable[[Sequence[str]], int]] = {
     "train": train,
     "evaluate": evaluate,
@@ -307,6 +360,7 @@ COMMANDS: dict[str, Callable[[Sequence[str]], int]] = {
     "recipes": list_recipes,
     "info": info,
     "table": table,
+    "bench": bench,
 }
 
 
@@ -321,7 +375,7 @@ def parse_train(argv: Sequence[str]) -> tuple[Namespace, RunConfig]:
             words = ["digits-zforcing-aux", "--help"]  # some recipe, to have settings to show
         else:
             raise UserError("train: name a recipe first (`zforcing recipes` lists them) or a YAML file")
-    words = with_constants(words)
+    words = with_constants([replaced(word, SHORT) for word in words])
     values = with_named_sections(read_recipe(words[0]), words[1:])
     names = section_names(values)
     usage = "zforcing train RECIPE_OR_FILE [--dotted.setting value ...] [--run-dir DIR] [--resume]"
@@ -333,6 +387,7 @@ def parse_train(argv: Sequence[str]) -> tuple[Namespace, RunConfig]:
     parser.add_argument("--json", action="store_true", help="one JSON object on stdout")
     parser.add_argument("--print-config", action="store_true", help="(or --print_config) show the configuration, stop")
     add_settings(parser, names)
+    describe_sections(parser)
     own = {"run-dir", "resume", "device", "json", "print-config", "help"}
     given = {w[2:].split("=")[0]: None for w in words[1:] if w.startswith("--") and w != "--"}
     refuse_unknown({k: "" for k in given if k not in own}, names, where="train")
@@ -342,6 +397,55 @@ def parse_train(argv: Sequence[str]) -> tuple[Namespace, RunConfig]:
     options = Namespace({k: parsed.pop(k) for k in ("recipe", "run_dir", "resume", "device", "json", "print_config")})
     parsed["recipe"] = config.recipe
     return options, from_namespace(parser, parsed)
+
+
+def parse_bench(argv: Sequence[str]) -> tuple[Namespace, dict[str, Any]]:
+    """Options of the command, and the model's settings (its `Config`) at each of the sizes asked for."""
+    from .benchmark import SIZES
+
+    words = [replaced(word, {"--model": "--model.name"}) for word in argv]
+    model = option_value("--model.name", words) or "zforcing"
+    if model not in MODELS:
+        raise UserError(f"unknown --model {model!r}; it is one of {', '.join(sorted(MODELS))}")
+    parsers = {name: bench_parser(model, name) for name in SIZES}
+    options = parsers["pixels"].parse_args(words)
+    unknown = [name for name in options.sizes if name not in SIZES]
+    if unknown:
+        raise UserError(f"unknown size {unknown[0]!r}; it is one of {', '.join(SIZES)}")
+    one_of("backend", options.backend, ("fast", "graph"))
+    one_of("precision", options.precision, ("float32", "bfloat16"))
+    at_least(1, "repeats", options.repeats)
+    check_common(options)
+    settings = {}
+    for name in options.sizes or SIZES:
+        parsed = parsers[name].parse_args(words)
+        parsed["model"].pop("name")
+        settings[name] = parsers[name].instantiate(parsed)["model"]
+    return options, settings
+
+
+def bench_parser(model: str, size: str) -> ArgumentParser:
+    """Of `bench`, the model's settings as this size has them."""
+    from .benchmark import SIZES
+
+    config = MODELS[model].Config
+    usage = "zforcing bench [SIZE ...] [--model NAME] [--model.setting value ...] [--backend NAME] [--json] ..."
+    parser = command_parser("bench", bench, usage=usage)
+    sizes = "; ".join(f"{name}: {size.about}" for name, size in SIZES.items())
+    parser.add_argument("sizes", type=str, nargs="*", metavar="SIZE", help=f"all by default. {sizes}")
+    parser.add_argument("--backend", type=str, default="fast", help="what is timed: fast, or graph (needs a GPU)")
+    parser.add_argument(
+        "--repeats", type=int, default=9, help="of each after a warm-up; a third of it of the reference"
+    )
+    parser.add_argument("--precision", type=str, default="float32", help="float32 or bfloat16 (autocast)")
+    common_options(parser, seed="seed of weights, data and noise")
+    parser.add_argument("--markdown", action="store_true", help="part of a page, with the command that made it")
+    parser.add_argument("--model.name", type=str, default=model, help=f"one of {', '.join(sorted(MODELS))}")
+    set_parsing_settings(docstring_parse_attribute_docstrings=True)
+    parser.add_class_arguments(config, "model")
+    parser.set_defaults({f"model.{name}": value for name, value in SIZES[size].known_settings(config).items()})
+    describe_sections(parser)
+    return parser
 
 
 def with_named_sections(values: dict[str, Any], words: Sequence[str]) -> dict[str, Any]:
@@ -362,6 +466,12 @@ def with_named_sections(values: dict[str, Any], words: Sequence[str]) -> dict[st
             print(f"{section} {name} has no {', '.join(dropped)}: the recipe's values are left out", file=sys.stderr)
         values = values | {section: {"name": name} | kept}
     return values
+
+
+def replaced(word: str, names: Mapping[str, str]) -> str:
+    """An option, or `--option=value`, by its other name."""
+    option, equals, value = word.partition("=")
+    return names.get(option, option) + equals + value
 
 
 def with_constants(words: Sequence[str]) -> list[str]:
@@ -403,9 +513,24 @@ def command_parser(name: str, command: Callable[..., Any], *, usage: str | None 
     return ArgumentParser(prog=f"zforcing {name}", description=command.__doc__, usage=usage, exit_on_error=False)
 
 
+def describe_sections(parser: ArgumentParser) -> None:
+    """jsonargparse offers each section as an option that reads a file (`--data CONFIG`): here a recipe is that file.
+
+    What is refused goes from the help; a number for `--weights.kl` is a constant.
+    """
+    hidden, constants = {f"--{name}" for name in SECTIONED}, {f"--weights.{name}" for name in WEIGHTS}
+    for action in parser._actions:
+        if hidden & set(action.option_strings):
+            action.help = argparse.SUPPRESS
+        elif constants & set(action.option_strings):
+            action.metavar, action.help = "NUMBER", "the same at every step"
+
+
 def common_options(parser: ArgumentParser, *, seed: str) -> None:
     """What evaluate, sample and their like share."""
     parser.add_argument("--seed", type=int, default=0, help=seed)
+    threads = "CPU threads; by default one where a time step is little work, else torch's own choice"
+    parser.add_argument("--threads", type=int | None, default=None, help=threads)
     parser.add_argument("--device", type=str, default="auto", help="auto, cpu or cuda")
     parser.add_argument("--json", action="store_true", help="one JSON object on stdout")
 
@@ -443,10 +568,12 @@ def at_least(least: int, option: str, value: int) -> None:
         raise UserError(f"--{option} is {value}; it must be {least} or more")
 
 
-def check_seed(seed: int) -> None:
-    """Refuse what no generator takes."""
-    if not 0 <= seed < 2**63:
-        raise UserError(f"--seed is {seed}; it must be 0 or more and less than 2**63")
+def check_common(options: Namespace) -> None:
+    """Refuse a seed that no generator takes, and threads that torch doesn't."""
+    if not 0 <= options.seed < 2**63:
+        raise UserError(f"--seed is {options.seed}; it must be 0 or more and less than 2**63")
+    if options.threads is not None and not 1 <= options.threads <= MOST_THREADS:
+        raise UserError(f"--threads is {options.threads}; it must be between 1 and {MOST_THREADS}")
 
 
 def pick_device(device: str) -> str:

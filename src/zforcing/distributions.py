@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import singledispatch
 from typing import Any
 
@@ -45,19 +45,29 @@ def reparameterize(distribution: Distribution, noise: Tensor) -> Tensor:
     return distribution.mean + distribution.stddev * noise
 
 
-def stack(distributions: Sequence[Distribution], *, dim: int) -> Distribution:
-    """Distributions of one kind with batches [n] as one with the batch [n, T] (dim=1) or [T, n] (dim=0)."""
+def combine(f: Callable[..., Tensor], *distributions: Distribution) -> Distribution:
+    """The distribution whose parameters are f of the parameters of these, which are of one kind."""
     first = distributions[0]
     if isinstance(first, Independent):
-        base = stack([d.base_dist for d in distributions if isinstance(d, Independent)], dim=dim)
+        base = combine(f, *(d.base_dist for d in distributions if isinstance(d, Independent)))
         return Independent(base, first.reinterpreted_batch_ndims, validate_args=False)
     names = tuple(first.arg_constraints)
     if isinstance(first, Bernoulli | Categorical):
         names = ("logits",)
     elif isinstance(first, MultivariateNormal):
         names = ("loc", "scale_tril")
-    parameters: dict[str, Any] = {n: torch.stack([getattr(d, n) for d in distributions], dim=dim) for n in names}
+    parameters: dict[str, Any] = {n: f(*(getattr(d, n) for d in distributions)) for n in names}
     return type(first)(**parameters, validate_args=False)
+
+
+def stack(distributions: Sequence[Distribution], *, dim: int) -> Distribution:
+    """Distributions of one kind with batches [n] as one with the batch [n, T] (dim=1) or [T, n] (dim=0)."""
+    return combine(lambda *tensors: torch.stack(tensors, dim=dim), *distributions)
+
+
+def batch_first(distribution: Distribution) -> Distribution:
+    """The batch [T, n] as [n, T]: views, no copies."""
+    return combine(lambda tensor: tensor.transpose(0, 1), distribution)
 
 
 @singledispatch

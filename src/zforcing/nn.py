@@ -8,8 +8,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.distributions import Distribution
+from torch.nn.utils.rnn import pack_padded_sequence
 
 from .distributions import diagonal_gaussian
+from .recurrence import Loop, Value, equations
 from .sequences import ObservationSpec, is_missing, reverse
 
 
@@ -41,12 +43,14 @@ class MLP(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """The whole net."""
-        return self.after_first(self.first(x))
-
-    def after_first(self, preactivation: Tensor) -> Tensor:
-        """The rest of the net, for who computes the first layer elsewhere (outside of a loop over time)."""
-        out: Tensor = self.second(self.activation(preactivation))
+        out: Tensor = self.second(self.activation(self.first(x)))
         return out
+
+    def record(self, loop: Loop, preactivation: Value) -> Value:
+        """The equations of the rest of the net, for a loop over time in which the first layer was computed already."""
+        equations.leaky_relu(loop, preactivation, 1 / 3)
+        equations.clamp(loop, preactivation, self.activation.limit)
+        return equations.linear(loop, preactivation, self.second.weight, bias=self.second.bias)
 
 
 class GaussianHead(nn.Module):
@@ -64,12 +68,13 @@ class GaussianHead(nn.Module):
 
     def forward(self, features: Tensor) -> Distribution:
         """Batch [...], event [Z]."""
-        return diagonal_gaussian(*self.parameters_after_first(self.mlp.first(features)))
+        return diagonal_gaussian(*bound(self.mlp(features), self.limit).chunk(2, dim=-1))
 
-    def parameters_after_first(self, preactivation: Tensor) -> tuple[Tensor, Tensor]:
-        """Mean and log-variance [..., Z], from the first layer's output before its activation [..., M]."""
-        mean, log_variance = bound(self.mlp.after_first(preactivation), self.limit).chunk(2, dim=-1)
-        return mean, log_variance
+    def record(self, loop: Loop, preactivation: Value) -> Value:
+        """The equations from the first layer's output on: mean and log-variance, [n, 2 Z]."""
+        parameters = self.mlp.record(loop, preactivation)
+        equations.clamp(loop, parameters, self.limit)
+        return parameters
 
 
 class Embedder(nn.Module):
@@ -137,12 +142,44 @@ class BackwardLSTM(nn.Module):
 
     def __init__(self, features: int, hidden: int, *, forget_bias: float = 0.0):
         super().__init__()
-        self.lstm = nn.LSTM(features, hidden, batch_first=True)
+        self.lstm = nn.LSTM(features, hidden)
         initialize_lstm(self.lstm, forget_bias=forget_bias)
 
     def forward(self, x: Tensor, lengths: Tensor) -> Tensor:
-        """[B, T, E], [B] -> [B, T, H]."""
+        """[T, B, E], [B] -> [T, B, H], time first."""
         return reverse(self.lstm(reverse(x, lengths))[0], lengths)
+
+
+def run_lstm(
+    lstm: nn.LSTM | list[Tensor], x: Tensor, h: Tensor, c: Tensor, lengths: Tensor
+) -> tuple[Tensor, Callable[[], tuple[Tensor, Tensor]]]:
+    """One layer of torch's LSTM over x [T, n, F] from h, c [n, H]: h_1..h_T [T, n, H] (meaningless in the padding),
+    and a function that gives h and c [n, H] at each row's own last step.
+
+    lstm: a module, or its weights and biases: input to gates, hidden to gates, the two biases. The whole call returns
+    the last c of the longest rows alone; who asks for that of shorter ones pays for a second, packed call.
+    """
+    weights: list[Tensor] = [*lstm.parameters()] if isinstance(lstm, nn.LSTM) else lstm
+    first = (h[None].contiguous(), c[None].contiguous())
+    hs, h_T, c_T = torch.lstm(x, first, weights, True, 1, 0.0, False, False, False)
+
+    def last() -> tuple[Tensor, Tensor]:
+        if bool((lengths == len(x)).all()):
+            return h_T[0], c_T[0]
+        packed = pack_padded_sequence(x, lengths.cpu(), enforce_sorted=False)
+        order, back = packed.sorted_indices, packed.unsorted_indices
+        sorted_first = (first[0][:, order], first[1][:, order])
+        _, h_last, c_last = torch.lstm(
+            packed.data, packed.batch_sizes, sorted_first, weights, True, 1, 0.0, False, False
+        )
+        return h_last[0, back], c_last[0, back]
+
+    return hs, last
+
+
+def at_last(values: Tensor, lengths: Tensor) -> Tensor:
+    """[T, n, ...] -> [n, ...] at each row's own last step."""
+    return values[lengths - 1, torch.arange(len(lengths), device=lengths.device)]
 
 
 def lstm_update(gates: Tensor, c: Tensor) -> tuple[Tensor, Tensor]:
@@ -155,8 +192,7 @@ def lstm_update(gates: Tensor, c: Tensor) -> tuple[Tensor, Tensor]:
 class LatentLSTMCell(nn.Module):
     """h_t, c_t = LSTM([g(z_t), e(x_{t-1})], h_{t-1}, c_{t-1}), g linear.
 
-    `inputs` is the part of the gates that no state and no latent enters, so that it can be computed for all steps at
-    once. W_x is uniform in +-1/sqrt(H), each gate's W_h orthogonal, biases 0 (but `forget_bias`), as released.
+    W_x is uniform in +-1/sqrt(H), each gate's W_h orthogonal, biases 0 (but `forget_bias`), as released.
     """
 
     def __init__(self, embedding: int, latent: int, mlp: int, hidden: int, *, forget_bias: float = 0.0):
@@ -170,24 +206,35 @@ class LatentLSTMCell(nn.Module):
         initialize_hidden_to_gates(self.from_hidden.weight)
         initialize_gate_bias(self.from_input.bias, forget_bias=forget_bias)
 
-    def inputs(self, embedded: Tensor) -> Tensor:
-        """[..., E] -> [..., 4H]."""
-        gates: Tensor = self.from_input(embedded)
-        return gates
+    def forward(self, embedded: Tensor, z: Tensor, h: Tensor, c: Tensor) -> tuple[Tensor, Tensor]:
+        """One step: [n, E], [n, Z], [n, H], [n, H] -> h_t, c_t [n, H]."""
+        return lstm_update(self.from_input(embedded) + self.from_hidden(h) + self.from_latent(self.latent_net(z)), c)
 
-    def latent_map(self) -> Callable[[Tensor], Tensor]:
-        """z -> its part of the gates, the two linear maps made one: for a loop that takes many steps."""
-        weight = self.from_latent.weight @ self.latent_net.weight  # [4H, Z]
-        bias = self.from_latent.weight @ self.latent_net.bias  # [4H]
-        return lambda z: F.linear(z, weight, bias)
+    def latent_layer(self) -> tuple[Tensor, Tensor]:
+        """The two linear maps from z to the gates as one: weight [4H, Z] and bias [4H]."""
+        return self.from_latent.weight @ self.latent_net.weight, self.from_latent.weight @ self.latent_net.bias
 
-    def combine(self, inputs: Tensor, hidden: Tensor, latent: Tensor, c: Tensor) -> tuple[Tensor, Tensor]:
-        """h_t, c_t [n, H] from `inputs`, W_h h_{t-1}, the latent's part (each [n, 4H]) and c_{t-1}."""
-        return lstm_update(inputs + hidden + latent, c)
+    def run(
+        self, embedded: Tensor, z: Tensor, h: Tensor, c: Tensor, lengths: Tensor
+    ) -> tuple[Tensor, Callable[[], tuple[Tensor, Tensor]]]:
+        """All steps with latents known beforehand, as torch's LSTM of [e(x_{t-1}), z_t]; see `run_lstm`."""
+        weight, bias = self.latent_layer()
+        bias = self.from_input.bias + bias
+        parameters = [
+            torch.cat([self.from_input.weight, weight], 1),
+            self.from_hidden.weight,
+            bias,
+            torch.zeros_like(bias),
+        ]
+        return run_lstm(parameters, torch.cat([embedded, z], dim=-1), h, c, lengths)
 
-    def forward(self, inputs: Tensor, z: Tensor, h: Tensor, c: Tensor) -> tuple[Tensor, Tensor]:
-        """One step: [n, 4H], [n, Z], [n, H], [n, H] -> h_t, c_t [n, H]."""
-        return self.combine(inputs, self.from_hidden(h), self.from_latent(self.latent_net(z)), c)
+    def record(self, loop: Loop, embedded: Tensor, z: Value, h: Value, c: Value) -> tuple[Value, Value]:
+        """The step's equations; embedded [T, B, E]. h_t, c_t."""
+        weight, bias = self.latent_layer()
+        inputs = F.linear(embedded, self.from_input.weight, self.from_input.bias + bias)
+        gates = equations.linear(loop, h, self.from_hidden.weight, given=inputs)
+        equations.add_linear(loop, gates, z, weight)
+        return equations.lstm(loop, gates, c)
 
 
 class LayerNormLatentLSTMCell(nn.Module):
@@ -221,21 +268,22 @@ class LayerNormLatentLSTMCell(nn.Module):
         initialize_gate_bias(self.input_bias, forget_bias=forget_bias)
 
     def inputs(self, embedded: Tensor) -> Tensor:
-        """[..., E] -> [..., 4H]."""
+        """The part of the gates that no state and no latent enters, [..., E] -> [..., 4H]."""
         return standardize(self.from_input(embedded)) * self.input_gain + self.input_bias
 
-    def latent_map(self) -> Callable[[Tensor], Tensor]:
-        """z -> gain - 1 and bias, [n, 8H]."""
-        return lambda z: bound(self.latent_net(z), self.limit)
+    def forward(self, embedded: Tensor, z: Tensor, h: Tensor, c: Tensor) -> tuple[Tensor, Tensor]:
+        """One step: [n, E], [n, Z], [n, H], [n, H] -> h_t, c_t [n, H]."""
+        gain_minus_one, bias = bound(self.latent_net(z), self.limit).chunk(2, dim=-1)
+        return lstm_update(self.inputs(embedded) + (1 + gain_minus_one) * standardize(self.from_hidden(h)) + bias, c)
 
-    def combine(self, inputs: Tensor, hidden: Tensor, latent: Tensor, c: Tensor) -> tuple[Tensor, Tensor]:
-        """h_t, c_t [n, H] from `inputs` and W_h h_{t-1} [n, 4H], gain - 1 and bias [n, 8H], and c_{t-1}."""
-        gain_minus_one, bias = latent.chunk(2, dim=-1)
-        return lstm_update(inputs + (1 + gain_minus_one) * standardize(hidden) + bias, c)
-
-    def forward(self, inputs: Tensor, z: Tensor, h: Tensor, c: Tensor) -> tuple[Tensor, Tensor]:
-        """One step: [n, 4H], [n, Z], [n, H], [n, H] -> h_t, c_t [n, H]."""
-        return self.combine(inputs, self.from_hidden(h), self.latent_map()(z), c)
+    def record(self, loop: Loop, embedded: Tensor, z: Value, h: Value, c: Value) -> tuple[Value, Value]:
+        """The step's equations; embedded [T, B, E]. h_t, c_t."""
+        hidden = equations.linear(loop, h, self.from_hidden.weight)
+        equations.standardize(loop, hidden)
+        first = self.latent_net.first
+        gain_and_bias = self.latent_net.record(loop, equations.linear(loop, z, first.weight, bias=first.bias))
+        equations.clamp(loop, gain_and_bias, self.limit)
+        return equations.lstm(loop, equations.modulate(loop, hidden, gain_and_bias, self.inputs(embedded)), c)
 
 
 def standardize(x: Tensor) -> Tensor:

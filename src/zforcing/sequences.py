@@ -129,9 +129,14 @@ class SequenceBatch:
         observed = None if self.observed is None else self.observed.to(device)
         return SequenceBatch(self.x.to(device), self.lengths.to(device), self.start.to(device), observed)
 
-    def sanitized(self) -> SequenceBatch:
-        """The batch itself: every batch holds zeros where nothing is observed."""
-        return self
+    def repeat(self, k: int) -> SequenceBatch:
+        """[B] -> [k B]: row i + j B is copy j of sequence i."""
+
+        def times(x: Tensor) -> Tensor:
+            return x.repeat(k, *[1] * (x.dim() - 1))
+
+        observed = None if self.observed is None else times(self.observed)
+        return self if k == 1 else SequenceBatch(times(self.x), times(self.lengths), times(self.start), observed)
 
 
 def missing_mark(x: Tensor) -> float:
@@ -150,11 +155,15 @@ def masked_sum(values: Tensor, mask: Tensor) -> Tensor:
 
 
 def reverse(x: Tensor, lengths: Tensor) -> Tensor:
-    """[B, T, ...] with each row's first `length` steps in reverse order and its padding left at the end.
+    """[T, B, F] with each row's first `length` steps in reverse order and its padding left at the end.
 
     An RNN over the result has read nothing but the sequence when it reaches each step: padding comes last. Applying
     it twice gives the original back.
     """
-    steps = torch.arange(x.shape[1], device=x.device)
-    index = torch.where(steps < lengths[:, None], lengths[:, None] - 1 - steps, steps)  # [B, T]
-    return x.gather(1, index.reshape(*index.shape, *[1] * (x.dim() - 2)).expand_as(x))
+    T, B = x.shape[:2]
+    if lengths.device.type == "cpu" and bool((lengths == T).all()):
+        return x.flip(0)
+    steps = torch.arange(T, device=x.device)[:, None]
+    index = torch.where(steps < lengths, lengths - 1 - steps, steps) * B + torch.arange(B, device=x.device)  # [T, B]
+    reversed_rows: Tensor = x.flatten(0, 1).index_select(0, index.flatten()).reshape(x.shape)
+    return reversed_rows

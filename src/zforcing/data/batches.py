@@ -1,9 +1,16 @@
-"""Which sequences go into which batch: a pure function of the seed and the epoch, so that a run can resume anywhere."""
+"""Which sequences go into which batch: a pure function of the seed and the epoch, so that a run can resume anywhere.
+
+And to which of a few lengths a batch is padded where every length costs something of its own (a CUDA graph).
+"""
 
 from __future__ import annotations
 
 import numpy as np
+import torch.nn.functional as F
 from numpy.typing import NDArray
+from torch import Tensor
+
+from ..sequences import SequenceBatch
 
 WINDOW = 64  # batches sorted by length together: enough to fill them evenly, few enough to stay shuffled
 
@@ -28,3 +35,27 @@ def evaluation_batches(lengths: NDArray[np.int64], batch_size: int) -> list[list
     """Every sequence once, longest first (so that a batch too large for the memory fails at once), no randomness."""
     order = np.argsort(-lengths, kind="stable")
     return [order[i : i + batch_size].tolist() for i in range(0, len(order), batch_size)]
+
+
+def bucket(steps: int, *, most: int | None = None) -> int:
+    """The least of 8, 16, ..., 64, 80, 96, 112, 128, 160, ... that is `steps` or more, but no more than `most` is.
+
+    Multiples of 8, and from 32 on four for each doubling: a batch gets less than a quarter of its steps more.
+    """
+    unit = max(8, 1 << max(0, (steps - 1).bit_length() - 3))
+    longer = -(-steps // unit) * unit
+    return longer if most is None else max(steps, min(longer, most))
+
+
+def pad_steps(batch: SequenceBatch, steps: int) -> SequenceBatch:
+    """The same sequences, padded on the right to so many steps."""
+    more = steps - batch.x.shape[1]
+    if more == 0:
+        return batch
+
+    def pad(x: Tensor) -> Tensor:
+        return F.pad(x, [0, 0] * (x.dim() - 2) + [0, more])
+
+    return SequenceBatch(
+        pad(batch.x), batch.lengths, batch.start, None if batch.observed is None else pad(batch.observed)
+    )

@@ -22,8 +22,8 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any, ClassVar, NamedTuple
+from functools import cached_property
+from typing import Any, ClassVar, Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -46,13 +46,14 @@ def where_rows(rows: Tensor, new: State, old: State) -> State:
     return map_state(lambda a, b: torch.where(rows.reshape(-1, *[1] * (a.dim() - 1)), a, b), new, old)
 
 
-@dataclass(frozen=True)
 class Unroll:
-    """A model run over a batch, all steps. Distributions have the batch shape [B, T]; where a sequence has ended they
-    hold values that mean nothing, while the terms [B, T] are 0 there. Terms are in nats.
+    """A model run over a batch, all steps. Distributions have the batch shape [N, T]; where a sequence has ended they
+    hold values that mean nothing, while the terms [N, T] are 0 there. Terms are in nats. N is B, or K B for K
+    particles: row i + j B is copy j of sequence i. What nobody asks for isn't computed.
 
+    batch:            what was run, [N, T]
     prior, posterior: of z_t, event [Z]
-    latents:          [B, T, Z], drawn from the posterior
+    latents:          [N, T, Z], drawn from the posterior
     emission:         of x_t, event [D] or []
     log_px:           log p(x_t | z_<=t, x_<t), of the observed numbers
     kl:               KL(posterior || prior) >= 0, given the sampled past
@@ -61,63 +62,81 @@ class Unroll:
     state:            after each sequence's own last step
     """
 
-    prior: Distribution
-    posterior: Distribution
-    latents: Tensor
-    emission: Distribution
-    log_px: Tensor
-    kl: Tensor
-    auxiliary: Tensor
-    backward: Tensor
-    state: State
-
-    @classmethod
-    def assemble(
-        cls,
+    def __init__(
+        self,
         batch: SequenceBatch,
         *,
         prior: Distribution,
         posterior: Distribution,
         latents: Tensor,
         emission: Distribution,
-        auxiliary: Tensor,
-        backward: Tensor,
-        state: State,
-    ) -> Unroll:
-        """The record, its terms computed or masked; `auxiliary` and `backward` come unmasked over time."""
-        exists = batch.mask
+        auxiliary: Callable[[], Tensor],
+        backward: Callable[[], Tensor],
+        state: Callable[[], State],
+    ):
+        """`auxiliary` and `backward` give [N, T], not masked; `state` the last state. They are called once, if ever."""
+        self.batch, self.prior, self.posterior, self.latents, self.emission = batch, prior, posterior, latents, emission
+        self._auxiliary, self._backward, self._state = auxiliary, backward, state
 
-        def masked(term: Tensor) -> Tensor:
-            return torch.where(exists, term, torch.zeros_like(term))
+    @cached_property
+    def log_px(self) -> Tensor:
+        """[N, T]."""
+        batch = self.batch
+        if batch.observed is None:
+            return self._existing(self.emission.log_prob(batch.x))
+        return self._existing(log_prob_of_observed(self.emission, batch.x, batch.scored))
 
-        log_px = (
-            emission.log_prob(batch.x)
-            if batch.observed is None
-            else (log_prob_of_observed(emission, batch.x, batch.scored))
-        )
-        return cls(
-            prior=prior,
-            posterior=posterior,
-            latents=latents,
-            emission=emission,
-            log_px=masked(log_px),
-            kl=masked(kl_divergence(posterior, prior)),
-            auxiliary=masked(auxiliary),
-            backward=masked(backward),
-            state=state,
-        )
+    @cached_property
+    def kl(self) -> Tensor:
+        """[N, T]."""
+        return self._existing(kl_divergence(self.posterior, self.prior))
+
+    @cached_property
+    def auxiliary(self) -> Tensor:
+        """[N, T]."""
+        return self._existing(self._auxiliary())
+
+    @cached_property
+    def backward(self) -> Tensor:
+        """[N, T]."""
+        return self._existing(self._backward())
+
+    @cached_property
+    def state(self) -> State:
+        """[N, ...]."""
+        return self._state()
+
+    def _existing(self, term: Tensor) -> Tensor:
+        return torch.where(self.batch.mask, term, torch.zeros_like(term))
+
+
+class Step(NamedTuple):
+    """What one step of an unroll says, [N, ...]: the densities, and what was drawn."""
+
+    prior: Distribution
+    posterior: Distribution
+    latent: Tensor
+    emission: Distribution
+
+
+Resample = Callable[[int, Step], Tensor | None]
+"""resample(t, step) -> index [N] int64 or None: after step t (from 0) row i goes on from the state of row index[i].
+
+It is not asked after the last step, and must leave a row alone whose sequence has ended.
+"""
 
 
 class SequenceModel(nn.Module, ABC):
     """A model of sequences with a latent per step. See the module's docstring for the loop that uses it.
 
     A subclass names itself (`name`, as recipes know it) and its settings (`Config`, a frozen dataclass), takes
-    `(spec, config)`, and defines the abstract methods. It may override `unroll` by something faster that gives the
-    same values and gradients (tests hold it to that).
+    `(spec, config)`, and defines the abstract methods. It may define `fast_unroll`, something faster than the
+    contract's loop that gives the same values and gradients (tests hold it to that).
     """
 
     name: ClassVar[str]
     Config: ClassVar[type[Any]]
+    backend: Literal["reference", "fast"] = "fast"  # how `unroll` runs
 
     def __init__(self, spec: ObservationSpec, config: Any):
         super().__init__()
@@ -187,11 +206,11 @@ class SequenceModel(nn.Module, ABC):
         if not fits:
             raise ValueError(f"x is {x.dtype} {list(x.shape)}; a model of {spec.kind} observations reads {wanted}")
 
-    def draw_noise(self, batch: SequenceBatch) -> Tensor:
-        """Standard normal [B, T, Z] from torch's global generator: all the randomness of an unroll in eval mode."""
+    def draw_noise(self, batch: SequenceBatch, *, particles: int = 1) -> Tensor:
+        """Standard normal [K B, T, Z] from torch's global generator: all the randomness of an unroll in eval mode."""
         self.check_batch(batch)
         reference = next(self.parameters())
-        size = (*batch.x.shape[:2], self.latent_size)
+        size = (particles * len(batch), batch.x.shape[1], self.latent_size)
         return torch.randn(size, device=reference.device, dtype=reference.dtype)
 
     def unroll(
@@ -201,47 +220,77 @@ class SequenceModel(nn.Module, ABC):
         noise: Tensor | None = None,
         latents: Tensor | None = None,
         state: State | None = None,
+        particles: int = 1,
+        resample: Resample | None = None,
     ) -> Unroll:
-        """All steps of a batch, the latents drawn from the posterior: the contract's loop, the definition of the model.
+        """All steps of a batch, the latents drawn from the posterior.
 
-        noise:   [B, T, Z], standard normal; None draws it
-        latents: [B, T, Z], the latents themselves instead of draws: the densities of given z, whatever the posterior
-        state:   where the batch goes on from (it has read x_0); None starts with the batch's own x_0
+        noise:     [N, T, Z], standard normal; None draws it
+        latents:   [N, T, Z], the latents themselves instead of draws: the densities of given z, whatever the posterior
+        state:     where the batch goes on from (it has read x_0), N rows; None starts with the batch's own x_0
+        particles: K; N = K B rows, copy after copy of the batch, with latents of their own
+        resample:  says after each step which rows go on (a particle filter's choice of ancestors)
+
+        `backend` says how: `reference` walks the contract, `fast` takes the model's own fast path. They are equal.
         """
         self.check_batch(batch, noise=noise, latents=latents)
-        given = latents is not None
-        draws = latents if latents is not None else self.draw_noise(batch) if noise is None else noise
-        state = self.initial_state(len(batch), start=batch.start) if state is None else state
+        if latents is None and noise is None:
+            noise = self.draw_noise(batch, particles=particles)
+        run = self.walk if self.backend == "reference" else self.fast_unroll
+        return run(batch, noise=noise, latents=latents, state=state, particles=particles, resample=resample)
+
+    def fast_unroll(
+        self,
+        batch: SequenceBatch,
+        *,
+        noise: Tensor | None,
+        latents: Tensor | None,
+        state: State | None,
+        particles: int,
+        resample: Resample | None,
+    ) -> Unroll:
+        """What `unroll` does, faster than step by step, where a model knows how. Exactly one of noise and latents."""
+        return self.walk(batch, noise=noise, latents=latents, state=state, particles=particles, resample=resample)
+
+    def walk(
+        self,
+        batch: SequenceBatch,
+        *,
+        noise: Tensor | None = None,
+        latents: Tensor | None = None,
+        state: State | None = None,
+        particles: int = 1,
+        resample: Resample | None = None,
+    ) -> Unroll:
+        """What `unroll` does by the contract's loop: the definition of the model."""
+        draws = latents if noise is None else noise
+        if draws is None:
+            draws = self.draw_noise(batch, particles=particles)
+        rows = batch.repeat(particles)
         context = self.encode(batch)
-        steps = []
-        # unbind, not context[:, t]: the backward pass of indexing writes a full-size zero tensor at every step
-        rows = zip(batch.read.unbind(1), context.unbind(1), draws.unbind(1), batch.mask.unbind(1), strict=True)
-        for x, c, draw, exists in rows:
-            step, following = self._step(state, x, c, draw, given=given)
-            state = where_rows(exists, following, state)
-            steps.append(step)
-        return Unroll.assemble(
-            batch,
+        contexts = context.repeat(particles, 1, 1)
+        state = self.initial_state(len(rows), start=rows.start) if state is None else state
+        steps, auxiliary = [], []
+        # unbind, not contexts[:, t]: the backward pass of indexing writes a full-size zero tensor at every step
+        columns = (rows.read.unbind(1), contexts.unbind(1), draws.unbind(1), rows.mask.unbind(1))
+        for t, (x, c, draw, exists) in enumerate(zip(*columns, strict=True)):
+            prior, posterior = self.prior(state), self.posterior(state, c)
+            z = reparameterize(posterior, draw) if latents is None else draw
+            following = self.after_latent(state, z)
+            steps.append(Step(prior, posterior, z, self.emission(following)))
+            auxiliary.append(self.auxiliary(following, c))
+            state = where_rows(exists, self.after_observation(following, x), state)
+            index = None if resample is None or t + 1 == len(rows.x[0]) else resample(t, steps[-1])
+            if index is not None:
+                state = map_state(lambda v: v[index], state)  # noqa: B023 - used at once
+        last = state
+        return Unroll(
+            rows,
             prior=stack([s.prior for s in steps], dim=1),
             posterior=stack([s.posterior for s in steps], dim=1),
             latents=torch.stack([s.latent for s in steps], dim=1),
             emission=stack([s.emission for s in steps], dim=1),
-            auxiliary=torch.stack([s.auxiliary for s in steps], dim=1),
-            backward=self.backward_log_prob(batch, context),
-            state=state,
+            auxiliary=lambda: torch.stack(auxiliary, dim=1),
+            backward=lambda: self.backward_log_prob(batch, context).repeat(particles, 1),
+            state=lambda: last,
         )
-
-    def _step(self, state: State, x: Tensor, context: Tensor, draw: Tensor, *, given: bool) -> tuple[_Step, State]:
-        prior, posterior = self.prior(state), self.posterior(state, context)
-        z = draw if given else reparameterize(posterior, draw)
-        state = self.after_latent(state, z)
-        step = _Step(prior, posterior, z, self.emission(state), self.auxiliary(state, context))
-        return step, self.after_observation(state, x)
-
-
-class _Step(NamedTuple):
-    prior: Distribution
-    posterior: Distribution
-    latent: Tensor
-    emission: Distribution
-    auxiliary: Tensor

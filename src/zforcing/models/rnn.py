@@ -7,19 +7,20 @@ h_t = LSTM(e(x_{t-1}), h_{t-1});   p(x_t | x_<t) = emission(h_t)
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.distributions import Distribution
-from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
-from ..distributions import no_latent
+from ..distributions import batch_first, no_latent
 from ..emissions import make_emission
-from ..nn import Embedder, Readout, initialize_lstm
+from ..nn import Embedder, Readout, at_last, initialize_lstm, run_lstm
 from ..sequences import ObservationSpec, SequenceBatch
-from .base import SequenceModel, Unroll
+from .base import Resample, SequenceModel, Unroll
 from .settings import check_settings
 
 
@@ -126,42 +127,54 @@ class RNN(SequenceModel):
         """Keeps x_t for the next step."""
         return state._replace(x=x)
 
-    def unroll(
+    # All steps at once, time first.
+
+    def fast_unroll(
         self,
         batch: SequenceBatch,
         *,
-        noise: Tensor | None = None,
-        latents: Tensor | None = None,
-        state: RNNState | None = None,
+        noise: Tensor | None,
+        latents: Tensor | None,
+        state: RNNState | None,
+        particles: int,
+        resample: Resample | None,
     ) -> Unroll:
-        """One call of torch.nn.LSTM over all steps. Noise and latents [B, T, 0] are empty."""
-        self.check_batch(batch, noise=noise, latents=latents)
-        state = self.initial_state(len(batch), start=batch.start) if state is None else state
-        read = batch.read
-        before = torch.cat([state.x[:, None], read[:, :-1]], dim=1)
-        embedded = self.embed(before)
-        hidden, h, c = self._run(embedded, batch.lengths, state)
-        none = no_latent(hidden)
-        last = read[torch.arange(len(batch), device=batch.x.device), batch.lengths - 1]
-        return Unroll.assemble(
-            batch,
+        """All steps in one call of torch's LSTM a layer. Noise and latents [N, T, 0] are empty."""
+        if resample is not None:  # the choice of ancestors reads the densities of each step before the next one
+            return self.walk(batch, noise=noise, latents=latents, state=state, particles=particles, resample=resample)
+        rows = batch.repeat(particles)
+        first = self.initial_state(len(rows), start=rows.start) if state is None else state
+        embedded = self.embed(torch.cat([first.x[None], rows.read.transpose(0, 1)[:-1]]))  # e(x_{t-1}), [T, N, E]
+        hidden, last = self._run(embedded, rows.lengths, first)
+        none = no_latent(hidden.transpose(0, 1))
+
+        def nothing() -> Tensor:
+            return hidden.new_zeros(rows.x.shape[:2])
+
+        return Unroll(
+            rows,
             prior=none,
             posterior=none,
             latents=none.mean,
-            emission=self.emission_net(self.readout(hidden, embedded)),
-            auxiliary=hidden.new_zeros(hidden.shape[:2]),
-            backward=hidden.new_zeros(hidden.shape[:2]),
-            state=RNNState(h, c, last),
+            emission=batch_first(self.emission_net(self.readout(hidden, embedded))),
+            auxiliary=nothing,
+            backward=nothing,
+            state=lambda: RNNState(*last(), at_last(rows.read.transpose(0, 1), rows.lengths)),
         )
 
-    def _run(self, embedded: Tensor, lengths: Tensor, state: RNNState) -> tuple[Tensor, Tensor, Tensor]:
-        """h_1..h_T of the last layer [B, T, H], and h, c [B, L, H] at each row's own last step."""
-        first = (state.h.transpose(0, 1).contiguous(), state.c.transpose(0, 1).contiguous())
-        steps = embedded.shape[1]
-        if bool((lengths == steps).all()):
-            hidden, (h, c) = self.lstm(embedded, first)
-        else:  # packed, or the last state of a shorter row would have read its padding
-            rows = pack_padded_sequence(embedded, lengths.cpu(), batch_first=True, enforce_sorted=False)
-            out, (h, c) = self.lstm(rows, first)
-            hidden, _ = pad_packed_sequence(out, batch_first=True, total_length=steps)
-        return hidden, h.transpose(0, 1), c.transpose(0, 1)
+    def _run(
+        self, embedded: Tensor, lengths: Tensor, state: RNNState
+    ) -> tuple[Tensor, Callable[[], tuple[Tensor, Tensor]]]:
+        """h_1..h_T of the last layer [T, N, H], and what gives h, c [N, L, H] at each row's own last step."""
+        hidden, last = embedded, []
+        # layer by layer: cuDNN's own dropout between layers would heed no seed at the replay of a CUDA graph
+        for layer, weights in enumerate(self.lstm.all_weights):
+            read = F.dropout(hidden, self.lstm.dropout, self.training) if layer else hidden
+            hidden, of_layer = run_lstm([*weights], read, state.h[:, layer], state.c[:, layer], lengths)
+            last.append(of_layer)
+
+        def of_layers() -> tuple[Tensor, Tensor]:
+            h, c = zip(*(of_layer() for of_layer in last), strict=True)
+            return torch.stack(h, dim=1), torch.stack(c, dim=1)
+
+        return hidden, of_layers

@@ -10,6 +10,9 @@ are our z_{t+1}, h_{t+1}, b_{t+1}.
     emission    p(x_t | .) = f_o(h_t, e(x_{t-1}))
     auxiliary   log p(b_t | z_t) = log N(stop(b_t); tanh(mean), var),  (mean, log var) = f_a(z_t)
     backward    log p(x_{t-1} | b_t), a linear read-out
+    parallel    ours (`posterior: parallel`): q(z_t | x) = N(f_q([a_t, b_t])), a_t = LSTM(e(x_{t-1}), a_{t-1}). Without
+                h_{t-1} in it all z are drawn at once, and the recurrence is one call of torch.nn.LSTM. Another
+                posterior of the same prior and emission: still a valid bound
 
               b_t <------ b_{t+1}          the gradient of the auxiliary term stops at b_t, its target;
              /   ^            ^            b_t learns through the posterior and through the backward term
@@ -32,16 +35,23 @@ What differs, and why:
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 from torch.distributions import Distribution
 
-from ..distributions import at_least_float32, diagonal_gaussian, log_prob_of_observed
+from ..distributions import (
+    at_least_float32,
+    batch_first,
+    combine,
+    diagonal_gaussian,
+    log_prob_of_observed,
+    reparameterize,
+)
 from ..emissions import make_emission
 from ..nn import (
     MLP,
@@ -51,10 +61,14 @@ from ..nn import (
     LatentLSTMCell,
     LayerNormLatentLSTMCell,
     Readout,
+    at_last,
     bound,
+    initialize_lstm,
+    run_lstm,
 )
+from ..recurrence import Loop, equations
 from ..sequences import ObservationSpec, SequenceBatch, is_missing
-from .base import SequenceModel, Unroll
+from .base import Resample, SequenceModel, Step, Unroll, map_state
 from .settings import check_settings
 
 
@@ -76,6 +90,8 @@ class ZForcingConfig:
     """log p(b_t | z_t): a Gaussian log-density, or minus the squared distance to tanh(mean)"""
     auxiliary_reads_state: bool = False
     """predict b_t from [h_{t-1}, z_t] instead of z_t"""
+    posterior: Literal["recurrent", "parallel"] = "recurrent"
+    """what q(z_t | .) reads beside b_t: h_{t-1}, as in the paper, or (parallel, ours) an LSTM over x_<t"""
     latents_see_input: bool = False
     """prior and posterior also read e(x_{t-1})"""
     output_skip: bool = True
@@ -102,13 +118,17 @@ class ZForcingConfig:
 
 
 class ZForcingState(NamedTuple):
-    """h, c, previous_h: [n, H]; z: the last latent, [n, Z]; x: the last observation, [n, D] or [n]."""
+    """h, c, previous_h: [n, H]; z: the last latent, [n, Z]; x: the last observation, [n, D] or [n]; a, a_c: the
+    parallel posterior's network over the past and its cell, [n, H] ([n, 0] for the paper's posterior).
+    """
 
     h: Tensor
     c: Tensor
     previous_h: Tensor
     z: Tensor
     x: Tensor
+    a: Tensor
+    a_c: Tensor
 
 
 class ZForcing(SequenceModel):
@@ -131,7 +151,11 @@ class ZForcing(SequenceModel):
         self.embed = Embedder(spec, embedding, dropout=config.dropout)
         self.backward_lstm = BackwardLSTM(embedding, hidden, forget_bias=config.forget_bias)
         self.prior_net = GaussianHead(hidden + seen, mlp, latent, limit=config.latent_clamp, activation_limit=limit)
-        self.posterior_net = GaussianHead(  # reads [h_{t-1}, b_t, e(x_{t-1}) if seen]
+        self.forward_lstm: nn.LSTM | None = None
+        if config.posterior == "parallel":
+            self.forward_lstm = nn.LSTM(embedding, hidden)
+            initialize_lstm(self.forward_lstm, forget_bias=config.forget_bias)
+        self.posterior_net = GaussianHead(  # reads [h_{t-1} or a_t, b_t, e(x_{t-1}) if seen]
             2 * hidden + seen, mlp, latent, limit=config.latent_clamp, activation_limit=limit
         )
         self.cell: LatentLSTMCell | LayerNormLatentLSTMCell
@@ -183,26 +207,29 @@ class ZForcing(SequenceModel):
         weight = self.cell.from_hidden.weight
         zeros = weight.new_zeros(n, self.config.hidden_size)
         x = self.spec.blank(n, device=weight.device, dtype=weight.dtype) if start is None else start
-        return ZForcingState(zeros, zeros, zeros, weight.new_zeros(n, self.latent_size), x)
+        a = zeros if self.forward_lstm is not None else zeros[:, :0]
+        return ZForcingState(zeros, zeros, zeros, weight.new_zeros(n, self.latent_size), x, a, a)
 
     def encode(self, batch: SequenceBatch) -> Tensor:
         """b_1..b_T, [B, T, H]."""
-        states: Tensor = self.backward_lstm(self.embed(batch.read), batch.lengths)
-        return states
+        states: Tensor = self.backward_lstm(self.embed(batch.read).transpose(0, 1), batch.lengths)
+        return states.transpose(0, 1)
 
     def prior(self, state: ZForcingState) -> Distribution:
         """p(z_t | .) = N(f_p(h_{t-1}))."""
         return self._prior(state.h, self.embed(state.x))
 
     def posterior(self, state: ZForcingState, context: Tensor) -> Distribution:
-        """q(z_t | .) = N(f_q([h_{t-1}, b_t]))."""
-        out: Distribution = self.posterior_net(torch.cat([state.h, context, *self._seen(self.embed(state.x))], dim=-1))
-        return out
+        """q(z_t | .) = N(f_q([h_{t-1}, b_t])); the parallel one reads a_t for h_{t-1}."""
+        embedded = self.embed(state.x)
+        read = state.h if self.forward_lstm is None else self._next_a(state, embedded)[0]
+        return self._posterior(read, context, embedded)
 
     def after_latent(self, state: ZForcingState, z: Tensor) -> ZForcingState:
         """h_t = LSTM([g(z_t), e(x_{t-1})], h_{t-1})."""
-        h, c = self.cell(self.cell.inputs(self.embed(state.x)), z, state.h, state.c)
-        return ZForcingState(h, c, state.h, z, state.x)
+        embedded = self.embed(state.x)
+        h, c = self.cell(embedded, z, state.h, state.c)
+        return ZForcingState(h, c, state.h, z, state.x, *self._next_a(state, embedded))
 
     def emission(self, state: ZForcingState) -> Distribution:
         """p(x_t | .) = f_o(h_t, e(x_{t-1}))."""
@@ -217,69 +244,124 @@ class ZForcing(SequenceModel):
         """Keeps x_t for the next step."""
         return state._replace(x=x)
 
-    # All steps at once: only what the sampled z_t enters is left in the loop.
+    # All steps at once, time first: only what the sampled z_t enters is left in a loop.
 
-    def unroll(
+    def fast_unroll(
         self,
         batch: SequenceBatch,
         *,
-        noise: Tensor | None = None,
-        latents: Tensor | None = None,
-        state: ZForcingState | None = None,
+        noise: Tensor | None,
+        latents: Tensor | None,
+        state: ZForcingState | None,
+        particles: int,
+        resample: Resample | None,
     ) -> Unroll:
-        """The contract's loop with everything that doesn't depend on h or z moved out of it."""
-        self.check_batch(batch, noise=noise, latents=latents)
-        if latents is not None:  # densities of given latents: no sampling in the way, but rare; the plain loop will do
-            return super().unroll(batch, latents=latents, state=state)
-        noise = self.draw_noise(batch) if noise is None else noise
-        state = self.initial_state(len(batch), start=batch.start) if state is None else state
-        b = self.encode(batch)
-        embedded = self.embed(torch.cat([state.x[:, None], batch.read[:, :-1]], dim=1))  # e(x_{t-1}), [B, T, E]
+        """The contract's loop with everything that doesn't depend on h or z moved out of it, for all steps at once."""
+        rows = batch.repeat(particles)
+        first = self.initial_state(len(rows), start=rows.start) if state is None else state
+        if resample is not None and self.training and self.config.dropout:  # it must see the densities of one mask
+            return self.walk(batch, noise=noise, latents=latents, state=first, particles=particles, resample=resample)
+        own = map_state(lambda v: v[: len(batch)], first)  # x_0 and a_0 don't differ between particles
+        embedded = self.embed(torch.cat([own.x[None], batch.read.transpose(0, 1)]))  # e(x_0..x_T), [T + 1, B, E]
+        seen, b = embedded[:-1], self.backward_lstm(embedded[1:], batch.lengths)
 
-        hs, cs, zs, means, log_variances = self._loop(b, embedded, noise, state)
-        before = torch.cat([state.h[:, None], hs[:, :-1]], dim=1)  # h_{t-1}, [B, T, H]
-        rows, last = torch.arange(len(batch), device=b.device), batch.lengths - 1
-        return Unroll.assemble(
-            batch,
-            prior=self._prior(before, embedded),
-            posterior=diagonal_gaussian(means, log_variances),
-            latents=zs,
-            emission=self.emission_net(self.readout(hs, embedded)),
-            auxiliary=self._auxiliary(before, zs, b),
-            backward=self.backward_log_prob(batch, b),
-            state=ZForcingState(
-                hs[rows, last], cs[rows, last], before[rows, last], zs[rows, last], batch.read[rows, last]
-            ),
+        def every(tensor: Tensor) -> Tensor:
+            """[T, B, .] -> [T, n, .], copy after copy."""
+            return tensor if particles == 1 else tensor.repeat(1, particles, 1)
+
+        z = None if latents is None else latents.transpose(0, 1)
+        e = None if noise is None else noise.transpose(0, 1)
+        posterior, last_a = None, lambda: (own.a, own.a_c)
+        if self.forward_lstm is not None:
+            a, last_a = run_lstm(self.forward_lstm, seen, own.a, own.a_c, batch.lengths)
+            posterior = combine(every, self._posterior(a, b, seen))
+            z = z if e is None else reparameterize(posterior, e)
+
+        seen_by_all = every(seen)
+        if z is not None and resample is None and isinstance(self.cell, LatentLSTMCell):
+            hs, last = self.cell.run(seen_by_all, z, first.h, first.c, rows.lengths)
+            before = torch.cat([first.h[None], hs[:-1]])
+        else:
+            before, hs, cs, z, posterior = self._loop(first, b, seen, seen_by_all, e, z, posterior, resample)
+            last = lambda: (at_last(hs, rows.lengths), at_last(cs, rows.lengths))  # noqa: E731 - as in the other branch
+        if posterior is None:  # of given latents
+            posterior = self._posterior(before, every(b), seen_by_all)
+
+        def last_state() -> ZForcingState:
+            of_rows = (at_last(v, rows.lengths) for v in (before, z, rows.read.transpose(0, 1)))
+            return ZForcingState(*last(), *of_rows, *(v.repeat(particles, 1) for v in last_a()))
+
+        return Unroll(
+            rows,
+            prior=batch_first(self._prior(before, seen_by_all)),
+            posterior=batch_first(posterior),
+            latents=z.transpose(0, 1),
+            emission=batch_first(self.emission_net(self.readout(hs, seen_by_all))),
+            auxiliary=lambda: self._auxiliary(before, z, every(b)).transpose(0, 1),
+            backward=lambda: self.backward_log_prob(batch, b.transpose(0, 1)).repeat(particles, 1),
+            state=last_state,
         )
 
     def _loop(
-        self, b: Tensor, embedded: Tensor, noise: Tensor, state: ZForcingState
-    ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-        """h, c, z and the posterior's mean and log-variance of every step, each [B, T, .]."""
-        hidden, first = self.config.hidden_size, self.posterior_net.mlp.first
-        # one product with h a step: W_h for the gates and the posterior's columns of h, side by side
-        from_h = torch.cat([self.cell.from_hidden.weight, first.weight[:, :hidden]]).t()  # [H, 4H + M]
-        from_z = self.cell.latent_map()
-        seen = torch.cat([b, *self._seen(embedded)], dim=-1)
-        views = F.linear(seen, first.weight[:, hidden:], first.bias)  # the posterior's view of the future, [B, T, M]
-        inputs = self.cell.inputs(embedded)  # [B, T, 4H]
-        h, c = state.h, state.c
-        steps = []
-        # unbind: the backward pass of inputs[:, t] would write a full-size zero tensor at every step
-        for x, view, e in zip(inputs.unbind(1), views.unbind(1), noise.unbind(1), strict=True):
-            gates, query = (h @ from_h).split([4 * hidden, self.config.mlp_size], dim=-1)
-            mean, log_variance = map(at_least_float32, self.posterior_net.parameters_after_first(view + query))
-            z = mean + torch.exp(log_variance / 2) * e
-            h, c = self.cell.combine(x, gates, from_z(z), c)
-            steps.append((h, c, z, mean, log_variance))
-        hs, cs, zs, means, log_variances = (torch.stack(values, dim=1) for values in zip(*steps, strict=True))
-        return hs, cs, zs, means, log_variances
+        self,
+        first: ZForcingState,
+        b: Tensor,
+        seen: Tensor,
+        seen_by_all: Tensor,
+        noise: Tensor | None,
+        z: Tensor | None,
+        posterior: Distribution | None,
+        resample: Resample | None,
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor, Distribution | None]:
+        """h_{t-1}, h_t, c_t, z_t, [T, n, .] each, and the posterior: drawn in here if z isn't there already."""
+        loop = Loop(steps=len(seen), rows=len(first.h))
+        h, c = loop.carried(first.h), loop.carried(first.c)
+        parameters = []
+        if z is None:
+            if noise is None:
+                raise ValueError("latents are drawn in the loop from noise, or given")
+            net, weight = self.posterior_net, self.posterior_net.mlp.first.weight  # it reads [h_{t-1}, b_t, ...]
+            hidden = h.size
+            views = F.linear(torch.cat([b, *self._seen(seen)], dim=-1), weight[:, hidden:], net.mlp.first.bias)
+            parameters = [net.record(loop, equations.linear(loop, h, weight[:, :hidden], given=views))]
+            latent = equations.sample(loop, parameters[0], noise)
+        else:
+            latent = equations.given(loop, z)
+        h_t, c_t = self.cell.record(loop, seen, latent, h, c)
+        loop.carry(h, h_t)
+        loop.carry(c, c_t)
 
-    # The densities, for one step [n, .] or all [B, T, .].
+        if resample is not None:
+
+            def choose(t: int, values: Sequence[Tensor]) -> Tensor | None:
+                before_t, h_of_t, z_t, *numbers = values
+                q = combine(lambda v: v[t], posterior) if posterior is not None else _gaussian(numbers[0])
+                emission = self.emission_net(self.readout(h_of_t, seen_by_all[t]))
+                return resample(t, Step(self._prior(before_t, seen_by_all[t]), q, z_t, emission))
+
+            loop.select(choose, [h, h_t, latent, *parameters])
+        before, hs, cs, *drawn = loop.run(h, h_t, c_t, *([latent, *parameters] if parameters else []))
+        if z is not None:
+            return before, hs, cs, z, posterior
+        return before, hs, cs, drawn[0], _gaussian(drawn[1])
+
+    # The densities, for one step [n, .] or all [T, n, .].
+
+    def _next_a(self, state: ZForcingState, embedded: Tensor) -> tuple[Tensor, Tensor]:
+        """a_t = LSTM(e(x_{t-1}), a_{t-1}) and its cell, [n, H]; nothing for the paper's posterior."""
+        if self.forward_lstm is None:
+            return state.a, state.a_c
+        _, (a, c) = self.forward_lstm(embedded[None], (state.a[None], state.a_c[None]))
+        return a[0], c[0]
 
     def _seen(self, embedded: Tensor) -> list[Tensor]:
         """What prior and posterior read of e(x_{t-1}): it, or nothing."""
         return [embedded] if self.config.latents_see_input else []
+
+    def _posterior(self, read: Tensor, context: Tensor, embedded: Tensor) -> Distribution:
+        """read: h_{t-1}, or a_t of the parallel posterior."""
+        out: Distribution = self.posterior_net(torch.cat([read, context, *self._seen(embedded)], dim=-1))
+        return out
 
     def _prior(self, h: Tensor, embedded: Tensor) -> Distribution:
         out: Distribution = self.prior_net(torch.cat([h, *self._seen(embedded)], dim=-1))
@@ -307,3 +389,8 @@ class ZForcing(SequenceModel):
         log_px = log_prob_of_observed(emission, torch.where(missing, torch.zeros_like(targets), targets), ~missing)
         out: Tensor = F.pad(log_px, (first, 0))
         return out
+
+
+def _gaussian(parameters: Tensor) -> Distribution:
+    """From mean and log-variance, [..., 2 Z]."""
+    return diagonal_gaussian(*parameters.chunk(2, dim=-1))

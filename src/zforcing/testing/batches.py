@@ -35,7 +35,7 @@ def random_batch(
         start = _observations(spec, len(lengths), generator=generator)
     else:
         start = spec.blank(len(lengths), device=x.device, dtype=torch.float64)
-    batch = SequenceBatch(x, torch.tensor(lengths), start).sanitized()
+    batch = SequenceBatch(x, torch.tensor(lengths), start)
     return with_gaps(batch, conditioned=spec.conditions_on_first, seed=seed + 1) if missing else batch
 
 
@@ -48,7 +48,7 @@ def with_gaps(batch: SequenceBatch, *, conditioned: bool = False, seed: int = 2)
     if conditioned:
         known = torch.rand(start.shape, generator=generator, dtype=torch.float64) > 0.3
         start = torch.where(known, start, torch.full_like(start, missing_mark(start)))
-    return replace(batch, start=start, observed=observed).sanitized()
+    return replace(batch, start=start, observed=observed)
 
 
 def other_values(x: Tensor, spec: ObservationSpec) -> Tensor:

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.distributions import Distribution, MultivariateNormal, kl_divergence
 
-from ..bounds.particles import repeat_batch
+
 from ..distributions import reparameterize
 from ..generation import sample
 from ..models.base import SequenceModel
@@ -91,7 +91,7 @@ def check_causality(model: SequenceModel, batch: SequenceBatch) -> None:
     model, which looks like a very good likelihood. The posterior may look at the future; that is what it is for.
     """
     T = batch.x.shape[1]
-    copies, steps = repeat_batch(batch, T), torch.arange(T)  # row i + t B is the copy whose x changes from step t on
+    copies, steps = batch.repeat(T), torch.arange(T)  # row i + t B is the copy whose x changes from step t on
     cut = steps.repeat_interleave(len(batch))[:, None]
     unseen = steps >= cut if batch.x.dim() == 2 else (steps >= cut)[:, :, None]
     changed = replace(copies, x=torch.where(unseen, other_values(copies.x, model.spec), copies.x))

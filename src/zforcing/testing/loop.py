@@ -293,4 +293,4 @@ def check_saved(model: SequenceModel, batch: SequenceBatch) -> None:
 
 def _loop(model: SequenceModel) -> Callable[..., Unroll]:
     """The contract's loop, whatever `unroll` the model has."""
-    return lambda batch, **given: SequenceModel.unroll(model, batch, **given)
+    return lambda batch, **given: SequenceModel.walk(model, batch, **given)

@@ -77,6 +77,9 @@ class TrainingConfig:
     """CPU threads; null: 1 for a small model, torch's own choice for a large one"""
     precision: Literal["float32", "bfloat16"] = "float32"
     """bfloat16: autocast; log-densities and sums stay in float32 and float64"""
+    backend: Literal["reference", "fast", "graph"] = "fast"
+    """how an update runs: reference walks the model's step contract, fast takes its fast loop, graph (one CUDA device)
+    also captures the whole update in CUDA graphs, one for each padded length and size of a batch"""
 
     def __post_init__(self) -> None:
         problems = check_types(self, "training")
@@ -123,6 +126,9 @@ class RunConfig:
     def __post_init__(self) -> None:
         if not 0 <= self.seed < 2**63:
             raise UserError(f"seed is {self.seed}; it must be 0 or more and less than 2**63")
+        check_weights = getattr(self.bound, "check_weights", None)  # a bound may define only some weights
+        if check_weights is not None:
+            check_weights(self.weights)
 
     def build_model(self, spec: ObservationSpec) -> SequenceModel:
         """A new model; its parameters come from torch's global generator."""

@@ -25,14 +25,13 @@ from typing import Any, Literal
 import numpy as np
 import torch
 from accelerate import Accelerator
-from torch import Tensor, nn
+from torch import Tensor
 from torch.utils.data import DataLoader
 
-from ..bounds import Bound, BoundResult, Weights
+from ..bounds import BoundResult, Weights
 from ..data import DataDescription, SequenceDataset, collate
 from ..data.batches import evaluation_batches, training_batches
 from ..errors import UserError
-from ..models import SequenceModel
 from ..sequences import SequenceBatch
 from ..threads import cpu_threads
 from .checkpoint import (
@@ -47,6 +46,16 @@ from .checkpoint import (
 )
 from .config import RunConfig, TrainingConfig, flatten, parse_config, read_recipe
 from .log import Reporter, Rows, duration
+from .update import (
+    BoundModule,
+    EagerUpdate,
+    GraphUpdate,
+    autocast,
+    check_capturable,
+    make_optimizer,
+    named,
+    summed,
+)
 
 BUDGET = ("epochs", "max_steps", "patience", "checkpoint_every")  # may change when a run goes on
 
@@ -97,19 +106,6 @@ class Progress:
         return cls(**restored)
 
 
-class BoundModule(nn.Module):
-    """A model and its bound as one module: what data-parallel training wraps is what is called."""
-
-    def __init__(self, model: SequenceModel, bound: Bound):
-        super().__init__()
-        self.model = model
-        self.bound = bound
-
-    def forward(self, batch: SequenceBatch, weights: Weights) -> BoundResult:
-        """The bound of each sequence."""
-        return self.bound(self.model, batch, weights=weights)
-
-
 def train(
     config: RunConfig, run_dir: Path, *, device: str = "auto", resume: bool = False, reporter: Reporter | None = None
 ) -> Progress:
@@ -136,22 +132,21 @@ class Run:
             "valid": config.data.load("valid", self.description),
         }
         self.accelerator = make_accelerator(device)
+        if self.settings.backend == "graph":
+            check_capturable(config.bound, device=self.accelerator.device, processes=self.accelerator.num_processes)
         self.reporter = reporter if self.accelerator.is_main_process else Reporter(quiet=True)
         seed_everything(config.seed, "weights")
         self.model = config.build_model(self.description.spec).float()  # as the data, whatever torch's default is
-        adam = torch.optim.Adam(
-            self.model.parameters(),
-            lr=self.settings.learning_rate,
-            betas=(self.settings.beta1, self.settings.beta2),
-            eps=self.settings.eps,
-        )
-        self.progress = Progress(learning_rate=self.settings.learning_rate)
+        self.model.backend = "reference" if self.settings.backend == "reference" else "fast"
         self.model.to(self.accelerator.device)
+        adam = make_optimizer(self.model, self.settings)
+        self.progress = Progress(learning_rate=self.settings.learning_rate)
         if going_on:
             checkpoint = current(folder / "checkpoints" / "last")
             check_same_data(checkpoint, self.description)
             self.progress = Progress.from_json(load_training(checkpoint, self.model, adam))
         self.module, self.optimizer = self.accelerator.prepare(BoundModule(self.model, config.bound), adam)
+        self.update = self._make_update(adam)
         self.metrics, self.timing = Rows(folder / "metrics.jsonl"), Rows(folder / "timing.jsonl")
         self.stop_requested = False  # by a signal to this process
         self.stopping = False  # by a signal to any process, as all of them know
@@ -215,37 +210,43 @@ class Run:
         if at.finished or not at.nonfinite_in_a_row:  # else `last` stays the last good one
             self._save("last")
 
-    def _update(self, batch: SequenceBatch, share: float, indices: list[int]) -> None:
-        """One step of Adam on one batch, unless its loss or gradient is not finite.
+    def _make_update(self, adam: torch.optim.Adam) -> EagerUpdate | GraphUpdate:
+        limit, precision = self.settings.max_grad_norm, self.settings.precision
+        if self.settings.backend != "graph":
+            return EagerUpdate(
+                self.module,
+                self.optimizer,
+                max_grad_norm=limit,
+                precision=precision,
+                accelerator=self.accelerator,
+                sums=self._over_processes,
+            )
+        return GraphUpdate(
+            self.module,
+            adam,
+            max_grad_norm=limit,
+            precision=precision,
+            sums=self._over_processes,
+            longest=int(self.data["train"].lengths.max()) - self.description.spec.conditions_on_first,
+            say=self.reporter.say,
+        )
 
-        The loss is the mean over the whole batch's sequences; each process adds those that are its own, and
-        data-parallel training averages the gradients over processes, hence `share`.
-        """
+    def _update(self, batch: SequenceBatch, share: float, indices: list[int]) -> None:
+        """One step of Adam on one batch, unless its loss or gradient is not finite."""
         at = self.progress
         seed_everything(self.config.seed, "step", at.step, self.accelerator.process_index)
         weights = self.config.weights.at(at.step)
-        with self._autocast():
-            result: BoundResult = self.module(batch, weights)
-        loss = result.loss.mean() * share
-        self.optimizer.zero_grad()
-        self.accelerator.backward(loss)
-        limit = self.settings.max_grad_norm or math.inf
-        norm = float(self.accelerator.clip_grad_norm_(self.module.parameters(), limit))
-        sums = self._over_processes(result, share)
-        if not (math.isfinite(sums["loss"]) and math.isfinite(norm)):
-            self._skip(sums["loss"], norm, indices)
+        updated = self.update(batch, weights, learning_rate=at.learning_rate, share=share)
+        if not updated.applied:
+            self._skip(updated.loss, updated.gradient_norm, indices)
             return
-        for group in self.optimizer.param_groups:
-            group["lr"] = at.learning_rate
-        self.optimizer.step()
         at.nonfinite_in_a_row = 0
-        for name, value in (sums | {"gradient_norm": norm, "updates": 1.0}).items():
+        for name, value in (updated.sums | {"gradient_norm": updated.gradient_norm, "updates": 1.0}).items():
             at.since_row[name] = at.since_row.get(name, 0.0) + value
-        self._show(sums)
+        self._show(updated.sums)
 
     def _skip(self, loss: float, norm: float, indices: list[int]) -> None:
         at = self.progress
-        self.optimizer.zero_grad()
         at.nonfinite += 1
         at.nonfinite_in_a_row += 1
         what = "loss" if not math.isfinite(loss) else "gradient"
@@ -271,7 +272,7 @@ class Run:
         plan = evaluation_batches(self.data["valid"].lengths, settings.evaluation_batch_size)
         with torch.no_grad():
             for batch, share in self._batches("valid", plan):
-                with self._autocast():
+                with autocast(self.accelerator.device, settings.precision):
                     result = self.module(batch, Weights())
                 for name, value in self._over_processes(result, share).items():
                     sums[name] = sums.get(name, 0.0) + value
@@ -318,12 +319,7 @@ class Run:
         """Whether a finished run's limits were raised."""
         return not self._reason_to_stop()
 
-    # Batches, processes and precision.
-
-    def _autocast(self) -> torch.autocast:
-        """Ours, not accelerate's: its precision can be chosen only once in a process."""
-        lower = self.settings.precision == "bfloat16"
-        return torch.autocast(self.accelerator.device.type, dtype=torch.bfloat16, enabled=lower)
+    # Batches and processes.
 
     def _batches(
         self, split: Literal["train", "valid"], plan: list[list[int]]
@@ -345,19 +341,11 @@ class Run:
 
     def _over_processes(self, result: BoundResult, share: float) -> dict[str, float]:
         """Sums over a batch's sequences, of all processes, in float64."""
-        own = torch.stack(
-            [
-                result.value.sum(),
-                result.loss.detach().sum(),
-                result.terms["kl"].detach().sum(),
-                result.value.new_tensor(float(len(result.value))),
-            ]
-        )
-        own = torch.cat([own if share else torch.zeros_like(own), own.new_tensor([float(self.stop_requested)])])
+        own = summed(result) if share else torch.zeros_like(summed(result))
+        own = torch.cat([own, own.new_tensor([float(self.stop_requested)])])
         total: Tensor = self.accelerator.reduce(own, "sum")
-        *sums, stops = total.tolist()
-        self.stopping = stops > 0  # a signal to one process stops all of them, at the same update
-        return dict(zip(("value", "loss", "kl", "sequences"), sums, strict=True))
+        self.stopping = bool(total[-1])  # a signal to one process stops all of them, at the same update
+        return named(total[:-1])
 
     # What is written and said.
 

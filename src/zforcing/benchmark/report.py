@@ -1,0 +1,209 @@
+"""What was measured, as text and as JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from rich.box import SIMPLE_HEAD
+from rich.console import Group
+from rich.table import Table
+
+from ..threads import RecurrentNetwork
+from .measure import REFERENCE_EVERY, SAMPLES, Protocol, Result
+from .timing import Ratio, Timing
+
+MEGABYTE = 1e6
+SPREAD = "Times are medians (min-max of the repeats)."
+MEMORY = (
+    "Peak memory is that of tensors: weights, gradients, optimizer, batch and all that is kept for the backward pass."
+)
+
+
+@dataclass(frozen=True)
+class Section:
+    """A table: its title, its columns' headers (the first `left` are text, the rest numbers), its rows."""
+
+    title: str
+    headers: Sequence[str]
+    rows: Sequence[Sequence[str]]
+    left: int = 1
+
+    def to_table(self) -> Table:
+        """For a person at a terminal."""
+        table = Table(title=self.title, title_justify="left", box=SIMPLE_HEAD)
+        for i, header in enumerate(self.headers):
+            table.add_column(header, justify="left" if i < self.left else "right")
+        for row in self.rows:
+            table.add_row(*row)
+        return table
+
+    def to_markdown(self) -> str:
+        """For a page."""
+        rule = ["---" if i < self.left else "---:" for i in range(len(self.headers))]
+        lines = ["| " + " | ".join(cells) + " |" for cells in (self.headers, rule, *self.rows)]
+        return "\n".join([f"{self.title}:", "", *lines])
+
+
+def to_json(results: Sequence[Result], protocol: Protocol, machine: Mapping[str, Any]) -> dict[str, Any]:
+    """One object. Seconds, bytes; a time step is one step of one sequence."""
+    about = asdict(protocol) | {"reference_every": REFERENCE_EVERY}
+    return {"machine": dict(machine), "protocol": about, "sizes": [_to_json(result) for result in results]}
+
+
+def to_terminal(results: Sequence[Result], protocol: Protocol, machine: Mapping[str, Any]) -> Group:
+    """The header, the tables and what their numbers are."""
+    tables = [section.to_table() for section in sections(results)]
+    return Group(*header(protocol, machine), *map(_about, results), "", *tables, SPREAD, MEMORY)
+
+
+def to_markdown(results: Sequence[Result], protocol: Protocol, machine: Mapping[str, Any], *, command: str) -> str:
+    """Part of a page, with the command that made it."""
+    lines = [f"Made by `{command}`.", *header(protocol, machine), "", *(f"- {_about(result)}" for result in results)]
+    tables = [f"\n{section.to_markdown()}" for section in sections(results)]
+    return "\n".join([*lines, *tables, "", SPREAD, MEMORY])
+
+
+def header(protocol: Protocol, machine: Mapping[str, Any]) -> list[str]:
+    """Where and how it was measured, in two lines."""
+    where = [machine["processor"], machine["device"], f"torch {machine['versions']['torch']}", protocol.precision]
+    threads = "threads by size" if protocol.threads is None else f"threads {protocol.threads}"
+    how = f"{protocol.repeats} repeats in turn after a warm-up, the reference in one of {REFERENCE_EVERY}"
+    return [
+        ", ".join([*where, threads, machine["started"]]),
+        f"{protocol.model}, backend {protocol.backend}, seed {protocol.seed}, {how}",
+    ]
+
+
+def sections(results: Sequence[Result]) -> list[Section]:
+    """The tables."""
+    out = [_updates(results)]
+    if any(result.size.grows_from for result in results):
+        out.append(_growth(results))
+    return [*out, _loading(results), _sampling(results)]
+
+
+def _updates(results: Sequence[Result]) -> Section:
+    headers = ["size", "what", "ms", "/ floor", "updates/s", "time steps/s", "peak MB"]
+    rows = []
+    for result in results:
+        for name in ("floor", "update", "reference"):
+            timing, peak = result.times[name], result.peaks.get(name)
+            ratio = "1" if name == "floor" else _ratio(result.ratio(name, "floor"))
+            rates = [f"{1 / timing.median:.2f}", f"{result.time_steps(name) / timing.median:,.0f}"]
+            memory = "-" if peak is None else f"{peak / MEGABYTE:,.1f}"
+            rows.append([result.size.name, name, _milliseconds(timing), ratio, *rates, memory])
+    return Section("An update (forward, backward, optimizer; the floor: forward and backward)", headers, rows, left=2)
+
+
+def _growth(results: Sequence[Result]) -> Section:
+    rows = [
+        [
+            result.size.name,
+            f"{result.size.grows_from} to {result.size.steps}",
+            f"{result.size.steps / result.size.grows_from:.2f}",
+            _ratio(result.ratio("update", "shorter")),
+            f"{result.peaks['update'] / result.peaks['shorter']:.2f}",
+        ]
+        for result in results
+        if result.size.grows_from is not None
+    ]
+    return Section("How an update grows with the steps", ["size", "steps", "steps x", "time x", "peak memory x"], rows)
+
+
+def _loading(results: Sequence[Result]) -> Section:
+    rows = [
+        [
+            result.size.name,
+            _milliseconds(result.loading),
+            f"{result.size.sequences / result.loading.median:,.0f}",
+            f"{100 * result.loading.median / result.times['update'].median:.2f}",
+        ]
+        for result in results
+    ]
+    return Section("Loading data alone", ["size", "ms per batch", "sequences/s", "% of an update"], rows)
+
+
+def _sampling(results: Sequence[Result]) -> Section:
+    rows = []
+    for result in results:
+        seconds, steps = result.sampling.median, result.size.steps
+        rates = [f"{steps / seconds:,.0f}", f"{SAMPLES * steps / seconds:,.0f}"]
+        rows.append([result.size.name, f"{SAMPLES} x {steps}", _milliseconds(result.sampling), *rates])
+    headers = ["size", "sequences x steps", "ms", "steps of all/s", "time steps/s"]
+    return Section("Sampling (float32)", headers, rows)
+
+
+def _about(result: Result) -> str:
+    """A size and what its model and floor are, in a line."""
+    size = result.size
+    settings = ", ".join(f"{name} {value}" for name, value in result.settings.items() if name in size.settings)
+    floor = ", ".join(map(_network, result.networks))
+    return (
+        f"{size.name}: {size.about}; T={size.steps}, B={size.sequences}, {size.spec.kind} {size.spec.size}; {settings}; "
+        f"{result.parameters:,} parameters; threads {result.threads}; floor {floor}"
+    )
+
+
+def _network(network: RecurrentNetwork) -> str:
+    more = f" x{network.layers}" if network.layers > 1 else ""
+    return f"{network.kind} {network.input_size}→{network.hidden_size}{more}{' both ways' * (network.directions - 1)}"
+
+
+def _milliseconds(timing: Timing) -> str:
+    low, high = min(timing.seconds.values()), max(timing.seconds.values())
+    digits = 1 if timing.median >= 0.01 else 3
+    return f"{1e3 * timing.median:,.{digits}f} ({1e3 * low:,.{digits}f}-{1e3 * high:,.{digits}f})"
+
+
+def _ratio(ratio: Ratio) -> str:
+    return f"{ratio.of_medians:.2f} ({ratio.least:.2f}-{ratio.most:.2f})"
+
+
+def _to_json(result: Result) -> dict[str, Any]:
+    size = result.size
+    updates = {name: _update_to_json(result, name) for name in ("floor", "update", "reference")}
+    growth = None
+    if size.grows_from:
+        growth = {
+            "from_steps": size.grows_from,
+            "to_steps": size.steps,
+            "seconds": result.ratio("update", "shorter").to_json(),
+            "peak_bytes": result.peaks["update"] / result.peaks["shorter"],
+            "shorter": _update_to_json(result, "shorter"),
+        }
+    return {
+        "name": size.name,
+        "steps": size.steps,
+        "sequences": size.sequences,
+        "observations": asdict(size.spec),
+        "settings": dict(result.settings),
+        "parameters": result.parameters,
+        "threads": result.threads,
+        "networks": [network._asdict() for network in result.networks],
+        "updates": updates,
+        "growth": growth,
+        "loading": result.loading.to_json()
+        | {
+            "sequences_per_second": size.sequences / result.loading.median,
+            "share_of_update": result.loading.median / result.times["update"].median,
+        },
+        "sampling": result.sampling.to_json()
+        | {
+            "sequences": SAMPLES,
+            "steps": size.steps,
+            "steps_per_second": size.steps / result.sampling.median,
+            "time_steps_per_second": SAMPLES * size.steps / result.sampling.median,
+        },
+    }
+
+
+def _update_to_json(result: Result, name: str) -> dict[str, Any]:
+    timing = result.times[name]
+    return timing.to_json() | {
+        "updates_per_second": 1 / timing.median,
+        "time_steps_per_second": result.time_steps(name) / timing.median,
+        "peak_bytes": result.peaks.get(name),
+        "ratio_to_floor": result.ratio(name, "floor").to_json(),
+    }

@@ -1,0 +1,83 @@
+"""The named sizes: what is trained at which size, with random numbers for data."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, fields
+from typing import Any
+
+import numpy as np
+
+from ..data import Example, InMemory, collate
+from ..sequences import ObservationSpec, SequenceBatch
+
+
+@dataclass(frozen=True)
+class Size:
+    """A batch of `sequences` of `steps` and a model's sizes.
+
+    settings: the model's, by name; those that a model doesn't know are left out
+    grows_from: a smaller number of steps, to say how time and memory grow from there; None: that isn't measured
+    """
+
+    name: str
+    about: str
+    steps: int
+    sequences: int
+    spec: ObservationSpec
+    settings: dict[str, int] = field(default_factory=dict)
+    grows_from: int | None = None
+
+    def known_settings(self, config: type[Any]) -> dict[str, int]:
+        """Those of the settings that this model's `Config` has."""
+        names = {f.name for f in fields(config)}
+        return {name: value for name, value in self.settings.items() if name in names}
+
+    def data(self, num: int, *, seed: int, steps: int | None = None) -> InMemory:
+        """Random sequences, float32 or int64, `first_observation` included where it is conditioned on."""
+        rng = np.random.default_rng([seed, num])
+        length = (self.steps if steps is None else steps) + self.spec.conditions_on_first
+        return InMemory([Example(self._draw(length, rng)) for _ in range(num)])
+
+    def batch(self, *, seed: int, steps: int | None = None) -> SequenceBatch:
+        """One batch of them."""
+        data = self.data(self.sequences, seed=seed, steps=steps)
+        return collate(data.examples, self.spec)
+
+    def _draw(self, steps: int, rng: np.random.Generator) -> Any:
+        if self.spec.kind == "categorical":
+            return rng.integers(self.spec.size, size=steps)
+        if self.spec.kind == "binary":
+            return (rng.random((steps, self.spec.size)) < 0.5).astype(np.float32)
+        return rng.standard_normal((steps, self.spec.size)).astype(np.float32)
+
+
+SIZES = {
+    size.name: size
+    for size in (
+        Size(
+            "pixels",
+            "28x28 binary images, pixel by pixel",
+            steps=784,
+            sequences=32,
+            spec=ObservationSpec("binary", 1),
+            settings={"hidden_size": 128, "latent_size": 32, "embedding_size": 64, "mlp_size": 64},
+            grows_from=196,
+        ),
+        Size(
+            "keys",
+            "piano rolls of 88 keys",
+            steps=100,
+            sequences=16,
+            spec=ObservationSpec("binary", 88),
+            settings={"hidden_size": 256, "latent_size": 64, "embedding_size": 128, "mlp_size": 128},
+        ),
+        Size(
+            "frames",
+            "speech in frames of 200 samples, the first one scored",
+            steps=40,
+            sequences=32,
+            spec=ObservationSpec("real", 200),
+            settings={"hidden_size": 1024, "latent_size": 256, "embedding_size": 512, "mlp_size": 512},
+        ),
+    )
+}

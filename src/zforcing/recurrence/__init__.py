@@ -1,0 +1,6 @@
+"""The fast loop over time: a model writes down its step's equations once, and the loop does the rest."""
+
+from . import equations
+from .loop import Loop, Value
+
+__all__ = ["Loop", "Value", "equations"]

@@ -1,0 +1,372 @@
+"""What a step can do: each equation with its gradient, written for buffers that are reused.
+
+Names in formulas: x, y, z are values at step t, [n, F]; d(.) is the gradient of what is minimized. In-place equations
+turn their value into the result and its gradient into the argument's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from .loop import Equation, Loop, Run, Step, Value
+from .products import prepare
+
+sigmoid_backward = torch.ops.aten.sigmoid_backward.grad_input
+tanh_backward = torch.ops.aten.tanh_backward.grad_input
+leaky_relu_backward = torch.ops.aten.leaky_relu_backward.grad_input
+hardtanh_backward = torch.ops.aten.hardtanh_backward.grad_input
+
+
+def linear(loop: Loop, x: Value, weight: Tensor, *, bias: Tensor | None = None, given: Tensor | None = None) -> Value:
+    """W x + bias, or W x + given_t: weight [G, F], bias [G], given [T, m, G] for m rows with K copies each."""
+    y = loop.value(weight.shape[0])
+    extra = None if bias is None and given is None else loop.tensor(given if bias is None else bias)  # type: ignore[arg-type]  # one is there
+    loop.add(Linear(x, loop.tensor(weight), y, extra))
+    y.buffer.gradient_is_read_back = True
+    return y
+
+
+def add_linear(loop: Loop, y: Value, x: Value, weight: Tensor) -> None:
+    """y += W x, in place."""
+    loop.add(Linear(x, loop.tensor(weight), y, None, into=True))
+
+
+def leaky_relu(loop: Loop, x: Value, slope: float) -> None:
+    """x = max(x, slope x), in place."""
+    loop.add(LeakyReLU(x, slope))
+
+
+def clamp(loop: Loop, x: Value, limit: float | None) -> None:
+    """x clamped to [-limit, limit], in place; None leaves it alone."""
+    if limit is not None:
+        loop.add(Clamp(x, limit))
+
+
+def given(loop: Loop, values: Tensor) -> Value:
+    """values_t, [T, n, F]: known before the loop."""
+    y = loop.value(values.shape[-1])
+    y.buffer.gradient_is_read_back = True
+    loop.add(Given(loop.tensor(values), y))
+    return y
+
+
+def sample(loop: Loop, parameters: Value, noise: Tensor) -> Value:
+    """z = mean + exp(log_variance / 2) noise_t; parameters [n, 2 Z] are mean and log-variance."""
+    z = loop.value(parameters.size // 2)
+    loop.add(Sample(parameters, loop.tensor(noise), z))
+    return z
+
+
+def lstm(loop: Loop, gates: Value, c: Value) -> tuple[Value, Value]:
+    """h_t, c_t from c_{t-1} and the gates [n, 4H] before activation: input, forget, cell, output."""
+    h_t, c_t = loop.value(c.size), loop.value(c.size)
+    loop.add(LSTM(gates, c, h_t, c_t))
+    return h_t, c_t
+
+
+def standardize(loop: Loop, x: Value) -> None:
+    """(x - mean) / sqrt(unbiased variance + 1e-5) over the features, in place."""
+    loop.add(Standardize(x))
+
+
+def modulate(loop: Loop, x: Value, gain_and_bias: Value, given: Tensor) -> Value:
+    """given_t + (1 + gain) x + bias; gain_and_bias [n, 2 F]."""
+    y = loop.value(x.size)
+    y.buffer.gradient_is_read_back = True
+    gain, bias = gain_and_bias.split(x.size, x.size)
+    loop.add(Modulate(x, gain, bias, loop.tensor(given), y))
+    return y
+
+
+@dataclass
+class Linear(Equation):
+    """y = W x + b, y = W x + given_t, or y += W x.
+
+    dx = W^T dy;  dW = sum_t dy x^T, one product after the loop;  db = sum_t dy;  dgiven_t = dy.
+    given [T, m, .] with m rows for n = K m: copy k of row i gets row i.
+    """
+
+    x: Value
+    weight: int
+    y: Value
+    extra: int | None = None  # b [F] or given [T, m, F]
+    into: bool = False
+
+    def forward(self, run: Run) -> Step:
+        x, y = run.each(self.x), run.each(self.y)
+        product = prepare(run.tensors[self.weight], lower=run.lower)
+        if self.into:
+            return lambda t: product(x[t], y[t], y[t])
+        if self.extra is None:
+            return lambda t: product(x[t], y[t], None)
+        extra = run.tensors[self.extra]
+        if extra.dim() == 1:
+            return lambda t: product(x[t], y[t], extra)
+        given = extra.unbind(0)
+        if extra.shape[1] == run.loop.rows:
+            return lambda t: product(x[t], y[t], given[t])
+        copies = run.each_of(run.values(self.y).unflatten(1, (-1, extra.shape[1])))
+
+        def step(t: int) -> None:
+            product(x[t], y[t], None)
+            copies[t].add_(given[t])
+
+        return step
+
+    def backward(self, run: Run) -> Step:
+        dx, dy = run.each_gradient(self.x), run.each_gradient(self.y)
+        product = prepare(run.tensors[self.weight].t(), lower=run.lower)
+        is_first, incoming = run.first(self.x)
+        if not is_first:
+            return lambda t: product(dy[t], dx[t], dx[t])
+        if incoming is None:
+            return lambda t: product(dy[t], dx[t], None)
+        return lambda t: product(dy[t], dx[t], incoming[t])
+
+    def finish(self, run: Run) -> None:
+        """dW, and db or dgiven."""
+        dy = run.gradients(self.y)
+        if run.wanted[self.weight]:
+            x = run.values(self.x)
+            dy_flat, x_flat = dy.flatten(0, 1), x.flatten(0, 1)
+            if run.lower is None:
+                weight = dy_flat.t() @ x_flat
+            else:
+                weight = (dy_flat.to(run.lower).t() @ x_flat.to(run.lower)).to(dy.dtype)
+            run.gradient_for(self.weight, weight)
+        if self.extra is not None and run.wanted[self.extra]:
+            extra = run.tensors[self.extra]
+            if extra.dim() == 1:
+                run.gradient_for(self.extra, dy.sum((0, 1)))
+            elif extra.shape[1] == run.loop.rows:
+                run.gradient_for(self.extra, dy)
+            else:
+                run.gradient_for(self.extra, dy.unflatten(1, (-1, extra.shape[1])).sum(1))
+
+
+@dataclass
+class LeakyReLU(Equation):
+    """max(x, slope x): the result has the sign of x, so it tells the slope."""
+
+    x: Value
+    slope: float
+
+    def forward(self, run: Run) -> Step:
+        x, slope = run.each(self.x), self.slope
+        return lambda t: F.leaky_relu_(x[t], slope)
+
+    def backward(self, run: Run) -> Step:
+        y, d, slope = run.each(self.x), run.each_gradient(self.x), self.slope
+        return lambda t: leaky_relu_backward(d[t], y[t], slope, True, grad_input=d[t])
+
+
+@dataclass
+class Clamp(Equation):
+    """No gradient where the result is at a limit."""
+
+    x: Value
+    limit: float
+
+    def forward(self, run: Run) -> Step:
+        x, limit = run.each(self.x), self.limit
+        return lambda t: x[t].clamp_(-limit, limit)
+
+    def backward(self, run: Run) -> Step:
+        y, d, limit = run.each(self.x), run.each_gradient(self.x), self.limit
+        return lambda t: hardtanh_backward(d[t], y[t], -limit, limit, grad_input=d[t])
+
+
+@dataclass
+class Given(Equation):
+    """y = values_t."""
+
+    values: int
+    y: Value
+
+    def forward(self, run: Run) -> Step:
+        values, y = run.tensors[self.values].unbind(0), run.each(self.y)
+        return lambda t: y[t].copy_(values[t])
+
+    def backward(self, run: Run) -> Step:
+        return lambda t: None
+
+    def finish(self, run: Run) -> None:
+        """dvalues."""
+        if run.wanted[self.values]:
+            run.gradient_for(self.values, run.gradients(self.y))
+
+
+@dataclass
+class Sample(Equation):
+    """z = m + s e, s = exp(v / 2): dm = dz, dv = dz s e / 2."""
+
+    parameters: Value
+    noise: int
+    z: Value
+
+    def forward(self, run: Run) -> Step:
+        mean, log_variance = (run.each(v) for v in self.parameters.split(self.z.size, self.z.size))
+        std, z, noise = (
+            run.each_of(run.kept(id(self), self.z.size)),
+            run.each(self.z),
+            run.tensors[self.noise].unbind(0),
+        )
+
+        def step(t: int) -> None:
+            torch.mul(log_variance[t], 0.5, out=std[t]).exp_()
+            torch.addcmul(mean[t], std[t], noise[t], out=z[t])
+
+        return step
+
+    def backward(self, run: Run) -> Step:
+        dm, dv = (run.each_gradient(v) for v in self.parameters.split(self.z.size, self.z.size))
+        std, dz, noise = (
+            run.each_of(run.kept(id(self), self.z.size)),
+            run.each_gradient(self.z),
+            run.tensors[self.noise].unbind(0),
+        )
+        half = torch.empty_like(std[0])
+        is_first, incoming = run.first(self.parameters)
+        whole = run.each_gradient(self.parameters)
+
+        def step(t: int) -> None:
+            torch.mul(std[t], noise[t], out=half)
+            if incoming is not None:
+                whole[t].copy_(incoming[t])
+            if is_first and incoming is None:
+                dm[t].copy_(dz[t])
+                torch.mul(dz[t], half, out=dv[t]).mul_(0.5)
+            else:
+                dm[t].add_(dz[t])
+                dv[t].addcmul_(dz[t], half, value=0.5)
+
+        return step
+
+
+@dataclass
+class LSTM(Equation):
+    """i, f, o = sigmoid, g = tanh of the gates;  c = f c_{t-1} + i g;  h = o tanh(c).
+
+    do = dh tanh(c);  dc += dh o (1 - tanh(c)^2);  di = dc g;  df = dc c_{t-1};  dg = dc i;  dc_{t-1} = dc f.
+    """
+
+    gates: Value
+    before: Value
+    h: Value
+    c: Value
+
+    def _each(self, of: Callable[[Value], list[Tensor]]) -> list[list[Tensor]]:
+        """Of i and f together, then of each gate."""
+        H = self.c.size
+        both, g, o = self.gates.split(2 * H, H, H)
+        return [of(value) for value in (both, *both.split(H, H), g, o)]
+
+    def forward(self, run: Run) -> Step:
+        both, i, f, g, o = self._each(run.each)
+        before, c, h = run.each(self.before), run.each(self.c), run.each(self.h)
+        tanh_c = run.each_of(run.kept(id(self), self.c.size))
+
+        def step(t: int) -> None:
+            both[t].sigmoid_()
+            g[t].tanh_()
+            o[t].sigmoid_()
+            torch.mul(f[t], before[t], out=c[t]).addcmul_(i[t], g[t])
+            torch.mul(o[t], torch.tanh(c[t], out=tanh_c[t]), out=h[t])
+
+        return step
+
+    def backward(self, run: Run) -> Step:
+        both, i, f, g, o = self._each(run.each)
+        dboth, di, df, dg, do = self._each(run.each_gradient)
+        before, tanh_c = run.each(self.before), run.each_of(run.kept(id(self), self.c.size))
+        dh, dc = run.each_gradient(self.h), run.gradients(self.c)[0]
+        run.first(self.before)
+        through_h = torch.empty_like(dc)
+
+        def step(t: int) -> None:
+            torch.mul(dh[t], o[t], out=through_h)
+            dc.add_(tanh_backward(through_h, tanh_c[t], grad_input=through_h))
+            torch.mul(dh[t], tanh_c[t], out=do[t])
+            torch.mul(dc, g[t], out=di[t])
+            torch.mul(dc, before[t], out=df[t])
+            torch.mul(dc, i[t], out=dg[t])
+            sigmoid_backward(dboth[t], both[t], grad_input=dboth[t])
+            tanh_backward(dg[t], g[t], grad_input=dg[t])
+            sigmoid_backward(do[t], o[t], grad_input=do[t])
+            dc.mul_(f[t])
+
+        return step
+
+
+@dataclass
+class Standardize(Equation):
+    """y = (x - m) r, r = 1 / sqrt(var + 1e-5): dx = r (dy - mean(dy) - y sum(dy y) / (F - 1))."""
+
+    x: Value
+
+    def forward(self, run: Run) -> Step:
+        x, scale = run.each(self.x), run.each_of(run.kept(id(self), 1))
+
+        def step(t: int) -> None:
+            variance, mean = torch.var_mean(x[t], dim=-1, keepdim=True)
+            torch.rsqrt(variance + 1e-5, out=scale[t])
+            x[t].sub_(mean).mul_(scale[t])
+
+        return step
+
+    def backward(self, run: Run) -> Step:
+        y, d, scale = run.each(self.x), run.each_gradient(self.x), run.each_of(run.kept(id(self), 1))
+        freedom = self.x.size - 1
+
+        def step(t: int) -> None:
+            along = (d[t] * y[t]).sum(-1, keepdim=True).div_(freedom)
+            d[t].sub_(d[t].mean(-1, keepdim=True)).addcmul_(y[t], along, value=-1).mul_(scale[t])
+
+        return step
+
+
+@dataclass
+class Modulate(Equation):
+    """y = given_t + (1 + a) x + b: dx = (1 + a) dy, da = x dy, db = dy, dgiven_t = dy."""
+
+    x: Value
+    gain: Value
+    bias: Value
+    given: int
+    y: Value
+
+    def forward(self, run: Run) -> Step:
+        x, a, b = (run.each(v) for v in (self.x, self.gain, self.bias))
+        given = run.tensors[self.given]
+        y, each = run.values(self.y), given.unbind(0)
+        rows, ys = run.each_of(y.unflatten(1, (-1, given.shape[1]))), run.each_of(y)
+
+        def step(t: int) -> None:
+            torch.addcmul(x[t], x[t], a[t], out=ys[t]).add_(b[t])
+            rows[t].add_(each[t])
+
+        return step
+
+    def backward(self, run: Run) -> Step:
+        x, a = run.each(self.x), run.each(self.gain)
+        dx, da, db, dy = (run.each_gradient(v) for v in (self.x, self.gain, self.bias, self.y))
+        for value in (self.x, self.gain, self.bias):
+            run.first(value)
+
+        def step(t: int) -> None:
+            db[t].copy_(dy[t])
+            torch.mul(dy[t], x[t], out=da[t])
+            torch.addcmul(dy[t], dy[t], a[t], out=dx[t])
+
+        return step
+
+    def finish(self, run: Run) -> None:
+        """dgiven."""
+        if run.wanted[self.given]:
+            given = run.tensors[self.given]
+            run.gradient_for(self.given, run.gradients(self.y).unflatten(1, (-1, given.shape[1])).sum(1))

@@ -1,0 +1,75 @@
+"""Matrix products with one weight and many small inputs: what a recurrence does all day."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cache
+
+import torch
+from torch import Tensor
+
+Product = Callable[[Tensor, Tensor, Tensor | None], object]
+"""product(x, out, add): out = x W^T + add, [n, in] -> [n, out]. `add` may be `out` itself; None is nothing."""
+
+PACKED_FROM = 2**19  # numbers in a weight from which packing it pays: it no longer fits the cache beside all the rest
+
+
+def prepare(weight: Tensor, *, lower: torch.dtype | None = None) -> Product:
+    """A product with W [out, in] that will be used at every step.
+
+    lower: the precision of the product's inputs, where it is less than that of out; the sum stays in out's.
+    On a CPU a large W is laid out for oneDNN once: BLAS would do so at every step, and takes twice as long.
+    """
+    if lower is not None:
+        return _in_lower_precision(weight.to(lower))
+    if weight.dtype == torch.float32 and weight.device.type == "cpu" and weight.numel() >= PACKED_FROM and _can_pack():
+        return _packed(weight)
+    transposed = weight.t()
+
+    def product(x: Tensor, out: Tensor, add: Tensor | None) -> None:
+        if add is None:
+            torch.mm(x, transposed, out=out)
+        else:
+            torch.addmm(add, x, transposed, out=out)
+
+    return product
+
+
+def _packed(weight: Tensor) -> Product:
+    ops = torch.ops.mkldnn
+    packed = ops._reorder_linear_weight(weight.contiguous())
+
+    def product(x: Tensor, out: Tensor, add: Tensor | None) -> None:
+        result = ops._linear_pointwise(x, packed, None, "none", [], "")
+        if add is None:
+            out.copy_(result)
+        else:
+            torch.add(add, result, out=out)
+
+    return product
+
+
+def _in_lower_precision(weight: Tensor) -> Product:
+    transposed, lower = weight.t(), weight.dtype
+
+    def product(x: Tensor, out: Tensor, add: Tensor | None) -> None:
+        result = torch.mm(x.to(lower), transposed)
+        if add is None:
+            out.copy_(result)
+        else:
+            torch.add(add, result, out=out)
+
+    return product
+
+
+@cache
+def _can_pack() -> bool:
+    """Whether this build of torch has oneDNN's packed linear layer, and it says what a plain product says."""
+    if not torch.backends.mkldnn.is_available():
+        return False
+    x, weight, out = torch.ones(2, 3), torch.arange(12.0).reshape(4, 3), torch.empty(2, 4)
+    try:
+        _packed(weight)(x, out, None)
+    except (RuntimeError, AttributeError, TypeError):  # no such operator, or another signature
+        return False
+    return bool(torch.allclose(out, x @ weight.t()))

@@ -1,0 +1,315 @@
+"""One update of the weights: bound, gradient, clipping, Adam; skipped where the loss or the gradient isn't finite.
+
+    update = EagerUpdate(BoundModule(model, ELBO()), make_optimizer(model, TrainingConfig()), max_grad_norm=100.0)
+    updated = update(batch, Weights(), learning_rate=1e-3)
+
+`EagerUpdate` does it operation by operation. `GraphUpdate` does all of it in one launch: it captures the update in a
+CUDA graph for each shape of batch and replays that. Both say the same, up to rounding, of the same batch and noise.
+"""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass, fields, replace
+from typing import Literal
+
+import torch
+from accelerate import Accelerator
+from torch import Tensor, nn
+
+from ..bounds import Bound, BoundResult, Weights
+from ..data.batches import bucket, pad_steps
+from ..errors import UserError
+from ..models import SequenceModel
+from ..sequences import SequenceBatch
+from .config import TrainingConfig
+
+Precision = Literal["float32", "bfloat16"]
+SUMS = ("value", "loss", "kl", "sequences")
+WARM_UPS = 3  # before a capture, as in torch's notes on CUDA graphs
+
+
+class BoundModule(nn.Module):
+    """A model and its bound as one module: what data-parallel training wraps is what is called."""
+
+    def __init__(self, model: SequenceModel, bound: Bound):
+        super().__init__()
+        self.model = model
+        self.bound = bound
+
+    def forward(self, batch: SequenceBatch, weights: Weights) -> BoundResult:
+        """The bound of each sequence."""
+        return self.bound(self.model, batch, weights=weights)
+
+
+def make_optimizer(model: nn.Module, settings: TrainingConfig) -> torch.optim.Adam:
+    """Adam as the settings say, all parameters in one kernel where torch has that (on a CPU too)."""
+    parameters = list(model.parameters())
+    fused = all(p.is_floating_point() and p.device.type in ("cpu", "cuda") for p in parameters)
+    return torch.optim.Adam(
+        parameters,
+        lr=settings.learning_rate,
+        betas=(settings.beta1, settings.beta2),
+        eps=settings.eps,
+        fused=fused or None,  # None leaves the choice among the others to torch
+    )
+
+
+def autocast(device: torch.device, precision: Precision) -> torch.autocast:
+    """Ours, not accelerate's: its precision can be chosen only once in a process."""
+    return torch.autocast(device.type, dtype=torch.bfloat16, enabled=precision == "bfloat16")
+
+
+def summed(result: BoundResult) -> Tensor:
+    """[4] float64: `SUMS` over a batch's sequences."""
+    sequences = torch.ones_like(result.value).sum()
+    return torch.stack([result.value.sum(), result.loss.sum(), result.terms["kl"].sum(), sequences])
+
+
+def named(sums: Tensor) -> dict[str, float]:
+    """`summed` by name, on the host."""
+    return dict(zip(SUMS, sums.tolist(), strict=True))
+
+
+@dataclass(frozen=True)
+class Updated:
+    """What an update did.
+
+    result:        the bound of this process's sequences; nothing can be differentiated any more
+    sums:          of the whole batch (all processes): value, loss and kl in nats, and how many sequences
+    gradient_norm: before it was clipped
+    applied:       False: the loss or the gradient was not finite, and neither weights nor moments changed
+    """
+
+    result: BoundResult
+    sums: dict[str, float]
+    gradient_norm: float
+    applied: bool
+
+    @property
+    def loss(self) -> float:
+        """Sum over the batch's sequences, nats."""
+        return self.sums["loss"]
+
+
+class EagerUpdate:
+    """An update, operation by operation.
+
+    module:        a `BoundModule`, or what data-parallel training made of it
+    optimizer:     Adam over its parameters
+    max_grad_norm: the gradient is scaled down to this norm; None: never
+    precision:     of the forward pass; bfloat16 is autocast
+    accelerator:   for data-parallel training
+    sums:          what replaces `summed` where a batch is spread over processes: (result, share) -> sums by name
+    """
+
+    def __init__(
+        self,
+        module: nn.Module,
+        optimizer: torch.optim.Optimizer,
+        *,
+        max_grad_norm: float | None,
+        precision: Precision = "float32",
+        accelerator: Accelerator | None = None,
+        sums: Callable[[BoundResult, float], dict[str, float]] | None = None,
+    ):
+        self.module, self.optimizer, self.accelerator = module, optimizer, accelerator
+        self.max_grad_norm, self.precision = max_grad_norm or math.inf, precision
+        self.sums = sums or (lambda result, share: named(summed(result)))
+
+    def __call__(self, batch: SequenceBatch, weights: Weights, *, learning_rate: float, share: float = 1.0) -> Updated:
+        """One step of Adam on the mean loss of the batch's sequences, unless it or its gradient isn't finite.
+
+        share: with several processes each adds the sequences that are its own, and data-parallel training averages the
+        gradients over processes: the factor that makes the average of the parts' means the whole batch's mean.
+        """
+        result, norm = self.gradient(batch, weights, share)
+        sums, gradient_norm = self.sums(result, share), float(norm)
+        applied = math.isfinite(sums["loss"]) and math.isfinite(gradient_norm)
+        if applied:
+            for group in self.optimizer.param_groups:
+                group["lr"] = learning_rate
+            self.optimizer.step()
+        else:
+            self.optimizer.zero_grad()
+        return Updated(result, sums, gradient_norm, applied)
+
+    def gradient(self, batch: SequenceBatch, weights: Weights, share: float | Tensor) -> tuple[BoundResult, Tensor]:
+        """The bound and the norm of its gradient, which the parameters then hold, clipped. Nothing waits for the GPU
+        here, and nothing may: this is what a CUDA graph captures.
+        """
+        with autocast(batch.x.device, self.precision):
+            result: BoundResult = self.module(batch, weights)
+        loss = result.loss.mean() * share
+        self.optimizer.zero_grad()  # to None: in a capture, the graph's own memory takes the gradient
+        if self.accelerator is None:
+            loss.backward()
+            norm = nn.utils.clip_grad_norm_(self.module.parameters(), self.max_grad_norm)
+        else:
+            self.accelerator.backward(loss)
+            norm = self.accelerator.clip_grad_norm_(self.module.parameters(), self.max_grad_norm)
+        return _mapped(torch.Tensor.detach, result), norm
+
+
+Capture = Callable[[Callable[[], None]], Callable[[], None]]
+"""capture(work) may do the work a few times, and returns what does it again, on the same memory."""
+
+
+class CudaCapture:
+    """Captures work on the GPU as a CUDA graph, which does it again at one launch. Nothing in it may wait for the GPU.
+
+    Before, the work is done a few times on a side stream (torch's notes on CUDA graphs, "whole-network capture"), so
+    that what libraries set up at their first call is no part of the graph. All graphs draw on one pool of memory: none
+    runs while another does, and what they leave behind is copied at once.
+    """
+
+    def __init__(self) -> None:
+        self.stream = torch.cuda.Stream()
+        self.pool = torch.cuda.graph_pool_handle()
+
+    def __call__(self, work: Callable[[], None]) -> Callable[[], None]:
+        """A function that replays the work."""
+        self.stream.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(self.stream), warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message=".*capturable=True")  # Adam's: here it isn't captured yet
+            for _ in range(WARM_UPS):
+                work()
+        torch.cuda.current_stream().wait_stream(self.stream)
+        graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(graph, pool=self.pool, stream=self.stream):
+            work()
+        return graph.replay
+
+
+class _Graph:
+    """The update of one shape of batch: the memory it reads its batch from, and what it left behind at its last run."""
+
+    replay: Callable[[], None]
+    result: BoundResult
+    gradient_norm: Tensor
+
+    def __init__(self, batch: SequenceBatch):
+        self.inputs = {name: value.clone() for name, value in _tensors(batch).items()}
+
+    @property
+    def batch(self) -> SequenceBatch:
+        """The batch that is in the memory now."""
+        return SequenceBatch(**self.inputs)
+
+    def read(self, batch: SequenceBatch) -> None:
+        """Put another batch of this shape into the memory."""
+        for name, value in _tensors(batch).items():
+            self.inputs[name].copy_(value)
+
+
+class GraphUpdate:
+    """The same update, captured in a CUDA graph for each shape of batch and replayed: one launch instead of thousands.
+
+    A batch is padded on the right to the next of a few lengths (`zforcing.data.batches.bucket`), and a model ignores
+    padding by contract; so there is a graph for each such length and number of sequences, an epoch's last, smaller
+    batches among them. A graph's memory stands still: batch, weights, learning rate and share are copied into it before
+    a replay, the result out of it after. Whether an update is skipped is decided on the GPU.
+
+    Noise is drawn for the padded batch, from torch's generator as it was seeded before the replay: a function of the
+    seed and the step, as without a graph, but other numbers than for the batch without padding.
+
+    module, optimizer, max_grad_norm, precision, sums: as for `EagerUpdate`, in one process. The optimizer must be fused
+        (`make_optimizer`) and is this object's own from here on: its learning rate becomes a tensor
+    longest: no sequence of the data has more steps; None: unknown
+    capture: what captures; a `CudaCapture` by default
+    say:     is told of each capture, which takes seconds, in a line
+    """
+
+    def __init__(
+        self,
+        module: nn.Module,
+        optimizer: torch.optim.Adam,
+        *,
+        max_grad_norm: float | None,
+        precision: Precision = "float32",
+        sums: Callable[[BoundResult, float], dict[str, float]] | None = None,
+        longest: int | None = None,
+        capture: Capture | None = None,
+        say: Callable[[str], None] = lambda line: None,
+    ):
+        assert all(group["fused"] for group in optimizer.param_groups), "only fused Adam can skip an update on the GPU"
+        self.eager = EagerUpdate(module, optimizer, max_grad_norm=max_grad_norm, precision=precision, sums=sums)
+        self.optimizer, self.longest, self.say = optimizer, longest, say
+        self.capture: Capture = CudaCapture() if capture is None else capture
+        self.graphs: dict[tuple[object, ...], _Graph] = {}
+        device = next(module.parameters()).device
+
+        def number(dtype: torch.dtype) -> Tensor:
+            return torch.zeros((), dtype=dtype, device=device)
+
+        self.numbers = {field.name: number(torch.float64) for field in fields(Weights)} | {
+            "share": number(torch.float64)
+        }
+        self.learning_rate = number(torch.float32)  # the type that fused Adam reads on a GPU
+        self.capturing = number(torch.bool)
+        self.skip = number(torch.float32)  # 1: Adam changes nothing
+        optimizer.found_inf = self.skip  # type: ignore[attr-defined]  # how torch's GradScaler tells a fused optimizer
+        for group in optimizer.param_groups:
+            group["lr"], group["capturable"] = self.learning_rate, True
+
+    def __call__(self, batch: SequenceBatch, weights: Weights, *, learning_rate: float, share: float = 1.0) -> Updated:
+        """As an `EagerUpdate` of the padded batch."""
+        padded = pad_steps(batch, bucket(batch.x.shape[1], most=self.longest))
+        key = tuple((name, value.shape, value.dtype) for name, value in _tensors(padded).items())
+        if key not in self.graphs:
+            self.say(f"capturing the update of {len(padded)} sequences of up to {padded.x.shape[1]} steps ...")
+            self.graphs[key] = self._captured(padded)
+        graph = self.graphs[key]
+        graph.read(padded)
+        for name, value in (vars(weights) | {"share": share}).items():
+            self.numbers[name].fill_(value)
+        self.learning_rate.fill_(learning_rate)
+        graph.replay()
+        result = _mapped(torch.clone, graph.result)  # the next replay writes where this one did
+        norm, skipped = torch.stack([graph.gradient_norm.double(), self.skip.double()]).tolist()
+        return Updated(result, self.eager.sums(result, share), norm, not skipped)
+
+    def _captured(self, batch: SequenceBatch) -> _Graph:
+        """A graph for batches of this shape; weights, moments and generators stay as they are."""
+        graph = _Graph(batch)
+        share, weights = self.numbers["share"], {k: v for k, v in self.numbers.items() if k != "share"}
+
+        def work() -> None:
+            # a bound only multiplies by the weights, so that tensors do, which a replay reads anew
+            result, norm = self.eager.gradient(graph.batch, Weights(**weights), share)  # type: ignore[arg-type]
+            finite = result.loss.sum().isfinite() & norm.isfinite()
+            self.skip.copy_(self.capturing | ~finite)
+            self.optimizer.step()
+            graph.result, graph.gradient_norm = result, norm
+
+        devices = [batch.x.device] if batch.x.device.type == "cuda" else []
+        with torch.random.fork_rng(devices):
+            self.capturing.fill_(True)
+            graph.replay = self.capture(work)
+            self.capturing.fill_(False)
+        return graph
+
+
+def check_capturable(bound: Bound, *, device: torch.device, processes: int) -> None:
+    """Raises UserError where no graph can be captured, with what to use instead."""
+    instead = "use training.backend fast"
+    if device.type != "cuda":
+        raise UserError(f"training.backend graph needs a CUDA device; this run is on {device.type}: {instead}")
+    if processes > 1:
+        raise UserError(f"training.backend graph trains in one process; there are {processes}: {instead}")
+    if not getattr(bound, "capturable", False):
+        name = type(bound).__name__
+        raise UserError(f"training.backend graph can't capture bound {name} with these settings: {instead}")
+
+
+def _tensors(batch: SequenceBatch) -> dict[str, Tensor]:
+    """What a batch is made of, but for what it hasn't."""
+    return {name: value for name, value in vars(batch).items() if value is not None}
+
+
+def _mapped(f: Callable[[Tensor], Tensor], result: BoundResult) -> BoundResult:
+    """f applied to each tensor of a result."""
+    terms = {name: f(term) for name, term in result.terms.items()}
+    return replace(result, value=f(result.value), loss=f(result.loss), terms=terms)
