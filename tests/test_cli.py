@@ -252,11 +252,75 @@ def test_help_names_settings_with_the_recipes_values(capfd: pytest.CaptureFixtur
     )
 
 
+def test_help_lists_no_option_that_is_refused(capfd: pytest.CaptureFixture[str]) -> None:
+    for words in (["train", "digits-zforcing"], ["bench"]):
+        with pytest.raises(SystemExit):
+            main([*words, "--help"])
+        text = " ".join(capfd.readouterr().out.split())
+        assert "CONFIG" not in text.replace("--print-config", "")
+    with pytest.raises(SystemExit):
+        main(["train", "digits-zforcing", "--help"])
+    assert "--weights.kl NUMBER the same at every step" in " ".join(capfd.readouterr().out.split())
+
+
+@pytest.mark.parametrize(
+    "words", [["--threads", "2", "--backend", "reference"], ["--threads=2", "--backend=reference"]]
+)
+def test_threads_and_backend_are_short_for_settings_of_training(words: list[str], zf: Command) -> None:
+    training = zf("train", "digits-rnn", *words, "--print_config", "--json").json["training"]
+    assert (training["threads"], training["backend"]) == (2, "reference")
+
+
+def test_evaluate_and_sample_use_the_threads_asked_for(
+    runs: Path, tmp_path: Path, zf: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    used: list[int] = []
+    set_threads = torch.set_num_threads
+    monkeypatch.setattr(torch, "set_num_threads", lambda n: (used.append(n), set_threads(n)))
+    before = torch.get_num_threads()
+    assert zf("evaluate", runs / "zf", "--threads", 3, "--split", "valid").code == 0
+    assert zf("sample", runs / "zf", "--threads", 3, "--num", 1, "--out", tmp_path).code == 0
+    assert used == [3, before, 3, before]
+
+
+def test_both_backends_evaluate_to_the_same_number(runs: Path, zf: Command) -> None:
+    fast, slow = (
+        zf("evaluate", runs / "zf", "--split", "valid", "--backend", backend, "--json").json
+        for backend in ("fast", "reference")
+    )
+    assert math.isclose(fast["nats_per_sequence"], slow["nats_per_sequence"], rel_tol=1e-6)
+
+
+BENCH = ["bench", "frames", "--repeats", "1", "--device", "cpu", "--model.hidden_size", "4"]
+
+
+def test_bench_json_is_one_object_on_stdout(zf: Command) -> None:
+    result = zf(*BENCH, "--model.latent_size=2", "--model.posterior", "parallel", "--threads", "1", "--json")
+    assert result.code == 0
+    assert result.err == ""
+    (size,) = result.json["sizes"]
+    assert (size["name"], size["threads"]) == ("frames", 1)
+    assert size["settings"]["hidden_size"] == 4  # as asked for
+    assert size["settings"]["mlp_size"] == 512  # as the size says
+    assert size["settings"]["posterior"] == "parallel"
+    assert "threads" not in result.json["machine"]
+
+
+def test_bench_takes_another_model_and_tells_how_it_was_measured(zf: Command) -> None:
+    words = [*BENCH, "--model", "rnn", "--model.embedding_size", "2", "--precision", "bfloat16", "--seed", "3"]
+    said = zf(*words)
+    assert said.code == 0
+    assert "bfloat16" in said.out
+    assert "rnn, backend fast, seed 3, 1 repeats" in said.out
+    assert max(map(len, said.out.splitlines())) <= 100
+    assert f"Made by `zforcing {' '.join(words)} --markdown`." in zf(*words, "--markdown").out
+
+
 def test_no_command_and_help_list_the_commands(zf: Command) -> None:
     for words in ([], ["--help"]):
         result = zf(*words)
         assert result.code == 0
-        assert all(name in result.out for name in ("train", "evaluate", "sample", "recipes", "info", "table"))
+        assert all(name in result.out for name in ("train", "evaluate", "sample", "recipes", "info", "table", "bench"))
     assert zf("--version").out.startswith("zforcing ")
 
 
@@ -286,6 +350,26 @@ MISTAKES = [
     (["train", "digits-rnn", "--seed", "-1"], "seed is -1"),
     (["train", "digits-rnn", "--weights.kl.end", "0.5"], "schedule.*per_step"),
     (["train", "digits-rnn", "--device", "tpu"], "device is 'tpu'"),
+    (["train", "digits-rnn", "--threads", "0"], "training.threads is 0"),
+    (["train", "digits-rnn", "--threads=some"], "training.threads.*some"),
+    (["train", "digits-rnn", "--backend", "slow"], "training.backend.*slow"),
+    (["train", "digits-rnn", "--backend", "graph", "--device", "cpu"], "graph needs a CUDA device.*fast"),
+    (["evaluate", "RUNS/rnn", "--backend", "graph"], "--backend is 'graph'.*fast, reference"),
+    (["evaluate", "RUNS/rnn", "--threads", "0"], "--threads is 0"),
+    (["sample", "RUNS/rnn", "--threads", "1025"], "--threads is 1025"),
+    (["bench", "pixel"], "unknown size 'pixel'.*pixels, keys, frames"),
+    (["bench", "--model", "rn"], "unknown --model 'rn'.*rnn, zforcing"),
+    (["bench", "--model.hiden_size", "3"], "model.hiden_size"),
+    (["bench", "--model.hidden_size", "0"], "model.hidden_size is 0"),
+    (["bench", "--model", "rnn", "--model.latent_size", "3"], "model.latent_size"),
+    (["bench", "--backend", "reference"], "--backend is 'reference'.*fast, graph"),
+    (["bench", "--backend", "graph", "--device", "cpu"], "--backend graph needs a GPU"),
+    (["bench", "--precision", "float16"], "--precision is 'float16'"),
+    (["bench", "--repeats", "0"], "--repeats is 0"),
+    (["bench", "--threads", "0"], "--threads is 0"),
+    (["bench", "--seed", "-1"], "--seed is -1"),
+    (["bench", "--device", "tpu"], "--device is 'tpu'"),
+    (["bench", "frames", "--model", "linear_gaussian"], "no floor"),
     (["train", "digits-rnn", "--resume"], "no run to go on with"),
     (["train", "digits-rnn", "surplus"], "surplus"),
     (["evaluate", "nowhere"], "no such run folder: nowhere"),

@@ -373,6 +373,10 @@ def test_reverse_turns_each_row_and_leaves_its_padding_at_the_end() -> None:
     assert reverse(x, torch.tensor([2, 3, 1])).tolist() == [[2, 1, 0], [5, 4, 3], [6, 0, 0]]
 
 
+def test_reverse_of_rows_that_are_all_of_the_same_length() -> None:
+    assert reverse(torch.arange(6).reshape(2, 3, 1), torch.tensor([3, 3])).flatten().tolist() == [2, 1, 0, 5, 4, 3]
+
+
 def test_reverse_keeps_the_features_of_a_step_together() -> None:
     x = torch.tensor([[[1, 2], [3, 4], [0, 0]]])
     assert reverse(x, torch.tensor([2])).tolist() == [[[3, 4], [1, 2], [0, 0]]]

@@ -194,7 +194,7 @@ def test_1000_particles_fit_the_rows_they_are_given() -> None:
     spec = SPECS["real"]
     model, batch = Case("zforcing", ZF_SIZE).build(spec), random_batch(spec)
     seen, unroll = [], model.unroll
-    model.unroll = lambda b, **k: (seen.append(len(b)), unroll(b, **k))[1]  # type: ignore[method-assign]
+    model.unroll = lambda b, **k: (seen.append(len(b) * k["particles"]), unroll(b, **k))[1]  # type: ignore[method-assign]
     with torch.no_grad():
         IWAE(particles=1000, max_rows=400)(model, batch)
     assert max(seen) == 400

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from copy import copy
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
@@ -177,20 +178,27 @@ class DropoutForEver(Tiny):
 
 
 class AlwaysTheSameNoise(Tiny):
-    def draw_noise(self, batch: SequenceBatch) -> Tensor:
-        return torch.zeros(*batch.x.shape[:2], self.latent_size)
+    def draw_noise(self, batch: SequenceBatch, *, particles: int = 1) -> Tensor:
+        return torch.zeros(particles * len(batch), batch.x.shape[1], self.latent_size)
+
+
+def changed(run: Unroll, **terms: Tensor) -> Unroll:
+    """A run that says something else."""
+    other = copy(run)
+    vars(other).update(terms)
+    return other
 
 
 class UnrollOffByOne(Tiny):
     def unroll(self, batch: SequenceBatch, **given: Any) -> Unroll:
         run = super().unroll(batch, **given)
-        return replace(run, log_px=run.log_px.roll(1, dims=1))
+        return changed(run, log_px=run.log_px.roll(1, dims=1))
 
 
 class UnrollDetachesTheKL(Tiny):
     def unroll(self, batch: SequenceBatch, **given: Any) -> Unroll:
         run = super().unroll(batch, **given)
-        return replace(run, kl=run.kl.detach())
+        return changed(run, kl=run.kl.detach())
 
 
 class UnrollStartsAnew(Tiny):
@@ -206,19 +214,19 @@ class UnrollDrawsItsOwnLatents(Tiny):
 class UnrollNegatesTheKL(Tiny):
     def unroll(self, batch: SequenceBatch, **given: Any) -> Unroll:
         run = super().unroll(batch, **given)
-        return replace(run, kl=-run.kl)
+        return changed(run, kl=-run.kl)
 
 
 class UnrollExchangesTheKL(Tiny):
     def unroll(self, batch: SequenceBatch, **given: Any) -> Unroll:
         run = super().unroll(batch, **given)
-        return replace(run, kl=kl_divergence(run.prior, run.posterior) * batch.mask)
+        return changed(run, kl=kl_divergence(run.prior, run.posterior) * batch.mask)
 
 
 class UnrollScoresWhatIsMissing(Tiny):
     def unroll(self, batch: SequenceBatch, **given: Any) -> Unroll:
         run = super().unroll(batch, **given)
-        return replace(run, log_px=run.emission.log_prob(batch.x) * batch.mask)
+        return changed(run, log_px=run.emission.log_prob(batch.x) * batch.mask)
 
 
 class EmissionSeesTheFuture(Tiny):

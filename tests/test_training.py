@@ -7,6 +7,7 @@ import math
 import os
 import signal
 from collections.abc import Callable
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -17,9 +18,9 @@ import torch
 from safetensors.torch import load_file
 
 from zforcing import ELBO, SequenceBatch, SequenceModel, UserError, Weights, load
-from zforcing.bounds import BoundResult
+from zforcing.bounds import BoundResult, WeightSchedules
 from zforcing.evaluation.likelihood import evaluate
-from zforcing.training import loop
+from zforcing.training import loop, update
 from zforcing.training.config import RunConfig, parse_config
 from zforcing.training.log import Reporter
 from zforcing.training.loop import Diverged, Interrupted, Progress, train
@@ -375,8 +376,9 @@ def test_the_halved_learning_rate_is_the_one_that_is_used(
         return original(self, *arguments, **named)
 
     monkeypatch.setattr(torch.optim.Adam, "step", step)
-    run(configure("rnn", epochs=12, learning_rate=2.0, min_learning_rate=0.3), tmp_path / "run")
+    run(configure("rnn", epochs=12, learning_rate=1.0, min_learning_rate=0.3), tmp_path / "run")
     rates = [row["learning_rate"] for row in rows_of(tmp_path / "run") if row["event"] == "validation"]
+    assert len(set(rates)) > 1
     assert used == [rate for rate in rates[:-1] for _ in range(4)]
 
 
@@ -408,6 +410,117 @@ def test_the_test_split_is_never_read(
     monkeypatch.setattr(Arrays, "load", spy)
     run(configure(epochs=1), tmp_path / "run")
     assert sorted(asked) == ["train", "valid"]
+
+
+# What an update runs on.
+
+
+class Again:
+    """Stands in for a CUDA capture where there is no GPU: the work is done again at each replay."""
+
+    def __call__(self, work: Callable[[], None]) -> Callable[[], None]:
+        work()
+        return work
+
+
+@pytest.fixture
+def graphs_anywhere(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(loop, "check_capturable", lambda *_, **__: None)
+    monkeypatch.setattr(update, "CudaCapture", Again)
+
+
+def assert_close_runs(one: Path, other: Path, *, tolerance: float) -> None:
+    first, second = weights_of(one), weights_of(other)
+    for name in first:
+        torch.testing.assert_close(first[name], second[name], rtol=tolerance, atol=tolerance)
+    for a, b in zip(rows_of(one), rows_of(other), strict=True):
+        assert {k: v for k, v in a.items() if not isinstance(v, float)} == {
+            k: v for k, v in b.items() if not isinstance(v, float)
+        }
+        assert all(math.isclose(v, b[k], rel_tol=10 * tolerance) for k, v in a.items() if isinstance(v, float))
+
+
+@pytest.mark.usefixtures("graphs_anywhere")
+@pytest.mark.parametrize("backend", ["reference", "graph"])
+def test_every_backend_gives_the_same_run(configure: Callable[..., RunConfig], tmp_path: Path, backend: str) -> None:
+    """Where there is no noise; in float32, whose rounding depends on the order of sums."""
+    for name in ("fast", backend):
+        config = configure("rnn", backend=name)
+        run(replace(config, model=replace(config.model, dropout=0.0)), tmp_path / name)
+    assert_close_runs(tmp_path / "fast", tmp_path / backend, tolerance=1e-4)
+
+
+@pytest.mark.parametrize(("backend", "walks"), [("reference", True), ("fast", False)])
+def test_the_reference_backend_walks_the_contract(
+    configure: Callable[..., RunConfig], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, backend: str, walks: bool
+) -> None:
+    original, walked = SequenceModel.walk, []
+
+    def walk(self: SequenceModel, *arguments: Any, **named: Any) -> Any:
+        walked.append(self.training)
+        return original(self, *arguments, **named)
+
+    monkeypatch.setattr(SequenceModel, "walk", walk)
+    run(configure(backend=backend, max_steps=1), tmp_path / "run")
+    assert (set(walked) == {True, False}) == walks
+
+
+@pytest.mark.usefixtures("graphs_anywhere")
+def test_a_stopped_and_resumed_run_in_graphs_equals_the_uninterrupted_one(
+    configure: Callable[..., RunConfig], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = configure(backend="graph", batch_size=7)  # the last batch of an epoch is smaller
+    run(config, tmp_path / "whole")
+    with monkeypatch.context() as patch:
+        stop_after(patch, 6)
+        with pytest.raises(Interrupted):
+            run(config, tmp_path / "pieces")
+    run(config, tmp_path / "pieces", resume=True)
+    for file in ("model", "training"):
+        one, other = (weights_of(tmp_path / name, file=file) for name in ("whole", "pieces"))
+        assert one.keys() == other.keys()
+        assert all(torch.equal(one[name], other[name]) for name in one)
+    assert (tmp_path / "whole" / "metrics.jsonl").read_text() == (tmp_path / "pieces" / "metrics.jsonl").read_text()
+
+
+def test_graphs_without_a_gpu_are_refused_before_anything_is_written(
+    configure: Callable[..., RunConfig], tmp_path: Path
+) -> None:
+    with pytest.raises(UserError, match=r"^training\.backend graph needs a CUDA device; this run is on cpu: use "):
+        run(configure(backend="graph"), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_run_begun_with_torchs_default_adam_goes_on(
+    configure: Callable[..., RunConfig], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its moments and counts are those of the fused one, which checkpoints of before know nothing of."""
+
+    def plain(model: torch.nn.Module, settings: Any) -> torch.optim.Adam:
+        return torch.optim.Adam(model.parameters(), settings.learning_rate, (settings.beta1, settings.beta2))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(loop, "make_optimizer", plain)
+        run(configure(epochs=3), tmp_path / "plain")
+        run(configure(epochs=1), tmp_path / "both")
+    run(configure(epochs=3), tmp_path / "both", resume=True)
+    assert_close_runs(tmp_path / "plain", tmp_path / "both", tolerance=1e-4)
+
+
+@dataclass(frozen=True)
+class Choosy(ELBO):
+    """A bound that isn't defined for every weight."""
+
+    def check_weights(self, weights: WeightSchedules) -> None:
+        if weights.kl.start != 1:
+            raise UserError(f"bound choosy needs weights.kl 1; it begins with {weights.kl.start}")
+
+
+def test_a_bound_can_refuse_weights_before_anything_is_read(configure: Callable[..., RunConfig]) -> None:
+    values = vars(configure())
+    with pytest.raises(UserError, match=r"needs weights\.kl 1; it begins with 0\.2"):
+        RunConfig(**(values | {"bound": Choosy()}))
+    RunConfig(**(values | {"bound": Choosy(), "weights": WeightSchedules()}))
 
 
 PLAIN = Weights()

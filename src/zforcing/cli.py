@@ -319,8 +319,8 @@ def bench(argv: Sequence[str]) -> int:
     """Time training beside torch's own LSTMs: zforcing bench [SIZE ...] [--model NAME] [--model.setting value ...].
 
     At each size in turn: an update (forward, backward, optimizer), the same by the reference backend, and the floor,
-    forward and backward of as many torch.nn.LSTMs as the model holds recurrent networks. Then their peak memory, loading
-    of data alone, and sampling.
+    which is forward and backward of as many torch.nn.LSTMs as the model holds recurrent networks. Then their peak
+    memory, loading of data alone, and sampling.
     """
     from .benchmark import SIZES, Protocol, measure
     from .benchmark.report import to_json, to_markdown, to_terminal
@@ -340,6 +340,7 @@ def bench(argv: Sequence[str]) -> int:
         seed=options.seed,
     )
     machine = json.loads(environment(torch.device(device)))
+    del machine["threads"]  # each size has its own
     with counting("bench", protocol.runs * len(settings)) as advance:
         results = [measure(SIZES[name], config, protocol, done=lambda: advance(1)) for name, config in settings.items()]
     if options.json:
@@ -347,7 +348,7 @@ def bench(argv: Sequence[str]) -> int:
     elif options.markdown:
         print(to_markdown(results, protocol, machine, command=shlex.join(["zforcing", "bench", *argv])))
     else:
-        Console(highlight=False, width=None if sys.stdout.isatty() else 120).print(
+        Console(highlight=False, width=None if sys.stdout.isatty() else 100).print(
             to_terminal(results, protocol, machine)
         )
     return 0
@@ -432,7 +433,7 @@ def bench_parser(model: str, size: str) -> ArgumentParser:
     usage = "zforcing bench [SIZE ...] [--model NAME] [--model.setting value ...] [--backend NAME] [--json] ..."
     parser = command_parser("bench", bench, usage=usage)
     sizes = "; ".join(f"{name}: {size.about}" for name, size in SIZES.items())
-    parser.add_argument("sizes", type=str, nargs="*", metavar="SIZE", help=f"all by default. {sizes}")
+    parser.add_argument("sizes", type=str, nargs="*", default=[], metavar="SIZE", help=f"all by default. {sizes}")
     parser.add_argument("--backend", type=str, default="fast", help="what is timed: fast, or graph (needs a GPU)")
     parser.add_argument(
         "--repeats", type=int, default=9, help="of each after a warm-up; a third of it of the reference"

@@ -12,12 +12,12 @@ from torch.nn.utils.rnn import pack_padded_sequence
 
 from .distributions import diagonal_gaussian
 from .recurrence import Loop, Value, equations
-from .sequences import ObservationSpec, is_missing, reverse
+from .sequences import ObservationSpec, is_missing, reverse_time_first
 
 
 def bound(x: Tensor, limit: float | None) -> Tensor:
-    """x clamped to [-limit, limit]; None leaves it alone."""
-    return x if limit is None else x.clamp(-limit, limit)
+    """x clamped to [-limit, limit]; None leaves it alone. No gradient at the limits."""
+    return x if limit is None else F.hardtanh(x, -limit, limit)  # whose gradient is one pass, that of clamp four
 
 
 class ClampedLeakyReLU(nn.Module):
@@ -146,13 +146,21 @@ class BackwardLSTM(nn.Module):
         initialize_lstm(self.lstm, forget_bias=forget_bias)
 
     def forward(self, x: Tensor, lengths: Tensor) -> Tensor:
-        """[T, B, E], [B] -> [T, B, H], time first."""
-        return reverse(self.lstm(reverse(x, lengths))[0], lengths)
+        """[B, T, E], [B] -> [B, T, H]."""
+        return self.time_first(x.transpose(0, 1), lengths).transpose(0, 1)
+
+    def time_first(self, x: Tensor, lengths: Tensor) -> Tensor:
+        """[T, B, E], [B] -> [T, B, H]."""
+        return reverse_time_first(self.lstm(reverse_time_first(x, lengths))[0], lengths)
+
+
+LastState = Callable[[], tuple[Tensor, Tensor]]
+"""Gives h and c [n, H] at each row's own last step."""
 
 
 def run_lstm(
     lstm: nn.LSTM | list[Tensor], x: Tensor, h: Tensor, c: Tensor, lengths: Tensor
-) -> tuple[Tensor, Callable[[], tuple[Tensor, Tensor]]]:
+) -> tuple[Tensor, LastState]:
     """One layer of torch's LSTM over x [T, n, F] from h, c [n, H]: h_1..h_T [T, n, H] (meaningless in the padding),
     and a function that gives h and c [n, H] at each row's own last step.
 
@@ -161,7 +169,7 @@ def run_lstm(
     """
     weights: list[Tensor] = [*lstm.parameters()] if isinstance(lstm, nn.LSTM) else lstm
     first = (h[None].contiguous(), c[None].contiguous())
-    hs, h_T, c_T = torch.lstm(x, first, weights, True, 1, 0.0, False, False, False)
+    hs, h_T, c_T = torch.lstm(x, first, weights, True, 1, 0.0, torch.is_grad_enabled(), False, False)
 
     def last() -> tuple[Tensor, Tensor]:
         if bool((lengths == len(x)).all()):
@@ -214,9 +222,7 @@ class LatentLSTMCell(nn.Module):
         """The two linear maps from z to the gates as one: weight [4H, Z] and bias [4H]."""
         return self.from_latent.weight @ self.latent_net.weight, self.from_latent.weight @ self.latent_net.bias
 
-    def run(
-        self, embedded: Tensor, z: Tensor, h: Tensor, c: Tensor, lengths: Tensor
-    ) -> tuple[Tensor, Callable[[], tuple[Tensor, Tensor]]]:
+    def run(self, embedded: Tensor, z: Tensor, h: Tensor, c: Tensor, lengths: Tensor) -> tuple[Tensor, LastState]:
         """All steps with latents known beforehand, as torch's LSTM of [e(x_{t-1}), z_t]; see `run_lstm`."""
         weight, bias = self.latent_layer()
         bias = self.from_input.bias + bias
@@ -231,8 +237,10 @@ class LatentLSTMCell(nn.Module):
     def record(self, loop: Loop, embedded: Tensor, z: Value, h: Value, c: Value) -> tuple[Value, Value]:
         """The step's equations; embedded [T, B, E]. h_t, c_t."""
         weight, bias = self.latent_layer()
-        inputs = F.linear(embedded, self.from_input.weight, self.from_input.bias + bias)
-        gates = equations.linear(loop, h, self.from_hidden.weight, given=inputs)
+        bias = self.from_input.bias + bias
+        gates = equations.linear(
+            loop, h, self.from_hidden.weight, bias=bias, given=embedded, given_weight=self.from_input.weight
+        )
         equations.add_linear(loop, gates, z, weight)
         return equations.lstm(loop, gates, c)
 

@@ -155,11 +155,16 @@ def masked_sum(values: Tensor, mask: Tensor) -> Tensor:
 
 
 def reverse(x: Tensor, lengths: Tensor) -> Tensor:
-    """[T, B, F] with each row's first `length` steps in reverse order and its padding left at the end.
+    """[B, T, ...] with each row's first `length` steps in reverse order and its padding left at the end.
 
     An RNN over the result has read nothing but the sequence when it reaches each step: padding comes last. Applying
     it twice gives the original back.
     """
+    return reverse_time_first(x.transpose(0, 1), lengths).transpose(0, 1)
+
+
+def reverse_time_first(x: Tensor, lengths: Tensor) -> Tensor:
+    """`reverse` of [T, B, ...]."""
     T, B = x.shape[:2]
     if lengths.device.type == "cpu" and bool((lengths == T).all()):
         return x.flip(0)

@@ -16,7 +16,7 @@ from ..generation import sample
 from ..models import MODELS, SequenceModel
 from ..threads import RecurrentNetwork, cpu_threads, recurrent_networks, threads_asked_for
 from ..training.config import TrainingConfig
-from ..training.update import BoundModule, EagerUpdate, GraphUpdate, autocast, make_optimizer
+from ..training.update import BoundModule, EagerUpdate, GraphUpdate, autocast, check_capturable, make_optimizer
 from .floor import Floor
 from .memory import peak_bytes
 from .sizes import Size
@@ -54,9 +54,9 @@ class Protocol:
 class Result:
     """What was found at one size.
 
-    update, reference, floor: seconds of one update (forward, backward, optimizer), and of the floor's
-    forward and backward
-    shorter:    seconds of our update with `size.grows_from` steps, where the size has one
+    settings, defaults: the model's, and what they are when nobody chooses
+    times:      seconds by name: `update` and `reference` (forward, backward, optimizer), `floor` (forward, backward),
+                and `shorter`, our update with `size.grows_from` steps, where the size has that
     peaks:      bytes of tensors, by the same names; not of the reference
     loading:    seconds to load one batch, without a model
     sampling:   seconds to draw 64 sequences of `size.steps`, in float32
@@ -64,6 +64,7 @@ class Result:
 
     size: Size
     settings: Mapping[str, Any]
+    defaults: Mapping[str, Any]
     parameters: int
     threads: int
     networks: tuple[RecurrentNetwork, ...]
@@ -86,12 +87,15 @@ def measure(size: Size, settings: Any, protocol: Protocol, *, done: Callable[[],
     """All of it at one size. settings: the model's `Config`.
 
     `done` is called after each timed run. Torch's global generator and its number of threads are left as they were.
-    Raises UserError when the model can't have these settings, or has no floor.
+    Raises UserError when the model can't have these settings, has no floor, or can't be captured in a graph.
     """
     bench = Bench(size, settings, protocol)
-    with torch.random.fork_rng(), threads_asked_for(protocol.threads):
-        with cpu_threads(bench.model(), rows=size.sequences):
-            return bench.run(done)
+    with (
+        torch.random.fork_rng(),
+        threads_asked_for(protocol.threads),
+        cpu_threads(bench.model(), rows=size.sequences),
+    ):
+        return bench.run(done)
 
 
 @dataclass(frozen=True)
@@ -113,6 +117,7 @@ class Bench:
         return Result(
             size=self.size,
             settings=vars(self.settings),
+            defaults=vars(type(self.settings)()),
             parameters=sum(p.numel() for p in model.parameters()),
             threads=torch.get_num_threads(),
             networks=tuple(recurrent_networks(model)),
@@ -144,14 +149,16 @@ class Bench:
         model = self.model()
         model.train()
         model.backend = "reference" if backend == "reference" else "fast"
-        settings = TrainingConfig()
-        update = (GraphUpdate if backend == "graph" else EagerUpdate)(
-            BoundModule(model, ELBO()),
-            make_optimizer(model, settings),
-            max_grad_norm=settings.max_grad_norm,
-            precision=self.protocol.precision,
-        )
+        settings, bound = TrainingConfig(), ELBO()
         batch = self.size.batch(seed=self.protocol.seed, steps=steps).to(self.device)
+        parts = (BoundModule(model, bound), make_optimizer(model, settings))
+        limit, precision = settings.max_grad_norm, self.protocol.precision
+        update: EagerUpdate | GraphUpdate
+        if backend == "graph":
+            check_capturable(model, bound, device=self.device, processes=1)
+            update = GraphUpdate(*parts, max_grad_norm=limit, precision=precision, longest=batch.x.shape[1])
+        else:
+            update = EagerUpdate(*parts, max_grad_norm=limit, precision=precision)
         return lambda: update(batch, WEIGHTS, learning_rate=settings.learning_rate)
 
     def floor(self) -> Task:

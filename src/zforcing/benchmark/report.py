@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -15,6 +16,7 @@ from .measure import REFERENCE_EVERY, SAMPLES, Protocol, Result
 from .timing import Ratio, Timing
 
 MEGABYTE = 1e6
+UNITS = {"s": 1, "ms": 1e3, "µs": 1e6}
 SPREAD = "Times are medians (min-max of the repeats)."
 MEMORY = (
     "Peak memory is that of tensors: weights, gradients, optimizer, batch and all that is kept for the backward pass."
@@ -32,7 +34,7 @@ class Section:
 
     def to_table(self) -> Table:
         """For a person at a terminal."""
-        table = Table(title=self.title, title_justify="left", box=SIMPLE_HEAD)
+        table = Table(title=self.title, title_justify="left", box=SIMPLE_HEAD, pad_edge=False)
         for i, header in enumerate(self.headers):
             table.add_column(header, justify="left" if i < self.left else "right")
         for row in self.rows:
@@ -85,7 +87,7 @@ def sections(results: Sequence[Result]) -> list[Section]:
 
 
 def _updates(results: Sequence[Result]) -> Section:
-    headers = ["size", "what", "ms", "/ floor", "updates/s", "time steps/s", "peak MB"]
+    headers = ["size", "what", "time", "/ floor", "updates/s", "time steps/s", "peak MB"]
     rows = []
     for result in results:
         for name in ("floor", "update", "reference"):
@@ -93,7 +95,7 @@ def _updates(results: Sequence[Result]) -> Section:
             ratio = "1" if name == "floor" else _ratio(result.ratio(name, "floor"))
             rates = [f"{1 / timing.median:.2f}", f"{result.time_steps(name) / timing.median:,.0f}"]
             memory = "-" if peak is None else f"{peak / MEGABYTE:,.1f}"
-            rows.append([result.size.name, name, _milliseconds(timing), ratio, *rates, memory])
+            rows.append([result.size.name, name, _time(timing), ratio, *rates, memory])
     return Section("An update (forward, backward, optimizer; the floor: forward and backward)", headers, rows, left=2)
 
 
@@ -116,13 +118,13 @@ def _loading(results: Sequence[Result]) -> Section:
     rows = [
         [
             result.size.name,
-            _milliseconds(result.loading),
+            _time(result.loading),
             f"{result.size.sequences / result.loading.median:,.0f}",
             f"{100 * result.loading.median / result.times['update'].median:.2f}",
         ]
         for result in results
     ]
-    return Section("Loading data alone", ["size", "ms per batch", "sequences/s", "% of an update"], rows)
+    return Section("Loading data alone", ["size", "time per batch", "sequences/s", "% of an update"], rows)
 
 
 def _sampling(results: Sequence[Result]) -> Section:
@@ -130,20 +132,20 @@ def _sampling(results: Sequence[Result]) -> Section:
     for result in results:
         seconds, steps = result.sampling.median, result.size.steps
         rates = [f"{steps / seconds:,.0f}", f"{SAMPLES * steps / seconds:,.0f}"]
-        rows.append([result.size.name, f"{SAMPLES} x {steps}", _milliseconds(result.sampling), *rates])
-    headers = ["size", "sequences x steps", "ms", "steps of all/s", "time steps/s"]
+        rows.append([result.size.name, f"{SAMPLES} x {steps}", _time(result.sampling), *rates])
+    headers = ["size", "sequences x steps", "time", "steps of all/s", "time steps/s"]
     return Section("Sampling (float32)", headers, rows)
 
 
 def _about(result: Result) -> str:
     """A size and what its model and floor are, in a line."""
     size = result.size
-    settings = ", ".join(f"{name} {value}" for name, value in result.settings.items() if name in size.settings)
+    chosen = {k: v for k, v in result.settings.items() if k in size.settings or v != result.defaults[k]}
+    settings = ", ".join(f"{name} {value}" for name, value in chosen.items())
     floor = ", ".join(map(_network, result.networks))
-    return (
-        f"{size.name}: {size.about}; T={size.steps}, B={size.sequences}, {size.spec.kind} {size.spec.size}; {settings}; "
-        f"{result.parameters:,} parameters; threads {result.threads}; floor {floor}"
-    )
+    batch = f"T={size.steps}, B={size.sequences}, {size.spec.kind} observations of size {size.spec.size}"
+    model = f"{result.parameters:,} parameters; threads {result.threads}; floor: {floor}"
+    return f"{size.name}: {size.about}; {batch}; {settings}; {model}"
 
 
 def _network(network: RecurrentNetwork) -> str:
@@ -151,10 +153,13 @@ def _network(network: RecurrentNetwork) -> str:
     return f"{network.kind} {network.input_size}→{network.hidden_size}{more}{' both ways' * (network.directions - 1)}"
 
 
-def _milliseconds(timing: Timing) -> str:
-    low, high = min(timing.seconds.values()), max(timing.seconds.values())
-    digits = 1 if timing.median >= 0.01 else 3
-    return f"{1e3 * timing.median:,.{digits}f} ({1e3 * low:,.{digits}f}-{1e3 * high:,.{digits}f})"
+def _time(timing: Timing) -> str:
+    """Median (least-most), in the unit that suits the median."""
+    unit, factor = next((u, f) for u, f in UNITS.items() if timing.median * f >= 1 or u == "µs")
+    values = [factor * x for x in (timing.median, min(timing.seconds.values()), max(timing.seconds.values()))]
+    digits = max(0, 2 - int(math.log10(max(values[0], 1))))  # three that count
+    middle, low, high = (f"{value:.{digits}f}" for value in values)
+    return f"{middle} {unit} ({low}-{high})"
 
 
 def _ratio(ratio: Ratio) -> str:

@@ -15,7 +15,8 @@ from ..sequences import ObservationSpec, SequenceBatch
 class Size:
     """A batch of `sequences` of `steps` and a model's sizes.
 
-    settings: the model's, by name; those that a model doesn't know are left out
+    spec:       real or binary observations, all of them scored
+    settings:   the model's, by name; those that a model doesn't know are left out
     grows_from: a smaller number of steps, to say how time and memory grow from there; None: that isn't measured
     """
 
@@ -33,22 +34,16 @@ class Size:
         return {name: value for name, value in self.settings.items() if name in names}
 
     def data(self, num: int, *, seed: int, steps: int | None = None) -> InMemory:
-        """Random sequences, float32 or int64, `first_observation` included where it is conditioned on."""
+        """Random sequences, [T, D] float32: a coin's bits, or standard normal numbers."""
         rng = np.random.default_rng([seed, num])
-        length = (self.steps if steps is None else steps) + self.spec.conditions_on_first
-        return InMemory([Example(self._draw(length, rng)) for _ in range(num)])
+        shape = (self.steps if steps is None else steps, self.spec.size)
+        draw = (lambda: rng.random(shape) < 0.5) if self.spec.kind == "binary" else (lambda: rng.standard_normal(shape))
+        return InMemory([Example(draw().astype(np.float32)) for _ in range(num)])
 
     def batch(self, *, seed: int, steps: int | None = None) -> SequenceBatch:
         """One batch of them."""
         data = self.data(self.sequences, seed=seed, steps=steps)
         return collate(data.examples, self.spec)
-
-    def _draw(self, steps: int, rng: np.random.Generator) -> Any:
-        if self.spec.kind == "categorical":
-            return rng.integers(self.spec.size, size=steps)
-        if self.spec.kind == "binary":
-            return (rng.random((steps, self.spec.size)) < 0.5).astype(np.float32)
-        return rng.standard_normal((steps, self.spec.size)).astype(np.float32)
 
 
 SIZES = {

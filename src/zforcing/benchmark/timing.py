@@ -35,7 +35,10 @@ class Timing:
 
 @dataclass(frozen=True)
 class Ratio:
-    """How many times longer one thing takes than another: the ratio of medians, and the repeats' least and most."""
+    """How many times longer one thing takes than another: the ratio of medians, and the repeats' least and most.
+
+    Only repeats that took both count: what slowed the machine in one of them slowed both.
+    """
 
     of_medians: float
     least: float
@@ -43,9 +46,10 @@ class Ratio:
 
     @classmethod
     def between(cls, over: Timing, under: Timing) -> Ratio:
-        """over / under; only repeats that took both count for the spread."""
-        each = [over.seconds[repeat] / under.seconds[repeat] for repeat in over.seconds if repeat in under.seconds]
-        return cls(over.median / under.median, min(each), max(each))
+        """over / under. Some repeat must have taken both."""
+        pairs = [(over.seconds[repeat], under.seconds[repeat]) for repeat in over.seconds if repeat in under.seconds]
+        each = [a / b for a, b in pairs]
+        return cls(median(a for a, _ in pairs) / median(b for _, b in pairs), min(each), max(each))
 
     def to_json(self) -> dict[str, float]:
         """As plain JSON values."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import ClassVar, Literal
 
 from torch import Tensor
 
@@ -61,14 +61,27 @@ class BoundResult:
     kind: BoundKind
 
 
+def counts(weight: float | Tensor) -> bool:
+    """Whether a term with this weight is needed at all; a tensor's value is not looked at (it may be on a GPU)."""
+    return isinstance(weight, Tensor) or weight != 0
+
+
 class Bound(ABC):
-    """A frozen dataclass whose fields are its settings. Adding one is one file and one registry line."""
+    """A frozen dataclass whose fields are its settings. Adding one is one file and one registry line.
+
+    A bound whose call needs no number back from a GPU says so by `capturable`: it can be a part of a CUDA graph.
+    """
 
     particles: int  # K, how many latents are drawn for a step; a setting where it can be chosen
+    capturable: ClassVar[bool] = False
 
     @abstractmethod
     def __call__(self, model: SequenceModel, batch: SequenceBatch, *, weights: Weights = Weights()) -> BoundResult:
         """The bound of each sequence."""
+
+    def check_weights(self, weights: WeightSchedules) -> None:
+        """Refuse weights that this bound can't be trained with. Raises UserError."""
+        return
 
 
 def check_bound(bound: Bound) -> None:

@@ -10,7 +10,7 @@ from torch import Tensor
 from ..errors import UserError
 from ..models.base import SequenceModel
 from ..sequences import SequenceBatch, masked_sum
-from .base import Bound, BoundResult, Weights, check_bound
+from .base import Bound, BoundResult, Weights, check_bound, counts
 
 
 @dataclass(frozen=True)
@@ -25,6 +25,7 @@ class ELBO(Bound):
     """
 
     particles: ClassVar[int] = 1  # type: ignore[misc]  # no setting here: a field elsewhere
+    capturable = True
 
     free_nats: float = 0.0
     """free bits: a step's KL below this many nats costs as if it were this many (D. Kingma et al., NIPS 2016)"""
@@ -44,14 +45,18 @@ class ELBO(Bound):
     ) -> BoundResult:
         """noise: [B, T, Z], standard normal; None draws it."""
         run = model.unroll(batch, noise=noise)
-        log_px, kl, auxiliary, backward = (
-            masked_sum(term, batch.mask) for term in (run.log_px, run.kl, run.auxiliary, run.backward)
-        )
+        log_px, kl = (masked_sum(term, batch.mask) for term in (run.log_px, run.kl))
         costed_kl = masked_sum(run.kl.clamp(min=self.free_nats), batch.mask) if self.free_nats else kl
-        loss = -log_px + weights.kl * costed_kl - weights.auxiliary * auxiliary - weights.backward * backward
+        loss = -log_px + weights.kl * costed_kl
+        terms = {"log_px": log_px, "kl": kl}
+        for name in ("auxiliary", "backward"):  # computed only where they count
+            weight = getattr(weights, name)
+            if counts(weight):
+                terms[name] = masked_sum(getattr(run, name), batch.mask)
+                loss = loss - weight * terms[name]
         return BoundResult(
             value=(log_px - kl).detach(),
             loss=loss,
-            terms={"log_px": log_px, "kl": kl, "auxiliary": auxiliary, "backward": backward},
+            terms=terms,
             kind="lower bound" if model.latent_size else "exact",
         )

@@ -12,9 +12,10 @@ from torch.utils.checkpoint import checkpoint
 
 from ..errors import UserError
 from ..models.base import SequenceModel
+from ..schedules import Schedule
 from ..sequences import SequenceBatch, masked_sum
-from .base import Bound, BoundResult, Weights, check_bound
-from .particles import extra_terms, log_mean, log_weights, repeat_batch
+from .base import Bound, BoundResult, Weights, WeightSchedules, check_bound
+from .particles import extra_terms, log_mean, log_weights
 
 T = TypeVar("T")
 
@@ -46,6 +47,15 @@ class IWAE(Bound):
         check_bound(self)
         if self.max_rows < 1:
             raise UserError(f"bound.max_rows is {self.max_rows}; it must be 1 or more")
+
+    @property
+    def capturable(self) -> bool:  # type: ignore[override]  # here it depends on the settings
+        """The doubly-reparameterized gradient runs a backward pass within the forward one."""
+        return self.gradient == "plain"
+
+    def check_weights(self, weights: WeightSchedules) -> None:
+        if self.gradient == "doubly_reparameterized" and weights.kl != Schedule():
+            raise UserError("bound.gradient doubly_reparameterized needs weights.kl 1, from the first step to the last")
 
     def __call__(
         self,
@@ -116,23 +126,21 @@ def _call(f: Callable[..., T], *arguments: Any, keep: bool) -> T:
 
 def _draw(model: SequenceModel, batch: SequenceBatch, weights: Weights, noise: Tensor) -> _Drawn:
     k, B = noise.shape[:2]
-    rows = repeat_batch(batch, k)
-    run = model.unroll(rows, noise=noise.flatten(0, 1))
-    log_w, weighed = log_weights(run, rows), log_weights(run, rows, kl=weights.kl)
-    kl, log_px = (masked_sum(term, rows.mask) for term in (run.kl, run.log_px))
-    extra = extra_terms(run, rows, weights)
+    run = model.unroll(batch, noise=noise.flatten(0, 1), particles=k)
+    log_w, weighed = log_weights(run), log_weights(run, kl=weights.kl)
+    kl, log_px = (masked_sum(term, run.batch.mask) for term in (run.kl, run.log_px))
+    extra = extra_terms(run, weights)
     log_w, weighed, kl, log_px, extra = (t.reshape(k, B) for t in (log_w, weighed, kl, log_px, extra))
     return _Drawn(log_w, weighed, kl, log_px, extra, run.latents)
 
 
 def _surrogate(model: SequenceModel, batch: SequenceBatch, z: Tensor, v: Tensor) -> Tensor:
     """Per sequence, what has the doubly-reparameterized gradient: v [k, B] constant, z [k B, T, Z] with its graph."""
-    rows = repeat_batch(batch, len(v))
     fixed = z.detach().requires_grad_()
-    run = model.unroll(rows, latents=fixed)
-    log_w = log_weights(run, rows)
+    run = model.unroll(batch, latents=fixed, particles=len(v))
+    log_w = log_weights(run)
     (path,) = torch.autograd.grad(log_w.sum(), fixed)  # d log w / dz, at fixed parameters
-    run = model.unroll(rows, latents=z.detach())
-    log_joint = masked_sum(run.log_px + run.prior.log_prob(run.latents), rows.mask).reshape(v.shape)
-    through_sample = masked_sum((path * z).sum(-1), rows.mask).reshape(v.shape)
+    run = model.unroll(batch, latents=z.detach(), particles=len(v))
+    log_joint = masked_sum(run.log_px + run.prior.log_prob(run.latents), run.batch.mask).reshape(v.shape)
+    through_sample = masked_sum((path * z).sum(-1), run.batch.mask).reshape(v.shape)
     return (v * log_joint + v.square() * through_sample).sum(0)

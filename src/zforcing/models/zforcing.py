@@ -44,6 +44,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.distributions import Distribution
 
+from ..chunks import in_chunks
 from ..distributions import (
     at_least_float32,
     batch_first,
@@ -58,6 +59,7 @@ from ..nn import (
     BackwardLSTM,
     Embedder,
     GaussianHead,
+    LastState,
     LatentLSTMCell,
     LayerNormLatentLSTMCell,
     Readout,
@@ -212,8 +214,8 @@ class ZForcing(SequenceModel):
 
     def encode(self, batch: SequenceBatch) -> Tensor:
         """b_1..b_T, [B, T, H]."""
-        states: Tensor = self.backward_lstm(self.embed(batch.read).transpose(0, 1), batch.lengths)
-        return states.transpose(0, 1)
+        states: Tensor = self.backward_lstm(self.embed(batch.read), batch.lengths)
+        return states
 
     def prior(self, state: ZForcingState) -> Distribution:
         """p(z_t | .) = N(f_p(h_{t-1}))."""
@@ -263,7 +265,7 @@ class ZForcing(SequenceModel):
             return self.walk(batch, noise=noise, latents=latents, state=first, particles=particles, resample=resample)
         own = map_state(lambda v: v[: len(batch)], first)  # x_0 and a_0 don't differ between particles
         embedded = self.embed(torch.cat([own.x[None], batch.read.transpose(0, 1)]))  # e(x_0..x_T), [T + 1, B, E]
-        seen, b = embedded[:-1], self.backward_lstm(embedded[1:], batch.lengths)
+        seen, b = embedded[:-1], self.backward_lstm.time_first(embedded[1:], batch.lengths)
 
         def every(tensor: Tensor) -> Tensor:
             """[T, B, .] -> [T, n, .], copy after copy."""
@@ -271,7 +273,8 @@ class ZForcing(SequenceModel):
 
         z = None if latents is None else latents.transpose(0, 1)
         e = None if noise is None else noise.transpose(0, 1)
-        posterior, last_a = None, lambda: (own.a, own.a_c)
+        posterior: Distribution | None = None
+        last_a: LastState = lambda: (own.a, own.a_c)  # noqa: E731 - or what the forward network leaves
         if self.forward_lstm is not None:
             a, last_a = run_lstm(self.forward_lstm, seen, own.a, own.a_c, batch.lengths)
             posterior = combine(every, self._posterior(a, b, seen))
@@ -321,9 +324,15 @@ class ZForcing(SequenceModel):
             if noise is None:
                 raise ValueError("latents are drawn in the loop from noise, or given")
             net, weight = self.posterior_net, self.posterior_net.mlp.first.weight  # it reads [h_{t-1}, b_t, ...]
-            hidden = h.size
-            views = F.linear(torch.cat([b, *self._seen(seen)], dim=-1), weight[:, hidden:], net.mlp.first.bias)
-            parameters = [net.record(loop, equations.linear(loop, h, weight[:, :hidden], given=views))]
+            query = equations.linear(
+                loop,
+                h,
+                weight[:, : h.size],
+                bias=net.mlp.first.bias,
+                given=join(b, *self._seen(seen)),
+                given_weight=weight[:, h.size :],
+            )
+            parameters = [net.record(loop, query)]
             latent = equations.sample(loop, parameters[0], noise)
         else:
             latent = equations.given(loop, z)
@@ -360,17 +369,24 @@ class ZForcing(SequenceModel):
 
     def _posterior(self, read: Tensor, context: Tensor, embedded: Tensor) -> Distribution:
         """read: h_{t-1}, or a_t of the parallel posterior."""
-        out: Distribution = self.posterior_net(torch.cat([read, context, *self._seen(embedded)], dim=-1))
+        out: Distribution = self.posterior_net(join(read, context, *self._seen(embedded)))
         return out
 
     def _prior(self, h: Tensor, embedded: Tensor) -> Distribution:
-        out: Distribution = self.prior_net(torch.cat([h, *self._seen(embedded)], dim=-1))
+        out: Distribution = self.prior_net(join(h, *self._seen(embedded)))
         return out
 
     def _auxiliary(self, previous_h: Tensor, z: Tensor, b: Tensor) -> Tensor:
-        read = torch.cat([previous_h, z], dim=-1) if self.config.auxiliary_reads_state else z
-        out = bound(self.auxiliary_net(read), self.config.auxiliary_clamp)
+        read = join(previous_h, z) if self.config.auxiliary_reads_state else z
         target = at_least_float32(b).detach()  # here and nowhere else
+        out: Tensor = self.auxiliary_net(read)
+        return (
+            in_chunks(self._auxiliary_density, out, target) if out.dim() == 3 else self._auxiliary_density(out, target)
+        )
+
+    def _auxiliary_density(self, out: Tensor, target: Tensor) -> Tensor:
+        """log N(b_t; tanh(mean), var), or minus the squared distance; out is the auxiliary net's."""
+        out = bound(out, self.config.auxiliary_clamp)
         if self.config.auxiliary == "squared_error":
             return -(target - torch.tanh(at_least_float32(out))).square().sum(-1)
         mean, log_variance = out.chunk(2, dim=-1)
@@ -389,6 +405,11 @@ class ZForcing(SequenceModel):
         log_px = log_prob_of_observed(emission, torch.where(missing, torch.zeros_like(targets), targets), ~missing)
         out: Tensor = F.pad(log_px, (first, 0))
         return out
+
+
+def join(*parts: Tensor) -> Tensor:
+    """Side by side, [..., sum of their features]; one alone isn't copied."""
+    return parts[0] if len(parts) == 1 else torch.cat(parts, dim=-1)
 
 
 def _gaussian(parameters: Tensor) -> Distribution:

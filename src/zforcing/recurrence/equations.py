@@ -13,8 +13,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .loop import Equation, Loop, Run, Step, Value
-from .products import prepare
+from .loop import Block, Equation, Loop, Run, Step, Value
+from .products import add_matmul, matmul, prepare
 
 sigmoid_backward = torch.ops.aten.sigmoid_backward.grad_input
 tanh_backward = torch.ops.aten.tanh_backward.grad_input
@@ -22,18 +22,27 @@ leaky_relu_backward = torch.ops.aten.leaky_relu_backward.grad_input
 hardtanh_backward = torch.ops.aten.hardtanh_backward.grad_input
 
 
-def linear(loop: Loop, x: Value, weight: Tensor, *, bias: Tensor | None = None, given: Tensor | None = None) -> Value:
-    """W x + bias, or W x + given_t: weight [G, F], bias [G], given [T, m, G] for m rows with K copies each."""
+def linear(
+    loop: Loop,
+    x: Value,
+    weight: Tensor,
+    *,
+    bias: Tensor | None = None,
+    given: Tensor | None = None,
+    given_weight: Tensor | None = None,
+) -> Value:
+    """W x + b, or W x + V u_t + b: weight W [G, F], bias b [G]; given u [T, m, E], m rows with K copies each, and V."""
     y = loop.value(weight.shape[0])
-    extra = None if bias is None and given is None else loop.tensor(given if bias is None else bias)  # type: ignore[arg-type]  # one is there
-    loop.add(Linear(x, loop.tensor(weight), y, extra))
+    y.buffer.begins_ahead = given is not None
+    b, u, V = (None if tensor is None else loop.tensor(tensor) for tensor in (bias, given, given_weight))
+    loop.add(Linear(x, loop.tensor(weight), y, bias=b, given=u, given_weight=V))
     y.buffer.gradient_is_read_back = True
     return y
 
 
 def add_linear(loop: Loop, y: Value, x: Value, weight: Tensor) -> None:
-    """y += W x, in place."""
-    loop.add(Linear(x, loop.tensor(weight), y, None, into=True))
+    """y += W x, in place; y is what `linear` gave."""
+    loop.add(Linear(x, loop.tensor(weight), y, into=True))
 
 
 def leaky_relu(loop: Loop, x: Value, slope: float) -> None:
@@ -85,38 +94,46 @@ def modulate(loop: Loop, x: Value, gain_and_bias: Value, given: Tensor) -> Value
 
 @dataclass
 class Linear(Equation):
-    """y = W x + b, y = W x + given_t, or y += W x.
+    """y = W x + b, y = W x + V u_t + b, or y += W x.
 
-    dx = W^T dy;  dW = sum_t dy x^T, one product after the loop;  db = sum_t dy;  dgiven_t = dy.
-    given [T, m, .] with m rows for n = K m: copy k of row i gets row i.
+    dx = W^T dy at every step; dW = sum_t dy x^T, dV = sum_t dy u_t^T, db = sum_t dy and du_t = V^T dy by blocks.
     """
 
     x: Value
     weight: int
     y: Value
-    extra: int | None = None  # b [F] or given [T, m, F]
+    bias: int | None = None
+    given: int | None = None
+    given_weight: int | None = None
     into: bool = False
 
     def forward(self, run: Run) -> Step:
         x, y = run.each(self.x), run.each(self.y)
         product = prepare(run.tensors[self.weight], lower=run.lower)
-        if self.into:
+        if self.into or self.given is not None:
             return lambda t: product(x[t], y[t], y[t])
-        if self.extra is None:
-            return lambda t: product(x[t], y[t], None)
-        extra = run.tensors[self.extra]
-        if extra.dim() == 1:
-            return lambda t: product(x[t], y[t], extra)
-        given = extra.unbind(0)
-        if extra.shape[1] == run.loop.rows:
-            return lambda t: product(x[t], y[t], given[t])
-        copies = run.each_of(run.values(self.y).unflatten(1, (-1, extra.shape[1])))
+        bias = None if self.bias is None else run.tensors[self.bias]
+        return lambda t: product(x[t], y[t], bias)
 
-        def step(t: int) -> None:
-            product(x[t], y[t], None)
-            copies[t].add_(given[t])
+    def ahead(self, run: Run) -> Block | None:
+        """V u_t + b, the same for all copies of a row."""
+        if self.given is None or self.given_weight is None:
+            return None
+        u, V, y = run.tensors[self.given], run.tensors[self.given_weight].t(), run.values(self.y)
+        bias = None if self.bias is None else run.tensors[self.bias]
 
-        return step
+        def block(start: int, stop: int) -> None:
+            at = start if len(y) == run.loop.steps else 0
+            into, rows = y[at : at + stop - start], u[start:stop].flatten(0, 1)
+            if run.lower is None and u.shape[1] == run.loop.rows and bias is not None:
+                torch.addmm(bias, rows, V, out=into.flatten(0, 1))
+                return
+            product = matmul(rows, V, run.lower).unflatten(0, (stop - start, -1))
+            if bias is not None:
+                product += bias
+            into.unflatten(1, (-1, u.shape[1])).copy_(product[:, None])
+
+        return block
 
     def backward(self, run: Run) -> Step:
         dx, dy = run.each_gradient(self.x), run.each_gradient(self.y)
@@ -128,25 +145,25 @@ class Linear(Equation):
             return lambda t: product(dy[t], dx[t], None)
         return lambda t: product(dy[t], dx[t], incoming[t])
 
-    def finish(self, run: Run) -> None:
-        """dW, and db or dgiven."""
-        dy = run.gradients(self.y)
-        if run.wanted[self.weight]:
-            x = run.values(self.x)
-            dy_flat, x_flat = dy.flatten(0, 1), x.flatten(0, 1)
-            if run.lower is None:
-                weight = dy_flat.t() @ x_flat
-            else:
-                weight = (dy_flat.to(run.lower).t() @ x_flat.to(run.lower)).to(dy.dtype)
-            run.gradient_for(self.weight, weight)
-        if self.extra is not None and run.wanted[self.extra]:
-            extra = run.tensors[self.extra]
-            if extra.dim() == 1:
-                run.gradient_for(self.extra, dy.sum((0, 1)))
-            elif extra.shape[1] == run.loop.rows:
-                run.gradient_for(self.extra, dy)
-            else:
-                run.gradient_for(self.extra, dy.unflatten(1, (-1, extra.shape[1])).sum(1))
+    def behind(self, run: Run) -> Block:
+        x, dys = run.values(self.x), run.gradients(self.y)
+        dW, db = run.gradient_for(self.weight), run.gradient_for(self.bias)
+        du, dV = run.gradient_for(self.given), run.gradient_for(self.given_weight)
+
+        def block(start: int, stop: int) -> None:
+            dy = dys[: stop - start]
+            add_matmul(dW, dy.flatten(0, 1).t(), x[start:stop].flatten(0, 1), run.lower)
+            if self.given is not None:
+                dy = dy.unflatten(1, (-1, run.tensors[self.given].shape[1])).sum(1)
+                u = run.tensors[self.given][start:stop].flatten(0, 1)
+                add_matmul(dV, dy.flatten(0, 1).t(), u, run.lower)
+                if du is not None and self.given_weight is not None:
+                    V = run.tensors[self.given_weight]
+                    du[start:stop] = matmul(dy.flatten(0, 1), V, run.lower).unflatten(0, (stop - start, -1))
+            if db is not None:
+                db.add_(dy.sum((0, 1)))
+
+        return block
 
 
 @dataclass
@@ -195,10 +212,11 @@ class Given(Equation):
     def backward(self, run: Run) -> Step:
         return lambda t: None
 
-    def finish(self, run: Run) -> None:
-        """dvalues."""
-        if run.wanted[self.values]:
-            run.gradient_for(self.values, run.gradients(self.y))
+    def behind(self, run: Run) -> Block | None:
+        gradient, dy = run.gradient_for(self.values), run.gradients(self.y)
+        if gradient is None:
+            return None
+        return lambda start, stop: gradient[start:stop].copy_(dy[: stop - start])
 
 
 @dataclass
@@ -365,8 +383,9 @@ class Modulate(Equation):
 
         return step
 
-    def finish(self, run: Run) -> None:
-        """dgiven."""
-        if run.wanted[self.given]:
-            given = run.tensors[self.given]
-            run.gradient_for(self.given, run.gradients(self.y).unflatten(1, (-1, given.shape[1])).sum(1))
+    def behind(self, run: Run) -> Block | None:
+        gradient, dy = run.gradient_for(self.given), run.gradients(self.y)
+        if gradient is None:
+            return None
+        copies = dy.unflatten(1, (-1, gradient.shape[1]))
+        return lambda start, stop: torch.sum(copies[: stop - start], 1, out=gradient[start:stop])

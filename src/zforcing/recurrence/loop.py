@@ -11,10 +11,10 @@ them on a `Loop`, and `run` takes them through all steps, as one node of autogra
     loop.carry(h, h_t), loop.carry(c, c_t)
     hs, cs = loop.run(h_t, c_t)                            [T, n, H] each
 
-What that gains over autograd's own record of the loop: weight gradients are one product over all steps after the
-loop, not a rank-n update at each; buffers are written in place; nothing is recorded step by step. What stays out of
-the loop is up to the model: everything that doesn't depend on the sampled past belongs before it, everything that
-only reads its values after it.
+What that gains over autograd's own record of the loop: what reads only given things is one product for a block of
+steps, before they are taken, and so are weight gradients after them, not a rank-n update a step; buffers are written
+in place, and those of a block stay in the cache; nothing is recorded step by step. What only reads the loop's values
+(prior, emission, all densities) belongs after it, for all steps at once.
 
 Each equation is an `Equation` (equations.py): what it does at step t, what its gradient does at step t, and what is
 left to do after the last one. Time is the first dimension here.
@@ -33,7 +33,11 @@ from torch.autograd.function import once_differentiable
 from ..distributions import at_least_float32
 
 Step = Callable[[int], object]
+Block = Callable[[int, int], object]  # of steps start..stop - 1
 Select = Callable[[int, Sequence[Tensor]], Tensor | None]
+
+
+ROWS_AT_ONCE = 1024  # of a block's products: enough to be efficient, few enough to stay in the cache
 
 
 class Value:
@@ -70,13 +74,14 @@ class Buffer:
 
     def __init__(self, number: int, size: int):
         self.number, self.size = number, size
-        self.is_read_back = False  # by an equation's gradient, or after the loop
-        self.gradient_is_read_back = False  # after the loop, for weights
+        self.is_output = False
+        self.begins_ahead = False  # a block of steps of it is written at once, before they are taken
+        self.gradient_is_read_back = False  # a block of steps at once, for weights
         self.follows: Buffer | None = None  # the carried value that this is one step later
 
 
 class Equation:
-    """One line of a step. `forward` and `backward` give what is done at step t; `finish` what is left after all."""
+    """One line of a step: what is done at step t, and what is better done for a block of steps at once."""
 
     def forward(self, run: Run) -> Step:
         """Writes its values at t."""
@@ -86,12 +91,13 @@ class Equation:
         """Writes or adds to the gradients of what it reads, from those of what it wrote, at t."""
         raise NotImplementedError
 
-    def reads(self) -> list[Value]:
-        """The values whose gradients it adds to."""
-        return []
+    def ahead(self, run: Run) -> Block | None:
+        """Before the steps of a block are taken forwards: what depends on none of them."""
+        return None
 
-    def finish(self, run: Run) -> None:
-        """Gradients of tensors that all steps share."""
+    def behind(self, run: Run) -> Block | None:
+        """After the steps of a block were taken backwards: gradients of what is not of one step."""
+        return None
 
 
 class Loop:
@@ -140,8 +146,8 @@ class Loop:
     def run(self, *outputs: Value) -> tuple[Tensor, ...]:
         """The values of all steps, [T, n, F] each, differentiable once in every tensor that the equations read."""
         for value in outputs:
-            value.buffer.is_read_back = True
-        result: tuple[Tensor, ...] = _Run.apply(self, outputs, *self.tensors)  # type: ignore[no-untyped-call]
+            value.buffer.is_output = True
+        result: tuple[Tensor, ...] = _Run.apply(self, outputs, *self.tensors)  # type: ignore[no-untyped-call]  # torch's is
         return result
 
 
@@ -151,7 +157,8 @@ class Run:
     def __init__(self, loop: Loop, tensors: Sequence[Tensor], *, keep: bool, lower: torch.dtype | None):
         self.loop, self.tensors, self.keep, self.lower = loop, tensors, keep, lower
         self.like = tensors[0]
-        self.memory: list[Tensor] = []  # by buffer, [T (+ 1), n, F], or [1, n, F] where nobody reads it back
+        self.block = min(loop.steps, -(-ROWS_AT_ONCE // loop.rows))  # steps whose products are taken at once
+        self.memory: list[Tensor] = []  # by buffer, [T (+ 1), n, F]; fewer steps of what nobody reads back
         self.extra: dict[Any, Tensor] = {}  # what equations keep for their gradients
         self.chosen: dict[int, Tensor] = {}  # rows that went on after a step
         # backwards:
@@ -175,10 +182,10 @@ class Run:
             if b.follows is not None:
                 continue
             after = followers.get(b.number)
-            kept = self.keep or b.is_read_back or (after is not None and after.is_read_back)
+            kept = self.keep or b.is_output or (after is not None and after.is_output)
             steps = self.loop.steps if kept else 1
             if after is None:
-                memory[b.number] = self.empty(steps, b.size)
+                memory[b.number] = self.empty(self.block if b.begins_ahead and not kept else steps, b.size)
             elif self.loop.selected is not None:  # rows change places in between
                 memory[b.number] = self.empty(steps + 1 if kept else 1, b.size)
                 memory[after.number] = self.empty(steps, b.size)
@@ -201,9 +208,9 @@ class Run:
         return self.each_of(self.values(value))
 
     def each_of(self, tensor: Tensor) -> list[Tensor]:
-        """Views of the steps; memory for one step serves all of them."""
+        """Views of the steps, T of them: memory for a block or one step serves all blocks or steps."""
         views = list(tensor.unbind(0))
-        return views if len(views) == self.loop.steps else views * self.loop.steps
+        return views if len(views) == self.loop.steps else views * -(-self.loop.steps // len(views))
 
     def kept(self, key: Any, size: int) -> Tensor:
         """Memory [T, n, size] that an equation's gradient will read ([1, n, size] if there will be none)."""
@@ -214,10 +221,10 @@ class Run:
     # Gradients.
 
     def gradients(self, value: Value) -> Tensor:
-        """Of all steps, [T, n, F], where they are needed after the loop; else [1, n, F] for the step at work."""
+        """Of the block at work, [block, n, F], where they are read back after it; else of the step, [1, n, F]."""
         buffer = value.buffer if value.buffer.follows is None else value.buffer.follows
         if buffer.number not in self.gradient_memory:
-            steps = self.loop.steps if buffer.gradient_is_read_back else 1
+            steps = self.block if buffer.gradient_is_read_back else 1
             self.gradient_memory[buffer.number] = self.empty(steps, buffer.size)
         return value.of(self.gradient_memory[buffer.number])
 
@@ -242,9 +249,14 @@ class Run:
         steps = [equation.forward(self) for equation in self.loop.equations]
         if self.loop.selected is not None:
             steps.append(self._selection(*self.loop.selected))
-        for t in range(self.loop.steps):
-            for step in steps:
-                step(t)
+        ahead = [block for equation in self.loop.equations if (block := equation.ahead(self)) is not None]
+        for start in range(0, self.loop.steps, self.block):
+            stop = min(start + self.block, self.loop.steps)
+            for block in ahead:
+                block(start, stop)
+            for t in range(start, stop):
+                for step in steps:
+                    step(t)
 
     def _selection(self, choose: Select, seen: list[Value]) -> Step:
         carried = [(b.follows, b) for b in self.loop.buffers if b.follows is not None]
@@ -273,13 +285,16 @@ class Run:
         self.incoming = {key: list(at_least_float32(g).unbind(0)) for key, g in given.items()}
         steps = [equation.backward(self) for equation in reversed(self.loop.equations)]
         self._require_all_begun(outputs)
-        for t in range(self.loop.steps - 1, -1, -1):
-            for step in begin:
-                step(t)
-            for step in steps:
-                step(t)
-        for equation in self.loop.equations:
-            equation.finish(self)
+        behind = [block for equation in self.loop.equations if (block := equation.behind(self)) is not None]
+        for start in reversed(range(0, self.loop.steps, self.block)):
+            stop = min(start + self.block, self.loop.steps)
+            for t in reversed(range(start, stop)):
+                for step in begin:
+                    step(t)
+                for step in steps:
+                    step(t)
+            for block in behind:
+                block(start, stop)
         for number, index in self.loop.initial.items():
             if self.wanted[index]:
                 self.tensor_gradients[index] = self.gradient_memory[number][0]
@@ -306,10 +321,14 @@ class Run:
             if value.buffer.follows is None and value.key not in self.begun:
                 raise ValueError("an output that nothing in the loop reads belongs after the loop")
 
-    def gradient_for(self, index: int, gradient: Tensor) -> None:
-        """Adds to the gradient of a tensor from outside."""
-        before = self.tensor_gradients[index]
-        self.tensor_gradients[index] = gradient if before is None else before + gradient
+    def gradient_for(self, index: int | None) -> Tensor | None:
+        """Where the gradient of a tensor from outside is collected, zeros at first; None where nobody wants it."""
+        if index is None or not self.wanted[index]:
+            return None
+        gradient = self.tensor_gradients[index]
+        if gradient is None:
+            gradient = self.tensor_gradients[index] = torch.zeros_like(self.tensors[index])
+        return gradient
 
 
 class _Run(torch.autograd.Function):

@@ -62,6 +62,21 @@ def _in_lower_precision(weight: Tensor) -> Product:
     return product
 
 
+def matmul(a: Tensor, b: Tensor, lower: torch.dtype | None) -> Tensor:
+    """a b, the factors in lower precision if one is named, the result in a's."""
+    return a @ b if lower is None else (a.to(lower) @ b.to(lower)).to(a.dtype)
+
+
+def add_matmul(out: Tensor | None, a: Tensor, b: Tensor, lower: torch.dtype | None) -> None:
+    """out += a b; None is a result that nobody wants."""
+    if out is None:
+        return
+    if lower is None:
+        out.addmm_(a, b)
+    else:
+        out.add_(matmul(a, b, lower))
+
+
 @cache
 def _can_pack() -> bool:
     """Whether this build of torch has oneDNN's packed linear layer, and it says what a plain product says."""

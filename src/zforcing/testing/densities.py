@@ -11,7 +11,6 @@ import torch
 from torch import Tensor
 from torch.distributions import Distribution, MultivariateNormal, kl_divergence
 
-
 from ..distributions import reparameterize
 from ..generation import sample
 from ..models.base import SequenceModel

@@ -268,7 +268,8 @@ def _leaves(values: Any, prefix: str = "") -> dict[str, Any]:
 
 def _read_tensors(path: Path) -> dict[str, Tensor]:
     try:
-        return load_file(path)
+        # copies: in the file tensors begin anywhere, and BLAS rounds otherwise where memory isn't aligned
+        return {name: tensor.clone() for name, tensor in load_file(path).items()}
     except FileNotFoundError:
         raise UserError(f"{path} is missing: the checkpoint is incomplete") from None
     except (OSError, SafetensorError) as error:

@@ -47,13 +47,13 @@ from .checkpoint import (
 from .config import RunConfig, TrainingConfig, flatten, parse_config, read_recipe
 from .log import Reporter, Rows, duration
 from .update import (
+    SUMS,
     BoundModule,
     EagerUpdate,
     GraphUpdate,
     autocast,
     check_capturable,
     make_optimizer,
-    named,
     summed,
 )
 
@@ -132,12 +132,14 @@ class Run:
             "valid": config.data.load("valid", self.description),
         }
         self.accelerator = make_accelerator(device)
-        if self.settings.backend == "graph":
-            check_capturable(config.bound, device=self.accelerator.device, processes=self.accelerator.num_processes)
         self.reporter = reporter if self.accelerator.is_main_process else Reporter(quiet=True)
         seed_everything(config.seed, "weights")
         self.model = config.build_model(self.description.spec).float()  # as the data, whatever torch's default is
         self.model.backend = "reference" if self.settings.backend == "reference" else "fast"
+        if self.settings.backend == "graph":
+            here = self.accelerator
+            check_capturable(self.model, config.bound, device=here.device, processes=here.num_processes)
+        self.rows_at_once = self.settings.batch_size * config.bound.particles
         self.model.to(self.accelerator.device)
         adam = make_optimizer(self.model, self.settings)
         self.progress = Progress(learning_rate=self.settings.learning_rate)
@@ -162,7 +164,7 @@ class Run:
         if self.accelerator.is_main_process:
             self._open_folder()
         self.accelerator.wait_for_everyone()
-        with self.reporter, self._signals(), cpu_threads(self.model, self.settings.threads):
+        with self.reporter, self._signals(), cpu_threads(self.model, self.settings.threads, rows=self.rows_at_once):
             self.started = time.perf_counter() - at.seconds
             self.first_step, self.first_time = at.step, time.perf_counter()
             self.reporter.start(total=self._steps_at_most(), done=at.step)
@@ -344,8 +346,9 @@ class Run:
         own = summed(result) if share else torch.zeros_like(summed(result))
         own = torch.cat([own, own.new_tensor([float(self.stop_requested)])])
         total: Tensor = self.accelerator.reduce(own, "sum")
-        self.stopping = bool(total[-1])  # a signal to one process stops all of them, at the same update
-        return named(total[:-1])
+        *sums, stops = total.tolist()
+        self.stopping = stops > 0  # a signal to one process stops all of them, at the same update
+        return dict(zip(SUMS, sums, strict=True))
 
     # What is written and said.
 
@@ -414,7 +417,7 @@ class Run:
         self.folder.mkdir(parents=True, exist_ok=True)
         write_text(self.folder / "config.yaml", self.config.to_yaml())
         if self.progress.rows == 0:
-            with cpu_threads(self.model, self.settings.threads):
+            with cpu_threads(self.model, self.settings.threads, rows=self.rows_at_once):
                 write_text(self.folder / "environment.json", environment(self.accelerator.device))
 
     @contextmanager

@@ -68,11 +68,6 @@ def summed(result: BoundResult) -> Tensor:
     return torch.stack([result.value.sum(), result.loss.sum(), result.terms["kl"].sum(), sequences])
 
 
-def named(sums: Tensor) -> dict[str, float]:
-    """`summed` by name, on the host."""
-    return dict(zip(SUMS, sums.tolist(), strict=True))
-
-
 @dataclass(frozen=True)
 class Updated:
     """What an update did.
@@ -117,7 +112,7 @@ class EagerUpdate:
     ):
         self.module, self.optimizer, self.accelerator = module, optimizer, accelerator
         self.max_grad_norm, self.precision = max_grad_norm or math.inf, precision
-        self.sums = sums or (lambda result, share: named(summed(result)))
+        self.sums = sums or (lambda result, share: dict(zip(SUMS, summed(result).tolist(), strict=True)))
 
     def __call__(self, batch: SequenceBatch, weights: Weights, *, learning_rate: float, share: float = 1.0) -> Updated:
         """One step of Adam on the mean loss of the batch's sequences, unless it or its gradient isn't finite.
@@ -244,9 +239,8 @@ class GraphUpdate:
         def number(dtype: torch.dtype) -> Tensor:
             return torch.zeros((), dtype=dtype, device=device)
 
-        self.numbers = {field.name: number(torch.float64) for field in fields(Weights)} | {
-            "share": number(torch.float64)
-        }
+        self.weights = {field.name: number(torch.float64) for field in fields(Weights)}
+        self.share = number(torch.float64)
         self.learning_rate = number(torch.float32)  # the type that fused Adam reads on a GPU
         self.capturing = number(torch.bool)
         self.skip = number(torch.float32)  # 1: Adam changes nothing
@@ -257,14 +251,16 @@ class GraphUpdate:
     def __call__(self, batch: SequenceBatch, weights: Weights, *, learning_rate: float, share: float = 1.0) -> Updated:
         """As an `EagerUpdate` of the padded batch."""
         padded = pad_steps(batch, bucket(batch.x.shape[1], most=self.longest))
-        key = tuple((name, value.shape, value.dtype) for name, value in _tensors(padded).items())
+        shapes = ((name, value.shape, value.dtype) for name, value in _tensors(padded).items())
+        key = (self.eager.module.training, *shapes)
         if key not in self.graphs:
             self.say(f"capturing the update of {len(padded)} sequences of up to {padded.x.shape[1]} steps ...")
             self.graphs[key] = self._captured(padded)
         graph = self.graphs[key]
         graph.read(padded)
-        for name, value in (vars(weights) | {"share": share}).items():
-            self.numbers[name].fill_(value)
+        for name, tensor in self.weights.items():
+            tensor.fill_(getattr(weights, name))
+        self.share.fill_(share)
         self.learning_rate.fill_(learning_rate)
         graph.replay()
         result = _mapped(torch.clone, graph.result)  # the next replay writes where this one did
@@ -274,11 +270,10 @@ class GraphUpdate:
     def _captured(self, batch: SequenceBatch) -> _Graph:
         """A graph for batches of this shape; weights, moments and generators stay as they are."""
         graph = _Graph(batch)
-        share, weights = self.numbers["share"], {k: v for k, v in self.numbers.items() if k != "share"}
+        weights = Weights(**self.weights)  # type: ignore[arg-type]  # a bound multiplies by them; a replay reads them anew
 
         def work() -> None:
-            # a bound only multiplies by the weights, so that tensors do, which a replay reads anew
-            result, norm = self.eager.gradient(graph.batch, Weights(**weights), share)  # type: ignore[arg-type]
+            result, norm = self.eager.gradient(graph.batch, weights, self.share)
             finite = result.loss.sum().isfinite() & norm.isfinite()
             self.skip.copy_(self.capturing | ~finite)
             self.optimizer.step()
@@ -292,16 +287,21 @@ class GraphUpdate:
         return graph
 
 
-def check_capturable(bound: Bound, *, device: torch.device, processes: int) -> None:
-    """Raises UserError where no graph can be captured, with what to use instead."""
-    instead = "use training.backend fast"
+def check_capturable(model: SequenceModel, bound: Bound, *, device: torch.device, processes: int) -> None:
+    """Raises UserError where no update can be captured, and says what to use instead."""
+    problem = ""
     if device.type != "cuda":
-        raise UserError(f"training.backend graph needs a CUDA device; this run is on {device.type}: {instead}")
-    if processes > 1:
-        raise UserError(f"training.backend graph trains in one process; there are {processes}: {instead}")
-    if not getattr(bound, "capturable", False):
-        name = type(bound).__name__
-        raise UserError(f"training.backend graph can't capture bound {name} with these settings: {instead}")
+        problem = f"needs a CUDA device; this run is on {device.type}"
+    elif processes > 1:
+        problem = f"trains in one process; there are {processes}"
+    elif not getattr(model, "capturable", True):
+        problem = f"can't capture model {model.name}, which reads results on the host as it goes"
+    elif not getattr(bound, "capturable", False):
+        problem = (
+            f"can't capture bound {type(bound).__name__} with these settings, which decides on the host as it goes"
+        )
+    if problem:
+        raise UserError(f"training.backend graph {problem}: use training.backend fast")
 
 
 def _tensors(batch: SequenceBatch) -> dict[str, Tensor]:
