@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from functools import singledispatch
 from typing import Any
 
 import torch
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 from torch.distributions import Bernoulli, Categorical, Distribution, Independent, MultivariateNormal, Normal
 
 # Distributions made here skip torch's argument checks: the parameters are valid by construction, a check waits for the
@@ -25,6 +27,36 @@ def diagonal_gaussian(mean: Tensor, log_variance: Tensor, *, min_std: float = 0.
     if min_std:
         std = std + min_std
     return Independent(Normal(at_least_float32(mean), std, validate_args=False), 1, validate_args=False)
+
+
+def gaussian_log_prob(x: Tensor, mean: Tensor, log_variance: Tensor) -> Tensor:
+    """log N(x; mean, diag(exp(log_variance))), [..., D] -> [...]: `diagonal_gaussian(...).log_prob(x)` in half the
+    passes over memory. Differentiable once.
+    """
+    arguments = (at_least_float32(v) for v in (x, mean, log_variance))
+    result: Tensor = _GaussianLogProb.apply(*arguments)  # type: ignore[no-untyped-call]  # torch's is
+    return result
+
+
+class _GaussianLogProb(torch.autograd.Function):
+    """-(d^2 exp(-v) + v + log 2 pi) / 2, d = x - mean: with u = d exp(-v), dmean = u, dx = -u, dv = (d u - 1) / 2."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, mean: Tensor, log_variance: Tensor) -> Tensor:
+        ctx.save_for_backward(x, mean, log_variance)
+        error = x - mean
+        cost = torch.exp(-log_variance).mul_(error).mul_(error).add_(log_variance).sum(-1)
+        return (cost + math.log(2 * math.pi) * x.shape[-1]) * -0.5
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+        x, mean, log_variance = ctx.saved_tensors
+        g, error = gradient[..., None], x - mean
+        u = torch.exp(-log_variance).mul_(error)
+        by_log_variance = error.mul_(u).sub_(1).mul_(0.5 * g)
+        by_mean = u.mul_(g)
+        return -by_mean if ctx.needs_input_grad[0] else None, by_mean, by_log_variance
 
 
 def no_latent(like: Tensor) -> Distribution:

@@ -10,7 +10,7 @@ and from `LARGE` on torch's own number of threads is used, below it one. It is a
 timing: the same run must give the same numbers again, bit for bit, and the order of sums depends on the threads.
 
 Measured with Z-Forcing's update on two cores (AMD EPYC, torch 2.13, float32): ms per time step with one thread and with
-two, on an idle machine, beside one and beside two other busy processes; medians of 3, and the worst of them at the end.
+two, on an idle machine, beside one and beside two busy processes; medians of 3, and last the worst with two threads.
 
        H     rows   work, 10^6     idle: 1    2     1 busy: 1    2     2 busy: 1    2   worst of 2
       64       32          0.5        0.6   0.6         0.8   1.7         1.6   3.5          104
@@ -23,7 +23,9 @@ two, on an idle machine, beside one and beside two other busy processes; medians
     1024       32          134         62    37          65   130         112   428          435
 
 A second thread gains up to 1.8 times on an idle machine and costs 2 times beside a busy process. What decides is the
-worst case: dozens of times for small products, 2 to 4 times for large ones.
+worst case: dozens of times for small products, 2 to 4 times for large ones. Threads that sleep while they wait
+(OMP_WAIT_POLICY=passive in the environment, before Python starts) made the last line 82 and 61, 80 and 86, 136 and 118:
+worth having on a shared machine, where --threads is more than 1.
 """
 
 from __future__ import annotations

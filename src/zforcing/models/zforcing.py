@@ -50,6 +50,7 @@ from ..distributions import (
     batch_first,
     combine,
     diagonal_gaussian,
+    gaussian_log_prob,
     log_prob_of_observed,
     reparameterize,
 )
@@ -390,7 +391,7 @@ class ZForcing(SequenceModel):
         if self.config.auxiliary == "squared_error":
             return -(target - torch.tanh(at_least_float32(out))).square().sum(-1)
         mean, log_variance = out.chunk(2, dim=-1)
-        return diagonal_gaussian(torch.tanh(mean), log_variance).log_prob(target)
+        return gaussian_log_prob(target, torch.tanh(mean), log_variance)
 
     def backward_log_prob(self, batch: SequenceBatch, context: Tensor) -> Tensor:
         """log p(x_{t-1} | b_t), [B, T], for the x_{t-1} that exist: x_0 counts where it is an observation.
