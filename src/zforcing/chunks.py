@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-AT_ONCE = 2**16  # numbers of the largest argument in a part
+AT_ONCE = 2**17  # numbers of the largest argument in a part
 
 
 def in_chunks(f: Callable[..., Tensor], *tensors: Tensor) -> Tensor:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -77,6 +78,29 @@ class GaussianHead(nn.Module):
         return parameters
 
 
+class Linear(NamedTuple):
+    """W u + b of u [..., F], not computed; without W it is u."""
+
+    u: Tensor
+    weight: Tensor | None = None
+    bias: Tensor | None = None
+
+    @property
+    def value(self) -> Tensor:
+        """W u + b."""
+        return self.u if self.weight is None else F.linear(self.u, self.weight, self.bias)
+
+    def times(self, weight: Tensor, bias: Tensor) -> tuple[Tensor, Tensor]:
+        """The weight and the bias by which u gives weight (W u + b) + bias."""
+        if self.weight is None or self.bias is None:
+            return weight, bias
+        return weight @ self.weight, weight @ self.bias + bias
+
+    def at(self, steps: slice) -> Linear:
+        """Of some of the first dimension."""
+        return self._replace(u=self.u[steps])
+
+
 class Embedder(nn.Module):
     """e(x): one linear layer for vectors, a table for categories (with a row for the start symbol), then dropout.
 
@@ -101,15 +125,33 @@ class Embedder(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """[..., D] or [...] -> [..., E]."""
-        missing = is_missing(x)
         if isinstance(self.layer, nn.Embedding):
-            embedded = self.layer(torch.where(missing, self.unknown, x))
-        elif self.reads_mask:
-            embedded = self.layer(torch.where(missing, self.fill, x)) + self.mask_layer((~missing).to(x.dtype))
+            embedded = self.layer(torch.where(is_missing(x), self.unknown, x))
         else:
-            embedded = self.layer(torch.where(missing, 0.0, x))
+            embedded = F.linear(self._read(x), *self._weights())
         dropped: Tensor = self.dropout(embedded)
         return dropped
+
+    def linear_of(self, x: Tensor) -> Linear:
+        """e(x) as a linear map of something smaller than e(x), where it is one: who multiplies it by a matrix then
+        multiplies the two matrices instead. Else e(x) itself.
+        """
+        if not isinstance(self.layer, nn.Embedding) and not (self.training and self.dropout.p):
+            read = self._read(x)
+            if read.shape[-1] < self.layer.weight.shape[0]:
+                return Linear(read, *self._weights())
+        return Linear(self(x))
+
+    def _read(self, x: Tensor) -> Tensor:
+        """What the linear layer reads, [..., D], or [..., 2 D] with the mask."""
+        missing = is_missing(x)
+        if self.reads_mask:
+            return torch.cat([torch.where(missing, self.fill, x), (~missing).to(x.dtype)], dim=-1)
+        return torch.where(missing, 0.0, x)
+
+    def _weights(self) -> tuple[Tensor, Tensor]:
+        weight, bias = self.layer.get_parameter("weight"), self.layer.get_parameter("bias")
+        return torch.cat([weight, self.mask_layer.weight], dim=1) if self.reads_mask else weight, bias
 
 
 class Readout(nn.Module):
@@ -132,9 +174,19 @@ class Readout(nn.Module):
 
     def forward(self, h: Tensor, embedded: Tensor) -> Tensor:
         """[..., H] and [..., E] -> [..., H]."""
-        features = self.activation(self.from_hidden(h) + self.from_input(embedded)) if self.skip else h
+        return self.of_parts(h, self.input_part(Linear(embedded)))
+
+    def of_parts(self, h: Tensor, input_part: Tensor | None) -> Tensor:
+        """The same, with what it reads of e(x_{t-1}) given."""
+        features = h if input_part is None else self.activation(F.linear(h, self.from_hidden.weight) + input_part)
         out: Tensor = self.dropout(features)
         return out
+
+    def input_part(self, embedded: Linear) -> Tensor | None:
+        """W_x e(x_{t-1}) and the bias, [..., H]; None where it isn't read."""
+        return (
+            F.linear(embedded.u, *embedded.times(self.from_input.weight, self.from_hidden.bias)) if self.skip else None
+        )
 
 
 class BackwardLSTM(nn.Module):
@@ -147,11 +199,13 @@ class BackwardLSTM(nn.Module):
 
     def forward(self, x: Tensor, lengths: Tensor) -> Tensor:
         """[B, T, E], [B] -> [B, T, H]."""
-        return self.time_first(x.transpose(0, 1), lengths).transpose(0, 1)
+        return self.time_first(Linear(x.transpose(0, 1)), lengths).transpose(0, 1)
 
-    def time_first(self, x: Tensor, lengths: Tensor) -> Tensor:
+    def time_first(self, x: Linear, lengths: Tensor) -> Tensor:
         """[T, B, E], [B] -> [T, B, H]."""
-        return reverse_time_first(self.lstm(reverse_time_first(x, lengths))[0], lengths)
+        zeros = self.lstm.get_parameter("weight_hh_l0").new_zeros(len(lengths), self.lstm.hidden_size)
+        states, _ = run_lstm(self.lstm, x._replace(u=reverse_time_first(x.u, lengths)), zeros, zeros, lengths)
+        return reverse_time_first(states, lengths)
 
 
 LastState = Callable[[], tuple[Tensor, Tensor]]
@@ -159,7 +213,7 @@ LastState = Callable[[], tuple[Tensor, Tensor]]
 
 
 def run_lstm(
-    lstm: nn.LSTM | list[Tensor], x: Tensor, h: Tensor, c: Tensor, lengths: Tensor
+    lstm: nn.LSTM | list[Tensor], x: Tensor | Linear, h: Tensor, c: Tensor, lengths: Tensor
 ) -> tuple[Tensor, LastState]:
     """One layer of torch's LSTM over x [T, n, F] from h, c [n, H]: h_1..h_T [T, n, H] (meaningless in the padding),
     and a function that gives h and c [n, H] at each row's own last step.
@@ -168,6 +222,12 @@ def run_lstm(
     the last c of the longest rows alone; who asks for that of shorter ones pays for a second, packed call.
     """
     weights: list[Tensor] = [*lstm.parameters()] if isinstance(lstm, nn.LSTM) else lstm
+    if isinstance(x, Linear):
+        of_u, bias = x.times(weights[0], weights[2])
+        x, weights = x.u, [of_u, weights[1], bias, weights[3]]
+    if x.is_cuda:  # cuDNN reads them from one piece of memory, or copies them together at every call, with a warning
+        whole = torch.cat([w.flatten() for w in weights]).split([w.numel() for w in weights])
+        weights = [part.view_as(w) for part, w in zip(whole, weights, strict=True)]
     first = (h[None].contiguous(), c[None].contiguous())
     hs, h_T, c_T = torch.lstm(x, first, weights, True, 1, 0.0, torch.is_grad_enabled(), False, False)
 
@@ -222,25 +282,18 @@ class LatentLSTMCell(nn.Module):
         """The two linear maps from z to the gates as one: weight [4H, Z] and bias [4H]."""
         return self.from_latent.weight @ self.latent_net.weight, self.from_latent.weight @ self.latent_net.bias
 
-    def run(self, embedded: Tensor, z: Tensor, h: Tensor, c: Tensor, lengths: Tensor) -> tuple[Tensor, LastState]:
+    def run(self, embedded: Linear, z: Tensor, h: Tensor, c: Tensor, lengths: Tensor) -> tuple[Tensor, LastState]:
         """All steps with latents known beforehand, as torch's LSTM of [e(x_{t-1}), z_t]; see `run_lstm`."""
-        weight, bias = self.latent_layer()
-        bias = self.from_input.bias + bias
-        parameters = [
-            torch.cat([self.from_input.weight, weight], 1),
-            self.from_hidden.weight,
-            bias,
-            torch.zeros_like(bias),
-        ]
-        return run_lstm(parameters, torch.cat([embedded, z], dim=-1), h, c, lengths)
+        of_z, bias = self.latent_layer()
+        of_u, whole = embedded.times(self.from_input.weight, self.from_input.bias + bias)
+        weights = [torch.cat([of_u, of_z], dim=1), self.from_hidden.weight, whole, torch.zeros_like(bias)]
+        return run_lstm(weights, torch.cat([embedded.u, z], dim=-1), h, c, lengths)
 
-    def record(self, loop: Loop, embedded: Tensor, z: Value, h: Value, c: Value) -> tuple[Value, Value]:
+    def record(self, loop: Loop, embedded: Linear, z: Value, h: Value, c: Value) -> tuple[Value, Value]:
         """The step's equations; embedded [T, B, E]. h_t, c_t."""
         weight, bias = self.latent_layer()
-        bias = self.from_input.bias + bias
-        gates = equations.linear(
-            loop, h, self.from_hidden.weight, bias=bias, given=embedded, given_weight=self.from_input.weight
-        )
+        of_u, whole = embedded.times(self.from_input.weight, self.from_input.bias + bias)
+        gates = equations.linear(loop, h, self.from_hidden.weight, bias=whole, given=embedded.u, given_weight=of_u)
         equations.add_linear(loop, gates, z, weight)
         return equations.lstm(loop, gates, c)
 
@@ -284,14 +337,14 @@ class LayerNormLatentLSTMCell(nn.Module):
         gain_minus_one, bias = bound(self.latent_net(z), self.limit).chunk(2, dim=-1)
         return lstm_update(self.inputs(embedded) + (1 + gain_minus_one) * standardize(self.from_hidden(h)) + bias, c)
 
-    def record(self, loop: Loop, embedded: Tensor, z: Value, h: Value, c: Value) -> tuple[Value, Value]:
+    def record(self, loop: Loop, embedded: Linear, z: Value, h: Value, c: Value) -> tuple[Value, Value]:
         """The step's equations; embedded [T, B, E]. h_t, c_t."""
         hidden = equations.linear(loop, h, self.from_hidden.weight)
         equations.standardize(loop, hidden)
         first = self.latent_net.first
         gain_and_bias = self.latent_net.record(loop, equations.linear(loop, z, first.weight, bias=first.bias))
         equations.clamp(loop, gain_and_bias, self.limit)
-        return equations.lstm(loop, equations.modulate(loop, hidden, gain_and_bias, self.inputs(embedded)), c)
+        return equations.lstm(loop, equations.modulate(loop, hidden, gain_and_bias, self.inputs(embedded.value)), c)
 
 
 def standardize(x: Tensor) -> Tensor:

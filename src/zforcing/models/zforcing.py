@@ -63,6 +63,7 @@ from ..nn import (
     LastState,
     LatentLSTMCell,
     LayerNormLatentLSTMCell,
+    Linear,
     Readout,
     at_last,
     bound,
@@ -220,13 +221,13 @@ class ZForcing(SequenceModel):
 
     def prior(self, state: ZForcingState) -> Distribution:
         """p(z_t | .) = N(f_p(h_{t-1}))."""
-        return self._prior(state.h, self.embed(state.x))
+        return self._prior(state.h, *self._seen(Linear(self.embed(state.x))))
 
     def posterior(self, state: ZForcingState, context: Tensor) -> Distribution:
         """q(z_t | .) = N(f_q([h_{t-1}, b_t])); the parallel one reads a_t for h_{t-1}."""
         embedded = self.embed(state.x)
         read = state.h if self.forward_lstm is None else self._next_a(state, embedded)[0]
-        return self._posterior(read, context, embedded)
+        return self._posterior(read, context, *self._seen(Linear(embedded)))
 
     def after_latent(self, state: ZForcingState, z: Tensor) -> ZForcingState:
         """h_t = LSTM([g(z_t), e(x_{t-1})], h_{t-1})."""
@@ -265,8 +266,8 @@ class ZForcing(SequenceModel):
         if resample is not None and self.training and self.config.dropout:  # it must see the densities of one mask
             return self.walk(batch, noise=noise, latents=latents, state=first, particles=particles, resample=resample)
         own = map_state(lambda v: v[: len(batch)], first)  # x_0 and a_0 don't differ between particles
-        embedded = self.embed(torch.cat([own.x[None], batch.read.transpose(0, 1)]))  # e(x_0..x_T), [T + 1, B, E]
-        seen, b = embedded[:-1], self.backward_lstm.time_first(embedded[1:], batch.lengths)
+        embedded = self.embed.linear_of(torch.cat([own.x[None], batch.read.transpose(0, 1)]))  # e(x_0..x_T)
+        seen, b = embedded.at(slice(-1)), self.backward_lstm.time_first(embedded.at(slice(1, None)), batch.lengths)
 
         def every(tensor: Tensor) -> Tensor:
             """[T, B, .] -> [T, n, .], copy after copy."""
@@ -278,18 +279,21 @@ class ZForcing(SequenceModel):
         last_a: LastState = lambda: (own.a, own.a_c)  # noqa: E731 - or what the forward network leaves
         if self.forward_lstm is not None:
             a, last_a = run_lstm(self.forward_lstm, seen, own.a, own.a_c, batch.lengths)
-            posterior = combine(every, self._posterior(a, b, seen))
+            posterior = combine(every, self._posterior(a, b, *self._seen(seen)))
             z = z if e is None else reparameterize(posterior, e)
 
-        seen_by_all = every(seen)
+        readout_part = self.readout.input_part(seen)
+        if readout_part is not None:
+            readout_part = every(readout_part)
+        by_all = [every(e) for e in self._seen(seen)]
         if z is not None and resample is None and isinstance(self.cell, LatentLSTMCell):
-            hs, last = self.cell.run(seen_by_all, z, first.h, first.c, rows.lengths)
+            hs, last = self.cell.run(seen._replace(u=every(seen.u)), z, first.h, first.c, rows.lengths)
             before = torch.cat([first.h[None], hs[:-1]])
         else:
-            before, hs, cs, z, posterior = self._loop(first, b, seen, seen_by_all, e, z, posterior, resample)
+            before, hs, cs, z, posterior = self._loop(first, b, seen, e, z, posterior, resample, by_all, readout_part)
             last = lambda: (at_last(hs, rows.lengths), at_last(cs, rows.lengths))  # noqa: E731 - as in the other branch
         if posterior is None:  # of given latents
-            posterior = self._posterior(before, every(b), seen_by_all)
+            posterior = self._posterior(before, every(b), *by_all)
 
         def last_state() -> ZForcingState:
             of_rows = (at_last(v, rows.lengths) for v in (before, z, rows.read.transpose(0, 1)))
@@ -297,10 +301,10 @@ class ZForcing(SequenceModel):
 
         return Unroll(
             rows,
-            prior=batch_first(self._prior(before, seen_by_all)),
+            prior=batch_first(self._prior(before, *by_all)),
             posterior=batch_first(posterior),
             latents=z.transpose(0, 1),
-            emission=batch_first(self.emission_net(self.readout(hs, seen_by_all))),
+            emission=batch_first(self.emission_net(self.readout.of_parts(hs, readout_part))),
             auxiliary=lambda: self._auxiliary(before, z, every(b)).transpose(0, 1),
             backward=lambda: self.backward_log_prob(batch, b.transpose(0, 1)).repeat(particles, 1),
             state=last_state,
@@ -310,15 +314,16 @@ class ZForcing(SequenceModel):
         self,
         first: ZForcingState,
         b: Tensor,
-        seen: Tensor,
-        seen_by_all: Tensor,
+        seen: Linear,
         noise: Tensor | None,
         z: Tensor | None,
         posterior: Distribution | None,
         resample: Resample | None,
+        by_all: list[Tensor],
+        readout_part: Tensor | None,
     ) -> tuple[Tensor, Tensor, Tensor, Tensor, Distribution | None]:
         """h_{t-1}, h_t, c_t, z_t, [T, n, .] each, and the posterior: drawn in here if z isn't there already."""
-        loop = Loop(steps=len(seen), rows=len(first.h))
+        loop = Loop(steps=len(b), rows=len(first.h))
         h, c = loop.carried(first.h), loop.carried(first.c)
         parameters = []
         if z is None:
@@ -346,8 +351,9 @@ class ZForcing(SequenceModel):
             def choose(t: int, values: Sequence[Tensor]) -> Tensor | None:
                 before_t, h_of_t, z_t, *numbers = values
                 q = combine(lambda v: v[t], posterior) if posterior is not None else _gaussian(numbers[0])
-                emission = self.emission_net(self.readout(h_of_t, seen_by_all[t]))
-                return resample(t, Step(self._prior(before_t, seen_by_all[t]), q, z_t, emission))
+                part = None if readout_part is None else readout_part[t]
+                emission = self.emission_net(self.readout.of_parts(h_of_t, part))
+                return resample(t, Step(self._prior(before_t, *(e[t] for e in by_all)), q, z_t, emission))
 
             loop.select(choose, [h, h_t, latent, *parameters])
         before, hs, cs, *drawn = loop.run(h, h_t, c_t, *([latent, *parameters] if parameters else []))
@@ -364,17 +370,17 @@ class ZForcing(SequenceModel):
         _, (a, c) = self.forward_lstm(embedded[None], (state.a[None], state.a_c[None]))
         return a[0], c[0]
 
-    def _seen(self, embedded: Tensor) -> list[Tensor]:
+    def _seen(self, embedded: Linear) -> list[Tensor]:
         """What prior and posterior read of e(x_{t-1}): it, or nothing."""
-        return [embedded] if self.config.latents_see_input else []
+        return [embedded.value] if self.config.latents_see_input else []
 
-    def _posterior(self, read: Tensor, context: Tensor, embedded: Tensor) -> Distribution:
+    def _posterior(self, read: Tensor, context: Tensor, *seen: Tensor) -> Distribution:
         """read: h_{t-1}, or a_t of the parallel posterior."""
-        out: Distribution = self.posterior_net(join(read, context, *self._seen(embedded)))
+        out: Distribution = self.posterior_net(join(read, context, *seen))
         return out
 
-    def _prior(self, h: Tensor, embedded: Tensor) -> Distribution:
-        out: Distribution = self.prior_net(join(h, *self._seen(embedded)))
+    def _prior(self, h: Tensor, *seen: Tensor) -> Distribution:
+        out: Distribution = self.prior_net(join(h, *seen))
         return out
 
     def _auxiliary(self, previous_h: Tensor, z: Tensor, b: Tensor) -> Tensor:
