@@ -92,6 +92,11 @@ def modulate(loop: Loop, x: Value, gain_and_bias: Value, given: Tensor) -> Value
     return y
 
 
+def over_copies(gradient: Tensor, rows: int) -> Tensor:
+    """Summed over the K copies of each row, [T, K m, F] -> [T, m, F]."""
+    return gradient if gradient.shape[1] == rows else gradient.unflatten(1, (-1, rows)).sum(1)
+
+
 @dataclass
 class Linear(Equation):
     """y = W x + b, y = W x + V u_t + b, or y += W x.
@@ -154,7 +159,7 @@ class Linear(Equation):
             dy = dys[: stop - start]
             add_matmul(dW, dy.flatten(0, 1).t(), x[start:stop].flatten(0, 1), run.lower)
             if self.given is not None:
-                dy = dy.unflatten(1, (-1, run.tensors[self.given].shape[1])).sum(1)
+                dy = over_copies(dy, run.tensors[self.given].shape[1])
                 u = run.tensors[self.given][start:stop].flatten(0, 1)
                 add_matmul(dV, dy.flatten(0, 1).t(), u, run.lower)
                 if du is not None and self.given_weight is not None:
@@ -387,5 +392,4 @@ class Modulate(Equation):
         gradient, dy = run.gradient_for(self.given), run.gradients(self.y)
         if gradient is None:
             return None
-        copies = dy.unflatten(1, (-1, gradient.shape[1]))
-        return lambda start, stop: torch.sum(copies[: stop - start], 1, out=gradient[start:stop])
+        return lambda start, stop: gradient[start:stop].copy_(over_copies(dy[: stop - start], gradient.shape[1]))

@@ -11,7 +11,7 @@ from torch import Tensor
 Product = Callable[[Tensor, Tensor, Tensor | None], object]
 """product(x, out, add): out = x W^T + add, [n, in] -> [n, out]. `add` may be `out` itself; None is nothing."""
 
-PACKED_FROM = 2**19  # numbers in a weight from which packing it pays: it no longer fits the cache beside all the rest
+PACKED_FROM = 2**18  # numbers in a weight from which packing it pays: it no longer fits the cache beside all the rest
 
 
 def prepare(weight: Tensor, *, lower: torch.dtype | None = None) -> Product:
