@@ -147,7 +147,8 @@ class Loop:
         """The values of all steps, [T, n, F] each, differentiable once in every tensor that the equations read."""
         for value in outputs:
             value.buffer.is_output = True
-        result: tuple[Tensor, ...] = _Run.apply(self, outputs, *self.tensors)  # type: ignore[no-untyped-call]  # torch's is
+        keep = torch.is_grad_enabled() and any(tensor.requires_grad for tensor in self.tensors)
+        result: tuple[Tensor, ...] = _Run.apply(self, outputs, keep, *self.tensors)  # type: ignore[no-untyped-call]  # torch's is
         return result
 
 
@@ -222,7 +223,9 @@ class Run:
 
     def gradients(self, value: Value) -> Tensor:
         """Of the block at work, [block, n, F], where they are read back after it; else of the step, [1, n, F]."""
-        buffer = value.buffer if value.buffer.follows is None else value.buffer.follows
+        buffer = value.buffer
+        if buffer.follows is not None and not buffer.gradient_is_read_back:
+            buffer = buffer.follows  # the same memory: what a step leaves is what the next one finds
         if buffer.number not in self.gradient_memory:
             steps = self.block if buffer.gradient_is_read_back else 1
             self.gradient_memory[buffer.number] = self.empty(steps, buffer.size)
@@ -301,17 +304,19 @@ class Run:
 
     def _carried_gradient(self, buffer: Buffer, incoming: Tensor | None) -> Step:
         """Turns the gradient of what step t + 1 found into that of what step t left."""
-        gradient = self.gradients(Value(buffer, 0, buffer.size))[0]
+        found = self.gradients(Value(buffer.follows or buffer, 0, buffer.size))[0]
+        left = self.each_gradient(Value(buffer, 0, buffer.size))
         outside = None if incoming is None else list(at_least_float32(incoming).unbind(0))
-        gradient.zero_()
-        chosen = self.chosen
+        found.zero_()
+        chosen, apart = self.chosen, buffer.gradient_is_read_back
 
         def step(t: int) -> None:
             if t in chosen:
-                scattered = torch.zeros_like(gradient).index_add_(0, chosen[t], gradient)
-                gradient.copy_(scattered)
+                left[t].copy_(torch.zeros_like(found).index_add_(0, chosen[t], found))
+            elif apart:
+                left[t].copy_(found)
             if outside is not None:
-                gradient.add_(outside[t])
+                left[t].add_(outside[t])
 
         return step
 
@@ -335,12 +340,12 @@ class _Run(torch.autograd.Function):
     """The loop as one node of autograd."""
 
     @staticmethod
-    def forward(ctx: Any, loop: Loop, outputs: tuple[Value, ...], *tensors: Tensor) -> tuple[Tensor, ...]:
+    def forward(ctx: Any, loop: Loop, outputs: tuple[Value, ...], keep: bool, *tensors: Tensor) -> tuple[Tensor, ...]:
         device = tensors[0].device.type
         lower = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else None
         if tensors[0].dtype == torch.float64:
             lower = None
-        run = Run(loop, tensors, keep=any(ctx.needs_input_grad), lower=lower)
+        run = Run(loop, tensors, keep=keep, lower=lower)
         with torch.autocast(device, enabled=False):
             run.forwards()
         if run.keep:
@@ -361,7 +366,7 @@ class _Run(torch.autograd.Function):
         run.memory = memory
         run.extra = dict(zip(extra, rest[: len(extra)], strict=True))
         run.chosen = dict(zip(chosen, rest[len(extra) :], strict=True))
-        run.wanted = ctx.needs_input_grad[2:]
+        run.wanted = ctx.needs_input_grad[3:]
         with torch.autocast(tensors[0].device.type, enabled=False):
             run.backwards(ctx.outputs, incoming)
-        return None, None, *run.tensor_gradients
+        return None, None, None, *run.tensor_gradients
