@@ -10,15 +10,8 @@ import pytest
 import torch
 
 from zforcing import MODELS, ObservationSpec, SequenceBatch, SequenceModel
-
-SPECS = {
-    "real": ObservationSpec("real", 3),
-    "binary": ObservationSpec("binary", 2),
-    "categorical": ObservationSpec("categorical", 5),
-    "conditioned": ObservationSpec("real", 2, first_observation="conditioned"),
-    "with gaps": ObservationSpec("real", 3, missing=True),
-    "categorical with gaps": ObservationSpec("categorical", 5, missing=True),
-}
+from zforcing.testing import SPECS as SPECS
+from zforcing.testing import batches
 
 
 @dataclass(frozen=True)
@@ -47,6 +40,9 @@ ZF_OPTIONS: list[dict[str, Any]] = [
     {"latents_see_input": True},
     {"output_skip": False},
     {"cell": "layer_norm"},
+    {"posterior": "parallel"},
+    {"posterior": "parallel", "cell": "layer_norm"},
+    {"posterior": "parallel", "latents_see_input": True},
     {"latent_clamp": None, "auxiliary_clamp": None, "activation_clamp": None},
 ]
 CASES = [
@@ -84,28 +80,11 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         metafunc.parametrize("case", CASES, ids=str)
 
 
-def observations(spec: ObservationSpec, *shape: int) -> torch.Tensor:
-    """Random observations [*shape, D], or [*shape] for categories, from torch's global generator."""
-    if spec.kind == "categorical":
-        return torch.randint(spec.size, shape)
-    x = torch.randn(*shape, spec.size)
-    return (x > 0).to(x.dtype) if spec.kind == "binary" else x
-
-
 def random_batch(
     spec: ObservationSpec, lengths: tuple[int, ...] = (7, 4, 1, 7), *, missing: bool = False, seed: int = 1
 ) -> SequenceBatch:
-    """A ragged batch; with `missing`, about a third of the numbers is unobserved."""
-    torch.manual_seed(seed)
-    n, steps = len(lengths), max(lengths)
-    x = observations(spec, n, steps)
-    start = (
-        observations(spec, n)
-        if spec.conditions_on_first
-        else spec.blank(n, device=torch.device("cpu"), dtype=torch.float64)
-    )
-    observed = torch.rand(x.shape) > 0.3 if missing else None
-    return SequenceBatch(x, torch.tensor(lengths), start, observed)
+    """That of `zforcing.testing`, of four sequences."""
+    return batches.random_batch(spec, lengths, missing=missing, seed=seed)
 
 
 def draw_noise(model: SequenceModel, batch: SequenceBatch, seed: int = 2) -> torch.Tensor:

@@ -19,7 +19,7 @@ SRC = Path(__file__).parents[1] / "src" / "zforcing"
 
 ANY = "*"
 FRONT_DOOR = "."  # what zforcing exports comes from everywhere: `from .. import VRNN` would go round the rules
-USERS = (".training", ".evaluation", ".generation", ".samples", ".cli", ".testing", FRONT_DOOR)
+USERS = (".training", ".benchmark", ".evaluation", ".generation", ".samples", ".cli", ".testing", FRONT_DOOR)
 FOUNDATIONS = (".sequences", ".distributions", ".emissions", ".nn", ".recurrence", ".schedules", ".errors")
 LIGHTNING = ("lightning", "lightning_fabric", "pytorch_lightning")
 

@@ -50,6 +50,17 @@ GRAPHS = {
         posterior=(lambda s, t: True, lambda s, t: s < t),
         emission=(lambda s, t: s < t, lambda s, t: s <= t),
     ),
+    # q(z_t | .) reads a_t, which has read x_<t, and b_t, which has read x_>=t: all x, and no z
+    "zforcing, parallel": Graph(
+        prior=(lambda s, t: s <= t - 2, lambda s, t: s < t),
+        posterior=(lambda s, t: True, never),
+        emission=(lambda s, t: s < t, lambda s, t: s <= t),
+    ),
+    "zforcing, parallel, latents see input": Graph(
+        prior=(lambda s, t: s < t, lambda s, t: s < t),
+        posterior=(lambda s, t: True, never),
+        emission=(lambda s, t: s < t, lambda s, t: s <= t),
+    ),
 }
 
 # a state-space model: z_{t-1} -> z_t -> x_t, the posterior with the evidence that its proposal looks at
@@ -72,7 +83,12 @@ GRAPHS |= {
 def graph_of(case: Case) -> Graph:
     if "proposal" in case.settings:
         return GRAPHS[f"{case.model}, {case.settings['proposal']}"]
-    return GRAPHS["zforcing, latents see input" if case.settings.get("latents_see_input") else case.model]
+    names = [case.model]
+    if case.settings.get("posterior") == "parallel":
+        names.append("parallel")
+    if case.settings.get("latents_see_input"):
+        names.append("latents see input")
+    return GRAPHS[", ".join(names)]
 
 
 def parameters_of(distribution: Distribution) -> Tensor:

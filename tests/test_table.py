@@ -119,6 +119,18 @@ def test_a_page_of_known_rows(tmp_path: Path) -> None:
     assert len(page) == 25
 
 
+def test_runs_of_one_recipe_with_other_settings_are_no_seeds_of_each_other(tmp_path: Path) -> None:
+    runs = [write(tmp_path, name) for name in ("a0", "a1", "b0", "b1")]
+    for seed, run in enumerate(runs):
+        model = {"name": "zforcing", "posterior": "parallel" if seed > 1 else "recurrent", "hidden_size": 8}
+        (run / "config.yaml").write_text(
+            yaml.safe_dump({"recipe": "a", "seed": seed, "about": run.name, "model": model})
+        )
+    page = to_markdown(rows(*runs), dim="dim", command="")
+    assert "| a, model.posterior recurrent | 2 |" in page
+    assert "| a, model.posterior parallel | 2 |" in page
+
+
 def test_recipes_with_one_run_have_no_mean(tmp_path: Path) -> None:
     page = to_markdown(rows(write(tmp_path, "a0"), write(tmp_path, "b0", recipe="b")), dim="dim", command="")
     assert "| recipe |" not in page

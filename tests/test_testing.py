@@ -34,6 +34,7 @@ from zforcing.testing import (
     check_model,
     check_noise,
     check_padding,
+    check_particles,
     check_rows,
     check_sampling,
     check_saved,
@@ -190,42 +191,59 @@ def changed(run: Unroll, **terms: Tensor) -> Unroll:
 
 
 class UnrollOffByOne(Tiny):
-    def unroll(self, batch: SequenceBatch, **given: Any) -> Unroll:
-        run = super().unroll(batch, **given)
+    def fast_unroll(self, batch: SequenceBatch, **given: Any) -> Unroll:
+        run = super().fast_unroll(batch, **given)
         return changed(run, log_px=run.log_px.roll(1, dims=1))
 
 
 class UnrollDetachesTheKL(Tiny):
-    def unroll(self, batch: SequenceBatch, **given: Any) -> Unroll:
-        run = super().unroll(batch, **given)
+    def fast_unroll(self, batch: SequenceBatch, **given: Any) -> Unroll:
+        run = super().fast_unroll(batch, **given)
         return changed(run, kl=run.kl.detach())
 
 
 class UnrollStartsAnew(Tiny):
-    def unroll(self, batch: SequenceBatch, *, state: Any = None, **given: Any) -> Unroll:
-        return super().unroll(batch, **given)
+    def fast_unroll(self, batch: SequenceBatch, *, state: Any, **given: Any) -> Unroll:
+        return super().fast_unroll(batch, state=None, **given)
 
 
 class UnrollDrawsItsOwnLatents(Tiny):
-    def unroll(self, batch: SequenceBatch, *, latents: Tensor | None = None, **given: Any) -> Unroll:
-        return super().unroll(batch, **given)
+    def fast_unroll(self, batch: SequenceBatch, *, latents: Tensor | None, **given: Any) -> Unroll:
+        return super().fast_unroll(batch, latents=None, **given)
+
+
+class UnrollInterleavesItsCopies(Tiny):
+    """Copies of a sequence side by side: row i K + j is copy j of sequence i."""
+
+    def fast_unroll(self, batch: SequenceBatch, *, particles: int, **given: Any) -> Unroll:
+        x, lengths, start, observed = (
+            v if v is None else v.repeat_interleave(particles, dim=0)
+            for v in (batch.x, batch.lengths, batch.start, batch.observed)
+        )
+        copies = SequenceBatch(x, lengths, start, observed)
+        return super().fast_unroll(copies, particles=1, **given)
+
+
+class UnrollIgnoresAncestors(Tiny):
+    def fast_unroll(self, batch: SequenceBatch, *, resample: Any, **given: Any) -> Unroll:
+        return super().fast_unroll(batch, resample=None, **given)
 
 
 class UnrollNegatesTheKL(Tiny):
-    def unroll(self, batch: SequenceBatch, **given: Any) -> Unroll:
-        run = super().unroll(batch, **given)
+    def fast_unroll(self, batch: SequenceBatch, **given: Any) -> Unroll:
+        run = super().fast_unroll(batch, **given)
         return changed(run, kl=-run.kl)
 
 
 class UnrollExchangesTheKL(Tiny):
-    def unroll(self, batch: SequenceBatch, **given: Any) -> Unroll:
-        run = super().unroll(batch, **given)
+    def fast_unroll(self, batch: SequenceBatch, **given: Any) -> Unroll:
+        run = super().fast_unroll(batch, **given)
         return changed(run, kl=kl_divergence(run.prior, run.posterior) * batch.mask)
 
 
 class UnrollScoresWhatIsMissing(Tiny):
-    def unroll(self, batch: SequenceBatch, **given: Any) -> Unroll:
-        run = super().unroll(batch, **given)
+    def fast_unroll(self, batch: SequenceBatch, **given: Any) -> Unroll:
+        run = super().fast_unroll(batch, **given)
         return changed(run, log_px=run.emission.log_prob(batch.x) * batch.mask)
 
 
@@ -322,6 +340,8 @@ MISTAKES = [
     Mistake(UnrollDetachesTheKL, check_unroll_gradient, "has another gradient by unroll"),
     Mistake(UnrollStartsAnew, check_carried_state, "when both go on from a state"),
     Mistake(UnrollDrawsItsOwnLatents, check_latents, "when the latents that were drawn are given"),
+    Mistake(UnrollInterleavesItsCopies, check_particles, "of 3 particles is not that of 3 runs"),
+    Mistake(UnrollIgnoresAncestors, check_particles, "is not what the first copy says"),
     Mistake(UnrollNegatesTheKL, check_kl, "the KL is -.* sign wrong", first=check_unroll),
     Mistake(UnrollExchangesTheKL, check_kl, "not the mean of log q.*exchanged", first=check_unroll),
     Mistake(UnrollScoresWhatIsMissing, check_missing, "log_px is not 0 at a step of which", first=check_unroll),

@@ -271,7 +271,7 @@ def info(argv: Sequence[str]) -> int:
         "run": str(run),
         "about": config.about,
         "recipe": config.recipe,
-        "model": found.model.name,
+        "model": found.model.label,
         "parameters": sum(p.numel() for p in found.model.parameters()),
         "latent_size": found.model.latent_size,
         "data": found.description.to_json(),

@@ -42,7 +42,7 @@ def sample(model: SequenceModel, n: int, *, steps: int, seed: int, start: Tensor
         raise UserError(f"start is {list(start.shape)}; {n} samples of this model begin with {list(wanted)}")
     state = model.initial_state(n, start=start)
     xs, zs, emissions = [], [], []
-    with torch.random.fork_rng(), cpu_threads(model):
+    with torch.random.fork_rng(), cpu_threads(model, rows=n):
         torch.manual_seed(seed)
         for _ in range(steps):
             prior = model.prior(state)

@@ -117,7 +117,7 @@ def evaluate(
         if description.normalization is None
         else torch.tensor(description.normalization.std, dtype=torch.float64).log()
     )
-    with torch.random.fork_rng(), cpu_threads(model):
+    with torch.random.fork_rng(), cpu_threads(model, rows=max_rows):
         torch.manual_seed(seed)
         for indices in evaluation_batches(data.lengths, max(1, max_rows // bound.particles)):
             batch = collate([data[i] for i in indices], description.spec)
@@ -143,7 +143,7 @@ def evaluate(
     true = [true_log_likelihood(data[i]) for i in range(len(data))]
     known = [value for value in true if value is not None and math.isfinite(value)]
     return Evaluation(
-        model=model.name,
+        model=model.label,
         data=description.name,
         split=split,
         bound=bound_name,

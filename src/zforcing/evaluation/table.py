@@ -19,6 +19,7 @@ from rich.table import Table
 
 from ..errors import UserError
 from ..training.checkpoint import current
+from ..training.config import flatten
 from .likelihood import Evaluation
 
 PROTOCOL = ("data", "split", "first_observation", "num_sequences", "num_steps", "num_dims", "data_fingerprint")
@@ -37,13 +38,16 @@ NOTE = "log p(x) of the data in nats: higher is better; ± is the standard error
 
 @dataclass(frozen=True)
 class Row:
-    """A run: its recipe, what `evaluate` found, how long it trained (seconds), what `train` noted of the machine."""
+    """A run: its recipe, what `evaluate` found, how long it trained (seconds), what `train` noted of the machine, and
+    its settings but for the seed, dotted: runs that have all of them in common differ by their seeds.
+    """
 
     run: str
     recipe: str
     evaluation: dict[str, Any]
     seconds: float
     environment: dict[str, Any]
+    settings: dict[str, Any]
 
     def to_json(self) -> dict[str, Any]:
         """As plain JSON values."""
@@ -93,8 +97,9 @@ def _read_row(run: Path, *, split: str, bound: str) -> Row:
     checkpoint, kept = current(run / "checkpoints" / "last"), "put back a copy, or train the run again"
     seconds = _read(checkpoint / "training.json", _json, {"seconds": (int, float)}, mend=kept)["seconds"]
     environment = _read(run / "environment.json", _json, ENVIRONMENT, mend=kept)
-    recipe = _read(run / "config.yaml", yaml.safe_load, {"recipe": (str,)}, mend=kept)["recipe"]
-    return Row(run.absolute().name, recipe, evaluation, seconds, environment)
+    config = _read(run / "config.yaml", yaml.safe_load, {"recipe": (str,)}, mend=kept)
+    settings = {name: value for name, value in flatten(config).items() if name not in ("seed", "about", "recipe")}
+    return Row(run.absolute().name, config["recipe"], evaluation, seconds, environment, settings)
 
 
 def _read(
@@ -174,9 +179,16 @@ def _line(cells: Sequence[str]) -> str:
     return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
 
 
+def _group(row: Row, rows: Sequence[Row]) -> str:
+    """The recipe, and the settings in which not all of its runs agree."""
+    its = [r.settings for r in rows if r.recipe == row.recipe]
+    names = [n for n in row.settings if any(n not in other or other[n] != row.settings[n] for other in its)]
+    return ", ".join([row.recipe, *(f"{name} {row.settings[name]}" for name in names)])
+
+
 def _over_seeds(rows: Sequence[Row]) -> list[str]:
-    """Mean and standard deviation over the runs of each recipe that has several."""
-    recipes = {row.recipe: [r for r in rows if r.recipe == row.recipe] for row in rows}
+    """Mean and standard deviation over the runs of each recipe that has several; other settings, other runs."""
+    recipes = {_group(row, rows): [r for r in rows if _group(r, rows) == _group(row, rows)] for row in rows}
     lines = ["", "| recipe | runs | log p(x), mean over runs ± their standard deviation | KL, nats | seconds |"]
     lines += ["|---|---:|---:|---:|---:|"]
     for recipe, its in recipes.items():

@@ -144,6 +144,11 @@ class SequenceModel(nn.Module, ABC):
         self.config = config
 
     @property
+    def label(self) -> str:
+        """The name in reports: `name`, and what makes this one something else than the paper's model of that name."""
+        return self.name
+
+    @property
     @abstractmethod
     def latent_size(self) -> int:
         """Z; 0 for a deterministic network, whose likelihood is exact."""

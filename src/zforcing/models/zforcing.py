@@ -199,6 +199,11 @@ class ZForcing(SequenceModel):
         return load_released(arrays, settings)
 
     @property
+    def label(self) -> str:
+        """With the posterior, if it isn't the paper's."""
+        return self.name if self.config.posterior == "recurrent" else f"{self.name} ({self.config.posterior} posterior)"
+
+    @property
     def latent_size(self) -> int:
         """Z."""
         size: int = self.config.latent_size

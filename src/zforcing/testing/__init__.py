@@ -38,6 +38,7 @@ from .loop import (
     check_unroll,
     check_unroll_gradient,
 )
+from .particles import check_particles
 
 MODEL_CHECKS: tuple[Check, ...] = (
     check_densities,
@@ -47,6 +48,7 @@ MODEL_CHECKS: tuple[Check, ...] = (
     check_unroll_gradient,
     check_carried_state,
     check_latents,
+    check_particles,
     check_causality,
     check_padding,
     check_rows,
@@ -90,6 +92,7 @@ __all__ = [
     "check_model",
     "check_noise",
     "check_padding",
+    "check_particles",
     "check_rows",
     "check_sampling",
     "check_saved",

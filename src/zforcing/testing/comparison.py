@@ -58,10 +58,11 @@ def seed(number: int) -> None:
     torch.default_generator.manual_seed(number)
 
 
-def noise_for(model: SequenceModel, batch: SequenceBatch) -> Tensor:
-    """Standard normal, [B, T, Z]: the same at every call."""
+def noise_for(model: SequenceModel, batch: SequenceBatch, *, particles: int = 1) -> Tensor:
+    """Standard normal, [K B, T, Z]: the same at every call."""
     generator = torch.Generator().manual_seed(2)
-    return torch.randn(*batch.x.shape[:2], model.latent_size, generator=generator, dtype=torch.float64)
+    size = (particles * len(batch), batch.x.shape[1], model.latent_size)
+    return torch.randn(size, generator=generator, dtype=torch.float64)
 
 
 def said(run: Unroll, batch: SequenceBatch) -> dict[str, Tensor]:
@@ -77,15 +78,20 @@ def said(run: Unroll, batch: SequenceBatch) -> dict[str, Tensor]:
     return numbers | {f"state.{name}": value for name, value in run.state._asdict().items()}
 
 
-def gradients(model: SequenceModel, outputs: Iterable[Tensor]) -> dict[str, Tensor]:
-    """By each parameter's name, of a fixed random combination of the outputs; zeros where there is none."""
+def gradients(
+    model: SequenceModel, outputs: Iterable[Tensor], *, others: Mapping[str, Tensor] | None = None
+) -> dict[str, Tensor]:
+    """By each parameter's name (and that of `others` than parameters), of a fixed random combination of the outputs;
+    zeros where there is none.
+    """
     total = torch.zeros((), dtype=torch.float64)
     for number, output in enumerate(outputs):
         if output.requires_grad:
             weights = torch.randn(output.shape, generator=torch.Generator().manual_seed(number), dtype=output.dtype)
             total = total + (weights * output).sum()
     require(total.requires_grad, "nothing that a run says has a gradient: is it detached, or under no_grad?")
-    learned = {name: p for name, p in model.named_parameters() if p.requires_grad}
+    learned: dict[str, Tensor] = {name: p for name, p in model.named_parameters() if p.requires_grad}
+    learned |= others or {}
     found: tuple[Tensor | None, ...] = torch.autograd.grad(total, list(learned.values()), allow_unused=True)
     pairs = zip(learned.items(), found, strict=True)
     return {name: torch.zeros_like(p) if gradient is None else gradient for (name, p), gradient in pairs}

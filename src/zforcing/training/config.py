@@ -74,7 +74,7 @@ class TrainingConfig:
     max_nonfinite: int = 10
     """stop after this many updates in a row whose loss or gradient is not finite; they are skipped"""
     threads: int | None = None
-    """CPU threads; null: 1 for a small model, torch's own choice for a large one"""
+    """CPU threads; null: 1 where a time step is little work, torch's own choice where it is much (zforcing.threads)"""
     precision: Literal["float32", "bfloat16"] = "float32"
     """bfloat16: autocast; log-densities and sums stay in float32 and float64"""
     backend: Literal["reference", "fast", "graph"] = "fast"

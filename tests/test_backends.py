@@ -1,0 +1,347 @@
+"""The fast backend is the reference: the same values and gradients, whatever is asked of a run, or an error."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+import pytest
+import torch
+from torch import Tensor
+
+import zforcing.chunks
+import zforcing.recurrence.loop
+from conftest import CASES, RNN_SIZE, SPECS, ZF_SIZE, Case
+from zforcing import SequenceBatch, SequenceModel, Weights
+from zforcing.bounds import FIVO, IWAE, Bound
+from zforcing.models import Unroll, map_state
+from zforcing.testing import random_batch
+from zforcing.testing.comparison import TERMS, gradients, noise_for, said
+from zforcing.testing.particles import Ancestors
+
+Backend = Literal["reference", "fast"]
+LENGTHS = (7, 4, 1, 6)
+# as far as clamps, nets and cells may go: where numbers are at their limits, no gradient passes
+TIGHT = {
+    "latent_clamp": 0.2,
+    "auxiliary_clamp": 0.2,
+    "activation_clamp": 0.2,
+    "norm_clamp": 0.1,
+    "min_std": 0.1,
+    "forget_bias": 1.0,
+}
+MORE = [Case("zforcing", ZF_SIZE | TIGHT | {"cell": cell}) for cell in ("lstm", "layer_norm")]
+ALL = [*CASES, *MORE]
+LATENT = [case for case in ALL if case.model != "rnn"]
+
+
+# ---- what is asked of a run
+
+
+@dataclass(frozen=True)
+class Situation:
+    """What `unroll` is given beside the batch."""
+
+    spec: str = "real"
+    lengths: tuple[int, ...] = LENGTHS
+    particles: int = 1
+    carried: bool = False
+    latents: bool = False
+    ancestors: bool = False
+
+    def batch(self) -> SequenceBatch:
+        return random_batch(SPECS[self.spec], self.lengths, missing=SPECS[self.spec].missing)
+
+
+SITUATIONS = {
+    "ragged": Situation(),
+    "one step": Situation(lengths=(1, 1)),
+    "carried state": Situation(carried=True),
+    "particles": Situation(particles=3),
+    "given latents": Situation(latents=True),
+    "given latents, particles, carried": Situation(latents=True, particles=3, carried=True),
+    "ancestors": Situation(particles=3, ancestors=True),
+    "ancestors, carried": Situation(particles=3, ancestors=True, carried=True),
+    "ancestors of given latents": Situation(particles=3, ancestors=True, latents=True),
+    "missing values": Situation("with gaps", carried=True, particles=2),
+    "missing values, ancestors": Situation("with gaps", particles=3, ancestors=True),
+}
+CATEGORIES = {
+    "categories": Situation("categorical with gaps", carried=True),
+    "categories, ancestors": Situation("categorical with gaps", particles=3, ancestors=True),
+    "conditioned": Situation("conditioned with gaps", particles=3),
+    "binary": Situation("binary", particles=3, ancestors=True),
+}
+
+
+def fits(case: Case, situation: Situation) -> bool:
+    return SPECS[situation.spec].kind in case.kinds
+
+
+def results(model: SequenceModel, batch: SequenceBatch, situation: Situation) -> dict[str, Tensor]:
+    """All that a run says, all that `resample` is shown, and the gradients of a random combination of what is said: by
+    each parameter, by each number of the state that the run started from, by the given latents.
+    """
+    K, dtype = situation.particles, next(model.parameters()).dtype
+    given: dict[str, Any] = {"particles": K}
+    leaves: dict[str, Tensor] = {}
+    if situation.carried:
+        leaves |= {f"state.{name}": v for name, v in carried(model, batch).items() if v.is_floating_point()}
+        given["state"] = copies_of(model, batch, leaves, K)
+    noise = noise_for(model, batch, particles=K).to(dtype)
+    if situation.latents:
+        leaves["latents"] = noise.requires_grad_()
+    given["latents" if situation.latents else "noise"] = noise
+    choose = Ancestors(batch, K)
+    if situation.ancestors:
+        given["resample"] = choose
+    run = model.unroll(batch, **given)
+    numbers = said(run, batch.repeat(K))
+    outputs = [*numbers.values(), run.state.h if hasattr(run.state, "h") else run.state.z]
+    slopes = gradients(model, outputs, others={name: v for name, v in leaves.items() if v.numel()})
+    if situation.ancestors:
+        choose.require_asked()
+        numbers |= choose.said()
+    return {name: v.detach() for name, v in numbers.items()} | {f"gradient by {n}": v for n, v in slopes.items()}
+
+
+def carried(model: SequenceModel, batch: SequenceBatch) -> dict[str, Tensor]:
+    """The state after a batch that came before, [B, ...], as leaves: of its own data, and nowhere zero."""
+    past = replace(batch, x=batch.x.flip(0), lengths=torch.full_like(batch.lengths, batch.x.shape[1]), observed=None)
+    noise = noise_for(model, past).flip(0).to(next(model.parameters()).dtype)
+    with torch.no_grad():
+        state = model.walk(past, noise=noise).state
+    return {n: v.requires_grad_() if v.is_floating_point() else v for n, v in state._asdict().items()}
+
+
+def copies_of(model: SequenceModel, batch: SequenceBatch, leaves: Mapping[str, Tensor], k: int) -> Any:
+    """The state of k particles. What latents enter differs between them; what was observed doesn't."""
+    state = map_state(lambda v: v.repeat(k, *[1] * (v.dim() - 1)), model.initial_state(len(batch), start=batch.start))
+    torch.manual_seed(3)
+    for name, leaf in leaves.items():
+        name = name.removeprefix("state.")
+        value = leaf.repeat(k, *[1] * (leaf.dim() - 1))
+        if name in ("h", "c", "z", "previous_h"):
+            value = value + 0.1 * torch.randn(value.shape, dtype=torch.float64).to(value.dtype)
+        state = state._replace(**{name: value})
+    return state
+
+
+def by(backend: Backend, model: SequenceModel) -> SequenceModel:
+    model.backend = backend
+    return model
+
+
+def assert_equal(found: Mapping[str, Tensor], expected: Mapping[str, Tensor], tolerance: float) -> None:
+    """Each tensor to `tolerance` times its own scale: the largest of its expected numbers, or 1 if they are smaller."""
+    assert list(found) == list(expected)
+    for name, value in expected.items():
+        assert (found[name].shape, found[name].dtype) == (value.shape, value.dtype), name
+        finite = value[value.isfinite()]
+        scale = max(1.0, finite.abs().max().item()) if finite.numel() else 1.0
+        torch.testing.assert_close(
+            found[name], value, rtol=0, atol=tolerance * scale, equal_nan=True, msg=lambda m, n=name: f"{n}: {m}"
+        )
+
+
+def assert_backends_agree(model: SequenceModel, batch: SequenceBatch, situation: Situation, tolerance: float) -> None:
+    fast, reference = (results(by(backend, model), batch, situation) for backend in ("fast", "reference"))
+    assert_equal(fast, reference, tolerance)
+
+
+def single(batch: SequenceBatch) -> SequenceBatch:
+    return batch if batch.x.dim() == 2 else replace(batch, x=batch.x.float(), start=batch.start.float())
+
+
+# ---- float64 and float32
+
+
+@pytest.mark.parametrize("name", SITUATIONS)
+@pytest.mark.parametrize("case", ALL, ids=str)
+def test_values_and_gradients_in_float64(case: Case, name: str) -> None:
+    situation = SITUATIONS[name]
+    assert_backends_agree(case.build(SPECS[situation.spec]), situation.batch(), situation, 1e-10)
+
+
+@pytest.mark.parametrize("name", CATEGORIES)
+@pytest.mark.parametrize("case", ALL, ids=str)
+def test_values_and_gradients_of_other_observations(case: Case, name: str) -> None:
+    situation = CATEGORIES[name]
+    if fits(case, situation):
+        assert_backends_agree(case.build(SPECS[situation.spec]), situation.batch(), situation, 1e-10)
+
+
+@pytest.mark.parametrize("name", ["carried state", "given latents", "ancestors"])
+@pytest.mark.parametrize("case", ALL, ids=str)
+def test_values_and_gradients_in_float32(case: Case, name: str) -> None:
+    situation = SITUATIONS[name]
+    model = case.build(SPECS[situation.spec]).float()
+    assert_backends_agree(model, single(situation.batch()), situation, 1e-6)
+
+
+@pytest.mark.parametrize("name", ["ancestors", "carried", "given latents"])
+@pytest.mark.parametrize("case", [case for case in ALL if case.model == "zforcing"], ids=str)
+def test_values_and_gradients_over_several_blocks(case: Case, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A block of the loop is 3 steps of 5 rows, or 1 of 15, the densities' parts are of 1 or 2 steps; 40 = 13 x 3 + 1."""
+    monkeypatch.setattr(zforcing.recurrence.loop, "ROWS_AT_ONCE", 13)
+    monkeypatch.setattr(zforcing.chunks, "AT_ONCE", 64)
+    lengths = (40, 33, 1, 40, 17)
+    situation = {
+        "ancestors": Situation(lengths=lengths, particles=3, ancestors=True),
+        "carried": Situation(lengths=lengths, carried=True),
+        "given latents": Situation(lengths=lengths, latents=True),
+    }[name]
+    assert_backends_agree(case.build(SPECS["real"]), situation.batch(), situation, 1e-10)
+
+
+def test_a_large_model_in_float32() -> None:
+    """Weights from a size on are packed for oneDNN."""
+    sizes = {"hidden_size": 256, "mlp_size": 64, "latent_size": 16, "embedding_size": 8}
+    model, situation = Case("zforcing", sizes).build(SPECS["real"]).float(), Situation(lengths=(5, 3))
+    assert model.get_parameter("cell.from_hidden.weight").numel() >= zforcing.recurrence.products.PACKED_FROM
+    assert_backends_agree(model, single(situation.batch()), situation, 1e-6)
+
+
+# ---- the pass itself
+
+LOOPS = [
+    Case("zforcing", ZF_SIZE),
+    Case("zforcing", ZF_SIZE | {"cell": "layer_norm"}),
+    Case("zforcing", ZF_SIZE | {"posterior": "parallel", "cell": "layer_norm"}),
+]
+
+
+def fast_run(model: SequenceModel, batch: SequenceBatch, *, ancestors: bool) -> Unroll:
+    resample = Ancestors(batch, 3) if ancestors else None
+    noise = noise_for(model, batch, particles=3).to(next(model.parameters()).dtype)
+    return by("fast", model).unroll(batch, noise=noise, particles=3, resample=resample)
+
+
+@pytest.mark.parametrize("ancestors", [False, True])
+@pytest.mark.parametrize("case", [*LOOPS, Case("rnn", RNN_SIZE)], ids=str)
+def test_values_without_gradients_are_those_with(
+    case: Case, ancestors: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without gradients the loop reuses its memory from block to block."""
+    monkeypatch.setattr(zforcing.recurrence.loop, "ROWS_AT_ONCE", 25)
+    model, batch = case.build(SPECS["real"]), random_batch(SPECS["real"], LENGTHS)
+    expected = said(fast_run(model, batch, ancestors=ancestors), batch.repeat(3))
+    with torch.no_grad():
+        found = said(fast_run(model, batch, ancestors=ancestors), batch.repeat(3))
+    assert_equal(found, {name: v.detach() for name, v in expected.items()}, 1e-12)
+
+
+@pytest.mark.parametrize("case", LOOPS, ids=str)
+def test_a_second_backward_pass_gives_the_same_or_torchs_own_error(case: Case) -> None:
+    model, batch = case.build(SPECS["real"]), random_batch(SPECS["real"], LENGTHS)
+    run = fast_run(model, batch, ancestors=True)
+    loss = sum((getattr(run, term).sum() for term in TERMS), torch.zeros(()))
+    first = torch.autograd.grad(loss, list(model.parameters()), retain_graph=True)
+    second = torch.autograd.grad(loss, list(model.parameters()))
+    assert all(torch.equal(a, b) for a, b in zip(first, second, strict=True))
+    with pytest.raises(RuntimeError, match="backward through the graph a second time"):
+        torch.autograd.grad(loss, list(model.parameters()))
+
+
+@pytest.mark.parametrize("case", LOOPS, ids=str)
+def test_a_gradient_of_the_gradient_is_refused(case: Case) -> None:
+    model, batch = case.build(SPECS["real"]), random_batch(SPECS["real"], LENGTHS)
+    run = fast_run(model, batch, ancestors=True)
+    weight = model.get_parameter("cell.from_hidden.weight")
+    (slope,) = torch.autograd.grad(run.kl.sum(), [weight], create_graph=True)
+    with pytest.raises(RuntimeError, match="once_differentiable"):
+        torch.autograd.grad(slope.sum(), [weight])
+
+
+@pytest.mark.parametrize("frozen", ["cell.", "posterior_net.", "backward_lstm.", "embed."])
+def test_parameters_that_are_frozen_change_no_other_gradient(frozen: str) -> None:
+    model, batch = LOOPS[0].build(SPECS["real"]), random_batch(SPECS["real"], LENGTHS)
+    expected = results(by("fast", model), batch, SITUATIONS["ancestors"])
+    for name, parameter in model.named_parameters():
+        parameter.requires_grad_(not name.startswith(frozen))
+    found = results(model, batch, SITUATIONS["ancestors"])
+    assert_equal(found, {name: expected[name] for name in found}, 1e-12)
+    assert not any(name.startswith(f"gradient by {frozen}") for name in found)
+
+
+# ---- half precision and dropout
+
+
+@pytest.mark.parametrize("ancestors", [False, True])
+@pytest.mark.parametrize("case", [*LOOPS, Case("zforcing", ZF_SIZE | {"posterior": "parallel"})], ids=str)
+def test_backends_agree_in_bfloat16_as_far_as_it_goes(case: Case, ancestors: bool) -> None:
+    """bfloat16 has 8 bits: 2^-8 = 0.4 % of a number's size at each rounding. Tensors are compared by their norms."""
+    model, batch = case.build(SPECS["real"]).float(), single(random_batch(SPECS["real"], LENGTHS))
+    noise = noise_for(model, batch, particles=3).float()
+    terms, slopes = [], []
+    for backend in ("fast", "reference"):
+        resample = Ancestors(batch, 3) if ancestors else None
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            run = by(backend, model).unroll(batch, noise=noise, particles=3, resample=resample)  # type: ignore[arg-type]
+            terms.append({name: getattr(run, name) for name in TERMS})
+        slopes.append(gradients(model, terms[-1].values()))
+    assert {v.dtype for v in terms[0].values()} == {torch.float32}
+    assert {v.dtype for v in slopes[0].values()} == {torch.float32}
+    assert all(v.isfinite().all() for v in [*terms[0].values(), *slopes[0].values()])
+    for name in TERMS:
+        assert (terms[0][name] - terms[1][name]).norm() < 0.02 * terms[1][name].norm(), name
+    for name, expected in slopes[1].items():
+        assert (slopes[0][name] - expected).norm() < 0.05 * (expected.norm() + 0.1), name
+
+
+@pytest.mark.parametrize("ancestors", [False, True])
+@pytest.mark.parametrize("case", [*LOOPS, Case("rnn", RNN_SIZE | {"num_layers": 2})], ids=str)
+def test_dropout_follows_the_seed_and_leaves_gradients_finite(case: Case, ancestors: bool) -> None:
+    batch = random_batch(SPECS["real"], LENGTHS)
+    model = case.build(SPECS["real"], dropout=0.4).train()
+    found = []
+    for seed in (1, 1, 2):
+        torch.manual_seed(seed)
+        run = fast_run(model, batch, ancestors=ancestors)
+        found.append([run.log_px, *gradients(model, [getattr(run, term) for term in TERMS]).values()])
+    assert all(v.isfinite().all() for v in found[0])
+    assert all(torch.equal(a, b) for a, b in zip(found[0], found[1], strict=True))
+    assert not torch.equal(found[0][0], found[2][0])
+
+
+# ---- the bounds of particles
+
+BOUNDS: dict[str, Bound] = {
+    "iwae": IWAE(particles=4),
+    "iwae, in parts": IWAE(particles=4, max_rows=5),
+    "iwae, doubly reparameterized": IWAE(particles=4, gradient="doubly_reparameterized"),
+    "fivo, systematic": FIVO(particles=4, threshold=1.1),
+    "fivo, multinomial": FIVO(particles=4, resampling="multinomial", threshold=1.1),
+    "fivo, resampling gradient": FIVO(particles=4, resampling="multinomial", threshold=1.1, resampling_gradient=True),
+}
+
+
+def bound_of(bound: Bound, model: SequenceModel, batch: SequenceBatch) -> dict[str, Tensor]:
+    kl = 1.0 if "doubly" in str(bound) else 0.7
+    torch.manual_seed(4)
+    result = bound(model, batch, weights=Weights(kl=kl, auxiliary=0.3, backward=0.2))
+    slopes = gradients(model, [result.loss])
+    return {"value": result.value, "loss": result.loss.detach()} | {f"gradient by {n}": v for n, v in slopes.items()}
+
+
+@pytest.mark.parametrize("name", BOUNDS)
+@pytest.mark.parametrize("case", [*LOOPS, Case("zforcing", ZF_SIZE | {"posterior": "parallel"})], ids=str)
+def test_a_bound_and_its_gradient_with_one_seed(case: Case, name: str) -> None:
+    model, batch = case.build(SPECS["with gaps"]), random_batch(SPECS["with gaps"], LENGTHS, missing=True)
+    fast, reference = (bound_of(BOUNDS[name], by(backend, model), batch) for backend in ("fast", "reference"))
+    assert_equal(fast, reference, 1e-10)
+
+
+@pytest.mark.parametrize("name", [name for name in BOUNDS if name.startswith("fivo")])
+def test_the_filters_that_are_compared_do_resample(name: str) -> None:
+    model, batch = LOOPS[0].build(SPECS["real"]), random_batch(SPECS["real"], LENGTHS)
+    never = replace(BOUNDS[name], threshold=0.0)  # type: ignore[call-arg]
+    with torch.no_grad():
+        torch.manual_seed(4)
+        resampled = BOUNDS[name](model, batch).value
+        torch.manual_seed(4)
+        weighed = never(model, batch).value
+    changed = (resampled - weighed).abs() > 1e-3
+    assert changed.tolist() == [length > 1 for length in LENGTHS]
