@@ -13,7 +13,7 @@ from __future__ import annotations
 import statistics
 import sys
 import time
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Callable
 from typing import Any
 
@@ -28,7 +28,7 @@ from zforcing.threads import cpu_threads
 
 REPEATS = 5
 PARTS = ("products of a step", "products of a block", "the other equations")
-spent: Counter[str] = Counter()  # seconds
+spent: defaultdict[str, float] = defaultdict(float)  # seconds
 
 
 def clocked(name: str, f: Callable[..., Any]) -> Callable[..., Any]:
@@ -108,7 +108,7 @@ def main() -> None:
                 start = time.perf_counter()
                 update()
                 totals.append(time.perf_counter() - start)
-                parts.append(Counter(spent))
+                parts.append(dict(spent))
             found = {name: statistics.median(p[name] for p in parts[1:]) for name in ("loop", *PARTS)}
             total, backward = statistics.median(totals[1:]), backward_lstm(size)
             python = found["loop"] - sum(found[name] for name in PARTS)

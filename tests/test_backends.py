@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -33,8 +32,8 @@ TIGHT = {
     "forget_bias": 1.0,
 }
 MORE = [Case("zforcing", ZF_SIZE | TIGHT | {"cell": cell}) for cell in ("lstm", "layer_norm")]
-ALL = [*CASES, *MORE]
-LATENT = [case for case in ALL if case.model != "rnn"]
+# one model without a path of its own is enough: its `fast_unroll` is the contract's loop
+ALL = [*(case for case in CASES if case.settings.get("proposal", "learned") == "learned"), *MORE]
 
 
 # ---- what is asked of a run
@@ -103,7 +102,7 @@ def results(model: SequenceModel, batch: SequenceBatch, situation: Situation) ->
     slopes = gradients(model, outputs, others={name: v for name, v in leaves.items() if v.numel()})
     if situation.ancestors:
         choose.require_asked()
-        numbers |= choose.said()
+        numbers |= choose.shown
     return {name: v.detach() for name, v in numbers.items()} | {f"gradient by {n}": v for n, v in slopes.items()}
 
 
@@ -146,9 +145,28 @@ def assert_equal(found: Mapping[str, Tensor], expected: Mapping[str, Tensor], to
         )
 
 
-def assert_backends_agree(model: SequenceModel, batch: SequenceBatch, situation: Situation, tolerance: float) -> None:
+def assert_backends_agree(model: SequenceModel, batch: SequenceBatch, situation: Situation) -> None:
     fast, reference = (results(by(backend, model), batch, situation) for backend in ("fast", "reference"))
-    assert_equal(fast, reference, tolerance)
+    assert_equal(fast, reference, 1e-10)
+
+
+def assert_backends_agree_in_float32(
+    model: SequenceModel, batch: SequenceBatch, situation: Situation, tolerance: float = 1e-6
+) -> None:
+    """Each value to 1e-6 of its tensor's scale; all gradients, as one vector, to `tolerance` of its length: sums that
+    cancel leave single ones with fewer digits, by either backend.
+    """
+    fast, reference = (
+        results(by(backend, model.float()), single(batch), situation) for backend in ("fast", "reference")
+    )
+    slopes = [{n: v for n, v in found.items() if n.startswith("gradient by")} for found in (fast, reference)]
+    assert_equal(
+        {n: v for n, v in fast.items() if n not in slopes[0]},
+        {n: v for n, v in reference.items() if n not in slopes[1]},
+        1e-6,
+    )
+    found, expected = (torch.cat([v.flatten().double() for v in of.values()]) for of in slopes)
+    assert (found - expected).norm() < tolerance * expected.norm()
 
 
 def single(batch: SequenceBatch) -> SequenceBatch:
@@ -162,7 +180,7 @@ def single(batch: SequenceBatch) -> SequenceBatch:
 @pytest.mark.parametrize("case", ALL, ids=str)
 def test_values_and_gradients_in_float64(case: Case, name: str) -> None:
     situation = SITUATIONS[name]
-    assert_backends_agree(case.build(SPECS[situation.spec]), situation.batch(), situation, 1e-10)
+    assert_backends_agree(case.build(SPECS[situation.spec]), situation.batch(), situation)
 
 
 @pytest.mark.parametrize("name", CATEGORIES)
@@ -170,21 +188,24 @@ def test_values_and_gradients_in_float64(case: Case, name: str) -> None:
 def test_values_and_gradients_of_other_observations(case: Case, name: str) -> None:
     situation = CATEGORIES[name]
     if fits(case, situation):
-        assert_backends_agree(case.build(SPECS[situation.spec]), situation.batch(), situation, 1e-10)
+        assert_backends_agree(case.build(SPECS[situation.spec]), situation.batch(), situation)
 
 
 @pytest.mark.parametrize("name", ["carried state", "given latents", "ancestors"])
 @pytest.mark.parametrize("case", ALL, ids=str)
 def test_values_and_gradients_in_float32(case: Case, name: str) -> None:
+    """Layer norm divides by the spread of W_h h_0 = 0, so by sqrt(1e-5), and makes 300 times as much of each rounding:
+    the reference's own gradient in float32 is up to 2e-6 of its length from that in float64.
+    """
     situation = SITUATIONS[name]
-    model = case.build(SPECS[situation.spec]).float()
-    assert_backends_agree(model, single(situation.batch()), situation, 1e-6)
+    tolerance = 1e-5 if case.settings.get("cell") == "layer_norm" else 1e-6
+    assert_backends_agree_in_float32(case.build(SPECS["real"]), situation.batch(), situation, tolerance)
 
 
 @pytest.mark.parametrize("name", ["ancestors", "carried", "given latents"])
 @pytest.mark.parametrize("case", [case for case in ALL if case.model == "zforcing"], ids=str)
 def test_values_and_gradients_over_several_blocks(case: Case, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A block of the loop is 3 steps of 5 rows, or 1 of 15, the densities' parts are of 1 or 2 steps; 40 = 13 x 3 + 1."""
+    """A block of the loop is 3 steps of 5 rows (40 = 13 x 3 + 1), or 1 of 15; the densities' parts are of 1 step."""
     monkeypatch.setattr(zforcing.recurrence.loop, "ROWS_AT_ONCE", 13)
     monkeypatch.setattr(zforcing.chunks, "AT_ONCE", 64)
     lengths = (40, 33, 1, 40, 17)
@@ -193,15 +214,15 @@ def test_values_and_gradients_over_several_blocks(case: Case, name: str, monkeyp
         "carried": Situation(lengths=lengths, carried=True),
         "given latents": Situation(lengths=lengths, latents=True),
     }[name]
-    assert_backends_agree(case.build(SPECS["real"]), situation.batch(), situation, 1e-10)
+    assert_backends_agree(case.build(SPECS["real"]), situation.batch(), situation)
 
 
 def test_a_large_model_in_float32() -> None:
     """Weights from a size on are packed for oneDNN."""
     sizes = {"hidden_size": 256, "mlp_size": 64, "latent_size": 16, "embedding_size": 8}
-    model, situation = Case("zforcing", sizes).build(SPECS["real"]).float(), Situation(lengths=(5, 3))
+    model, situation = Case("zforcing", sizes).build(SPECS["real"]), Situation(lengths=(5, 3))
     assert model.get_parameter("cell.from_hidden.weight").numel() >= zforcing.recurrence.products.PACKED_FROM
-    assert_backends_agree(model, single(situation.batch()), situation, 1e-6)
+    assert_backends_agree_in_float32(model, situation.batch(), situation)
 
 
 # ---- the pass itself
@@ -221,9 +242,7 @@ def fast_run(model: SequenceModel, batch: SequenceBatch, *, ancestors: bool) -> 
 
 @pytest.mark.parametrize("ancestors", [False, True])
 @pytest.mark.parametrize("case", [*LOOPS, Case("rnn", RNN_SIZE)], ids=str)
-def test_values_without_gradients_are_those_with(
-    case: Case, ancestors: bool, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_values_without_gradients_are_those_with(case: Case, ancestors: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     """Without gradients the loop reuses its memory from block to block."""
     monkeypatch.setattr(zforcing.recurrence.loop, "ROWS_AT_ONCE", 25)
     model, batch = case.build(SPECS["real"]), random_batch(SPECS["real"], LENGTHS)
@@ -252,7 +271,7 @@ def test_a_gradient_of_the_gradient_is_refused(case: Case) -> None:
     weight = model.get_parameter("cell.from_hidden.weight")
     (slope,) = torch.autograd.grad(run.kl.sum(), [weight], create_graph=True)
     with pytest.raises(RuntimeError, match="once_differentiable"):
-        torch.autograd.grad(slope.sum(), [weight])
+        slope.sum().backward()
 
 
 @pytest.mark.parametrize("frozen", ["cell.", "posterior_net.", "backward_lstm.", "embed."])
@@ -271,24 +290,27 @@ def test_parameters_that_are_frozen_change_no_other_gradient(frozen: str) -> Non
 
 @pytest.mark.parametrize("ancestors", [False, True])
 @pytest.mark.parametrize("case", [*LOOPS, Case("zforcing", ZF_SIZE | {"posterior": "parallel"})], ids=str)
-def test_backends_agree_in_bfloat16_as_far_as_it_goes(case: Case, ancestors: bool) -> None:
-    """bfloat16 has 8 bits: 2^-8 = 0.4 % of a number's size at each rounding. Tensors are compared by their norms."""
+def test_bfloat16_costs_the_fast_backend_no_more_than_the_reference(case: Case, ancestors: bool) -> None:
+    """Terms and gradients are float32, finite, and as near to those of a float32 run as the reference's are, up to a
+    factor of 2 and bfloat16's 2^-8 of their length.
+    """
     model, batch = case.build(SPECS["real"]).float(), single(random_batch(SPECS["real"], LENGTHS))
     noise = noise_for(model, batch, particles=3).float()
-    terms, slopes = [], []
-    for backend in ("fast", "reference"):
+
+    def found(backend: Backend, *, lower: bool) -> list[Tensor]:
         resample = Ancestors(batch, 3) if ancestors else None
-        with torch.autocast("cpu", dtype=torch.bfloat16):
-            run = by(backend, model).unroll(batch, noise=noise, particles=3, resample=resample)  # type: ignore[arg-type]
-            terms.append({name: getattr(run, name) for name in TERMS})
-        slopes.append(gradients(model, terms[-1].values()))
-    assert {v.dtype for v in terms[0].values()} == {torch.float32}
-    assert {v.dtype for v in slopes[0].values()} == {torch.float32}
-    assert all(v.isfinite().all() for v in [*terms[0].values(), *slopes[0].values()])
-    for name in TERMS:
-        assert (terms[0][name] - terms[1][name]).norm() < 0.02 * terms[1][name].norm(), name
-    for name, expected in slopes[1].items():
-        assert (slopes[0][name] - expected).norm() < 0.05 * (expected.norm() + 0.1), name
+        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=lower):
+            run = by(backend, model).unroll(batch, noise=noise, particles=3, resample=resample)
+            terms = [getattr(run, name) for name in TERMS]
+        slopes = gradients(model, terms).values()
+        return [*(v.detach() for v in terms), torch.cat([v.flatten() for v in slopes])]
+
+    pairs = zip(found("fast", lower=True), found("reference", lower=True), found("reference", lower=False), strict=True)
+    for name, (fast, reference, full) in zip([*TERMS, "gradient"], pairs, strict=True):
+        assert fast.dtype == torch.float32, name
+        assert fast.isfinite().all(), name
+        assert not torch.equal(fast, full), name
+        assert (fast - full).norm() < 2 * (reference - full).norm() + 2**-8 * full.norm(), name
 
 
 @pytest.mark.parametrize("ancestors", [False, True])

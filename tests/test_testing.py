@@ -260,8 +260,8 @@ class EmissionSeesTheFuture(Tiny):
 
 class ReadsPaddingFirst(Tiny):
     def encode(self, batch: SequenceBatch) -> Tensor:
-        hidden, _ = self.future.lstm(self.embed(batch.read).flip(1))
-        return hidden.flip(1)
+        hidden, _ = self.future.lstm(self.embed(batch.read).transpose(0, 1).flip(0))
+        return hidden.flip(0).transpose(0, 1)
 
 
 class NormalizesOverTheBatch(Tiny):

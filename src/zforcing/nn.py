@@ -150,7 +150,7 @@ class Embedder(nn.Module):
         return torch.where(missing, 0.0, x)
 
     def _weights(self) -> tuple[Tensor, Tensor]:
-        weight, bias = self.layer.get_parameter("weight"), self.layer.get_parameter("bias")
+        weight, bias = (_tensor(self.layer, name) for name in ("weight", "bias"))
         return torch.cat([weight, self.mask_layer.weight], dim=1) if self.reads_mask else weight, bias
 
 
@@ -203,7 +203,7 @@ class BackwardLSTM(nn.Module):
 
     def time_first(self, x: Linear, lengths: Tensor) -> Tensor:
         """[T, B, E], [B] -> [T, B, H]."""
-        zeros = self.lstm.get_parameter("weight_hh_l0").new_zeros(len(lengths), self.lstm.hidden_size)
+        zeros = _tensor(self.lstm, "weight_hh_l0").new_zeros(len(lengths), self.lstm.hidden_size)
         states, _ = run_lstm(self.lstm, x._replace(u=reverse_time_first(x.u, lengths)), zeros, zeros, lengths)
         return reverse_time_first(states, lengths)
 
@@ -221,7 +221,8 @@ def run_lstm(
     lstm: a module, or its weights and biases: input to gates, hidden to gates, the two biases. The whole call returns
     the last c of the longest rows alone; who asks for that of shorter ones pays for a second, packed call.
     """
-    weights: list[Tensor] = [*lstm.parameters()] if isinstance(lstm, nn.LSTM) else lstm
+    names = ("weight_ih_l0", "weight_hh_l0", "bias_ih_l0", "bias_hh_l0")
+    weights = [_tensor(lstm, name) for name in names] if isinstance(lstm, nn.LSTM) else lstm
     if isinstance(x, Linear):
         of_u, bias = x.times(weights[0], weights[2])
         x, weights = x.u, [of_u, weights[1], bias, weights[3]]
@@ -345,6 +346,12 @@ class LayerNormLatentLSTMCell(nn.Module):
         gain_and_bias = self.latent_net.record(loop, equations.linear(loop, z, first.weight, bias=first.bias))
         equations.clamp(loop, gain_and_bias, self.limit)
         return equations.lstm(loop, equations.modulate(loop, hidden, gain_and_bias, self.inputs(embedded.value)), c)
+
+
+def _tensor(module: nn.Module, name: str) -> Tensor:
+    """A parameter, or the tensor that torch.func.functional_call has put in its place."""
+    tensor: Tensor = getattr(module, name)
+    return tensor
 
 
 def standardize(x: Tensor) -> Tensor:

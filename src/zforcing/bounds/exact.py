@@ -18,6 +18,7 @@ class Exact(Bound):
     """
 
     particles: ClassVar[int] = 1  # type: ignore[misc]  # no setting here: a field elsewhere
+    capturable = True
 
     def __call__(self, model: SequenceModel, batch: SequenceBatch, *, weights: Weights = Weights()) -> BoundResult:
         """log p(x) of each sequence; there is nothing that weights could weigh."""

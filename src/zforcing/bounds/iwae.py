@@ -73,7 +73,9 @@ class IWAE(Bound):
                 "bound.gradient doubly_reparameterized needs model.dropout 0: it runs the same network twice"
             )
         parts = self._parts(model, batch, noise)
-        keep = len(parts) == 1 or not torch.is_grad_enabled()
+        # checkpointing asks for the generator's state, which a CUDA graph under capture can't tell
+        capturing = torch.cuda.is_available() and torch.cuda.is_current_stream_capturing()
+        keep = len(parts) == 1 or not torch.is_grad_enabled() or capturing
         drawn = [_call(_draw, model, batch, weights, part, keep=keep) for part in parts]
         log_w = torch.cat([d.log_w for d in drawn])  # [K, B]
         value = log_mean(log_w)

@@ -137,6 +137,7 @@ class SequenceModel(nn.Module, ABC):
     name: ClassVar[str]
     Config: ClassVar[type[Any]]
     backend: Literal["reference", "fast"] = "fast"  # how `unroll` runs
+    capturable: ClassVar[bool] = True  # whether a CUDA graph can hold it: nothing in it waits for a number from the GPU
 
     def __init__(self, spec: ObservationSpec, config: Any):
         super().__init__()

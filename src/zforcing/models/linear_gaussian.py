@@ -62,6 +62,7 @@ class LinearGaussian(SequenceModel):
 
     name = "linear_gaussian"
     Config = LinearGaussianConfig
+    capturable = False  # torch.linalg looks at what it has factored
 
     def __init__(self, spec: ObservationSpec, config: LinearGaussianConfig = LinearGaussianConfig()):
         super().__init__(spec, config)

@@ -87,7 +87,8 @@ def gradients(
     total = torch.zeros((), dtype=torch.float64)
     for number, output in enumerate(outputs):
         if output.requires_grad:
-            weights = torch.randn(output.shape, generator=torch.Generator().manual_seed(number), dtype=output.dtype)
+            generator = torch.Generator().manual_seed(number)
+            weights = torch.randn(output.shape, generator=generator, dtype=torch.float64)
             total = total + (weights * output).sum()
     require(total.requires_grad, "nothing that a run says has a gradient: is it detached, or under no_grad?")
     learned: dict[str, Tensor] = {name: p for name, p in model.named_parameters() if p.requires_grad}

@@ -36,7 +36,9 @@ def _check_copies(model: SequenceModel, batch: SequenceBatch) -> None:
     together = said(model.unroll(batch, noise=noise, particles=K), batch.repeat(K))
     parts = [said(model.unroll(batch, noise=part), batch) for part in noise.split(len(batch))]
     alone = {name: torch.cat([part[name] for part in parts]) for name in together}
-    assert_same_numbers(together, alone, f"of {K} particles is not that of {K} runs: row i + j B is copy j of sequence i")
+    assert_same_numbers(
+        together, alone, f"of {K} particles is not that of {K} runs: row i + j B is copy j of sequence i"
+    )
 
 
 @torch.no_grad()
@@ -67,7 +69,7 @@ def _check_ancestors(model: SequenceModel, batch: SequenceBatch) -> None:
         choose = Ancestors(batch, K)
         run = unroll(batch, noise=noise, particles=K, resample=choose)
         choose.require_asked()
-        numbers.append(choose.said() | said(run, rows))
+        numbers.append(choose.shown | said(run, rows))
         slopes.append(run_gradients(model, run))
     what = "by unroll than by the contract's loop, under a choice of ancestors"
     assert_same_numbers(numbers[0], numbers[1], f"is another {what}")
@@ -80,12 +82,12 @@ class Ancestors:
     def __init__(self, batch: SequenceBatch, particles: int):
         self.rows, self.lengths, self.particles = batch.repeat(particles), batch.lengths, particles
         self.asked: list[int] = []
-        self.shown: list[Step] = []
+        self.shown: dict[str, Tensor] = {}  # of the steps that exist, by name
 
     def __call__(self, t: int, step: Step) -> Tensor | None:
         """Two copies of three have one ancestor, another one at each step; after every third step nothing happens."""
         self.asked.append(t)
-        self.shown.append(step)
+        self._remember(t, step)
         if t % 3 == 1:
             return None
         copies = torch.arange(self.particles)[:, None]
@@ -97,16 +99,14 @@ class Ancestors:
         expected = list(range(self.rows.x.shape[1] - 1))
         require(self.asked == expected, f"resample is asked after steps {self.asked}; it must be {expected}")
 
-    def said(self) -> dict[str, Tensor]:
-        """What it was shown of the steps that exist, by name."""
-        numbers = {}
-        for t, step in zip(self.asked, self.shown, strict=True):
-            exists = self.rows.mask[:, t]
-            of_step = {
-                "latent": step.latent,
-                "prior": step.prior.log_prob(step.latent),
-                "posterior": step.posterior.log_prob(step.latent),
-                "emission": step.emission.log_prob(self.rows.x[:, t]),
-            }
-            numbers |= {f"the {name} that resample is shown at step {t}": v[exists] for name, v in of_step.items()}
-        return numbers
+    @torch.no_grad()
+    def _remember(self, t: int, step: Step) -> None:
+        """At once: after the call a step's memory may be used for the next one."""
+        numbers = {
+            "latent": step.latent,
+            "prior": step.prior.log_prob(step.latent),
+            "posterior": step.posterior.log_prob(step.latent),
+            "emission": step.emission.log_prob(self.rows.x[:, t]),
+        }
+        exists = self.rows.mask[:, t]
+        self.shown |= {f"the {name} that resample is shown at step {t}": v[exists] for name, v in numbers.items()}

@@ -126,9 +126,7 @@ class RunConfig:
     def __post_init__(self) -> None:
         if not 0 <= self.seed < 2**63:
             raise UserError(f"seed is {self.seed}; it must be 0 or more and less than 2**63")
-        check_weights = getattr(self.bound, "check_weights", None)  # a bound may define only some weights
-        if check_weights is not None:
-            check_weights(self.weights)
+        self.bound.check_weights(self.weights)
 
     def build_model(self, spec: ObservationSpec) -> SequenceModel:
         """A new model; its parameters come from torch's global generator."""

@@ -294,9 +294,9 @@ def check_capturable(model: SequenceModel, bound: Bound, *, device: torch.device
         problem = f"needs a CUDA device; this run is on {device.type}"
     elif processes > 1:
         problem = f"trains in one process; there are {processes}"
-    elif not getattr(model, "capturable", True):
+    elif not model.capturable:
         problem = f"can't capture model {model.name}, which reads results on the host as it goes"
-    elif not getattr(bound, "capturable", False):
+    elif not bound.capturable:
         problem = (
             f"can't capture bound {type(bound).__name__} with these settings, which decides on the host as it goes"
         )
