@@ -38,7 +38,7 @@ def extending() -> Iterator[Any]:
 
 
 def test_every_block_of_extending_runs(extending: Any) -> None:
-    assert len(list(blocks(PAGE))) == 4
+    assert len(list(blocks(PAGE))) == 5
     assert extending.SampledELBO
 
 

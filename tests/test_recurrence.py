@@ -278,6 +278,13 @@ def test_an_output_that_nothing_in_the_loop_reads_is_refused_in_the_backward_pas
         values.sum().backward()
 
 
+def test_noise_that_wants_a_gradient_is_refused() -> None:
+    run = Loop(steps=T, rows=B)
+    parameters = equations.linear(run, run.carried(numbers(B, H)), numbers(2 * Z, H))
+    with pytest.raises(ValueError, match="noise gets no gradient"):
+        equations.sample(run, parameters, numbers(T, B, Z))
+
+
 def test_no_gradient_of_a_gradient_is_claimed() -> None:
     leaves = [numbers(B, H), numbers(B, H, seed=1), *LSTM_LEAVES]
     (hs,) = plain_lstm(leaves)

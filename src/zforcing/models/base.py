@@ -122,7 +122,8 @@ class Step(NamedTuple):
 Resample = Callable[[int, Step], Tensor | None]
 """resample(t, step) -> index [N] int64 or None: after step t (from 0) row i goes on from the state of row index[i].
 
-It is not asked after the last step, and must leave a row alone whose sequence has ended.
+It is not asked after the last step, and must leave a row alone whose sequence has ended. The step is good during the
+call alone: its memory is used again.
 """
 
 

@@ -355,7 +355,13 @@ class ZForcing(SequenceModel):
 
             def choose(t: int, values: Sequence[Tensor]) -> Tensor | None:
                 before_t, h_of_t, z_t, *numbers = values
-                q = combine(lambda v: v[t], posterior) if posterior is not None else _gaussian(numbers[0])
+                if posterior is not None:
+                    q = combine(lambda v: v[t], posterior)
+                elif numbers:
+                    q = _gaussian(numbers[0])
+                else:  # of given latents
+                    copies = len(before_t) // b.shape[1]
+                    q = self._posterior(before_t, b[t].repeat(copies, 1), *(e[t] for e in by_all))
                 part = None if readout_part is None else readout_part[t]
                 emission = self.emission_net(self.readout.of_parts(h_of_t, part))
                 return resample(t, Step(self._prior(before_t, *(e[t] for e in by_all)), q, z_t, emission))

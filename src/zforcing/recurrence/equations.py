@@ -65,7 +65,12 @@ def given(loop: Loop, values: Tensor) -> Value:
 
 
 def sample(loop: Loop, parameters: Value, noise: Tensor) -> Value:
-    """z = mean + exp(log_variance / 2) noise_t; parameters [n, 2 Z] are mean and log-variance."""
+    """z = mean + exp(log_variance / 2) noise_t; parameters [n, 2 Z] are mean and log-variance.
+
+    Raises ValueError for noise that requires a gradient: it gets none here.
+    """
+    if noise.requires_grad and torch.is_grad_enabled():
+        raise ValueError("noise gets no gradient in the fast loop: detach it, or take model.backend = 'reference'")
     z = loop.value(parameters.size // 2)
     loop.add(Sample(parameters, loop.tensor(noise), z))
     return z

@@ -37,7 +37,7 @@ Block = Callable[[int, int], object]  # of steps start..stop - 1
 Select = Callable[[int, Sequence[Tensor]], Tensor | None]
 
 
-ROWS_AT_ONCE = 1024  # of a block's products: enough to be efficient, few enough to stay in the cache
+ROWS_AT_ONCE = 2048  # of a block's products: enough to be efficient, few enough to stay in the cache
 
 
 class Value:

@@ -82,7 +82,8 @@ def _can_pack() -> bool:
     """Whether this build of torch has oneDNN's packed linear layer, and it says what a plain product says."""
     if not torch.backends.mkldnn.is_available():
         return False
-    x, weight, out = torch.ones(2, 3), torch.arange(12.0).reshape(4, 3), torch.empty(2, 4)
+    like = torch.empty(0, dtype=torch.float32)
+    x, weight, out = like.new_ones(2, 3), torch.arange(12).reshape(4, 3).to(like), like.new_empty(2, 4)
     try:
         _packed(weight)(x, out, None)
     except (RuntimeError, AttributeError, TypeError):  # no such operator, or another signature
