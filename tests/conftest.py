@@ -87,6 +87,14 @@ def random_batch(
     return batches.random_batch(spec, lengths, missing=missing, seed=seed)
 
 
+def observations(spec: ObservationSpec, *shape: int) -> torch.Tensor:
+    """Random observations [*shape, D], or [*shape] for categories, from torch's global generator."""
+    if spec.kind == "categorical":
+        return torch.randint(spec.size, shape)
+    x = torch.randn(*shape, spec.size)
+    return (x > 0).to(x.dtype) if spec.kind == "binary" else x
+
+
 def draw_noise(model: SequenceModel, batch: SequenceBatch, seed: int = 2) -> torch.Tensor:
     torch.manual_seed(seed)
     return torch.randn(*batch.x.shape[:2], model.latent_size)

@@ -26,7 +26,7 @@ PAIRS = ObservationSpec("real", 2)
 
 
 class Fake(nn.Module):
-    name = "fake"
+    label = "fake"
 
 
 class SumOfNumbers(Bound):
