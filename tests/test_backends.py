@@ -374,3 +374,47 @@ def test_the_filters_that_are_compared_do_resample(name: str) -> None:
         weighed = never(model, batch).value
     changed = (resampled - weighed).abs() > 1e-3
     assert changed.tolist() == [length > 1 for length in LENGTHS]
+
+
+@pytest.mark.parametrize("backend", ["reference", "fast"])
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"noise": (3, 7, 3), "particles": 2}, r"noise is \[3, 7, 3\]; with 2 particles it must be \[6, 7, 3\]"),
+        ({"noise": (3, 8, 3)}, r"noise is \[3, 8, 3\]; with 1 particles it must be \[3, 7, 3\]"),
+        ({"latents": (3, 7, 1)}, "latents is"),
+        ({"particles": 0}, "particles is 0"),
+    ],
+    ids=str,
+)
+def test_numbers_of_another_shape_are_refused(backend: Any, given: dict[str, Any], said: str) -> None:
+    """Not broadcast, not cut off."""
+    model = Case("zforcing", ZF_SIZE).build(SPECS["real"])
+    model.backend = backend
+    batch = random_batch(SPECS["real"], (7, 7, 3))
+    tensors = {name: torch.zeros(value) if isinstance(value, tuple) else value for name, value in given.items()}
+    with pytest.raises(ValueError, match=said):
+        model.unroll(batch, **tensors)
+    with pytest.raises(ValueError, match="the state has 3 rows; with 2 particles there are 6"):
+        model.unroll(batch, particles=2, state=model.initial_state(3))
+
+
+@pytest.mark.parametrize("backend", ["reference", "fast"])
+def test_a_filter_under_autocast_chooses_by_the_weights_that_the_bound_adds_up(backend: Any) -> None:
+    torch.set_default_dtype(torch.float32)
+    model = Case("zforcing", ZF_SIZE).build(SPECS["real"]).float()
+    model.backend = backend
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.mul_(2)
+    batch = random_batch(SPECS["real"], (9, 9))
+    batch = replace(batch, x=batch.x.float(), start=batch.start.float())
+    seen = []
+
+    def look(t: int, step: Any) -> None:
+        seen.append(step.emission.log_prob(batch.x[:, t]) + step.prior.log_prob(step.latent))
+
+    with torch.no_grad(), torch.autocast("cpu", dtype=torch.bfloat16):
+        run = model.unroll(batch, resample=look)
+        added = run.log_px + run.prior.log_prob(run.latents)
+    torch.testing.assert_close(torch.stack(seen, dim=1), added[:, :-1], rtol=1e-3, atol=1e-3)

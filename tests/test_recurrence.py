@@ -156,6 +156,34 @@ def test_lstm_with_two_carried_values_and_a_given_one() -> None:
         return torch.stack(before), torch.stack(hs), torch.stack(cs)
 
     assert_equal(fast, slow, leaves)
+    assert_equal(
+        lambda *v: fast_with_c_before(*v),
+        lambda *v: [torch.cat([v[1][None], slow(*v)[2][:-1]])],
+        leaves,
+    )
+
+
+def fast_with_c_before(h0: Tensor, c0: Tensor, *rest: Tensor) -> Sequence[Tensor]:
+    """c_{t-1} of every step, whose gradient comes from outside alone."""
+    run = Loop(steps=T, rows=B)
+    h, c = run.carried(h0), run.carried(c0)
+    h_t, c_t = lstm_of_given(run, h, c, rest)
+    run.carry(h, h_t)
+    run.carry(c, c_t)
+    return run.run(c)
+
+
+def test_a_cell_state_that_another_equation_reads_is_refused() -> None:
+    leaves = [numbers(B, H), numbers(B, H, seed=1), *LSTM_LEAVES]
+    run = Loop(steps=T, rows=B)
+    h, c = run.carried(leaves[0]), run.carried(leaves[1])
+    h_t, c_t = lstm_of_given(run, h, c, leaves[2:])
+    later = equations.linear(run, c, numbers(H, H))
+    run.carry(h, h_t)
+    run.carry(c, c_t)
+    assert later.size == H
+    with pytest.raises(ValueError, match="by that one equation alone"):
+        run.run(h_t)[0].sum().backward()
 
 
 @pytest.mark.parametrize("copies", [1, 2])

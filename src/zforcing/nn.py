@@ -239,7 +239,7 @@ def run_lstm(
         order, back = packed.sorted_indices, packed.unsorted_indices
         sorted_first = (first[0][:, order], first[1][:, order])
         _, h_last, c_last = torch.lstm(
-            packed.data, packed.batch_sizes, sorted_first, weights, True, 1, 0.0, False, False
+            packed.data, packed.batch_sizes, sorted_first, weights, True, 1, 0.0, torch.is_grad_enabled(), False
         )
         return h_last[0, back], c_last[0, back]
 

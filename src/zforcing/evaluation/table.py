@@ -19,7 +19,7 @@ from rich.table import Table
 
 from ..errors import UserError
 from ..training.checkpoint import current
-from ..training.config import flatten
+from ..training.config import flatten, parse_config
 from .likelihood import Evaluation
 
 PROTOCOL = ("data", "split", "first_observation", "num_sequences", "num_steps", "num_dims", "data_fingerprint")
@@ -34,6 +34,11 @@ ENVIRONMENT = {
     "versions": (dict,),
 }
 NOTE = "log p(x) of the data in nats: higher is better; ± is the standard error over sequences."
+
+
+NO_DIFFERENCE = {"seed", "about", "recipe"} | {  # runs that differ in these alone are means of one another
+    f"training.{name}" for name in ("threads", "backend", "evaluation_batch_size", "log_every", "checkpoint_every")
+}
 
 
 @dataclass(frozen=True)
@@ -98,8 +103,16 @@ def _read_row(run: Path, *, split: str, bound: str) -> Row:
     seconds = _read(checkpoint / "training.json", _json, {"seconds": (int, float)}, mend=kept)["seconds"]
     environment = _read(run / "environment.json", _json, ENVIRONMENT, mend=kept)
     config = _read(run / "config.yaml", yaml.safe_load, {"recipe": (str,)}, mend=kept)
-    settings = {name: value for name, value in flatten(config).items() if name not in ("seed", "about", "recipe")}
+    settings = {name: value for name, value in flatten(_complete(config)).items() if name not in NO_DIFFERENCE}
     return Row(run.absolute().name, config["recipe"], evaluation, seconds, environment, settings)
+
+
+def _complete(config: dict[str, Any]) -> dict[str, Any]:
+    """With the defaults of settings that there were not when the run was made."""
+    try:
+        return parse_config(config).to_dict()
+    except UserError:
+        return config
 
 
 def _read(

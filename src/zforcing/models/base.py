@@ -49,7 +49,8 @@ def where_rows(rows: Tensor, new: State, old: State) -> State:
 class Unroll:
     """A model run over a batch, all steps. Distributions have the batch shape [N, T]; where a sequence has ended they
     hold values that mean nothing, while the terms [N, T] are 0 there. Terms are in nats. N is B, or K B for K
-    particles: row i + j B is copy j of sequence i. What nobody asks for isn't computed.
+    particles: row i + j B is copy j of sequence i. Terms are computed when they are asked for, with the weights and in
+    the autocast and gradient modes of that moment: ask before the weights change.
 
     batch:            what was run, [N, T]
     prior, posterior: of z_t, event [Z]
@@ -241,6 +242,14 @@ class SequenceModel(nn.Module, ABC):
         `backend` says how: `reference` walks the contract, `fast` takes the model's own fast path. They are equal.
         """
         self.check_batch(batch, noise=noise, latents=latents)
+        if particles < 1:
+            raise ValueError(f"particles is {particles}; it must be 1 or more")
+        wanted = [particles * len(batch), batch.x.shape[1], self.latent_size]
+        for name, given in (("noise", noise), ("latents", latents)):
+            if given is not None and list(given.shape) != wanted:
+                raise ValueError(f"{name} is {list(given.shape)}; with {particles} particles it must be {wanted}")
+        if state is not None and len(state[0]) != wanted[0]:
+            raise ValueError(f"the state has {len(state[0])} rows; with {particles} particles there are {wanted[0]}")
         if latents is None and noise is None:
             noise = self.draw_noise(batch, particles=particles)
         run = self.walk if self.backend == "reference" else self.fast_unroll

@@ -313,7 +313,7 @@ class LSTM(Equation):
         dboth, di, df, dg, do = self._each(run.each_gradient)
         before, tanh_c = run.each(self.before), run.each_of(run.kept(id(self), self.c.size))
         dh, dc = run.each_gradient(self.h), run.gradients(self.c)[0]
-        run.first(self.before)
+        incoming = run.only(self.before)
         through_h = torch.empty_like(dc)
 
         def step(t: int) -> None:
@@ -327,6 +327,8 @@ class LSTM(Equation):
             tanh_backward(dg[t], g[t], grad_input=dg[t])
             sigmoid_backward(do[t], o[t], grad_input=do[t])
             dc.mul_(f[t])
+            if incoming is not None:
+                dc.add_(incoming[t])
 
         return step
 
@@ -383,13 +385,15 @@ class Modulate(Equation):
     def backward(self, run: Run) -> Step:
         x, a = run.each(self.x), run.each(self.gain)
         dx, da, db, dy = (run.each_gradient(v) for v in (self.x, self.gain, self.bias, self.y))
-        for value in (self.x, self.gain, self.bias):
-            run.first(value)
+        incoming = [(run.only(v), run.each_gradient(v)) for v in (self.x, self.gain, self.bias)]
+        outside = [(of_steps, gradient) for of_steps, gradient in incoming if of_steps is not None]
 
         def step(t: int) -> None:
             db[t].copy_(dy[t])
             torch.mul(dy[t], x[t], out=da[t])
             torch.addcmul(dy[t], dy[t], a[t], out=dx[t])
+            for of_steps, gradient in outside:
+                gradient[t].add_(of_steps[t])
 
         return step
 

@@ -5,9 +5,8 @@ them on a `Loop`, and `run` takes them through all steps, as one node of autogra
 
     loop = Loop(steps=T, rows=n)
     h, c = loop.carried(h_0), loop.carried(c_0)
-    r = loop.linear(h, weight, add=inputs)                 W h_{t-1} + inputs_t
-    ...
-    h_t, c_t = loop.lstm(gates, c)
+    gates = equations.linear(loop, h, W, bias=b, given=u, given_weight=V)      W h_{t-1} + V u_t + b
+    h_t, c_t = equations.lstm(loop, gates, c)
     loop.carry(h, h_t), loop.carry(c, c_t)
     hs, cs = loop.run(h_t, c_t)                            [T, n, H] each
 
@@ -244,6 +243,13 @@ class Run:
         self.begun.add(value.key)
         return is_first, self.incoming.get(value.key) if is_first else None
 
+    def only(self, value: Value) -> list[Tensor] | None:
+        """As `first`, for an equation that can't share a value with others. Raises ValueError if it does."""
+        is_first, incoming = self.first(value)
+        if not is_first:
+            raise ValueError("an LSTM's cell state, and what is modulated, can be read by that one equation alone")
+        return incoming
+
     # The loops.
 
     def forwards(self) -> None:
@@ -264,11 +270,13 @@ class Run:
     def _selection(self, choose: Select, seen: list[Value]) -> Step:
         carried = [(b.follows, b) for b in self.loop.buffers if b.follows is not None]
         pairs = [(self.memory[a.number], self.each(Value(b, 0, b.size))) for a, b in carried]
-        shown = [self.each(value) for value in seen]
+        shown, device = [self.each(value) for value in seen], self.like.device.type
 
         def step(t: int) -> None:
-            last = t + 1 == self.loop.steps
-            index = None if last else choose(t, [values[t] for values in shown])
+            index = None
+            if t + 1 < self.loop.steps:
+                with torch.autocast(device, dtype=self.lower, enabled=self.lower is not None):  # as after the loop
+                    index = choose(t, [values[t] for values in shown])
             if index is not None:
                 self.chosen[t] = index
             for before, after in pairs:
