@@ -18,7 +18,7 @@ AT_ONCE = 2**17  # numbers of the largest argument in a part
 
 
 def in_chunks(f: Callable[..., Tensor], *tensors: Tensor) -> Tensor:
-    """f of tensors that share their first two dimensions, [T, n, ...] -> [T, n], taken a few t at a time.
+    """f of tensors that share their first dimension, [T, ...] -> [T, ...], taken a few t at a time.
 
     f must treat each t by itself and read nothing else that needs a gradient. Differentiable once.
     """

@@ -251,6 +251,11 @@ def at_last(values: Tensor, lengths: Tensor) -> Tensor:
     return values[lengths - 1, torch.arange(len(lengths), device=lengths.device)]
 
 
+def at_last_of_both(hs: Tensor, cs: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
+    """`at_last` of h and of c, as `run_lstm` gives them."""
+    return at_last(hs, lengths), at_last(cs, lengths)
+
+
 def lstm_update(gates: Tensor, c: Tensor) -> tuple[Tensor, Tensor]:
     """(h_t, c_t) of an LSTM from c_{t-1} and the gates [n, 4H] before activation: input, forget, cell, output."""
     i, f, g, o = gates.chunk(4, dim=-1)

@@ -31,7 +31,7 @@ def write_samples(
     x = in_units(drawn.x)
     beside = {} if start is None else {"start": in_units(start)}
     arrays = folder / f"{stem}.npz"
-    np.savez_compressed(arrays, x=x, latents=drawn.latents.cpu().numpy(), **beside)  # type: ignore[arg-type]
+    np.savez_compressed(arrays, x=x, latents=drawn.latents.cpu().numpy(), **beside)  # type: ignore[arg-type]  # its stub takes `beside` for allow_pickle
     files = [str(arrays)]
     shape = description.image_shape
     if shape is not None and x[0].size == shape[0] * shape[1]:

@@ -7,11 +7,9 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import torch
-from torch.utils.data import DataLoader
 
 from ..bounds import ELBO, Weights
-from ..data import collate
-from ..data.batches import training_batches
+from ..data.batches import load_batches, training_batches
 from ..generation import sample
 from ..models import MODELS, SequenceModel
 from ..threads import RecurrentNetwork, cpu_threads, recurrent_networks, threads_asked_for
@@ -183,13 +181,8 @@ class Bench:
         data = self.size.data(BATCHES * sequences, seed=self.protocol.seed)
 
         def epoch() -> None:
-            loader: DataLoader[Any] = DataLoader(
-                data,  # type: ignore[arg-type]  # as in training.loop
-                batch_sampler=training_batches(data.lengths, sequences, seed=self.protocol.seed, epoch=0),
-                collate_fn=lambda examples: collate(examples, spec),
-                generator=torch.Generator(),
-            )
-            for batch in loader:
+            plan = training_batches(data.lengths, sequences, seed=self.protocol.seed, epoch=0)
+            for batch in load_batches(data, plan, spec):
                 batch.to(self.device)
 
         taken = in_turn({"epoch": epoch}, repeats=self.protocol.repeats, device=self.device)["epoch"]

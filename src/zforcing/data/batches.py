@@ -5,12 +5,18 @@ And to which of a few lengths a batch is padded where every length costs somethi
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+from typing import Any
+
 import numpy as np
+import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.utils.data import DataLoader
 
-from ..sequences import SequenceBatch
+from ..sequences import ObservationSpec, SequenceBatch
+from .base import SequenceDataset, collate
 
 WINDOW = 64  # batches sorted by length together: enough to fill them evenly, few enough to stay shuffled
 
@@ -35,6 +41,17 @@ def evaluation_batches(lengths: NDArray[np.int64], batch_size: int) -> list[list
     """Every sequence once, longest first (so that a batch too large for the memory fails at once), no randomness."""
     order = np.argsort(-lengths, kind="stable")
     return [order[i : i + batch_size].tolist() for i in range(0, len(order), batch_size)]
+
+
+def load_batches(data: SequenceDataset, plan: Sequence[list[int]], spec: ObservationSpec) -> Iterator[SequenceBatch]:
+    """The batches of a plan, one after the other. Torch's global generator is left alone."""
+    loader: DataLoader[Any] = DataLoader(
+        data,  # type: ignore[arg-type]  # DataLoader wants a Dataset; a length and an index are all it uses
+        batch_sampler=plan,
+        collate_fn=lambda examples: collate(examples, spec),
+        generator=torch.Generator(),
+    )
+    return iter(loader)
 
 
 def bucket(steps: int, *, most: int | None = None) -> int:

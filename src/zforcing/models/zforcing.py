@@ -37,6 +37,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Literal, NamedTuple
 
 import torch
@@ -66,6 +67,7 @@ from ..nn import (
     Linear,
     Readout,
     at_last,
+    at_last_of_both,
     bound,
     initialize_lstm,
     run_lstm,
@@ -281,7 +283,7 @@ class ZForcing(SequenceModel):
         z = None if latents is None else latents.transpose(0, 1)
         e = None if noise is None else noise.transpose(0, 1)
         posterior: Distribution | None = None
-        last_a: LastState = lambda: (own.a, own.a_c)  # noqa: E731 - or what the forward network leaves
+        last_a: LastState | None = None
         if self.forward_lstm is not None:
             a, last_a = run_lstm(self.forward_lstm, seen, own.a, own.a_c, batch.lengths)
             posterior = combine(every, self._posterior(a, b, *self._seen(seen)))
@@ -296,13 +298,14 @@ class ZForcing(SequenceModel):
             before = torch.cat([first.h[None], hs[:-1]])
         else:
             before, hs, cs, z, posterior = self._loop(first, b, seen, e, z, posterior, resample, by_all, readout_part)
-            last = lambda: (at_last(hs, rows.lengths), at_last(cs, rows.lengths))  # noqa: E731 - as in the other branch
+            last = partial(at_last_of_both, hs, cs, rows.lengths)
         if posterior is None:  # of given latents
             posterior = self._posterior(before, every(b), *by_all)
 
         def last_state() -> ZForcingState:
             of_rows = (at_last(v, rows.lengths) for v in (before, z, rows.read.transpose(0, 1)))
-            return ZForcingState(*last(), *of_rows, *(v.repeat(particles, 1) for v in last_a()))
+            of_a = (own.a, own.a_c) if last_a is None else last_a()
+            return ZForcingState(*last(), *of_rows, *(v.repeat(particles, 1) for v in of_a))
 
         return Unroll(
             rows,
@@ -398,9 +401,7 @@ class ZForcing(SequenceModel):
         read = join(previous_h, z) if self.config.auxiliary_reads_state else z
         target = at_least_float32(b).detach()  # here and nowhere else
         out: Tensor = self.auxiliary_net(read)
-        return (
-            in_chunks(self._auxiliary_density, out, target) if out.dim() == 3 else self._auxiliary_density(out, target)
-        )
+        return in_chunks(self._auxiliary_density, out, target)
 
     def _auxiliary_density(self, out: Tensor, target: Tensor) -> Tensor:
         """log N(b_t; tanh(mean), var), or minus the squared distance; out is the auxiliary net's."""

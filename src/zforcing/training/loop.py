@@ -26,11 +26,10 @@ import numpy as np
 import torch
 from accelerate import Accelerator
 from torch import Tensor
-from torch.utils.data import DataLoader
 
 from ..bounds import BoundResult, Weights
-from ..data import DataDescription, SequenceDataset, collate
-from ..data.batches import evaluation_batches, training_batches
+from ..data import DataDescription, SequenceDataset
+from ..data.batches import evaluation_batches, load_batches, training_batches
 from ..errors import UserError
 from ..sequences import SequenceBatch
 from ..threads import cpu_threads
@@ -331,14 +330,9 @@ class Run:
         """
         rank, world = self.accelerator.process_index, self.accelerator.num_processes
         parts = [batch[rank::world] for batch in plan]
-        data = self.data[split]
-        loader: DataLoader[Any] = DataLoader(
-            data,  # type: ignore[arg-type]  # DataLoader wants a Dataset; a length and an index are all it uses
-            batch_sampler=[part or batch[:1] for part, batch in zip(parts, plan, strict=True)],
-            collate_fn=lambda examples: collate(examples, self.description.spec),
-            generator=torch.Generator(),
-        )
-        for whole, part, batch in zip(plan, parts, loader, strict=True):
+        own = [part or batch[:1] for part, batch in zip(parts, plan, strict=True)]
+        batches = load_batches(self.data[split], own, self.description.spec)
+        for whole, part, batch in zip(plan, parts, batches, strict=True):
             yield batch.to(self.accelerator.device), len(part) * world / len(whole)
 
     def _over_processes(self, result: BoundResult, share: float) -> dict[str, float]:
