@@ -24,6 +24,7 @@ from zforcing.testing import (
     Check,
     check_bound,
     check_carried_state,
+    check_chunks,
     check_causality,
     check_densities,
     check_dtype,
@@ -80,7 +81,7 @@ class Tiny(SequenceModel):
         h = self.cell.weight_hh.new_zeros(n, self.config.hidden_size)
         return TinyState(h, self.spec.blank(n, device=h.device, dtype=h.dtype) if start is None else start)
 
-    def encode(self, batch: SequenceBatch) -> Tensor:
+    def encode(self, batch: SequenceBatch, *, state: Any = None) -> Tensor:
         return self.future(self.embed(batch.read), batch.lengths)
 
     def prior(self, state: Any) -> Distribution:
@@ -229,6 +230,11 @@ class UnrollIgnoresAncestors(Tiny):
         return super().fast_unroll(batch, resample=None, **given)
 
 
+class UnrollIgnoresTheContext(Tiny):
+    def fast_unroll(self, batch: SequenceBatch, *, context: Any, **given: Any) -> Unroll:
+        return super().fast_unroll(batch, context=None, **given)
+
+
 class UnrollNegatesTheKL(Tiny):
     def fast_unroll(self, batch: SequenceBatch, **given: Any) -> Unroll:
         run = super().fast_unroll(batch, **given)
@@ -250,7 +256,7 @@ class UnrollScoresWhatIsMissing(Tiny):
 class EmissionSeesTheFuture(Tiny):
     """What `encode` has seen of the last step, left where the emission finds it."""
 
-    def encode(self, batch: SequenceBatch) -> Tensor:
+    def encode(self, batch: SequenceBatch, *, state: Any = None) -> Tensor:
         self.peek = self.embed(batch.read[0, -1])
         return super().encode(batch)
 
@@ -259,19 +265,19 @@ class EmissionSeesTheFuture(Tiny):
 
 
 class ReadsPaddingFirst(Tiny):
-    def encode(self, batch: SequenceBatch) -> Tensor:
+    def encode(self, batch: SequenceBatch, *, state: Any = None) -> Tensor:
         hidden, _ = self.future.lstm(self.embed(batch.read).transpose(0, 1).flip(0))
         return hidden.flip(0).transpose(0, 1)
 
 
 class NormalizesOverTheBatch(Tiny):
-    def encode(self, batch: SequenceBatch) -> Tensor:
+    def encode(self, batch: SequenceBatch, *, state: Any = None) -> Tensor:
         context = super().encode(batch)
         return context - context[:, :1].mean(0)
 
 
 class EncodesWhatIsMissing(Tiny):
-    def encode(self, batch: SequenceBatch) -> Tensor:
+    def encode(self, batch: SequenceBatch, *, state: Any = None) -> Tensor:
         return self.future(self.embed(batch.x), batch.lengths)
 
 
@@ -348,6 +354,7 @@ MISTAKES = [
     Mistake(EmissionSeesTheFuture, check_causality, "the emission changes with x that it is to predict"),
     Mistake(ReadsPaddingFirst, check_padding, "changes with what stands in the padding"),
     Mistake(NormalizesOverTheBatch, check_rows, r"of sequence 0 \(5 steps\) in a batch differs"),
+    Mistake(UnrollIgnoresTheContext, check_chunks, "the first one: is the context it is given used"),
     Mistake(EncodesWhatIsMissing, check_missing, "read `batch.read`"),
     Mistake(MultipliesTheMark, check_missing, "log_px is not finite when values are missing"),
     Mistake(SamplesFromAnotherStart, check_sampling, "the posterior doesn't give|the emission in training is not"),

@@ -3,7 +3,7 @@
 Step t emits x_t, t = 1..T; x_0 is the start (zeros, a start symbol, or a frame that is conditioned on):
 
     state   = model.initial_state(n)                   all that is known before the first step
-    context = model.encode(batch)                      what the posterior may look at: x_t, or the future
+    context = model.encode(batch, state=state)         what the posterior may look at: x_t, or the future
     for t in 1..T:
         p_z   = model.prior(state)                     p(z_t | past)
         q_z   = model.posterior(state, context_t)      q(z_t | past, context)
@@ -161,8 +161,11 @@ class SequenceModel(nn.Module, ABC):
         """What is known before the first step, n times. start: x_0 [n, D] or [n]; None is the spec's blank one."""
 
     @abstractmethod
-    def encode(self, batch: SequenceBatch) -> Tensor:
-        """What the posterior may look at, [B, T, C]. Padding must not change it."""
+    def encode(self, batch: SequenceBatch, *, state: State | None = None) -> Tensor:
+        """What the posterior may look at, [B, T, C]. Padding must not change it.
+
+        state: where the batch goes on from, B rows, for a context that reads the past too; None: the beginning.
+        """
 
     @abstractmethod
     def prior(self, state: State) -> Distribution:
@@ -228,6 +231,7 @@ class SequenceModel(nn.Module, ABC):
         noise: Tensor | None = None,
         latents: Tensor | None = None,
         state: State | None = None,
+        context: Tensor | None = None,
         particles: int = 1,
         resample: Resample | None = None,
     ) -> Unroll:
@@ -236,6 +240,7 @@ class SequenceModel(nn.Module, ABC):
         noise:     [N, T, Z], standard normal; None draws it
         latents:   [N, T, Z], the latents themselves instead of draws: the densities of given z, whatever the posterior
         state:     where the batch goes on from (it has read x_0), N rows; None starts with the batch's own x_0
+        context:   [B, T, C], what `encode` gave already (of more than this batch, cut to its steps); None encodes it
         particles: K; N = K B rows, copy after copy of the batch, with latents of their own
         resample:  says after each step which rows go on (a particle filter's choice of ancestors)
 
@@ -248,12 +253,16 @@ class SequenceModel(nn.Module, ABC):
         for name, given in (("noise", noise), ("latents", latents)):
             if given is not None and list(given.shape) != wanted:
                 raise ValueError(f"{name} is {list(given.shape)}; with {particles} particles it must be {wanted}")
+        if context is not None and context.shape[:2] != batch.x.shape[:2]:
+            raise ValueError(f"context is {list(context.shape)}; it must be [B, T, C] for x {list(batch.x.shape)}")
         if state is not None and len(state[0]) != wanted[0]:
             raise ValueError(f"the state has {len(state[0])} rows; with {particles} particles there are {wanted[0]}")
         if latents is None and noise is None:
             noise = self.draw_noise(batch, particles=particles)
         run = self.walk if self.backend == "reference" else self.fast_unroll
-        return run(batch, noise=noise, latents=latents, state=state, particles=particles, resample=resample)
+        return run(
+            batch, noise=noise, latents=latents, state=state, context=context, particles=particles, resample=resample
+        )
 
     def fast_unroll(
         self,
@@ -262,11 +271,14 @@ class SequenceModel(nn.Module, ABC):
         noise: Tensor | None,
         latents: Tensor | None,
         state: State | None,
+        context: Tensor | None,
         particles: int,
         resample: Resample | None,
     ) -> Unroll:
         """What `unroll` does, faster than step by step, where a model knows how. Exactly one of noise and latents."""
-        return self.walk(batch, noise=noise, latents=latents, state=state, particles=particles, resample=resample)
+        return self.walk(
+            batch, noise=noise, latents=latents, state=state, context=context, particles=particles, resample=resample
+        )
 
     def walk(
         self,
@@ -275,6 +287,7 @@ class SequenceModel(nn.Module, ABC):
         noise: Tensor | None = None,
         latents: Tensor | None = None,
         state: State | None = None,
+        context: Tensor | None = None,
         particles: int = 1,
         resample: Resample | None = None,
     ) -> Unroll:
@@ -283,9 +296,10 @@ class SequenceModel(nn.Module, ABC):
         if draws is None:
             draws = self.draw_noise(batch, particles=particles)
         rows = batch.repeat(particles)
-        context = self.encode(batch)
-        contexts = context.repeat(particles, 1, 1)
         state = self.initial_state(len(rows), start=rows.start) if state is None else state
+        if context is None:  # the copies of a row have one past of observations, so the first one stands for all
+            context = self.encode(batch, state=map_state(lambda v: v[: len(batch)], state))
+        given, contexts = context, context.repeat(particles, 1, 1)
         steps, auxiliary = [], []
         # unbind, not contexts[:, t]: the backward pass of indexing writes a full-size zero tensor at every step
         columns = (rows.read.unbind(1), contexts.unbind(1), draws.unbind(1), rows.mask.unbind(1))
@@ -307,6 +321,6 @@ class SequenceModel(nn.Module, ABC):
             latents=torch.stack([s.latent for s in steps], dim=1),
             emission=stack([s.emission for s in steps], dim=1),
             auxiliary=lambda: torch.stack(auxiliary, dim=1),
-            backward=lambda: self.backward_log_prob(batch, context).repeat(particles, 1),
+            backward=lambda: self.backward_log_prob(batch, given).repeat(particles, 1),
             state=lambda: last,
         )

@@ -30,7 +30,7 @@ from ..errors import UserError
 from ..nn import MLP
 from ..sequences import ObservationSpec, SequenceBatch
 from ..state_space import LinearGaussianSystem
-from .base import SequenceModel
+from .base import SequenceModel, State
 from .settings import check_settings
 
 
@@ -94,7 +94,7 @@ class LinearGaussian(SequenceModel):
         """z_0 = 0. x_0 plays no part."""
         return LinearGaussianState(self.A.new_zeros(n, self.latent_size))
 
-    def encode(self, batch: SequenceBatch) -> Tensor:
+    def encode(self, batch: SequenceBatch, *, state: State | None = None) -> Tensor:
         """[J_t, eta_t] flattened, [B, T, Z Z + Z]: what x_t (or x_t..x_T) says of z_t; [x_t, observed] when learned."""
         if self.config.proposal == "learned":
             scored = batch.scored

@@ -20,7 +20,7 @@ from ..distributions import batch_first, no_latent
 from ..emissions import make_emission
 from ..nn import Embedder, Readout, at_last, initialize_lstm, run_lstm
 from ..sequences import ObservationSpec, SequenceBatch
-from .base import Resample, SequenceModel, Unroll
+from .base import Resample, SequenceModel, State, Unroll
 from .settings import check_settings
 
 
@@ -100,7 +100,7 @@ class RNN(SequenceModel):
         x = self.spec.blank(n, device=weight.device, dtype=weight.dtype) if start is None else start
         return RNNState(zeros, zeros, x)
 
-    def encode(self, batch: SequenceBatch) -> Tensor:
+    def encode(self, batch: SequenceBatch, *, state: State | None = None) -> Tensor:
         """Nothing: [B, T, 0]."""
         return self.lstm.get_parameter("weight_hh_l0").new_zeros(*batch.x.shape[:2], 0)
 
@@ -136,12 +136,21 @@ class RNN(SequenceModel):
         noise: Tensor | None,
         latents: Tensor | None,
         state: RNNState | None,
+        context: Tensor | None,
         particles: int,
         resample: Resample | None,
     ) -> Unroll:
         """All steps in one call of torch's LSTM a layer. Noise and latents [N, T, 0] are empty."""
         if resample is not None:  # the choice of ancestors reads the densities of each step before the next one
-            return self.walk(batch, noise=noise, latents=latents, state=state, particles=particles, resample=resample)
+            return self.walk(
+                batch,
+                noise=noise,
+                latents=latents,
+                state=state,
+                context=context,
+                particles=particles,
+                resample=resample,
+            )
         rows = batch.repeat(particles)
         first = self.initial_state(len(rows), start=rows.start) if state is None else state
         embedded = self.embed(torch.cat([first.x[None], rows.read.transpose(0, 1)[:-1]]))  # e(x_{t-1}), [T, N, E]

@@ -74,7 +74,7 @@ from ..nn import (
 )
 from ..recurrence import Loop, equations
 from ..sequences import ObservationSpec, SequenceBatch, is_missing
-from .base import Resample, SequenceModel, Step, Unroll, map_state
+from .base import Resample, SequenceModel, State, Step, Unroll, map_state
 from .settings import check_settings
 
 
@@ -221,7 +221,7 @@ class ZForcing(SequenceModel):
         a = zeros if self.forward_lstm is not None else zeros[:, :0]
         return ZForcingState(zeros, zeros, zeros, weight.new_zeros(n, self.latent_size), x, a, a)
 
-    def encode(self, batch: SequenceBatch) -> Tensor:
+    def encode(self, batch: SequenceBatch, *, state: State | None = None) -> Tensor:
         """b_1..b_T, [B, T, H]."""
         states: Tensor = self.backward_lstm(self.embed(batch.read), batch.lengths)
         return states
@@ -264,6 +264,7 @@ class ZForcing(SequenceModel):
         noise: Tensor | None,
         latents: Tensor | None,
         state: ZForcingState | None,
+        context: Tensor | None,
         particles: int,
         resample: Resample | None,
     ) -> Unroll:
@@ -271,10 +272,22 @@ class ZForcing(SequenceModel):
         rows = batch.repeat(particles)
         first = self.initial_state(len(rows), start=rows.start) if state is None else state
         if resample is not None and self.training and self.config.dropout:  # it must see the densities of one mask
-            return self.walk(batch, noise=noise, latents=latents, state=first, particles=particles, resample=resample)
+            return self.walk(
+                batch,
+                noise=noise,
+                latents=latents,
+                state=first,
+                context=context,
+                particles=particles,
+                resample=resample,
+            )
         own = map_state(lambda v: v[: len(batch)], first)  # x_0 and a_0 don't differ between particles
         embedded = self.embed.linear_of(torch.cat([own.x[None], batch.read.transpose(0, 1)]))  # e(x_0..x_T)
-        seen, b = embedded.at(slice(-1)), self.backward_lstm.time_first(embedded.at(slice(1, None)), batch.lengths)
+        seen = embedded.at(slice(-1))
+        if context is None:
+            b = self.backward_lstm.time_first(embedded.at(slice(1, None)), batch.lengths)
+        else:
+            b = context.transpose(0, 1)
 
         def every(tensor: Tensor) -> Tensor:
             """[T, B, .] -> [T, n, .], copy after copy."""

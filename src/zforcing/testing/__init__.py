@@ -28,6 +28,7 @@ from .densities import check_causality, check_kl, check_sampling
 from .invariances import check_missing, check_padding, check_rows
 from .loop import (
     check_carried_state,
+    check_chunks,
     check_densities,
     check_dtype,
     check_gradients,
@@ -52,6 +53,7 @@ MODEL_CHECKS: tuple[Check, ...] = (
     check_causality,
     check_padding,
     check_rows,
+    check_chunks,
     check_missing,
     check_sampling,
     check_kl,
@@ -83,6 +85,7 @@ __all__ = [
     "check_bound",
     "check_carried_state",
     "check_causality",
+    "check_chunks",
     "check_densities",
     "check_dtype",
     "check_gradients",

@@ -197,6 +197,30 @@ def check_carried_state(model: SequenceModel, batch: SequenceBatch) -> None:
 
 
 @model_check
+@torch.no_grad()
+def check_chunks(model: SequenceModel, batch: SequenceBatch) -> None:
+    """A sequence in two runs, the first with the whole one's context and the second from its state, is the whole.
+
+    Catches a state that doesn't hold all of the past, an unroll that ignores the context it is given, and a context
+    that begins its own past anew. (`backward_log_prob` is left out: the first step of a chunk has no x_{t-1} to score.)
+    """
+    first, second, rows = halves(batch)
+    cut, noise = first.x.shape[1], noise_for(model, batch)
+    whole, context = model.unroll(batch, noise=noise), model.encode(batch)
+    one = model.unroll(first, noise=noise[rows, :cut], context=context[rows, :cut])
+    two = model.unroll(second, noise=noise[rows, cut:], state=one.state)
+    for name in ("log_px", "kl", "auxiliary", "latents"):
+        of_whole, steps = getattr(whole, name)[rows], second.mask
+        what = f"{name} of a sequence run in two chunks is not that of the whole, in the"
+        assert_same(getattr(one, name), of_whole[:, :cut], f"{what} first one: is the context it is given used?")
+        assert_same(
+            getattr(two, name)[steps], of_whole[:, cut:][steps], f"{what} second one: does the state hold all the past?"
+        )
+    for name, value in two.state._asdict().items():
+        assert_same(value, getattr(whole.state, name)[rows], f"state.{name} after two chunks is not that of the whole")
+
+
+@model_check
 def check_latents(model: SequenceModel, batch: SequenceBatch) -> None:
     """Given latents are taken as they are: the ones it has drawn give the same run, others what the loop says of them.
 
