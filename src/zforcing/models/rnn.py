@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.distributions import Distribution
 
 from ..distributions import batch_first, no_latent
-from ..emissions import make_emission
+from ..emissions import EmissionSettings, make_emission
 from ..nn import Embedder, Readout, at_last, initialize_lstm, run_lstm
 from ..sequences import ObservationSpec, SequenceBatch
 from .base import Resample, SequenceModel, State, Unroll
@@ -25,7 +25,7 @@ from .settings import check_settings
 
 
 @dataclass(frozen=True)
-class RNNConfig:
+class RNNConfig(EmissionSettings):
     """Settings of the RNN."""
 
     hidden_size: int = 256
@@ -42,10 +42,6 @@ class RNNConfig:
     """the forget gate's first bias"""
     activation_clamp: float | None = 3.0
     """the leaky ReLU is clamped to plus or minus this; null: not"""
-    logit_clamp: float | None = None
-    """binary data: the logits are clamped to plus or minus this; null: not"""
-    min_std: float = 0.0
-    """real data: the least standard deviation of an emission, in units of the normalized data"""
 
     def __post_init__(self) -> None:
         check_settings(self)
@@ -84,9 +80,7 @@ class RNN(SequenceModel):
             dropout=config.dropout,
             activation_limit=config.activation_clamp,
         )
-        self.emission_net = make_emission(
-            spec, config.hidden_size, min_std=config.min_std, logit_clamp=config.logit_clamp
-        )
+        self.emission_net = make_emission(spec, config.hidden_size, config)
 
     @property
     def latent_size(self) -> int:

@@ -23,12 +23,14 @@ def check_settings(config: Any, *, section: str = "model") -> None:
         name, value = field.name, getattr(config, field.name)
         if not isinstance(value, int | float) or not abs(value) < math.inf:
             continue  # null, or of a wrong type and named already
-        if (name.endswith("_size") or name == "num_layers") and value < 1:
+        if name.endswith(("_size", "_layers")) and value < 1:
             problems.append(f"{section}.{name} is {value}; it must be 1 or more")
         elif name == "dropout" and not 0 <= value < 1:
             problems.append(f"{section}.{name} is {value}; it must be 0 or more and less than 1")
         elif name.endswith("_clamp") and value <= 0:
             problems.append(f"{section}.{name} is {value}; it must be positive, or null for no clamp")
+        elif name == "components" and value < 1:
+            problems.append(f"{section}.{name} is {value}; it must be 1 or more")
         elif name.startswith("min_") and value < 0:
             problems.append(f"{section}.{name} is {value}; it must be 0 or more")
         elif name.endswith("_seed") and value < 0:

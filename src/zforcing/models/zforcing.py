@@ -55,7 +55,7 @@ from ..distributions import (
     log_prob_of_observed,
     reparameterize,
 )
-from ..emissions import make_emission
+from ..emissions import EmissionSettings, make_emission
 from ..nn import (
     MLP,
     BackwardLSTM,
@@ -79,7 +79,7 @@ from .settings import check_settings
 
 
 @dataclass(frozen=True)
-class ZForcingConfig:
+class ZForcingConfig(EmissionSettings):
     """Settings of Z-Forcing."""
 
     hidden_size: int = 1024
@@ -114,10 +114,6 @@ class ZForcingConfig:
     """the leaky ReLUs are clamped to plus or minus this; null: not"""
     norm_clamp: float | None = 3.0
     """cell layer_norm: (gain - 1) and bias are clamped to plus or minus this; null: not"""
-    logit_clamp: float | None = None
-    """binary data: the logits are clamped to plus or minus this (8 in the authors' MNIST code); null: not"""
-    min_std: float = 0.0
-    """real data: the least standard deviation of an emission, in units of the normalized data"""
 
     def __post_init__(self) -> None:
         check_settings(self)
@@ -180,14 +176,14 @@ class ZForcing(SequenceModel):
         self.readout = Readout(
             hidden, embedding, skip=config.output_skip, dropout=config.dropout, activation_limit=limit
         )
-        self.emission_net = make_emission(spec, hidden, min_std=config.min_std, logit_clamp=config.logit_clamp)
+        self.emission_net = make_emission(spec, hidden, config)
         self.auxiliary_net = MLP(
             latent + (hidden if config.auxiliary_reads_state else 0),
             mlp,
             2 * hidden if config.auxiliary == "gaussian" else hidden,
             activation_limit=limit,
         )
-        self.backward_emission_net = make_emission(spec, hidden, min_std=config.min_std, logit_clamp=config.logit_clamp)
+        self.backward_emission_net = make_emission(spec, hidden, config)
 
     @classmethod
     def from_released_weights(cls, arrays: Mapping[str, Any], **settings: Any) -> ZForcing:

@@ -1,4 +1,4 @@
-"""Heads: from features of the state to p(x_t | .), a torch distribution over one observation."""
+"""The plain heads: a Gaussian, Bernoulli variables, a softmax."""
 
 from __future__ import annotations
 
@@ -7,8 +7,7 @@ from abc import ABC, abstractmethod
 from torch import Tensor, nn
 from torch.distributions import Bernoulli, Categorical, Distribution, Independent
 
-from .distributions import at_least_float32, diagonal_gaussian
-from .sequences import ObservationSpec
+from ..distributions import at_least_float32, diagonal_gaussian
 
 
 class Emission(nn.Module, ABC):
@@ -67,14 +66,3 @@ class CategoricalEmission(Emission):
     def forward(self, features: Tensor) -> Categorical:
         """Batch [...], event []."""
         return Categorical(logits=at_least_float32(self.linear(features)), validate_args=False)
-
-
-def make_emission(
-    spec: ObservationSpec, features: int, *, min_std: float = 0.0, logit_clamp: float | None = None
-) -> Emission:
-    """The head for a kind of observation: Gaussian for real, Bernoulli for binary, softmax for categorical ones."""
-    if spec.kind == "real":
-        return GaussianEmission(features, spec.size, min_std=min_std)
-    if spec.kind == "binary":
-        return BernoulliEmission(features, spec.size, logit_clamp=logit_clamp)
-    return CategoricalEmission(features, spec.size)

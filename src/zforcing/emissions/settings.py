@@ -1,0 +1,23 @@
+"""The settings of emissions, which every model shares."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class EmissionSettings:
+    """How p(x_t | .) is read off a model's features. Settings of models inherit these."""
+
+    components: int = 1
+    """real data: how many Gaussians are mixed, each over the whole of x_t; quantized data: logistics for each number"""
+    autoregressive: bool = False
+    """each number of x_t also depends on those before it in x_t, by a masked network; `components` are each number's"""
+    autoregressive_size: int = 512
+    """autoregressive: hidden units of the masked network"""
+    logit_clamp: float | None = None
+    """binary data: the logits are clamped to plus or minus this (8 in the Z-Forcing authors' MNIST code); null: not"""
+    min_std: float = 0.0
+    """real data: the least standard deviation of an emission, in units of the normalized data"""
+    min_scale: float = 0.1
+    """quantized data: the least scale of a logistic, in steps of the quantization"""
