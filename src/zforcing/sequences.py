@@ -4,21 +4,23 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 import torch
 from torch import Tensor
 
 from .errors import UserError
 
-Kind = Literal["real", "binary", "categorical"]
+Kind = Literal["real", "binary", "categorical", "quantized"]
 
 
 @dataclass(frozen=True)
 class ObservationSpec:
     """What one observation x_t is. The data says it; models are built from it.
 
-    `real` and `binary` observations are vectors of `size` numbers; a `categorical` one is an integer in 0..size-1.
+    `real` and `binary` observations are vectors of `size` numbers; a `categorical` one is an integer in 0..size-1. A
+    `quantized` one is a vector of `size` numbers out of `levels` equally spaced ones from -1 to 1 (integer audio):
+    level k of 0..L-1 is the number -1 + 2 k / (L - 1), and its likelihood is a probability, not a density.
 
     x_0, what the model reads before it emits x_1, is a data protocol. With `first_observation="scored"` it is blank
     (zeros; for categories an extra symbol with the number `size`) and every observation counts in the likelihood. With
@@ -32,10 +34,15 @@ class ObservationSpec:
     size: int
     first_observation: Literal["scored", "conditioned"] = "scored"
     missing: bool = False
+    levels: int | None = None
 
     def __post_init__(self) -> None:
-        if self.kind not in ("real", "binary", "categorical"):
-            raise UserError(f"kind is {self.kind!r}; it must be real, binary or categorical")
+        if self.kind not in get_args(Kind):
+            raise UserError(f"kind is {self.kind!r}; it must be real, binary, categorical or quantized")
+        if (self.kind == "quantized") != (self.levels is not None):
+            raise UserError(f"levels is {self.levels!r} for {self.kind} observations; quantized ones have levels")
+        if self.levels is not None and (type(self.levels) is not int or self.levels < 2):
+            raise UserError(f"levels is {self.levels!r}; it must be a whole number, 2 or more")
         if type(self.size) is not int or self.size < 1:
             raise UserError(f"an observation of size {self.size!r}: it must be a whole number, 1 or more")
         if self.first_observation not in ("scored", "conditioned"):

@@ -1,7 +1,17 @@
 """The data sets, by the name that recipes and the command line use."""
 
 from .arrays import Arrays
-from .base import DataDescription, DataModule, Example, InMemory, Normalization, SequenceDataset, Split, collate
+from .base import (
+    AudioFormat,
+    DataDescription,
+    DataModule,
+    Example,
+    InMemory,
+    Normalization,
+    SequenceDataset,
+    Split,
+    collate,
+)
 from .digits import Digits
 from .synthetic import LinearGaussianData, MarkovData
 
@@ -15,6 +25,7 @@ DATA: dict[str, type[DataModule]] = {
 __all__ = [
     "DATA",
     "Arrays",
+    "AudioFormat",
     "DataDescription",
     "DataModule",
     "Digits",

@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import UserError
-from ..sequences import Kind, ObservationSpec
+from ..sequences import ObservationSpec
 from .base import Array, DataDescription, DataModule, Example, InMemory, Normalization, Split
 from .files import feature_names, read
 from .rows import Layout, Rows, listed
@@ -61,7 +61,7 @@ class Arrays(DataModule):
     split_seed: int = 0
     """which sequences of data.path are validated and tested on; the test split depends on nothing else but its share"""
 
-    kind: Kind = "real"
+    kind: Literal["real", "binary", "categorical"] = "real"
     """what a step holds: real (numbers), binary (0 or 1) or categorical (one integer from 0)"""
 
     categories: int | None = None
@@ -274,7 +274,7 @@ def _with_gaps(rows: Rows, *, allowed: bool) -> Rows:
     return replace(rows, values=np.where(observed, values, np.zeros((), values.dtype)), observed=observed)
 
 
-def _check_kind(rows: Rows, kind: Kind) -> None:
+def _check_kind(rows: Rows, kind: str) -> None:
     """Binary data is 0 or 1; categories are one whole number per step, from 0."""
     values = rows.values
     if kind == "binary":

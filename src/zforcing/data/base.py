@@ -58,6 +58,25 @@ class Normalization:
 
 
 @dataclass(frozen=True)
+class AudioFormat:
+    """What the numbers of an observation are where it is a frame of audio, one channel.
+
+    sample_rate: samples per second
+    encoding:    "float": real numbers, normalized; in the data's own units a sample is a 16-bit integer's value.
+                 "pcm": the 65536 levels of a 16-bit integer. "mulaw": 256 levels after mu-law companding (mu = 255)
+    """
+
+    sample_rate: int
+    encoding: Literal["float", "pcm", "mulaw"] = "float"
+
+    def __post_init__(self) -> None:
+        if not _is_size(self.sample_rate):
+            raise UserError(f"data.audio.sample_rate is {self.sample_rate!r}; it must be a whole number, 1 or more")
+        if self.encoding not in ("float", "pcm", "mulaw"):
+            raise UserError(f"data.audio.encoding is {self.encoding!r}; it must be float, pcm or mulaw")
+
+
+@dataclass(frozen=True)
 class DataDescription:
     """What a model must keep of the data that it was trained on; written beside its weights.
 
@@ -66,6 +85,7 @@ class DataDescription:
     normalization: how real observations were scaled, or None
     image_shape:   (height, width) when a sequence is an image read pixel by pixel or row by row, or None
     longest:       the most scored steps in a training sequence: how long samples are unless told otherwise
+    audio:         what the numbers are when an observation is a frame of audio, or None
     """
 
     name: str
@@ -73,6 +93,7 @@ class DataDescription:
     longest: int
     normalization: Normalization | None = None
     image_shape: tuple[int, int] | None = None
+    audio: AudioFormat | None = None
 
     def to_json(self) -> dict[str, Any]:
         """As plain JSON values."""
@@ -83,12 +104,14 @@ class DataDescription:
         """The inverse of `to_json`. Raises UserError for values that no data has."""
         try:
             scaling, shape = values["normalization"], values["image_shape"]
+            audio = values.get("audio")  # there was none in the first files
             description = cls(
                 name=values["name"],
                 spec=ObservationSpec(**values["spec"]),
                 longest=values["longest"],
                 normalization=None if scaling is None else Normalization(tuple(scaling["mean"]), tuple(scaling["std"])),
                 image_shape=None if shape is None else tuple(shape),
+                audio=None if audio is None else AudioFormat(**audio),
             )
         except KeyError as error:
             raise UserError(f"the data's description has no {error}") from None
@@ -143,6 +166,11 @@ class SequenceDataset(ABC):
     @abstractmethod
     def __getitem__(self, index: int) -> Example:
         """The sequence with this number."""
+
+    def piece(self, index: int, start: int, stop: int) -> Example:
+        """Steps start..stop-1 of a sequence, 0 <= start < stop <= its length; override it where less need be read."""
+        whole = self[index]
+        return Example(whole.x[start:stop], None if whole.observed is None else whole.observed[start:stop])
 
     def fingerprint(self) -> str:
         """12 hexadecimal digits, the same for the same numbers in the same order and units; reads every sequence.
