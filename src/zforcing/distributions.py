@@ -10,7 +10,15 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
-from torch.distributions import Bernoulli, Categorical, Distribution, Independent, MultivariateNormal, Normal
+from torch.distributions import (
+    Bernoulli,
+    Categorical,
+    Distribution,
+    Independent,
+    MixtureSameFamily,
+    MultivariateNormal,
+    Normal,
+)
 
 # Distributions made here skip torch's argument checks: the parameters are valid by construction, a check waits for the
 # GPU at every call, and a NaN must reach the loss, where the training loop names the step and the batch.
@@ -77,9 +85,24 @@ def reparameterize(distribution: Distribution, noise: Tensor) -> Tensor:
     return distribution.mean + distribution.stddev * noise
 
 
+class Combinable(Distribution):
+    """A distribution of our own, which says how others of its kind are combined with it."""
+
+    def combined(self, f: Callable[..., Tensor], *others: Any) -> Distribution:
+        """The distribution whose parameters are f of its own and those of the others."""
+        raise NotImplementedError
+
+
 def combine(f: Callable[..., Tensor], *distributions: Distribution) -> Distribution:
     """The distribution whose parameters are f of the parameters of these, which are of one kind."""
     first = distributions[0]
+    if isinstance(first, Combinable):
+        return first.combined(f, *distributions[1:])
+    if isinstance(first, MixtureSameFamily):
+        mixtures = [d for d in distributions if isinstance(d, MixtureSameFamily)]
+        weights = Categorical(logits=f(*(d.mixture_distribution.logits for d in mixtures)), validate_args=False)
+        each = combine(f, *(d.component_distribution for d in mixtures))
+        return MixtureSameFamily(weights, each, validate_args=False)
     if isinstance(first, Independent):
         base = combine(f, *(d.base_dist for d in distributions if isinstance(d, Independent)))
         return Independent(base, first.reinterpreted_batch_ndims, validate_args=False)
@@ -116,6 +139,15 @@ def log_prob_of_observed(distribution: Distribution, x: Tensor, observed: Tensor
 def _(distribution: Independent[Any], x: Tensor, observed: Tensor) -> Tensor:
     each = distribution.base_dist.log_prob(x)
     return torch.where(observed, each, torch.zeros_like(each)).sum(-1)
+
+
+@log_prob_of_observed.register(MixtureSameFamily)
+def _(distribution: MixtureSameFamily, x: Tensor, observed: Tensor) -> Tensor:
+    """Of each component what it says of the observed numbers, mixed."""
+    weights = torch.log_softmax(distribution.mixture_distribution.logits, dim=-1)
+    of_each = log_prob_of_observed(distribution.component_distribution, x[..., None, :], observed[..., None, :])
+    mixed = torch.logsumexp(weights + of_each, dim=-1)
+    return torch.where(observed.any(-1), mixed, torch.zeros_like(mixed))
 
 
 @log_prob_of_observed.register(Categorical)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 
 from torch import Tensor, nn
-from torch.distributions import Bernoulli, Categorical, Distribution, Independent
+from torch.distributions import Bernoulli, Categorical, Distribution, Independent, MixtureSameFamily
 
 from ..distributions import at_least_float32, diagonal_gaussian
 
@@ -34,6 +34,26 @@ class GaussianEmission(Emission):
         """Batch [...], event [D]."""
         mean, log_variance = self.linear(features).chunk(2, dim=-1)
         return diagonal_gaussian(mean, log_variance, min_std=self.min_std)
+
+
+class GaussianMixtureEmission(Emission):
+    """sum_i w_i N(mean_i, diag(std_i^2)) over the whole of x_t, w = softmax(logits), std = min_std + exp(log_var / 2).
+
+    The components are of vectors, not of single numbers: RNN-GMM and VRNN-GMM of J. Chung et al., NIPS 2015 (20 of them
+    there, with std = softplus(.) + 1e-4). `min_std` as for `GaussianEmission`.
+    """
+
+    def __init__(self, features: int, size: int, *, components: int, min_std: float = 0.0):
+        super().__init__()
+        self.size, self.components, self.min_std = size, components, min_std
+        self.linear = nn.Linear(features, components * (1 + 2 * size))
+
+    def forward(self, features: Tensor) -> Distribution:
+        """Batch [...], event [D]."""
+        k, D = self.components, self.size
+        logits, mean, log_variance = at_least_float32(self.linear(features)).split([k, k * D, k * D], dim=-1)
+        each = diagonal_gaussian(mean.unflatten(-1, (k, D)), log_variance.unflatten(-1, (k, D)), min_std=self.min_std)
+        return MixtureSameFamily(Categorical(logits=logits, validate_args=False), each, validate_args=False)
 
 
 class BernoulliEmission(Emission):

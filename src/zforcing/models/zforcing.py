@@ -36,7 +36,7 @@ What differs, and why:
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Literal, NamedTuple
 
@@ -183,7 +183,7 @@ class ZForcing(SequenceModel):
             2 * hidden if config.auxiliary == "gaussian" else hidden,
             activation_limit=limit,
         )
-        self.backward_emission_net = make_emission(spec, hidden, config)
+        self.backward_emission_net = make_emission(spec, hidden, replace(config, autoregressive=False))
 
     @classmethod
     def from_released_weights(cls, arrays: Mapping[str, Any], **settings: Any) -> ZForcing:

@@ -1,0 +1,94 @@
+"""Families of distributions of a single number: what a head's outputs for that number mean.
+
+Each takes parameters [..., P] and gives a distribution with batch [...] and event []; `size` is P.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.distributions import Bernoulli, Categorical, Distribution, MixtureSameFamily, Normal
+
+from ..distributions import at_least_float32
+from ..sequences import ObservationSpec
+from .logistic import DiscretizedLogisticMixture
+from .settings import EmissionSettings
+
+
+@dataclass(frozen=True)
+class GaussianNumber:
+    """N(mean, std^2), std = min_std + exp(log_variance / 2), or a mixture of k of them with weights softmax(logits)."""
+
+    components: int = 1
+    min_std: float = 0.0
+
+    @property
+    def size(self) -> int:
+        """Mean and log-variance of each component, and its logit where there are several."""
+        return 2 if self.components == 1 else 3 * self.components
+
+    def __call__(self, parameters: Tensor) -> Distribution:
+        """[..., P] -> batch [...]."""
+        parameters = at_least_float32(parameters)
+        if self.components == 1:
+            mean, log_variance = parameters.unbind(-1)
+            return self._normal(mean, log_variance)
+        logits, mean, log_variance = parameters.chunk(3, dim=-1)
+        weights = Categorical(logits=logits, validate_args=False)
+        return MixtureSameFamily(weights, self._normal(mean, log_variance), validate_args=False)
+
+    def _normal(self, mean: Tensor, log_variance: Tensor) -> Normal:
+        std = torch.exp(log_variance / 2)
+        return Normal(mean, std + self.min_std if self.min_std else std, validate_args=False)
+
+
+@dataclass(frozen=True)
+class LogisticNumber:
+    """A discretized mixture of k logistics over `levels` levels. No scale is below `min_scale` steps."""
+
+    levels: int
+    components: int = 1
+    min_scale: float = 0.1
+
+    @property
+    def size(self) -> int:
+        """Logit, mean and log-scale of each component."""
+        return 3 * self.components
+
+    def __call__(self, parameters: Tensor) -> Distribution:
+        """[..., P] -> batch [...]."""
+        logits, mean, log_scale = at_least_float32(parameters).chunk(3, dim=-1)
+        least = math.log(max(self.min_scale, 1e-6) * 2 / (self.levels - 1))
+        return DiscretizedLogisticMixture(logits, mean, log_scale.clamp(min=least), levels=self.levels)
+
+
+@dataclass(frozen=True)
+class BernoulliNumber:
+    """1 with probability sigmoid(logit), the logit clamped to [-logit_clamp, logit_clamp]; None: not."""
+
+    logit_clamp: float | None = None
+    size = 1
+
+    def __call__(self, parameters: Tensor) -> Distribution:
+        """[..., 1] -> batch [...]."""
+        logits = at_least_float32(parameters[..., 0])
+        if self.logit_clamp is not None:
+            logits = logits.clamp(-self.logit_clamp, self.logit_clamp)
+        return Bernoulli(logits=logits, validate_args=False)
+
+
+Number = GaussianNumber | LogisticNumber | BernoulliNumber
+NumberOf = Callable[[Tensor], Distribution]
+
+
+def number_of(spec: ObservationSpec, settings: EmissionSettings) -> Number:
+    """The family for one number of a real, quantized or binary observation."""
+    if spec.kind == "real":
+        return GaussianNumber(settings.components, settings.min_std)
+    if spec.levels is not None:
+        return LogisticNumber(spec.levels, settings.components, settings.min_scale)
+    return BernoulliNumber(settings.logit_clamp)
