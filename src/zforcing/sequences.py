@@ -146,6 +146,15 @@ class SequenceBatch:
         return self if k == 1 else SequenceBatch(times(self.x), times(self.lengths), times(self.start), observed)
 
 
+def between(batch: SequenceBatch, start: int, stop: int) -> tuple[SequenceBatch, Tensor]:
+    """Steps start+1..stop, with x_start as x_0, of the sequences that have them, and which those are, [B] bool."""
+    rows = batch.lengths > start
+    before = batch.start[rows] if start == 0 else batch.read[rows, start - 1]
+    lengths = (batch.lengths[rows] - start).clamp(max=stop - start)
+    observed = None if batch.observed is None else batch.observed[rows, start:stop]
+    return SequenceBatch(batch.x[rows, start:stop], lengths, before, observed), rows
+
+
 def missing_mark(x: Tensor) -> float:
     """What stands for a missing value in what models read: NaN, or -1 in integers."""
     return math.nan if x.is_floating_point() else -1

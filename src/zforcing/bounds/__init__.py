@@ -1,6 +1,7 @@
 """The bounds, by the name that recipes and the command line use."""
 
 from .base import Bound, BoundKind, BoundResult, Weights, WeightSchedules
+from .chunked import ChunkedELBO
 from .elbo import ELBO
 from .exact import Exact
 from .fivo import FIVO
@@ -23,6 +24,7 @@ __all__ = [
     "Bound",
     "BoundKind",
     "BoundResult",
+    "ChunkedELBO",
     "Exact",
     "Importance",
     "WeightSchedules",

@@ -9,7 +9,7 @@ from typing import ClassVar, Literal
 from torch import Tensor
 
 from ..errors import UserError
-from ..models.base import SequenceModel
+from ..models.base import SequenceModel, State
 from ..schedules import Schedule
 from ..sequences import SequenceBatch
 from ..settings import check_types
@@ -53,12 +53,14 @@ class BoundResult:
     loss:  [B], what is differentiated and minimized
     terms: name -> [B], the parts of both, without weights
     kind:  whether `value` is exact, a lower bound in expectation, or an estimate
+    state: after each sequence's last step, where the batch went on from a state; else None
     """
 
     value: Tensor
     loss: Tensor
     terms: dict[str, Tensor]
     kind: BoundKind
+    state: State | None = None
 
 
 def counts(weight: float | Tensor) -> bool:
@@ -74,6 +76,7 @@ class Bound(ABC):
 
     particles: int  # K, how many latents are drawn for a step; a setting where it can be chosen
     capturable: ClassVar[bool] = False
+    carries_state: ClassVar[bool] = False  # whether a call takes `state` and `context` and gives the state back
 
     @abstractmethod
     def __call__(self, model: SequenceModel, batch: SequenceBatch, *, weights: Weights = Weights()) -> BoundResult:

@@ -8,7 +8,7 @@ from typing import ClassVar
 from torch import Tensor
 
 from ..errors import UserError
-from ..models.base import SequenceModel
+from ..models.base import SequenceModel, State
 from ..sequences import SequenceBatch, masked_sum
 from .base import Bound, BoundResult, Weights, check_bound, counts
 
@@ -26,6 +26,7 @@ class ELBO(Bound):
 
     particles: ClassVar[int] = 1  # type: ignore[misc]  # no setting here: a field elsewhere
     capturable = True
+    carries_state = True
 
     free_nats: float = 0.0
     """free bits: a step's KL below this many nats costs as if it were this many (D. Kingma et al., NIPS 2016)"""
@@ -42,9 +43,13 @@ class ELBO(Bound):
         *,
         weights: Weights = Weights(),
         noise: Tensor | None = None,
+        state: State | None = None,
+        context: Tensor | None = None,
     ) -> BoundResult:
-        """noise: [B, T, Z], standard normal; None draws it."""
-        run = model.unroll(batch, noise=noise)
+        """noise: [B, T, Z], standard normal; None draws it. state, context: as for `SequenceModel.unroll`; of a batch
+        that goes on from a state the bound is on log p(x_1..x_T | all before).
+        """
+        run = model.unroll(batch, noise=noise, state=state, context=context)
         log_px, kl = (masked_sum(term, batch.mask) for term in (run.log_px, run.kl))
         costed_kl = masked_sum(run.kl.clamp(min=self.free_nats), batch.mask) if self.free_nats else kl
         loss = -log_px + weights.kl * costed_kl
@@ -59,4 +64,5 @@ class ELBO(Bound):
             loss=loss,
             terms=terms,
             kind="lower bound" if model.latent_size else "exact",
+            state=None if state is None else run.state,
         )

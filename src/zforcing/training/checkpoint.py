@@ -31,6 +31,7 @@ from ..data import DataDescription
 from ..errors import UserError
 from ..models import MODELS, SequenceModel
 from ..settings import check_types
+from .carry import PREFIX
 
 FORMAT_VERSION = 1
 MOMENTS = ("step", "exp_avg", "exp_avg_sq")  # Adam's, of each parameter
@@ -130,10 +131,16 @@ def save_model(folder: Path, model: SequenceModel, description: DataDescription)
     _write_json(folder / "config.json", config)
 
 
-def save_training(folder: Path, optimizer: torch.optim.Optimizer, progress: Mapping[str, Any]) -> None:
+def save_training(
+    folder: Path,
+    optimizer: torch.optim.Optimizer,
+    progress: Mapping[str, Any],
+    carried: Mapping[str, Tensor] | None = None,
+) -> None:
     """training.safetensors and training.json, into a folder that exists.
 
-    A parameter that Adam hasn't met gets the moments Adam begins with. Before the first update there are none.
+    carried: the state between two updates, where there is one (`zforcing.training.carry`). A parameter that Adam hasn't
+    met gets the moments Adam begins with. Before the first update there are none.
     """
     moments = optimizer.state_dict()["state"]
     parameters = [p for group in optimizer.param_groups for p in group["params"]] if moments else []
@@ -143,6 +150,7 @@ def save_training(folder: Path, optimizer: torch.optim.Optimizer, progress: Mapp
         first = dict(zip(MOMENTS, (torch.zeros(()), zeros, zeros), strict=True))
         for name, value in moments.get(index, first).items():
             tensors[f"{index}.{name}"] = torch.as_tensor(value).detach().cpu().contiguous().clone()
+    tensors |= {name: value.detach().cpu().contiguous().clone() for name, value in (carried or {}).items()}
     save_file(tensors, folder / "training.safetensors")
     _write_json(folder / "training.json", dict(progress))
 
@@ -156,6 +164,12 @@ def load_training(folder: Path, model: SequenceModel, optimizer: torch.optim.Opt
     model.load_state_dict(weights)
     optimizer.load_state_dict({"state": moments, "param_groups": optimizer.state_dict()["param_groups"]})
     return progress
+
+
+def load_carried(folder: Path) -> dict[str, Tensor]:
+    """The state that `save_training` was given; empty if it was given none."""
+    tensors = _read_tensors(folder / "training.safetensors")
+    return {name: tensor for name, tensor in tensors.items() if name.startswith(PREFIX)}
 
 
 @dataclass(frozen=True)
@@ -294,7 +308,7 @@ def _read_weights(model: SequenceModel, path: Path) -> dict[str, Tensor]:
 
 def _read_moments(path: Path, optimizer: torch.optim.Optimizer) -> dict[int, dict[str, Tensor]]:
     """Adam's moments, by the parameter's number; none where there was no update yet."""
-    tensors = _read_tensors(path)
+    tensors = {name: tensor for name, tensor in _read_tensors(path).items() if not name.startswith(PREFIX)}
     parameters = [p for group in optimizer.param_groups for p in group["params"]] if tensors else []
     shapes = {
         f"{index}.{name}": torch.Size() if name == "step" else parameter.shape

@@ -47,6 +47,8 @@ class TrainingConfig:
     """passes over the training split, at most"""
     max_steps: int | None = None
     """updates, at most; null: as many as the epochs have"""
+    max_minutes: float | None = None
+    """minutes of training, at most, over all its sessions; null: no limit. How far that is depends on the machine"""
     batch_size: int = 32
     """sequences per update, over all processes"""
     evaluation_batch_size: int = 256
@@ -67,6 +69,11 @@ class TrainingConfig:
     """and not below this"""
     patience: int | None = 10
     """stop after this many validations without a new best; null: never"""
+    truncated_bptt_steps: int | None = None
+    """sequences are taken in chunks of so many time steps, the state carried from each to the next and no gradient;
+    null: whole sequences"""
+    look_ahead: int = 0
+    """time steps behind such a chunk that a backward network reads too"""
     log_every: int = 50
     """updates between rows of metrics.jsonl"""
     checkpoint_every: int | None = 500
@@ -88,10 +95,18 @@ class TrainingConfig:
         for name in ("epochs", "batch_size", "evaluation_batch_size", "log_every", "max_nonfinite"):
             if getattr(self, name) < 1:
                 problems.append(f"training.{name} is {getattr(self, name)}; it must be 1 or more")
-        for name in ("max_steps", "patience", "checkpoint_every", "threads"):
+        for name in ("max_steps", "patience", "checkpoint_every", "threads", "truncated_bptt_steps"):
             value = getattr(self, name)
             if value is not None and value < 1:
                 problems.append(f"training.{name} is {value}; it must be 1 or more, or null")
+        if self.max_minutes is not None and self.max_minutes <= 0:
+            problems.append(f"training.max_minutes is {self.max_minutes}; it must be positive, or null")
+        if self.look_ahead < 0:
+            problems.append(f"training.look_ahead is {self.look_ahead}; it must be 0 or more")
+        if self.look_ahead and self.truncated_bptt_steps is None:
+            problems.append(f"training.look_ahead is {self.look_ahead}; it needs training.truncated_bptt_steps")
+        if self.truncated_bptt_steps is not None and self.backend == "graph":
+            problems.append("training.backend graph can't carry a state from update to update: set it fast")
         if self.min_learning_rate < 0:
             problems.append(f"training.min_learning_rate is {self.min_learning_rate}; it must be 0 or more")
         if self.threads is not None and self.threads > MOST_THREADS:
@@ -127,6 +142,9 @@ class RunConfig:
         if not 0 <= self.seed < 2**63:
             raise UserError(f"seed is {self.seed}; it must be 0 or more and less than 2**63")
         self.bound.check_weights(self.weights)
+        if self.training.truncated_bptt_steps is not None and not self.bound.carries_state:
+            name = _name_of("bound", self.bound)
+            raise UserError(f"training.truncated_bptt_steps needs bound elbo, whose terms add up over time; not {name}")
 
     def build_model(self, spec: ObservationSpec) -> SequenceModel:
         """A new model; its parameters come from torch's global generator."""

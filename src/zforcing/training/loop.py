@@ -17,6 +17,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, fields
+from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
 from types import FrameType
@@ -27,16 +28,18 @@ import torch
 from accelerate import Accelerator
 from torch import Tensor
 
-from ..bounds import BoundResult, Weights
+from ..bounds import BoundResult, ChunkedELBO, Weights
 from ..data import DataDescription, SequenceDataset
 from ..data.batches import evaluation_batches, load_batches, training_batches
 from ..errors import UserError
 from ..sequences import SequenceBatch
 from ..threads import cpu_threads
+from .carry import Carry, GoingOn
 from .checkpoint import (
     Writing,
     check_same_data,
     current,
+    load_carried,
     load_training,
     read_json,
     save_model,
@@ -56,7 +59,7 @@ from .update import (
     summed,
 )
 
-BUDGET = ("epochs", "max_steps", "patience", "checkpoint_every")  # may change when a run goes on
+BUDGET = ("epochs", "max_steps", "max_minutes", "patience", "checkpoint_every")  # may change when a run goes on
 
 
 class Interrupted(Exception):
@@ -142,10 +145,12 @@ class Run:
         self.model.to(self.accelerator.device)
         adam = make_optimizer(self.model, self.settings)
         self.progress = Progress(learning_rate=self.settings.learning_rate)
+        self.carry = self._make_carry()
         if going_on:
             checkpoint = current(folder / "checkpoints" / "last")
             check_same_data(checkpoint, self.description)
             self.progress = Progress.from_json(load_training(checkpoint, self.model, adam))
+            self._restore_carry(checkpoint)
         self.module, self.optimizer = self.accelerator.prepare(BoundModule(self.model, config.bound), adam)
         self.update = self._make_update(adam)
         self.metrics, self.timing = Rows(folder / "metrics.jsonl"), Rows(folder / "timing.jsonl")
@@ -156,6 +161,7 @@ class Run:
     def train(self) -> Progress:
         """All epochs that are left."""
         at = self.progress
+        self.started = time.perf_counter() - at.seconds
         if at.finished and not self._more_was_asked_for():
             self.reporter.say(f"{self.folder}: finished already ({at.finished}); nothing left to do")
             return at
@@ -164,7 +170,6 @@ class Run:
             self._open_folder()
         self.accelerator.wait_for_everyone()
         with self.reporter, self._signals(), cpu_threads(self.model, self.settings.threads, rows=self.rows_at_once):
-            self.started = time.perf_counter() - at.seconds
             self.first_step, self.first_time = at.step, time.perf_counter()
             self.reporter.start(total=self._steps_at_most(), done=at.step)
             if at.rows == 0:
@@ -188,10 +193,10 @@ class Run:
     def _epoch(self) -> None:
         """The rest of the epoch that the run is in, its validation, and what follows from that."""
         at, settings = self.progress, self.settings
-        plan = training_batches(self.data["train"].lengths, settings.batch_size, seed=self.config.seed, epoch=at.epoch)
+        plan = self._plan(at.epoch)
         self.module.train()
-        for indices, (batch, share) in zip(plan[at.batch :], self._batches("train", plan[at.batch :]), strict=True):
-            self._update(batch, share, indices)
+        for update in self._updates(plan[at.batch :]):
+            self._update(*update)
             at.step, at.batch = at.step + 1, at.batch + 1
             if at.step % settings.log_every == 0:
                 self._log_row()
@@ -199,17 +204,60 @@ class Run:
             if self.stopping:
                 self._save("last")
                 raise Interrupted
-            if settings.max_steps is not None and at.step >= settings.max_steps:
+            if self._out_of_budget():
                 break
             due = settings.checkpoint_every and at.step % settings.checkpoint_every == 0
             if due and not at_end and not at.nonfinite_in_a_row:
                 self._save("last")
         if at.batch == len(plan):
             at.epoch, at.batch = at.epoch + 1, 0
+            if self.carry is not None:
+                self.carry.keep([], None)
         self._validate()
         at.finished = self._reason_to_stop()
         if at.finished or not at.nonfinite_in_a_row:  # else `last` stays the last good one
             self._save("last")
+
+    def _plan(self, epoch: int) -> list[Any]:
+        """An epoch's batches: of sequences' numbers, or of pieces of sequences."""
+        if self.carry is not None:
+            return self.carry.plan(seed=self.config.seed, epoch=epoch)
+        lengths = self.data["train"].lengths
+        return training_batches(lengths, self.settings.batch_size, seed=self.config.seed, epoch=epoch)
+
+    def _updates(self, plan: list[Any]) -> Iterator[tuple[SequenceBatch, float, list[Any], GoingOn | None]]:
+        """What `_update` takes, for each batch of a plan."""
+        if self.carry is None:
+            for indices, (batch, share) in zip(plan, self._batches("train", plan), strict=True):
+                yield batch, share, indices, None
+        else:
+            for pieces, batch, going_on in self.carry.batches(plan, self.accelerator.device):
+                yield batch, 1.0, pieces, going_on
+
+    def _make_carry(self) -> Carry | None:
+        settings = self.settings
+        if settings.truncated_bptt_steps is None:
+            return None
+        if self.accelerator.num_processes > 1:
+            raise UserError(
+                "training.truncated_bptt_steps trains in one process: a state stays with its row of the batch"
+            )
+        return Carry(
+            self.data["train"],
+            self.model,
+            batch_size=settings.batch_size,
+            steps=settings.truncated_bptt_steps,
+            look_ahead=settings.look_ahead,
+        )
+
+    def _restore_carry(self, checkpoint: Path) -> None:
+        if self.carry is not None:
+            try:
+                self.carry.restore(load_carried(checkpoint), self.accelerator.device)
+            except (KeyError, ValueError) as error:
+                raise UserError(
+                    f"{checkpoint / 'training.safetensors'} holds no state of this model: {error}"
+                ) from None
 
     def _make_update(self, adam: torch.optim.Adam) -> EagerUpdate | GraphUpdate:
         limit, precision = self.settings.max_grad_norm, self.settings.precision
@@ -232,12 +280,21 @@ class Run:
             say=self.reporter.say,
         )
 
-    def _update(self, batch: SequenceBatch, share: float, indices: list[int]) -> None:
-        """One step of Adam on one batch, unless its loss or gradient is not finite."""
+    def _update(self, batch: SequenceBatch, share: float, indices: list[Any], going_on: GoingOn | None) -> None:
+        """One step of Adam on one batch, unless its loss or gradient is not finite.
+
+        indices: the sequences in it, or their pieces, which go on from `going_on`.
+        """
         at = self.progress
         seed_everything(self.config.seed, "step", at.step, self.accelerator.process_index)
         weights = self.config.weights.at(at.step)
-        updated = self.update(batch, weights, learning_rate=at.learning_rate, share=share)
+        if going_on is not None and isinstance(self.update, EagerUpdate):
+            updated = self.update(batch, weights, learning_rate=at.learning_rate, share=share, going_on=going_on)
+        else:
+            updated = self.update(batch, weights, learning_rate=at.learning_rate, share=share)
+        if self.carry is not None:
+            self.carry.keep(indices, updated.result.state if updated.applied else None)
+            indices = [piece.index for piece in indices]
         if not updated.applied:
             self._skip(updated.loss, updated.gradient_norm, indices)
             return
@@ -274,7 +331,7 @@ class Run:
         with torch.no_grad():
             for batch, share in self._batches("valid", plan):
                 with autocast(self.accelerator.device, settings.precision):
-                    result = self.module(batch, Weights())
+                    result = self._measured(batch)
                 for name, value in self._over_processes(result, share).items():
                     sums[name] = sums.get(name, 0.0) + value
         value, kl = (sums[name] / sums["sequences"] for name in ("value", "kl"))
@@ -306,10 +363,27 @@ class Run:
             f"{kl_text}  learning rate {at.learning_rate:.2g}  {duration(self._seconds())}{star}"
         )
 
-    def _reason_to_stop(self) -> str:
+    def _measured(self, batch: SequenceBatch) -> BoundResult:
+        """The bound on whole sequences, in chunks where training takes them so."""
+        if self.carry is None:
+            result: BoundResult = self.module(batch, Weights())
+            return result
+        return ChunkedELBO(self.carry.steps)(self.model, batch)
+
+    def _out_of_budget(self) -> str:
+        """Which budget within an epoch is spent, if one is."""
         at, settings = self.progress, self.settings
         if settings.max_steps is not None and at.step >= settings.max_steps:
             return f"max_steps {settings.max_steps}"
+        if settings.max_minutes is not None and self._seconds() >= 60 * settings.max_minutes:
+            return f"max_minutes {settings.max_minutes:g}"
+        return ""
+
+    def _reason_to_stop(self) -> str:
+        at, settings = self.progress, self.settings
+        spent = self._out_of_budget()
+        if spent:
+            return spent
         if at.epoch >= settings.epochs:
             return f"epochs {settings.epochs}"
         if settings.patience is not None and at.validations_without_best >= settings.patience:
@@ -362,11 +436,12 @@ class Run:
         if not sums:
             return
         n, weights = sums["sequences"], self.config.weights.at(at.step - 1)  # of the last update
+        of = "sequence" if self.carry is None else "chunk"
         self._write(
             {
                 "event": "training",
-                "nats_per_sequence": sums["value"] / n,
-                "kl_per_sequence": sums["kl"] / n,
+                f"nats_per_{of}": sums["value"] / n,
+                f"kl_per_{of}": sums["kl"] / n,
                 "loss": sums["loss"] / n,
                 "gradient_norm": sums["gradient_norm"] / sums["updates"],
                 "learning_rate": at.learning_rate,
@@ -389,8 +464,13 @@ class Run:
         )
 
     def _steps_at_most(self) -> int:
-        in_epochs = self.settings.epochs * math.ceil(len(self.data["train"]) / self.settings.batch_size)
+        in_epochs = self.settings.epochs * self._batches_per_epoch
         return in_epochs if self.settings.max_steps is None else min(in_epochs, self.settings.max_steps)
+
+    @cached_property
+    def _batches_per_epoch(self) -> int:
+        """Of the first epoch; of chunks it may differ a little from epoch to epoch."""
+        return len(self._plan(0))
 
     def _seconds(self) -> float:
         return time.perf_counter() - self.started
@@ -401,7 +481,8 @@ class Run:
             with Writing(self.folder / "checkpoints" / which) as folder:
                 save_model(folder, self.model, self.description)
                 settings = {"settings": self.config.to_dict()}
-                save_training(folder, self.optimizer, self.progress.to_json() | settings)
+                carried = {} if self.carry is None else self.carry.tensors()
+                save_training(folder, self.optimizer, self.progress.to_json() | settings, carried)
         self.accelerator.wait_for_everyone()
 
     def _open_folder(self) -> None:

@@ -19,11 +19,12 @@ import torch
 from accelerate import Accelerator
 from torch import Tensor, nn
 
-from ..bounds import Bound, BoundResult, Weights
+from ..bounds import ELBO, Bound, BoundResult, Weights
 from ..data.batches import bucket, pad_steps
 from ..errors import UserError
 from ..models import SequenceModel
 from ..sequences import SequenceBatch
+from .carry import GoingOn
 from .config import TrainingConfig
 
 Precision = Literal["float32", "bfloat16"]
@@ -39,9 +40,14 @@ class BoundModule(nn.Module):
         self.model = model
         self.bound = bound
 
-    def forward(self, batch: SequenceBatch, weights: Weights) -> BoundResult:
-        """The bound of each sequence."""
-        return self.bound(self.model, batch, weights=weights)
+    def forward(self, batch: SequenceBatch, weights: Weights, going_on: GoingOn | None = None) -> BoundResult:
+        """The bound of each sequence; of chunks that go on from a state, with the state after them."""
+        if going_on is None:
+            return self.bound(self.model, batch, weights=weights)
+        if not isinstance(self.bound, ELBO):
+            raise ValueError(f"{type(self.bound).__name__} doesn't go on from a state")
+        context = going_on.context(self.model, batch.x.shape[1])
+        return self.bound(self.model, batch, weights=weights, state=going_on.state, context=context)
 
 
 def make_optimizer(model: nn.Module, settings: TrainingConfig) -> torch.optim.Adam:
@@ -114,13 +120,22 @@ class EagerUpdate:
         self.max_grad_norm, self.precision = max_grad_norm or math.inf, precision
         self.sums = sums or (lambda result, share: dict(zip(SUMS, summed(result).tolist(), strict=True)))
 
-    def __call__(self, batch: SequenceBatch, weights: Weights, *, learning_rate: float, share: float = 1.0) -> Updated:
+    def __call__(
+        self,
+        batch: SequenceBatch,
+        weights: Weights,
+        *,
+        learning_rate: float,
+        share: float = 1.0,
+        going_on: GoingOn | None = None,
+    ) -> Updated:
         """One step of Adam on the mean loss of the batch's sequences, unless it or its gradient isn't finite.
 
         share: with several processes each adds the sequences that are its own, and data-parallel training averages the
         gradients over processes: the factor that makes the average of the parts' means the whole batch's mean.
+        going_on: where chunks of sequences go on from.
         """
-        result, norm = self.gradient(batch, weights, share)
+        result, norm = self.gradient(batch, weights, share, going_on)
         sums, gradient_norm = self.sums(result, share), float(norm)
         applied = math.isfinite(sums["loss"]) and math.isfinite(gradient_norm)
         if applied:
@@ -131,12 +146,14 @@ class EagerUpdate:
             self.optimizer.zero_grad()
         return Updated(result, sums, gradient_norm, applied)
 
-    def gradient(self, batch: SequenceBatch, weights: Weights, share: float | Tensor) -> tuple[BoundResult, Tensor]:
+    def gradient(
+        self, batch: SequenceBatch, weights: Weights, share: float | Tensor, going_on: GoingOn | None = None
+    ) -> tuple[BoundResult, Tensor]:
         """The bound and the norm of its gradient, which the parameters then hold, clipped. Nothing waits for the GPU
         here, and nothing may: this is what a CUDA graph captures.
         """
         with autocast(batch.x.device, self.precision):
-            result: BoundResult = self.module(batch, weights)
+            result: BoundResult = self.module(batch, weights, going_on)
         loss = result.loss.mean() * share
         self.optimizer.zero_grad()  # to None: in a capture, the graph's own memory takes the gradient
         if self.accelerator is None:

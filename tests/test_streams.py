@@ -1,0 +1,289 @@
+"""Truncated back-propagation: which chunk is where, that state is carried and detached, and chunks are the whole."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from conftest import SPECS, Case, draw_noise
+from zforcing import ELBO, ObservationSpec, UserError, Weights
+from zforcing.bounds import ChunkedELBO
+from zforcing.data import Example, InMemory, collate
+from zforcing.data.streams import load_pieces, streams
+from zforcing.models import map_state
+from zforcing.sequences import SequenceBatch, between
+from zforcing.testing import random_batch
+from zforcing.training.carry import Carry
+from zforcing.training.config import parse_config
+from zforcing.training.log import Reporter
+from zforcing.training.loop import train
+from zforcing.training.update import BoundModule
+
+LENGTHS = np.array([7, 1, 12, 4, 9, 3, 3, 10])
+ZF = Case("zforcing", {"hidden_size": 6, "embedding_size": 4, "latent_size": 3, "mlp_size": 5})
+RNN = Case("rnn", {"hidden_size": 6, "embedding_size": 4})
+
+
+def test_every_step_is_in_one_piece_in_order_and_a_row_stays_on_its_sequence() -> None:
+    plan = streams(LENGTHS, 3, 4, seed=1, epoch=2)
+    seen: dict[int, list[tuple[int, int, int]]] = {}
+    for number, pieces in enumerate(plan):
+        assert len({p.row for p in pieces}) == len(pieces) <= 3
+        assert [p.row for p in pieces] == sorted(p.row for p in pieces)
+        for p in pieces:
+            seen.setdefault(p.index, []).append((number, p.start, p.stop))
+            assert p.stop - p.start == min(4, LENGTHS[p.index] - p.start)
+    assert sorted(seen) == list(range(len(LENGTHS)))
+    for index, parts in seen.items():
+        assert [start for _, start, _ in parts] == list(range(0, LENGTHS[index], 4))
+        assert parts[-1][2] == LENGTHS[index]
+        numbers = [number for number, _, _ in parts]
+        assert numbers == list(range(numbers[0], numbers[0] + len(numbers)))  # one update after the other
+    by_row = {(p.row, p.index) for pieces in plan for p in pieces}
+    assert len(by_row) == len(LENGTHS)
+
+
+def test_the_plan_is_a_function_of_seed_and_epoch() -> None:
+    one = streams(LENGTHS, 3, 4, seed=1, epoch=2)
+    assert one == streams(LENGTHS, 3, 4, seed=1, epoch=2)
+    assert one != streams(LENGTHS, 3, 4, seed=1, epoch=3)
+    assert one != streams(LENGTHS, 3, 4, seed=2, epoch=2)
+
+
+@pytest.mark.parametrize("conditioned", [False, True])
+def test_pieces_are_read_with_the_frame_before_where_it_is_conditioned_on_and_those_behind(conditioned: bool) -> None:
+    spec = ObservationSpec("real", 1, "conditioned" if conditioned else "scored")
+    data = InMemory([Example(100 * i + np.arange(n, dtype=np.float32)[:, None]) for i, n in enumerate([5, 8])])
+    plan = streams(data.lengths - conditioned, 2, 3, seed=0, epoch=0)
+    for pieces, batch in zip(plan, load_pieces(data, plan, spec, look_ahead=2), strict=True):
+        for p, x, length, start in zip(pieces, batch.x, batch.lengths.tolist(), batch.start, strict=True):
+            first = 100 * p.index + p.start + conditioned
+            steps = min(p.stop + 2, int(data.lengths[p.index]) - conditioned) - p.start
+            assert length == steps
+            assert x[:steps, 0].tolist() == [first + t for t in range(steps)]
+            assert start.item() == (first - 1 if conditioned else 0)
+
+
+def carry(case: Case, spec: ObservationSpec, *, steps: int, look_ahead: int = 0) -> tuple[Carry, InMemory]:
+    rng = np.random.default_rng(3)
+    first = int(spec.conditions_on_first)
+    data = InMemory([Example(rng.standard_normal((n + first, spec.size))) for n in LENGTHS])
+    model = case.build(spec)
+    return Carry(data, model, batch_size=3, steps=steps, look_ahead=look_ahead), data
+
+
+@pytest.mark.parametrize("kind", ["real", "conditioned"])
+@pytest.mark.parametrize("which", [RNN, ZF], ids=str)
+def test_with_a_whole_look_ahead_the_chunks_add_up_to_the_sequences(which: Case, kind: str) -> None:
+    """Rows on other recordings in every batch, restarts in the middle of others, and each sum is the whole's."""
+    going, data = carry(which, SPECS[kind], steps=4, look_ahead=100)
+    model, whole = going.model, collate(data.examples, SPECS[kind])
+    noise = draw_noise(model, whole)
+    expected = ELBO()(model, whole, noise=noise).value
+    total = torch.zeros(len(data))
+    plan = going.plan(seed=5, epoch=0)
+    module = BoundModule(model, ELBO())
+    for pieces, chunk, on in going.batches(plan, torch.device("cpu")):
+        own = torch.zeros(len(pieces), chunk.x.shape[1], model.latent_size)
+        for row, p in enumerate(pieces):
+            own[row, : p.stop - p.start] = noise[p.index, p.start : p.stop]
+        context = on.context(model, chunk.x.shape[1])
+        said = ELBO()(model, chunk, noise=own, state=on.state, context=context)
+        going.keep(pieces, said.state)
+        for row, p in enumerate(pieces):
+            total[p.index] += said.value[row]
+        assert module(chunk, Weights(), on).value.shape == (len(pieces),)
+    torch.testing.assert_close(total, expected, rtol=1e-10, atol=1e-10)
+
+
+def test_the_state_is_carried_without_its_gradient() -> None:
+    going, _ = carry(ZF, SPECS["real"], steps=2)
+    plan = going.plan(seed=0, epoch=0)
+    module, begun = BoundModule(going.model, ELBO()), 0
+    for pieces, chunk, on in going.batches(plan[:4], torch.device("cpu")):
+        assert not any(value.requires_grad for value in on.state)
+        for row, p in enumerate(pieces):
+            zero = not any(bool(value[row].any()) for value in (on.state.h, on.state.c))
+            assert zero == (p.start == 0)
+            begun += p.start == 0
+        result = module(chunk, Weights(), on)
+        assert result.state.h.requires_grad
+        going.keep(pieces, result.state)
+    assert begun > 3  # a row took a second sequence
+
+
+def test_a_chunk_sees_what_lies_ahead_of_it_and_no_more() -> None:
+    """The posterior of a chunk changes with the step right behind it under a look-ahead of 1, not with the next one."""
+    model = ZF.build(SPECS["real"])
+    batch = random_batch(SPECS["real"], (8,))
+    noise = draw_noise(model, batch)
+
+    def kl_of_first_chunk(look_ahead: int, changed: int) -> float:
+        x = batch.x.clone()
+        x[0, changed] += 1
+        other = SequenceBatch(x, batch.lengths, batch.start)
+        seen, _ = between(other, 0, 4 + look_ahead)
+        first, _ = between(other, 0, 4)
+        context = model.encode(seen)[:, :4]
+        return float(model.unroll(first, noise=noise[:, :4], context=context).kl.sum().detach())
+
+    assert kl_of_first_chunk(0, 4) == kl_of_first_chunk(0, 7)
+    assert kl_of_first_chunk(1, 4) != kl_of_first_chunk(1, 7)
+    assert kl_of_first_chunk(1, 5) == kl_of_first_chunk(1, 7)
+
+
+# ---- evaluation by chunks
+
+
+@pytest.mark.parametrize("steps", [1, 4])
+def test_the_elbo_by_chunks_is_that_of_the_whole(case: Case, spec: ObservationSpec, steps: int) -> None:
+    model, batch = case.build(spec), random_batch(spec, (9, 4, 7, 1), missing=spec.missing)
+    noise = draw_noise(model, batch)
+    whole, chunked = ELBO()(model, batch, noise=noise), ChunkedELBO(steps)(model, batch, noise=noise)
+    assert chunked.kind == whole.kind
+    for name in ("log_px", "kl"):
+        torch.testing.assert_close(chunked.terms[name], whole.terms[name], rtol=1e-9, atol=1e-9)
+    torch.testing.assert_close(chunked.value, whole.value, rtol=1e-9, atol=1e-9)
+
+
+def test_the_same_generator_gives_the_same_number_whole_and_by_chunks() -> None:
+    model, batch = ZF.build(SPECS["real"]), random_batch(SPECS["real"], (9, 4))
+    values = []
+    for bound in (ELBO(), ChunkedELBO(2)):
+        torch.manual_seed(0)
+        values.append(bound(model, batch).value)
+    torch.testing.assert_close(values[0], values[1], rtol=1e-10, atol=1e-10)
+
+
+def test_a_bounded_look_ahead_is_another_bound_and_reaches_the_whole_at_the_longest() -> None:
+    model, batch = ZF.build(SPECS["real"]), random_batch(SPECS["real"], (9, 4))
+    noise = draw_noise(model, batch)
+    whole = ELBO()(model, batch, noise=noise).value
+    near, far = (ChunkedELBO(3, look_ahead=n)(model, batch, noise=noise).value for n in (0, 9))
+    torch.testing.assert_close(far, whole, rtol=1e-10, atol=1e-10)
+    assert (near != whole).all()
+
+
+@pytest.mark.parametrize("given", [{"steps": 0}, {"steps": 2, "look_ahead": -1}])
+def test_chunks_without_steps_are_refused(given: dict[str, int]) -> None:
+    with pytest.raises(UserError, match="must be"):
+        ChunkedELBO(**given)
+
+
+# ---- training
+
+
+@pytest.fixture
+def configure(tmp_path: Path) -> Callable[..., Any]:
+    """20 ragged sequences of up to 14 steps, in chunks of 3."""
+    rng = np.random.default_rng(0)
+    path = tmp_path / "data.npz"
+    np.savez(path, x=rng.normal(size=(20, 14, 2)).cumsum(1), lengths=rng.integers(2, 15, size=20))
+    model = {"name": "zforcing", "hidden_size": 5, "embedding_size": 4, "latent_size": 2, "mlp_size": 4, "dropout": 0.2}
+
+    def make(bound: str = "elbo", **training: Any) -> Any:
+        settings = {"batch_size": 4, "epochs": 2, "log_every": 3, "truncated_bptt_steps": 3} | training
+        weights = {"auxiliary": {"start": 0.01}, "backward": {"start": 0.02}}
+        return parse_config(
+            {
+                "data": {"name": "arrays", "path": str(path)},
+                "model": model,
+                "bound": {"name": bound},
+                "weights": weights if bound == "elbo" else {},
+                "training": settings,
+            }
+        )
+
+    return make
+
+
+def run(config: Any, folder: Path, **options: Any) -> Any:
+    return train(config, folder, device="cpu", reporter=Reporter(quiet=True), **options)
+
+
+@pytest.mark.parametrize("updates", [2, 5])
+def test_a_run_in_chunks_resumes_bit_for_bit(configure: Callable[..., Any], tmp_path: Path, updates: int) -> None:
+    torch.set_default_dtype(torch.float32)
+    run(configure(look_ahead=2), tmp_path / "whole")
+    run(configure(look_ahead=2, checkpoint_every=1, max_steps=updates, patience=None), tmp_path / "parts")
+    for name in ("whole", "parts"):
+        assert (tmp_path / name / "checkpoints" / "last" / "training.safetensors").is_file()
+    end = run(configure(look_ahead=2), tmp_path / "parts", resume=True)
+    assert end.finished == "epochs 2"
+    whole, parts = ((tmp_path / n / "checkpoints/last/model.safetensors").read_bytes() for n in ("whole", "parts"))
+    # a run that max_steps ended has one validation more, which may have changed the learning rate: here it doesn't
+    assert whole == parts
+
+
+def test_validation_in_chunks_is_that_of_the_whole(configure: Callable[..., Any], tmp_path: Path) -> None:
+    torch.set_default_dtype(torch.float32)
+    first = [
+        run(
+            configure(truncated_bptt_steps=steps, epochs=1, max_steps=1, learning_rate=1e-12), tmp_path / str(steps)
+        ).best
+        for steps in (3, None)
+    ]
+    assert first[0] == pytest.approx(first[1], rel=1e-5)
+
+
+def test_rows_of_metrics_say_that_they_are_of_chunks(configure: Callable[..., Any], tmp_path: Path) -> None:
+    torch.set_default_dtype(torch.float32)
+    run(configure(epochs=1), tmp_path / "run")
+    text = (tmp_path / "run" / "metrics.jsonl").read_text()
+    assert "nats_per_chunk" in text
+    assert '"event": "validation"' in text
+
+
+def test_only_the_elbo_goes_on_from_a_state(configure: Callable[..., Any]) -> None:
+    with pytest.raises(UserError, match=r"truncated_bptt_steps needs bound elbo.*not fivo"):
+        configure(bound="fivo")
+
+
+@pytest.mark.parametrize(
+    ("training", "says"),
+    [
+        ({"truncated_bptt_steps": 0}, "truncated_bptt_steps is 0"),
+        ({"look_ahead": -1}, "look_ahead is -1"),
+        ({"truncated_bptt_steps": None, "look_ahead": 2}, "needs training.truncated_bptt_steps"),
+        ({"backend": "graph"}, "can't carry a state"),
+        ({"max_minutes": 0.0}, "max_minutes is 0"),
+    ],
+)
+def test_settings_that_make_no_sense_are_refused(
+    configure: Callable[..., Any], training: dict[str, Any], says: str
+) -> None:
+    with pytest.raises(UserError, match=says):
+        configure(**training)
+
+
+def test_minutes_end_a_run_within_an_epoch(configure: Callable[..., Any], tmp_path: Path) -> None:
+    torch.set_default_dtype(torch.float32)
+    end = run(configure(max_minutes=1e-6, epochs=100), tmp_path / "run")
+    assert end.finished == "max_minutes 1e-06"
+    assert end.step == 1
+    assert end.best > -np.inf
+
+
+def test_a_skipped_update_forgets_the_state() -> None:
+    going, _ = carry(ZF, SPECS["real"], steps=2)
+    plan = going.plan(seed=0, epoch=0)
+    for pieces, _, on in going.batches(plan[:1], torch.device("cpu")):
+        going.keep(pieces, map_state(lambda v: v + torch.nan, on.state))
+        going.keep(pieces, None)
+    for _, _, on in going.batches(plan[1:2], torch.device("cpu")):
+        assert all(bool(value.isfinite().all()) for value in on.state)
+
+
+def test_a_carried_state_of_another_model_is_refused() -> None:
+    going, _ = carry(ZF, SPECS["real"], steps=2)
+    pieces = going.plan(seed=0, epoch=0)[0]
+    going.keep(pieces, going.model.initial_state(len(pieces)))
+    tensors = going.tensors()
+    other, _ = carry(Case("zforcing", ZF.settings | {"hidden_size": 7}), SPECS["real"], steps=2)
+    with pytest.raises(ValueError, match=r"h is \[3, 6\]"):
+        other.restore(tensors, torch.device("cpu"))
