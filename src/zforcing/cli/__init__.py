@@ -1,0 +1,78 @@
+"""The commands. Results go to stdout (one JSON object with --json), progress and errors to stderr.
+
+Exit code 0, or 2 with one line for a user's mistake, 1 when training diverged, 130 after Ctrl-C.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Callable, Sequence
+
+from jsonargparse import ArgumentError
+
+from ..errors import UserError
+from .benching import bench
+from .generating import sample
+from .measuring import evaluate, table
+from .showing import info, list_recipes
+from .training import train
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; returns the exit code."""
+    words = list(sys.argv[1:] if argv is None else argv)
+    try:
+        if not words or words[0] in ("-h", "--help"):
+            print(overview())
+            return 0
+        if words[0] == "--version":
+            from .. import __version__
+
+            print(f"zforcing {__version__}")
+            return 0
+        if words[0] not in COMMANDS:
+            raise UserError(f"unknown command {words[0]!r}; it is one of {', '.join(COMMANDS)}")
+        return COMMANDS[words[0]](words[1:])
+    except ArgumentError as error:
+        return complain(" ".join(str(error).split()))
+    except (UserError, OSError) as error:
+        return complain(str(error))
+    except (MemoryError, RuntimeError) as error:
+        if not isinstance(error, MemoryError) and not re.search("alloc|out of memory|Storage size", str(error)):
+            raise
+        return complain(f"not enough memory: {str(error).splitlines()[0][:200]}; ask for less at a time")
+    except KeyboardInterrupt:
+        print("zforcing: stopped", file=sys.stderr)
+        return 130
+
+
+def complain(message: str) -> int:
+    """One line on stderr; the exit code of a user's mistake."""
+    print(f"zforcing: {message}", file=sys.stderr)
+    return 2
+
+
+def overview() -> str:
+    """What there is, a line each."""
+    lines = [f"  {name:10s} {(command.__doc__ or '').splitlines()[0]}" for name, command in COMMANDS.items()]
+    return "\n".join(
+        [
+            "usage: zforcing COMMAND ...",
+            "",
+            *lines,
+            "",
+            "zforcing COMMAND --help says more; `zforcing --version` which.",
+        ]
+    )
+
+
+COMMANDS: dict[str, Callable[[Sequence[str]], int]] = {
+    "train": train,
+    "evaluate": evaluate,
+    "sample": sample,
+    "recipes": list_recipes,
+    "info": info,
+    "table": table,
+    "bench": bench,
+}

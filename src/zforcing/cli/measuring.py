@@ -1,0 +1,117 @@
+"""`zforcing evaluate` and `zforcing table`."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich.console import Console
+
+from ..threads import threads_asked_for
+from ..training.checkpoint import load_checkpoint, write_text
+from .options import (
+    SPLITS,
+    at_least,
+    bound_options,
+    check_common,
+    chosen_bound,
+    command_parser,
+    common_options,
+    counting,
+    one_of,
+    pick_device,
+    print_values,
+    read_run_config,
+    run_folder,
+)
+
+
+def evaluate(argv: Sequence[str]) -> int:
+    """Measure a trained model on a split: zforcing evaluate RUN [--split test]."""
+    from ..evaluation.likelihood import evaluate as measure
+
+    parser = command_parser("evaluate", evaluate)
+    parser.add_argument("run", type=str, help="a run folder")
+    parser.add_argument("--split", type=str, default="test", help="train, valid or test")
+    bound_options(parser)
+    parser.add_argument("--repeats", type=int, default=1, help="how often the bound is taken; its mean is reported")
+    parser.add_argument("--checkpoint", type=str, default="best", help="best (on the validation split) or last")
+    parser.add_argument("--batch-size", type=int, default=1024, help="sequences times particles at a time")
+    parser.add_argument(
+        "--backend", type=str, default="fast", help="fast, or reference: the model's contract step by step"
+    )
+    common_options(parser, seed="seed of the latents' noise")
+    options = parser.parse_args(list(argv))
+    split = one_of("split", options.split, SPLITS)
+    one_of("checkpoint", options.checkpoint, ("best", "last"))
+    one_of("backend", options.backend, ("fast", "reference"))
+    at_least(1, "batch-size", options.batch_size)
+    at_least(1, "repeats", options.repeats)
+    check_common(options)
+
+    run = run_folder(options.run)
+    config = read_run_config(run)
+    bound, name = chosen_bound(options, like=config.bound)
+    found = load_checkpoint(run, which=options.checkpoint)
+    found.model.backend = options.backend
+    data = config.data.load(split, found.description)
+    with counting(f"{name} of {run}", len(data) * options.repeats) as advance, threads_asked_for(options.threads):
+        result = measure(
+            found.model,
+            data,
+            found.description,
+            bound=bound,
+            bound_name=options.bound,
+            split=split,
+            repeats=options.repeats,
+            true_log_likelihood=config.data.true_log_likelihood,
+            seed=options.seed,
+            max_rows=options.batch_size,
+            device=pick_device(options.device),
+            progress=advance,
+        )
+    values = result.to_json() | {"checkpoint": options.checkpoint}
+    which = "" if options.checkpoint == "best" else f"-{options.checkpoint}"
+    write_text(run / f"evaluation-{split}-{name}{which}.json", json.dumps(values, indent=1) + "\n")
+    if options.json:
+        print(json.dumps(values))
+    else:
+        print_values(values)
+    if result.collapsed:
+        print(
+            f"warning: the latents carry {result.kl_per_sequence:.3g} nats per sequence: the model hardly uses them "
+            "(posterior collapse). Try a lower first weights.kl.start, or larger weights.auxiliary and "
+            "weights.backward",
+            file=sys.stderr,
+        )
+    return 0
+
+
+def table(argv: Sequence[str]) -> int:
+    """Compare evaluated runs: zforcing table RUN [RUN ...]."""
+    from ..evaluation.table import NOTE, read_rows, to_markdown, to_table
+
+    parser = command_parser("table", table)
+    parser.add_argument("runs", type=str, nargs="+", help="run folders, each evaluated by `zforcing evaluate`")
+    parser.add_argument("--split", type=str, default="test", help="train, valid or test")
+    bound_options(parser)
+    parser.add_argument("--json", action="store_true", help="one JSON object")
+    parser.add_argument("--markdown", action="store_true", help="a page with the runs' settings and hardware")
+    options = parser.parse_args(list(argv))
+    one_of("split", options.split, SPLITS)
+    _, name = chosen_bound(options)
+    rows = read_rows([Path(run) for run in options.runs], split=options.split, bound=name)
+    if options.json:
+        print(json.dumps({"rows": [row.to_json() for row in rows]}))
+        return 0
+    dim = "pixel" if load_checkpoint(Path(options.runs[0])).description.image_shape else "dim"
+    if options.markdown:
+        print(to_markdown(rows, dim=dim, command=shlex.join(["zforcing", "table", *argv])))
+    else:
+        console = Console(highlight=False, width=None if sys.stdout.isatty() else 120)
+        console.print(to_table(rows, dim=dim))
+        console.print(NOTE)
+    return 0

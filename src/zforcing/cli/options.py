@@ -1,0 +1,148 @@
+"""What the commands share: options, the run folder they are given, a progress bar, and how values are printed."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import fields, replace
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import torch
+from jsonargparse import ArgumentParser, Namespace
+from rich.console import Console
+from rich.progress import Progress
+
+from ..bounds import BOUNDS, Bound
+from ..errors import UserError
+from ..training.config import MOST_THREADS, SECTIONED, WEIGHTS, RunConfig, parse_config, read_recipe
+
+SPLITS = ("train", "valid", "test")
+
+
+def command_parser(name: str, command: Callable[..., Any], *, usage: str | None = None) -> ArgumentParser:
+    """A parser that raises instead of exiting; its help says what the command is for."""
+    return ArgumentParser(prog=f"zforcing {name}", description=command.__doc__, usage=usage, exit_on_error=False)
+
+
+def describe_sections(parser: ArgumentParser) -> None:
+    """jsonargparse offers each section as an option that reads a file (`--data CONFIG`): here a recipe is that file.
+
+    What is refused goes from the help; a number for `--weights.kl` is a constant.
+    """
+    hidden, constants = {f"--{name}" for name in SECTIONED}, {f"--weights.{name}" for name in WEIGHTS}
+    for action in parser._actions:
+        if hidden & set(action.option_strings):
+            action.help = argparse.SUPPRESS
+        elif constants & set(action.option_strings):
+            action.metavar, action.help = "NUMBER", "the same at every step"
+
+
+def common_options(parser: ArgumentParser, *, seed: str) -> None:
+    """What evaluate, sample and their like share."""
+    parser.add_argument("--seed", type=int, default=0, help=seed)
+    threads = "CPU threads; by default one where a time step is little work, else torch's own choice"
+    parser.add_argument("--threads", type=int | None, default=None, help=threads)
+    parser.add_argument("--device", type=str, default="auto", help="auto, cpu or cuda")
+    parser.add_argument("--json", action="store_true", help="one JSON object on stdout")
+
+
+def bound_options(parser: ArgumentParser) -> None:
+    """Which bound, and its particles."""
+    parser.add_argument("--bound", type=str, default="elbo", help=f"what is measured: {', '.join(BOUNDS)}")
+    parser.add_argument("--particles", type=int | None, default=None, help="K of fivo, importance and iwae")
+
+
+def chosen_bound(options: Namespace, like: Bound | None = None) -> tuple[Bound, str]:
+    """The bound and its name in files (with the number of particles). `like`: settings to keep if it is the same."""
+    cls = one_of("bound", options.bound, tuple(BOUNDS)) and BOUNDS[options.bound]
+    bound = like if type(like) is cls else cls()
+    if "particles" not in {field.name for field in fields(cls)}:  # type: ignore[arg-type]  # bounds are dataclasses
+        if options.particles is not None:
+            raise UserError(f"--particles: {options.bound} has none to choose; fivo, importance and iwae have")
+        return bound, options.bound
+    if options.particles is not None:
+        at_least(1, "particles", options.particles)
+        bound = replace(bound, particles=options.particles)  # type: ignore[type-var]  # bounds are dataclasses
+    return bound, f"{options.bound}{bound.particles}"
+
+
+def one_of(option: str, value: str, allowed: Sequence[str]) -> Any:
+    """The value, if it is allowed."""
+    if value not in allowed:
+        raise UserError(f"--{option} is {value!r}; it is one of {', '.join(allowed)}")
+    return value
+
+
+def at_least(least: int, option: str, value: int) -> None:
+    """Refuse smaller numbers."""
+    if value < least:
+        raise UserError(f"--{option} is {value}; it must be {least} or more")
+
+
+def check_common(options: Namespace) -> None:
+    """Refuse a seed that no generator takes, and threads that torch doesn't."""
+    if not 0 <= options.seed < 2**63:
+        raise UserError(f"--seed is {options.seed}; it must be 0 or more and less than 2**63")
+    if options.threads is not None and not 1 <= options.threads <= MOST_THREADS:
+        raise UserError(f"--threads is {options.threads}; it must be between 1 and {MOST_THREADS}")
+
+
+def pick_device(device: str) -> str:
+    """auto becomes cuda where there is one."""
+    one_of("device", device, ("auto", "cpu", "cuda"))
+    if device == "cuda" and not torch.cuda.is_available():
+        raise UserError("--device cuda: torch finds no GPU here; use --device cpu or auto")
+    return "cuda" if device != "cpu" and torch.cuda.is_available() else "cpu"
+
+
+def run_folder(name: str) -> Path:
+    """The folder, if it is a run's."""
+    run = Path(name)
+    if not run.is_dir():
+        raise UserError(f"no such run folder: {run}")
+    if not (run / "config.yaml").is_file():
+        raise UserError(f"{run} is no run folder: it has no config.yaml (`zforcing train` makes one)")
+    return run
+
+
+def read_run_config(run: Path) -> RunConfig:
+    """The run's resolved configuration."""
+    path = run / "config.yaml"
+    return parse_config(read_recipe(str(path)), where=str(path))
+
+
+def replaced(word: str, names: Mapping[str, str]) -> str:
+    """An option, or `--option=value`, by its other name."""
+    option, equals, value = word.partition("=")
+    return names.get(option, option) + equals + value
+
+
+def option_value(option: str, words: Sequence[str]) -> str | None:
+    """The value of `--option value` or `--option=value`, the last one given."""
+    found = None
+    for word, following in pairwise([*words, ""]):
+        if word == option:
+            found = following
+        elif word.startswith(option + "="):
+            found = word.split("=", 1)[1]
+    return found
+
+
+@contextmanager
+def counting(what: str, total: int) -> Iterator[Callable[[int], None]]:
+    """A progress bar on stderr (on a terminal), advanced by the function it gives."""
+    with Progress(console=Console(file=sys.stderr), transient=True, disable=not sys.stderr.isatty()) as bar:
+        task = bar.add_task(what, total=total)
+        yield lambda done: bar.advance(task, done)
+
+
+def print_values(values: dict[str, Any]) -> None:
+    """name  value, a line each."""
+    width = max(map(len, values))
+    for name, value in values.items():
+        text = f"{value:.4f}" if isinstance(value, float) else "-" if value is None else value
+        print(f"{name:{width}s}  {text}")
