@@ -89,7 +89,7 @@ def test_samples_are_written_in_the_datas_units(tmp_path: Path) -> None:
     drawn = sample(Case("zforcing", ZF_SIZE).build(spec), 3, steps=4, seed=0)
     scaling = Normalization((10.0, 20.0, 30.0), (1.0, 2.0, 3.0))
     description = DataDescription("arrays", spec, longest=4, normalization=scaling)
-    (file,) = write_samples(tmp_path, "drawn", drawn, description)
+    (file,) = write_samples(tmp_path, "drawn", drawn, description).files
     with np.load(file) as arrays:
         expected = drawn.x.numpy() * np.array([1, 2, 3]) + np.array([10, 20, 30])
         np.testing.assert_allclose(arrays["x"], expected)
@@ -99,7 +99,7 @@ def test_a_picture_needs_complete_images(tmp_path: Path) -> None:
     spec = ObservationSpec("binary", 1)
     model, description = Case("rnn").build(spec), DataDescription("d", spec, longest=4, image_shape=(2, 2))
     for steps, suffixes in ((4, [".npz", ".png"]), (3, [".npz"])):
-        files = write_samples(tmp_path, f"s{steps}", sample(model, 2, steps=steps, seed=0), description)
+        files = write_samples(tmp_path, f"s{steps}", sample(model, 2, steps=steps, seed=0), description).files
         assert [Path(f).suffix for f in files] == suffixes
 
 

@@ -10,7 +10,8 @@ from torch.distributions import Distribution
 
 from .distributions import reparameterize, stack
 from .errors import UserError
-from .models.base import SequenceModel
+from .models.base import SequenceModel, State
+from .sequences import SequenceBatch
 from .threads import cpu_threads
 
 
@@ -40,18 +41,37 @@ def sample(model: SequenceModel, n: int, *, steps: int, seed: int, start: Tensor
     wanted = (n,) if spec.kind == "categorical" else (n, spec.size)
     if start is not None and start.shape != wanted:
         raise UserError(f"start is {list(start.shape)}; {n} samples of this model begin with {list(wanted)}")
-    state = model.initial_state(n, start=start)
-    xs, zs, emissions = [], [], []
     with torch.random.fork_rng(), cpu_threads(model, rows=n):
         torch.manual_seed(seed)
-        for _ in range(steps):
-            prior = model.prior(state)
-            z = reparameterize(prior, torch.randn_like(prior.mean))
-            state = model.after_latent(state, z)
-            emission = model.emission(state)
-            x = emission.sample()
-            state = model.after_observation(state, x)
-            xs.append(x)
-            zs.append(z)
-            emissions.append(emission)
+        return _drawn(model, model.initial_state(n, start=start), steps)
+
+
+@torch.no_grad()
+def go_on(model: SequenceModel, prefix: SequenceBatch, *, steps: int, seed: int, num: int = 1) -> Generated:
+    """`num` continuations of each of B sequences: the latents of the prefix from the posterior, then as `sample` does.
+
+    What comes back is the continuations alone, [num B, steps, ...]: row i + j B is continuation j of sequence i. Each
+    has latents of its own for the prefix too. The posterior sees the prefix and nothing else.
+    Raises UserError when num or steps is below 1. Torch's global generator is left as it was.
+    """
+    if num < 1 or steps < 1:
+        raise UserError(f"{num} continuations of {steps} steps: both must be 1 or more")
+    with torch.random.fork_rng(), cpu_threads(model, rows=num * len(prefix)):
+        torch.manual_seed(seed)
+        return _drawn(model, model.unroll(prefix, particles=num).state, steps)
+
+
+def _drawn(model: SequenceModel, state: State, steps: int) -> Generated:
+    """From a state on, by prior and emission."""
+    xs, zs, emissions = [], [], []
+    for _ in range(steps):
+        prior = model.prior(state)
+        z = reparameterize(prior, torch.randn_like(prior.mean))
+        state = model.after_latent(state, z)
+        emission = model.emission(state)
+        x = emission.sample()
+        state = model.after_observation(state, x)
+        xs.append(x)
+        zs.append(z)
+        emissions.append(emission)
     return Generated(torch.stack(xs, dim=1), torch.stack(zs, dim=1), stack(emissions, dim=1))

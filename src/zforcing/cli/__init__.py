@@ -13,7 +13,7 @@ from jsonargparse import ArgumentError
 
 from ..errors import UserError
 from .benching import bench
-from .generating import sample
+from .generating import continue_, sample
 from .measuring import evaluate, table
 from .showing import info, list_recipes
 from .training import train
@@ -71,6 +71,7 @@ COMMANDS: dict[str, Callable[[Sequence[str]], int]] = {
     "train": train,
     "evaluate": evaluate,
     "sample": sample,
+    "continue": continue_,
     "recipes": list_recipes,
     "info": info,
     "table": table,

@@ -1,12 +1,19 @@
-"""`zforcing sample`."""
+"""`zforcing sample` and `zforcing continue`."""
 
 from __future__ import annotations
 
 import json
+import math
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
+from jsonargparse import ArgumentParser, Namespace
+
+from ..data import DataDescription, collate
+from ..errors import UserError
+from ..samples import Written, random_first_observations, write_samples
 from ..threads import threads_asked_for
 from ..training.checkpoint import load_checkpoint
 from .options import (
@@ -24,37 +31,106 @@ from .options import (
 def sample(argv: Sequence[str]) -> int:
     """Draw sequences from a trained model: zforcing sample RUN [--num 64] [--steps N]."""
     from ..generation import sample as draw
-    from ..samples import random_first_observations, write_samples
 
     parser = command_parser("sample", sample)
     parser.add_argument("run", type=str, help="a run folder")
-    parser.add_argument("--num", type=int, default=64, help="how many sequences")
-    parser.add_argument(
-        "--steps", type=int | None, default=None, help="their length; the longest trained on by default"
-    )
-    parser.add_argument("--checkpoint", type=str, default="best", help="best (on the validation split) or last")
-    parser.add_argument("--out", type=str | None, default=None, help="folder to write to; RUN/samples by default")
+    generating_options(parser, num=64, num_help="how many sequences", steps="the longest trained on by default")
     common_options(parser, seed="seed of all that is drawn")
     options = parser.parse_args(list(argv))
-    one_of("checkpoint", options.checkpoint, ("best", "last"))
-    at_least(1, "num", options.num)
-    check_common(options)
-    run = run_folder(options.run)
-    found = load_checkpoint(run, which=options.checkpoint, device=pick_device(options.device))
-    steps = found.description.longest if options.steps is None else options.steps
-    at_least(1, "steps", steps)
+    check_generating(options)
+    run, device = run_folder(options.run), pick_device(options.device)
+    found = load_checkpoint(run, which=options.checkpoint, device=device)
+    steps = asked_steps(options, found.description, default=found.description.longest)
     start = None
     if found.description.spec.conditions_on_first:
         print("x_1 is taken from the validation split: the model conditions on it", file=sys.stderr)
         valid = read_run_config(run).data.load("valid", found.description)
-        start = random_first_observations(valid, found.description, options.num, seed=options.seed)
-        start = start.to(pick_device(options.device))
+        start = random_first_observations(valid, found.description, options.num, seed=options.seed).to(device)
     with threads_asked_for(options.threads):
         drawn = draw(found.model, options.num, steps=steps, seed=options.seed, start=start)
     folder, stem = Path(options.out or run / "samples"), f"sample-seed{options.seed}"
-    files = write_samples(folder, stem, drawn, found.description, start=start)
-    if options.json:
-        print(json.dumps({"run": str(run), "num": options.num, "steps": steps, "seed": options.seed, "files": files}))
-    else:
-        print("\n".join(files))
+    written = write_samples(folder, stem, drawn, found.description, start=start)
+    report(
+        written, {"run": str(run), "num": options.num, "steps": steps, "seed": options.seed}, json_wanted=options.json
+    )
     return 0
+
+
+def continue_(argv: Sequence[str]) -> int:
+    """Go on from the beginning of a sequence: zforcing continue RUN PREFIX [--num 4] [--steps N]."""
+    from ..generation import go_on
+
+    parser = command_parser("continue", continue_)
+    parser.add_argument("run", type=str, help="a run folder")
+    parser.add_argument(
+        "prefix", type=str, help="a file of the run's kind of data: audio, or sequences as in data.path"
+    )
+    generating_options(parser, num=4, num_help="continuations of each sequence", steps="one second of audio by default")
+    common_options(parser, seed="seed of all that is drawn")
+    options = parser.parse_args(list(argv))
+    check_generating(options)
+    run, device = run_folder(options.run), pick_device(options.device)
+    found = load_checkpoint(run, which=options.checkpoint, device=device)
+    description, audio = found.description, found.description.audio
+    a_second = None if audio is None else math.ceil(audio.sample_rate / description.spec.size)
+    steps = asked_steps(options, description, default=a_second or description.longest)
+    examples = read_run_config(run).data.read_prefix(options.prefix, description)
+    prefix = collate(examples, description.spec).to(device)
+    with threads_asked_for(options.threads):
+        drawn = go_on(found.model, prefix, steps=steps, seed=options.seed, num=options.num)
+    folder, stem = Path(options.out or run / "samples"), f"continue-{Path(options.prefix).stem}-seed{options.seed}"
+    before = [example.x for example in examples] * options.num
+    written = write_samples(folder, stem, drawn, description, before=before)
+    values = {
+        "run": str(run),
+        "prefix": options.prefix,
+        "prefix_steps": [len(example.x) for example in examples],
+        "num": options.num,
+        "steps": steps,
+        "seed": options.seed,
+    }
+    report(written, values, json_wanted=options.json)
+    return 0
+
+
+def generating_options(parser: ArgumentParser, *, num: int, num_help: str, steps: str) -> None:
+    """How many and how long, from which checkpoint, to where."""
+    parser.add_argument("--num", type=int, default=num, help=num_help)
+    parser.add_argument("--steps", type=int | None, default=None, help=f"time steps drawn; {steps}")
+    parser.add_argument("--seconds", type=float | None, default=None, help="audio: the same in seconds")
+    parser.add_argument("--checkpoint", type=str, default="best", help="best (on the validation split) or last")
+    parser.add_argument("--out", type=str | None, default=None, help="folder to write to; RUN/samples by default")
+
+
+def check_generating(options: Namespace) -> None:
+    """Refuse what can't be drawn."""
+    one_of("checkpoint", options.checkpoint, ("best", "last"))
+    at_least(1, "num", options.num)
+    if options.steps is not None:
+        at_least(1, "steps", options.steps)
+    check_common(options)
+
+
+def asked_steps(options: Namespace, description: DataDescription, *, default: int) -> int:
+    """--steps, or --seconds in whole frames, or the default."""
+    if options.seconds is None:
+        steps: int = default if options.steps is None else options.steps
+        return steps
+    if options.steps is not None:
+        raise UserError("--steps and --seconds say the same: leave one out")
+    if description.audio is None:
+        raise UserError("--seconds is for models of audio; use --steps")
+    frames = options.seconds * description.audio.sample_rate / description.spec.size
+    if not 0 < frames < 1e9:
+        raise UserError(f"--seconds is {options.seconds}; it must be positive, and reasonable")
+    return max(1, int(frames + 0.5))
+
+
+def report(written: Written, values: dict[str, Any], *, json_wanted: bool) -> None:
+    """The files on stdout; clipped samples are counted, on stderr or in the JSON."""
+    if json_wanted:
+        print(json.dumps(values | {"files": written.files, "clipped_samples": written.clipped}))
+        return
+    print("\n".join(written.files))
+    if written.clipped:
+        print(f"{written.clipped} samples were clipped to 16 bits", file=sys.stderr)

@@ -8,8 +8,11 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from jsonargparse import Namespace
 from rich.console import Console
 
+from ..bounds import ELBO, Bound, ChunkedELBO
+from ..errors import UserError
 from ..threads import threads_asked_for
 from ..training.checkpoint import load_checkpoint, write_text
 from .options import (
@@ -26,6 +29,7 @@ from .options import (
     print_values,
     read_run_config,
     run_folder,
+    whole_number,
 )
 
 
@@ -38,6 +42,18 @@ def evaluate(argv: Sequence[str]) -> int:
     parser.add_argument("--split", type=str, default="test", help="train, valid or test")
     bound_options(parser)
     parser.add_argument("--repeats", type=int, default=1, help="how often the bound is taken; its mean is reported")
+    parser.add_argument(
+        "--chunk-steps",
+        type=int | None,
+        default=None,
+        help="take the elbo in chunks of so many time steps, in less memory",
+    )
+    parser.add_argument(
+        "--look-ahead",
+        type=str,
+        default="all",
+        help="time steps behind a chunk that its posterior sees, or all (exact)",
+    )
     parser.add_argument("--checkpoint", type=str, default="best", help="best (on the validation split) or last")
     parser.add_argument("--batch-size", type=int, default=1024, help="sequences times particles at a time")
     parser.add_argument(
@@ -55,6 +71,7 @@ def evaluate(argv: Sequence[str]) -> int:
     run = run_folder(options.run)
     config = read_run_config(run)
     bound, name = chosen_bound(options, like=config.bound)
+    bound, name = in_chunks(options, bound, name)
     found = load_checkpoint(run, which=options.checkpoint)
     found.model.backend = options.backend
     data = config.data.load(split, found.description)
@@ -88,6 +105,19 @@ def evaluate(argv: Sequence[str]) -> int:
             file=sys.stderr,
         )
     return 0
+
+
+def in_chunks(options: Namespace, bound: Bound, name: str) -> tuple[Bound, str]:
+    """The bound as --chunk-steps and --look-ahead want it, and its name in files: another one for another number."""
+    ahead = None if options.look_ahead == "all" else whole_number("look-ahead", options.look_ahead)
+    if options.chunk_steps is None:
+        if ahead is not None:
+            raise UserError("--look-ahead needs --chunk-steps")
+        return bound, name
+    if type(bound) is not ELBO:
+        raise UserError(f"--chunk-steps takes the elbo, whose terms add up over time; not {options.bound}")
+    suffix = "" if ahead is None else f"-chunks-of-{options.chunk_steps}-ahead-{ahead}"
+    return ChunkedELBO(options.chunk_steps, ahead), name + suffix
 
 
 def table(argv: Sequence[str]) -> int:

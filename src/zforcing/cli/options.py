@@ -83,6 +83,13 @@ def at_least(least: int, option: str, value: int) -> None:
         raise UserError(f"--{option} is {value}; it must be {least} or more")
 
 
+def whole_number(option: str, text: str) -> int:
+    """What the text says."""
+    if not text.isdecimal():
+        raise UserError(f"--{option} is {text!r}; it must be a whole number, 0 or more, or all")
+    return int(text)
+
+
 def check_common(options: Namespace) -> None:
     """Refuse a seed that no generator takes, and threads that torch doesn't."""
     if not 0 <= options.seed < 2**63:

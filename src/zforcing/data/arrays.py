@@ -129,20 +129,20 @@ class Arrays(DataModule):
 
     def load(self, split: Split, description: DataDescription) -> InMemory:
         """One split. All of the file that it is in must fit the description, so that a test set fails early."""
-        spec, scaling = description.spec, description.normalization
+        spec = description.spec
         self._check_settings(spec)
         file = self._file(split)
         _check_values(file, spec)
-        rows = self._take(file, split)
-        if spec.kind == "categorical":
-            x = rows.values[:, 0].astype(np.int64)  # [R]
-            observed = None if rows.observed is None else rows.observed[:, 0]
-        else:
-            x = (rows.values if scaling is None else scaling.apply(rows.values)).astype(np.float32)  # [R, D]
-            observed = rows.observed
-            if observed is not None:
-                x[~observed] = 0  # where the scaling moved it
-        return InMemory(_examples(x, observed, rows.lengths))
+        return _scaled(self._take(file, split), description)
+
+    def read_prefix(self, path: str, description: DataDescription) -> list[Example]:
+        """All sequences of a file of the same layout, columns and units."""
+        self._check_settings(description.spec)
+        rows = self._read(path, "PREFIX")
+        if rows.columns is not None and self.columns is None:
+            self._check_names(rows.columns, rows.source)
+        _check_values(rows, description.spec)
+        return _scaled(rows, description).examples
 
     @property
     def _shares(self) -> dict[Split, float]:
@@ -302,6 +302,20 @@ def _check_values(rows: Rows, spec: ObservationSpec) -> None:
         raise UserError(
             f"{rows.source}: has {rows.values.shape[1]} features, the training split {spec.size}; give it the same"
         )
+
+
+def _scaled(rows: Rows, description: DataDescription) -> InMemory:
+    """As a model reads them."""
+    spec, scaling = description.spec, description.normalization
+    if spec.kind == "categorical":
+        x = rows.values[:, 0].astype(np.int64)  # [R]
+        observed = None if rows.observed is None else rows.observed[:, 0]
+    else:
+        x = (rows.values if scaling is None else scaling.apply(rows.values)).astype(np.float32)  # [R, D]
+        observed = rows.observed
+        if observed is not None:
+            x[~observed] = 0  # where the scaling moved it
+    return InMemory(_examples(x, observed, rows.lengths))
 
 
 def _fit(train: Rows) -> Normalization:

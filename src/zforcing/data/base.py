@@ -156,9 +156,12 @@ class Example:
 
 
 class SequenceDataset(ABC):
-    """One split. `lengths` [N] (steps, the first one included) is known without reading a sequence."""
+    """One split. `lengths` [N] (steps, the first one included) is known without reading a sequence; `skipped` says how
+    many sources were left out because they couldn't be read, where that was asked for.
+    """
 
     lengths: NDArray[np.int64]
+    skipped: int = 0
 
     def __len__(self) -> int:
         return len(self.lengths)
@@ -213,6 +216,10 @@ class DataModule(ABC):
 
         Raises UserError when the split is empty or doesn't fit the description.
         """
+
+    def read_prefix(self, path: str, description: DataDescription) -> list[Example]:
+        """The sequences in a file, as the trained model reads them, to go on from. Raises UserError where it can't."""
+        raise UserError(f"data {description.name} reads no files to go on from")
 
     def true_log_likelihood(self, example: Example) -> float | None:
         """log p(x) of a sequence under the process that made it, nats, for synthetic data; None where nobody knows."""

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from ..bounds import Bound
+from ..bounds import Bound, ChunkedELBO
 from ..data import DataDescription, Example, SequenceDataset, collate
 from ..data.batches import evaluation_batches
 from ..errors import UserError
@@ -41,6 +41,15 @@ class Evaluation:
     true_nats_per_sequence: under the process that made the data, exact; null where nobody knows it,
                          or it is infinite
     raw_nats_per_sequence: of log p(raw data) = log p(x) - sum of ln std; null where the data wasn't normalized
+    normalization_std:   the std (for several, their geometric mean over the scored numbers) in the data's units by
+                         which x was normalized; densities of x can be compared only under the same one. null: not
+    nats_per_half_second, raw_nats_per_half_second: the same totals for each half second of audio that was scored, as
+                         Blizzard's results are given; null where the data is no audio
+    bits_per_sample:     bits_per_dim of integer audio, of probabilities; null where x is real (a density) or no audio
+    sample_rate:         of audio, samples per second; null for other data
+    chunk_steps, look_ahead: the bound was taken in chunks of so many steps with the state carried, the posterior seeing
+                         so many steps behind a chunk (null: all of them); chunk_steps null: whole sequences
+    num_skipped:         recordings left out because they couldn't be read (`data.skip_unreadable`)
     num_sequences:       sequences
     num_steps:           steps that exist, without x_1 where it is conditioned on; a step at which nothing is observed
                          counts too, so that gaps don't change what a step is
@@ -66,11 +75,19 @@ class Evaluation:
     perplexity: float | None
     kl_per_sequence: float
     raw_nats_per_sequence: float | None
+    normalization_std: float | None
+    nats_per_half_second: float | None
+    raw_nats_per_half_second: float | None
+    bits_per_sample: float | None
     true_nats_per_sequence: float | None
     num_sequences: int
     num_steps: int
     num_dims: int
+    num_skipped: int
     first_observation: str
+    sample_rate: int | None
+    chunk_steps: int | None
+    look_ahead: int | None
     data_fingerprint: str
     seed: int
 
@@ -111,7 +128,7 @@ def evaluate(
     model = model.to(device).eval()
     values, kl = np.zeros((repeats, len(data))), np.zeros(len(data))
     steps = dims = 0
-    log_std = 0.0
+    log_std, true = 0.0, dict[int, float | None]()
     stds = (
         None
         if description.normalization is None
@@ -120,7 +137,9 @@ def evaluate(
     with torch.random.fork_rng(), cpu_threads(model, rows=max_rows):
         torch.manual_seed(seed)
         for indices in evaluation_batches(data.lengths, max(1, max_rows // bound.particles)):
-            batch = collate([data[i] for i in indices], description.spec)
+            examples = [data[i] for i in indices]
+            true |= {i: true_log_likelihood(example) for i, example in zip(indices, examples, strict=True)}
+            batch = collate(examples, description.spec)
             for repeat in range(repeats):
                 result = bound(model, batch.to(device))
                 values[repeat, indices] = result.value.cpu().numpy()
@@ -140,8 +159,11 @@ def evaluate(
     _check_finite(each, what=bound_name, split=split)
     _check_finite(kl, what="KL", split=split)
     total = math.fsum(each)
-    true = [true_log_likelihood(data[i]) for i in range(len(data))]
-    known = [value for value in true if value is not None and math.isfinite(value)]
+    known = [true[i] for i in range(len(data))]
+    total_true = math.fsum(v for v in known if v is not None)
+    audio, quantized = description.audio, description.spec.kind == "quantized"
+    half_seconds = None if audio is None else 2 * dims / audio.sample_rate
+    bits = -total / (dims * math.log(2))
     return Evaluation(
         model=model.label,
         data=description.name,
@@ -154,15 +176,23 @@ def evaluate(
         standard_error=_standard_error(each),
         noise_error=_standard_error(values.mean(1)),
         nats_per_step=total / steps,
-        bits_per_dim=-total / (dims * math.log(2)),
+        bits_per_dim=bits,
         perplexity=_perplexity(total / dims) if description.spec.kind == "categorical" else None,
         kl_per_sequence=math.fsum(kl) / len(each),
         raw_nats_per_sequence=None if stds is None else (total - log_std) / len(each),
-        true_nats_per_sequence=math.fsum(known) / len(known) if len(known) == len(true) else None,
+        normalization_std=None if stds is None else math.exp(log_std / dims),
+        nats_per_half_second=None if half_seconds is None else total / half_seconds,
+        raw_nats_per_half_second=None if half_seconds is None or stds is None else (total - log_std) / half_seconds,
+        bits_per_sample=bits if audio is not None and quantized else None,
+        true_nats_per_sequence=None if None in known or not math.isfinite(total_true) else total_true / len(known),
         num_sequences=len(each),
         num_steps=steps,
         num_dims=dims,
+        num_skipped=data.skipped,
         first_observation=description.spec.first_observation,
+        sample_rate=None if audio is None else audio.sample_rate,
+        chunk_steps=bound.steps if isinstance(bound, ChunkedELBO) else None,
+        look_ahead=bound.look_ahead if isinstance(bound, ChunkedELBO) else None,
         data_fingerprint=data.fingerprint(),
         seed=seed,
     )

@@ -22,9 +22,18 @@ from ..training.checkpoint import current
 from ..training.config import flatten, parse_config
 from .likelihood import Evaluation
 
-PROTOCOL = ("data", "split", "first_observation", "num_sequences", "num_steps", "num_dims", "data_fingerprint")
+PROTOCOL = (
+    *("data", "split", "first_observation", "sample_rate", "normalization_std"),
+    *("num_sequences", "num_skipped", "num_steps", "num_dims", "data_fingerprint"),
+)
 KINDS = {"exact": "exact", "lower bound": "≥", "estimate": "≈"}
-TYPES = {"str": (str,), "int": (int,), "float": (int, float), "float | None": (int, float, NoneType)}
+TYPES = {
+    "str": (str,),
+    "int": (int,),
+    "int | None": (int, NoneType),
+    "float": (int, float),
+    "float | None": (int, float, NoneType),
+}
 ENVIRONMENT = {
     "processor": (str,),
     "device": (str,),
