@@ -16,7 +16,7 @@ from zforcing.testing import batches
 
 @dataclass(frozen=True)
 class Case:
-    """A model at a size for tests, with settings that differ from the defaults."""
+    """A model at a size for tests, with settings that differ from the defaults. kinds: what it is tested on."""
 
     model: str
     settings: dict[str, Any] = field(default_factory=dict)
@@ -45,12 +45,24 @@ ZF_OPTIONS: list[dict[str, Any]] = [
     {"posterior": "parallel", "latents_see_input": True},
     {"latent_clamp": None, "auxiliary_clamp": None, "activation_clamp": None},
 ]
+# few ReLUs may all be off at once
+VRNN_SIZE = {"hidden_size": 6, "latent_size": 3, "feature_size": 9, "mlp_size": 9, "mlp_layers": 1}
+SRNN_SIZE = {"hidden_size": 6, "latent_size": 3, "embedding_size": 4, "mlp_size": 5, "mlp_layers": 1}
 CASES = [
     Case("rnn", RNN_SIZE),
     Case("rnn", RNN_SIZE | {"num_layers": 2}),
     Case("rnn", RNN_SIZE | {"output_skip": False}),
 ]
 CASES += [Case("zforcing", ZF_SIZE | options) for options in ZF_OPTIONS]
+CASES += [
+    Case("vrnn", VRNN_SIZE),
+    Case("srnn", SRNN_SIZE | {"mlp_layers": 2}),
+    # other kinds than real differ from the models' first cases in nothing that these options touch
+    Case("vrnn", VRNN_SIZE | {"prior": "standard", "mlp_layers": 2}, kinds=("real",)),
+    Case("srnn", SRNN_SIZE | {"residual_posterior": False}, kinds=("real",)),
+    Case("srnn", SRNN_SIZE | {"posterior": "filtering"}, kinds=("real",)),
+    Case("srnn", SRNN_SIZE | {"posterior": "filtering", "residual_posterior": False}, kinds=("real",)),
+]
 CASES += [
     Case("linear_gaussian", {"latent_size": 2, "mlp_size": 4, "proposal": proposal}, kinds=("real",))
     for proposal in ("smoothing", "filtering", "learned", "prior")

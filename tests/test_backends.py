@@ -12,7 +12,7 @@ from torch import Tensor
 
 import zforcing.chunks
 import zforcing.recurrence.loop
-from conftest import CASES, RNN_SIZE, SPECS, ZF_SIZE, Case
+from conftest import CASES, RNN_SIZE, SPECS, SRNN_SIZE, VRNN_SIZE, ZF_SIZE, Case
 from zforcing import SequenceBatch, SequenceModel, Weights
 from zforcing.bounds import FIVO, IWAE, Bound
 from zforcing.models import Unroll, map_state
@@ -33,13 +33,24 @@ TIGHT = {
     "forget_bias": 1.0,
 }
 MORE = [Case("zforcing", ZF_SIZE | TIGHT | {"cell": cell}) for cell in ("lstm", "layer_norm")]
+MORE += [
+    Case("vrnn", VRNN_SIZE | {"latent_clamp": 0.2, "forget_bias": 1.0}),
+    Case("srnn", SRNN_SIZE | {"latent_clamp": 0.2, "activation_clamp": 0.2, "mlp_layers": 3}),
+]
 # one model without a path of its own is enough: its `fast_unroll` is the contract's loop
 ALL = [*(case for case in CASES if case.settings.get("proposal", "learned") == "learned"), *MORE]
 LOOPS = [
     Case("zforcing", ZF_SIZE),
     Case("zforcing", ZF_SIZE | {"cell": "layer_norm"}),
     Case("zforcing", ZF_SIZE | {"posterior": "parallel", "cell": "layer_norm"}),
+    Case("vrnn", VRNN_SIZE),
+    Case("srnn", SRNN_SIZE | {"mlp_layers": 2}),
 ]
+IN_THE_LOOP = {
+    "zforcing": "cell.from_hidden.weight",
+    "vrnn": "lstm.weight_hh_l0",
+    "srnn": "posterior_net.mlp.second.weight",
+}
 
 
 # ---- what is asked of a run
@@ -275,7 +286,7 @@ def test_a_second_backward_pass_gives_the_same_or_torchs_own_error(case: Case) -
 def test_a_gradient_of_the_gradient_is_refused(case: Case) -> None:
     model, batch = case.build(SPECS["real"]), random_batch(SPECS["real"], LENGTHS)
     run = fast_run(model, batch, ancestors=True)
-    weight = model.get_parameter("cell.from_hidden.weight")
+    weight = model.get_parameter(IN_THE_LOOP[model.name])
     (slope,) = torch.autograd.grad(run.kl.sum(), [weight], create_graph=True)
     with pytest.raises(RuntimeError, match="once_differentiable"):
         slope.sum().backward()
@@ -299,9 +310,10 @@ def test_parameters_that_are_frozen_change_no_other_gradient(frozen: str) -> Non
 @pytest.mark.parametrize("case", [*LOOPS, Case("zforcing", ZF_SIZE | {"posterior": "parallel"})], ids=str)
 def test_bfloat16_costs_the_fast_backend_no_more_than_the_reference(case: Case, ancestors: bool) -> None:
     """Terms and gradients are float32, finite, and as near to those of a float32 run as the reference's are, up to a
-    factor of 2 and bfloat16's 2^-8 of their length.
+    factor of 2 and bfloat16's 2^-8 of their length. Of weights by which rounding takes no unit to the other side of its
+    ReLU in the one backend alone: such a unit's gradient is another one.
     """
-    model, batch = case.build(SPECS["real"]).float(), single(random_batch(SPECS["real"], LENGTHS))
+    model, batch = case.build(SPECS["real"], seed=1).float(), single(random_batch(SPECS["real"], LENGTHS))
     noise = noise_for(model, batch, particles=3).float()
 
     def found(backend: Backend, *, lower: bool) -> list[Tensor]:
@@ -316,6 +328,9 @@ def test_bfloat16_costs_the_fast_backend_no_more_than_the_reference(case: Case, 
     for name, (fast, reference, full) in zip([*TERMS, "gradient"], pairs, strict=True):
         assert fast.dtype == torch.float32, name
         assert fast.isfinite().all(), name
+        if not full.any():  # a term that the model doesn't have
+            assert not fast.any(), name
+            continue
         assert not torch.equal(fast, full), name
         assert (fast - full).norm() < 2 * (reference - full).norm() + 2**-8 * full.norm(), name
 

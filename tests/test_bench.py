@@ -60,6 +60,10 @@ def test_the_named_sizes_are_those_that_are_compared() -> None:
         for name, s in SIZES.items()
     }
     assert found == expected
+    assert all(
+        (s.settings["feature_size"], s.settings["mlp_layers"]) == (s.settings["embedding_size"], 1)
+        for s in SIZES.values()
+    )
 
 
 def test_a_model_gets_the_settings_that_it_has() -> None:
@@ -192,6 +196,20 @@ def test_a_size_without_growth_and_a_model_without_latents(result: Result) -> No
     values = to_json([found, result], Protocol(), MACHINE)
     assert values["sizes"][0]["growth"] is None
     assert values["sizes"][1]["growth"] is not None
+
+
+@pytest.mark.parametrize(
+    ("model", "networks"),
+    [
+        ("vrnn", (RecurrentNetwork("LSTM", 7, 5),)),
+        ("srnn", (RecurrentNetwork("GRU", 4, 5), RecurrentNetwork("GRU", 9, 5))),
+    ],
+)
+def test_other_models_are_measured_at_the_same_sizes(model: str, networks: tuple[RecurrentNetwork, ...]) -> None:
+    size = replace(TINY, grows_from=None, settings=TINY.settings | {"feature_size": 4, "mlp_layers": 1})
+    found = measure(size, settings(model, size), Protocol(model=model, repeats=1))
+    assert found.networks == networks
+    assert found.settings["mlp_layers"] == 1
 
 
 def test_a_model_without_recurrent_networks_has_no_floor() -> None:

@@ -62,6 +62,29 @@ GRAPHS = {
         emission=(lambda s, t: s < t, lambda s, t: s <= t),
     ),
 }
+GRAPHS |= {
+    "vrnn": Graph(
+        prior=(lambda s, t: s < t, lambda s, t: s < t),
+        posterior=(lambda s, t: s <= t, lambda s, t: s < t),
+        emission=(lambda s, t: s < t, lambda s, t: s <= t),
+    ),
+    "vrnn, standard": Graph(
+        prior=(never, never),
+        posterior=(lambda s, t: s <= t, lambda s, t: s < t),
+        emission=(lambda s, t: s < t, lambda s, t: s <= t),
+    ),
+    # a chain of latents: z_{t-1} alone, and z_t alone
+    "srnn, smoothing": Graph(
+        prior=(lambda s, t: s < t, lambda s, t: s == t - 1),
+        posterior=(lambda s, t: True, lambda s, t: s == t - 1),
+        emission=(lambda s, t: s < t, lambda s, t: s == t),
+    ),
+    "srnn, filtering": Graph(
+        prior=(lambda s, t: s < t, lambda s, t: s == t - 1),
+        posterior=(lambda s, t: s <= t, lambda s, t: s == t - 1),
+        emission=(lambda s, t: s < t, lambda s, t: s == t),
+    ),
+}
 
 # a state-space model: z_{t-1} -> z_t -> x_t, the posterior with the evidence that its proposal looks at
 EVIDENCE: dict[str, Rule] = {
@@ -83,7 +106,11 @@ GRAPHS |= {
 def graph_of(case: Case) -> Graph:
     if "proposal" in case.settings:
         return GRAPHS[f"{case.model}, {case.settings['proposal']}"]
+    if case.model == "srnn":
+        return GRAPHS[f"srnn, {case.settings.get('posterior', 'smoothing')}"]
     names = [case.model]
+    if case.settings.get("prior") == "standard":
+        names.append("standard")
     if case.settings.get("posterior") == "parallel":
         names.append("parallel")
     if case.settings.get("latents_see_input"):

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from zforcing import chunks
 from zforcing.distributions import diagonal_gaussian, gaussian_log_prob
-from zforcing.nn import lstm_update, standardize
+from zforcing.nn import GaussianHead, lstm_update, standardize
 from zforcing.recurrence import Loop, equations, loop, products
 
 T, B, H, Z = 6, 3, 4, 2
@@ -87,6 +87,62 @@ def test_linear_with_what_is_given_at_every_step(copies: int, biased: bool) -> N
         hs = []
         for u_t in u.repeat(1, copies, 1).unbind(0):
             h = F.linear(h, W, b) + F.linear(u_t, V)
+            hs.append(h)
+        return (torch.stack(hs),)
+
+    assert_equal(fast, slow, leaves)
+
+
+@pytest.mark.parametrize("is_output", [True, False])
+@pytest.mark.parametrize("size", [Z, 2 * Z])
+def test_the_first_columns_of_one_value_added_to_another(size: int, *, is_output: bool) -> None:
+    """z_t += x[:, :Z], of which x may be an output too."""
+    noise = numbers(T, B, Z).detach()
+    leaves = [numbers(B, Z), numbers(2 * Z, Z, scale=0.5), numbers(size, Z, scale=0.5)]
+
+    def fast(z0: Tensor, W: Tensor, V: Tensor) -> Sequence[Tensor]:
+        run = Loop(steps=T, rows=B)
+        z = run.carried(z0)
+        parameters, x = equations.linear(run, z, W), equations.linear(run, z, V)
+        equations.clamp(run, x, 0.5)
+        z_t = equations.sample(run, parameters, noise)
+        equations.add_first(run, z_t, x)
+        run.carry(z, z_t)
+        return run.run(z_t, parameters, *[x] * is_output)
+
+    def slow(z: Tensor, W: Tensor, V: Tensor) -> Sequence[Tensor]:
+        zs, all_parameters, xs = [], [], []
+        for e in noise:
+            parameters, x = F.linear(z, W), F.linear(z, V).clamp(-0.5, 0.5)
+            mean, log_variance = parameters.chunk(2, dim=-1)
+            z = mean + x[:, :Z] + torch.exp(log_variance / 2) * e
+            zs.append(z)
+            all_parameters.append(parameters)
+            xs.append(x)
+        return [torch.stack(v) for v in (zs, all_parameters, *[xs] * is_output)]
+
+    assert_equal(fast, slow, leaves)
+
+
+@pytest.mark.parametrize(("slope", "limit"), [(1 / 3, 0.7), (0.0, None)])
+@pytest.mark.parametrize("layers", [1, 3])
+def test_a_net_of_several_layers(layers: int, slope: float, limit: float | None) -> None:
+    """h_t = MLP([h_{t-1}, u_t]) with leaky ReLUs or ReLUs, as its module computes it."""
+    torch.manual_seed(0)
+    net = GaussianHead(H + 2, 5, H // 2, limit=None, layers=layers, slope=slope, activation_limit=limit)
+    leaves = [numbers(B, H), numbers(T, B, 2), *net.parameters()]
+
+    def fast(h0: Tensor, u: Tensor, *_: Tensor) -> Sequence[Tensor]:
+        run = Loop(steps=T, rows=B)
+        h = run.carried(h0)
+        h_t = net.record_joint(run, h, u)
+        run.carry(h, h_t)
+        return run.run(h_t)
+
+    def slow(h: Tensor, u: Tensor, *_: Tensor) -> Sequence[Tensor]:
+        hs = []
+        for u_t in u:
+            h = net.parameters_of(torch.cat([h, u_t], dim=-1))
             hs.append(h)
         return (torch.stack(hs),)
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from conftest import Case
+from conftest import SRNN_SIZE, VRNN_SIZE, Case
 from zforcing import ObservationSpec, ZForcing, ZForcingConfig
 from zforcing.threads import (
     LARGE,
@@ -43,6 +43,16 @@ def test_z_forcing_holds_a_backward_lstm_and_a_cell_of_the_same_size(cell: str) 
 def test_an_rnn_holds_its_layers() -> None:
     model = Case("rnn", {"hidden_size": 6, "embedding_size": 4, "num_layers": 2}).build(SPEC)
     assert recurrent_networks(model) == [RecurrentNetwork("LSTM", 4, 6, layers=2)]
+
+
+def test_a_vrnn_holds_one_lstm_of_what_is_read_of_x_and_of_z() -> None:
+    assert recurrent_networks(Case("vrnn", VRNN_SIZE).build(SPEC)) == [RecurrentNetwork("LSTM", 18, 6)]
+
+
+def test_an_srnn_holds_a_gru_and_another_if_it_smooths() -> None:
+    forward, backward = RecurrentNetwork("GRU", 4, 6), RecurrentNetwork("GRU", 10, 6)
+    assert recurrent_networks(Case("srnn", SRNN_SIZE).build(SPEC)) == [forward, backward]
+    assert recurrent_networks(Case("srnn", SRNN_SIZE | {"posterior": "filtering"}).build(SPEC)) == [forward]
 
 
 def test_a_model_without_recurrent_networks_has_none() -> None:

@@ -19,7 +19,7 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from conftest import CASES, RNN_SIZE, SPECS, ZF_SIZE, Case, random_batch
+from conftest import CASES, RNN_SIZE, SPECS, SRNN_SIZE, VRNN_SIZE, ZF_SIZE, Case, random_batch
 from zforcing import ELBO, ObservationSpec, SequenceBatch, SequenceModel, UserError, Weights
 from zforcing.bounds import BOUNDS, Bound, BoundResult
 from zforcing.data.batches import bucket, pad_steps
@@ -36,6 +36,13 @@ from zforcing.training.update import (
 
 RNN = Case("rnn", RNN_SIZE)
 ZFORCING = Case("zforcing", ZF_SIZE | {"dropout": 0.2})
+CAPTURED = [
+    RNN,
+    Case("rnn", RNN_SIZE | {"num_layers": 2, "dropout": 0.2}),
+    ZFORCING,
+    Case("vrnn", VRNN_SIZE | {"dropout": 0.2}),
+    Case("srnn", SRNN_SIZE | {"dropout": 0.2}),
+]
 WEIGHTS = Weights(kl=0.5, auxiliary=0.1, backward=0.2)
 LENGTHS = [
     (7, 4, 1, 6),
@@ -369,7 +376,7 @@ def test_nothing_in_an_update_waits_for_a_value(monkeypatch: pytest.MonkeyPatch,
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="a CUDA graph needs a GPU")
-@pytest.mark.parametrize("case", [RNN, Case("rnn", RNN_SIZE | {"num_layers": 2, "dropout": 0.2}), ZFORCING], ids=str)
+@pytest.mark.parametrize("case", CAPTURED, ids=str)
 def test_a_cuda_graph_does_the_updates_of_eager_torch(case: Case) -> None:
     modules = [BoundModule(case.build(SPECS["real"]).cuda(), ELBO()).train() for _ in range(2)]
     optimizers = [make_optimizer(module, TrainingConfig()) for module in modules]

@@ -16,6 +16,7 @@ OPTIONAL = (  # packages of the extras
     "optuna",
     "pyarrow",
     "soundfile",
+    "soxr",
     "symusic",
     "tensorboard",
     "tokenizers",

@@ -8,74 +8,14 @@ from typing import NamedTuple
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.distributions import Distribution
 from torch.nn.utils.rnn import pack_padded_sequence
 
-from .distributions import diagonal_gaussian
+from .feedforward import MLP as MLP
+from .feedforward import ClampedLeakyReLU, tensor_of
+from .feedforward import GaussianHead as GaussianHead
+from .feedforward import bound as bound
 from .recurrence import Loop, Value, equations
 from .sequences import ObservationSpec, is_missing, reverse_time_first
-
-
-def bound(x: Tensor, limit: float | None) -> Tensor:
-    """x clamped to [-limit, limit]; None leaves it alone. No gradient at the limits."""
-    return x if limit is None else F.hardtanh(x, -limit, limit)  # whose gradient is one pass, that of clamp four
-
-
-class ClampedLeakyReLU(nn.Module):
-    """max(x, x/3) clamped to [-limit, limit]: the activation of SRNN and Z-Forcing (limit 3)."""
-
-    def __init__(self, limit: float | None = 3.0):
-        super().__init__()
-        self.limit = limit
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Elementwise."""
-        return bound(F.leaky_relu(x, 1 / 3), self.limit)
-
-
-class MLP(nn.Module):
-    """One hidden layer: second(activation(first(x))). [..., F] -> [..., O]."""
-
-    def __init__(self, features: int, hidden: int, out: int, *, activation_limit: float | None = 3.0):
-        super().__init__()
-        self.first = nn.Linear(features, hidden)
-        self.activation = ClampedLeakyReLU(activation_limit)
-        self.second = nn.Linear(hidden, out)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """The whole net."""
-        out: Tensor = self.second(self.activation(self.first(x)))
-        return out
-
-    def record(self, loop: Loop, preactivation: Value) -> Value:
-        """The equations of the rest of the net, for a loop over time in which the first layer was computed already."""
-        equations.leaky_relu(loop, preactivation, 1 / 3)
-        equations.clamp(loop, preactivation, self.activation.limit)
-        return equations.linear(loop, preactivation, self.second.weight, bias=self.second.bias)
-
-
-class GaussianHead(nn.Module):
-    """(mean, log-variance) = MLP(features), both clamped to [-limit, limit]: a diagonal Gaussian over [Z].
-
-    The second half of the output is log sigma^2, as in the authors' code (the paper writes log sigma).
-    """
-
-    def __init__(
-        self, features: int, hidden: int, size: int, *, limit: float | None, activation_limit: float | None = 3.0
-    ):
-        super().__init__()
-        self.mlp = MLP(features, hidden, 2 * size, activation_limit=activation_limit)
-        self.limit = limit
-
-    def forward(self, features: Tensor) -> Distribution:
-        """Batch [...], event [Z]."""
-        return diagonal_gaussian(*bound(self.mlp(features), self.limit).chunk(2, dim=-1))
-
-    def record(self, loop: Loop, preactivation: Value) -> Value:
-        """The equations from the first layer's output on: mean and log-variance, [n, 2 Z]."""
-        parameters = self.mlp.record(loop, preactivation)
-        equations.clamp(loop, parameters, self.limit)
-        return parameters
 
 
 class Linear(NamedTuple):
@@ -150,7 +90,7 @@ class Embedder(nn.Module):
         return torch.where(missing, 0.0, x)
 
     def _weights(self) -> tuple[Tensor, Tensor]:
-        weight, bias = (_tensor(self.layer, name) for name in ("weight", "bias"))
+        weight, bias = (tensor_of(self.layer, name) for name in ("weight", "bias"))
         return torch.cat([weight, self.mask_layer.weight], dim=1) if self.reads_mask else weight, bias
 
 
@@ -203,7 +143,7 @@ class BackwardLSTM(nn.Module):
 
     def time_first(self, x: Linear, lengths: Tensor) -> Tensor:
         """[T, B, E], [B] -> [T, B, H]."""
-        zeros = _tensor(self.lstm, "weight_hh_l0").new_zeros(len(lengths), self.lstm.hidden_size)
+        zeros = tensor_of(self.lstm, "weight_hh_l0").new_zeros(len(lengths), self.lstm.hidden_size)
         states, _ = run_lstm(self.lstm, x._replace(u=reverse_time_first(x.u, lengths)), zeros, zeros, lengths)
         return reverse_time_first(states, lengths)
 
@@ -221,14 +161,7 @@ def run_lstm(
     lstm: a module, or its weights and biases: input to gates, hidden to gates, the two biases. The whole call returns
     the last c of the longest rows alone; who asks for that of shorter ones pays for a second, packed call.
     """
-    names = ("weight_ih_l0", "weight_hh_l0", "bias_ih_l0", "bias_hh_l0")
-    weights = [_tensor(lstm, name) for name in names] if isinstance(lstm, nn.LSTM) else lstm
-    if isinstance(x, Linear):
-        of_u, bias = x.times(weights[0], weights[2])
-        x, weights = x.u, [of_u, weights[1], bias, weights[3]]
-    if x.is_cuda:  # cuDNN reads them from one piece of memory, or copies them together at every call, with a warning
-        whole = torch.cat([w.flatten() for w in weights]).split([w.numel() for w in weights])
-        weights = [part.view_as(w) for part, w in zip(whole, weights, strict=True)]
+    x, weights = _read_by(lstm, x)
     first = (h[None].contiguous(), c[None].contiguous())
     hs, h_T, c_T = torch.lstm(x, first, weights, True, 1, 0.0, torch.is_grad_enabled(), False, False)
 
@@ -244,6 +177,37 @@ def run_lstm(
         return h_last[0, back], c_last[0, back]
 
     return hs, last
+
+
+def run_gru(gru: nn.GRU, x: Tensor | Linear, h: Tensor) -> Tensor:
+    """One layer of torch's GRU over x [T, n, F] from h [n, H]: h_1..h_T [T, n, H] (meaningless in the padding), of
+    which `at_last` takes each row's own last one.
+    """
+    x, weights = _read_by(gru, x)
+    hs, _ = torch.gru(x, h[None].contiguous(), weights, True, 1, 0.0, torch.is_grad_enabled(), False, False)
+    return hs
+
+
+def weights_of(network: nn.LSTM | nn.GRU) -> list[Tensor]:
+    """Of its one layer: input to gates, hidden to gates, the two biases."""
+    return [tensor_of(network, name) for name in ("weight_ih_l0", "weight_hh_l0", "bias_ih_l0", "bias_hh_l0")]
+
+
+def _read_by(network: nn.LSTM | nn.GRU | list[Tensor], x: Tensor | Linear) -> tuple[Tensor, list[Tensor]]:
+    """What one layer reads, not yet multiplied where it is `Linear`, and its weights and biases by which it does."""
+    weights = network if isinstance(network, list) else weights_of(network)
+    if isinstance(x, Linear):
+        of_u, bias = x.times(weights[0], weights[2])
+        x, weights = x.u, [of_u, weights[1], bias, weights[3]]
+    if x.is_cuda:  # cuDNN reads them from one piece of memory, or copies them together at every call, with a warning
+        whole = torch.cat([w.flatten() for w in weights]).split([w.numel() for w in weights])
+        weights = [part.view_as(w) for part, w in zip(whole, weights, strict=True)]
+    return x, weights
+
+
+def copies(tensor: Tensor, particles: int) -> Tensor:
+    """[T, B, .] -> [T, K B, .], copy after copy of the batch."""
+    return tensor if particles == 1 else tensor.repeat(1, particles, 1)
 
 
 def at_last(values: Tensor, lengths: Tensor) -> Tensor:
@@ -353,12 +317,6 @@ class LayerNormLatentLSTMCell(nn.Module):
         return equations.lstm(loop, equations.modulate(loop, hidden, gain_and_bias, self.inputs(embedded.value)), c)
 
 
-def _tensor(module: nn.Module, name: str) -> Tensor:
-    """A parameter, or the tensor that torch.func.functional_call has put in its place."""
-    tensor: Tensor = getattr(module, name)
-    return tensor
-
-
 def standardize(x: Tensor) -> Tensor:
     """(x - mean) / sqrt(unbiased variance + 1e-5) over the last dimension."""
     variance, mean = torch.var_mean(x, dim=-1, keepdim=True)
@@ -367,8 +325,8 @@ def standardize(x: Tensor) -> Tensor:
 
 @torch.no_grad()
 def initialize_hidden_to_gates(weight: Tensor) -> None:
-    """Each gate's hidden-to-hidden matrix, a quarter of [4H, H], becomes orthogonal."""
-    for gate in weight.chunk(4):
+    """Each gate's hidden-to-hidden matrix [H, H], a part of [4H, H] or [3H, H], becomes orthogonal."""
+    for gate in weight.split(weight.shape[1]):
         nn.init.orthogonal_(gate)
 
 
@@ -385,3 +343,11 @@ def initialize_lstm(lstm: nn.LSTM, *, forget_bias: float) -> None:
         initialize_hidden_to_gates(getattr(lstm, f"weight_hh_l{layer}"))
         initialize_gate_bias(getattr(lstm, f"bias_ih_l{layer}"), forget_bias=forget_bias)
         initialize_gate_bias(getattr(lstm, f"bias_hh_l{layer}"), forget_bias=0.0)
+
+
+def initialize_gru(gru: nn.GRU) -> None:
+    """Orthogonal hidden-to-hidden matrices, biases 0, of its one layer."""
+    _, of_hidden, *biases = weights_of(gru)
+    initialize_hidden_to_gates(of_hidden)
+    for bias in biases:
+        nn.init.zeros_(bias)

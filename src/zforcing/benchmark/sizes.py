@@ -46,6 +46,20 @@ class Size:
         return collate(data.examples, self.spec)
 
 
+def sizes(*, hidden: int, latent: int, read: int, mlp: int) -> dict[str, int]:
+    """Settings by which models of all names are as large: nets of one hidden layer, as Z-Forcing's are. read: the size
+    of what is read of x, by either name.
+    """
+    return {
+        "hidden_size": hidden,
+        "latent_size": latent,
+        "embedding_size": read,
+        "feature_size": read,
+        "mlp_size": mlp,
+        "mlp_layers": 1,
+    }
+
+
 SIZES = {
     size.name: size
     for size in (
@@ -55,7 +69,7 @@ SIZES = {
             steps=784,
             sequences=32,
             spec=ObservationSpec("binary", 1),
-            settings={"hidden_size": 128, "latent_size": 32, "embedding_size": 64, "mlp_size": 64},
+            settings=sizes(hidden=128, latent=32, read=64, mlp=64),
             grows_from=196,
         ),
         Size(
@@ -64,7 +78,7 @@ SIZES = {
             steps=100,
             sequences=16,
             spec=ObservationSpec("binary", 88),
-            settings={"hidden_size": 256, "latent_size": 64, "embedding_size": 128, "mlp_size": 128},
+            settings=sizes(hidden=256, latent=64, read=128, mlp=128),
         ),
         Size(
             "frames",
@@ -72,7 +86,7 @@ SIZES = {
             steps=40,
             sequences=32,
             spec=ObservationSpec("real", 200),
-            settings={"hidden_size": 1024, "latent_size": 256, "embedding_size": 512, "mlp_size": 512},
+            settings=sizes(hidden=1024, latent=256, read=512, mlp=512),
         ),
     )
 }

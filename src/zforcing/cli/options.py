@@ -18,7 +18,8 @@ from rich.progress import Progress
 
 from ..bounds import BOUNDS, Bound
 from ..errors import UserError
-from ..training.config import MOST_THREADS, SECTIONED, WEIGHTS, RunConfig, parse_config, read_recipe
+from ..training.config import MOST_THREADS, SECTIONED, WEIGHTS, RunConfig, parse_config
+from ..training.recipes import read_recipe
 
 SPLITS = ("train", "valid", "test")
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 
 from ..training.checkpoint import find_checkpoint, load_checkpoint, read_json
-from ..training.config import recipes
+from ..training.recipes import recipes
 from .options import command_parser, print_values, read_run_config, run_folder
 
 

@@ -21,19 +21,21 @@ from ..training.config import (
     from_namespace,
     known_settings,
     parse_config,
-    read_recipe,
     refuse_unknown,
     section_names,
 )
+from ..training.recipes import read_recipe
 from .options import command_parser, describe_sections, option_value, replaced
 
+FLAGS = {"--skip-unreadable": ("--data.skip_unreadable", "true")}
 SHORT = {"--threads": "--training.threads", "--backend": "--training.backend"}  # what `train` also understands
 
 
 def train(argv: Sequence[str]) -> int:
     """Train a model: zforcing train RECIPE_OR_FILE [--dotted.setting value ...] [--run-dir DIR] [--resume].
 
-    --threads and --backend are short for --training.threads and --training.backend.
+    --threads and --backend are short for --training.threads and --training.backend, --skip-unreadable for
+    --data.skip_unreadable true.
     """
     options, config = parse_train(argv)
     if options.print_config:
@@ -81,7 +83,7 @@ def parse_train(argv: Sequence[str]) -> tuple[Namespace, RunConfig]:
             words = ["digits-zforcing-aux", "--help"]  # some recipe, to have settings to show
         else:
             raise UserError("train: name a recipe first (`zforcing recipes` lists them) or a YAML file")
-    words = with_constants([replaced(word, SHORT) for word in words])
+    words = with_constants([replaced(part, SHORT) for word in words for part in FLAGS.get(word, (word,))])
     values = with_named_sections(read_recipe(words[0]), words[1:])
     names = section_names(values)
     usage = "zforcing train RECIPE_OR_FILE [--dotted.setting value ...] [--run-dir DIR] [--resume]"

@@ -1,6 +1,7 @@
 """The data sets, by the name that recipes and the command line use."""
 
 from .arrays import Arrays
+from .audio import read_recording, to_samples, write_wav
 from .base import (
     AudioFormat,
     DataDescription,
@@ -13,6 +14,7 @@ from .base import (
     collate,
 )
 from .digits import Digits
+from .speech import Speech
 from .synthetic import LinearGaussianData, MarkovData
 
 DATA: dict[str, type[DataModule]] = {
@@ -20,6 +22,7 @@ DATA: dict[str, type[DataModule]] = {
     "digits": Digits,
     "lgssm": LinearGaussianData,
     "markov": MarkovData,
+    "speech": Speech,
 }
 
 __all__ = [
@@ -35,6 +38,10 @@ __all__ = [
     "MarkovData",
     "Normalization",
     "SequenceDataset",
+    "Speech",
     "Split",
     "collate",
+    "read_recording",
+    "to_samples",
+    "write_wav",
 ]

@@ -3,19 +3,25 @@
 from .base import SequenceModel, State, Unroll, map_state, where_rows
 from .linear_gaussian import LinearGaussian, LinearGaussianConfig
 from .rnn import RNN, RNNConfig
+from .srnn import SRNN, SRNNConfig
+from .vrnn import VRNN, VRNNConfig
 from .zforcing import ZForcing, ZForcingConfig
 
-MODELS: dict[str, type[SequenceModel]] = {model.name: model for model in (RNN, ZForcing, LinearGaussian)}
+MODELS: dict[str, type[SequenceModel]] = {model.name: model for model in (RNN, ZForcing, VRNN, SRNN, LinearGaussian)}
 
 __all__ = [
     "MODELS",
     "RNN",
+    "SRNN",
+    "VRNN",
     "LinearGaussian",
     "LinearGaussianConfig",
     "RNNConfig",
+    "SRNNConfig",
     "SequenceModel",
     "State",
     "Unroll",
+    "VRNNConfig",
     "ZForcing",
     "ZForcingConfig",
     "map_state",

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -18,6 +18,7 @@ from torch.distributions import Distribution
 
 from ..distributions import batch_first, no_latent
 from ..emissions import EmissionSettings, make_emission
+from ..feedforward import FeatureNet, HiddenLayers
 from ..nn import Embedder, Readout, at_last, initialize_lstm, run_lstm
 from ..sequences import ObservationSpec, SequenceBatch
 from .base import Resample, SequenceModel, State, Unroll
@@ -34,6 +35,9 @@ class RNNConfig(EmissionSettings):
     """size of e(x)"""
     num_layers: int = 1
     """layers of the LSTM"""
+    feature_layers: int | None = None
+    """ReLU layers of `embedding_size` units between x and the LSTM, and as many before the emission (4 in the VRNN
+    paper's RNN-Gauss); null: e(x) is linear, and the emission reads the state"""
     dropout: float = 0.0
     """probability of dropping an entry of e(x), of h_t between layers and of the emission's features, in training"""
     output_skip: bool = True
@@ -58,8 +62,8 @@ class RNNState(NamedTuple):
 class RNN(SequenceModel):
     """An LSTM with a linear embedding and an emission. S. Hochreiter, J. Schmidhuber, "Long short-term memory", 1997.
 
-    With a Gaussian emission this is RNN-Gauss of J. Chung et al., "A recurrent latent variable model for sequential
-    data", NIPS 2015 (arXiv 1506.02216), without their feature networks.
+    With a Gaussian emission and `feature_layers` this is RNN-Gauss of J. Chung et al., "A recurrent latent variable
+    model for sequential data", NIPS 2015 (arXiv 1506.02216), with a mixture RNN-GMM.
     """
 
     name = "rnn"
@@ -67,7 +71,16 @@ class RNN(SequenceModel):
 
     def __init__(self, spec: ObservationSpec, config: RNNConfig = RNNConfig()):
         super().__init__(spec, config)
-        self.embed = Embedder(spec, config.embedding_size, dropout=config.dropout)
+        layers = config.feature_layers
+        self.embed = Embedder(spec, config.embedding_size, dropout=0.0 if layers else config.dropout)
+        self.embed_layers: nn.Module = nn.Identity()
+        self.output_layers: nn.Module = nn.Identity()
+        features = config.hidden_size
+        if layers:
+            relus: dict[str, Any] = {"layers": layers, "slope": 0.0, "activation_limit": None}
+            features = config.embedding_size
+            self.embed_layers = nn.Sequential(HiddenLayers(features, **relus), nn.Dropout(config.dropout))
+            self.output_layers = FeatureNet(config.hidden_size, features, **relus)
         between = config.dropout if config.num_layers > 1 else 0.0
         self.lstm = nn.LSTM(
             config.embedding_size, config.hidden_size, config.num_layers, batch_first=True, dropout=between
@@ -80,7 +93,7 @@ class RNN(SequenceModel):
             dropout=config.dropout,
             activation_limit=config.activation_clamp,
         )
-        self.emission_net = make_emission(spec, config.hidden_size, config)
+        self.emission_net = make_emission(spec, features, config)
 
     @property
     def latent_size(self) -> int:
@@ -109,13 +122,12 @@ class RNN(SequenceModel):
     def after_latent(self, state: RNNState, z: Tensor) -> RNNState:
         """h_t = LSTM(e(x_{t-1}), h_{t-1})."""
         h, c = state.h.transpose(0, 1).contiguous(), state.c.transpose(0, 1).contiguous()  # [L, n, H]
-        _, (h, c) = self.lstm(self.embed(state.x)[:, None], (h, c))
+        _, (h, c) = self.lstm(self._embed(state.x)[:, None], (h, c))
         return state._replace(h=h.transpose(0, 1), c=c.transpose(0, 1))
 
     def emission(self, state: RNNState) -> Distribution:
         """p(x_t | x_<t)."""
-        out: Distribution = self.emission_net(self.readout(state.h[:, -1], self.embed(state.x)))
-        return out
+        return self._emission(state.h[:, -1], self._embed(state.x))
 
     def after_observation(self, state: RNNState, x: Tensor) -> RNNState:
         """Keeps x_t for the next step."""
@@ -147,7 +159,7 @@ class RNN(SequenceModel):
             )
         rows = batch.repeat(particles)
         first = self.initial_state(len(rows), start=rows.start) if state is None else state
-        embedded = self.embed(torch.cat([first.x[None], rows.read.transpose(0, 1)[:-1]]))  # e(x_{t-1}), [T, N, E]
+        embedded = self._embed(torch.cat([first.x[None], rows.read.transpose(0, 1)[:-1]]))  # e(x_{t-1}), [T, N, E]
         hidden, last = self._run(embedded, rows.lengths, first)
         none = no_latent(hidden.transpose(0, 1))
 
@@ -159,11 +171,20 @@ class RNN(SequenceModel):
             prior=none,
             posterior=none,
             latents=none.mean,
-            emission=batch_first(self.emission_net(self.readout(hidden, embedded))),
+            emission=batch_first(self._emission(hidden, embedded)),
             auxiliary=nothing,
             backward=nothing,
             state=lambda: RNNState(*last(), at_last(rows.read.transpose(0, 1), rows.lengths)),
         )
+
+    def _embed(self, x: Tensor) -> Tensor:
+        """e(x), [..., E]."""
+        embedded: Tensor = self.embed_layers(self.embed(x))
+        return embedded
+
+    def _emission(self, h: Tensor, embedded: Tensor) -> Distribution:
+        out: Distribution = self.emission_net(self.output_layers(self.readout(h, embedded)))
+        return out
 
     def _run(
         self, embedded: Tensor, lengths: Tensor, state: RNNState

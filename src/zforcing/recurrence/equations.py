@@ -45,6 +45,11 @@ def add_linear(loop: Loop, y: Value, x: Value, weight: Tensor) -> None:
     loop.add(Linear(x, loop.tensor(weight), y, into=True))
 
 
+def add_first(loop: Loop, y: Value, x: Value) -> None:
+    """y += x[:, :F], in place; y [n, F], x [n, F or more]."""
+    loop.add(AddFirst(x, y))
+
+
 def leaky_relu(loop: Loop, x: Value, slope: float) -> None:
     """x = max(x, slope x), in place."""
     loop.add(LeakyReLU(x, slope))
@@ -174,6 +179,38 @@ class Linear(Equation):
                 db.add_(dy.sum((0, 1)))
 
         return block
+
+
+@dataclass
+class AddFirst(Equation):
+    """y += x[:, :F]: dx[:, :F] = dy, and 0 for the rest of x."""
+
+    x: Value
+    y: Value
+
+    def _parts(self) -> list[Value]:
+        """The columns of x that are added, and the rest."""
+        return self.x.split(self.y.size, self.x.size - self.y.size)
+
+    def forward(self, run: Run) -> Step:
+        x, y = run.each(self._parts()[0]), run.each(self.y)
+        return lambda t: y[t].add_(x[t])
+
+    def backward(self, run: Run) -> Step:
+        dx, dy = run.each_gradient(self.x), run.each_gradient(self.y)
+        added, rest = (run.each_gradient(part) for part in self._parts())
+        is_first, incoming = run.first(self.x)
+
+        def step(t: int) -> None:
+            if incoming is not None:
+                dx[t].copy_(incoming[t])
+            if is_first and incoming is None:
+                added[t].copy_(dy[t])
+                rest[t].zero_()
+            else:
+                added[t].add_(dy[t])
+
+        return step
 
 
 @dataclass

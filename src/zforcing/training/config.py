@@ -10,11 +10,8 @@ training: {...}                   the optimizer and the loop
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, fields, is_dataclass
-from importlib import resources
-from pathlib import Path
 from typing import Any, Literal, get_args, get_type_hints
 
 import yaml
@@ -26,6 +23,7 @@ from ..errors import UserError
 from ..models import MODELS, SequenceModel
 from ..sequences import ObservationSpec
 from ..settings import check_types
+from .recipes import one_line, suggest
 
 SECTIONED = ("data", "model", "bound", "weights", "training")
 WEIGHTS = tuple(field.name for field in fields(WeightSchedules))
@@ -161,32 +159,6 @@ class RunConfig:
         return yaml.safe_dump(self.to_dict(), sort_keys=False, width=120)
 
 
-def recipes() -> dict[str, str]:
-    """The recipes inside the package: name -> what it is about."""
-    folder = resources.files("zforcing") / "recipes"
-    files = sorted((f for f in folder.iterdir() if f.name.endswith(".yaml")), key=lambda f: f.name)
-    return {f.name.removesuffix(".yaml"): yaml.safe_load(f.read_text("utf-8"))["about"] for f in files}
-
-
-def read_recipe(name_or_file: str) -> dict[str, Any]:
-    """A recipe's values, by its name or from a file. Raises UserError when there is none, or it is no mapping."""
-    known = resources.files("zforcing") / "recipes" / f"{name_or_file}.yaml"
-    looks_like_file = name_or_file.endswith((".yaml", ".yml")) or "/" in name_or_file
-    if not looks_like_file and known.is_file():
-        return {"recipe": name_or_file} | _mapping(known.read_text("utf-8"), name_or_file)
-    path = Path(name_or_file)
-    if path.is_file():
-        try:
-            text = path.read_text("utf-8")
-        except (OSError, UnicodeDecodeError) as error:
-            raise UserError(f"{name_or_file} can't be read as a recipe: {_one_line(error)}") from None
-        return {"recipe": path.stem} | _mapping(text, name_or_file)
-    if looks_like_file:
-        raise UserError(f"no such recipe file: {name_or_file}")
-    hint = _suggest(name_or_file, recipes())
-    raise UserError(f"unknown recipe {name_or_file!r}{hint}; `zforcing recipes` lists them, or name a YAML file")
-
-
 def section_names(values: Mapping[str, Any]) -> dict[str, str]:
     """Which data set, model and bound these values name. Raises UserError for a missing or an unknown name."""
     names = {}
@@ -198,7 +170,7 @@ def section_names(values: Mapping[str, Any]) -> dict[str, str]:
         if name is None:
             raise UserError(f"{section}.name is missing; it is one of {', '.join(sorted(known))}")
         if not isinstance(name, str) or name not in known:
-            hint = _suggest(str(name), known)
+            hint = suggest(str(name), known)
             raise UserError(f"unknown {section}.name {name!r}{hint}; it is one of {', '.join(sorted(known))}")
         names[section] = name
     return names
@@ -237,7 +209,7 @@ def parse_config(values: Mapping[str, Any], *, where: str = "configuration") -> 
     try:
         parsed = parser.parse_object(dict(values))
     except ArgumentError as error:
-        raise UserError(f"{where}: {_one_line(error)}") from None
+        raise UserError(f"{where}: {one_line(error)}") from None
     return from_namespace(parser, parsed)
 
 
@@ -258,7 +230,7 @@ def refuse_unknown(given: Mapping[str, Any], names: Mapping[str, str], *, where:
     if bad:
         # a recipe of another model is the usual reason, so say what was chosen
         chosen = ", ".join(f"{section} {name}" for section, name in names.items())
-        said = "; ".join(f"unknown setting {key}{_suggest(key, known)}" for key in bad)
+        said = "; ".join(f"unknown setting {key}{suggest(key, known)}" for key in bad)
         raise UserError(f"{where}: {said} (with {chosen})")
 
 
@@ -313,22 +285,3 @@ def flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
         else:
             flat[f"{prefix}{key}"] = value
     return flat
-
-
-def _mapping(text: str, name: str) -> dict[str, Any]:
-    try:
-        values = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise UserError(f"{name} is no YAML: {_one_line(error)}") from None
-    if not isinstance(values, dict):
-        raise UserError(f"{name} is no recipe: it must be a YAML mapping with data, model and training")
-    return values
-
-
-def _suggest(word: str, known: Mapping[str, Any] | set[str]) -> str:
-    close = difflib.get_close_matches(word, list(known), n=1, cutoff=0.6)
-    return f" (did you mean {close[0]}?)" if close else ""
-
-
-def _one_line(error: BaseException) -> str:
-    return " ".join(str(error).split())

@@ -46,8 +46,9 @@ from .checkpoint import (
     save_training,
     write_text,
 )
-from .config import RunConfig, TrainingConfig, flatten, parse_config, read_recipe
+from .config import RunConfig, TrainingConfig, flatten, parse_config
 from .log import Reporter, Rows, duration
+from .recipes import read_recipe
 from .update import (
     SUMS,
     BoundModule,
@@ -171,6 +172,11 @@ class Run:
         self.accelerator.wait_for_everyone()
         with self.reporter, self._signals(), cpu_threads(self.model, self.settings.threads, rows=self.rows_at_once):
             self.first_step, self.first_time = at.step, time.perf_counter()
+            skipped = sum(split.skipped for split in self.data.values())
+            if skipped:
+                self.reporter.say(
+                    f"{skipped} recordings of the training and validation splits were left out as unreadable"
+                )
             self.reporter.start(total=self._steps_at_most(), done=at.step)
             if at.rows == 0:
                 self._save("last")  # so that a run can go on from anywhere, from its first validation too

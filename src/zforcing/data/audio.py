@@ -1,0 +1,119 @@
+"""Samples and observations: how audio becomes frames of numbers that a model reads, and frames become audio again."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import UserError
+from .base import Array, AudioFormat, DataDescription, Example, Normalization
+from .recordings import SCALE, Unreadable, import_soundfile, read_header, read_resampled
+
+LEAST, MOST = -32768, 32767  # of a 16-bit integer
+LEVELS = {"float": None, "pcm": 65536, "mulaw": 256}
+MU = 255.0
+
+
+# ---- encodings
+
+
+def mulaw_encode(samples: Array) -> NDArray[np.int64]:
+    """Samples, -32768..32767, -> codes 0..255, of the same shape.
+
+    s = sample / 32768;  f(s) = sign(s) ln(1 + 255 |s|) / ln 256;  code = floor(255 (f(s) + 1) / 2 + 1/2)
+    """
+    s = np.asarray(samples, dtype=np.float64) / SCALE
+    companded = np.sign(s) * np.log1p(MU * np.abs(s)) / np.log1p(MU)
+    codes: NDArray[np.int64] = np.clip(np.floor(MU * (companded + 1) / 2 + 0.5), 0, MU).astype(np.int64)
+    return codes
+
+
+def mulaw_decode(codes: Array) -> NDArray[np.float64]:
+    """Codes 0..255 -> samples, not rounded; `mulaw_encode` gives the codes back, of the samples rounded too.
+
+    y = -1 + 2 code / 255;  sample = 32768 sign(y) (256^|y| - 1) / 255
+    """
+    y = 2 * np.asarray(codes, dtype=np.float64) / MU - 1
+    samples: NDArray[np.float64] = SCALE * np.sign(y) * np.expm1(np.abs(y) * np.log1p(MU)) / MU
+    return samples
+
+
+def encode(samples: Array, audio: AudioFormat, normalization: Normalization | None) -> NDArray[np.float32]:
+    """[T, D] samples -> [T, D] what a model reads.
+
+    float: normalized. pcm, mulaw: sample rounded and clipped to 16 bits; then its level k of L is -1 + 2 k / (L - 1).
+    """
+    levels = LEVELS[audio.encoding]
+    if levels is None:
+        return (samples if normalization is None else normalization.apply(samples)).astype(np.float32)
+    integers = np.clip(np.rint(samples), LEAST, MOST)
+    level = mulaw_encode(integers) if audio.encoding == "mulaw" else integers - LEAST
+    return (2.0 * level / (levels - 1) - 1).astype(np.float32)
+
+
+def decode(frames: Array, audio: AudioFormat, normalization: Normalization | None) -> NDArray[np.float64]:
+    """The inverse of `encode`: [T, D] what a model reads or draws -> [T, D] samples, neither rounded nor clipped."""
+    levels = LEVELS[audio.encoding]
+    x = np.asarray(frames, dtype=np.float64)
+    if levels is None:
+        return x if normalization is None else normalization.invert(x)
+    level = np.rint((x + 1) / 2 * (levels - 1))
+    return mulaw_decode(level) if audio.encoding == "mulaw" else level + LEAST
+
+
+# ---- one recording
+
+
+def read_recording(path: str | Path, description: DataDescription) -> Example:
+    """A file of audio as a model reads it, in whole frames: resampled to the description's rate, framed and encoded.
+
+    Raises UserError when it can't be read, has more than one channel or is shorter than a frame.
+    """
+    file, audio, size = Path(path).expanduser(), _audio(description), description.spec.size
+    header = read_header(file)
+    frames = header.resampled(audio.sample_rate) // size
+    if frames == 0:
+        raise Unreadable(file, shorter_than(1, size, audio.sample_rate))
+    samples = read_resampled(file, header, audio.sample_rate, 0, frames * size)
+    return Example(encode(samples.reshape(-1, size), audio, description.normalization))
+
+
+def shorter_than(frames: int, size: int, rate: int) -> str:
+    """Why a recording that is too short can't be used."""
+    return (
+        f"is shorter than {'one frame' if frames == 1 else 'two frames, of which the first is not scored'} "
+        f"({frames * size} samples at {rate} Hz); remove it or lower data.frame_size"
+    )
+
+
+def to_samples(frames: Any, description: DataDescription) -> tuple[NDArray[np.int16], int]:
+    """[T, D] what a model draws -> [T * D] 16-bit samples, and how many of them were clipped to fit.
+
+    Raises UserError for frames that hold NaN, or that the description knows to be no audio.
+    """
+    samples = np.rint(decode(np.asarray(frames), _audio(description), description.normalization)).reshape(-1)
+    if np.isnan(samples).any():
+        raise UserError("frames that hold NaN are no audio; was the model's training stable?")
+    clipped = int(((samples < LEAST) | (samples > MOST)).sum())
+    return np.clip(samples, LEAST, MOST).astype(np.int16), clipped
+
+
+def write_wav(path: str | Path, samples: NDArray[np.int16], rate: int) -> None:
+    """[N] 16-bit samples, `rate` of them per second, as a WAV file of one channel. Replaces what is there."""
+    file = Path(path)
+    if samples.dtype != np.int16 or samples.ndim != 1:
+        raise ValueError(f"samples are {samples.dtype} {list(samples.shape)}; they must be int16 [N]")
+    soundfile = import_soundfile(file)
+    try:
+        soundfile.write(file, samples, rate, subtype="PCM_16", format="WAV")
+    except soundfile.LibsndfileError as error:
+        raise UserError(f"{file}: can't be written ({error.error_string.strip(' .')}); check its folder") from error
+
+
+def _audio(description: DataDescription) -> AudioFormat:
+    if description.audio is None:
+        raise UserError(f"data {description.name} is no audio: only a model trained on audio reads or makes recordings")
+    return description.audio

@@ -1,0 +1,145 @@
+"""Recipes: a run's settings in a YAML file, one published or house result each, shipped inside the package.
+
+A recipe may begin with another one (`base: NAME`, or a file beside it): its own values lie over those. What it says
+besides settings are its facts: `source`, `published` (the number and what it is), `protocol` and `departures`. Files
+whose names begin with an underscore are bases alone.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib import resources
+from importlib.resources.abc import Traversable
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from ..errors import UserError
+
+FACTS = ("source", "published", "protocol", "departures")
+
+
+@dataclass(frozen=True)
+class Published:
+    """A number of a paper. value: log p(x) in nats, as printed; kind: "exact", "lower bound" or "estimate"."""
+
+    value: float
+    kind: str
+    unit: str
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What a recipe says of itself besides its settings.
+
+    source:     the paper, and what of it
+    published:  its number, if there is one
+    protocol:   what was scored, how
+    departures: in what the recipe differs from the source
+    """
+
+    source: str = ""
+    published: Published | None = None
+    protocol: str = ""
+    departures: tuple[str, ...] = ()
+
+
+def recipes() -> dict[str, str]:
+    """The recipes inside the package: name -> what it is about."""
+    files = sorted((f for f in _folder().iterdir() if f.name.endswith(".yaml")), key=lambda f: f.name)
+    names = [f.name.removesuffix(".yaml") for f in files if not f.name.startswith("_")]
+    return {name: str(_resolved(name)["about"]) for name in names}
+
+
+def read_recipe(name_or_file: str) -> dict[str, Any]:
+    """A recipe's settings, by its name or from a file. Raises UserError when there is none, or it is no mapping."""
+    return {key: value for key, value in _resolved(name_or_file).items() if key not in FACTS}
+
+
+def read_facts(name_or_file: str) -> Facts:
+    """What a recipe says of itself. Raises UserError for facts that are none."""
+    given = {key: value for key, value in _resolved(name_or_file).items() if key in FACTS}
+    published, departures = given.get("published"), given.get("departures") or []
+    try:
+        return Facts(
+            source=" ".join(str(given.get("source", "")).split()),
+            published=None if published is None else Published(**published),
+            protocol=" ".join(str(given.get("protocol", "")).split()),
+            departures=tuple(" ".join(str(line).split()) for line in departures),
+        )
+    except TypeError as error:
+        raise UserError(f"{name_or_file}: published needs value, kind and unit: {error}") from None
+
+
+def suggest(word: str, known: Mapping[str, Any] | set[str]) -> str:
+    """A hint at the known word that this one is like, if there is one."""
+    close = difflib.get_close_matches(word, list(known), n=1, cutoff=0.6)
+    return f" (did you mean {close[0]}?)" if close else ""
+
+
+def one_line(error: BaseException) -> str:
+    """What an error says, without line breaks."""
+    return " ".join(str(error).split())
+
+
+def _folder() -> Traversable:
+    return resources.files("zforcing") / "recipes"
+
+
+def _resolved(name_or_file: str, begun: tuple[str, ...] = ()) -> dict[str, Any]:
+    """All that a recipe says, with its bases under it."""
+    if name_or_file in begun:
+        raise UserError(f"recipe {begun[0]} is its own base: {' -> '.join([*begun, name_or_file])}")
+    name, values = _read(name_or_file)
+    base = values.pop("base", None)
+    if base is not None:
+        if not isinstance(base, str):
+            raise UserError(f"{name_or_file}: base is {base!r}; it must be the name of a recipe, or a file")
+        beside = Path(name_or_file).parent / base
+        under = _resolved(str(beside) if beside.is_file() else base, (*begun, name_or_file))
+        del under["recipe"]
+        values = laid_over(under, values)
+    return {"recipe": name} | values  # a run's config.yaml names the recipe that it came from
+
+
+def laid_over(under: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings of `over`, and those of `under` that it leaves alone; a section of another name replaces the whole."""
+    merged = dict(under)
+    for key, value in over.items():
+        below = merged.get(key)
+        both = isinstance(below, Mapping) and isinstance(value, Mapping)
+        same = both and value.get("name", below.get("name")) == below.get("name")  # type: ignore[union-attr]  # both are
+        merged[key] = laid_over(below, value) if same else value  # type: ignore[arg-type]  # `same` says both are
+    return merged
+
+
+def _read(name_or_file: str) -> tuple[str, dict[str, Any]]:
+    """The name and the content of a recipe of the package, or of a file."""
+    known = _folder() / f"{name_or_file}.yaml"
+    looks_like_file = name_or_file.endswith((".yaml", ".yml")) or "/" in name_or_file
+    if not looks_like_file and known.is_file():
+        return name_or_file, _mapping(known.read_text("utf-8"), name_or_file)
+    path = Path(name_or_file)
+    if path.is_file():
+        try:
+            text = path.read_text("utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise UserError(f"{name_or_file} can't be read as a recipe: {one_line(error)}") from None
+        return path.stem, _mapping(text, name_or_file)
+    if looks_like_file:
+        raise UserError(f"no such recipe file: {name_or_file}")
+    hint = suggest(name_or_file, recipes())
+    raise UserError(f"unknown recipe {name_or_file!r}{hint}; `zforcing recipes` lists them, or name a YAML file")
+
+
+def _mapping(text: str, name: str) -> dict[str, Any]:
+    try:
+        values = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise UserError(f"{name} is no YAML: {one_line(error)}") from None
+    if not isinstance(values, dict):
+        raise UserError(f"{name} is no recipe: it must be a YAML mapping with data, model and training")
+    return values
