@@ -14,8 +14,9 @@ from jsonargparse import ArgumentError
 from ..errors import UserError
 from .benching import bench
 from .generating import continue_, sample
-from .measuring import evaluate, table
+from .measuring import evaluate
 from .showing import info, list_recipes
+from .tabling import table
 from .training import train
 
 

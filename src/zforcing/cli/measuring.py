@@ -1,15 +1,12 @@
-"""`zforcing evaluate` and `zforcing table`."""
+"""`zforcing evaluate`."""
 
 from __future__ import annotations
 
 import json
-import shlex
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 
 from jsonargparse import Namespace
-from rich.console import Console
 
 from ..bounds import ELBO, Bound, ChunkedELBO
 from ..errors import UserError
@@ -118,30 +115,3 @@ def in_chunks(options: Namespace, bound: Bound, name: str) -> tuple[Bound, str]:
         raise UserError(f"--chunk-steps takes the elbo, whose terms add up over time; not {options.bound}")
     suffix = "" if ahead is None else f"-chunks-of-{options.chunk_steps}-ahead-{ahead}"
     return ChunkedELBO(options.chunk_steps, ahead), name + suffix
-
-
-def table(argv: Sequence[str]) -> int:
-    """Compare evaluated runs: zforcing table RUN [RUN ...]."""
-    from ..evaluation.table import NOTE, read_rows, to_markdown, to_table
-
-    parser = command_parser("table", table)
-    parser.add_argument("runs", type=str, nargs="+", help="run folders, each evaluated by `zforcing evaluate`")
-    parser.add_argument("--split", type=str, default="test", help="train, valid or test")
-    bound_options(parser)
-    parser.add_argument("--json", action="store_true", help="one JSON object")
-    parser.add_argument("--markdown", action="store_true", help="a page with the runs' settings and hardware")
-    options = parser.parse_args(list(argv))
-    one_of("split", options.split, SPLITS)
-    _, name = chosen_bound(options)
-    rows = read_rows([Path(run) for run in options.runs], split=options.split, bound=name)
-    if options.json:
-        print(json.dumps({"rows": [row.to_json() for row in rows]}))
-        return 0
-    dim = "pixel" if load_checkpoint(Path(options.runs[0])).description.image_shape else "dim"
-    if options.markdown:
-        print(to_markdown(rows, dim=dim, command=shlex.join(["zforcing", "table", *argv])))
-    else:
-        console = Console(highlight=False, width=None if sys.stdout.isatty() else 120)
-        console.print(to_table(rows, dim=dim))
-        console.print(NOTE)
-    return 0

@@ -52,14 +52,15 @@ NO_DIFFERENCE = {"seed", "about", "recipe"} | {  # runs that differ in these alo
 
 @dataclass(frozen=True)
 class Row:
-    """A run: its recipe, what `evaluate` found, how long it trained (seconds), what `train` noted of the machine, and
-    its settings but for the seed, dotted: runs that have all of them in common differ by their seeds.
+    """A run: its recipe, what `evaluate` found, how long it trained (seconds, updates), what `train` noted of the
+    machine, and its settings but for the seed, dotted: runs that have all of them in common differ by their seeds.
     """
 
     run: str
     recipe: str
     evaluation: dict[str, Any]
     seconds: float
+    updates: int
     environment: dict[str, Any]
     settings: dict[str, Any]
 
@@ -109,11 +110,12 @@ def _read_row(run: Path, *, split: str, bound: str) -> Row:
     if evaluation["kind"] not in KINDS:
         raise UserError(f"{path}: kind is {evaluation['kind']!r}, not {', '.join(KINDS)}; {again}")
     checkpoint, kept = current(run / "checkpoints" / "last"), "put back a copy, or train the run again"
-    seconds = _read(checkpoint / "training.json", _json, {"seconds": (int, float)}, mend=kept)["seconds"]
+    trained = _read(checkpoint / "training.json", _json, {"seconds": (int, float), "step": (int,)}, mend=kept)
     environment = _read(run / "environment.json", _json, ENVIRONMENT, mend=kept)
     config = _read(run / "config.yaml", yaml.safe_load, {"recipe": (str,)}, mend=kept)
     settings = {name: value for name, value in flatten(_complete(config)).items() if name not in NO_DIFFERENCE}
-    return Row(run.absolute().name, config["recipe"], evaluation, seconds, environment, settings)
+    name, recipe = run.absolute().name, config["recipe"]
+    return Row(name, recipe, evaluation, trained["seconds"], trained["step"], environment, settings)
 
 
 def _complete(config: dict[str, Any]) -> dict[str, Any]:
@@ -184,19 +186,24 @@ def to_markdown(rows: Sequence[Row], *, dim: str, command: str) -> str:
     """A page: the table, the command that made it, and each run's own command, machine and versions."""
     lines = [f"# {_title(rows)}", "", f"Made by `{command}`.", NOTE, ""]
     lines += ["| " + " | ".join(headers(dim)) + " |", "|---|---|---|---:|---:|---:|---:|"]
-    lines += [_line(row.cells()) for row in rows]
+    lines += [markdown_line(row.cells()) for row in rows]
     lines += _over_seeds(rows)
-    lines += ["", "| run | trained by | on | started | versions |", "|---|---|---|---|---|"]
+    return "\n".join([*lines, "", *to_runs(rows)])
+
+
+def to_runs(rows: Sequence[Row]) -> list[str]:
+    """A Markdown table of what each run was and ran on."""
+    lines = ["| run | trained by | on | started | versions |", "|---|---|---|---|---|"]
     for row in rows:
         e = row.environment
         machine = f"{e['processor']}, {e['device']}, threads {e['threads']}"
         versions = ", ".join(f"{name} {version}" for name, version in e["versions"].items())
         trained_by = f"`{shlex.join(map(str, e['command']))}`"
-        lines.append(_line([row.run, trained_by, machine, e["started"], versions]))
-    return "\n".join(lines)
+        lines.append(markdown_line([row.run, trained_by, machine, e["started"], versions]))
+    return lines
 
 
-def _line(cells: Sequence[str]) -> str:
+def markdown_line(cells: Sequence[str]) -> str:
     """A row of a Markdown table."""
     return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
 
@@ -220,5 +227,5 @@ def _over_seeds(rows: Sequence[Row]) -> list[str]:
             kl = "-" if exact else f"{np.mean([r.evaluation['kl_per_sequence'] for r in its]):.2f}"
             seconds = np.mean([r.seconds for r in its])
             spread = f"{np.mean(nats):.2f} ± {np.std(nats, ddof=1):.2f}"
-            lines.append(_line([recipe, str(len(its)), spread, kl, f"{seconds:.0f}"]))
+            lines.append(markdown_line([recipe, str(len(its)), spread, kl, f"{seconds:.0f}"]))
     return lines if len(lines) > 3 else []

@@ -24,11 +24,14 @@ FACTS = ("source", "published", "protocol", "departures")
 
 @dataclass(frozen=True)
 class Published:
-    """A number of a paper. value: log p(x) in nats, as printed; kind: "exact", "lower bound" or "estimate"."""
+    """A number of a paper. value: log p(x) in nats, as printed; kind: "exact", "lower bound" or "estimate"; protocol:
+    in a few words, what tells it from other numbers on this data that it can't be compared with.
+    """
 
     value: float
     kind: str
     unit: str
+    protocol: str
 
 
 @dataclass(frozen=True)
@@ -71,7 +74,7 @@ def read_facts(name_or_file: str) -> Facts:
             departures=tuple(" ".join(str(line).split()) for line in departures),
         )
     except TypeError as error:
-        raise UserError(f"{name_or_file}: published needs value, kind and unit: {error}") from None
+        raise UserError(f"{name_or_file}: published needs value, kind, unit and protocol: {error}") from None
 
 
 def suggest(word: str, known: Mapping[str, Any] | set[str]) -> str:
