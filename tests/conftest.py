@@ -52,6 +52,7 @@ CASES = [
     Case("rnn", RNN_SIZE),
     Case("rnn", RNN_SIZE | {"num_layers": 2}),
     Case("rnn", RNN_SIZE | {"output_skip": False}),
+    Case("rnn", {"hidden_size": 6, "embedding_size": 12, "feature_layers": 2}, kinds=("real",)),
 ]
 CASES += [Case("zforcing", ZF_SIZE | options) for options in ZF_OPTIONS]
 CASES += [

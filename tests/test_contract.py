@@ -51,7 +51,7 @@ def test_what_is_not_observed_changes_no_likelihood_of_its_own(case: Case) -> No
 
 
 def test_two_halves_are_the_whole(case: Case, spec: ObservationSpec) -> None:
-    """The contract's loop in two pieces is the loop in one: our models' contexts know nothing of the past."""
+    """The contract's loop in two pieces is the loop in one: a later context, from the state, is that of the whole."""
     model, batch = case.build(spec), random_batch(spec, (6, 6))
     noise = noise_for(model, batch)
     whole = SequenceModel.walk(model, batch, noise=noise)

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
-from conftest import CASES, SPECS, ZF_SIZE, Case, observations
-from zforcing import MODELS, ObservationSpec, UserError, sample
-from zforcing.data import DataDescription, Normalization
-from zforcing.models import SequenceModel
+from conftest import CASES, SPECS, ZF_SIZE, Case, observations, random_batch
+from zforcing import MODELS, ObservationSpec, SequenceBatch, UserError, sample
+from zforcing.data import AudioFormat, DataDescription, Example, Normalization, collate
+from zforcing.data.audio import encode
+from zforcing.generation import go_on
+from zforcing.models import LinearGaussian, LinearGaussianConfig, SequenceModel
 from zforcing.pictures import image_grid
 from zforcing.samples import write_samples
 from zforcing.threads import cpu_threads
@@ -82,6 +86,141 @@ def test_a_start_of_another_shape_is_refused(shape: tuple[int, ...]) -> None:
     model = Case("zforcing", ZF_SIZE).build(SPECS["conditioned"])
     with pytest.raises(UserError, match=r"start is .*begin with \[2, 2\]"):
         sample(model, 2, steps=3, seed=0, start=torch.zeros(shape))
+
+
+def test_a_state_that_overflows_is_said() -> None:
+    model = Case("rnn", {"hidden_size": 6, "embedding_size": 4}).build(SPECS["real"])
+    with torch.no_grad():
+        model.emission_net.linear.bias.fill_(1e300)
+    with pytest.raises(UserError, match="no longer finite at step 2"):
+        sample(model, 2, steps=3, seed=0)
+
+
+# ---- going on
+
+
+def test_continuations_have_the_shape_and_the_support_of_the_data(case: Case, spec: ObservationSpec) -> None:
+    model, prefix = case.build(spec), random_batch(spec, (5, 1, 3), missing=spec.missing)
+    drawn = go_on(model, prefix, steps=4, seed=0, num=2)
+    assert drawn.x.shape == ((6, 4) if spec.kind == "categorical" else (6, 4, spec.size))
+    assert drawn.latents.shape == (6, 4, model.latent_size)
+    if spec.kind == "binary":
+        assert set(drawn.x.unique().tolist()) <= {0.0, 1.0}
+
+
+def test_continuations_follow_the_seed_and_leave_the_callers_generator_alone(case: Case) -> None:
+    model, prefix = case.build(SPECS["real"]), random_batch(SPECS["real"])
+    torch.manual_seed(7)
+    expected = torch.rand(2)
+    torch.manual_seed(7)
+    one, same, other = (go_on(model, prefix, steps=3, seed=seed).x for seed in (0, 0, 1))
+    assert torch.equal(torch.rand(2), expected)
+    assert torch.equal(one, same)
+    assert not torch.equal(one, other)
+
+
+def certain(model: SequenceModel) -> SequenceModel:
+    """A real emission whose every draw is its mean, to 1e-9: ln of its variance is the second half of the layer."""
+    layer = model.emission_net.linear
+    size = model.spec.size
+    with torch.no_grad():
+        layer.weight[size:] = 0
+        layer.bias[size:] = 2 * math.log(1e-9)
+    return model
+
+
+@pytest.mark.parametrize("steps", [1, 4])
+@pytest.mark.parametrize("settings", [{}, {"num_layers": 2}, {"embedding_size": 12, "feature_layers": 2}], ids=str)
+def test_a_certain_rnn_goes_on_as_its_contract_says(settings: dict[str, Any], steps: int) -> None:
+    """Each prefix stepped by hand through the contract, to its own end, then fed its own means."""
+    spec = SPECS["real"]
+    model = certain(Case("rnn", {"hidden_size": 6, "embedding_size": 4} | settings).build(spec))
+    prefix, none = random_batch(spec, (5, 1, 3)), torch.zeros(1, 0)
+    drawn = go_on(model, prefix, steps=steps, seed=0).x
+    with torch.no_grad():
+        for row, length in enumerate(prefix.lengths.tolist()):
+            state = model.initial_state(1)
+            for t in range(length):
+                state = model.after_observation(model.after_latent(state, none), prefix.x[row : row + 1, t])
+            for t in range(steps):
+                state = model.after_latent(state, none)
+                x = model.emission(state).mean
+                torch.testing.assert_close(drawn[row : row + 1, t], x, rtol=0, atol=1e-7)
+                state = model.after_observation(state, x)
+
+
+def test_continuations_of_a_linear_gaussian_process_are_what_its_kalman_filter_predicts() -> None:
+    """z' = 0.9 z + 0.5 noise, x = z + 0.3 noise, by hand: mean and variance of x at three steps after the
+    prefix, within 4 standard errors of 20000 continuations.
+    """
+    a, q, r, n = 0.9, 0.5**2, 0.3**2, 20000
+    model = LinearGaussian(ObservationSpec("real", 1), LinearGaussianConfig(1, "smoothing"))
+    with torch.no_grad():
+        for parameter, value in (
+            (model.A, a),
+            (model.C, 1.0),
+            (model.log_q, math.log(0.5)),
+            (model.log_r, math.log(0.3)),
+        ):
+            parameter.fill_(value)
+    prefix = [1.0, 1.5, 0.5, 2.0]
+    mean, variance = 0.0, q  # of z_1
+    for x in prefix:
+        gain = variance / (variance + r)
+        mean, variance = mean + gain * (x - mean), (1 - gain) * variance
+        mean, variance = a * mean, a * a * variance + q
+    batch = SequenceBatch(torch.tensor(prefix)[None, :, None], torch.tensor([4]), torch.zeros(1, 1))
+    drawn = go_on(model.eval(), batch, steps=3, seed=0, num=n).x[:, :, 0]
+    for step in range(3):
+        expected = variance + r
+        assert abs(drawn[:, step].mean().item() - mean) < 4 * (expected / n) ** 0.5
+        assert abs(drawn[:, step].var().item() - expected) < 4 * expected * (2 / n) ** 0.5
+        mean, variance = a * mean, a * a * variance + q
+
+
+def test_continuation_j_of_sequence_i_is_row_i_plus_j_times_their_number() -> None:
+    spec = ObservationSpec("real", 2)
+    model = certain(Case("rnn", {"hidden_size": 6, "embedding_size": 4}).build(spec))
+    prefix = random_batch(spec, (5, 1, 3))
+    alone = go_on(model, prefix, steps=3, seed=0).x
+    several = go_on(model, prefix, steps=3, seed=0, num=4).x
+    assert not torch.allclose(alone[0], alone[1], atol=1e-3)
+    torch.testing.assert_close(several, alone.repeat(4, 1, 1), rtol=0, atol=1e-6)
+
+
+def test_each_continuation_has_latents_of_its_own() -> None:
+    model = Case("zforcing", ZF_SIZE).build(SPECS["real"])
+    drawn = go_on(model, random_batch(SPECS["real"], (5,)), steps=2, seed=0, num=3)
+    assert len({tuple(row.flatten().tolist()) for row in drawn.latents}) == 3
+
+
+def test_a_continuation_depends_on_no_other_prefix_nor_on_padding() -> None:
+    model = certain(Case("rnn", {"hidden_size": 6, "embedding_size": 4}).build(SPECS["real"]))
+    rng = np.random.default_rng(0)
+    short, long = (Example(rng.normal(size=(steps, 3))) for steps in (2, 6))
+    alone = go_on(model, collate([short], SPECS["real"]), steps=3, seed=0).x
+    beside = go_on(model, collate([short, long], SPECS["real"]), steps=3, seed=0).x[:1]
+    torch.testing.assert_close(alone, beside, rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("numbers", [(0, 3), (3, 0)])
+def test_nothing_to_go_on_with_is_refused(numbers: tuple[int, int]) -> None:
+    model = Case("rnn").build(SPECS["real"])
+    with pytest.raises(UserError, match="1 or more"):
+        go_on(model, random_batch(SPECS["real"]), num=numbers[0], steps=numbers[1], seed=0)
+
+
+# ---- files
+
+
+@pytest.mark.parametrize(("encoding", "levels"), [("pcm", 65536), ("mulaw", 256)])
+def test_integers_are_written_as_samples_of_16_bits(tmp_path: Path, encoding: Any, levels: int) -> None:
+    spec = ObservationSpec("quantized", 4, levels=levels)
+    drawn = sample(Case("rnn", {"hidden_size": 6, "embedding_size": 4}).build(spec), 2, steps=3, seed=0)
+    description = DataDescription("speech", spec, longest=3, audio=AudioFormat(8000, encoding))
+    with np.load(write_samples(tmp_path, "drawn", drawn, description).files[0]) as arrays:
+        assert np.abs(arrays["x"]).max() > 100
+        np.testing.assert_allclose(encode(np.rint(arrays["x"]), AudioFormat(8000, encoding), None), drawn.x)
 
 
 def test_samples_are_written_in_the_datas_units(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import soundfile
 
 from zforcing.cli import main
 
@@ -28,6 +29,9 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     np.savez(tmp_path / "mine.npz", x=rng.normal(size=(30, 5, 2)), lengths=rng.integers(1, 6, size=30))
     rows = "\n".join(f"{i // 4},{speed},{course}" for i, (speed, course) in enumerate(rng.normal(size=(80, 2))))
     (tmp_path / "mine.csv").write_text("trip,speed,course\n" + rows + "\n")
+    (tmp_path / "recordings").mkdir()
+    for name in ("one", *"abcdefgh"):
+        soundfile.write(tmp_path / "recordings" / f"{name}.wav", rng.normal(scale=0.1, size=2000), 8000)
     return tmp_path
 
 

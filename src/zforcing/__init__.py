@@ -9,8 +9,19 @@ from importlib.metadata import version
 
 from .bounds import ELBO, BoundResult, Weights
 from .errors import UserError
-from .generation import Generated, sample
-from .models import MODELS, RNN, RNNConfig, SequenceModel, ZForcing, ZForcingConfig
+from .generation import Generated, go_on, sample
+from .models import (
+    MODELS,
+    RNN,
+    SRNN,
+    VRNN,
+    RNNConfig,
+    SequenceModel,
+    SRNNConfig,
+    VRNNConfig,
+    ZForcing,
+    ZForcingConfig,
+)
 from .schedules import Schedule
 from .sequences import ObservationSpec, SequenceBatch
 from .training.checkpoint import load
@@ -21,18 +32,23 @@ __all__ = [
     "ELBO",
     "MODELS",
     "RNN",
+    "SRNN",
+    "VRNN",
     "BoundResult",
     "Generated",
     "ObservationSpec",
     "RNNConfig",
+    "SRNNConfig",
     "Schedule",
     "SequenceBatch",
     "SequenceModel",
     "UserError",
+    "VRNNConfig",
     "Weights",
     "ZForcing",
     "ZForcingConfig",
     "__version__",
+    "go_on",
     "load",
     "sample",
 ]

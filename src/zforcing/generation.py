@@ -63,15 +63,29 @@ def go_on(model: SequenceModel, prefix: SequenceBatch, *, steps: int, seed: int,
 
 def _drawn(model: SequenceModel, state: State, steps: int) -> Generated:
     """From a state on, by prior and emission."""
-    xs, zs, emissions = [], [], []
+    xs: list[Tensor] = []
+    zs, emissions = [], []
     for _ in range(steps):
         prior = model.prior(state)
         z = reparameterize(prior, torch.randn_like(prior.mean))
         state = model.after_latent(state, z)
         emission = model.emission(state)
-        x = emission.sample()
+        x = _draw(emission, state, step=len(xs) + 1)
         state = model.after_observation(state, x)
         xs.append(x)
         zs.append(z)
         emissions.append(emission)
     return Generated(torch.stack(xs, dim=1), torch.stack(zs, dim=1), stack(emissions, dim=1))
+
+
+def _draw(emission: Distribution, state: State, *, step: int) -> Tensor:
+    """x. Raises UserError where the state overflowed: torch then complains of the emission's parameters."""
+    try:
+        x: Tensor = emission.sample()
+    except (RuntimeError, ValueError):
+        if all(bool(torch.isfinite(values).all()) for values in state):
+            raise
+        raise UserError(
+            f"the model's state is no longer finite at step {step} of what it draws: was its training stable?"
+        ) from None
+    return x

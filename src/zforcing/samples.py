@@ -9,6 +9,7 @@ import numpy as np
 from torch import Tensor
 
 from .data import DataDescription, SequenceDataset, collate
+from .data.audio import decode, to_samples, write_wav
 from .data.base import Array, AudioFormat
 from .generation import Generated
 from .pictures import write_image_grid
@@ -42,6 +43,8 @@ def write_samples(
 
     def in_units(values: Tensor) -> Array:
         scaling, array = description.normalization, values.cpu().numpy()
+        if description.audio is not None:
+            return decode(array, description.audio, scaling)
         return array if scaling is None else scaling.invert(array)
 
     x = in_units(drawn.x)
@@ -65,8 +68,6 @@ def _write_audio(
     folder: Path, stem: str, x: Array, description: DataDescription, audio: AudioFormat, before: list[Array] | None
 ) -> tuple[list[str], int]:
     """The paths of n recordings, and how many samples were clipped."""
-    from .data.audio import to_samples, write_wav
-
     files, clipped = [], 0
     for i, frames in enumerate(x):
         whole = frames if before is None else np.concatenate([before[i], frames])

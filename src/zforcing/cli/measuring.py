@@ -111,6 +111,7 @@ def in_chunks(options: Namespace, bound: Bound, name: str) -> tuple[Bound, str]:
         if ahead is not None:
             raise UserError("--look-ahead needs --chunk-steps")
         return bound, name
+    at_least(1, "chunk-steps", options.chunk_steps)
     if type(bound) is not ELBO:
         raise UserError(f"--chunk-steps takes the elbo, whose terms add up over time; not {options.bound}")
     suffix = "" if ahead is None else f"-chunks-of-{options.chunk_steps}-ahead-{ahead}"

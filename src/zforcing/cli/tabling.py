@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import io
 import json
+import re
 import shlex
 import sys
 from collections.abc import Sequence
+from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +17,9 @@ from rich.console import Console
 from ..errors import UserError
 from ..evaluation.table import Row, read_rows
 from ..training.checkpoint import find_checkpoint, load_checkpoint, write_text
+from ..training.config import RunConfig
 from .measuring import evaluate
-from .options import SPLITS, bound_options, chosen_bound, command_parser, one_of
+from .options import SPLITS, bound_options, chosen_bound, command_parser, one_of, pick_device
 from .training import FLAGS, SHORT, parse_train
 
 
@@ -62,9 +66,11 @@ def paper(name: str, argv: Sequence[str]) -> int:
     """Fill a paper's table: train the rows' recipes where no run is found, evaluate, and put them beside the papers'.
 
     Runs are in RUNS/RECIPE-seedN; one that was stopped goes on, a finished one is only read. The page is written to
-    OUT.md and OUT.json. Other options (--data.root FOLDER, --training.max_minutes 5) are settings of all recipes.
+    OUT.md and OUT.json. Other options (--data.root FOLDER, --training.max_minutes 5) are settings of all recipes. A run
+    that diverges or isn't finished is named and left out.
     """
     from ..evaluation.published import paper_rows, protocol_of, read_paper_table, to_page, to_terminal
+    from ..training.loop import Interrupted
 
     about = read_paper_table(name)
     parser = command_parser(f"table {name}", paper)
@@ -74,22 +80,33 @@ def paper(name: str, argv: Sequence[str]) -> int:
     parser.add_argument("--runs", type=str, default=f"runs/{name}", help="folder of the runs")
     parser.add_argument("--find", action="store_true", help="train nothing: only read the runs that are there")
     parser.add_argument("--device", type=str, default="auto", help="auto, cpu or cuda")
-    parser.add_argument("--out", type=str | None, default=None, help="OUT.md and OUT.json; RUNS/table by default")
+    parser.add_argument("--out", type=str | None, default=None, help="OUT.md and OUT.json; RUNS/table-SIZE by default")
     parser.add_argument("--json", action="store_true", help="one JSON object on stdout")
     own, settings = own_words(argv)
     options = parser.parse_args(own)
     one_of("size", options.size, about.sizes)
-    keys = list(about.rows) if options.rows == "all" else options.rows.split(",")
+    pick_device(options.device)
+    keys = list(about.rows) if options.rows == "all" else [key.strip() for key in options.rows.split(",")]
     for key in keys:
         one_of("rows", key, tuple(about.rows))
     folder = Path(options.runs)
+    out = Path(options.out or folder / f"table-{options.size}")
+    if out.suffix in (".md", ".json"):
+        out = out.with_suffix("")
+    if not out.name:
+        raise UserError(f"--out is {options.out!r}; it must end with the name of the files, without .md and .json")
     if options.find and settings:
         raise UserError(f"--find trains nothing, so that {settings[0]} has no use: leave one of them out")
+    diverged = False
     if not options.find:
-        for seed in whole_numbers(options.seeds):
-            for key in keys:
-                train_row(about.recipe(options.size, key), seed, folder, settings, device=options.device)
-    runs = [run for key in about.rows for run in sorted(folder.glob(f"{about.recipe(options.size, key)}-seed[0-9]*"))]
+        seeds = whole_numbers(options.seeds)
+        recipes = dict.fromkeys((about.recipe(options.size, key), seed) for seed in seeds for key in keys)
+        try:
+            diverged = train_rows(list(recipes), folder, settings, device=options.device)
+        except Interrupted:
+            print("stopped; the same command goes on", file=sys.stderr)
+            return 130
+    runs = [run for key in about.rows for run in runs_of(about.recipe(options.size, key), folder)]
     finished = [run for run in runs if is_finished(run)]
     found: list[Row] = []
     if finished:
@@ -99,20 +116,19 @@ def paper(name: str, argv: Sequence[str]) -> int:
     rows = paper_rows(about, options.size, found)
     values: dict[str, Any] = {"table": name, "size": options.size, "protocol": protocol_of(rows)}
     values["rows"] = [row.to_json() for row in rows]
-    out = Path(options.out or folder / "table")
     out.parent.mkdir(parents=True, exist_ok=True)
     command = shlex.join(["zforcing", "table", name, *argv])
     write_text(out.with_name(out.name + ".md"), to_page(about, options.size, rows, command=command) + "\n")
     write_text(out.with_name(out.name + ".json"), json.dumps(values, indent=1) + "\n")
-    if options.json:
-        print(json.dumps(values))
-        return 0
-    Console(highlight=False, width=None if sys.stdout.isatty() else 160).print(to_terminal(about, rows))
-    print(f"{out}.md\n{out}.json")
     left = [run.name for run in runs if run not in finished]
     if left:
         print(f"not finished, and left out: {', '.join(left)}", file=sys.stderr)
-    return 0
+    if options.json:
+        print(json.dumps(values))
+    else:
+        Console(highlight=False, width=None if sys.stdout.isatty() else 160).print(to_terminal(about, rows))
+        print(f"{out}.md\n{out}.json")
+    return 1 if diverged else 0
 
 
 def own_words(argv: Sequence[str]) -> tuple[list[str], list[str]]:
@@ -136,24 +152,57 @@ def whole_numbers(text: str) -> list[int]:
     return [int(part) for part in parts]
 
 
-def train_row(recipe: str, seed: int, folder: Path, settings: Sequence[str], *, device: str) -> None:
-    """One run of one row, from where it is."""
-    from ..training.loop import train
+def train_rows(recipes: Sequence[tuple[str, int]], folder: Path, settings: Sequence[str], *, device: str) -> bool:
+    """One run of each recipe and seed, from where it is; whether one diverged. A wrong setting of the last one is
+    refused before the first one is trained.
+    """
+    from ..training.loop import Diverged, train
+
+    left = [prepared(recipe, seed, folder, settings, device=device) for recipe, seed in recipes]
+    diverged = False
+    while left:
+        run, config, begun = left.pop(0)
+        print(f"{run}: {'going on' if begun else 'training'}", file=sys.stderr)
+        try:
+            train(config, run, device=device, resume=begun)
+        except Diverged as error:
+            print(f"zforcing: {error}", file=sys.stderr)
+            diverged = True
+    return diverged
+
+
+def prepared(
+    recipe: str, seed: int, folder: Path, settings: Sequence[str], *, device: str
+) -> tuple[Path, RunConfig, bool]:
+    """A run's folder, what is trained in it, and whether it was begun."""
+    from ..training.loop import check_folder
 
     run = folder / f"{recipe}-seed{seed}"
     _, config = parse_train([recipe, "--seed", str(seed), "--run-dir", str(run), "--device", device, *settings])
     begun = (run / "config.yaml").is_file()
-    print(f"{run}: {'going on' if begun else 'training'}", file=sys.stderr)
-    train(config, run, device=device, resume=begun)
+    if not begun and run.exists():
+        raise UserError(f"{run} exists already and holds no run: take it away, or name other --runs")
+    try:
+        check_folder(config, run, resume=begun)
+    except UserError as error:
+        said = str(error).removeprefix("--resume: ")
+        raise UserError(f"{said}: give the same settings, name other --runs, or read what is there by --find") from None
+    return run, config, begun
+
+
+def runs_of(recipe: str, folder: Path) -> list[Path]:
+    """The run folders of a recipe, by their seeds."""
+    named = re.compile(re.escape(recipe) + r"-seed(\d+)", re.ASCII)
+    found = [(named.fullmatch(run.name), run) for run in (folder.iterdir() if folder.is_dir() else ())]
+    return [run for _, run in sorted((int(match[1]), run) for match, run in found if match and run.is_dir())]
 
 
 def is_finished(run: Path) -> bool:
-    """Whether training has come to its end."""
-    from ..training.checkpoint import read_progress
+    """Whether training has come to its end, with a model to evaluate."""
+    from ..training.checkpoint import current, read_progress
 
-    if not (run / "checkpoints" / "last").is_dir():
-        return False
-    return bool(read_progress(find_checkpoint(run, which="last"))["finished"])
+    last, best = (current(run / "checkpoints" / which) for which in ("last", "best"))
+    return last.is_dir() and best.is_dir() and bool(read_progress(last)["finished"])
 
 
 def evaluate_if_needed(run: Path, *, device: str) -> None:
@@ -161,7 +210,9 @@ def evaluate_if_needed(run: Path, *, device: str) -> None:
     found, weights = run / "evaluation-test-elbo.json", find_checkpoint(run) / "model.safetensors"
     if found.is_file() and found.stat().st_mtime >= weights.stat().st_mtime:
         return
-    from contextlib import redirect_stdout
-
-    with redirect_stdout(sys.stderr):
-        evaluate([str(run), "--device", device, "--batch-size", "128"])
+    print(f"{run}: evaluating", file=sys.stderr)
+    try:
+        with redirect_stdout(io.StringIO()):
+            evaluate([str(run), "--device", device, "--batch-size", "128"])
+    except UserError as error:
+        raise UserError(f"{run}: {error}") from None

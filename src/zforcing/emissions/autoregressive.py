@@ -30,10 +30,6 @@ class MaskedNetwork(nn.Module):
     lets d read x_<d directly (MADE's direct connections), which is a linear prediction. A masked weight is 0.
     """
 
-    reads: Tensor
-    is_read: Tensor
-    is_before: Tensor
-
     def __init__(self, features: int, numbers: int, hidden: int, parameters: int):
         super().__init__()
         self.numbers, self.parameters_each = numbers, parameters
@@ -43,17 +39,6 @@ class MaskedNetwork(nn.Module):
         self.out_from_hidden = nn.Linear(hidden, numbers * parameters, bias=False)
         self.out_from_numbers = nn.Linear(numbers, numbers * parameters, bias=False)
         nn.init.zeros_(self.out_from_numbers.weight)
-
-        order = torch.arange(1, numbers + 1)
-        degree = torch.arange(hidden) * numbers // hidden
-        of_out = order.repeat_interleave(parameters)[:, None]
-        masks = {
-            "reads": degree[:, None] >= order,  # [H, D]
-            "is_read": of_out > degree,  # [D P, H]
-            "is_before": of_out > order,  # [D P, D]
-        }
-        for name, mask in masks.items():
-            self.register_buffer(name, mask, persistent=False)
 
     def forward(self, features: Tensor, x: Tensor) -> Tensor:
         """[..., F] and [..., D] -> [..., D, P]."""
@@ -76,14 +61,32 @@ class MaskedNetwork(nn.Module):
             out = out + x[..., None] * before[:, d]
         return torch.stack(drawn, dim=-1)
 
+    # The masks, made where the weights are: bools that belong into no checkpoint.
+
     def _numbers_to_hidden(self) -> Tensor:
-        return self.hidden_from_numbers.weight * self.reads
+        """[H, D]: j reads number d (from 1) if d <= m_j."""
+        return self.hidden_from_numbers.weight * (self._degrees[:, None] >= self._order)
 
     def _hidden_to_out(self) -> Tensor:
-        return self.out_from_hidden.weight * self.is_read
+        """[D P, H]: number d reads j if d > m_j."""
+        return self.out_from_hidden.weight * (self._order_of_out[:, None] > self._degrees)
 
     def _numbers_to_out(self) -> Tensor:
-        return self.out_from_numbers.weight * self.is_before
+        """[D P, D]: number d reads those before it."""
+        return self.out_from_numbers.weight * (self._order_of_out[:, None] > self._order)
+
+    @property
+    def _order(self) -> Tensor:
+        return torch.arange(1, self.numbers + 1, device=self.out_from_numbers.weight.device)
+
+    @property
+    def _order_of_out(self) -> Tensor:
+        return self._order.repeat_interleave(self.parameters_each)
+
+    @property
+    def _degrees(self) -> Tensor:
+        hidden = self.hidden_from_numbers.out_features
+        return torch.arange(hidden, device=self.out_from_numbers.weight.device) * self.numbers // hidden
 
 
 class Autoregressive(Combinable):

@@ -184,20 +184,23 @@ def said(protocol: Mapping[str, Any]) -> str:
 
 def budget_of(rows: Sequence[PaperRow]) -> str:
     """How long our runs were allowed to train, if all of them as long."""
-    budgets = {str(run.settings.get("training.max_minutes")) for row in rows for run in row.runs}
+    budgets = {run.settings.get("training.max_minutes") for row in rows for run in row.runs}
+    said = ["none" if budget is None else f"{budget:g} minutes" for budget in sorted(budgets, key=lambda b: b or 0)]
     if len(budgets) > 1:
-        return f"The runs had different budgets: {', '.join(sorted(budgets))} minutes."
-    return "" if budgets in (set(), {"None"}) else f"Each run trained for {budgets.pop()} minutes."
+        return f"The runs' limits of time differ: {', '.join(said)}."
+    return "" if budgets in (set(), {None}) else f"Each run was given {said[0]} of training."
 
 
 def to_terminal(table: PaperTable, rows: Sequence[PaperRow]) -> Table:
     """For a person at a terminal."""
     out = Table(title=f"{table.name}: {table.about}", box=SIMPLE_HEAD)
     columns = columns_of(table)
+    cells = [row.cells(columns) for row in rows]
     for i, header in enumerate([*HEADERS, *(column.header for column in columns)]):
-        out.add_column(header, justify="left" if i < 2 else "right", no_wrap=i < len(HEADERS))
-    for row in rows:
-        out.add_row(*row.cells(columns))
+        widest = max(map(len, [*header.split(), *(row[i] for row in cells)]))
+        out.add_column(header, justify="left" if i < 2 else "right", min_width=widest)
+    for row in cells:
+        out.add_row(*row)
     return out
 
 
@@ -206,7 +209,7 @@ def to_page(table: PaperTable, size: str, rows: Sequence[PaperRow], *, command: 
     columns = columns_of(table)
     headers = [*HEADERS, *(column.header for column in columns)]
     lines = [f"# {table.name}: {table.about}", "", f"Made by `{command}`.", ""]
-    lines += [f"Ours ({size}): {said(protocol_of(rows))} {budget_of(rows)}", ""]
+    lines += [f"Ours ({size}): {said(protocol_of(rows))} {budget_of(rows)}".rstrip(), ""]
     lines += [
         "Higher is better; `≥` is a lower bound. ± is the standard deviation over seeds, where there are several.",
         "",

@@ -50,7 +50,6 @@ from ..distributions import (
     at_least_float32,
     batch_first,
     combine,
-    diagonal_gaussian,
     gaussian_log_prob,
     log_prob_of_observed,
     reparameterize,
@@ -370,7 +369,7 @@ class ZForcing(SequenceModel):
                 if posterior is not None:
                     q = combine(lambda v: v[t], posterior)
                 elif numbers:
-                    q = _gaussian(numbers[0])
+                    q = GaussianHead.of(numbers[0])
                 else:  # of given latents
                     copies = len(before_t) // b.shape[1]
                     q = self._posterior(before_t, b[t].repeat(copies, 1), *(e[t] for e in by_all))
@@ -382,7 +381,7 @@ class ZForcing(SequenceModel):
         before, hs, cs, *drawn = loop.run(h, h_t, c_t, *([latent, *parameters] if parameters else []))
         if z is not None:
             return before, hs, cs, z, posterior
-        return before, hs, cs, drawn[0], _gaussian(drawn[1])
+        return before, hs, cs, drawn[0], GaussianHead.of(drawn[1])
 
     # The densities, for one step [n, .] or all [T, n, .].
 
@@ -438,8 +437,3 @@ class ZForcing(SequenceModel):
 def join(*parts: Tensor) -> Tensor:
     """Side by side, [..., sum of their features]; one alone isn't copied."""
     return parts[0] if len(parts) == 1 else torch.cat(parts, dim=-1)
-
-
-def _gaussian(parameters: Tensor) -> Distribution:
-    """From mean and log-variance, [..., 2 Z]."""
-    return diagonal_gaussian(*parameters.chunk(2, dim=-1))

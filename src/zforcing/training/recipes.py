@@ -1,15 +1,17 @@
 """Recipes: a run's settings in a YAML file, one published or house result each, shipped inside the package.
 
-A recipe may begin with another one (`base: NAME`, or a file beside it): its own values lie over those. What it says
-besides settings are its facts: `source`, `published` (the number and what it is), `protocol` and `departures`. Files
-whose names begin with an underscore are bases alone.
+A recipe may begin with another one (`base: NAME`, or a file beside it): its own settings lie over those, a schedule
+(`weights.kl`) as a whole. What it says besides settings are its facts: `source`, `published` (the number and what it
+is), `protocol` and `departures`. Files whose names begin with an underscore are bases alone.
 """
 
 from __future__ import annotations
 
+import copy
 import difflib
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 from importlib import resources
 from importlib.resources.abc import Traversable
 from pathlib import Path
@@ -20,6 +22,7 @@ import yaml
 from ..errors import UserError
 
 FACTS = ("source", "published", "protocol", "departures")
+KINDS = ("exact", "lower bound", "estimate")
 
 
 @dataclass(frozen=True)
@@ -66,6 +69,10 @@ def read_facts(name_or_file: str) -> Facts:
     """What a recipe says of itself. Raises UserError for facts that are none."""
     given = {key: value for key, value in _resolved(name_or_file).items() if key in FACTS}
     published, departures = given.get("published"), given.get("departures") or []
+    if not isinstance(departures, list):
+        raise UserError(f"{name_or_file}: departures is {departures!r}; it must be a list")
+    if isinstance(published, dict) and published.get("kind") not in KINDS:
+        raise UserError(f"{name_or_file}: published.kind is {published.get('kind')!r}; it is one of {', '.join(KINDS)}")
     try:
         return Facts(
             source=" ".join(str(given.get("source", "")).split()),
@@ -92,30 +99,39 @@ def _folder() -> Traversable:
     return resources.files("zforcing") / "recipes"
 
 
-def _resolved(name_or_file: str, begun: tuple[str, ...] = ()) -> dict[str, Any]:
-    """All that a recipe says, with its bases under it."""
-    if name_or_file in begun:
-        raise UserError(f"recipe {begun[0]} is its own base: {' -> '.join([*begun, name_or_file])}")
+def _resolved(name_or_file: str, begun: Mapping[str, str] | None = None) -> dict[str, Any]:
+    """All that a recipe says, with its bases under it. begun: those that it is the base of, by what they are."""
+    begun = begun or {}
+    where = Path(name_or_file)
+    this = str(where.resolve()) if where.is_file() else name_or_file
+    if this in begun:
+        chain = [*begun.values(), name_or_file]
+        raise UserError(f"recipe {chain[0]} is its own base: {' -> '.join(chain)}")
     name, values = _read(name_or_file)
     base = values.pop("base", None)
     if base is not None:
         if not isinstance(base, str):
             raise UserError(f"{name_or_file}: base is {base!r}; it must be the name of a recipe, or a file")
-        beside = Path(name_or_file).parent / base
-        under = _resolved(str(beside) if beside.is_file() else base, (*begun, name_or_file))
+        beside = where.parent / base
+        under = _resolved(str(beside) if beside.is_file() else base, {**begun, this: name_or_file})
         del under["recipe"]
         values = laid_over(under, values)
     return {"recipe": name} | values  # a run's config.yaml names the recipe that it came from
 
 
 def laid_over(under: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
-    """Settings of `over`, and those of `under` that it leaves alone; a section of another name replaces the whole."""
+    """Settings of `over`, and those of `under` that it leaves alone.
+
+    A section of another name, a schedule and a fact replace the whole.
+    """
     merged = dict(under)
     for key, value in over.items():
         below = merged.get(key)
-        both = isinstance(below, Mapping) and isinstance(value, Mapping)
-        same = both and value.get("name", below.get("name")) == below.get("name")  # type: ignore[union-attr]  # both are
-        merged[key] = laid_over(below, value) if same else value  # type: ignore[arg-type]  # `same` says both are
+        if key not in FACTS and isinstance(below, Mapping) and isinstance(value, Mapping):
+            same = value.get("name", below.get("name")) == below.get("name")
+            merged[key] = {**below, **value} if same else value
+        else:
+            merged[key] = value
     return merged
 
 
@@ -138,9 +154,15 @@ def _read(name_or_file: str) -> tuple[str, dict[str, Any]]:
     raise UserError(f"unknown recipe {name_or_file!r}{hint}; `zforcing recipes` lists them, or name a YAML file")
 
 
+@cache
+def _parsed(text: str) -> Any:
+    """The same few files are asked for again and again, bases and facts; whoever changes the value takes a copy."""
+    return yaml.safe_load(text)
+
+
 def _mapping(text: str, name: str) -> dict[str, Any]:
     try:
-        values = yaml.safe_load(text)
+        values = copy.deepcopy(_parsed(text))
     except yaml.YAMLError as error:
         raise UserError(f"{name} is no YAML: {one_line(error)}") from None
     if not isinstance(values, dict):

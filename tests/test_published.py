@@ -1,0 +1,547 @@
+"""`zforcing table speech`: what is trained, found and left out, and what stands beside the papers' numbers."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+import yaml
+
+from test_table import ENVIRONMENT, EVALUATION
+from zforcing import UserError
+from zforcing.cli import main
+from zforcing.cli.tabling import own_words
+from zforcing.evaluation.published import columns_of, paper_rows, paper_tables, read_paper_table, to_page
+from zforcing.evaluation.table import read_rows
+from zforcing.training import loop
+
+TINY = ["--data.frame_size", 10, "--model.hidden_size", 4, "--model.embedding_size", 3, "--device", "cpu"]
+STEPS = "--training.max_steps"
+AUDIO = {
+    "model": "rnn",
+    "data": "speech",
+    "kind": "exact",
+    "kl_per_sequence": 0.0,
+    "raw_nats_per_sequence": -1000.0,
+    "normalization_std": 2000.0,
+    "nats_per_half_second": -40.0,
+    "raw_nats_per_half_second": -4000.0,
+    "first_observation": "conditioned",
+    "sample_rate": 8000,
+}
+
+
+@dataclass
+class Result:
+    code: int
+    out: str
+    err: str
+
+    @property
+    def json(self) -> dict[str, Any]:
+        return json.loads(self.out)
+
+    @property
+    def mistake(self) -> str:
+        """The one line, of exit code 2."""
+        assert (self.code, self.out) == (2, "")
+        lines = [line for line in self.err.splitlines() if line.startswith("zforcing: ")]
+        assert len(lines) == 1
+        return lines[0]
+
+
+Command = Callable[..., Result]
+
+
+@pytest.fixture(autouse=True)
+def float32() -> None:
+    torch.set_default_dtype(torch.float32)
+
+
+@pytest.fixture
+def zf(capfd: pytest.CaptureFixture[str]) -> Command:
+    def call(*words: object) -> Result:
+        capfd.readouterr()
+        code = main([str(word) for word in words])
+        out, err = capfd.readouterr()
+        return Result(code, out, err)
+
+    return call
+
+
+def recordings(root: Path, *, files: int = 12, shift: int = 0) -> Path:
+    root.mkdir(parents=True, exist_ok=True)
+    for n in range(files):
+        wave = 3000 * np.sin(np.arange(100 + 10 * n + shift) / 5 + n)
+        soundfile.write(root / f"{n}.wav", wave.astype(np.int16), 8000)
+    return root
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return recordings(tmp_path_factory.mktemp("recordings"))
+
+
+@pytest.fixture(scope="module")
+def trained(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Runs of one row, of two seeds, and their table: to be copied, not changed."""
+    torch.set_default_dtype(torch.float32)
+    runs = tmp_path_factory.mktemp("trained") / "runs"
+    words = ["table", "speech", "--rows", "rnn-gauss", "--seeds", "0,1", "--runs", runs, "--data.root", folder, *TINY]
+    assert main([str(word) for word in [*words, STEPS, 2]]) == 0
+    return runs
+
+
+@pytest.fixture
+def runs(trained: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(trained, tmp_path / "runs"))
+
+
+def speech(zf: Command, runs: Path, folder: Path, *words: object, steps: int = 2) -> Result:
+    return zf("table", "speech", "--runs", runs, "--data.root", folder, *TINY, STEPS, steps, *words)
+
+
+def states(runs: Path) -> dict[str, tuple[int, int]]:
+    """When each file of the runs was written last, and its number on the disk: a file that was replaced has another."""
+    files = [f for run in runs.glob("speech-*") for f in run.rglob("*") if f.is_file()]
+    return {str(f.relative_to(runs)): (f.stat().st_mtime_ns, f.stat().st_ino) for f in files}
+
+
+def run_names(result: Result) -> list[str]:
+    return [run["run"] for row in result.json["rows"] for run in row["runs"]]
+
+
+def updates(result: Result) -> list[int]:
+    return [run["updates"] for row in result.json["rows"] for run in row["runs"]]
+
+
+# ---- what is trained
+
+
+def test_rows_and_seeds_that_arent_there_are_trained_and_evaluated(trained: Path) -> None:
+    assert sorted(run.name for run in trained.iterdir() if run.is_dir()) == [
+        "speech-small-rnn-gauss-seed0",
+        "speech-small-rnn-gauss-seed1",
+    ]
+    for seed in (0, 1):
+        run = trained / f"speech-small-rnn-gauss-seed{seed}"
+        config = yaml.safe_load((run / "config.yaml").read_text())
+        assert (config["seed"], config["recipe"]) == (seed, "speech-small-rnn-gauss")
+        assert (run / "evaluation-test-elbo.json").is_file()
+
+
+def test_the_second_call_trains_and_evaluates_nothing(runs: Path, folder: Path, zf: Command) -> None:
+    before = states(runs)
+    result = speech(zf, runs, folder, "--rows", "rnn-gauss", "--seeds", "0,1", "--json")
+    assert result.code == 0
+    assert states(runs) == before
+    assert "evaluating" not in result.err
+
+
+def test_a_row_more_trains_that_row_alone(runs: Path, folder: Path, zf: Command) -> None:
+    before = states(runs)
+    result = speech(zf, runs, folder, "--rows", "rnn-gauss, rnn-gmm", "--model.min_std", 0.01, "--json")
+    assert result.code == 0, result.err
+    assert {name: state for name, state in states(runs).items() if name in before} == before
+    assert run_names(result)[2:] == ["speech-small-rnn-gmm-seed0"]
+
+
+def test_a_seed_named_twice_is_trained_once(tmp_path: Path, folder: Path, zf: Command) -> None:
+    result = speech(zf, tmp_path / "r", folder, "--rows", "rnn-gauss,rnn-gauss", "--seeds", "3,3,03", "--json", steps=1)
+    assert result.code == 0, result.err
+    assert run_names(result) == ["speech-small-rnn-gauss-seed3"]
+
+
+def test_an_extended_run_goes_on_and_is_evaluated_again(runs: Path, folder: Path, zf: Command) -> None:
+    def numbers() -> list[float]:
+        files = sorted(runs.glob("*/evaluation-test-elbo.json"))
+        return [json.loads(file.read_text())["nats_per_sequence"] for file in files]
+
+    before = numbers()
+    result = speech(zf, runs, folder, "--rows", "rnn-gauss", "--seeds", "0,1", "--json", steps=5)
+    assert result.code == 0
+    assert updates(result) == [5, 5]
+    assert result.err.count("evaluating") == 2
+    assert all(new != old for new, old in zip(numbers(), before, strict=True))
+
+
+def test_a_stopped_run_goes_on(runs: Path, folder: Path, zf: Command) -> None:
+    unfinish(runs / "speech-small-rnn-gauss-seed1")
+    result = speech(zf, runs, folder, "--rows", "rnn-gauss", "--seeds", "0,1", "--json", steps=3)
+    assert result.code == 0
+    assert "speech-small-rnn-gauss-seed1: going on" in result.err
+    assert json.loads((last(runs / "speech-small-rnn-gauss-seed1") / "training.json").read_text())["step"] == 3
+
+
+def last(run: Path) -> Path:
+    return run / "checkpoints" / "last"
+
+
+def unfinish(run: Path) -> None:
+    """As if it had been stopped."""
+    path = last(run) / "training.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"finished": ""}))
+
+
+def test_ctrl_c_is_one_line_that_says_how_to_go_on(
+    tmp_path: Path, folder: Path, zf: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stopped(*_: Any, **__: Any) -> None:
+        raise loop.Interrupted
+
+    monkeypatch.setattr(loop, "train", stopped)
+    result = speech(zf, tmp_path / "r", folder, "--rows", "rnn-gauss")
+    assert (result.code, result.out) == (130, "")
+    assert result.err.splitlines()[-1] == "stopped; the same command goes on"
+
+
+def test_a_run_that_diverges_is_named_and_the_others_are_trained(
+    tmp_path: Path, folder: Path, zf: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    train = loop.train
+
+    def first_diverges(config: Any, run: Path, **more: Any) -> Any:
+        if config.seed == 0:
+            raise loop.Diverged("the loss is not finite")
+        return train(config, run, **more)
+
+    monkeypatch.setattr(loop, "train", first_diverges)
+    result = speech(zf, tmp_path / "r", folder, "--rows", "rnn-gauss", "--seeds", "0,1", "--json", steps=1)
+    assert result.code == 1
+    assert "zforcing: the loss is not finite" in result.err
+    assert run_names(result) == ["speech-small-rnn-gauss-seed1"]
+
+
+def test_a_run_without_any_finite_validation_is_left_out(runs: Path, zf: Command) -> None:
+    shutil.rmtree(runs / "speech-small-rnn-gauss-seed0" / "checkpoints" / "best")
+    result = zf("table", "speech", "--runs", runs, "--find", "--json")
+    assert run_names(result) == ["speech-small-rnn-gauss-seed1"]
+    assert "left out: speech-small-rnn-gauss-seed0" in result.err
+
+
+# ---- what is found
+
+
+def test_unfinished_runs_are_named_and_left_out(runs: Path, zf: Command) -> None:
+    unfinish(runs / "speech-small-rnn-gauss-seed1")
+    for words in ([], ["--json"]):
+        result = zf("table", "speech", "--runs", runs, "--find", *words)
+        assert result.code == 0
+        assert result.err.splitlines()[-1] == "not finished, and left out: speech-small-rnn-gauss-seed1"
+    assert run_names(result) == ["speech-small-rnn-gauss-seed0"]
+
+
+def test_a_run_that_isnt_evaluated_yet_is(runs: Path, zf: Command) -> None:
+    (runs / "speech-small-rnn-gauss-seed1" / "evaluation-test-elbo.json").unlink()
+    result = zf("table", "speech", "--runs", runs, "--find", "--json", "--device", "cpu")
+    assert len(run_names(result)) == 2
+    assert result.err.count("evaluating") == 1
+
+
+def test_an_evaluation_older_than_the_weights_is_taken_again(runs: Path, zf: Command) -> None:
+    path = runs / "speech-small-rnn-gauss-seed1" / "evaluation-test-elbo.json"
+    right = json.loads(path.read_text())["nats_per_sequence"]
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"nats_per_sequence": 1e6}))
+    os.utime(path, (1, 1))
+    found = zf("table", "speech", "--runs", runs, "--find", "--json", "--device", "cpu").json["rows"][0]["runs"]
+    assert found[1]["nats_per_sequence"] == right
+
+
+def test_folders_beside_the_runs_are_left_alone(runs: Path, zf: Command) -> None:
+    shutil.copytree(runs / "speech-small-rnn-gauss-seed0", runs / "speech-small-rnn-gauss-seed0-old")
+    (runs / "speech-small-rnn-gauss-seed9").write_text("no run\n")
+    names = run_names(zf("table", "speech", "--runs", runs, "--find", "--json"))
+    assert names == ["speech-small-rnn-gauss-seed0", "speech-small-rnn-gauss-seed1"]
+
+
+def test_seeds_stand_in_the_order_of_their_numbers(tmp_path: Path, zf: Command) -> None:
+    for seed in (10, 9, 0):
+        plant(tmp_path, "rnn-gauss", seed)
+    names = run_names(zf("table", "speech", "--runs", tmp_path, "--find", "--json"))
+    assert names == [f"speech-small-rnn-gauss-seed{seed}" for seed in (0, 9, 10)]
+
+
+# ---- what is refused
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--rows", "rnn-gaus"], "--rows is 'rnn-gaus'; it is one of rnn-gauss, rnn-gmm"),
+        (["--rows", ""], "--rows is ''"),
+        (["--rows", "all,rnn-gauss"], "--rows is 'all'"),
+        (["--seeds", "0,x"], "--seeds is '0,x'; it must be whole numbers"),
+        (["--seeds", ""], "--seeds is ''"),
+        (["--seeds", "-1"], "seeds"),
+        (["--size", "timi"], "--size is 'timi'; it is one of speech-small, timit, blizzard"),
+        (["--find", "--data.root", "x"], "--find trains nothing, so that --data.root has no use"),
+        (["--find", "--skip-unreadable"], "--find trains nothing, so that --skip-unreadable has no use"),
+        (["--out", "."], "--out is '.'; it must end with the name of the files"),
+        (["--out", "/"], "--out is '/'"),
+        (["--rows", "rnn-gauss", "--data.rot", "x"], "unknown setting data.rot (did you mean data.root?)"),
+        (["--rows", "rnn-gauss"], "data.root is empty; name the folder of the recordings"),
+        (["--rows", "rnn-gauss", "--device", "tpu"], "device is 'tpu'"),
+        (["speech-small-rnn-gauss-seed0"], "unrecognized arguments: speech-small-rnn-gauss-seed0"),
+    ],
+)
+def test_a_mistake_is_one_line(
+    words: list[str], said: str, tmp_path: Path, zf: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert said in zf("table", "speech", *words).mistake
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--rows", "rnn-gauss,vrnn-gauss", "--model.embedding_size", 3], "unknown setting model.embedding_size"),
+        (["--rows", "rnn-gauss", "--seeds", "0,99999999999999999999"], "seed is 99999999999999999999"),
+    ],
+)
+def test_a_mistake_in_the_last_run_is_found_before_the_first_is_trained(
+    words: list[object], said: str, tmp_path: Path, folder: Path, zf: Command
+) -> None:
+    result = zf("table", "speech", "--runs", tmp_path / "r", "--data.root", folder, STEPS, 1, *words)
+    assert said in result.mistake
+    assert not (tmp_path / "r").exists()
+
+
+def test_a_run_of_other_settings_isnt_gone_on_with(runs: Path, folder: Path, zf: Command) -> None:
+    before = states(runs)
+    said = speech(zf, runs, folder, "--rows", "rnn-gmm,rnn-gauss", "--training.learning_rate", 0.5).mistake
+    assert "seed0 was begun with other settings: training.learning_rate was 0.003, is 0.5" in said
+    assert "--find" in said
+    assert "--resume" not in said
+    assert states(runs) == before
+
+
+def test_a_folder_that_holds_no_run_is_left_alone(tmp_path: Path, folder: Path, zf: Command) -> None:
+    (tmp_path / "r" / "speech-small-rnn-gauss-seed0").mkdir(parents=True)
+    said = speech(zf, tmp_path / "r", folder, "--rows", "rnn-gauss").mistake
+    assert "speech-small-rnn-gauss-seed0 exists already and holds no run" in said
+
+
+def test_runs_on_different_recordings_are_refused_with_the_reason(runs: Path, tmp_path: Path, zf: Command) -> None:
+    other = recordings(tmp_path / "other", files=12, shift=40)
+    result = speech(zf, runs, other, "--rows", "rnn-gmm", "--json")
+    assert "can't stand in one table" in result.mistake
+    assert re.search(r"speech-small-rnn-gauss-seed0 and speech-small-rnn-gmm-seed0 .*num_steps \d+ and \d+", result.err)
+
+
+def test_seeds_of_other_settings_are_refused(runs: Path, folder: Path, zf: Command) -> None:
+    said = speech(zf, runs, folder, "--rows", "rnn-gauss", "--seeds", "2", "--training.learning_rate", 0.1).mistake
+    assert "seed0 and speech-small-rnn-gauss-seed2 are no seeds of one another" in said
+    assert "their training.learning_rate differ" in said
+
+
+def test_a_bad_evaluation_names_its_run(runs: Path, zf: Command) -> None:
+    run = runs / "speech-small-rnn-gauss-seed1"
+    config = yaml.safe_load((run / "config.yaml").read_text())
+    config["data"]["root"] = str(runs / "gone")
+    (run / "config.yaml").write_text(yaml.safe_dump(config))
+    (run / "evaluation-test-elbo.json").unlink()
+    said = zf("table", "speech", "--runs", runs, "--find", "--device", "cpu").mistake
+    assert f"{run}: data.root {runs / 'gone'}: no such folder" in said
+
+
+# ---- words
+
+
+def test_words_with_dots_are_settings_and_the_others_the_commands() -> None:
+    own, settings = own_words(
+        [
+            "--rows",
+            "a,b",
+            "--data.root",
+            "x",
+            "--json",
+            "--skip-unreadable",
+            "--threads=2",
+            "--weights.kl",
+            "-1",
+            "--find",
+        ]
+    )
+    assert own == ["--rows", "a,b", "--json", "--find"]
+    assert settings == ["--data.root", "x", "--skip-unreadable", "--threads=2", "--weights.kl", "-1"]
+
+
+def test_help_says_what_there_is(capfd: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        main(["table", "speech", "--help"])
+    assert caught.value.code == 0
+    text = " ".join(capfd.readouterr().out.split())
+    assert "zforcing table speech" in text
+    assert "rnn-gauss, rnn-gmm" in text
+
+
+# ---- what is written
+
+
+def plant(folder: Path, row: str, seed: int, *, max_minutes: float | None = 10.0, **changes: Any) -> Path:
+    """A run, as far as a table reads it."""
+    run = folder / f"speech-small-{row}-seed{seed}"
+    for which in ("last", "best"):
+        (run / "checkpoints" / which).mkdir(parents=True)
+        (run / "checkpoints" / which / "model.safetensors").touch()
+    progress = {"epoch": 1, "batch": 0, "step": 120 + seed, "learning_rate": 1e-3, "best": -1.0, "best_epoch": 1}
+    progress |= {"previous": -1.0, "validations_without_best": 0, "nonfinite": 0, "nonfinite_in_a_row": 0, "rows": 2}
+    progress |= {"seconds": 60.0, "finished": "epochs 1", "since_row": {}}
+    (last(run) / "training.json").write_text(json.dumps(progress))
+    (run / "environment.json").write_text(json.dumps(ENVIRONMENT))
+    settings = {"recipe": f"speech-small-{row}", "seed": seed, "data": {"name": "speech", "root": "x"}}
+    settings |= {"model": {"name": "rnn"}, "training": {"max_minutes": max_minutes}}
+    (run / "config.yaml").write_text(yaml.safe_dump(settings))
+    (run / "evaluation-test-elbo.json").write_text(json.dumps(EVALUATION | AUDIO | changes))
+    return run
+
+
+def cells(page: str, label: str) -> list[str]:
+    """A row of the page's table."""
+    (line,) = [line for line in page.splitlines() if line.startswith(f"| {label} |")]
+    return [cell.strip() for cell in line.strip("|").split("|")]
+
+
+def test_means_and_standard_deviations_over_seeds_by_hand(tmp_path: Path, zf: Command) -> None:
+    for seed, nats in enumerate((10.0, 13.0, 16.0)):  # mean 13, standard deviation 3
+        plant(tmp_path, "rnn-gauss", seed, nats_per_sequence=nats, raw_nats_per_sequence=nats - 100)
+    bound = {"kind": "lower bound", "model": "vrnn"}
+    for seed, (nats, kl) in enumerate(((1.0, 2.0), (2.0, 5.0))):  # mean 1.5, standard deviation 1 / sqrt 2
+        plant(tmp_path, "vrnn-gauss", seed, nats_per_sequence=nats, kl_per_sequence=kl, **bound)
+    plant(tmp_path, "srnn", 4, nats_per_sequence=7.25, kl_per_sequence=2.25, raw_nats_per_sequence=None, **bound)
+    assert zf("table", "speech", "--runs", tmp_path, "--find").code == 0
+    page = (tmp_path / "table-speech-small.md").read_text()
+    assert cells(page, "RNN-Gauss")[1:7] == ["exact", "13.0 ± 3.0", "-87.0 ± 3.0", "-", "3", "120-122"]
+    assert cells(page, "VRNN-Gauss")[1:7] == ["≥ elbo", "1.5 ± 0.7", "-1000.0 ± 0.0", "3.5", "2", "120-121"]
+    assert cells(page, "SRNN (smooth + res_q)")[1:7] == ["≥ elbo", "7.2", "-", "2.2", "1", "124"]
+    assert cells(page, "RNN-GMM")[1:7] == ["-"] * 6
+    assert "Each run was given 10 minutes of training." in page
+
+
+def test_different_limits_of_time_are_said(tmp_path: Path, zf: Command) -> None:
+    plant(tmp_path, "rnn-gauss", 0)
+    plant(tmp_path, "rnn-gmm", 0, max_minutes=None)
+    plant(tmp_path, "srnn", 0, max_minutes=2.5)
+    assert zf("table", "speech", "--runs", tmp_path, "--find").code == 0
+    page = (tmp_path / "table-speech-small.md").read_text()
+    assert "The runs' limits of time differ: none, 2.5 minutes, 10 minutes." in page
+
+
+def test_the_protocol_of_our_column_is_said(tmp_path: Path, zf: Command) -> None:
+    plant(tmp_path, "rnn-gauss", 0, num_skipped=2)
+    assert zf("table", "speech", "--runs", tmp_path, "--find").code == 0
+    assert (
+        "Ours (speech-small): 3 sequences of the test split, 2 more left out as unreadable, 12 steps, 12 numbers, 8000 "
+        "samples per second, normalized by a standard deviation of 2000.0; the first step is read and not scored. "
+        "Fingerprint 0123456789ab."
+    ) in (tmp_path / "table-speech-small.md").read_text()
+
+
+@pytest.mark.parametrize("name", ["first_observation", "sample_rate", "normalization_std", "data_fingerprint"])
+def test_another_protocol_is_refused(name: str, tmp_path: Path, zf: Command) -> None:
+    plant(tmp_path, "rnn-gauss", 0)
+    other = {
+        "first_observation": "scored",
+        "sample_rate": 16000,
+        "normalization_std": 7.5,
+        "data_fingerprint": "f" * 12,
+    }
+    plant(tmp_path, "rnn-gmm", 0, **{name: other[name]})
+    said = zf("table", "speech", "--runs", tmp_path, "--find").mistake
+    assert "speech-small-rnn-gauss-seed0 and speech-small-rnn-gmm-seed0 can't stand in one table" in said
+    assert str(other[name]) in said
+
+
+def test_json_is_one_object_with_protocol_kind_and_published(tmp_path: Path, zf: Command) -> None:
+    plant(tmp_path, "rnn-gauss", 0)
+    values = zf("table", "speech", "--runs", tmp_path, "--find", "--json").json
+    assert values == json.loads((tmp_path / "table-speech-small.json").read_text())
+    assert (values["table"], values["size"]) == ("speech", "speech-small")
+    assert values["protocol"] == {
+        "data": "speech",
+        "split": "test",
+        "first_observation": "conditioned",
+        "sample_rate": 8000,
+        "normalization_std": 2000.0,
+        "num_sequences": 3,
+        "num_skipped": 0,
+        "num_steps": 12,
+        "num_dims": 12,
+        "data_fingerprint": "0123456789ab",
+    }
+    row = values["rows"][0]
+    assert (row["row"], row["label"], row["recipe"]) == ("rnn-gauss", "RNN-Gauss", "speech-small-rnn-gauss")
+    (run,) = row["runs"]
+    assert (run["kind"], run["nats_per_sequence"], run["updates"]) == ("exact", -10.0, 120)
+    assert row["published"]["timit"]["value"] == -1900
+    assert row["published"]["timit"]["kind"] == "exact"
+    assert row["published"]["timit"]["protocol"] == "all frames scored"
+    assert "1506.02216" in row["published"]["blizzard"]["source"]
+    assert values["rows"][-1]["published"] == {"timit": None, "blizzard": None}
+
+
+def test_without_any_run_it_is_a_table_of_published_numbers(tmp_path: Path, zf: Command) -> None:
+    values = zf("table", "speech", "--runs", tmp_path / "none", "--find", "--json").json
+    assert values["protocol"] == {}
+    assert all(row["runs"] == [] for row in values["rows"])
+    page = (tmp_path / "none" / "table-speech-small.md").read_text()
+    assert "Ours (speech-small): No run was found.\n" in page
+    assert cells(page, "Z-Forcing + aux")[1:7] == ["-"] * 6
+    assert "## Runs" not in page
+
+
+def test_published_numbers_of_different_protocols_have_columns_of_their_own() -> None:
+    table = read_paper_table("speech")
+    page = to_page(table, "speech-small", paper_rows(table, "speech-small", []), command="c")
+    headers = cells(page, "model")[7:]
+    assert headers == [
+        "TIMIT, all frames scored",
+        "TIMIT, first frame not scored",
+        "Blizzard, as VRNN's paper",
+        "Blizzard, as SRNN's paper",
+        "Blizzard, as Z-Forcing's paper",
+    ]
+    assert headers == [column.header for column in columns_of(table)]
+    assert cells(page, "RNN-Gauss")[7:] == ["-1900", "-", "3539", "-", "-"]
+    assert cells(page, "VRNN-GMM")[7:] == ["≥ 28982", "-", "≥ 9107", "-", "-"]
+    assert cells(page, "SRNN (filt)")[7:] == ["-", "≥ 50524", "-", "≥ 10846", "-"]
+    assert cells(page, "Z-Forcing + kla, aux")[7:] == ["-", "≥ 70469", "-", "-", "≥ 15024"]
+    assert cells(page, "RNN, autoregressive frame")[7:] == ["-"] * 5
+
+
+def test_the_page_names_the_command_and_the_runs(tmp_path: Path, zf: Command) -> None:
+    plant(tmp_path, "rnn-gauss", 0)
+    zf("table", "speech", "--runs", tmp_path, "--find", "--out", tmp_path / "a b.md")
+    page = (tmp_path / "a b.md").read_text()
+    assert f"Made by `zforcing table speech --runs {tmp_path} --find --out '{tmp_path}/a b.md'`." in page
+    assert "| speech-small-rnn-gauss-seed0 | `zforcing train 'my recipe.yaml'` |" in page
+    assert (tmp_path / "a b.json").is_file()
+    assert "importance sampling" in page  # of the notes
+
+
+def test_the_terminals_table_has_every_row_and_whole_words(tmp_path: Path, zf: Command) -> None:
+    plant(tmp_path, "rnn-gauss", 0)
+    text = zf("table", "speech", "--runs", tmp_path, "--find").out
+    assert all(label in text for label in read_paper_table("speech").rows.values())
+    assert "…" not in text
+
+
+def test_runs_of_one_row_that_differ_have_no_mean(tmp_path: Path) -> None:
+    runs = [plant(tmp_path, "rnn-gauss", 0), plant(tmp_path, "rnn-gauss", 1, max_minutes=5.0)]
+    with pytest.raises(UserError, match=r"seed0 and .*seed1 are no seeds of one another, their training.max_minutes"):
+        paper_rows(read_paper_table("speech"), "speech-small", read_rows(runs, split="test", bound="elbo"))
+
+
+def test_there_is_the_speech_table() -> None:
+    assert paper_tables() == ["speech"]
