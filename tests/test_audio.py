@@ -215,6 +215,14 @@ def test_mu_law_audio_comes_back_as_the_same_codes(tmp_path: Path) -> None:
     np.testing.assert_array_equal(read_recording(tmp_path / "b.wav", description).x, x)
 
 
+@pytest.mark.parametrize("encoding", ["pcm", "mulaw"])
+def test_no_level_of_integer_audio_is_clipped(encoding: Any) -> None:
+    """Mu-law's highest level stands for 32768, one more than fits, by rounding and not by the model's fault."""
+    description = described(encoding)
+    samples, clipped = to_samples(np.ones((1, description.spec.size)), description)
+    assert (samples.tolist(), clipped) == ([32767] * description.spec.size, 0)
+
+
 def test_samples_beyond_16_bits_are_clipped_and_counted() -> None:
     frames = np.array([[32767.4, 32768.0, -32768.0, -40000.0], [0.6, np.inf, 1, 2]])
     samples, clipped = to_samples(frames, described())

@@ -522,3 +522,23 @@ def test_the_flag_is_for_data_that_has_files_to_leave_out(tmp_path: Path, zf: Co
     said = zf("train", "digits-rnn", "--skip-unreadable", "--run-dir", tmp_path / "run").mistake
     assert "skip_unreadable" in said
     assert "data digits" in said
+
+
+def test_the_normalization_is_one_number_whatever_the_batches(run: Path, zf: Command) -> None:
+    one, other = (zf("evaluate", run, "--batch-size", n, "--json").json for n in (1, 128))
+    assert one["normalization_std"] == other["normalization_std"]
+
+
+def test_evaluate_leaves_out_what_broke_after_training(tmp_path: Path, zf: Command) -> None:
+    root = recordings(tmp_path / "audio")
+    run = train(root, tmp_path / "run", "rnn")
+    (root / "zz.wav").write_bytes(b"")
+    assert "zz.wav is empty" in zf("evaluate", run, "--split", "valid").mistake
+    found = zf("evaluate", run, "--split", "valid", "--skip-unreadable", "--json").json
+    assert found["num_sequences"] >= 1
+
+
+def test_only_recordings_can_be_skipped(tmp_path: Path, zf: Command) -> None:
+    words = ["--model.hidden_size", 4, "--model.embedding_size", 4, "--training.max_steps", 1, "--device", "cpu"]
+    assert zf("train", "digits-rnn", "--run-dir", tmp_path / "run", *words).code == 0
+    assert "--skip-unreadable is for recordings" in zf("evaluate", tmp_path / "run", "--skip-unreadable").mistake

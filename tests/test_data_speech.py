@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 import re
 import subprocess
@@ -14,7 +15,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from zforcing.data import DATA, AudioFormat, DataDescription, Normalization, Speech, Split
+from zforcing.data import DATA, AudioFormat, DataDescription, Normalization, Speech, Split, framed
 from zforcing.data.batches import load_batches, training_batches
 from zforcing.data.framed import FramedRecordings, Pieces, mean_and_std
 from zforcing.errors import UserError
@@ -460,7 +461,8 @@ def spoiled(root: Path, bad: int, good: int = 40) -> Path:
     return root
 
 
-def test_all_bad_recordings_are_told_in_one_line(tmp_path: Path) -> None:
+def test_all_bad_recordings_are_told_in_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(framed, "NAMED", 8)
     said = message(root=str(spoiled(tmp_path, 20)), frame_size=10)
     assert "20 of 60 recordings can't be used" in said
     assert "data.skip_unreadable" in said
@@ -685,3 +687,49 @@ def test_the_spoken_digits_are_split_by_speaker(real: Path) -> None:
     found = names(data)
     assert [len(files) for files in found.values()] == [2000, 500, 500]
     assert [len({f.split("_")[1] for f in files}) for files in found.values()] == [4, 1, 1]
+
+
+@pytest.mark.parametrize(
+    ("form", "suffix"), [("OGG", "ogg"), ("AIFF", "aiff"), ("AU", "au"), ("RF64", "wav"), ("FLAC", "flac")]
+)
+def test_a_file_that_is_cut_short_is_refused_in_every_format(tmp_path: Path, form: str, suffix: str) -> None:
+    plain(tmp_path)
+    whole = tmp_path / f"whole.{suffix}"
+    subtype = "VORBIS" if form == "OGG" else "PCM_16"
+    soundfile.write(whole, noise(60000, 1), 16000, subtype, format=form)
+    loaded(Speech(str(tmp_path), frame_size=10))  # as it is, it is fine
+    content = whole.read_bytes()
+    whole.write_bytes(content[: len(content) // 2])
+    assert f"whole.{suffix} is cut short" in message(root=str(tmp_path), frame_size=10)
+
+
+def test_nan_is_found_before_anything_starts_and_can_be_left_out(tmp_path: Path) -> None:
+    plain(tmp_path)
+    samples = noise(200, 1) / 32768
+    samples[77] = np.nan
+    soundfile.write(tmp_path / "nan.wav", samples, 16000, "FLOAT")
+    assert "nan.wav holds NaN or infinity" in message(root=str(tmp_path), frame_size=10, encoding="pcm")
+    loaded(Speech(str(tmp_path), frame_size=10, encoding="pcm", skip_unreadable=True))
+
+
+def test_a_name_that_is_no_utf_8_is_spelled_out(tmp_path: Path) -> None:
+    plain(tmp_path)
+    good = next(tmp_path.glob("*/*.wav"))
+    (Path(os.fsdecode(os.fsencode(tmp_path) + b"/bad\xff.wav"))).write_bytes(good.read_bytes())
+    said = message(root=str(tmp_path), frame_size=10)
+    assert r"bad\xff.wav has a name that is no UTF-8; rename it" in said
+    loaded(Speech(str(tmp_path), frame_size=10, skip_unreadable=True))
+
+
+def test_a_link_to_a_pipe_is_no_recording(tmp_path: Path) -> None:
+    plain(tmp_path / "audio")
+    os.mkfifo(tmp_path / "pipe")
+    for name in ("odd", "odd.wav"):
+        (tmp_path / "audio" / name).symlink_to(tmp_path / "pipe")
+    loaded(Speech(str(tmp_path / "audio"), frame_size=10))
+
+
+def test_timits_layout_needs_its_folders(tmp_path: Path) -> None:
+    for split in ("train", "test"):
+        plain(tmp_path / split)
+    assert "DR1 to DR8" in message(root=str(tmp_path), frame_size=10, layout="timit")

@@ -334,15 +334,15 @@ def test_a_folder_that_holds_no_run_is_left_alone(tmp_path: Path, folder: Path, 
 
 def test_runs_on_different_recordings_are_refused_with_the_reason(runs: Path, tmp_path: Path, zf: Command) -> None:
     other = recordings(tmp_path / "other", files=12, shift=40)
+    before = states(runs)
     result = speech(zf, runs, other, "--rows", "rnn-gmm", "--json")
-    assert "can't stand in one table" in result.mistake
-    assert re.search(r"speech-small-rnn-gauss-seed0 and speech-small-rnn-gmm-seed0 .*num_steps \d+ and \d+", result.err)
+    assert re.search(r"runs of one table can't differ in data\.root \S+other and \S+", result.mistake)
+    assert states(runs) == before  # nothing was trained for nothing
 
 
 def test_seeds_of_other_settings_are_refused(runs: Path, folder: Path, zf: Command) -> None:
     said = speech(zf, runs, folder, "--rows", "rnn-gauss", "--seeds", "2", "--training.learning_rate", 0.1).mistake
-    assert "seed0 and speech-small-rnn-gauss-seed2 are no seeds of one another" in said
-    assert "their training.learning_rate differ" in said
+    assert "can't differ in training.learning_rate 0.1 and 0.003 (speech-small-rnn-gauss)" in said
 
 
 def test_a_bad_evaluation_names_its_run(runs: Path, zf: Command) -> None:
@@ -389,9 +389,17 @@ def test_help_says_what_there_is(capfd: pytest.CaptureFixture[str]) -> None:
 # ---- what is written
 
 
-def plant(folder: Path, row: str, seed: int, *, max_minutes: float | None = 10.0, **changes: Any) -> Path:
+def plant(
+    folder: Path,
+    row: str,
+    seed: int,
+    *,
+    size: str = "speech-small",
+    max_minutes: float | None = 10.0,
+    **changes: Any,
+) -> Path:
     """A run, as far as a table reads it."""
-    run = folder / f"speech-small-{row}-seed{seed}"
+    run = folder / f"{size}-{row}-seed{seed}"
     for which in ("last", "best"):
         (run / "checkpoints" / which).mkdir(parents=True)
         (run / "checkpoints" / which / "model.safetensors").touch()
@@ -400,7 +408,7 @@ def plant(folder: Path, row: str, seed: int, *, max_minutes: float | None = 10.0
     progress |= {"seconds": 60.0, "finished": "epochs 1", "since_row": {}}
     (last(run) / "training.json").write_text(json.dumps(progress))
     (run / "environment.json").write_text(json.dumps(ENVIRONMENT))
-    settings = {"recipe": f"speech-small-{row}", "seed": seed, "data": {"name": "speech", "root": "x"}}
+    settings = {"recipe": f"{size}-{row}", "seed": seed, "data": {"name": "speech", "root": "x"}}
     settings |= {"model": {"name": "rnn"}, "training": {"max_minutes": max_minutes}}
     (run / "config.yaml").write_text(yaml.safe_dump(settings))
     (run / "evaluation-test-elbo.json").write_text(json.dumps(EVALUATION | AUDIO | changes))
@@ -422,11 +430,11 @@ def test_means_and_standard_deviations_over_seeds_by_hand(tmp_path: Path, zf: Co
     plant(tmp_path, "srnn", 4, nats_per_sequence=7.25, kl_per_sequence=2.25, raw_nats_per_sequence=None, **bound)
     assert zf("table", "speech", "--runs", tmp_path, "--find").code == 0
     page = (tmp_path / "table-speech-small.md").read_text()
-    assert cells(page, "RNN-Gauss")[1:7] == ["exact", "13.0 ± 3.0", "-87.0 ± 3.0", "-", "3", "120-122"]
-    assert cells(page, "VRNN-Gauss")[1:7] == ["≥ elbo", "1.5 ± 0.7", "-1000.0 ± 0.0", "3.5", "2", "120-121"]
-    assert cells(page, "SRNN (smooth + res_q)")[1:7] == ["≥ elbo", "7.2", "-", "2.2", "1", "124"]
-    assert cells(page, "RNN-GMM")[1:7] == ["-"] * 6
-    assert "Each run was given 10 minutes of training." in page
+    assert cells(page, "RNN-Gauss")[1:8] == ["exact", "13.0 ± 3.0", "-87.0 ± 3.0", "-", "0.0", "3", "120-122"]
+    assert cells(page, "VRNN-Gauss")[1:8] == ["≥ elbo", "1.5 ± 0.7", "-1000.0 ± 0.0", "3.5", "0.0", "2", "120-121"]
+    assert cells(page, "SRNN (smooth + res_q)")[1:8] == ["≥ elbo", "7.2", "-", "2.2", "0.0", "1", "124"]
+    assert cells(page, "RNN-GMM")[1:8] == ["-"] * 7
+    assert "Each run was given 10 minutes of training, at most." in page
 
 
 def test_different_limits_of_time_are_said(tmp_path: Path, zf: Command) -> None:
@@ -492,19 +500,42 @@ def test_json_is_one_object_with_protocol_kind_and_published(tmp_path: Path, zf:
 
 
 def test_without_any_run_it_is_a_table_of_published_numbers(tmp_path: Path, zf: Command) -> None:
+    (tmp_path / "none").mkdir()
     values = zf("table", "speech", "--runs", tmp_path / "none", "--find", "--json").json
     assert values["protocol"] == {}
     assert all(row["runs"] == [] for row in values["rows"])
     page = (tmp_path / "none" / "table-speech-small.md").read_text()
     assert "Ours (speech-small): No run was found.\n" in page
-    assert cells(page, "Z-Forcing + aux")[1:7] == ["-"] * 6
+    assert cells(page, "Z-Forcing + aux")[1:8] == ["-"] * 7
     assert "## Runs" not in page
+
+
+def test_a_folder_of_runs_that_is_not_there_is_refused(tmp_path: Path, zf: Command) -> None:
+    assert "no such folder" in zf("table", "speech", "--runs", tmp_path / "nowhere", "--find").mistake
+    assert not (tmp_path / "nowhere").exists()
+
+
+def test_blizzard_is_given_per_half_second(tmp_path: Path, zf: Command) -> None:
+    """The last piece of a recording is shorter than half a second: the mean over pieces would be another number."""
+    plant(tmp_path, "srnn", 0, size="blizzard", nats_per_half_second=12.5, raw_nats_per_half_second=2.5)
+    result = zf("table", "speech", "--size", "blizzard", "--runs", tmp_path, "--find")
+    assert result.code == 0
+    page = (tmp_path / "table-blizzard.md").read_text()
+    assert cells(page, "model")[2] == "nats per half second"
+    assert cells(page, "SRNN (smooth + res_q)")[2:4] == ["12.5", "2.5"]
+
+
+def test_the_terminal_shows_every_published_number(tmp_path: Path, zf: Command) -> None:
+    (tmp_path / "none").mkdir()
+    out = zf("table", "speech", "--runs", tmp_path / "none", "--find").out
+    for number in (-1900, 28982, 60550, 70469, 3539, 9107, 11991, 14435, 14226, 15430, 15024):
+        assert str(number) in out
 
 
 def test_published_numbers_of_different_protocols_have_columns_of_their_own() -> None:
     table = read_paper_table("speech")
     page = to_page(table, "speech-small", paper_rows(table, "speech-small", []), command="c")
-    headers = cells(page, "model")[7:]
+    headers = cells(page, "model")[8:]
     assert headers == [
         "TIMIT, all frames scored",
         "TIMIT, first frame not scored",
@@ -513,11 +544,11 @@ def test_published_numbers_of_different_protocols_have_columns_of_their_own() ->
         "Blizzard, as Z-Forcing's paper",
     ]
     assert headers == [column.header for column in columns_of(table)]
-    assert cells(page, "RNN-Gauss")[7:] == ["-1900", "-", "3539", "-", "-"]
-    assert cells(page, "VRNN-GMM")[7:] == ["≥ 28982", "-", "≥ 9107", "-", "-"]
-    assert cells(page, "SRNN (filt)")[7:] == ["-", "≥ 50524", "-", "≥ 10846", "-"]
-    assert cells(page, "Z-Forcing + kla, aux")[7:] == ["-", "≥ 70469", "-", "-", "≥ 15024"]
-    assert cells(page, "RNN, autoregressive frame")[7:] == ["-"] * 5
+    assert cells(page, "RNN-Gauss")[8:] == ["-1900", "-", "3539", "-", "-"]
+    assert cells(page, "VRNN-GMM")[8:] == ["≥ 28982", "-", "≥ 9107", "-", "-"]
+    assert cells(page, "SRNN (filt)")[8:] == ["-", "≥ 50524", "-", "≥ 10846", "-"]
+    assert cells(page, "Z-Forcing + kla, aux")[8:] == ["-", "≥ 70469", "-", "-", "≥ 15024"]
+    assert cells(page, "RNN, autoregressive frame")[8:] == ["-"] * 5
 
 
 def test_the_page_names_the_command_and_the_runs(tmp_path: Path, zf: Command) -> None:

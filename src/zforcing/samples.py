@@ -71,7 +71,8 @@ def _write_audio(
     files, clipped = [], 0
     for i, frames in enumerate(x):
         whole = frames if before is None else np.concatenate([before[i], frames])
-        samples, over = to_samples(whole, description)
+        samples, _ = to_samples(whole, description)
+        _, over = to_samples(frames, description)  # what was drawn; the beginning was there before
         path = folder / f"{stem}-{i:03d}.wav"
         write_wav(path, samples, audio.sample_rate)
         files.append(str(path))

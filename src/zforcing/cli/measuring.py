@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 
 from jsonargparse import Namespace
 
 from ..bounds import ELBO, Bound, ChunkedELBO
+from ..data import Speech
 from ..errors import UserError
 from ..threads import threads_asked_for
 from ..training.checkpoint import load_checkpoint, write_text
@@ -51,6 +53,9 @@ def evaluate(argv: Sequence[str]) -> int:
         default="all",
         help="time steps behind a chunk that its posterior sees, or all (exact)",
     )
+    parser.add_argument(
+        "--skip-unreadable", action="store_true", help="recordings: leave out what can't be used, and count it"
+    )
     parser.add_argument("--checkpoint", type=str, default="best", help="best (on the validation split) or last")
     parser.add_argument("--batch-size", type=int, default=1024, help="sequences times particles at a time")
     parser.add_argument(
@@ -71,7 +76,12 @@ def evaluate(argv: Sequence[str]) -> int:
     bound, name = in_chunks(options, bound, name)
     found = load_checkpoint(run, which=options.checkpoint)
     found.model.backend = options.backend
-    data = config.data.load(split, found.description)
+    module = config.data
+    if options.skip_unreadable:
+        if not isinstance(module, Speech):
+            raise UserError("--skip-unreadable is for recordings; this run's data is none")
+        module = replace(module, skip_unreadable=True)
+    data = module.load(split, found.description)
     with counting(f"{name} of {run}", len(data) * options.repeats) as advance, threads_asked_for(options.threads):
         result = measure(
             found.model,

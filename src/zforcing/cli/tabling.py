@@ -15,11 +15,11 @@ from typing import Any
 from rich.console import Console
 
 from ..errors import UserError
-from ..evaluation.table import Row, read_rows
+from ..evaluation.table import NO_DIFFERENCE, Row, read_rows
 from ..training.checkpoint import find_checkpoint, load_checkpoint, write_text
-from ..training.config import RunConfig
+from ..training.config import RunConfig, flatten
 from .measuring import evaluate
-from .options import SPLITS, bound_options, chosen_bound, command_parser, one_of, pick_device
+from .options import SPLITS, bound_options, chosen_bound, command_parser, one_of, pick_device, read_run_config
 from .training import FLAGS, SHORT, parse_train
 
 
@@ -74,7 +74,9 @@ def paper(name: str, argv: Sequence[str]) -> int:
 
     about = read_paper_table(name)
     parser = command_parser(f"table {name}", paper)
-    parser.add_argument("--size", type=str, default=about.sizes[0], help=f"of the recipes: {', '.join(about.sizes)}")
+    parser.add_argument(
+        "--size", type=str, default=next(iter(about.sizes)), help=f"of the recipes: {', '.join(about.sizes)}"
+    )
     parser.add_argument("--rows", type=str, default="all", help=f"trained, by commas: {', '.join(about.rows)}")
     parser.add_argument("--seeds", type=str, default="0", help="of the runs to train, by commas")
     parser.add_argument("--runs", type=str, default=f"runs/{name}", help="folder of the runs")
@@ -84,7 +86,7 @@ def paper(name: str, argv: Sequence[str]) -> int:
     parser.add_argument("--json", action="store_true", help="one JSON object on stdout")
     own, settings = own_words(argv)
     options = parser.parse_args(own)
-    one_of("size", options.size, about.sizes)
+    one_of("size", options.size, tuple(about.sizes))
     pick_device(options.device)
     keys = list(about.rows) if options.rows == "all" else [key.strip() for key in options.rows.split(",")]
     for key in keys:
@@ -97,12 +99,19 @@ def paper(name: str, argv: Sequence[str]) -> int:
         raise UserError(f"--out is {options.out!r}; it must end with the name of the files, without .md and .json")
     if options.find and settings:
         raise UserError(f"--find trains nothing, so that {settings[0]} has no use: leave one of them out")
+    if options.find and not folder.is_dir():
+        raise UserError(f"--runs {folder}: no such folder")
     diverged = False
     if not options.find:
         seeds = whole_numbers(options.seeds)
         recipes = dict.fromkeys((about.recipe(options.size, key), seed) for seed in seeds for key in keys)
         try:
-            diverged = train_rows(list(recipes), folder, settings, device=options.device)
+            trained = {folder / f"{recipe}-seed{seed}" for recipe, seed in recipes}
+            found_runs = [run for key in about.rows for run in runs_of(about.recipe(options.size, key), folder)]
+            there = [
+                read_run_config(run) for run in found_runs if run not in trained and (run / "config.yaml").is_file()
+            ]
+            diverged = train_rows(list(recipes), folder, settings, there=there, device=options.device)
         except Interrupted:
             print("stopped; the same command goes on", file=sys.stderr)
             return 130
@@ -126,7 +135,9 @@ def paper(name: str, argv: Sequence[str]) -> int:
     if options.json:
         print(json.dumps(values))
     else:
-        Console(highlight=False, width=None if sys.stdout.isatty() else 160).print(to_terminal(about, rows))
+        console = Console(highlight=False, width=None if sys.stdout.isatty() else 140)
+        for part in to_terminal(about, options.size, rows):
+            console.print(part)
         print(f"{out}.md\n{out}.json")
     return 1 if diverged else 0
 
@@ -152,13 +163,21 @@ def whole_numbers(text: str) -> list[int]:
     return [int(part) for part in parts]
 
 
-def train_rows(recipes: Sequence[tuple[str, int]], folder: Path, settings: Sequence[str], *, device: str) -> bool:
-    """One run of each recipe and seed, from where it is; whether one diverged. A wrong setting of the last one is
-    refused before the first one is trained.
+def train_rows(
+    recipes: Sequence[tuple[str, int]],
+    folder: Path,
+    settings: Sequence[str],
+    *,
+    there: Sequence[RunConfig],
+    device: str,
+) -> bool:
+    """One run of each recipe and seed, from where it is; whether one diverged. A wrong setting of the last one, or one
+    that doesn't fit the runs that are there, is refused before the first one is trained.
     """
     from ..training.loop import Diverged, train
 
     left = [prepared(recipe, seed, folder, settings, device=device) for recipe, seed in recipes]
+    check_comparable([config for _, config, _ in left], there)
     diverged = False
     while left:
         run, config, begun = left.pop(0)
@@ -188,6 +207,24 @@ def prepared(
         said = str(error).removeprefix("--resume: ")
         raise UserError(f"{said}: give the same settings, name other --runs, or read what is there by --find") from None
     return run, config, begun
+
+
+def check_comparable(configs: Sequence[RunConfig], there: Sequence[RunConfig]) -> None:
+    """Refuse, before anything is trained, data in which runs differ, these among themselves and from those that are
+    there (they couldn't stand in one column), and settings in which the seeds of a recipe do (they would have no mean).
+    """
+    all_of_them = [(config.recipe, flatten(config.to_dict())) for config in (*configs, *there)]
+    firsts: dict[str, dict[str, Any]] = {}
+    for recipe, settings in all_of_them:
+        seeds, rows = firsts.setdefault(recipe, settings), all_of_them[0][1]
+        other = [k for k in seeds | settings if k not in NO_DIFFERENCE and seeds.get(k) != settings.get(k)]
+        of_rows = [k for k in rows | settings if k.startswith("data.") and rows.get(k) != settings.get(k)]
+        told = [f"{k} {seeds.get(k)} and {settings.get(k)}" for k in other]
+        told += [
+            f"{k} {rows.get(k)} and {settings.get(k)}" for k in of_rows if k != "data.chunk_frames" and k not in other
+        ]
+        if told:
+            raise UserError(f"runs of one table can't differ in {'; '.join(told)} ({recipe}): name other --runs")
 
 
 def runs_of(recipe: str, folder: Path) -> list[Path]:

@@ -15,6 +15,7 @@ from .recordings import SCALE, Unreadable, import_soundfile, read_header, read_r
 LEAST, MOST = -32768, 32767  # of a 16-bit integer
 LEVELS = {"float": None, "pcm": 65536, "mulaw": 256}
 MU = 255.0
+AT_ONCE = 1 << 20  # samples that are encoded together
 
 
 # ---- encodings
@@ -46,6 +47,10 @@ def encode(samples: Array, audio: AudioFormat, normalization: Normalization | No
 
     float: normalized. pcm, mulaw: sample rounded and clipped to 16 bits; then its level k of L is -1 + 2 k / (L - 1).
     """
+    if samples.size > AT_ONCE and len(samples) > 1:  # an hour of float64 is a gigabyte
+        steps = max(1, AT_ONCE * len(samples) // samples.size)
+        parts = [encode(samples[i : i + steps], audio, normalization) for i in range(0, len(samples), steps)]
+        return np.concatenate(parts)
     levels = LEVELS[audio.encoding]
     if levels is None:
         return (samples if normalization is None else normalization.apply(samples)).astype(np.float32)
@@ -94,10 +99,13 @@ def to_samples(frames: Any, description: DataDescription) -> tuple[NDArray[np.in
 
     Raises UserError for frames that hold NaN, or that the description knows to be no audio.
     """
-    samples = np.rint(decode(np.asarray(frames), _audio(description), description.normalization)).reshape(-1)
+    audio = _audio(description)
+    samples = np.rint(decode(np.asarray(frames), audio, description.normalization)).reshape(-1)
     if np.isnan(samples).any():
         raise UserError("frames that hold NaN are no audio; was the model's training stable?")
     clipped = int(((samples < LEAST) | (samples > MOST)).sum())
+    if audio.encoding != "float":  # no level is out of range: mu-law's highest decodes to 32768, by rounding
+        clipped = 0
     return np.clip(samples, LEAST, MOST).astype(np.int16), clipped
 
 

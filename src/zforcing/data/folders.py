@@ -40,9 +40,9 @@ def find_audio(folder: Path, root: Path, suffixes: frozenset[str] = AUDIO) -> li
     for parent, names in _walk(folder):
         for name in names:
             file, suffix = parent / name, PurePosixPath(name).suffix.lower()
-            if name.startswith(".") or not (file.is_file() or file.is_symlink()):  # a link to nothing is worth a word
+            if name.startswith(".") or (file.exists() and not file.is_file()):  # a link to nothing is worth a word
                 continue
-            if suffix in suffixes or (suffix not in AUDIO | TEXT and is_sphere(file)):
+            if suffix in suffixes or (suffix not in AUDIO | TEXT and file.is_file() and is_sphere(file)):
                 found.append(file.relative_to(root).as_posix())
     return sorted(found)
 
@@ -102,8 +102,11 @@ def timit(root: Path, *, include_sa: bool) -> Files:
     Copies that hold each utterance twice, as SA1.WAV and SA1.WAV.wav, count it once.
     """
     found = split_folders(root)
-    if not {"train", "test"} <= set(found):
-        raise UserError(f"data.root {root}: has no folders TRAIN and TEST, as TIMIT has; mend data.root or data.layout")
+    if not is_timit(found):
+        raise UserError(
+            f"data.root {root}: has no folders TRAIN and TEST with DR1 to DR8 in them, as TIMIT has; mend data.root or "
+            f"data.layout"
+        )
     files: Files = {}
     for split, folder in found.items():
         utterances: dict[str, str] = {}

@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 from ..errors import UserError
 from .audio import encode, shorter_than
 from .base import DataDescription, Example, SequenceDataset
-from .recordings import Header, Samples, Unreadable, blocks_of, read_header, read_resampled
+from .recordings import Header, Samples, Unreadable, blocks_of, printable, read_header, read_resampled
 
-NAMED = 8  # recordings that one message names
+NAMED = 100  # recordings that one message names
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,9 +70,9 @@ def scan(
 
 
 def refuse(root: Path, wrong: dict[str, str], total: int) -> None:
-    """Raise about recordings that can't be used, if there are any: a few by name, and how many more."""
+    """Raise about recordings that can't be used, if there are any: `NAMED` with the reason, then how many more."""
     if wrong:
-        told = [f"{name} {reason}" for name, reason in list(wrong.items())[:NAMED]]
+        told = [f"{printable(name)} {reason}" for name, reason in list(wrong.items())[:NAMED]]
         if len(wrong) > NAMED:
             told.append(f"and {len(wrong) - NAMED} more")
         raise UserError(

@@ -31,8 +31,13 @@ class Unreadable(UserError):
     """A recording that can't be used. `reason` is the message without the file: what is wrong, and what to do."""
 
     def __init__(self, file: Path, reason: str):
-        super().__init__(f"{file}: {reason}")
+        super().__init__(f"{printable(file)}: {reason}")
         self.reason = reason
+
+
+def printable(name: str | Path) -> str:
+    """A file's name with what isn't UTF-8 in it spelled out, so that a message can hold it."""
+    return os.fsencode(name).decode("utf-8", errors="backslashreplace")
 
 
 @dataclass(frozen=True)
@@ -69,7 +74,17 @@ def read_header(file: Path) -> Header:
             complete = False
         if not complete:
             raise Unreadable(file, f"is cut short: its header promises {audio.frames} samples; copy it again")
+        if audio.subtype in ("FLOAT", "DOUBLE"):
+            _refuse_not_finite(file, audio)
         return Header(int(audio.frames), int(audio.samplerate))
+
+
+def _refuse_not_finite(file: Path, audio: Any) -> None:
+    """Integers are finite; of floating-point samples only reading them tells."""
+    audio.seek(0)
+    for block in audio.blocks(STEP, dtype="float32"):
+        if not np.isfinite(block).all():
+            raise Unreadable(file, "holds NaN or infinity; write it again")
 
 
 def is_sphere(file: Path) -> bool:
@@ -95,23 +110,48 @@ def _refuse_unopenable(file: Path) -> None:
 
 
 def _promised_bytes(file: Path) -> int | None:
-    """How long a WAV or SPHERE file must be by its header; None where the header doesn't say."""
+    """How long a WAV, AIFF, AU or SPHERE file must be by its header; None where the header doesn't say.
+
+    Raises Unreadable for OGG without the page that ends it. (FLAC says itself when it ends too early.)
+    """
     with file.open("rb") as stream:
         start = stream.read(12)
         if start.startswith(NIST):
             stream.seek(0)
             return _promised_by_sphere(file, stream.read(4096))
-        if start[:4] == b"RIFF" and start[8:] == b"WAVE":
+        if start[:4] in (b"RIFF", b"RF64") and start[8:] == b"WAVE":
             return _promised_by_wav(stream)
+        if start[:4] == b"FORM" and start[8:] in (b"AIFF", b"AIFC"):
+            return 7 + int.from_bytes(start[4:8], "big")  # without the pad byte, which some writers leave out
+        if start[:4] == b".snd":
+            offset, size = (int.from_bytes(part, "big") for part in (start[4:8], start[8:]))
+            return None if size == 0xFFFFFFFF else offset + size  # which stands for unknown
+        if start[:4] == b"OggS":
+            _refuse_ogg_without_end(file, stream)
     return None
 
 
+def _refuse_ogg_without_end(file: Path, stream: BinaryIO) -> None:
+    """The last page has the flag 4, "end of stream" (RFC 3533); a page is at most 65307 bytes long."""
+    stream.seek(max(0, file.stat().st_size - 65307))
+    end = stream.read()
+    at = end.rfind(b"OggS")
+    if at < 0 or not end[at + 5 : at + 6] or not end[at + 5] & 4:
+        raise Unreadable(file, "is cut short: its last page is missing; copy it again")
+
+
 def _promised_by_wav(stream: BinaryIO) -> int | None:
-    """Where the chunk `data` ends; the stream stands at the first chunk."""
+    """Where the chunk `data` ends; the stream stands at the first chunk. RF64 has the size in the chunk `ds64`."""
+    large = None
     while len(chunk := stream.read(8)) == 8:
         size = int.from_bytes(chunk[4:], "little")
+        if chunk[:4] == b"data" and large is not None and size == 0xFFFFFFFF:
+            return stream.tell() + large
         if chunk[:4] == b"data":
             return None if size >= UNKNOWN_SIZE else stream.tell() + size
+        if chunk[:4] == b"ds64":
+            large = int.from_bytes(stream.read(16)[8:], "little")
+            size -= 16
         stream.seek(size + size % 2, os.SEEK_CUR)
     return None
 
@@ -203,6 +243,8 @@ def _opened(file: Path) -> Any:
     soundfile = import_soundfile(file)
     try:
         return soundfile.SoundFile(file)
+    except UnicodeEncodeError as error:
+        raise Unreadable(file, "has a name that is no UTF-8; rename it") from error
     except soundfile.LibsndfileError as error:
         reason = error.error_string.strip(" .")
         raise Unreadable(file, f"is no audio that libsndfile reads ({reason}); make it WAV or remove it") from error

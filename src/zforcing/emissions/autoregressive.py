@@ -18,7 +18,7 @@ from torch.distributions import Distribution
 
 from ..distributions import Combinable
 from .heads import Emission
-from .numbers import Number
+from .numbers import LogisticNumber, Number
 
 
 class MaskedNetwork(nn.Module):
@@ -119,6 +119,9 @@ class AutoregressiveEmission(Emission):
     def __init__(self, features: int, size: int, *, hidden: int, number: Number):
         super().__init__()
         self.network = MaskedNetwork(features, size, hidden, number.size)
+        if isinstance(number, LogisticNumber):
+            with torch.no_grad():
+                self.network.out_from_features.bias.copy_(number.first_parameters().repeat(size))
         self.number = number
 
     def forward(self, features: Tensor) -> Distribution:

@@ -6,7 +6,6 @@ Each takes parameters [..., P] and gives a distribution with batch [...] and eve
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -62,8 +61,14 @@ class LogisticNumber:
     def __call__(self, parameters: Tensor) -> Distribution:
         """[..., P] -> batch [...]."""
         logits, mean, log_scale = at_least_float32(parameters).chunk(3, dim=-1)
-        least = math.log(max(self.min_scale, 1e-6) * 2 / (self.levels - 1))
+        least = math.log(self.min_scale * 2 / (self.levels - 1))
         return DiscretizedLogisticMixture(logits, mean, log_scale.clamp(min=least), levels=self.levels)
+
+    def first_parameters(self) -> Tensor:
+        """[P], where a head should begin: equal weights, means evenly over the middle of the range, scales a tenth."""
+        k = self.components
+        means = torch.linspace(-0.5, 0.5, k) if k > 1 else torch.zeros(1)
+        return torch.cat([torch.zeros(k), means, torch.full((k,), -2.3)])
 
 
 @dataclass(frozen=True)
@@ -82,7 +87,6 @@ class BernoulliNumber:
 
 
 Number = GaussianNumber | LogisticNumber | BernoulliNumber
-NumberOf = Callable[[Tensor], Distribution]
 
 
 def number_of(spec: ObservationSpec, settings: EmissionSettings) -> Number:

@@ -126,29 +126,22 @@ def evaluate(
     names the sequence. Torch's global generator is left as it was.
     """
     model = model.to(device).eval()
-    values, kl = np.zeros((repeats, len(data))), np.zeros(len(data))
-    steps = dims = 0
-    log_std, true = 0.0, dict[int, float | None]()
-    stds = (
-        None
-        if description.normalization is None
-        else torch.tensor(description.normalization.std, dtype=torch.float64).log()
-    )
+    found = _Found.empty(repeats, len(data))
     with torch.random.fork_rng(), cpu_threads(model, rows=max_rows):
         torch.manual_seed(seed)
         for indices in evaluation_batches(data.lengths, max(1, max_rows // bound.particles)):
             examples = [data[i] for i in indices]
-            true |= {i: true_log_likelihood(example) for i, example in zip(indices, examples, strict=True)}
+            found.true.update({i: true_log_likelihood(x) for i, x in zip(indices, examples, strict=True)})
             batch = collate(examples, description.spec)
             for repeat in range(repeats):
                 result = bound(model, batch.to(device))
-                values[repeat, indices] = result.value.cpu().numpy()
-                kl[indices] += result.terms["kl"].cpu().numpy() / repeats
+                found.values[repeat, indices] = result.value.cpu().numpy()
+                found.kl[indices] += result.terms["kl"].cpu().numpy() / repeats
                 progress(len(indices))
-            steps += int(batch.lengths.sum())
-            dims += int(batch.scored.sum())
-            if stds is not None:
-                log_std += float((batch.scored.sum(dim=(0, 1)) * stds).sum())
+            found.steps += int(batch.lengths.sum())
+            scored = batch.scored if batch.x.dim() == 3 else batch.scored[:, :, None]
+            found.scored = found.scored + scored.sum(dim=(0, 1)).numpy()
+    values, kl, steps, dims = found.values, found.kl, found.steps, int(found.scored.sum())
     if not dims:
         raise UserError(
             f"the {split} split has nothing to score: no number in its {len(data)} sequences is observed; look at the "
@@ -159,7 +152,8 @@ def evaluate(
     _check_finite(each, what=bound_name, split=split)
     _check_finite(kl, what="KL", split=split)
     total = math.fsum(each)
-    known = [true[i] for i in range(len(data))]
+    known = [found.true[i] for i in range(len(data))]
+    log_std = _log_std(description, found.scored)
     total_true = math.fsum(v for v in known if v is not None)
     audio, quantized = description.audio, description.spec.kind == "quantized"
     half_seconds = None if audio is None else 2 * dims / audio.sample_rate
@@ -179,10 +173,10 @@ def evaluate(
         bits_per_dim=bits,
         perplexity=_perplexity(total / dims) if description.spec.kind == "categorical" else None,
         kl_per_sequence=math.fsum(kl) / len(each),
-        raw_nats_per_sequence=None if stds is None else (total - log_std) / len(each),
-        normalization_std=None if stds is None else math.exp(log_std / dims),
+        raw_nats_per_sequence=None if log_std is None else (total - log_std) / len(each),
+        normalization_std=None if log_std is None else math.exp(log_std / dims),
         nats_per_half_second=None if half_seconds is None else total / half_seconds,
-        raw_nats_per_half_second=None if half_seconds is None or stds is None else (total - log_std) / half_seconds,
+        raw_nats_per_half_second=None if half_seconds is None or log_std is None else (total - log_std) / half_seconds,
         bits_per_sample=bits if audio is not None and quantized else None,
         true_nats_per_sequence=None if None in known or not math.isfinite(total_true) else total_true / len(known),
         num_sequences=len(each),
@@ -196,6 +190,29 @@ def evaluate(
         data_fingerprint=data.fingerprint(),
         seed=seed,
     )
+
+
+@dataclass
+class _Found:
+    """What is gathered over batches: values [repeats, N] and KL [N] in nats, and what they were taken over."""
+
+    values: NDArray[np.float64]
+    kl: NDArray[np.float64]
+    scored: NDArray[np.int64]  # [D], how often each number of an observation was scored ([1] for categories)
+    true: dict[int, float | None]
+    steps: int = 0
+
+    @classmethod
+    def empty(cls, repeats: int, sequences: int) -> _Found:
+        """Nothing yet."""
+        return cls(np.zeros((repeats, sequences)), np.zeros(sequences), np.zeros(1, dtype=np.int64), {})
+
+
+def _log_std(description: DataDescription, scored: NDArray[np.int64]) -> float | None:
+    """Sum over the scored numbers of ln std: a function of counts, whatever the batches were."""
+    if description.normalization is None:
+        return None
+    return math.fsum(scored * np.log(description.normalization.std))
 
 
 def _check_finite(each: NDArray[np.float64], *, what: str, split: str) -> None:

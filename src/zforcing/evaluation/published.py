@@ -26,7 +26,7 @@ from .table import KINDS, PROTOCOL, Row, markdown_line, to_runs
 class PaperTable:
     """What a table consists of.
 
-    sizes:     in which its recipes exist, the smallest first
+    sizes:     in which its recipes exist, the smallest first -> what nats are given per: sequence or half_second
     published: size -> title of the columns of numbers published on its data
     rows:      name in recipes -> name in the paper
     notes:     what a reader must know of the published numbers
@@ -34,7 +34,7 @@ class PaperTable:
 
     name: str
     about: str
-    sizes: tuple[str, ...]
+    sizes: Mapping[str, str]
     published: Mapping[str, str]
     rows: Mapping[str, str]
     notes: tuple[str, ...]
@@ -58,7 +58,7 @@ def read_paper_table(name: str) -> PaperTable:
     """The table of this name, whose recipes are all there."""
     values = yaml.safe_load((resources.files("zforcing") / "tables" / f"{name}.yaml").read_text("utf-8"))
     notes = tuple(" ".join(note.split()) for note in values.pop("notes"))
-    table = PaperTable(name=name, sizes=tuple(values.pop("sizes")), notes=notes, **values)
+    table = PaperTable(name=name, notes=notes, **values)
     missing = {table.recipe(size, row) for size in table.sizes for row in table.rows} - set(recipes())
     assert not missing, f"table {name} names recipes that don't exist: {sorted(missing)}"
     return table
@@ -99,21 +99,28 @@ class PaperRow:
     key: str
     label: str
     recipe: str
+    per: str
     runs: tuple[Row, ...]
     published: Mapping[str, Facts]
 
     @property
     def nats(self) -> list[float]:
-        """Per sequence, of each run."""
-        return [run.evaluation["nats_per_sequence"] for run in self.runs]
+        """Per sequence, or per half second, of each run."""
+        return [run.evaluation[f"nats_per_{self.per}"] for run in self.runs]
+
+    @property
+    def floor(self) -> str:
+        """The least standard deviation (or scale) of its emissions: numbers under other floors are other numbers."""
+        quantized = self.runs[0].settings.get("data.encoding") in ("pcm", "mulaw")
+        return f"{self.runs[0].settings.get('model.min_scale' if quantized else 'model.min_std', '-')}"
 
     def cells(self, columns: Sequence[Column]) -> list[str]:
-        """Ours: kind, nats, the same in the data's own units, KL, seeds, updates; then the published numbers."""
+        """Ours: kind, nats, the same in the data's own units, KL, floor, seeds, updates; then the published numbers."""
         theirs = [column.cell(self.published[column.size].published) for column in columns]
         if not self.runs:
-            return [self.label, *["-"] * 6, *theirs]
+            return [self.label, *["-"] * (len(HEADERS) - 1), *theirs]
         first = self.runs[0].evaluation
-        raw = [run.evaluation["raw_nats_per_sequence"] for run in self.runs]
+        raw = [run.evaluation[f"raw_nats_per_{self.per}"] for run in self.runs]
         kl = np.mean([run.evaluation["kl_per_sequence"] for run in self.runs])
         updates = sorted({run.updates for run in self.runs})
         return [
@@ -122,6 +129,7 @@ class PaperRow:
             _mean(self.nats),
             "-" if None in raw else _mean(raw),
             "-" if first["kind"] == "exact" else f"{kl:.1f}",
+            self.floor,
             str(len(self.runs)),
             "-".join(map(str, dict.fromkeys([updates[0], updates[-1]]))),
             *theirs,
@@ -134,10 +142,16 @@ class PaperRow:
             for size, facts in self.published.items()
         }
         runs = [run.to_json() | {"updates": run.updates} for run in self.runs]
-        return {"row": self.key, "label": self.label, "recipe": self.recipe, "runs": runs, "published": published}
+        said = {"row": self.key, "label": self.label, "recipe": self.recipe, "per": self.per}
+        return said | {"runs": runs, "published": published}
 
 
-HEADERS = ["model", "kind", "nats per sequence", "in the data's units", "KL", "seeds", "updates"]
+HEADERS = ("model", "kind", "nats per {per}", "in the data's units", "KL", "floor", "seeds", "updates")
+
+
+def headers(table: PaperTable, size: str) -> list[str]:
+    """Of our columns."""
+    return [header.format(per=table.sizes[size].replace("_", " ")) for header in HEADERS]
 
 
 def paper_rows(table: PaperTable, size: str, found: Sequence[Row]) -> list[PaperRow]:
@@ -156,7 +170,8 @@ def paper_rows(table: PaperTable, size: str, found: Sequence[Row]) -> list[Paper
                     f"{runs[0].run} and {run.run} are no seeds of one another, their {', '.join(other)} differ: "
                     "name other --runs, or take one of them away"
                 )
-        rows.append(PaperRow(key, label, recipe, runs, {s: table.facts(s, key) for s in table.published}))
+        published = {s: table.facts(s, key) for s in table.published}
+        rows.append(PaperRow(key, label, recipe, table.sizes[size], runs, published))
     return rows
 
 
@@ -188,18 +203,28 @@ def budget_of(rows: Sequence[PaperRow]) -> str:
     said = ["none" if budget is None else f"{budget:g} minutes" for budget in sorted(budgets, key=lambda b: b or 0)]
     if len(budgets) > 1:
         return f"The runs' limits of time differ: {', '.join(said)}."
-    return "" if budgets in (set(), {None}) else f"Each run was given {said[0]} of training."
+    return "" if budgets in (set(), {None}) else f"Each run was given {said[0]} of training, at most."
 
 
-def to_terminal(table: PaperTable, rows: Sequence[PaperRow]) -> Table:
-    """For a person at a terminal."""
-    out = Table(title=f"{table.name}: {table.about}", box=SIMPLE_HEAD)
-    columns = columns_of(table)
+def to_terminal(table: PaperTable, size: str, rows: Sequence[PaperRow]) -> list[Table]:
+    """For a person at a terminal: ours, then the published numbers, so that each is narrow."""
+    columns, ours = columns_of(table), headers(table, size)
     cells = [row.cells(columns) for row in rows]
-    for i, header in enumerate([*HEADERS, *(column.header for column in columns)]):
-        widest = max(map(len, [*header.split(), *(row[i] for row in cells)]))
-        out.add_column(header, justify="left" if i < 2 else "right", min_width=widest)
-    for row in cells:
+    theirs = [[row[0], *row[len(ours) :]] for row in cells]
+    return [
+        _grid(f"{table.name}, {size}: ours", ours, [row[: len(ours)] for row in cells]),
+        _grid(
+            f"{table.name}: published", ["model", *(column.header.replace(", ", "\n") for column in columns)], theirs
+        ),
+    ]
+
+
+def _grid(title: str, headers: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:
+    out = Table(title=title, box=SIMPLE_HEAD)
+    for i, header in enumerate(headers):
+        widest = max(map(len, [*header.split(), *(row[i] for row in rows)]))
+        out.add_column(header, justify="left" if i == 0 else "right", min_width=widest)
+    for row in rows:
         out.add_row(*row)
     return out
 
@@ -207,19 +232,34 @@ def to_terminal(table: PaperTable, rows: Sequence[PaperRow]) -> Table:
 def to_page(table: PaperTable, size: str, rows: Sequence[PaperRow], *, command: str) -> str:
     """The page: the table, the protocol of each column, the notes, and what every run was and ran on."""
     columns = columns_of(table)
-    headers = [*HEADERS, *(column.header for column in columns)]
+    titles = [*headers(table, size), *(column.header for column in columns)]
     lines = [f"# {table.name}: {table.about}", "", f"Made by `{command}`.", ""]
     lines += [f"Ours ({size}): {said(protocol_of(rows))} {budget_of(rows)}".rstrip(), ""]
     lines += [
-        "Higher is better; `≥` is a lower bound. ± is the standard deviation over seeds, where there are several.",
+        "Higher is better; `≥` is a lower bound. ± is the standard deviation over seeds, where there are several. The",
+        "floor is the least standard deviation of an emission, in units of normalized samples (of quantized ones the",
+        "least scale, in steps): likelihoods depend on it.",
         "",
     ]
-    lines += [markdown_line(headers), "|---|---|" + "---:|" * (len(headers) - 2)]
+    lines += [markdown_line(titles), "|---|---|" + "---:|" * (len(titles) - 2)]
     lines += [markdown_line(row.cells(columns)) for row in rows]
-    lines += ["", "## Protocols", ""]
+    lines += [
+        "",
+        "## Protocols",
+        "",
+        "What our recipes set, where nothing else was asked for (what was is in the runs' commands):",
+        "",
+    ]
     first = next(iter(table.rows))
-    lines += [f"- ours: {table.facts(size, first).protocol}"]
-    lines += [f"- our recipes {s}-...: {table.facts(s, first).protocol}" for s in table.published]
+    sizes = dict.fromkeys([size, *table.published])
+    lines += [f"- {s}-...: {table.facts(s, first).protocol}" for s in sizes]
+    lines += ["", "What our recipes for the published rows do otherwise than their sources:", ""]
+    departures = {
+        (s, line): None for s in table.published for key in table.rows for line in table.facts(s, key).departures
+    }
+    for s, line in departures:
+        keys = [key for key in table.rows if line in table.facts(s, key).departures]
+        lines.append(f"- {s}, {', '.join(keys)}: {line}")
     lines += ["", "## Notes", ""]
     lines += [f"- {note}" for note in table.notes]
     runs = [run for row in rows for run in row.runs]

@@ -29,6 +29,8 @@ def check_settings(config: Any, *, section: str = "model") -> None:
             problems.append(f"{section}.{name} is {value}; it must be 0 or more and less than 1")
         elif name.endswith("_clamp") and value <= 0:
             problems.append(f"{section}.{name} is {value}; it must be positive, or null for no clamp")
+        elif name == "min_scale" and value <= 0:
+            problems.append(f"{section}.{name} is {value}; it must be positive")
         elif name == "components" and value < 1:
             problems.append(f"{section}.{name} is {value}; it must be 1 or more")
         elif name.startswith("min_") and value < 0:

@@ -69,8 +69,10 @@ def read_facts(name_or_file: str) -> Facts:
     """What a recipe says of itself. Raises UserError for facts that are none."""
     given = {key: value for key, value in _resolved(name_or_file).items() if key in FACTS}
     published, departures = given.get("published"), given.get("departures") or []
-    if not isinstance(departures, list):
-        raise UserError(f"{name_or_file}: departures is {departures!r}; it must be a list")
+    if not (isinstance(departures, list) and all(isinstance(line, str) for line in departures)):
+        raise UserError(
+            f"{name_or_file}: departures is {departures!r}; it must be a list of texts (quote those with ': ')"
+        )
     if isinstance(published, dict) and published.get("kind") not in KINDS:
         raise UserError(f"{name_or_file}: published.kind is {published.get('kind')!r}; it is one of {', '.join(KINDS)}")
     try:
