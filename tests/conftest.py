@@ -70,6 +70,9 @@ CASES += [
 ]
 
 
+OF_OPTIONS = ("real", "conditioned with gaps", "categorical with gaps")
+
+
 @pytest.fixture(autouse=True)
 def float64_and_one_thread() -> Any:
     """Closed forms deserve double precision; small nets are faster with one thread."""
@@ -82,11 +85,19 @@ def float64_and_one_thread() -> Any:
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """`case`: all models; `case` and `spec`: all models with all observations that they can emit."""
+    """`case`: all models; `case` and `spec`: each model's first case with all observations that it emits; the others,
+    which differ in an option, with plain ones and those that have everything (gaps, a first one conditioned on).
+    """
     if "case" not in metafunc.fixturenames:
         return
     if "spec" in metafunc.fixturenames:
-        fitting = [(case, spec) for case in CASES for spec in SPECS if SPECS[spec].kind in case.kinds]
+        first = {case.model: case for case in reversed(CASES)}
+        fitting = [
+            (case, spec)
+            for case in CASES
+            for spec in (SPECS if case is first[case.model] else OF_OPTIONS)
+            if SPECS[spec].kind in case.kinds
+        ]
         ids = [f"{case}-{spec}" for case, spec in fitting]
         metafunc.parametrize(("case", "spec"), [(case, SPECS[spec]) for case, spec in fitting], ids=ids)
     elif not any(mark.args[0] == "case" for mark in metafunc.definition.iter_markers("parametrize")):
