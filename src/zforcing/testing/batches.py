@@ -8,7 +8,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from ..sequences import ObservationSpec, SequenceBatch, missing_mark
+from ..sequences import ObservationSpec, SequenceBatch, between, missing_mark
 
 SPECS: dict[str, ObservationSpec] = {
     "real": ObservationSpec("real", 3),
@@ -93,13 +93,14 @@ def halves(batch: SequenceBatch) -> tuple[SequenceBatch, SequenceBatch, Tensor]:
     cut = batch.x.shape[1] // 2
     if not cut:
         raise ValueError("a batch of one step can't be cut in two; take sequences of 2 steps or more")
-    rows = batch.lengths > cut
-    x, seen = batch.x[rows], None if batch.observed is None else batch.observed[rows]
-    lengths = batch.lengths[rows]
-    first = SequenceBatch(x[:, :cut], torch.full_like(lengths, cut), batch.start[rows], None)
-    second = SequenceBatch(x[:, cut:], lengths - cut, batch.read[rows, cut - 1], None)
-    if seen is not None:
-        first, second = replace(first, observed=seen[:, :cut]), replace(second, observed=seen[:, cut:])
+    second, rows = between(batch, cut, batch.x.shape[1])
+    whole, _ = between(batch, 0, cut)
+    first = SequenceBatch(
+        whole.x[rows],
+        whole.lengths[rows],
+        whole.start[rows],
+        None if whole.observed is None else whole.observed[rows],
+    )
     return first, second, rows
 
 
