@@ -37,7 +37,7 @@ def bench(argv: Sequence[str]) -> int:
     """
     from ..benchmark import SIZES, Protocol, measure
     from ..benchmark.report import to_json, to_markdown, to_terminal
-    from ..training.loop import environment
+    from ..training.folder import environment
 
     options, settings = parse_bench(argv)
     device = pick_device(options.device)

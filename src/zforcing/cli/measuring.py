@@ -6,11 +6,13 @@ import json
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from jsonargparse import Namespace
 
 from ..bounds import ELBO, Bound, ChunkedELBO
-from ..data import Speech
+from ..data import DataModule, Speech
 from ..errors import UserError
 from ..threads import threads_asked_for
 from ..training.checkpoint import load_checkpoint, write_text
@@ -31,11 +33,12 @@ from .options import (
     whole_number,
 )
 
+if TYPE_CHECKING:
+    from ..evaluation.likelihood import Evaluation
+
 
 def evaluate(argv: Sequence[str]) -> int:
     """Measure a trained model on a split: zforcing evaluate RUN [--split test]."""
-    from ..evaluation.likelihood import evaluate as measure
-
     parser = command_parser("evaluate", evaluate)
     parser.add_argument("run", type=str, help="a run folder")
     parser.add_argument("--split", type=str, default="test", help="train, valid or test")
@@ -63,43 +66,17 @@ def evaluate(argv: Sequence[str]) -> int:
     )
     common_options(parser, seed="seed of the latents' noise")
     options = parser.parse_args(list(argv))
-    split = one_of("split", options.split, SPLITS)
+    one_of("split", options.split, SPLITS)
     one_of("checkpoint", options.checkpoint, ("best", "last"))
     one_of("backend", options.backend, ("fast", "reference"))
     at_least(1, "batch-size", options.batch_size)
     at_least(1, "repeats", options.repeats)
     check_common(options)
-
     run = run_folder(options.run)
-    config = read_run_config(run)
-    bound, name = chosen_bound(options, like=config.bound)
-    bound, name = in_chunks(options, bound, name)
-    found = load_checkpoint(run, which=options.checkpoint)
-    found.model.backend = options.backend
-    module = config.data
-    if options.skip_unreadable:
-        if not isinstance(module, Speech):
-            raise UserError("--skip-unreadable is for recordings; this run's data is none")
-        module = replace(module, skip_unreadable=True)
-    data = module.load(split, found.description)
-    with counting(f"{name} of {run}", len(data) * options.repeats) as advance, threads_asked_for(options.threads):
-        result = measure(
-            found.model,
-            data,
-            found.description,
-            bound=bound,
-            bound_name=options.bound,
-            split=split,
-            repeats=options.repeats,
-            true_log_likelihood=config.data.true_log_likelihood,
-            seed=options.seed,
-            max_rows=options.batch_size,
-            device=pick_device(options.device),
-            progress=advance,
-        )
+    result, name = measured(run, options)
     values = result.to_json() | {"checkpoint": options.checkpoint}
     which = "" if options.checkpoint == "best" else f"-{options.checkpoint}"
-    write_text(run / f"evaluation-{split}-{name}{which}.json", json.dumps(values, indent=1) + "\n")
+    write_text(run / f"evaluation-{options.split}-{name}{which}.json", json.dumps(values, indent=1) + "\n")
     if options.json:
         print(json.dumps(values))
     else:
@@ -112,6 +89,41 @@ def evaluate(argv: Sequence[str]) -> int:
             file=sys.stderr,
         )
     return 0
+
+
+def measured(run: Path, options: Namespace) -> tuple[Evaluation, str]:
+    """What the options ask for of a run, and the bound's name in files."""
+    from ..evaluation.likelihood import evaluate as measure
+
+    config = read_run_config(run)
+    bound, name = in_chunks(options, *chosen_bound(options, like=config.bound))
+    found = load_checkpoint(run, which=options.checkpoint)
+    found.model.backend = options.backend
+    module = without_unreadable(config.data) if options.skip_unreadable else config.data
+    data = module.load(options.split, found.description)
+    with counting(f"{name} of {run}", len(data) * options.repeats) as advance, threads_asked_for(options.threads):
+        result = measure(
+            found.model,
+            data,
+            found.description,
+            bound=bound,
+            bound_name=options.bound,
+            split=options.split,
+            repeats=options.repeats,
+            true_log_likelihood=module.true_log_likelihood,
+            seed=options.seed,
+            max_rows=options.batch_size,
+            device=pick_device(options.device),
+            progress=advance,
+        )
+    return result, name
+
+
+def without_unreadable(data: DataModule) -> DataModule:
+    """The same data without what can't be read."""
+    if not isinstance(data, Speech):
+        raise UserError("--skip-unreadable is for recordings; this run's data is none")
+    return replace(data, skip_unreadable=True)
 
 
 def in_chunks(options: Namespace, bound: Bound, name: str) -> tuple[Bound, str]:

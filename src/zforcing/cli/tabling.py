@@ -10,17 +10,21 @@ import sys
 from collections.abc import Sequence
 from contextlib import redirect_stdout
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from jsonargparse import Namespace
 from rich.console import Console
 
 from ..errors import UserError
-from ..evaluation.table import NO_DIFFERENCE, Row, read_rows
+from ..evaluation.table import NO_DIFFERENCE, read_rows
 from ..training.checkpoint import find_checkpoint, load_checkpoint, write_text
 from ..training.config import RunConfig, flatten
 from .measuring import evaluate
 from .options import SPLITS, bound_options, chosen_bound, command_parser, one_of, pick_device, read_run_config
 from .training import FLAGS, SHORT, parse_train
+
+if TYPE_CHECKING:
+    from ..evaluation.published import PaperRow, PaperTable
 
 
 def table(argv: Sequence[str]) -> int:
@@ -69,77 +73,98 @@ def paper(name: str, argv: Sequence[str]) -> int:
     OUT.md and OUT.json. Other options (--data.root FOLDER, --training.max_minutes 5) are settings of all recipes. A run
     that diverges or isn't finished is named and left out.
     """
-    from ..evaluation.published import paper_rows, protocol_of, read_paper_table, to_page, to_terminal
+    from ..evaluation.published import paper_rows, read_paper_table
     from ..training.loop import Interrupted
 
     about = read_paper_table(name)
-    parser = command_parser(f"table {name}", paper)
+    own, settings = own_words(argv)
+    options = paper_options(about, own)
+    if options.find and settings:
+        raise UserError(f"--find trains nothing, so that {settings[0]} has no use: leave one of them out")
+    folder = Path(options.runs)
+    if options.find and not folder.is_dir():
+        raise UserError(f"--runs {folder}: no such folder")
+    out = page_files(options.out or folder / f"table-{options.size}")
+    diverged = False
+    if not options.find:
+        try:
+            diverged = train_missing(about, options, settings)
+        except Interrupted:
+            print("stopped; the same command goes on", file=sys.stderr)
+            return 130
+    runs = runs_of_rows(about, options.size, folder)
+    finished = [run for run in runs if is_finished(run)]
+    for run in finished:
+        evaluate_if_needed(run, device=options.device)
+    found = read_rows(finished, split="test", bound="elbo") if finished else []
+    left = [run.name for run in runs if run not in finished]
+    if left:
+        print(f"not finished, and left out: {', '.join(left)}", file=sys.stderr)
+    command = shlex.join(["zforcing", "table", name, *argv])
+    publish(about, options.size, paper_rows(about, options.size, found), out, command=command, as_json=options.json)
+    return 1 if diverged else 0
+
+
+def paper_options(about: PaperTable, words: Sequence[str]) -> Namespace:
+    """The command's own options, `rows` and `seeds` as lists."""
+    parser = command_parser(f"table {about.name}", paper)
     parser.add_argument(
         "--size", type=str, default=next(iter(about.sizes)), help=f"of the recipes: {', '.join(about.sizes)}"
     )
     parser.add_argument("--rows", type=str, default="all", help=f"trained, by commas: {', '.join(about.rows)}")
     parser.add_argument("--seeds", type=str, default="0", help="of the runs to train, by commas")
-    parser.add_argument("--runs", type=str, default=f"runs/{name}", help="folder of the runs")
+    parser.add_argument("--runs", type=str, default=f"runs/{about.name}", help="folder of the runs")
     parser.add_argument("--find", action="store_true", help="train nothing: only read the runs that are there")
     parser.add_argument("--device", type=str, default="auto", help="auto, cpu or cuda")
     parser.add_argument("--out", type=str | None, default=None, help="OUT.md and OUT.json; RUNS/table-SIZE by default")
     parser.add_argument("--json", action="store_true", help="one JSON object on stdout")
-    own, settings = own_words(argv)
-    options = parser.parse_args(own)
+    options = parser.parse_args(list(words))
     one_of("size", options.size, tuple(about.sizes))
     pick_device(options.device)
-    keys = list(about.rows) if options.rows == "all" else [key.strip() for key in options.rows.split(",")]
-    for key in keys:
+    options.rows = list(about.rows) if options.rows == "all" else [key.strip() for key in options.rows.split(",")]
+    for key in options.rows:
         one_of("rows", key, tuple(about.rows))
-    folder = Path(options.runs)
-    out = Path(options.out or folder / f"table-{options.size}")
-    if out.suffix in (".md", ".json"):
-        out = out.with_suffix("")
+    options.seeds = whole_numbers(options.seeds)
+    return options
+
+
+def page_files(name: str | Path) -> Path:
+    """What the page's two files are named, without their endings."""
+    out = Path(name)
+    out = out.with_suffix("") if out.suffix in (".md", ".json") else out
     if not out.name:
-        raise UserError(f"--out is {options.out!r}; it must end with the name of the files, without .md and .json")
-    if options.find and settings:
-        raise UserError(f"--find trains nothing, so that {settings[0]} has no use: leave one of them out")
-    if options.find and not folder.is_dir():
-        raise UserError(f"--runs {folder}: no such folder")
-    diverged = False
-    if not options.find:
-        seeds = whole_numbers(options.seeds)
-        recipes = dict.fromkeys((about.recipe(options.size, key), seed) for seed in seeds for key in keys)
-        try:
-            trained = {folder / f"{recipe}-seed{seed}" for recipe, seed in recipes}
-            found_runs = [run for key in about.rows for run in runs_of(about.recipe(options.size, key), folder)]
-            there = [
-                read_run_config(run) for run in found_runs if run not in trained and (run / "config.yaml").is_file()
-            ]
-            diverged = train_rows(list(recipes), folder, settings, there=there, device=options.device)
-        except Interrupted:
-            print("stopped; the same command goes on", file=sys.stderr)
-            return 130
-    runs = [run for key in about.rows for run in runs_of(about.recipe(options.size, key), folder)]
-    finished = [run for run in runs if is_finished(run)]
-    found: list[Row] = []
-    if finished:
-        for run in finished:
-            evaluate_if_needed(run, device=options.device)
-        found = read_rows(finished, split="test", bound="elbo")
-    rows = paper_rows(about, options.size, found)
-    values: dict[str, Any] = {"table": name, "size": options.size, "protocol": protocol_of(rows)}
+        raise UserError(f"--out is {str(name)!r}; it must end with the name of the files, without .md and .json")
+    return out
+
+
+def train_missing(about: PaperTable, options: Namespace, settings: Sequence[str]) -> bool:
+    """Train what the options ask for; whether a run diverged. Other runs of the table must be comparable."""
+    folder = Path(options.runs)
+    recipes = list(
+        dict.fromkeys((about.recipe(options.size, key), seed) for seed in options.seeds for key in options.rows)
+    )
+    trained = {folder / f"{recipe}-seed{seed}" for recipe, seed in recipes}
+    others = [run for run in runs_of_rows(about, options.size, folder) if run not in trained]
+    there = [read_run_config(run) for run in others if (run / "config.yaml").is_file()]
+    return train_rows(recipes, folder, settings, there=there, device=options.device)
+
+
+def publish(about: PaperTable, size: str, rows: Sequence[PaperRow], out: Path, *, command: str, as_json: bool) -> None:
+    """The page as OUT.md and OUT.json, and on stdout."""
+    from ..evaluation.published import protocol_of, to_page, to_terminal
+
+    values: dict[str, Any] = {"table": about.name, "size": size, "protocol": protocol_of(rows)}
     values["rows"] = [row.to_json() for row in rows]
     out.parent.mkdir(parents=True, exist_ok=True)
-    command = shlex.join(["zforcing", "table", name, *argv])
-    write_text(out.with_name(out.name + ".md"), to_page(about, options.size, rows, command=command) + "\n")
+    write_text(out.with_name(out.name + ".md"), to_page(about, size, rows, command=command) + "\n")
     write_text(out.with_name(out.name + ".json"), json.dumps(values, indent=1) + "\n")
-    left = [run.name for run in runs if run not in finished]
-    if left:
-        print(f"not finished, and left out: {', '.join(left)}", file=sys.stderr)
-    if options.json:
+    if as_json:
         print(json.dumps(values))
-    else:
-        console = Console(highlight=False, width=None if sys.stdout.isatty() else 140)
-        for part in to_terminal(about, options.size, rows):
-            console.print(part)
-        print(f"{out}.md\n{out}.json")
-    return 1 if diverged else 0
+        return
+    console = Console(highlight=False, width=None if sys.stdout.isatty() else 140)
+    for part in to_terminal(about, size, rows):
+        console.print(part)
+    print(f"{out}.md\n{out}.json")
 
 
 def own_words(argv: Sequence[str]) -> tuple[list[str], list[str]]:
@@ -194,7 +219,7 @@ def prepared(
     recipe: str, seed: int, folder: Path, settings: Sequence[str], *, device: str
 ) -> tuple[Path, RunConfig, bool]:
     """A run's folder, what is trained in it, and whether it was begun."""
-    from ..training.loop import check_folder
+    from ..training.folder import check_folder
 
     run = folder / f"{recipe}-seed{seed}"
     _, config = parse_train([recipe, "--seed", str(seed), "--run-dir", str(run), "--device", device, *settings])
@@ -232,6 +257,11 @@ def runs_of(recipe: str, folder: Path) -> list[Path]:
     named = re.compile(re.escape(recipe) + r"-seed(\d+)", re.ASCII)
     found = [(named.fullmatch(run.name), run) for run in (folder.iterdir() if folder.is_dir() else ())]
     return [run for _, run in sorted((int(match[1]), run) for match, run in found if match and run.is_dir())]
+
+
+def runs_of_rows(about: PaperTable, size: str, folder: Path) -> list[Path]:
+    """The run folders of all recipes of a table's size."""
+    return [run for key in about.rows for run in runs_of(about.recipe(size, key), folder)]
 
 
 def is_finished(run: Path) -> bool:

@@ -11,11 +11,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from ..bounds import Bound, ChunkedELBO
+from ..bounds import Bound, BoundResult, ChunkedELBO
 from ..data import DataDescription, Example, SequenceDataset, collate
 from ..data.batches import evaluation_batches
 from ..errors import UserError
 from ..models import SequenceModel
+from ..sequences import SequenceBatch
 from ..threads import cpu_threads
 
 COLLAPSED = 0.01  # nats per step under which the latents say next to nothing
@@ -133,62 +134,26 @@ def evaluate(
             examples = [data[i] for i in indices]
             found.true.update({i: true_log_likelihood(x) for i, x in zip(indices, examples, strict=True)})
             batch = collate(examples, description.spec)
+            found.count(batch)
             for repeat in range(repeats):
-                result = bound(model, batch.to(device))
-                found.values[repeat, indices] = result.value.cpu().numpy()
-                found.kl[indices] += result.terms["kl"].cpu().numpy() / repeats
+                found.add(bound(model, batch.to(device)), indices, repeat)
                 progress(len(indices))
-            found.steps += int(batch.lengths.sum())
-            scored = batch.scored if batch.x.dim() == 3 else batch.scored[:, :, None]
-            found.scored = found.scored + scored.sum(dim=(0, 1)).numpy()
-    values, kl, steps, dims = found.values, found.kl, found.steps, int(found.scored.sum())
-    if not dims:
-        raise UserError(
-            f"the {split} split has nothing to score: no number in its {len(data)} sequences is observed; look at the "
-            f"data's gaps, or take another split"
-        )
-    with np.errstate(invalid="ignore", over="ignore"):
-        each = values.mean(0)  # [N]
-    _check_finite(each, what=bound_name, split=split)
-    _check_finite(kl, what="KL", split=split)
-    total = math.fsum(each)
-    known = [found.true[i] for i in range(len(data))]
-    log_std = _log_std(description, found.scored)
-    total_true = math.fsum(v for v in known if v is not None)
-    audio, quantized = description.audio, description.spec.kind == "quantized"
-    half_seconds = None if audio is None else 2 * dims / audio.sample_rate
-    bits = -total / (dims * math.log(2))
+    found.check(bound_name, split)
     return Evaluation(
         model=model.label,
         data=description.name,
         split=split,
         bound=bound_name,
-        kind=result.kind,
+        kind=found.kind,
         particles=bound.particles,
         repeats=repeats,
-        nats_per_sequence=total / len(each),
-        standard_error=_standard_error(each),
-        noise_error=_standard_error(values.mean(1)),
-        nats_per_step=total / steps,
-        bits_per_dim=bits,
-        perplexity=_perplexity(total / dims) if description.spec.kind == "categorical" else None,
-        kl_per_sequence=math.fsum(kl) / len(each),
-        raw_nats_per_sequence=None if log_std is None else (total - log_std) / len(each),
-        normalization_std=None if log_std is None else math.exp(log_std / dims),
-        nats_per_half_second=None if half_seconds is None else total / half_seconds,
-        raw_nats_per_half_second=None if half_seconds is None or log_std is None else (total - log_std) / half_seconds,
-        bits_per_sample=bits if audio is not None and quantized else None,
-        true_nats_per_sequence=None if None in known or not math.isfinite(total_true) else total_true / len(known),
-        num_sequences=len(each),
-        num_steps=steps,
-        num_dims=dims,
         num_skipped=data.skipped,
         first_observation=description.spec.first_observation,
-        sample_rate=None if audio is None else audio.sample_rate,
         chunk_steps=bound.steps if isinstance(bound, ChunkedELBO) else None,
         look_ahead=bound.look_ahead if isinstance(bound, ChunkedELBO) else None,
         data_fingerprint=data.fingerprint(),
         seed=seed,
+        **found.in_units(description),
     )
 
 
@@ -201,11 +166,70 @@ class _Found:
     scored: NDArray[np.int64]  # [D], how often each number of an observation was scored ([1] for categories)
     true: dict[int, float | None]
     steps: int = 0
+    kind: str = ""
 
     @classmethod
     def empty(cls, repeats: int, sequences: int) -> _Found:
         """Nothing yet."""
         return cls(np.zeros((repeats, sequences)), np.zeros(sequences), np.zeros(1, dtype=np.int64), {})
+
+    def count(self, batch: SequenceBatch) -> None:
+        """The steps and numbers of a batch."""
+        scored = batch.scored if batch.x.dim() == 3 else batch.scored[:, :, None]
+        self.steps += int(batch.lengths.sum())
+        self.scored = self.scored + scored.sum(dim=(0, 1)).numpy()
+
+    def add(self, result: BoundResult, indices: list[int], repeat: int) -> None:
+        """The bound of these sequences."""
+        self.kind = result.kind
+        self.values[repeat, indices] = result.value.cpu().numpy()
+        self.kl[indices] += result.terms["kl"].cpu().numpy() / len(self.values)
+
+    def check(self, bound: str, split: str) -> None:
+        """Refuse what has no mean."""
+        if not self.scored.sum():
+            raise UserError(
+                f"the {split} split has nothing to score: no number in its {len(self.kl)} sequences is observed; look "
+                f"at the data's gaps, or take another split"
+            )
+        with np.errstate(invalid="ignore", over="ignore"):
+            _check_finite(self.values.mean(0), what=bound, split=split)
+        _check_finite(self.kl, what="KL", split=split)
+
+    def in_units(self, description: DataDescription) -> dict[str, Any]:
+        """The totals, in the units of `Evaluation`."""
+        each, dims = self.values.mean(0), int(self.scored.sum())
+        total, sequences = math.fsum(each), len(each)
+        log_std = _log_std(description, self.scored)
+        raw = None if log_std is None else total - log_std
+        bits = -total / (dims * math.log(2))
+        audio, kind = description.audio, description.spec.kind
+        half_seconds = None if audio is None else 2 * dims / audio.sample_rate
+        return {
+            "nats_per_sequence": total / sequences,
+            "standard_error": _standard_error(each),
+            "noise_error": _standard_error(self.values.mean(1)),
+            "nats_per_step": total / self.steps,
+            "bits_per_dim": bits,
+            "perplexity": _perplexity(total / dims) if kind == "categorical" else None,
+            "kl_per_sequence": math.fsum(self.kl) / sequences,
+            "raw_nats_per_sequence": None if raw is None else raw / sequences,
+            "normalization_std": None if log_std is None else math.exp(log_std / dims),
+            "nats_per_half_second": None if half_seconds is None else total / half_seconds,
+            "raw_nats_per_half_second": None if half_seconds is None or raw is None else raw / half_seconds,
+            "bits_per_sample": bits if audio is not None and kind == "quantized" else None,
+            "true_nats_per_sequence": self._true_mean(),
+            "num_sequences": sequences,
+            "num_steps": self.steps,
+            "num_dims": dims,
+            "sample_rate": None if audio is None else audio.sample_rate,
+        }
+
+    def _true_mean(self) -> float | None:
+        """Of log p(x) under the process that made the data, where it is known of all sequences, and finite."""
+        known = [self.true[i] for i in sorted(self.true)]
+        total = math.fsum(v for v in known if v is not None)
+        return None if None in known or not math.isfinite(total) else total / len(known)
 
 
 def _log_std(description: DataDescription, scored: NDArray[np.int64]) -> float | None:

@@ -7,18 +7,14 @@ split; the test split is never read here.
 
 from __future__ import annotations
 
-import json
 import math
-import platform
 import signal
-import sys
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, fields
 from functools import cached_property
-from importlib.metadata import version
 from pathlib import Path
 from types import FrameType
 from typing import Any, Literal
@@ -41,14 +37,13 @@ from .checkpoint import (
     current,
     load_carried,
     load_training,
-    read_json,
     save_model,
     save_training,
     write_text,
 )
-from .config import RunConfig, TrainingConfig, flatten, parse_config
+from .config import RunConfig, TrainingConfig
+from .folder import check_folder, environment
 from .log import Reporter, Rows, duration
-from .recipes import read_recipe
 from .update import (
     SUMS,
     BoundModule,
@@ -59,8 +54,6 @@ from .update import (
     make_optimizer,
     summed,
 )
-
-BUDGET = ("epochs", "max_steps", "max_minutes", "patience", "checkpoint_every")  # may change when a run goes on
 
 
 class Interrupted(Exception):
@@ -535,59 +528,3 @@ def make_accelerator(device: str) -> Accelerator:
     if device == "cuda" and not torch.cuda.is_available():
         raise UserError("device cuda: torch finds no GPU here; use --device cpu or auto")
     return Accelerator(cpu=device == "cpu")
-
-
-def check_folder(config: RunConfig, folder: Path, *, resume: bool) -> bool:
-    """Whether there is a checkpoint to go on from (a run that was stopped before its first one begins again).
-
-    Raises UserError when the folder isn't free for a new run, or doesn't hold this one to go on with.
-    """
-    if not resume:
-        if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-            raise UserError(f"{folder} exists already: name another --run-dir, or go on with it by --resume")
-        return False
-    path, checkpoint = folder / "config.yaml", current(folder / "checkpoints" / "last")
-    if not path.is_file():
-        raise UserError(f"{folder} holds no run to go on with: it has no config.yaml (leave out --resume)")
-    begun = checkpoint.is_dir()
-    before = read_json(checkpoint / "training.json").get("settings") if begun else read_recipe(str(path))
-    if not isinstance(before, dict):
-        raise UserError(f"{checkpoint / 'training.json'} is damaged: it has no settings")
-    changed = differences(parse_config(before, where=str(checkpoint if begun else path)), config)
-    if changed:
-        raise UserError(f"--resume: {folder} was begun with other settings: {'; '.join(changed)}")
-    return begun
-
-
-def differences(before: RunConfig, now: RunConfig) -> list[str]:
-    """The settings that differ, but for those that only say how long to train and how often to write."""
-    old, new = flatten(before.to_dict()), flatten(now.to_dict())
-    free = {f"training.{name}" for name in BUDGET} | {"about", "recipe"}
-    keys = [k for k in old | new if k not in free and old.get(k) != new.get(k)]
-    return [f"{k} was {old.get(k)}, is {new.get(k)}" for k in keys]
-
-
-def environment(device: torch.device) -> str:
-    """What the run ran on, as JSON: versions, processor, device, threads."""
-    packages = ("zforcing", "torch", "accelerate", "numpy", "safetensors", "jsonargparse", "scikit-learn")
-    return json.dumps(
-        {
-            "started": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
-            "command": ["zforcing", *sys.argv[1:]],
-            "versions": {"python": platform.python_version()} | {p: version(p) for p in packages},
-            "platform": platform.platform(),
-            "processor": _processor(),
-            "device": torch.cuda.get_device_name(device) if device.type == "cuda" else str(device),
-            "threads": torch.get_num_threads(),
-        },
-        indent=1,
-    )
-
-
-def _processor() -> str:
-    information = Path("/proc/cpuinfo")
-    if information.is_file():
-        for line in information.read_text().splitlines():
-            if line.startswith("model name"):
-                return line.split(":", 1)[1].strip()
-    return platform.processor()
