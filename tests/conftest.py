@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -10,6 +12,7 @@ import pytest
 import torch
 
 from zforcing import MODELS, ObservationSpec, SequenceBatch, SequenceModel
+from zforcing.cli import main
 from zforcing.testing import SPECS as SPECS
 from zforcing.testing import batches
 
@@ -68,6 +71,44 @@ CASES += [
     Case("linear_gaussian", {"latent_size": 2, "mlp_size": 4, "proposal": proposal}, kinds=("real",))
     for proposal in ("smoothing", "filtering", "learned", "prior")
 ]
+
+
+@dataclass
+class Result:
+    """What a command printed, and its exit code."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def json(self) -> dict[str, Any]:
+        """Its one object; it succeeded."""
+        assert self.code == 0, self.err
+        return json.loads(self.out)
+
+    @property
+    def mistake(self) -> str:
+        """The one line about a user's mistake; warnings may stand before it."""
+        assert (self.code, self.out) == (2, ""), self.out + self.err
+        lines = [line for line in self.err.splitlines() if line.startswith("zforcing: ")]
+        assert len(lines) == 1, self.err
+        return lines[0]
+
+
+Command = Callable[..., Result]
+
+
+@pytest.fixture
+def zf(capfd: pytest.CaptureFixture[str]) -> Command:
+    """The command line, in this process."""
+
+    def call(*words: object) -> Result:
+        capfd.readouterr()
+        code = main([str(word) for word in words])
+        return Result(code, *capfd.readouterr())
+
+    return call
 
 
 OF_OPTIONS = ("real", "conditioned with gaps", "categorical with gaps")

@@ -5,10 +5,7 @@ from __future__ import annotations
 import json
 import math
 import shutil
-from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -16,6 +13,7 @@ import soundfile
 import torch
 from safetensors.torch import load_file, save_file
 
+from conftest import Command
 from zforcing.cli import main
 
 RATE, FRAME = 8000, 20
@@ -32,42 +30,9 @@ RECIPES = {"rnn": "rnn-gauss", "vrnn": "vrnn-gauss", "srnn": "srnn", "zforcing":
 SHORT = ["--data.frame_size", FRAME, "--data.valid_fraction", 0.2, "--data.test_fraction", 0.2, "--device", "cpu"]
 
 
-@dataclass
-class Result:
-    code: int
-    out: str
-    err: str
-
-    @property
-    def json(self) -> dict[str, Any]:
-        assert self.code == 0, self.err
-        return json.loads(self.out)
-
-    @property
-    def mistake(self) -> str:
-        """The one line, of exit code 2."""
-        assert (self.code, self.out) == (2, "")
-        assert self.err.count("\n") == 1, self.err
-        return self.err
-
-
-Command = Callable[..., Result]
-
-
 @pytest.fixture(autouse=True)
 def float32() -> None:
     torch.set_default_dtype(torch.float32)
-
-
-@pytest.fixture
-def zf(capfd: pytest.CaptureFixture[str]) -> Command:
-    def call(*words: object) -> Result:
-        capfd.readouterr()
-        code = main([str(word) for word in words])
-        out, err = capfd.readouterr()
-        return Result(code, out, err)
-
-    return call
 
 
 def wave(samples: int, seed: int = 0) -> np.ndarray:

@@ -6,8 +6,6 @@ import json
 import os
 import re
 import shutil
-from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +15,7 @@ import soundfile
 import torch
 import yaml
 
+from conftest import Command, Result
 from test_table import ENVIRONMENT, EVALUATION
 from zforcing import UserError
 from zforcing.cli import main
@@ -41,42 +40,9 @@ AUDIO = {
 }
 
 
-@dataclass
-class Result:
-    code: int
-    out: str
-    err: str
-
-    @property
-    def json(self) -> dict[str, Any]:
-        return json.loads(self.out)
-
-    @property
-    def mistake(self) -> str:
-        """The one line, of exit code 2."""
-        assert (self.code, self.out) == (2, "")
-        lines = [line for line in self.err.splitlines() if line.startswith("zforcing: ")]
-        assert len(lines) == 1
-        return lines[0]
-
-
-Command = Callable[..., Result]
-
-
 @pytest.fixture(autouse=True)
 def float32() -> None:
     torch.set_default_dtype(torch.float32)
-
-
-@pytest.fixture
-def zf(capfd: pytest.CaptureFixture[str]) -> Command:
-    def call(*words: object) -> Result:
-        capfd.readouterr()
-        code = main([str(word) for word in words])
-        out, err = capfd.readouterr()
-        return Result(code, out, err)
-
-    return call
 
 
 def recordings(root: Path, *, files: int = 12, shift: int = 0) -> Path:

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import json
 import zlib
-from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +12,8 @@ import soundfile
 import torch
 import yaml
 
+from conftest import Command
 from zforcing import UserError
-from zforcing.cli import main
 from zforcing.evaluation.published import read_paper_table
 from zforcing.training.config import RunConfig, parse_config
 from zforcing.training.log import Reporter
@@ -57,34 +54,9 @@ TINY = {
 }
 
 
-@dataclass
-class Result:
-    code: int
-    out: str
-    err: str
-
-    @property
-    def json(self) -> dict[str, Any]:
-        return json.loads(self.out)
-
-
-Command = Callable[..., Result]
-
-
 @pytest.fixture(autouse=True)
 def float32() -> None:
     torch.set_default_dtype(torch.float32)
-
-
-@pytest.fixture
-def zf(capfd: pytest.CaptureFixture[str]) -> Command:
-    def call(*words: object) -> Result:
-        capfd.readouterr()
-        code = main([str(word) for word in words])
-        out, err = capfd.readouterr()
-        return Result(code, out, err)
-
-    return call
 
 
 def config(name: str) -> RunConfig:
