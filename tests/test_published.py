@@ -527,6 +527,21 @@ def test_the_page_names_the_command_and_the_runs(tmp_path: Path, zf: Command) ->
     assert "importance sampling" in page  # of the notes
 
 
+def test_where_the_page_of_a_run_went_is_not_told(tmp_path: Path, zf: Command) -> None:
+    run = plant(tmp_path, "rnn-gauss", 0)
+    command = ["zforcing", "table", "speech", "--out", "/elsewhere/a", "--rows", "rnn-gauss", "--out=/elsewhere/b"]
+    (run / "environment.json").write_text(json.dumps(ENVIRONMENT | {"command": command}))
+    values = zf("table", "speech", "--runs", tmp_path, "--find", "--json").json
+    assert values["rows"][0]["runs"][0]["environment"]["command"] == [
+        "zforcing",
+        "table",
+        "speech",
+        "--rows",
+        "rnn-gauss",
+    ]
+    assert "elsewhere" not in (tmp_path / "table-speech-small.md").read_text()
+
+
 def test_the_terminals_table_has_every_row_and_whole_words(tmp_path: Path, zf: Command) -> None:
     plant(tmp_path, "rnn-gauss", 0)
     text = zf("table", "speech", "--runs", tmp_path, "--find").out

@@ -112,10 +112,22 @@ def _read_row(run: Path, *, split: str, bound: str) -> Row:
     checkpoint, kept = current(run / "checkpoints" / "last"), "put back a copy, or train the run again"
     trained = _read(checkpoint / "training.json", _json, {"seconds": (int, float), "step": (int,)}, mend=kept)
     environment = _read(run / "environment.json", _json, ENVIRONMENT, mend=kept)
+    environment["command"] = _without_out(environment["command"])
     config = _read(run / "config.yaml", yaml.safe_load, {"recipe": (str,)}, mend=kept)
     settings = {name: value for name, value in flatten(_complete(config)).items() if name not in NO_DIFFERENCE}
     name, recipe = run.absolute().name, config["recipe"]
     return Row(name, recipe, evaluation, trained["seconds"], trained["step"], environment, settings)
+
+
+def _without_out(command: Sequence[str]) -> list[str]:
+    """A command that made a run but for where a page of it went: it says nothing of the run."""
+    kept, words = [], iter(command)
+    for word in words:
+        if word == "--out":
+            next(words, None)
+        elif not word.startswith("--out="):
+            kept.append(word)
+    return kept
 
 
 def _complete(config: dict[str, Any]) -> dict[str, Any]:
