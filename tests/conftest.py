@@ -89,9 +89,11 @@ class Result:
 
     @property
     def mistake(self) -> str:
-        """The one line about a user's mistake; warnings may stand before it."""
+        """The one line about a user's mistake; progress and warnings may stand before it."""
         assert (self.code, self.out) == (2, ""), self.out + self.err
+        assert "Traceback" not in self.err
         lines = [line for line in self.err.splitlines() if line.startswith("zforcing: ")]
+        assert self.err.endswith(f"{lines[-1]}\n")
         assert len(lines) == 1, self.err
         return lines[0]
 

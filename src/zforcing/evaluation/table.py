@@ -119,9 +119,9 @@ def _read_row(run: Path, *, split: str, bound: str) -> Row:
     return Row(name, recipe, evaluation, trained["seconds"], trained["step"], environment, settings)
 
 
-def _without_out(command: Sequence[str]) -> list[str]:
+def _without_out(command: Sequence[object]) -> list[str]:
     """A command that made a run but for where a page of it went: it says nothing of the run."""
-    kept, words = [], iter(command)
+    kept, words = [], iter(map(str, command))
     for word in words:
         if word == "--out":
             next(words, None)
