@@ -41,7 +41,7 @@ ZF_OPTIONS: list[dict[str, Any]] = [
     {"auxiliary_reads_state": True},
     {"auxiliary": "squared_error"},
     {"latents_see_input": True},
-    {"output_skip": False},
+    {"output_skip": False, "embedding_layers": 1},
     {"cell": "layer_norm"},
     {"posterior": "parallel"},
     {"posterior": "parallel", "cell": "layer_norm"},
@@ -63,7 +63,7 @@ CASES += [
     Case("srnn", SRNN_SIZE | {"mlp_layers": 2}),
     # other kinds than real differ from the models' first cases in nothing that these options touch
     Case("vrnn", VRNN_SIZE | {"prior": "standard", "mlp_layers": 2}, kinds=("real",)),
-    Case("srnn", SRNN_SIZE | {"residual_posterior": False}, kinds=("real",)),
+    Case("srnn", SRNN_SIZE | {"residual_posterior": False, "embedding_layers": 2}, kinds=("real",)),
     Case("srnn", SRNN_SIZE | {"posterior": "filtering"}, kinds=("real",)),
     Case("srnn", SRNN_SIZE | {"posterior": "filtering", "residual_posterior": False}, kinds=("real",)),
 ]

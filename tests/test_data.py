@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -364,8 +365,9 @@ def test_a_masked_sum_leaves_padding_out_and_is_float64() -> None:
 
 def test_a_batch_on_a_device_keeps_everything() -> None:
     batch = batch_of([2], observed=torch.tensor([[[True, False], [True, True], [True, True]]]))
-    assert batch.to("meta").observed is not None
-    assert {t.device.type for t in vars(batch.to("meta")).values()} == {"meta"}
+    moved = replace(batch, fed=batch.x).to("meta")
+    assert moved.tensors.keys() == {"x", "lengths", "start", "observed", "fed"}
+    assert {t.device.type for t in moved.tensors.values()} == {"meta"}
 
 
 def test_reverse_turns_each_row_and_leaves_its_padding_at_the_end() -> None:

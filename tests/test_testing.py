@@ -28,6 +28,7 @@ from zforcing.testing import (
     check_chunks,
     check_densities,
     check_dtype,
+    check_fed,
     check_gradients,
     check_kl,
     check_latents,
@@ -253,6 +254,11 @@ class UnrollScoresWhatIsMissing(Tiny):
         return changed(run, log_px=run.emission.log_prob(batch.x) * batch.mask)
 
 
+class UnrollFeedsWhatIsScored(Tiny):
+    def fast_unroll(self, batch: SequenceBatch, **given: Any) -> Unroll:
+        return super().fast_unroll(replace(batch, fed=None), **given)
+
+
 class EmissionSeesTheFuture(Tiny):
     """What `encode` has seen of the last step, left where the emission finds it."""
 
@@ -351,6 +357,7 @@ MISTAKES = [
     Mistake(UnrollNegatesTheKL, check_kl, "the KL is -.* sign wrong", first=check_unroll),
     Mistake(UnrollExchangesTheKL, check_kl, "not the mean of log q.*exchanged", first=check_unroll),
     Mistake(UnrollScoresWhatIsMissing, check_missing, "log_px is not 0 at a step of which", first=check_unroll),
+    Mistake(UnrollFeedsWhatIsScored, check_fed, "contract's loop when something else than x is fed"),
     Mistake(EmissionSeesTheFuture, check_causality, "the emission changes with x that it is to predict"),
     Mistake(ReadsPaddingFirst, check_padding, "changes with what stands in the padding"),
     Mistake(NormalizesOverTheBatch, check_rows, r"of sequence 0 \(5 steps\) in a batch differs"),

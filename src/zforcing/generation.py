@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -43,7 +44,7 @@ def sample(model: SequenceModel, n: int, *, steps: int, seed: int, start: Tensor
         raise UserError(f"start is {list(start.shape)}; {n} samples of this model begin with {list(wanted)}")
     with torch.random.fork_rng(), cpu_threads(model, rows=n):
         torch.manual_seed(seed)
-        return _drawn(model, model.initial_state(n, start=start), steps)
+        return drawn(model, model.initial_state(n, start=start), steps)
 
 
 @torch.no_grad()
@@ -58,19 +59,40 @@ def go_on(model: SequenceModel, prefix: SequenceBatch, *, steps: int, seed: int,
         raise UserError(f"{num} continuations of {steps} steps: both must be 1 or more")
     with torch.random.fork_rng(), cpu_threads(model, rows=num * len(prefix)):
         torch.manual_seed(seed)
-        return _drawn(model, model.unroll(prefix, particles=num).state, steps)
+        return drawn(model, model.unroll(prefix, particles=num).state, steps)
 
 
-def _drawn(model: SequenceModel, state: State, steps: int) -> Generated:
-    """From a state on, by prior and emission."""
+Choose = Callable[[Distribution], Tensor]
+"""x of an emission: `draw`, or `distributions.most_likely` for greedy decoding."""
+
+
+def draw(emission: Distribution) -> Tensor:
+    """x ~ p(x_t | z_<=t, x_<t)."""
+    x: Tensor = emission.sample()
+    return x
+
+
+def from_prior(t: int, prior: Distribution) -> Tensor:
+    """z_t ~ p(z_t | past)."""
+    return reparameterize(prior, torch.randn_like(prior.mean))
+
+
+def drawn(
+    model: SequenceModel,
+    state: State,
+    steps: int,
+    *,
+    latent: Callable[[int, Distribution], Tensor] = from_prior,
+    choose: Choose = draw,
+) -> Generated:
+    """From a state on: z_t = latent(t, prior) with t from 0, x_t = choose(emission), step by step."""
     xs: list[Tensor] = []
     zs, emissions = [], []
-    for _ in range(steps):
-        prior = model.prior(state)
-        z = reparameterize(prior, torch.randn_like(prior.mean))
+    for t in range(steps):
+        z = latent(t, model.prior(state))
         state = model.after_latent(state, z)
         emission = model.emission(state)
-        x = _draw(emission, state, step=len(xs) + 1)
+        x = _chosen(choose, emission, state, step=t + 1)
         state = model.after_observation(state, x)
         xs.append(x)
         zs.append(z)
@@ -78,14 +100,13 @@ def _drawn(model: SequenceModel, state: State, steps: int) -> Generated:
     return Generated(torch.stack(xs, dim=1), torch.stack(zs, dim=1), stack(emissions, dim=1))
 
 
-def _draw(emission: Distribution, state: State, *, step: int) -> Tensor:
+def _chosen(choose: Choose, emission: Distribution, state: State, *, step: int) -> Tensor:
     """x. Raises UserError where the state overflowed: torch then complains of the emission's parameters."""
     try:
-        x: Tensor = emission.sample()
+        return choose(emission)
     except (RuntimeError, ValueError):
         if all(bool(torch.isfinite(values).all()) for values in state):
             raise
         raise UserError(
             f"the model's state is no longer finite at step {step} of what it draws: was its training stable?"
         ) from None
-    return x

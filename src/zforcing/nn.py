@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence
 
 from .feedforward import MLP as MLP
-from .feedforward import ClampedLeakyReLU, tensor_of
+from .feedforward import ClampedLeakyReLU, HiddenLayers, tensor_of
 from .feedforward import GaussianHead as GaussianHead
 from .feedforward import bound as bound
 from .recurrence import Loop, Value, equations
@@ -44,14 +44,26 @@ class Linear(NamedTuple):
 class Embedder(nn.Module):
     """e(x): one linear layer for vectors, a table for categories (with a row for the start symbol), then dropout.
 
+    With `layers` 1 or more it is a net: the activation of that, `layers` - 1 more layers with theirs, before dropout
+    (SRNN's code has two layers on music).
+
     Where the spec allows missing values, a missing number is read as a learned fill and the mask is read beside it
     (e = W [x or fill] + V mask + bias); a missing category is a symbol of its own. Elsewhere a missing number, should
     one come, is read as 0, the mean of normalized data, and a missing category as the start symbol.
     """
 
-    def __init__(self, spec: ObservationSpec, size: int, *, dropout: float = 0.0):
+    def __init__(
+        self,
+        spec: ObservationSpec,
+        size: int,
+        *,
+        dropout: float = 0.0,
+        layers: int = 0,
+        activation_limit: float | None = 3.0,
+    ):
         super().__init__()
         self.layer: nn.Linear | nn.Embedding
+        self.hidden = HiddenLayers(size, layers=layers, activation_limit=activation_limit) if layers else None
         self.unknown = spec.size + 1 if spec.missing else spec.size  # the row that a missing category is read as
         if spec.kind == "categorical":
             self.layer = nn.Embedding(self.unknown + 1, size)
@@ -69,14 +81,15 @@ class Embedder(nn.Module):
             embedded = self.layer(torch.where(is_missing(x), self.unknown, x))
         else:
             embedded = F.linear(self._read(x), *self._weights())
-        dropped: Tensor = self.dropout(embedded)
+        dropped: Tensor = self.dropout(embedded if self.hidden is None else self.hidden(embedded))
         return dropped
 
     def linear_of(self, x: Tensor) -> Linear:
         """e(x) as a linear map of something smaller than e(x), where it is one: who multiplies it by a matrix then
         multiplies the two matrices instead. Else e(x) itself.
         """
-        if not isinstance(self.layer, nn.Embedding) and not (self.training and self.dropout.p):
+        is_linear = not isinstance(self.layer, nn.Embedding) and self.hidden is None
+        if is_linear and not (self.training and self.dropout.p):
             read = self._read(x)
             if read.shape[-1] < self.layer.weight.shape[0]:
                 return Linear(read, *self._weights())

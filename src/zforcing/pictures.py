@@ -22,10 +22,10 @@ def image_grid(images: NDArray[Any], *, columns: int | None = None, gap: int = 1
     return grid
 
 
-def write_image_grid(path: Path, images: NDArray[Any]) -> None:
+def write_image_grid(path: Path, images: NDArray[Any], *, columns: int | None = None) -> None:
     """A PNG of `image_grid`, each pixel enlarged so that the small side of an image has about 64."""
     from matplotlib.image import imsave
 
     scale = max(1, 64 // min(images.shape[1:]))
-    grid = image_grid(images).repeat(scale, axis=0).repeat(scale, axis=1)
+    grid = image_grid(images, columns=columns).repeat(scale, axis=0).repeat(scale, axis=1)
     imsave(path, grid, cmap="gray", vmin=0, vmax=1)

@@ -1,4 +1,4 @@
-"""Files of generated sequences: arrays in the data's own units, pictures of images, recordings of audio."""
+"""Files of generated sequences: arrays in the data's own units, pictures of images, recordings of audio, text."""
 
 from __future__ import annotations
 
@@ -8,19 +8,28 @@ from pathlib import Path
 import numpy as np
 from torch import Tensor
 
-from .data import DataDescription, SequenceDataset, collate
+from .data import DataDescription, SequenceDataset, Vocabulary, collate
 from .data.audio import decode, to_samples, write_wav
-from .data.base import Array, AudioFormat
+from .data.base import Array, AudioFormat, MusicFormat
+from .data.midi import import_symusic
+from .errors import UserError
 from .generation import Generated
+from .pianoroll import write_midi, write_pianoroll
 from .pictures import write_image_grid
+
+PICTURED = 8  # piano rolls in one picture
 
 
 @dataclass(frozen=True)
 class Written:
-    """The paths written, and how many samples of audio were clipped to fit 16 bits."""
+    """The paths written, how many samples of audio were clipped to fit 16 bits, and why a file isn't there, if so."""
 
-    files: list[str]
+    files: tuple[str, ...] = ()
     clipped: int = 0
+    lacking: str | None = None
+
+    def __add__(self, other: Written) -> Written:
+        return Written(self.files + other.files, self.clipped + other.clipped, self.lacking or other.lacking)
 
 
 def write_samples(
@@ -31,53 +40,101 @@ def write_samples(
     *,
     start: Tensor | None = None,
     before: list[Array] | None = None,
+    sources: list[Array] | None = None,
 ) -> Written:
     """STEM.npz with `x` [n, T, D] (or [n, T] for categories, in the data's units) and `latents` [n, T, Z]; for images
-    that are complete, STEM.png too, and for audio STEM-I.wav of each.
+    that are complete, STEM.png too, for audio STEM-I.wav of each, for music STEM-I.mid of each and STEM.png with the
+    first of them as piano rolls, what was given in grey, and for text STEM.txt with a sentence on each line, up to its
+    end symbol.
 
-    start:  the first observations [n, D] or [n] that x goes on from, as the model read them; written as `start` in the
-            data's units (NaN, or -1 for categories, where one is missing), and heard first
-    before: what each of n sequences goes on from, [T_i, D], as the model read it: heard first
+    start:   the first observations [n, D] or [n] that x goes on from, as the model read them; written as `start` in the
+             data's units (NaN, or -1 for categories, where one is missing), and heard first
+    before:  what each of n sequences goes on from, [T_i, D] or [T_i], as the model read it: shown, heard, written first
+    sources: the B sequences that the n = num B were cut from, copy after copy: of images they stand above
     """
     folder.mkdir(parents=True, exist_ok=True)
+    path, x = folder / stem, drawn.x.cpu().numpy()
+    given = before if start is None else list(start.cpu().numpy()[:, None])
+    written = _write_arrays(path, drawn, description, start)
+    if description.image_shape is not None:
+        written += _write_images(path, x, description.image_shape, given, sources)
+    if description.audio is not None:
+        written += _write_audio(path, x, description, description.audio, given)
+    if description.vocabulary is not None:
+        written += _write_text(path, x, description.vocabulary, given)
+    if description.music is not None:
+        written += _write_music(path, x, description.music, given)
+    return written
 
+
+def _write_arrays(path: Path, drawn: Generated, description: DataDescription, start: Tensor | None) -> Written:
     def in_units(values: Tensor) -> Array:
         scaling, array = description.normalization, values.cpu().numpy()
         if description.audio is not None:
             return decode(array, description.audio, scaling)
         return array if scaling is None else scaling.invert(array)
 
-    x = in_units(drawn.x)
     beside = {} if start is None else {"start": in_units(start)}
-    arrays = folder / f"{stem}.npz"
-    np.savez_compressed(arrays, x=x, latents=drawn.latents.cpu().numpy(), **beside)  # type: ignore[arg-type]  # its stub takes `beside` for allow_pickle
-    files, clipped = [str(arrays)], 0
-    shape = description.image_shape
-    if shape is not None and x[0].size == shape[0] * shape[1]:
-        picture = folder / f"{stem}.png"
-        write_image_grid(picture, x.reshape(len(x), *shape))
-        files.append(str(picture))
-    if description.audio is not None:
-        first = before if start is None else list(start.cpu().numpy()[:, None])
-        sounds, clipped = _write_audio(folder, stem, drawn.x.cpu().numpy(), description, description.audio, first)
-        files += sounds
-    return Written(files, clipped)
+    np.savez_compressed(f"{path}.npz", x=in_units(drawn.x), latents=drawn.latents.cpu().numpy(), **beside)  # type: ignore[arg-type]  # its stub takes `beside` for allow_pickle
+    return Written((f"{path}.npz",))
+
+
+def _with(before: list[Array] | None, x: Array) -> list[Array]:
+    """What was given and what was drawn, of each sequence."""
+    return list(x) if before is None else [np.concatenate(parts) for parts in zip(before, x, strict=True)]
+
+
+def _write_images(
+    path: Path, x: Array, shape: tuple[int, int], before: list[Array] | None, sources: list[Array] | None
+) -> Written:
+    """A grid; below each source, if it is whole, what was given of it (the rest is grey) and its continuations."""
+    pixels = shape[0] * shape[1]
+    images = _with(before, x)
+    if any(image.size != pixels for image in images):
+        return Written()
+    columns = None
+    if before is not None and sources is not None:
+        columns = len(sources)
+        kept = [np.concatenate([b.reshape(-1), np.full(pixels - b.size, 0.5)]) for b in before[:columns]]
+        images = [*(sources if all(source.size == pixels for source in sources) else []), *kept, *images]
+    write_image_grid(Path(f"{path}.png"), np.stack([image.reshape(shape) for image in images]), columns=columns)
+    return Written((f"{path}.png",))
 
 
 def _write_audio(
-    folder: Path, stem: str, x: Array, description: DataDescription, audio: AudioFormat, before: list[Array] | None
-) -> tuple[list[str], int]:
-    """The paths of n recordings, and how many samples were clipped."""
+    path: Path, x: Array, description: DataDescription, audio: AudioFormat, before: list[Array] | None
+) -> Written:
     files, clipped = [], 0
-    for i, frames in enumerate(x):
-        whole = frames if before is None else np.concatenate([before[i], frames])
+    for i, whole in enumerate(_with(before, x)):
         samples, _ = to_samples(whole, description)
-        _, over = to_samples(frames, description)  # what was drawn; the beginning was there before
-        path = folder / f"{stem}-{i:03d}.wav"
-        write_wav(path, samples, audio.sample_rate)
-        files.append(str(path))
+        _, over = to_samples(x[i], description)  # what was drawn; the beginning was there before
+        files.append(f"{path}-{i:03d}.wav")
+        write_wav(Path(files[-1]), samples, audio.sample_rate)
         clipped += over
-    return files, clipped
+    return Written(tuple(files), clipped)
+
+
+def _write_music(path: Path, x: Array, music: MusicFormat, before: list[Array] | None) -> Written:
+    """A picture and n MIDI files, or why these can't be written."""
+    rolls = list(x) if before is None else _with([0.5 * given for given in before], x)
+    write_pianoroll(Path(f"{path}.png"), rolls[:PICTURED])
+    files = [f"{path}.png"]
+    try:
+        import_symusic(f"{path}-000.mid")
+    except UserError as error:  # what was drawn is kept all the same
+        return Written(tuple(files), lacking=str(error))
+    for i, roll in enumerate(_with(before, x)):
+        files.append(f"{path}-{i:03d}.mid")
+        write_midi(Path(files[-1]), roll, music)
+    return Written(tuple(files))
+
+
+def _write_text(path: Path, x: Array, vocabulary: Vocabulary, before: list[Array] | None) -> Written:
+    """n sentences, one on each line, up to their ends."""
+    # bytes and byte pairs may spell a new line too
+    lines = [" ".join(vocabulary.decode(ids).splitlines()) for ids in _with(before, x)]
+    Path(f"{path}.txt").write_text("\n".join([*lines, ""]), encoding="utf-8")
+    return Written((f"{path}.txt",))
 
 
 def random_first_observations(data: SequenceDataset, description: DataDescription, n: int, *, seed: int) -> Tensor:

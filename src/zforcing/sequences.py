@@ -28,6 +28,9 @@ class ObservationSpec:
     SRNN and Z-Forcing report on speech.
 
     `missing` says that observations may have gaps: a model then learns what to read in their place, and reads the mask.
+
+    `unknown` is the category that stands for words outside the vocabulary, in text: what word dropout feeds instead of
+    a word. It is one of the `size` categories, and is observed and scored as they are.
     """
 
     kind: Kind
@@ -35,6 +38,7 @@ class ObservationSpec:
     first_observation: Literal["scored", "conditioned"] = "scored"
     missing: bool = False
     levels: int | None = None
+    unknown: int | None = None
 
     def __post_init__(self) -> None:
         if self.kind not in get_args(Kind):
@@ -49,6 +53,15 @@ class ObservationSpec:
             raise UserError(f"first_observation is {self.first_observation!r}; it must be scored or conditioned")
         if not isinstance(self.missing, bool):
             raise UserError(f"missing is {self.missing!r}; it must be true or false")
+        self._check_unknown()
+
+    def _check_unknown(self) -> None:
+        if self.unknown is None:
+            return
+        if self.kind != "categorical":
+            raise UserError(f"unknown is {self.unknown!r} for {self.kind} observations; categorical ones may have it")
+        if type(self.unknown) is not int or not 0 <= self.unknown < self.size:
+            raise UserError(f"unknown is {self.unknown!r}; it must be null or a category, 0..{self.size - 1}")
 
     @property
     def conditions_on_first(self) -> bool:
@@ -70,15 +83,19 @@ class SequenceBatch:
     lengths:  [B] int64, each in 1..T
     start:    [B, D] or [B]: x_0, NaN (or -1 for categories) where it is missing
     observed: like x, bool, or None when nothing is missing; what is missing is not scored
+    fed:      like x, or None: what a model's state reads in place of x_1..x_T (word dropout), NaN or -1 where that is
+              missing. What is scored, and what a posterior looks at, remains x. x_0 is read as it is
 
     What x holds in padding and where nothing is observed (a NaN, say) becomes 0 here, so that it reaches no value and
-    no gradient. On a GPU the values of `lengths` are not checked: that would wait for it.
+    no gradient, and so does the padding of `fed`. On a GPU the values of `lengths` are not checked: that would wait for
+    it.
     """
 
     x: Tensor
     lengths: Tensor
     start: Tensor
     observed: Tensor | None = None
+    fed: Tensor | None = None
 
     def __post_init__(self) -> None:
         """Raises ValueError when the shapes don't fit each other, or a length is not in 1..T."""
@@ -93,6 +110,8 @@ class SequenceBatch:
             raise ValueError(f"start is {list(self.start.shape)}; x_0 of x {list(shape)} is {list(self.x[:, 0].shape)}")
         if self.observed is not None and (self.observed.shape != shape or self.observed.dtype != torch.bool):
             raise ValueError(f"observed is {self.observed.dtype} {list(self.observed.shape)}; it must be bool, as x")
+        if self.fed is not None and (self.fed.shape != shape or self.fed.dtype != self.x.dtype):
+            raise ValueError(f"fed is {self.fed.dtype} {list(self.fed.shape)}; it must be {self.x.dtype}, shaped as x")
         complete = False
         if self.lengths.device.type == "cpu":
             shortest, longest = int(self.lengths.min()), int(self.lengths.max())
@@ -103,6 +122,8 @@ class SequenceBatch:
             complete = shortest == shape[1] and self.observed is None
         if not complete:
             object.__setattr__(self, "x", torch.where(self.scored, self.x, torch.zeros_like(self.x)))
+            if self.fed is not None:
+                object.__setattr__(self, "fed", torch.where(self._exists, self.fed, torch.zeros_like(self.fed)))
 
     def __len__(self) -> int:
         return self.x.shape[0]
@@ -121,38 +142,56 @@ class SequenceBatch:
         return torch.where(self.observed, self.x, torch.full_like(self.x, missing_mark(self.x)))
 
     @property
+    def past(self) -> Tensor:
+        """What `after_observation` reads of x_1..x_T, and so all that a state knows of them: `fed`, or else `read`."""
+        return self.read if self.fed is None else self.fed
+
+    @property
     def previous(self) -> Tensor:
-        """x_0..x_{T-1} as the model reads them before it emits x_1..x_T; shaped like x."""
+        """x_0..x_{T-1}, what comes before x_1..x_T; NaN or -1 where it is missing. Shaped like x."""
         return torch.cat([self.start[:, None], self.read[:, :-1]], dim=1)
 
     @property
     def scored(self) -> Tensor:
         """Shaped like x, bool: the numbers whose likelihood counts."""
-        exists = self.mask if self.x.dim() == 2 else self.mask[:, :, None].expand_as(self.x)
-        return exists if self.observed is None else exists & self.observed
+        return self._exists if self.observed is None else self._exists & self.observed
+
+    @property
+    def _exists(self) -> Tensor:
+        """`mask`, shaped like x."""
+        return self.mask if self.x.dim() == 2 else self.mask[:, :, None].expand_as(self.x)
+
+    @property
+    def tensors(self) -> dict[str, Tensor]:
+        """The fields that it has, by name."""
+        return {name: value for name, value in vars(self).items() if value is not None}
+
+    @property
+    def stepwise(self) -> dict[str, Tensor]:
+        """Those with a time dimension, shaped like x: x itself, `observed` and `fed`."""
+        return {name: value for name, value in self.tensors.items() if name not in ("lengths", "start")}
 
     def to(self, device: torch.device | str) -> SequenceBatch:
         """The same batch on another device."""
-        observed = None if self.observed is None else self.observed.to(device)
-        return SequenceBatch(self.x.to(device), self.lengths.to(device), self.start.to(device), observed)
+        return SequenceBatch(**{name: value.to(device) for name, value in self.tensors.items()})
 
     def repeat(self, k: int) -> SequenceBatch:
         """[B] -> [k B]: row i + j B is copy j of sequence i."""
-
-        def times(x: Tensor) -> Tensor:
-            return x.repeat(k, *[1] * (x.dim() - 1))
-
-        observed = None if self.observed is None else times(self.observed)
-        return self if k == 1 else SequenceBatch(times(self.x), times(self.lengths), times(self.start), observed)
+        if k == 1:
+            return self
+        return SequenceBatch(**{name: v.repeat(k, *[1] * (v.dim() - 1)) for name, v in self.tensors.items()})
 
 
 def between(batch: SequenceBatch, start: int, stop: int) -> tuple[SequenceBatch, Tensor]:
-    """Steps start+1..stop, with x_start as x_0, of the sequences that have them, and which those are, [B] bool."""
+    """Steps start+1..stop, with x_start as x_0, of the sequences that have them, and which those are, [B] bool.
+
+    x_0 is what was observed: what a state was fed in its place, the state that goes on has read.
+    """
     rows = batch.lengths > start
     before = batch.start[rows] if start == 0 else batch.read[rows, start - 1]
     lengths = (batch.lengths[rows] - start).clamp(max=stop - start)
-    observed = None if batch.observed is None else batch.observed[rows, start:stop]
-    return SequenceBatch(batch.x[rows, start:stop], lengths, before, observed), rows
+    steps = {name: value[rows, start:stop] for name, value in batch.stepwise.items()}
+    return SequenceBatch(lengths=lengths, start=before, **steps), rows
 
 
 def missing_mark(x: Tensor) -> float:

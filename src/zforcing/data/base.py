@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from ..errors import UserError
 from ..sequences import ObservationSpec, SequenceBatch, missing_mark
+from .vocabulary import Vocabulary
 
 Split = Literal["train", "valid", "test"]
 Array = NDArray[Any]
@@ -77,6 +78,35 @@ class AudioFormat:
 
 
 @dataclass(frozen=True)
+class MusicFormat:
+    """What the numbers of an observation are where it is a step of a piano roll: 1 where a pitch sounds, else 0.
+
+    lowest_pitch:        MIDI number of the first of them (21 is A0, a piano's lowest key); the others follow it
+    steps_per_quarter:   steps in a quarter note
+    quarters_per_minute: the tempo that a MIDI file is written at
+    """
+
+    lowest_pitch: int = 21
+    steps_per_quarter: int = 2
+    quarters_per_minute: float = 120.0
+
+    def __post_init__(self) -> None:
+        if type(self.lowest_pitch) is not int or not 0 <= self.lowest_pitch <= 127:
+            raise UserError(f"data.music.lowest_pitch is {self.lowest_pitch!r}; it must be a MIDI number, 0 to 127")
+        if not (_is_size(self.steps_per_quarter) and self.steps_per_quarter <= 480):
+            raise UserError(
+                f"data.music.steps_per_quarter is {self.steps_per_quarter!r}; it must be a whole number, 1 to 480"
+            )
+        tempo = self.quarters_per_minute
+        if not (_is_number(tempo) and 4 <= tempo <= 100_000):  # a MIDI file has 24 bits for microseconds per quarter
+            raise UserError(f"data.music.quarters_per_minute is {tempo!r}; it must be a number, 4 to 100000")
+
+    def fits(self, spec: ObservationSpec) -> bool:
+        """Whether observations can be such steps."""
+        return spec.kind == "binary" and self.lowest_pitch + spec.size <= 128
+
+
+@dataclass(frozen=True)
 class DataDescription:
     """What a model must keep of the data that it was trained on; written beside its weights.
 
@@ -86,6 +116,8 @@ class DataDescription:
     image_shape:   (height, width) when a sequence is an image read pixel by pixel or row by row, or None
     longest:       the most scored steps in a training sequence: how long samples are unless told otherwise
     audio:         what the numbers are when an observation is a frame of audio, or None
+    music:         what the numbers are when an observation is a step of a piano roll, or None
+    vocabulary:    what the categories stand for when an observation is a symbol of text, or None
     """
 
     name: str
@@ -94,6 +126,8 @@ class DataDescription:
     normalization: Normalization | None = None
     image_shape: tuple[int, int] | None = None
     audio: AudioFormat | None = None
+    music: MusicFormat | None = None
+    vocabulary: Vocabulary | None = None
 
     def to_json(self) -> dict[str, Any]:
         """As plain JSON values."""
@@ -104,7 +138,8 @@ class DataDescription:
         """The inverse of `to_json`. Raises UserError for values that no data has."""
         try:
             scaling, shape = values["normalization"], values["image_shape"]
-            audio = values.get("audio")  # there was none in the first files
+            audio, music = values.get("audio"), values.get("music")  # there was neither in the first files
+            vocabulary = values.get("vocabulary")  # nor this
             description = cls(
                 name=values["name"],
                 spec=ObservationSpec(**values["spec"]),
@@ -112,6 +147,8 @@ class DataDescription:
                 normalization=None if scaling is None else Normalization(tuple(scaling["mean"]), tuple(scaling["std"])),
                 image_shape=None if shape is None else tuple(shape),
                 audio=None if audio is None else AudioFormat(**audio),
+                music=None if music is None else MusicFormat(**music),
+                vocabulary=None if vocabulary is None else Vocabulary.from_json(vocabulary),
             )
         except KeyError as error:
             raise UserError(f"the data's description has no {error}") from None
@@ -129,6 +166,17 @@ class DataDescription:
             problems.append(
                 f"data.normalization has {len(given.mean)} means for {description.spec.kind} observations of size "
                 f"{description.spec.size}; it must have one for each of their numbers if they are real, or be null"
+            )
+        if description.music is not None and not description.music.fits(description.spec):
+            problems.append(
+                f"data.music is {description.music} for {description.spec.kind} observations of size "
+                f"{description.spec.size}; they must be binary, with MIDI numbers up to 127"
+            )
+        known, spec = description.vocabulary, description.spec
+        if known is not None and (spec.kind != "categorical" or len(known) != spec.size):
+            problems.append(
+                f"data.vocabulary has {len(known)} symbols for {spec.kind} observations of size {spec.size}; it must "
+                f"have one for each category, or be null"
             )
         if problems:
             raise UserError("; ".join(problems))
@@ -157,11 +205,13 @@ class Example:
 
 class SequenceDataset(ABC):
     """One split. `lengths` [N] (steps, the first one included) is known without reading a sequence; `skipped` says how
-    many sources were left out because they couldn't be read, where that was asked for.
+    many sources were left out because they couldn't be read, where that was asked for; `unknown`, of text, how many
+    symbols the vocabulary doesn't have.
     """
 
     lengths: NDArray[np.int64]
     skipped: int = 0
+    unknown: int | None = None
 
     def __len__(self) -> int:
         return len(self.lengths)
@@ -174,6 +224,13 @@ class SequenceDataset(ABC):
         """Steps start..stop-1 of a sequence, 0 <= start < stop <= its length; override it where less need be read."""
         whole = self[index]
         return Example(whole.x[start:stop], None if whole.observed is None else whole.observed[start:stop])
+
+    def at_epoch(self, epoch: int) -> SequenceDataset:
+        """The sequences of this epoch of training, from 0: itself, unless they are drawn anew each time.
+
+        As many and as long as in epoch 0, and a pure function of the epoch, so that a run can resume anywhere.
+        """
+        return self
 
     def fingerprint(self) -> str:
         """12 hexadecimal digits, the same for the same numbers in the same order and units; reads every sequence.

@@ -6,6 +6,7 @@ And to which of a few lengths a batch is padded where every length costs somethi
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -73,6 +74,4 @@ def pad_steps(batch: SequenceBatch, steps: int) -> SequenceBatch:
     def pad(x: Tensor) -> Tensor:
         return F.pad(x, [0, 0] * (x.dim() - 2) + [0, more])
 
-    return SequenceBatch(
-        pad(batch.x), batch.lengths, batch.start, None if batch.observed is None else pad(batch.observed)
-    )
+    return replace(batch, **{name: pad(value) for name, value in batch.stepwise.items()})

@@ -37,7 +37,7 @@ def find_audio(folder: Path, root: Path, suffixes: frozenset[str] = AUDIO) -> li
     Links are followed, each folder once. Raises UserError for a folder that may not be listed.
     """
     found = []
-    for parent, names in _walk(folder):
+    for parent, names in walk(folder):
         for name in names:
             file, suffix = parent / name, PurePosixPath(name).suffix.lower()
             if name.startswith(".") or (file.exists() and not file.is_file()):  # a link to nothing is worth a word
@@ -47,7 +47,9 @@ def find_audio(folder: Path, root: Path, suffixes: frozenset[str] = AUDIO) -> li
     return sorted(found)
 
 
-def _walk(folder: Path) -> Iterator[tuple[Path, list[str]]]:
+def walk(folder: Path) -> Iterator[tuple[Path, list[str]]]:
+    """Each folder below this one, itself included, and the names of its files. Links are followed, each folder once."""
+
     def refuse(error: OSError) -> None:
         raise UserError(f"{error.filename}: can't be listed ({error.strerror}); check its permissions") from error
 

@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.distributions import Distribution
 
-from ..distributions import Combinable
+from ..distributions import Combinable, most_likely
 from .heads import Emission
 from .numbers import LogisticNumber, Number
 
@@ -48,14 +48,16 @@ class MaskedNetwork(nn.Module):
         parameters: Tensor = out.unflatten(-1, (self.numbers, self.parameters_each))
         return parameters
 
-    def sample(self, features: Tensor, number: Callable[[Tensor], Distribution]) -> Tensor:
-        """x [..., D], number by number: each adds its column to what the hidden units and the later numbers read."""
+    def draw(self, features: Tensor, choose: Callable[[Tensor], Tensor]) -> Tensor:
+        """x [..., D], each number chosen by its parameters [..., P]: it adds its column to what the hidden units and
+        the later numbers read.
+        """
         reads, is_read, before = self._numbers_to_hidden(), self._hidden_to_out(), self._numbers_to_out()
         hidden, out = self.hidden_from_features(features), self.out_from_features(features)
         drawn = []
         for d in range(self.numbers):
             own = slice(d * self.parameters_each, (d + 1) * self.parameters_each)
-            x = number(out[..., own] + F.linear(torch.relu(hidden), is_read[own])).sample().to(hidden.dtype)
+            x = choose(out[..., own] + F.linear(torch.relu(hidden), is_read[own])).to(hidden.dtype)
             drawn.append(x)
             hidden = hidden + x[..., None] * reads[:, d]
             out = out + x[..., None] * before[:, d]
@@ -110,7 +112,14 @@ class Autoregressive(Combinable):
         """[..., D]."""
         with torch.no_grad():
             features = self.features.expand(*sample_shape, *self.features.shape)
-            return self.network.sample(features, self.number)
+            return self.network.draw(features, lambda parameters: self.number(parameters).sample())
+
+
+@most_likely.register(Autoregressive)
+@torch.no_grad()
+def _(distribution: Autoregressive) -> Tensor:
+    """The likeliest of each number after those chosen before it, which need not be the likeliest x."""
+    return distribution.network.draw(distribution.features, lambda p: most_likely(distribution.number(p)))
 
 
 class AutoregressiveEmission(Emission):

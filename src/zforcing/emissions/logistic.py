@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.distributions import Distribution, constraints
 
-from ..distributions import Combinable
+from ..distributions import Combinable, most_likely
 
 
 class DiscretizedLogisticMixture(Combinable):
@@ -81,8 +81,18 @@ class DiscretizedLogisticMixture(Combinable):
         )
         u = _uniform(mean.shape, mean)
         x = mean + torch.exp(log_scale) * (torch.log(u) - torch.log1p(-u))
+        return self.nearest_level(x)
+
+    def nearest_level(self, x: Tensor) -> Tensor:
+        """The level that a real number belongs to."""
         step = 2 / (self.levels - 1)
         return torch.round((x.clamp(-1, 1) + 1) / step) * step - 1
+
+
+@most_likely.register(DiscretizedLogisticMixture)
+def _(distribution: DiscretizedLogisticMixture) -> Tensor:
+    heaviest = distribution.logits.argmax(-1, keepdim=True)
+    return distribution.nearest_level(distribution.mean_of_each.gather(-1, heaviest).squeeze(-1))
 
 
 def _uniform(shape: torch.Size, like: Tensor) -> Tensor:

@@ -14,8 +14,10 @@ Step t emits x_t, t = 1..T; x_0 is the start (zeros, a start symbol, or a frame 
 
 Sampling is the same loop with `prior` and `emission` alone: what is trained is what generates. A state is a NamedTuple
 of tensors [n, ...]: particles repeat it, resampling indexes it, streaming carries it. A deterministic network is a
-model whose latent has size 0. Arguments after the state and what it reads are keyword-only, so that exogenous inputs
-u_t can join `after_observation` and `initial_state` later without a change to the models that have none.
+model whose latent has size 0. In training, word dropout may feed `after_observation` another x_t than is scored and
+encoded (`SequenceBatch.fed`): the state knows of the past what it was fed. Arguments after the state and what it reads
+are keyword-only, so that exogenous inputs u_t can join `after_observation` and `initial_state` later without a change
+to the models that have none.
 """
 
 from __future__ import annotations
@@ -185,7 +187,7 @@ class SequenceModel(nn.Module, ABC):
 
     @abstractmethod
     def after_observation(self, state: State, x: Tensor) -> State:
-        """The state that has read x_t, [n, D] or [n]; NaN, or -1 for categories, where it is missing."""
+        """The state that has read x_t (`batch.past`), [n, D] or [n]; NaN, or -1 for categories, where it is missing."""
 
     def auxiliary(self, state: State, context: Tensor) -> Tensor:
         """What z_t is made to say of context_t [n, C], [n] in nats, maximized; `state` has read z_t. 0 by default."""
@@ -259,10 +261,17 @@ class SequenceModel(nn.Module, ABC):
             raise ValueError(f"the state has {len(state[0])} rows; with {particles} particles there are {wanted[0]}")
         if latents is None and noise is None:
             noise = self.draw_noise(batch, particles=particles)
-        run = self.walk if self.backend == "reference" else self.fast_unroll
+        run = self.walk if self.backend == "reference" or self._must_walk(noise, resample) else self.fast_unroll
         return run(
             batch, noise=noise, latents=latents, state=state, context=context, particles=particles, resample=resample
         )
+
+    def _must_walk(self, noise: Tensor | None, resample: Resample | None) -> bool:
+        """Whether the choice of ancestors needs the contract's loop: it must see each step's densities before the next
+        step, of given latents too, and of the masks by which dropout made them.
+        """
+        dropout = self.training and bool(getattr(self.config, "dropout", 0.0))
+        return resample is not None and (noise is None or self.latent_size == 0 or dropout)
 
     def fast_unroll(
         self,
@@ -275,7 +284,9 @@ class SequenceModel(nn.Module, ABC):
         particles: int,
         resample: Resample | None,
     ) -> Unroll:
-        """What `unroll` does, faster than step by step, where a model knows how. Exactly one of noise and latents."""
+        """What `unroll` does, faster than step by step, where a model knows how. Exactly one of noise and latents, the
+        former where ancestors are chosen; and none are with dropout in training, or without latents.
+        """
         return self.walk(
             batch, noise=noise, latents=latents, state=state, context=context, particles=particles, resample=resample
         )
@@ -302,7 +313,7 @@ class SequenceModel(nn.Module, ABC):
         given, contexts = context, context.repeat(particles, 1, 1)
         steps, auxiliary = [], []
         # unbind, not contexts[:, t]: the backward pass of indexing writes a full-size zero tensor at every step
-        columns = (rows.read.unbind(1), contexts.unbind(1), draws.unbind(1), rows.mask.unbind(1))
+        columns = (rows.past.unbind(1), contexts.unbind(1), draws.unbind(1), rows.mask.unbind(1))
         for t, (x, c, draw, exists) in enumerate(zip(*columns, strict=True)):
             prior, posterior = self.prior(state), self.posterior(state, c)
             z = reparameterize(posterior, draw) if latents is None else draw

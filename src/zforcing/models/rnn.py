@@ -147,19 +147,9 @@ class RNN(SequenceModel):
         resample: Resample | None,
     ) -> Unroll:
         """All steps in one call of torch's LSTM a layer. Noise and latents [N, T, 0] are empty."""
-        if resample is not None:  # the choice of ancestors reads the densities of each step before the next one
-            return self.walk(
-                batch,
-                noise=noise,
-                latents=latents,
-                state=state,
-                context=context,
-                particles=particles,
-                resample=resample,
-            )
         rows = batch.repeat(particles)
         first = self.initial_state(len(rows), start=rows.start) if state is None else state
-        embedded = self._embed(torch.cat([first.x[None], rows.read.transpose(0, 1)[:-1]]))  # e(x_{t-1}), [T, N, E]
+        embedded = self._embed(torch.cat([first.x[None], rows.past.transpose(0, 1)[:-1]]))  # e(x_{t-1}), [T, N, E]
         hidden, last = self._run(embedded, rows.lengths, first)
         none = no_latent(hidden.transpose(0, 1))
 
@@ -174,7 +164,7 @@ class RNN(SequenceModel):
             emission=batch_first(self._emission(hidden, embedded)),
             auxiliary=nothing,
             backward=nothing,
-            state=lambda: RNNState(*last(), at_last(rows.read.transpose(0, 1), rows.lengths)),
+            state=lambda: RNNState(*last(), at_last(rows.past.transpose(0, 1), rows.lengths)),
         )
 
     def _embed(self, x: Tensor) -> Tensor:

@@ -60,6 +60,8 @@ class SRNNConfig(EmissionSettings):
     """size of z_t"""
     embedding_size: int = 200
     """size of e(x), which both GRUs read"""
+    embedding_layers: int | None = None
+    """hidden layers of e(x); null: it is linear. The authors' code has 2 on music"""
     mlp_size: int = 512
     """units of each layer of the nets"""
     mlp_layers: int = 2
@@ -105,7 +107,13 @@ class SRNN(SequenceModel):
         def gaussian(read: int) -> GaussianHead:
             return GaussianHead(read, mlp, latent, limit=config.latent_clamp, **layers)
 
-        self.embed = Embedder(spec, embedding, dropout=config.dropout)
+        self.embed = Embedder(
+            spec,
+            embedding,
+            dropout=config.dropout,
+            layers=config.embedding_layers or 0,
+            activation_limit=config.activation_clamp,
+        )
         self.forward_gru = nn.GRU(embedding, hidden)
         initialize_gru(self.forward_gru)
         self.context_net: nn.GRU | FeatureNet
@@ -145,8 +153,9 @@ class SRNN(SequenceModel):
     def encode(self, batch: SequenceBatch, *, state: State | None = None) -> Tensor:
         """a_1..a_T, [B, T, H], or [B, T, M] of the filtering posterior."""
         first = self.initial_state(len(batch), start=batch.start) if state is None else state
-        embedded = self.embed.linear_of(batch.read.transpose(0, 1))
-        return self._contexts(self._network(embedded, first.d)[:-1], embedded, batch.lengths).transpose(0, 1)
+        embedded = self.embed.linear_of(batch.past.transpose(0, 1))
+        d = self._network(embedded, first.d)[:-1]
+        return self._contexts(d, self._observed(batch, embedded), batch.lengths).transpose(0, 1)
 
     def prior(self, state: SRNNState) -> Distribution:
         """p(z_t | .) = N(f_p([z_{t-1}, d_t]))."""
@@ -184,14 +193,13 @@ class SRNN(SequenceModel):
         """Both networks before, the chain of latents in a loop (none where they are given), the emission after it."""
         rows = batch.repeat(particles)
         first = self.initial_state(len(rows), start=rows.start) if state is None else state
-        chosen_by_given = resample is not None and noise is None
-        if chosen_by_given or (resample is not None and self.training and self.config.dropout):  # or by another mask
-            given: dict[str, Any] = {"noise": noise, "latents": latents, "state": first, "context": context}
-            return self.walk(batch, **given, particles=particles, resample=resample)
-        embedded = self.embed.linear_of(batch.read.transpose(0, 1))
+        embedded = self.embed.linear_of(batch.past.transpose(0, 1))
         network = self._network(embedded, first.d[: len(batch)])  # d doesn't differ between particles
         own_d, d = network[:-1], copies(network[:-1], particles)
-        a = self._contexts(own_d, embedded, batch.lengths) if context is None else context.transpose(0, 1)
+        if context is None:
+            a = self._contexts(own_d, self._observed(batch, embedded), batch.lengths)
+        else:
+            a = context.transpose(0, 1)
         if latents is not None:
             z = latents.transpose(0, 1)
             before = torch.cat([first.z[None], z[:-1]])
@@ -252,6 +260,10 @@ class SRNN(SequenceModel):
     def _network(self, embedded: Linear, first: Tensor) -> Tensor:
         """d_1..d_{T+1} [T + 1, B, H] from e(x_1)..e(x_T) and d_1 [B, H]; in the padding they mean nothing."""
         return torch.cat([first[None], run_gru(self.forward_gru, embedded, first)])
+
+    def _observed(self, batch: SequenceBatch, embedded: Linear) -> Linear:
+        """e(x_1)..e(x_T), which the posterior reads; the network's own `embedded`, unless it was fed something else."""
+        return embedded if batch.fed is None else self.embed.linear_of(batch.read.transpose(0, 1))
 
     def _contexts(self, d: Tensor, embedded: Linear, lengths: Tensor) -> Tensor:
         """a_1..a_T from d_1..d_T and e(x_1)..e(x_T), [T, B, .] each."""

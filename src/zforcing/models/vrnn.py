@@ -140,7 +140,7 @@ class VRNN(SequenceModel):
 
     def encode(self, batch: SequenceBatch, *, state: State | None = None) -> Tensor:
         """phi_x(x_1)..phi_x(x_T), [B, T, F]."""
-        return self._all_features(batch).transpose(0, 1)
+        return self._all_features(batch.read, batch.mask).transpose(0, 1)
 
     def prior(self, state: VRNNState) -> Distribution:
         """p(z_t | .) = N(f_p(h_{t-1})), or N(0, I)."""
@@ -178,12 +178,11 @@ class VRNN(SequenceModel):
         """The LSTM and the posterior in a loop, or one call of torch's LSTM where the latents are given."""
         rows = batch.repeat(particles)
         first = self.initial_state(len(rows), start=rows.start) if state is None else state
-        chosen_by_given = resample is not None and noise is None
-        if chosen_by_given or (resample is not None and self.training and self.config.dropout):  # or by another mask
-            given: dict[str, Any] = {"noise": noise, "latents": latents, "state": first, "context": context}
-            return self.walk(batch, **given, particles=particles, resample=resample)
-        features = self._all_features(batch)
-        contexts = features if context is None else context.transpose(0, 1)
+        features = self._all_features(batch.past, batch.mask)
+        if context is None and batch.fed is None:
+            contexts = features
+        else:
+            contexts = (self.encode(batch) if context is None else context).transpose(0, 1)
         if latents is not None:
             z = latents.transpose(0, 1)
             z_features = self.latent_net(z)
@@ -246,11 +245,10 @@ class VRNN(SequenceModel):
         out: Tensor = self.dropout(self.embed_layers(self.embed(x)))
         return out
 
-    def _all_features(self, batch: SequenceBatch) -> Tensor:
+    def _all_features(self, x: Tensor, mask: Tensor) -> Tensor:
         """phi_x(x_1..x_T), [T, B, F]; of 0 in the padding: ReLUs have no limit, and so had a variance made of them."""
-        read = batch.read
-        exists = batch.mask if read.dim() == 2 else batch.mask[:, :, None]
-        return self._features(torch.where(exists, read, torch.zeros_like(read)).transpose(0, 1))
+        exists = mask if x.dim() == 2 else mask[:, :, None]
+        return self._features(torch.where(exists, x, torch.zeros_like(x)).transpose(0, 1))
 
     def _prior(self, h: Tensor) -> Distribution:
         if self.prior_net is None:

@@ -87,6 +87,8 @@ class ZForcingConfig(EmissionSettings):
     """size of z_t"""
     embedding_size: int = 512
     """size of e(x), which both LSTMs read"""
+    embedding_layers: int | None = None
+    """hidden layers of e(x); null: it is linear, as in the authors' PyTorch release"""
     mlp_size: int = 512
     """hidden units of the prior, posterior and auxiliary nets; size of g(z)"""
     dropout: float = 0.0
@@ -149,7 +151,13 @@ class ZForcing(SequenceModel):
         limit = config.activation_clamp
         seen = embedding if config.latents_see_input else 0
 
-        self.embed = Embedder(spec, embedding, dropout=config.dropout)
+        self.embed = Embedder(
+            spec,
+            embedding,
+            dropout=config.dropout,
+            layers=config.embedding_layers or 0,
+            activation_limit=config.activation_clamp,
+        )
         self.backward_lstm = BackwardLSTM(embedding, hidden, forget_bias=config.forget_bias)
         self.prior_net = GaussianHead(hidden + seen, mlp, latent, limit=config.latent_clamp, activation_limit=limit)
         self.forward_lstm: nn.LSTM | None = None
@@ -266,23 +274,15 @@ class ZForcing(SequenceModel):
         """The contract's loop with everything that doesn't depend on h or z moved out of it, for all steps at once."""
         rows = batch.repeat(particles)
         first = self.initial_state(len(rows), start=rows.start) if state is None else state
-        if resample is not None and self.training and self.config.dropout:  # it must see the densities of one mask
-            return self.walk(
-                batch,
-                noise=noise,
-                latents=latents,
-                state=first,
-                context=context,
-                particles=particles,
-                resample=resample,
-            )
         own = map_state(lambda v: v[: len(batch)], first)  # x_0 and a_0 don't differ between particles
-        embedded = self.embed.linear_of(torch.cat([own.x[None], batch.read.transpose(0, 1)]))  # e(x_0..x_T)
+        embedded = self.embed.linear_of(torch.cat([own.x[None], batch.past.transpose(0, 1)]))  # e(x_0..x_T)
         seen = embedded.at(slice(-1))
-        if context is None:
-            b = self.backward_lstm.time_first(embedded.at(slice(1, None)), batch.lengths)
-        else:
+        if context is not None:
             b = context.transpose(0, 1)
+        elif batch.fed is None:
+            b = self.backward_lstm.time_first(embedded.at(slice(1, None)), batch.lengths)
+        else:  # the backward network reads what was observed
+            b = self.encode(batch).transpose(0, 1)
 
         def every(tensor: Tensor) -> Tensor:
             """[T, B, .] -> [T, n, .], copy after copy."""
@@ -311,7 +311,7 @@ class ZForcing(SequenceModel):
             posterior = self._posterior(before, every(b), *by_all)
 
         def last_state() -> ZForcingState:
-            of_rows = (at_last(v, rows.lengths) for v in (before, z, rows.read.transpose(0, 1)))
+            of_rows = (at_last(v, rows.lengths) for v in (before, z, rows.past.transpose(0, 1)))
             of_a = (own.a, own.a_c) if last_a is None else last_a()
             return ZForcingState(*last(), *of_rows, *(v.repeat(particles, 1) for v in of_a))
 

@@ -25,7 +25,7 @@ from .batches import SPECS, random_batch
 from .bounds import check_bound
 from .comparison import Check, seed
 from .densities import check_causality, check_kl, check_sampling
-from .invariances import check_missing, check_padding, check_rows
+from .invariances import check_fed, check_missing, check_padding, check_rows
 from .loop import (
     check_carried_state,
     check_chunks,
@@ -55,6 +55,7 @@ MODEL_CHECKS: tuple[Check, ...] = (
     check_rows,
     check_chunks,
     check_missing,
+    check_fed,
     check_sampling,
     check_kl,
     check_gradients,
@@ -88,6 +89,7 @@ __all__ = [
     "check_chunks",
     "check_densities",
     "check_dtype",
+    "check_fed",
     "check_gradients",
     "check_kl",
     "check_latents",

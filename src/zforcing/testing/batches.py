@@ -81,8 +81,8 @@ def with_x(batch: SequenceBatch, x: Tensor) -> SequenceBatch:
 def one_row(batch: SequenceBatch, row: int) -> SequenceBatch:
     """A sequence alone, without padding."""
     this, steps = slice(row, row + 1), int(batch.lengths[row])
-    observed = None if batch.observed is None else batch.observed[this, :steps]
-    return SequenceBatch(batch.x[this, :steps], batch.lengths[this], batch.start[this], observed)
+    of_steps = {name: value[this, :steps] for name, value in batch.stepwise.items()}
+    return SequenceBatch(lengths=batch.lengths[this], start=batch.start[this], **of_steps)
 
 
 def halves(batch: SequenceBatch) -> tuple[SequenceBatch, SequenceBatch, Tensor]:
@@ -95,13 +95,7 @@ def halves(batch: SequenceBatch) -> tuple[SequenceBatch, SequenceBatch, Tensor]:
         raise ValueError("a batch of one step can't be cut in two; take sequences of 2 steps or more")
     second, rows = between(batch, cut, batch.x.shape[1])
     whole, _ = between(batch, 0, cut)
-    first = SequenceBatch(
-        whole.x[rows],
-        whole.lengths[rows],
-        whole.start[rows],
-        None if whole.observed is None else whole.observed[rows],
-    )
-    return first, second, rows
+    return SequenceBatch(**{name: value[rows] for name, value in whole.tensors.items()}), second, rows
 
 
 def _observations(spec: ObservationSpec, *shape: int, generator: torch.Generator) -> Tensor:

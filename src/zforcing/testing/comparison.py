@@ -65,6 +65,11 @@ def noise_for(model: SequenceModel, batch: SequenceBatch, *, particles: int = 1)
     return torch.randn(size, generator=generator, dtype=torch.float64)
 
 
+def loop_of(model: SequenceModel) -> Callable[..., Unroll]:
+    """The contract's loop, whatever `unroll` the model has."""
+    return lambda batch, **given: SequenceModel.walk(model, batch, **given)
+
+
 def said(run: Unroll, batch: SequenceBatch) -> dict[str, Tensor]:
     """All that a run says of the steps that exist, by name: terms (0 in the padding), densities, the last state."""
     exists = batch.mask

@@ -1,4 +1,5 @@
-"""Checks of what must not matter: the other sequences of a batch, its padding, and what is missing.
+"""Checks of what must not matter: the other sequences of a batch, its padding, what is missing, and the observations
+that something else was fed for.
 
 Each takes a model in float64 and a batch, and raises an AssertionError that begins with the check's name.
 """
@@ -8,12 +9,23 @@ from __future__ import annotations
 from dataclasses import replace
 
 import torch
+from torch import Tensor
 
 from ..distributions import log_prob_of_observed
-from ..models.base import SequenceModel
-from ..sequences import SequenceBatch
+from ..models.base import SequenceModel, Unroll
+from ..sequences import SequenceBatch, is_missing
 from .batches import garbage_in_padding, one_row, other_values, with_gaps, with_x
-from .comparison import TERMS, assert_same, assert_same_numbers, model_check, noise_for, require, run_gradients, said
+from .comparison import (
+    TERMS,
+    assert_same,
+    assert_same_numbers,
+    loop_of,
+    model_check,
+    noise_for,
+    require,
+    run_gradients,
+    said,
+)
 
 
 @model_check
@@ -85,3 +97,42 @@ def check_missing(model: SequenceModel, batch: SequenceBatch) -> None:
     masks = (torch.ones_like(batch.scored), None)
     seen, whole = (said(model.unroll(replace(batch, observed=o), noise=noise), batch) for o in masks)
     assert_same_numbers(seen, whole, "changes when a mask says that everything is observed")
+
+
+@model_check
+def check_fed(model: SequenceModel, batch: SequenceBatch) -> None:
+    """What `batch.fed` holds in place of x (word dropout) is all that the state learns of x, in a fast path too.
+
+    Catches a fast path whose recurrence reads x where the contract's loop reads `batch.past`, or that scores what was
+    fed. (What `encode` reads is the model's own affair: `batch.read`, but for a network over the past.)
+    """
+    noise = noise_for(model, batch)
+    plain, same = (model.unroll(replace(batch, fed=fed), noise=noise) for fed in (None, batch.read))
+    assert_same_numbers(said(same, batch), said(plain, batch), "changes when x itself is fed")
+
+    fed = replace(batch, fed=_every_other_replaced(batch, model))
+    runs = [unroll(fed, noise=noise) for unroll in (model.unroll, loop_of(model))]
+    what = "of unroll is not that of the contract's loop when something else than x is fed: read `batch.past`"
+    assert_same_numbers(said(runs[0], fed), said(runs[1], fed), what)
+    slopes = [run_gradients(model, run) for run in runs]
+    assert_same_numbers(slopes[0], slopes[1], f"has a gradient that {what}", tolerance=1e-9)
+
+    z = plain.latents.detach()
+    other = replace(fed, x=other_values(batch.x, model.spec))
+    one, two = (_past_only(model.unroll(b, latents=z), batch) for b in (fed, other))
+    assert_same_numbers(two, one, "changes with an x that the state was not fed")
+
+
+def _every_other_replaced(batch: SequenceBatch, model: SequenceModel) -> Tensor:
+    """Other values at every other step; what is missing stays so."""
+    read = batch.read
+    replaced = torch.arange(read.shape[1])[:, None] % 2 == 0  # [T, 1]
+    replaced = (replaced[:, 0] if read.dim() == 2 else replaced) & ~is_missing(read)
+    return torch.where(replaced, other_values(read, model.spec), read)
+
+
+def _past_only(run: Unroll, batch: SequenceBatch) -> dict[str, Tensor]:
+    """What a run says that depends on its latents and on what it was fed alone."""
+    densities = {"the prior's log-density of the latents": run.prior.log_prob(run.latents)}
+    densities["the emission's log-density of x"] = run.emission.log_prob(batch.x)
+    return {name: value[batch.mask] for name, value in densities.items()}

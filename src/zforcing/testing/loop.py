@@ -5,7 +5,7 @@ Each takes a model in float64 and a batch, and raises an AssertionError that beg
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from copy import deepcopy
 from dataclasses import asdict, replace
 from typing import Any
@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.distributions import Distribution, Independent, MultivariateNormal, Normal
 
 from ..distributions import reparameterize
-from ..models.base import SequenceModel, State, Unroll, map_state
+from ..models.base import SequenceModel, State, map_state
 from ..sequences import SequenceBatch
 from .batches import halves
 from .comparison import (
@@ -23,6 +23,7 @@ from .comparison import (
     assert_same,
     assert_same_numbers,
     gradients,
+    loop_of,
     model_check,
     noise_for,
     require,
@@ -165,7 +166,7 @@ def check_unroll(model: SequenceModel, batch: SequenceBatch) -> None:
     Catches a fast path that is off by one step, masks a term wrongly or leaves a wrong last state.
     """
     noise = noise_for(model, batch)
-    fast, loop = (unroll(batch, noise=noise) for unroll in (model.unroll, _loop(model)))
+    fast, loop = (unroll(batch, noise=noise) for unroll in (model.unroll, loop_of(model)))
     assert_same_numbers(said(fast, batch), said(loop, batch), "of unroll is not that of the contract's loop")
 
 
@@ -176,7 +177,7 @@ def check_unroll_gradient(model: SequenceModel, batch: SequenceBatch) -> None:
     Catches a fast path that detaches what the model doesn't, or the other way round.
     """
     noise = noise_for(model, batch)
-    fast, loop = (run_gradients(model, unroll(batch, noise=noise)) for unroll in (model.unroll, _loop(model)))
+    fast, loop = (run_gradients(model, unroll(batch, noise=noise)) for unroll in (model.unroll, loop_of(model)))
     assert_same_numbers(fast, loop, "has another gradient by unroll than by the contract's loop", tolerance=1e-9)
 
 
@@ -190,8 +191,8 @@ def check_carried_state(model: SequenceModel, batch: SequenceBatch) -> None:
     """
     first, second, rows = halves(batch)
     cut, noise = first.x.shape[1], noise_for(model, batch)[rows]
-    state = _loop(model)(first, noise=noise[:, :cut]).state
-    fast, loop = (unroll(second, noise=noise[:, cut:], state=state) for unroll in (model.unroll, _loop(model)))
+    state = loop_of(model)(first, noise=noise[:, :cut]).state
+    fast, loop = (unroll(second, noise=noise[:, cut:], state=state) for unroll in (model.unroll, loop_of(model)))
     what = "of unroll is not that of the contract's loop when both go on from a state"
     assert_same_numbers(said(fast, second), said(loop, second), what)
 
@@ -231,7 +232,7 @@ def check_latents(model: SequenceModel, batch: SequenceBatch) -> None:
     assert_same_numbers(said(given, batch), said(drawn, batch), "changes when the latents that were drawn are given")
     numbers: list[dict[str, Tensor]] = []
     slopes: list[dict[str, Tensor]] = []
-    for unroll in (model.unroll, _loop(model)):
+    for unroll in (model.unroll, loop_of(model)):
         z = (drawn.latents.detach() + 1).requires_grad_()
         run = unroll(batch, latents=z)
         numbers.append(said(run, batch))
@@ -313,8 +314,3 @@ def check_saved(model: SequenceModel, batch: SequenceBatch) -> None:
     noise = noise_for(model, batch)
     found, expected = (said(m.unroll(batch, noise=noise), batch) for m in (new, model))
     assert_same_numbers(found, expected, "of a new model with the same config and state dict is not the same")
-
-
-def _loop(model: SequenceModel) -> Callable[..., Unroll]:
-    """The contract's loop, whatever `unroll` the model has."""
-    return lambda batch, **given: SequenceModel.walk(model, batch, **given)

@@ -1,0 +1,109 @@
+"""A folder of MIDI files: which there are, which split each is in, and which of them can be used."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path, PurePosixPath
+
+from ..errors import UserError
+from . import folders
+from .base import Split
+from .midi import TimeStep, read_midi
+from .recordings import Unreadable, printable
+from .rolls import Collection
+
+MIDI = frozenset((".mid", ".midi"))
+NAMED = 20  # files that one message names
+
+
+def split_midi(root: Path, shares: Mapping[Split, float], *, seed: int, source: str) -> folders.Files:
+    """The files of each split, by folders train, valid (or dev) and test; what has none is split off at random by file.
+
+    Raises UserError for a split without files, or none left to train on.
+    """
+    found = _split_folders(root, source)
+    if found and "train" not in found:
+        raise UserError(f"{source}: has a folder {' and '.join(found)} but none that is called train; add it")
+    files = {split: _midi_below(folder, root) for split, folder in (found or {"train": root}).items()}
+    for split, names in files.items():
+        if not names:
+            where = f"in its folder of the {split} split" if found else "below it"
+            raise UserError(f"{source}: no MIDI files {where}; they are called {' or '.join(sorted(MIDI))}")
+    missing: dict[Split, float] = {split: share for split, share in shares.items() if split not in files}
+    held_out = sum(max(1, round(share * len(files["train"]))) for share in missing.values())
+    if held_out >= len(files["train"]):
+        raise UserError(
+            f"{source}: of {len(files['train'])} MIDI files, {held_out} are held out and none is left to train on; add "
+            f"files, or lower {' and '.join(f'data.{split}_fraction' for split in missing)}"
+        )
+    return files | folders.split_off(files["train"], missing, seed=seed, root=root) if missing else files
+
+
+def _midi_below(folder: Path, root: Path) -> list[str]:
+    # It finds SPHERE recordings by what is in them, too.
+    return [n for n in folders.find_audio(folder, root, MIDI) if PurePosixPath(n).suffix.lower() in MIDI]
+
+
+def _split_folders(root: Path, source: str) -> dict[Split, Path]:
+    found: dict[Split, Path] = {}
+    for folder in folders.folders_in(root):
+        for split, names in folders.NAMES.items():
+            if folder.name.lower() in names:
+                if split in found:
+                    raise UserError(
+                        f"{source}: {found[split].name} and {folder.name} are both the folder of the {split} split; "
+                        f"leave one of them"
+                    )
+                found[split] = folder
+    return found
+
+
+def load_midi(
+    root: Path, files: folders.Files, step: TimeStep, *, drums: bool, first: int, skip_unreadable: bool, source: str
+) -> dict[Split, Collection]:
+    """All files as rolls of more than `first` steps.
+
+    Raises UserError about the files that can't be used, or with `skip_unreadable` about a split of which none is left.
+    """
+    music: dict[Split, Collection] = {}
+    wrong: dict[str, str] = {}
+    for split, names in files.items():
+        music[split], unusable = _load(root, names, step, drums=drums, first=first)
+        wrong |= unusable
+        if skip_unreadable and not music[split].rolls:
+            raise UserError(
+                f"{source}: of {len(names)} MIDI files none is left in the {split} split; mend them: {names[0]} "
+                f"{wrong[names[0]]}"
+            )
+    if wrong and not skip_unreadable:
+        _refuse(wrong, sum(map(len, files.values())), source)
+    return music
+
+
+def _load(
+    root: Path, names: Sequence[str], step: TimeStep, *, drums: bool, first: int
+) -> tuple[Collection, dict[str, str]]:
+    """The files that can be used, and what is wrong with each of the others."""
+    rolls, left_out, wrong = [], 0, {}
+    for name in names:
+        try:
+            roll, foreign = read_midi(root / name, step, drums=drums)
+        except Unreadable as error:
+            wrong[name] = error.reason
+            continue
+        if len(roll) <= first:
+            wrong[name] = "has 1 step, and data.first_observation conditioned needs 2 or more; remove it"
+            continue
+        rolls.append(roll)
+        left_out += foreign
+    return Collection(rolls, skipped=len(wrong), left_out=left_out), wrong
+
+
+def _refuse(wrong: Mapping[str, str], total: int, source: str) -> None:
+    told = [f"{printable(name)} {reason}" for name, reason in list(wrong.items())[:NAMED]]
+    if len(wrong) > NAMED:
+        told.append(f"and {len(wrong) - NAMED} more")
+    raise UserError(
+        f"{source}: {len(wrong)} of {total} MIDI files can't be used; leave them out by data.skip_unreadable true, or "
+        f"mend them: {'; '.join(told)}"
+    )

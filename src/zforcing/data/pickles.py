@@ -1,0 +1,144 @@
+"""Pickles of plain data, read without running them.
+
+A pickle is a program for a machine with a stack, and the one in Python's own library imports and calls whatever the
+program names. This machine knows the instructions that build lists, tuples, dicts, numbers and text, and no others: it
+can call nothing. Nor does it reserve what a damaged file asks for, as the library's does for a memo of 2^32 entries.
+"""
+
+from __future__ import annotations
+
+import pickletools
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from ..errors import UserError
+
+PROTOCOLS = frozenset(("PROTO", "FRAME"))  # they say how what follows is written, which pickletools sees to
+VALUES = (
+    *("INT", "BININT", "BININT1", "BININT2", "LONG", "LONG1", "LONG4", "FLOAT", "BINFLOAT"),
+    *("STRING", "BINSTRING", "SHORT_BINSTRING", "UNICODE", "BINUNICODE", "SHORT_BINUNICODE", "BINUNICODE8"),
+)
+IMPORTS = frozenset(("GLOBAL", "STACK_GLOBAL", "INST"))
+
+
+def read_pickle(file: Path, source: str) -> Any:
+    """What a pickle holds, of any protocol. `source` is what messages call the file.
+
+    Raises UserError when it is damaged, or holds anything but lists, tuples, dicts, numbers and text.
+    """
+    machine = _Machine(source)
+    try:
+        for instruction, argument, _ in pickletools.genops(file.read_bytes()):
+            machine.run(instruction.name, argument)
+        return machine.stack.pop()
+    except UserError:
+        raise
+    except OSError as error:
+        raise UserError(f"{source}: can't be read ({error.strerror}); check its permissions") from error
+    except (ValueError, TypeError, AttributeError, LookupError) as error:  # what instructions out of place come to
+        reason = " ".join(str(error).split())
+        raise UserError(f"{source}: is not a pickle, or a damaged one ({reason}); copy it again") from error
+
+
+class _Machine:
+    """What is built so far is on the stack; a mark is a place in it, a memo a thing that comes again."""
+
+    def __init__(self, source: str):
+        self.source = source
+        self.stack: list[Any] = []
+        self.marks: list[int] = []
+        self.memo: dict[int, Any] = {}
+
+    def run(self, name: str, argument: Any) -> None:
+        """One instruction."""
+        if name in IMPORTS:
+            self._refuse_import(name, argument)
+        elif name in INSTRUCTIONS:
+            INSTRUCTIONS[name](self, argument)
+        elif name not in PROTOCOLS:
+            raise UserError(
+                f"{self.source}: holds something by the instruction {name}; only lists, tuples, dicts, numbers and "
+                f"text are read"
+            )
+
+    def _refuse_import(self, name: str, argument: Any) -> None:
+        found = ".".join(map(str, self.stack[-2:])) if name == "STACK_GLOBAL" else str(argument).replace(" ", ".")
+        raise UserError(
+            f"{self.source}: holds {found}; only lists, tuples, dicts, numbers and text are read, for anything else in "
+            f"a pickle may run any code"
+        )
+
+    def push(self, value: Any) -> None:
+        self.stack.append(value)
+
+    def mark(self, _: Any) -> None:
+        self.marks.append(len(self.stack))
+
+    def put(self, key: int | None) -> None:
+        self.memo[len(self.memo) if key is None else key] = self.stack[-1]
+
+    def get(self, key: int) -> None:
+        self.stack.append(self.memo[key])
+
+    def make_tuple(self, size: int) -> None:
+        if len(self.stack) < size:
+            raise IndexError(f"a tuple of {size} out of {len(self.stack)}")
+        self.stack[-size:] = [tuple(self.stack[-size:])]
+
+    def append(self, items: list[Any]) -> None:
+        self._list().extend(items)
+
+    def set_items(self, items: list[Any]) -> None:
+        target = self.stack[-1]
+        if not isinstance(target, dict):
+            raise TypeError("keys for what is no dict")
+        target.update(_pairs(items))
+
+    def since_mark(self) -> list[Any]:
+        """What was put on the stack since the last mark, taken off it."""
+        start = self.marks.pop()
+        items, self.stack[start:] = self.stack[start:], []
+        return items
+
+    def last(self, count: int) -> list[Any]:
+        """The last things on the stack, taken off it."""
+        return [self.stack.pop() for _ in range(count)][::-1]
+
+    def _list(self) -> list[Any]:
+        target = self.stack[-1]
+        if not isinstance(target, list):
+            raise TypeError("an entry for what is no list")
+        return target
+
+
+def _pairs(items: list[Any]) -> dict[Any, Any]:
+    return dict(zip(items[::2], items[1::2], strict=True))
+
+
+INSTRUCTIONS: dict[str, Callable[[_Machine, Any], object]] = {
+    **dict.fromkeys(VALUES, _Machine.push),
+    "NONE": lambda m, _: m.push(None),
+    "NEWTRUE": lambda m, _: m.push(True),
+    "NEWFALSE": lambda m, _: m.push(False),
+    "STOP": lambda m, _: None,
+    "MARK": _Machine.mark,
+    **dict.fromkeys(("PUT", "BINPUT", "LONG_BINPUT", "MEMOIZE"), _Machine.put),
+    **dict.fromkeys(("GET", "BINGET", "LONG_BINGET"), _Machine.get),
+    "POP": lambda m, _: m.stack.pop(),
+    "POP_MARK": lambda m, _: m.since_mark(),
+    "DUP": lambda m, _: m.push(m.stack[-1]),
+    "EMPTY_TUPLE": lambda m, _: m.push(()),
+    "TUPLE": lambda m, _: m.push(tuple(m.since_mark())),
+    "TUPLE1": lambda m, _: m.make_tuple(1),
+    "TUPLE2": lambda m, _: m.make_tuple(2),
+    "TUPLE3": lambda m, _: m.make_tuple(3),
+    "EMPTY_LIST": lambda m, _: m.push([]),
+    "LIST": lambda m, _: m.push(m.since_mark()),
+    "APPEND": lambda m, _: m.append(m.last(1)),
+    "APPENDS": lambda m, _: m.append(m.since_mark()),
+    "EMPTY_DICT": lambda m, _: m.push({}),
+    "DICT": lambda m, _: m.push(_pairs(m.since_mark())),
+    "SETITEM": lambda m, _: m.set_items(m.last(2)),
+    "SETITEMS": lambda m, _: m.set_items(m.since_mark()),
+}

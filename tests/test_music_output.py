@@ -1,0 +1,157 @@
+"""What is drawn as music: files to listen to and a picture, with the notes that were in the roll."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import symusic
+import torch
+from matplotlib.image import imread
+
+from zforcing.data import DataDescription, MusicFormat
+from zforcing.data.midi import TimeStep, read_midi
+from zforcing.errors import UserError
+from zforcing.generation import Generated
+from zforcing.pianoroll import held_notes, write_midi, write_pianoroll
+from zforcing.samples import PICTURED, Written, write_samples
+from zforcing.sequences import ObservationSpec
+
+MUSIC = DataDescription("music", ObservationSpec("binary", 88), longest=9, music=MusicFormat())
+
+
+def noise(*shape: int, seed: int = 0) -> Any:
+    """Rolls that begin and end with a sounding step."""
+    x = (np.random.default_rng(seed).random((*shape, 88)) < 0.2).astype(np.float32)
+    x[..., [0, -1], 40] = 1
+    return x
+
+
+def notes(file: Path) -> list[tuple[int, int, int]]:
+    """(pitch, begin, length) in ticks."""
+    return sorted((note.pitch, note.time, note.duration) for note in symusic.Score(file).tracks[0].notes)
+
+
+# ---- MIDI
+
+
+def test_consecutive_steps_of_a_pitch_are_one_note() -> None:
+    roll = np.zeros((5, 3))
+    roll[[0, 1, 3], 1] = 1
+    roll[[3, 4], 2] = 1
+    assert held_notes(roll) == [(1, 0, 2), (1, 3, 1), (2, 3, 2)]
+    assert held_notes(np.zeros((5, 3))) == []
+
+
+def test_notes_are_written_where_they_sound(tmp_path: Path) -> None:
+    roll = np.zeros((4, 88))
+    roll[1:3, 0] = roll[3, 87] = 1
+    write_midi(tmp_path / "a.mid", roll, MusicFormat(steps_per_quarter=2, quarters_per_minute=90.0))
+    score = symusic.Score(tmp_path / "a.mid")
+    eighth = score.ticks_per_quarter // 2
+    assert notes(tmp_path / "a.mid") == [(21, eighth, 2 * eighth), (108, 3 * eighth, eighth)]
+    assert [tempo.qpm for tempo in score.tempos] == pytest.approx([90], rel=1e-5)
+
+
+@pytest.mark.parametrize(
+    "step",
+    [TimeStep(1), TimeStep(2), TimeStep(4), TimeStep(7), TimeStep(480), *(TimeStep(4, s) for s in (0.001, 0.1, 3.0))],
+    ids=str,
+)
+def test_a_roll_that_is_written_and_read_is_the_same(tmp_path: Path, step: TimeStep) -> None:
+    roll = noise(200)
+    write_midi(tmp_path / "a.mid", roll, step.music_format)
+    found, left_out = read_midi(tmp_path / "a.mid", step)
+    assert np.array_equal(found, roll)
+    assert left_out == 0
+
+
+def test_silence_is_written_too(tmp_path: Path) -> None:
+    write_midi(tmp_path / "a.mid", np.zeros((3, 88)), MusicFormat())
+    assert symusic.Score(tmp_path / "a.mid").note_num() == 0
+
+
+@pytest.mark.parametrize("roll", [np.zeros(88), np.full((2, 88), 0.5), np.full((2, 88), np.nan)], ids=str)
+def test_what_is_no_roll_is_not_written(tmp_path: Path, roll: Any) -> None:
+    with pytest.raises(UserError, match="is no music"):
+        write_midi(tmp_path / "a.mid", roll, MusicFormat())
+
+
+# ---- pictures
+
+
+def test_time_goes_right_and_pitch_up(tmp_path: Path) -> None:
+    roll = np.zeros((4, 88))
+    roll[0, 1] = roll[3, 87] = 1
+    write_pianoroll(tmp_path / "a.png", [roll])
+    picture = imread(tmp_path / "a.png")[..., 0]
+    rows, columns = np.nonzero(picture < 0.1)
+    low, high = rows > picture.shape[0] / 2, rows < picture.shape[0] / 2
+    assert columns[low].max() < picture.shape[1] / 4  # the low note comes first
+    assert columns[high].min() >= picture.shape[1] * 3 / 4
+    assert len(rows[low]) == len(rows[high]) > 0
+
+
+def test_rolls_of_any_length_stand_under_each_other(tmp_path: Path) -> None:
+    def height(*lengths: int) -> int:
+        write_pianoroll(tmp_path / "a.png", [noise(n) for n in lengths])
+        rows: int = imread(tmp_path / "a.png").shape[0]
+        return rows
+
+    one, two, three = height(5), height(5, 9), height(1, 5, 9)
+    assert three - two == two - one > 88
+
+
+# ---- samples
+
+
+def drawn(n: int = 3, steps: int = 6) -> Generated:
+    x = torch.tensor(noise(n, steps))
+    return Generated(x, torch.zeros(n, steps, 2), torch.distributions.Bernoulli(logits=torch.zeros_like(x)))
+
+
+def test_music_that_is_drawn_is_written_as_arrays_a_picture_and_midi(tmp_path: Path) -> None:
+    made = drawn()
+    written = write_samples(tmp_path, "s", made, MUSIC)
+    names = ["s.npz", "s.png", "s-000.mid", "s-001.mid", "s-002.mid"]
+    assert written == Written(tuple(str(tmp_path / name) for name in names))
+    assert np.array_equal(np.load(tmp_path / "s.npz")["x"], made.x)
+    for i in range(3):
+        assert np.array_equal(read_midi(tmp_path / f"s-{i:03}.mid", TimeStep(2))[0], made.x[i])
+
+
+def test_a_continuation_begins_with_what_was_given_and_shows_it_in_grey(tmp_path: Path) -> None:
+    made, before = drawn(2), [noise(4, seed=1), noise(7, seed=2)]
+    write_samples(tmp_path, "s", made, MUSIC, before=before)
+    for i in range(2):
+        found, _ = read_midi(tmp_path / f"s-{i:03}.mid", TimeStep(2))
+        assert np.array_equal(found, np.concatenate([before[i], made.x[i]]))
+    picture = imread(tmp_path / "s.png")[..., 0]
+    assert (picture[:, : picture.shape[1] * 4 // 13] < 0.1).sum() == 0
+    assert (picture < 0.1).sum() > 0
+
+
+def test_a_first_step_that_was_given_is_heard(tmp_path: Path) -> None:
+    made, start = drawn(1), torch.tensor(noise(1, 1, seed=5)[:, 0])
+    write_samples(tmp_path, "s", made, MUSIC, start=start)
+    found, _ = read_midi(tmp_path / "s-000.mid", TimeStep(2))
+    assert np.array_equal(found, np.concatenate([start, made.x[0]]))
+
+
+def test_one_picture_shows_a_few_rolls_at_most(tmp_path: Path) -> None:
+    for n in (PICTURED, PICTURED + 3):
+        write_samples(tmp_path, str(n), drawn(n, 2), MUSIC)
+    shapes = [imread(tmp_path / f"{n}.png").shape for n in (PICTURED, PICTURED + 3)]
+    assert shapes[0] == shapes[1]
+    assert len(list(tmp_path.glob(f"{PICTURED + 3}-*.mid"))) == PICTURED + 3
+
+
+def test_without_symusic_all_but_the_midi_files_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "symusic", None)
+    written = write_samples(tmp_path, "s", drawn(), MUSIC)
+    assert written.files == (str(tmp_path / "s.npz"), str(tmp_path / "s.png"))
+    assert written.lacking is not None
+    assert "pip install 'zforcing[midi]'" in written.lacking
