@@ -329,6 +329,16 @@ def test_training_leaves_the_callers_generator_alone(configure: Callable[..., Ru
     assert torch.equal(torch.rand(3), expected)
 
 
+def test_the_learning_rate_decays_with_the_epochs(configure: Callable[..., RunConfig], tmp_path: Path) -> None:
+    config = configure(
+        "rnn", epochs=4, learning_rate=1e-2, learning_rate_factor=1.0,
+        learning_rate_decay=0.5, learning_rate_decay_from=2, min_learning_rate=3e-3,
+    )  # fmt: skip
+    run(config, tmp_path / "run")
+    rates = {row["epoch"]: row["learning_rate"] for row in rows_of(tmp_path / "run") if row["event"] == "validation"}
+    assert rates == {0: 1e-2, 1: 1e-2, 2: 5e-3, 3: 3e-3, 4: 3e-3}
+
+
 def test_the_best_checkpoint_scores_the_best_logged_validation(
     configure: Callable[..., RunConfig], tmp_path: Path
 ) -> None:

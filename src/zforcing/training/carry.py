@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -25,6 +25,19 @@ class GoingOn:
 
     state: State
     ahead: SequenceBatch | None = None
+
+    def dropped(
+        self, chunk: SequenceBatch, drop: Callable[[SequenceBatch], SequenceBatch]
+    ) -> tuple[SequenceBatch, GoingOn]:
+        """The chunk and the steps behind it with words dropped, the same ones in both: SRNN's context is made of what
+        its network was fed.
+        """
+        if self.ahead is None:
+            return drop(chunk), self
+        ahead = drop(self.ahead)
+        if ahead is self.ahead:
+            return chunk, self
+        return between(ahead, 0, chunk.x.shape[1])[0], replace(self, ahead=ahead)
 
     def context(self, model: SequenceModel, steps: int) -> Tensor | None:
         """What the posterior looks at in the chunks' own steps, [B, steps, C], if it is more than the chunks."""
@@ -51,10 +64,10 @@ class Carry:
         return streams(scored, self.batch_size, self.steps, seed=seed, epoch=epoch)
 
     def batches(
-        self, plan: Sequence[list[Piece]], device: torch.device
+        self, plan: Sequence[list[Piece]], device: torch.device, *, epoch: int = 0
     ) -> Iterator[tuple[list[Piece], SequenceBatch, GoingOn]]:
         """Each batch of chunks, with what it goes on from. Call `keep` before the next one is taken."""
-        loaded = load_pieces(self.data, plan, self.model.spec, look_ahead=self.look_ahead)
+        loaded = load_pieces(self.data.at_epoch(epoch), plan, self.model.spec, look_ahead=self.look_ahead)
         for pieces, ahead in zip(plan, loaded, strict=True):
             ahead = ahead.to(device)
             chunk, _ = between(ahead, 0, max(p.stop - p.start for p in pieces))

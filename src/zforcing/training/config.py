@@ -63,8 +63,12 @@ class TrainingConfig:
     """the gradient is scaled down to this norm; null: never"""
     learning_rate_factor: float = 0.5
     """the learning rate is multiplied by this whenever validation is worse than the time before; 1: never"""
+    learning_rate_decay: float = 1.0
+    """the learning rate is multiplied by this after every epoch from learning_rate_decay_from on; 1: never"""
+    learning_rate_decay_from: int = 1
+    """the first epoch, counted from 1, after which it is"""
     min_learning_rate: float = 1e-4
-    """and not below this"""
+    """neither takes the learning rate below this"""
     patience: int | None = 10
     """stop after this many validations without a new best; null: never"""
     truncated_bptt_steps: int | None = None
@@ -72,6 +76,9 @@ class TrainingConfig:
     null: whole sequences"""
     look_ahead: int = 0
     """time steps behind such a chunk that a backward network reads too"""
+    word_dropout: float = 0.0
+    """in training, each word is read as the unknown word with this probability where a model reads its own past, and
+    is still predicted (text; Bowman et al. 2016, whose keep rate is 1 minus this)"""
     log_every: int = 50
     """updates between rows of metrics.jsonl"""
     checkpoint_every: int | None = 500
@@ -90,7 +97,9 @@ class TrainingConfig:
         problems = check_types(self, "training")
         if problems:
             raise UserError("; ".join(problems))
-        for name in ("epochs", "batch_size", "evaluation_batch_size", "log_every", "max_nonfinite"):
+        for name in (
+            "epochs", "batch_size", "evaluation_batch_size", "log_every", "max_nonfinite", "learning_rate_decay_from"
+        ):  # fmt: skip
             if getattr(self, name) < 1:
                 problems.append(f"training.{name} is {getattr(self, name)}; it must be 1 or more")
         for name in ("max_steps", "patience", "checkpoint_every", "threads", "truncated_bptt_steps"):
@@ -112,13 +121,14 @@ class TrainingConfig:
         for name in ("learning_rate", "eps"):
             if getattr(self, name) <= 0:
                 problems.append(f"training.{name} is {getattr(self, name)}; it must be positive")
-        for name in ("beta1", "beta2"):
+        for name in ("beta1", "beta2", "word_dropout"):
             if not 0 <= getattr(self, name) < 1:
                 problems.append(f"training.{name} is {getattr(self, name)}; it must be 0 or more and less than 1")
         if self.max_grad_norm is not None and self.max_grad_norm <= 0:
             problems.append(f"training.max_grad_norm is {self.max_grad_norm}; it must be positive, or null")
-        if not 0 < self.learning_rate_factor <= 1:
-            problems.append(f"training.learning_rate_factor is {self.learning_rate_factor}; it must be in (0, 1]")
+        for name in ("learning_rate_factor", "learning_rate_decay"):
+            if not 0 < getattr(self, name) <= 1:
+                problems.append(f"training.{name} is {getattr(self, name)}; it must be in (0, 1]")
         if problems:
             raise UserError("; ".join(problems))
 

@@ -1,8 +1,8 @@
 """The training loop.
 
-Everything random at a step (latents, dropout, the order of batches) is a pure function of the seed and the step, so
-that a run that was stopped anywhere goes on bit for bit as if it hadn't been. Checkpoints are chosen on the validation
-split; the test split is never read here.
+Everything random at a step (latents, dropout of units and words, the order of batches) is a pure function of the seed
+and the step, so that a run that was stopped anywhere goes on bit for bit as if it hadn't been. Checkpoints are chosen
+on the validation split; the test split is never read here.
 """
 
 from __future__ import annotations
@@ -145,7 +145,8 @@ class Run:
             check_same_data(checkpoint, self.description)
             self.progress = Progress.from_json(load_training(checkpoint, self.model, adam))
             self._restore_carry(checkpoint)
-        self.module, self.optimizer = self.accelerator.prepare(BoundModule(self.model, config.bound), adam)
+        module = BoundModule(self.model, config.bound, word_dropout=self.settings.word_dropout)
+        self.module, self.optimizer = self.accelerator.prepare(module, adam)
         self.update = self._make_update(adam)
         self.metrics, self.timing = Rows(folder / "metrics.jsonl"), Rows(folder / "timing.jsonl")
         self.stop_requested = False  # by a signal to this process
@@ -167,9 +168,7 @@ class Run:
             self.first_step, self.first_time = at.step, time.perf_counter()
             skipped = sum(split.skipped for split in self.data.values())
             if skipped:
-                self.reporter.say(
-                    f"{skipped} recordings of the training and validation splits were left out as unreadable"
-                )
+                self.reporter.say(f"{skipped} files of the training and validation splits were left out as unreadable")
             self.reporter.start(total=self._steps_at_most(), done=at.step)
             if at.rows == 0:
                 self._save("last")  # so that a run can go on from anywhere, from its first validation too
@@ -230,7 +229,7 @@ class Run:
             for indices, (batch, share) in zip(plan, self._batches("train", plan), strict=True):
                 yield batch, share, indices, None
         else:
-            for pieces, batch, going_on in self.carry.batches(plan, self.accelerator.device):
+            for pieces, batch, going_on in self.carry.batches(plan, self.accelerator.device, epoch=self.progress.epoch):
                 yield batch, 1.0, pieces, going_on
 
     def _make_carry(self) -> Carry | None:
@@ -334,9 +333,12 @@ class Run:
                 for name, value in self._over_processes(result, share).items():
                     sums[name] = sums.get(name, 0.0) + value
         value, kl = (sums[name] / sums["sequences"] for name in ("value", "kl"))
+        factor = 1.0
         if at.step and not value >= at.previous:  # NaN is worse too
-            lower = max(at.learning_rate * settings.learning_rate_factor, settings.min_learning_rate)
-            at.learning_rate = min(at.learning_rate, lower)
+            factor *= settings.learning_rate_factor
+        if at.epoch >= settings.learning_rate_decay_from:
+            factor *= settings.learning_rate_decay
+        at.learning_rate = min(at.learning_rate, max(at.learning_rate * factor, settings.min_learning_rate))
         at.previous = value if math.isfinite(value) else -math.inf
         is_best = value > at.best
         if is_best:
@@ -404,7 +406,8 @@ class Run:
         rank, world = self.accelerator.process_index, self.accelerator.num_processes
         parts = [batch[rank::world] for batch in plan]
         own = [part or batch[:1] for part, batch in zip(parts, plan, strict=True)]
-        batches = load_batches(self.data[split], own, self.description.spec)
+        data = self.data[split].at_epoch(self.progress.epoch) if split == "train" else self.data[split]
+        batches = load_batches(data, own, self.description.spec)
         for whole, part, batch in zip(plan, parts, batches, strict=True):
             yield batch.to(self.accelerator.device), len(part) * world / len(whole)
 

@@ -26,6 +26,7 @@ from ..models import SequenceModel
 from ..sequences import SequenceBatch
 from .carry import GoingOn
 from .config import TrainingConfig
+from .word_dropout import WordDropout
 
 Precision = Literal["float32", "bfloat16"]
 SUMS = ("value", "loss", "kl", "sequences")
@@ -33,19 +34,25 @@ WARM_UPS = 3  # before a capture, as in torch's notes on CUDA graphs
 
 
 class BoundModule(nn.Module):
-    """A model and its bound as one module: what data-parallel training wraps is what is called."""
+    """A model and its bound as one module: what data-parallel training wraps is what is called.
 
-    def __init__(self, model: SequenceModel, bound: Bound):
+    word_dropout: how probable it is, in training mode, that the model's past has the unknown word in a word's place.
+    Raises UserError where that is more than 0 and the model's observations have no unknown word.
+    """
+
+    def __init__(self, model: SequenceModel, bound: Bound, *, word_dropout: float = 0.0):
         super().__init__()
         self.model = model
         self.bound = bound
+        self.word_dropout = WordDropout(word_dropout, model.spec)
 
     def forward(self, batch: SequenceBatch, weights: Weights, going_on: GoingOn | None = None) -> BoundResult:
         """The bound of each sequence; of chunks that go on from a state, with the state after them."""
         if going_on is None:
-            return self.bound(self.model, batch, weights=weights)
+            return self.bound(self.model, self.word_dropout(batch), weights=weights)
         if not isinstance(self.bound, ELBO):
             raise ValueError(f"{type(self.bound).__name__} doesn't go on from a state")
+        batch, going_on = going_on.dropped(batch, self.word_dropout)
         context = going_on.context(self.model, batch.x.shape[1])
         return self.bound(self.model, batch, weights=weights, state=going_on.state, context=context)
 
@@ -203,7 +210,7 @@ class _Graph:
     gradient_norm: Tensor
 
     def __init__(self, batch: SequenceBatch):
-        self.inputs = {name: value.clone() for name, value in _tensors(batch).items()}
+        self.inputs = {name: value.clone() for name, value in batch.tensors.items()}
 
     @property
     def batch(self) -> SequenceBatch:
@@ -212,7 +219,7 @@ class _Graph:
 
     def read(self, batch: SequenceBatch) -> None:
         """Put another batch of this shape into the memory."""
-        for name, value in _tensors(batch).items():
+        for name, value in batch.tensors.items():
             self.inputs[name].copy_(value)
 
 
@@ -268,7 +275,7 @@ class GraphUpdate:
     def __call__(self, batch: SequenceBatch, weights: Weights, *, learning_rate: float, share: float = 1.0) -> Updated:
         """As an `EagerUpdate` of the padded batch."""
         padded = pad_steps(batch, bucket(batch.x.shape[1], most=self.longest))
-        shapes = ((name, value.shape, value.dtype) for name, value in _tensors(padded).items())
+        shapes = ((name, value.shape, value.dtype) for name, value in padded.tensors.items())
         key = (self.eager.module.training, *shapes)
         if key not in self.graphs:
             self.say(f"capturing the update of {len(padded)} sequences of up to {padded.x.shape[1]} steps ...")
@@ -319,11 +326,6 @@ def check_capturable(model: SequenceModel, bound: Bound, *, device: torch.device
         )
     if problem:
         raise UserError(f"training.backend graph {problem}: use training.backend fast")
-
-
-def _tensors(batch: SequenceBatch) -> dict[str, Tensor]:
-    """What a batch is made of, but for what it hasn't."""
-    return {name: value for name, value in vars(batch).items() if value is not None}
 
 
 def _mapped(f: Callable[[Tensor], Tensor], result: BoundResult) -> BoundResult:
