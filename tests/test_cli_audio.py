@@ -414,10 +414,10 @@ def test_arrays_are_continued_in_their_units(arrays: Path, tmp_path: Path, zf: C
     file = arrays.parent / "prefix.npz"
     values = zf("continue", arrays, file, "--num", 2, "--out", tmp_path, "--json").json
     assert values["prefix_steps"] == [4, 2, 1]
-    assert values["steps"] == 6  # the longest trained on
+    assert values["steps"] == 5  # what the shortest lacks of the longest trained on, 6
     (found,) = values["files"]
     drawn = np.load(found)["x"]
-    assert drawn.shape == (6, 6, 2)
+    assert drawn.shape == (6, 5, 2)
     assert abs(drawn.mean() - 100) < 10
 
 
@@ -469,7 +469,7 @@ def test_with_the_flag_they_are_left_out_and_counted(damaged: Path, tmp_path: Pa
     words = ["train", "speech-small-rnn-gauss", "--run-dir", tmp_path / "run", "--data.root", damaged, *SHORT]
     result = zf(*words, *MODELS["rnn"], "--training.max_steps", 1, "--skip-unreadable", "--json")
     assert result.json["updates"] == 1
-    assert "3 recordings of the training and validation splits were left out as unreadable" in result.err
+    assert "3 files of the training and validation splits were left out as unreadable" in result.err
     skipped = {}
     for split in ("train", "valid", "test"):
         values = zf("evaluate", tmp_path / "run", "--split", split, "--json").json

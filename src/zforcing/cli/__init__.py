@@ -14,6 +14,7 @@ from jsonargparse import ArgumentError
 from ..errors import UserError
 from .benching import bench
 from .generating import continue_, sample
+from .interpolating import interpolate
 from .measuring import evaluate
 from .showing import info, list_recipes
 from .tabling import table
@@ -56,7 +57,7 @@ def complain(message: str) -> int:
 
 def overview() -> str:
     """What there is, a line each."""
-    lines = [f"  {name:10s} {(command.__doc__ or '').splitlines()[0]}" for name, command in COMMANDS.items()]
+    lines = [f"  {name:11s} {(command.__doc__ or '').splitlines()[0]}" for name, command in COMMANDS.items()]
     return "\n".join(
         [
             "usage: zforcing COMMAND ...",
@@ -73,6 +74,7 @@ COMMANDS: dict[str, Callable[[Sequence[str]], int]] = {
     "evaluate": evaluate,
     "sample": sample,
     "continue": continue_,
+    "interpolate": interpolate,
     "recipes": list_recipes,
     "info": info,
     "table": table,

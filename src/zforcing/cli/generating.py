@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import Any
 
 from jsonargparse import ArgumentParser, Namespace
 
-from ..data import DataDescription, collate
+from ..data import DataDescription, Example, collate
 from ..errors import UserError
 from ..samples import Written, random_first_observations, write_samples
 from ..threads import threads_asked_for
@@ -26,6 +27,7 @@ from .options import (
     read_run_config,
     run_folder,
 )
+from .sources import HELP, OWN, kept, read_sequences
 
 
 def sample(argv: Sequence[str]) -> int:
@@ -62,25 +64,28 @@ def continue_(argv: Sequence[str]) -> int:
 
     parser = command_parser("continue", continue_)
     parser.add_argument("run", type=str, help="a run folder")
+    parser.add_argument("prefix", type=str, help=f"what to go on from: {HELP}")
+    default = "one second of audio, what is missing of an image, the longest trained on by default"
+    generating_options(parser, num=4, num_help="continuations of each sequence", steps=default)
     parser.add_argument(
-        "prefix", type=str, help="a file of the run's kind of data: audio, or sequences as in data.path"
+        "--given", type=float | None, default=None, help="steps of the prefix that are kept, or a share below 1; all"
     )
-    generating_options(parser, num=4, num_help="continuations of each sequence", steps="one second of audio by default")
     common_options(parser, seed="seed of all that is drawn")
     options = parser.parse_args(list(argv))
     check_generating(options)
     run, device = run_folder(options.run), pick_device(options.device)
     found = load_checkpoint(run, which=options.checkpoint, device=device)
-    description, audio = found.description, found.description.audio
-    a_second = None if audio is None else math.ceil(audio.sample_rate / description.spec.size)
-    steps = asked_steps(options, description, default=a_second or description.longest)
-    examples = read_run_config(run).data.read_prefix(options.prefix, description)
+    description = found.description
+    whole = read_sequences(options.prefix, read_run_config(run).data, description)
+    examples = kept(whole, options.given, first=int(description.spec.conditions_on_first))
+    steps = asked_steps(options, description, default=steps_left(description, examples))
     prefix = collate(examples, description.spec).to(device)
     with threads_asked_for(options.threads):
         drawn = go_on(found.model, prefix, steps=steps, seed=options.seed, num=options.num)
-    folder, stem = Path(options.out or run / "samples"), f"continue-{Path(options.prefix).stem}-seed{options.seed}"
+    folder, stem = Path(options.out or run / "samples"), f"continue-{file_name(options.prefix)}-seed{options.seed}"
     before = [example.x for example in examples] * options.num
-    written = write_samples(folder, stem, drawn, description, before=before)
+    sources = [example.x for example in whole]
+    written = write_samples(folder, stem, drawn, description, before=before, sources=sources)
     values = {
         "run": str(run),
         "prefix": options.prefix,
@@ -91,6 +96,23 @@ def continue_(argv: Sequence[str]) -> int:
     }
     report(written, values, json_wanted=options.json)
     return 0
+
+
+def steps_left(description: DataDescription, prefixes: Sequence[Example]) -> int:
+    """How long continuations are unless told otherwise: a second of audio, or up to the longest sequence trained on."""
+    if description.audio is not None:
+        return math.ceil(description.audio.sample_rate / description.spec.size)
+    known = min(len(example.x) for example in prefixes) - description.spec.conditions_on_first
+    left = description.longest - known
+    if left < 1 and description.image_shape is not None:
+        raise UserError(f"the images are whole already, {known} steps: keep less of them by --given 0.5")
+    return left if left >= 1 else description.longest
+
+
+def file_name(source: str) -> str:
+    """Of what is made of a source: test:0-7 is test-0-7, a file its stem, text its first letters."""
+    stem = source.replace(":", "-") if OWN.fullmatch(source) else Path(source).stem
+    return re.sub(r"\W+", "-", stem)[:40].strip("-") or "text"
 
 
 def generating_options(parser: ArgumentParser, *, num: int, num_help: str, steps: str) -> None:
@@ -127,10 +149,13 @@ def asked_steps(options: Namespace, description: DataDescription, *, default: in
 
 
 def report(written: Written, values: dict[str, Any], *, json_wanted: bool) -> None:
-    """The files on stdout; clipped samples are counted, on stderr or in the JSON."""
+    """The files on stdout; clipped samples, and what couldn't be written, on stderr or in the JSON."""
     if json_wanted:
-        print(json.dumps(values | {"files": written.files, "clipped_samples": written.clipped}))
+        found = {"files": written.files, "clipped_samples": written.clipped, "lacking": written.lacking}
+        print(json.dumps(values | found))
         return
     print("\n".join(written.files))
     if written.clipped:
         print(f"{written.clipped} samples were clipped to 16 bits", file=sys.stderr)
+    if written.lacking is not None:
+        print(written.lacking, file=sys.stderr)

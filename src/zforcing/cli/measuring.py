@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from jsonargparse import Namespace
 
 from ..bounds import ELBO, Bound, ChunkedELBO
-from ..data import DataModule, Speech
+from ..data import DataModule, Music, Speech
 from ..errors import UserError
 from ..threads import threads_asked_for
 from ..training.checkpoint import load_checkpoint, write_text
@@ -121,8 +121,8 @@ def measured(run: Path, options: Namespace) -> tuple[Evaluation, str]:
 
 def without_unreadable(data: DataModule) -> DataModule:
     """The same data without what can't be read."""
-    if not isinstance(data, Speech):
-        raise UserError("--skip-unreadable is for recordings; this run's data is none")
+    if not isinstance(data, Speech | Music):
+        raise UserError("--skip-unreadable is for recordings and MIDI files; this run's data is none")
     return replace(data, skip_unreadable=True)
 
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import asdict
+from typing import Any
 
+from ..data import DataDescription
 from ..training.checkpoint import find_checkpoint, load_checkpoint, read_json
 from ..training.recipes import recipes
 from .options import command_parser, print_values, read_run_config, run_folder
@@ -43,7 +45,7 @@ def info(argv: Sequence[str]) -> int:
         "model": found.model.label,
         "parameters": sum(p.numel() for p in found.model.parameters()),
         "latent_size": found.model.latent_size,
-        "data": found.description.to_json(),
+        "data": brief(found.description),
         "best_validation_nats_per_sequence": progress.get("best"),
         "best_epoch": progress.get("best_epoch"),
         "seed": config.seed,
@@ -55,3 +57,11 @@ def info(argv: Sequence[str]) -> int:
     else:
         print_values(values)
     return 0
+
+
+def brief(description: DataDescription) -> dict[str, Any]:
+    """The description; of a vocabulary its kind and its size."""
+    values, vocabulary = description.to_json(), description.vocabulary
+    if vocabulary is not None:
+        values["vocabulary"] = {"tokens": vocabulary.tokens, "symbols": len(vocabulary)}
+    return values

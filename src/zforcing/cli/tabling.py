@@ -9,6 +9,7 @@ import shlex
 import sys
 from collections.abc import Sequence
 from contextlib import redirect_stdout
+from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,8 +17,8 @@ from jsonargparse import Namespace
 from rich.console import Console
 
 from ..errors import UserError
-from ..evaluation.table import NO_DIFFERENCE, read_rows
-from ..training.checkpoint import find_checkpoint, load_checkpoint, write_text
+from ..evaluation.table import NO_DIFFERENCE, Row, read_rows
+from ..training.checkpoint import find_checkpoint, load_checkpoint, read_json, write_text
 from ..training.config import RunConfig, flatten
 from .measuring import evaluate
 from .options import SPLITS, bound_options, chosen_bound, command_parser, one_of, pick_device, read_run_config
@@ -25,6 +26,8 @@ from .training import FLAGS, SHORT, parse_train
 
 if TYPE_CHECKING:
     from ..evaluation.published import PaperRow, PaperTable
+
+OF_TRAINING = ("data.chunk_frames", "data.chunk_steps")  # how training sequences are cut may differ between rows
 
 
 def table(argv: Sequence[str]) -> int:
@@ -94,9 +97,7 @@ def paper(name: str, argv: Sequence[str]) -> int:
             return 130
     runs = runs_of_rows(about, options.size, folder)
     finished = [run for run in runs if is_finished(run)]
-    for run in finished:
-        evaluate_if_needed(run, device=options.device)
-    found = read_rows(finished, split="test", bound="elbo") if finished else []
+    found = rows_by_bound(about.bounds, finished, device=options.device)
     left = [run.name for run in runs if run not in finished]
     if left:
         print(f"not finished, and left out: {', '.join(left)}", file=sys.stderr)
@@ -245,9 +246,7 @@ def check_comparable(configs: Sequence[RunConfig], there: Sequence[RunConfig]) -
         other = [k for k in seeds | settings if k not in NO_DIFFERENCE and seeds.get(k) != settings.get(k)]
         of_rows = [k for k in rows | settings if k.startswith("data.") and rows.get(k) != settings.get(k)]
         told = [f"{k} {seeds.get(k)} and {settings.get(k)}" for k in other]
-        told += [
-            f"{k} {rows.get(k)} and {settings.get(k)}" for k in of_rows if k != "data.chunk_frames" and k not in other
-        ]
+        told += [f"{k} {rows.get(k)} and {settings.get(k)}" for k in of_rows if k not in (*OF_TRAINING, *other)]
         if told:
             raise UserError(f"runs of one table can't differ in {'; '.join(told)} ({recipe}): name other --runs")
 
@@ -272,14 +271,34 @@ def is_finished(run: Path) -> bool:
     return last.is_dir() and best.is_dir() and bool(read_progress(last)["finished"])
 
 
-def evaluate_if_needed(run: Path, *, device: str) -> None:
-    """The ELBO on the test split, unless it is there and newer than the weights."""
-    found, weights = run / "evaluation-test-elbo.json", find_checkpoint(run) / "model.safetensors"
-    if found.is_file() and found.stat().st_mtime >= weights.stat().st_mtime:
+def rows_by_bound(bounds: Sequence[str], runs: Sequence[Path], *, device: str) -> dict[str, list[Row]]:
+    """What each bound says of the runs; where the first one (elbo) is the exact likelihood, it has said all."""
+    found: dict[str, list[Row]] = {}
+    for bound in bounds:
+        for run in runs:
+            evaluate_if_needed(run, bound, device=device)
+        found[bound] = read_rows(runs, split="test", bound=bound) if runs else []
+        runs = [run for run, row in zip(runs, found[bound], strict=True) if row.evaluation["kind"] != "exact"]
+    return found
+
+
+def evaluate_if_needed(run: Path, bound: str, *, device: str) -> None:
+    """A bound (elbo, or iwae25: with particles) on the test split, unless it is there and newer than the weights."""
+    found, weights = run / f"evaluation-test-{bound}.json", find_checkpoint(run) / "model.safetensors"
+    if found.is_file() and found.stat().st_mtime >= weights.stat().st_mtime and is_complete(found):
         return
-    print(f"{run}: evaluating", file=sys.stderr)
+    print(f"{run}: evaluating {bound}", file=sys.stderr)
+    name = bound.rstrip("0123456789")
+    particles = ["--particles", bound.removeprefix(name)] if name != bound else []
     try:
         with redirect_stdout(io.StringIO()):
-            evaluate([str(run), "--device", device, "--batch-size", "128"])
+            evaluate([str(run), "--bound", name, *particles, "--device", device, "--batch-size", "128"])
     except UserError as error:
         raise UserError(f"{run}: {error}") from None
+
+
+def is_complete(evaluation: Path) -> bool:
+    """Whether it holds all that is reported today."""
+    from ..evaluation.likelihood import Evaluation
+
+    return {field.name for field in fields(Evaluation)} <= set(read_json(evaluation))

@@ -35,6 +35,8 @@ class Evaluation:
     standard_error:      of that mean, over sequences (not over the noise of the bound); null for one sequence
     noise_error:         of that mean, over the bound's noise: standard error over repeats; null for one repeat
     nats_per_step:       total nats / num_steps
+    nats_per_step_of_sequences: mean over sequences of each one's nats / steps, in which a short sequence counts as much
+                         as a long one; SRNN's code reports this on music
     bits_per_dim:        -total nats / (num_dims * ln 2): lower is better
     perplexity:          exp(-total nats / num_dims) for categories; null for others, and where it is beyond float64
                          (below -709 nats a symbol; bits_per_dim still says how much)
@@ -50,7 +52,8 @@ class Evaluation:
     sample_rate:         of audio, samples per second; null for other data
     chunk_steps, look_ahead: the bound was taken in chunks of so many steps with the state carried, the posterior seeing
                          so many steps behind a chunk (null: all of them); chunk_steps null: whole sequences
-    num_skipped:         recordings left out because they couldn't be read (`data.skip_unreadable`)
+    num_skipped:         recordings or files left out because they couldn't be read (`data.skip_unreadable`)
+    num_unknown:         symbols of text that the vocabulary doesn't have, scored as the unknown one; null for others
     num_sequences:       sequences
     num_steps:           steps that exist, without x_1 where it is conditioned on; a step at which nothing is observed
                          counts too, so that gaps don't change what a step is
@@ -72,6 +75,7 @@ class Evaluation:
     standard_error: float | None
     noise_error: float | None
     nats_per_step: float
+    nats_per_step_of_sequences: float
     bits_per_dim: float
     perplexity: float | None
     kl_per_sequence: float
@@ -85,6 +89,7 @@ class Evaluation:
     num_steps: int
     num_dims: int
     num_skipped: int
+    num_unknown: int | None
     first_observation: str
     sample_rate: int | None
     chunk_steps: int | None
@@ -134,7 +139,7 @@ def evaluate(
             examples = [data[i] for i in indices]
             found.true.update({i: true_log_likelihood(x) for i, x in zip(indices, examples, strict=True)})
             batch = collate(examples, description.spec)
-            found.count(batch)
+            found.count(batch, indices)
             for repeat in range(repeats):
                 found.add(bound(model, batch.to(device)), indices, repeat)
                 progress(len(indices))
@@ -148,6 +153,7 @@ def evaluate(
         particles=bound.particles,
         repeats=repeats,
         num_skipped=data.skipped,
+        num_unknown=data.unknown,
         first_observation=description.spec.first_observation,
         chunk_steps=bound.steps if isinstance(bound, ChunkedELBO) else None,
         look_ahead=bound.look_ahead if isinstance(bound, ChunkedELBO) else None,
@@ -165,18 +171,19 @@ class _Found:
     kl: NDArray[np.float64]
     scored: NDArray[np.int64]  # [D], how often each number of an observation was scored ([1] for categories)
     true: dict[int, float | None]
-    steps: int = 0
+    steps: NDArray[np.int64]  # [N], scored ones
     kind: str = ""
 
     @classmethod
     def empty(cls, repeats: int, sequences: int) -> _Found:
         """Nothing yet."""
-        return cls(np.zeros((repeats, sequences)), np.zeros(sequences), np.zeros(1, dtype=np.int64), {})
+        nothing = np.zeros(sequences, dtype=np.int64)
+        return cls(np.zeros((repeats, sequences)), np.zeros(sequences), np.zeros(1, dtype=np.int64), {}, nothing)
 
-    def count(self, batch: SequenceBatch) -> None:
-        """The steps and numbers of a batch."""
+    def count(self, batch: SequenceBatch, indices: list[int]) -> None:
+        """The steps and numbers of a batch of these sequences."""
         scored = batch.scored if batch.x.dim() == 3 else batch.scored[:, :, None]
-        self.steps += int(batch.lengths.sum())
+        self.steps[indices] = batch.lengths.numpy()
         self.scored = self.scored + scored.sum(dim=(0, 1)).numpy()
 
     def add(self, result: BoundResult, indices: list[int], repeat: int) -> None:
@@ -209,7 +216,8 @@ class _Found:
             "nats_per_sequence": total / sequences,
             "standard_error": _standard_error(each),
             "noise_error": _standard_error(self.values.mean(1)),
-            "nats_per_step": total / self.steps,
+            "nats_per_step": total / self.steps.sum(),
+            "nats_per_step_of_sequences": math.fsum(each / self.steps) / sequences,
             "bits_per_dim": bits,
             "perplexity": _perplexity(total / dims) if kind == "categorical" else None,
             "kl_per_sequence": math.fsum(self.kl) / sequences,
@@ -220,7 +228,7 @@ class _Found:
             "bits_per_sample": bits if audio is not None and kind == "quantized" else None,
             "true_nats_per_sequence": self._true_mean(),
             "num_sequences": sequences,
-            "num_steps": self.steps,
+            "num_steps": int(self.steps.sum()),
             "num_dims": dims,
             "sample_rate": None if audio is None else audio.sample_rate,
         }

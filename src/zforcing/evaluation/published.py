@@ -19,16 +19,28 @@ from rich.table import Table
 
 from ..errors import UserError
 from ..training.recipes import Facts, Published, read_facts, recipes
-from .table import KINDS, PROTOCOL, Row, markdown_line, to_runs
+from .measures import MEASURES, Measure
+from .table import PROTOCOL, Row, markdown_line, to_runs
+
+
+@dataclass(frozen=True)
+class Other:
+    """A row that we have no recipe for. published: size -> its number; source: the paper."""
+
+    label: str
+    source: str
+    published: Mapping[str, Published]
 
 
 @dataclass(frozen=True)
 class PaperTable:
     """What a table consists of.
 
-    sizes:     in which its recipes exist, the smallest first -> what nats are given per: sequence or half_second
+    sizes:     in which its recipes exist, the smallest first -> what numbers are given in, of `MEASURES`
     published: size -> title of the columns of numbers published on its data
     rows:      name in recipes -> name in the paper
+    others:    rows of published numbers alone
+    bounds:    that our runs are evaluated by, as files name them (elbo, iwae25); the first one comes with KL and seeds
     notes:     what a reader must know of the published numbers
     """
 
@@ -38,6 +50,8 @@ class PaperTable:
     published: Mapping[str, str]
     rows: Mapping[str, str]
     notes: tuple[str, ...]
+    others: tuple[Other, ...] = ()
+    bounds: tuple[str, ...] = ("elbo",)
 
     def recipe(self, size: str, row: str) -> str:
         """The recipe of a row."""
@@ -46,6 +60,14 @@ class PaperTable:
     def facts(self, size: str, row: str) -> Facts:
         """What that recipe says of itself."""
         return read_facts(self.recipe(size, row))
+
+    def measure(self, size: str) -> Measure:
+        """What numbers are given in."""
+        return MEASURES[self.sizes[size]]
+
+    def beside(self, size: str) -> list[str]:
+        """The sizes whose published numbers stand beside ours of this one: its own, or all where it has none."""
+        return [size] if size in self.published else list(self.published)
 
 
 def paper_tables() -> list[str]:
@@ -58,7 +80,12 @@ def read_paper_table(name: str) -> PaperTable:
     """The table of this name, whose recipes are all there."""
     values = yaml.safe_load((resources.files("zforcing") / "tables" / f"{name}.yaml").read_text("utf-8"))
     notes = tuple(" ".join(note.split()) for note in values.pop("notes"))
-    table = PaperTable(name=name, notes=notes, **values)
+    others = tuple(
+        Other(row["label"], row["source"], {size: Published(**number) for size, number in row["published"].items()})
+        for row in values.pop("others", ())
+    )
+    bounds = tuple(values.pop("bounds", ("elbo",)))
+    table = PaperTable(name=name, notes=notes, others=others, bounds=bounds, **values)
     missing = {table.recipe(size, row) for size in table.sizes for row in table.rows} - set(recipes())
     assert not missing, f"table {name} names recipes that don't exist: {sorted(missing)}"
     return table
@@ -71,6 +98,7 @@ class Column:
     size: str
     title: str
     protocol: str
+    measure: Measure
 
     @property
     def header(self) -> str:
@@ -79,105 +107,135 @@ class Column:
 
     def cell(self, number: Published | None) -> str:
         """The number, if it is one of this column's."""
-        signs = {"exact": "", "lower bound": "≥ ", "estimate": "≈ "}
-        return f"{signs[number.kind]}{number.value:g}" if number and number.protocol == self.protocol else "-"
+        fits = number is not None and number.protocol == self.protocol
+        return f"{self.measure.sign(number.kind)}{number.value:g}" if number and fits else "-"
 
 
-def columns_of(table: PaperTable) -> list[Column]:
+def columns_of(table: PaperTable, size: str) -> list[Column]:
     """One for each data that was published on and each protocol, in the order of the rows."""
     found = []
-    for size, title in table.published.items():
-        numbers = [table.facts(size, row).published for row in table.rows]
-        found += [Column(size, title, protocol) for protocol in dict.fromkeys(n.protocol for n in numbers if n)]
+    for s in table.beside(size):
+        numbers = [table.facts(s, row).published for row in table.rows]
+        numbers += [other.published.get(s) for other in table.others]
+        protocols = dict.fromkeys(n.protocol for n in numbers if n)
+        found += [Column(s, table.published[s], protocol, table.measure(s)) for protocol in protocols]
     return found
 
 
 @dataclass(frozen=True)
 class PaperRow:
-    """A row: our runs (seeds) of its recipe, perhaps none, and what was published, by size."""
+    """A row: our runs (seeds) of its recipe by each bound, perhaps none, and what was published, by size."""
 
     key: str
     label: str
     recipe: str
-    per: str
-    runs: tuple[Row, ...]
-    published: Mapping[str, Facts]
+    measure: Measure
+    runs: Mapping[str, tuple[Row, ...]]
+    published: Mapping[str, Published | None]
+    source: Mapping[str, str]
 
     @property
-    def nats(self) -> list[float]:
-        """Per sequence, or per half second, of each run."""
-        return [run.evaluation[f"nats_per_{self.per}"] for run in self.runs]
+    def first(self) -> tuple[Row, ...]:
+        """The runs, with what the first bound says of them."""
+        return next(iter(self.runs.values()), ())
+
+    def numbers(self, bound: str) -> list[float]:
+        """In the table's measure, of each run."""
+        return [self.measure.of(run.evaluation) for run in self.runs.get(bound, ())]
 
     @property
     def floor(self) -> str:
         """The least standard deviation (or scale) of its emissions: numbers under other floors are other numbers."""
-        quantized = self.runs[0].settings.get("data.encoding") in ("pcm", "mulaw")
-        return f"{self.runs[0].settings.get('model.min_scale' if quantized else 'model.min_std', '-')}"
+        if self.first[0].evaluation["sample_rate"] is None:
+            return "-"
+        quantized = self.first[0].settings.get("data.encoding") in ("pcm", "mulaw")
+        return f"{self.first[0].settings.get('model.min_scale' if quantized else 'model.min_std', '-')}"
 
-    def cells(self, columns: Sequence[Column]) -> list[str]:
-        """Ours: kind, nats, the same in the data's own units, KL, floor, seeds, updates; then the published numbers."""
-        theirs = [column.cell(self.published[column.size].published) for column in columns]
-        if not self.runs:
-            return [self.label, *["-"] * (len(HEADERS) - 1), *theirs]
-        first = self.runs[0].evaluation
-        raw = [run.evaluation[f"raw_nats_per_{self.per}"] for run in self.runs]
-        kl = np.mean([run.evaluation["kl_per_sequence"] for run in self.runs])
-        updates = sorted({run.updates for run in self.runs})
+    def ours(self) -> list[str]:
+        """Name, kind, number, the same in the data's own units, KL, floor, seeds, updates; then by the other bounds."""
+        _, *bounds = self.runs or ("elbo",)
+        if not self.first:
+            return [self.label, *["-"] * (len(HEADERS) - 1 + len(bounds))]
+        evaluation, measure = self.first[0].evaluation, self.measure
+        raw = [measure.raw_of(run.evaluation) for run in self.first]
+        kl = np.mean([measure.kl_of(run.evaluation) for run in self.first])
+        exact = evaluation["kind"] == "exact"
+        updates = sorted({run.updates for run in self.first})
         return [
             self.label,
-            KINDS[first["kind"]] + ("" if first["kind"] == "exact" else f" {first['bound']}"),
-            _mean(self.nats),
-            "-" if None in raw else _mean(raw),
-            "-" if first["kind"] == "exact" else f"{kl:.1f}",
+            "exact" if exact else f"{measure.sign(evaluation['kind'])}{evaluation['bound']}",
+            _mean(self.numbers(next(iter(self.runs))), measure),
+            "-" if None in raw else _mean([value for value in raw if value is not None], measure),
+            "-" if exact else f"{kl:{measure.digits}}",
             self.floor,
-            str(len(self.runs)),
+            str(len(self.first)),
             "-".join(map(str, dict.fromkeys([updates[0], updates[-1]]))),
-            *theirs,
+            *(self._by(bound) for bound in bounds),
         ]
+
+    def theirs(self, columns: Sequence[Column]) -> list[str]:
+        """The published numbers."""
+        return [column.cell(self.published.get(column.size)) for column in columns]
+
+    def _by(self, bound: str) -> str:
+        runs = self.runs[bound]
+        return self.measure.sign(runs[0].evaluation["kind"]) + _mean(self.numbers(bound), self.measure) if runs else "-"
 
     def to_json(self) -> dict[str, Any]:
         """As plain JSON values."""
         published = {
-            size: None if facts.published is None else vars(facts.published) | {"source": facts.source}
-            for size, facts in self.published.items()
+            size: None if number is None else vars(number) | {"source": self.source[size]}
+            for size, number in self.published.items()
         }
-        runs = [run.to_json() | {"updates": run.updates} for run in self.runs]
-        said = {"row": self.key, "label": self.label, "recipe": self.recipe, "per": self.per}
-        return said | {"runs": runs, "published": published}
+        runs = [run.to_json() | {"updates": run.updates} for run in self.first]
+        said = {"row": self.key, "label": self.label, "recipe": self.recipe, "measure": self.measure.field}
+        by = {bound: [run.evaluation for run in runs] for bound, runs in list(self.runs.items())[1:]}
+        return said | {"runs": runs, "other_bounds": by, "published": published}
 
 
-HEADERS = ("model", "kind", "nats per {per}", "in the data's units", "KL", "floor", "seeds", "updates")
+HEADERS = ("model", "kind", "{measure}", "in the data's units", "KL", "floor", "seeds", "updates")
 
 
 def headers(table: PaperTable, size: str) -> list[str]:
     """Of our columns."""
-    return [header.format(per=table.sizes[size].replace("_", " ")) for header in HEADERS]
+    measure = table.measure(size)
+    more = [f"{measure.title}, {bound}" for bound in table.bounds[1:]]
+    return [header.format(measure=measure.title) for header in HEADERS] + more
 
 
-def paper_rows(table: PaperTable, size: str, found: Sequence[Row]) -> list[PaperRow]:
-    """Every row of the table, with the runs of its recipe among those found.
+def paper_rows(table: PaperTable, size: str, found: Mapping[str, Sequence[Row]]) -> list[PaperRow]:
+    """Every row of the table, with the runs of its recipe among those found by each bound.
 
     Raises UserError when runs of one row differ by more than their seeds: their mean would be of nothing.
     """
     rows = []
     for key, label in table.rows.items():
         recipe = table.recipe(size, key)
-        runs = tuple(run for run in found if run.recipe == recipe)
-        for run in runs[1:]:
-            other = [name for name in run.settings if run.settings[name] != runs[0].settings.get(name)]
-            if other:
-                raise UserError(
-                    f"{runs[0].run} and {run.run} are no seeds of one another, their {', '.join(other)} differ: "
-                    "name other --runs, or take one of them away"
-                )
-        published = {s: table.facts(s, key) for s in table.published}
-        rows.append(PaperRow(key, label, recipe, table.sizes[size], runs, published))
+        runs = {b: tuple(run for run in found.get(b, ()) if run.recipe == recipe) for b in table.bounds}
+        _check_seeds(runs[table.bounds[0]])
+        facts = {s: table.facts(s, key) for s in table.published}
+        published, source = {s: f.published for s, f in facts.items()}, {s: f.source for s, f in facts.items()}
+        rows.append(PaperRow(key, label, recipe, table.measure(size), runs, published, source))
+    for other in table.others:
+        source = dict.fromkeys(other.published, other.source)
+        nothing: dict[str, tuple[Row, ...]] = dict.fromkeys(table.bounds, ())
+        rows.append(PaperRow("", other.label, "", table.measure(size), nothing, other.published, source))
     return rows
+
+
+def _check_seeds(runs: Sequence[Row]) -> None:
+    for run in runs[1:]:
+        other = [name for name in run.settings if run.settings[name] != runs[0].settings.get(name)]
+        if other:
+            raise UserError(
+                f"{runs[0].run} and {run.run} are no seeds of one another, their {', '.join(other)} differ: "
+                "name other --runs, or take one of them away"
+            )
 
 
 def protocol_of(rows: Sequence[PaperRow]) -> dict[str, Any]:
     """What all our numbers have in common; empty without any."""
-    runs = [run for row in rows for run in row.runs]
+    runs = [run for row in rows for run in row.first]
     return {name: runs[0].evaluation[name] for name in PROTOCOL} if runs else {}
 
 
@@ -199,23 +257,31 @@ def said(protocol: Mapping[str, Any]) -> str:
 
 def budget_of(rows: Sequence[PaperRow]) -> str:
     """How long our runs were allowed to train, if all of them as long."""
-    budgets = {run.settings.get("training.max_minutes") for row in rows for run in row.runs}
+    budgets = {run.settings.get("training.max_minutes") for row in rows for run in row.first}
     said = ["none" if budget is None else f"{budget:g} minutes" for budget in sorted(budgets, key=lambda b: b or 0)]
     if len(budgets) > 1:
         return f"The runs' limits of time differ: {', '.join(said)}."
     return "" if budgets in (set(), {None}) else f"Each run was given {said[0]} of training, at most."
 
 
+def _filled(table: PaperTable, size: str, rows: Sequence[PaperRow]) -> tuple[list[str], list[list[str]]]:
+    """Our columns that hold something, titles and cells."""
+    titles, cells = headers(table, size), [row.ours() for row in rows]
+    ours = any(row.first for row in rows)
+    kept = [i for i in range(len(titles)) if not ours or any(row[i] != "-" for row in cells)]
+    return [titles[i] for i in kept], [[row[i] for i in kept] for row in cells]
+
+
 def to_terminal(table: PaperTable, size: str, rows: Sequence[PaperRow]) -> list[Table]:
     """For a person at a terminal: ours, then the published numbers, so that each is narrow."""
-    columns, ours = columns_of(table), headers(table, size)
-    cells = [row.cells(columns) for row in rows]
-    theirs = [[row[0], *row[len(ours) :]] for row in cells]
+    columns = columns_of(table, size)
+    titles, ours = _filled(table, size, rows)
+    trained = [cells for cells, row in zip(ours, rows, strict=True) if row.recipe]
+    theirs = [[row.label, *row.theirs(columns)] for row in rows]
+    named = ["model", *(column.header.replace(", ", "\n") for column in columns)]
     return [
-        _grid(f"{table.name}, {size}: ours", ours, [row[: len(ours)] for row in cells]),
-        _grid(
-            f"{table.name}: published", ["model", *(column.header.replace(", ", "\n") for column in columns)], theirs
-        ),
+        _grid(f"{table.name}, {size}: ours", titles, trained),
+        *([_grid(f"{table.name}: published", named, theirs)] if columns else []),
     ]
 
 
@@ -231,41 +297,54 @@ def _grid(title: str, headers: Sequence[str], rows: Sequence[Sequence[str]]) -> 
 
 def to_page(table: PaperTable, size: str, rows: Sequence[PaperRow], *, command: str) -> str:
     """The page: the table, the protocol of each column, the notes, and what every run was and ran on."""
-    columns = columns_of(table)
-    titles = [*headers(table, size), *(column.header for column in columns)]
+    columns = columns_of(table, size)
+    titles, ours = _filled(table, size, rows)
+    titles += [column.header for column in columns]
     lines = [f"# {table.name}: {table.about}", "", f"Made by `{command}`.", ""]
     lines += [f"Ours ({size}): {said(protocol_of(rows))} {budget_of(rows)}".rstrip(), ""]
-    lines += [
-        "Higher is better; `≥` is a lower bound. ± is the standard deviation over seeds, where there are several. The",
-        "floor is the least standard deviation of an emission, in units of normalized samples (of quantized ones the",
-        "least scale, in steps): likelihoods depend on it.",
-        "",
-    ]
+    lines += [*_legend(table, size, rows), ""]
     lines += [markdown_line(titles), "|---|---|" + "---:|" * (len(titles) - 2)]
-    lines += [markdown_line(row.cells(columns)) for row in rows]
-    lines += [
-        "",
-        "## Protocols",
-        "",
-        "What our recipes set, where nothing else was asked for (what was is in the runs' commands):",
-        "",
-    ]
-    first = next(iter(table.rows))
-    sizes = dict.fromkeys([size, *table.published])
-    lines += [f"- {s}-...: {table.facts(s, first).protocol}" for s in sizes]
-    lines += ["", "What our recipes for the published rows do otherwise than their sources:", ""]
-    departures = {
-        (s, line): None for s in table.published for key in table.rows for line in table.facts(s, key).departures
-    }
-    for s, line in departures:
-        keys = [key for key in table.rows if line in table.facts(s, key).departures]
-        lines.append(f"- {s}, {', '.join(keys)}: {line}")
-    lines += ["", "## Notes", ""]
+    lines += [markdown_line([*cells, *row.theirs(columns)]) for cells, row in zip(ours, rows, strict=True)]
+    lines += ["", *_protocols(table, size), "", "## Notes", ""]
     lines += [f"- {note}" for note in table.notes]
-    runs = [run for row in rows for run in row.runs]
+    lines += [
+        f"- {other.label}: {other.source}." for other in table.others if set(other.published) & set(table.beside(size))
+    ]
+    runs = [run for row in rows for run in row.first]
     return "\n".join([*lines, *(["", "## Runs", "", *to_runs(runs)] if runs else [])])
 
 
-def _mean(values: Sequence[float]) -> str:
-    spread = f" ± {np.std(values, ddof=1):.1f}" if len(values) > 1 else ""
-    return f"{np.mean(values):.1f}{spread}"
+def _legend(table: PaperTable, size: str, rows: Sequence[PaperRow]) -> list[str]:
+    measure = table.measure(size)
+    if measure.higher_is_better:
+        lines = ["Higher is better; `≥` is a lower bound."]
+    else:
+        lines = ["Lower is better; `≤` is an upper bound (of a lower bound on log p)."]
+    lines += ["`≈` is an estimate. ± is the standard deviation over seeds, where there are several."]
+    lines += [f"KL is KL(posterior || prior) in nats per {measure.kl_per}."]
+    if any(row.first and row.floor != "-" for row in rows):
+        lines += [
+            "The floor is the least standard deviation of an emission, in units of normalized samples (of quantized"
+        ]
+        lines += ["ones the least scale, in steps): likelihoods depend on it."]
+    return lines
+
+
+def _protocols(table: PaperTable, size: str) -> list[str]:
+    lines = ["## Protocols", ""]
+    lines += ["What our recipes set, where nothing else was asked for (what was is in the runs' commands):", ""]
+    beside = table.beside(size)
+    first = next(iter(table.rows))
+    lines += [f"- {s}-...: {table.facts(s, first).protocol}" for s in dict.fromkeys([size, *beside])]
+    told = {(s, line): None for s in beside for key in table.rows for line in table.facts(s, key).departures}
+    if told:
+        lines += ["", "What our recipes for the published rows do otherwise than their sources:", ""]
+    for s, line in told:
+        keys = [key for key in table.rows if line in table.facts(s, key).departures]
+        lines.append(f"- {s}, {', '.join(keys)}: {line}")
+    return lines
+
+
+def _mean(values: Sequence[float], measure: Measure) -> str:
+    spread = f" ± {np.std(values, ddof=1):{measure.digits}}" if len(values) > 1 else ""
+    return f"{np.mean(values):{measure.digits}}{spread}"

@@ -1,0 +1,86 @@
+"""Sequences that a command is given: some of the run's own data, a file, or text itself."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import cast
+
+import numpy as np
+
+from ..data import DataDescription, DataModule, Example, Split
+from ..errors import UserError
+
+OWN = re.compile(r"(train|valid|test):(\d+)(?:-(\d+))?", re.ASCII)
+HELP = "SPLIT:I or SPLIT:I-J of the run's data (test:0), a file of its kind, or of a model of text the text itself"
+
+
+def read_sequences(source: str, data: DataModule, description: DataDescription) -> list[Example]:
+    """What `source` names, see HELP. Of text the end symbol isn't read, except that of the run's own data.
+
+    Raises UserError when there is no such sequence or file.
+    """
+    own = OWN.fullmatch(source)
+    if own:
+        first = int(own[2])
+        return _of_split(cast(Split, own[1]), first, int(own[3] or first), data, description)
+    if description.vocabulary is not None and not _is_path(source):
+        symbols = description.vocabulary.encode(source)
+        if not symbols:
+            raise UserError(f"{source!r} holds no symbol: give some text")
+        return [Example(np.array(symbols, dtype=np.int64))]
+    return data.read_prefix(source, description)
+
+
+def read_sequence(source: str, data: DataModule, description: DataDescription) -> Example:
+    """The one whole sequence that `source` names; a sentence has its end. Raises UserError when there are several."""
+    found = read_sequences(source, data, description)
+    if len(found) > 1:
+        raise UserError(f"{source} holds {len(found)} sequences: name one, such as test:0, or a file of one")
+    x = found[0].x
+    if description.vocabulary is not None and x[-1] != description.vocabulary.end:
+        return Example(np.append(x, description.vocabulary.end))
+    return found[0]
+
+
+def kept(examples: list[Example], given: float | None, *, first: int) -> list[Example]:
+    """The beginnings of sequences: a share of their steps below 1, or a number of them; None: all.
+
+    first: how many steps are read and not scored; they don't count, and are there in any case.
+
+    Raises UserError when nothing is left, or there isn't as much.
+    """
+    if given is None:
+        return examples
+    if not 0 < given < 1 and not (given >= 1 and given == int(given)):
+        raise UserError(f"--given is {given:g}; it must be a share between 0 and 1, or a whole number of steps")
+    beginnings = []
+    for number, example in enumerate(examples):
+        steps = len(example.x) - first
+        keep = int(given * steps) if given < 1 else int(given)
+        if not 1 <= keep <= steps:
+            raise UserError(
+                f"--given {given:g} of the {steps} steps of sequence {number} is {keep}; it must be 1 or more"
+            )
+        observed = None if example.observed is None else example.observed[: first + keep]
+        beginnings.append(Example(example.x[: first + keep], observed))
+    return beginnings
+
+
+def _of_split(split: Split, first: int, last: int, data: DataModule, description: DataDescription) -> list[Example]:
+    sequences = data.load(split, description)
+    if not first <= last < len(sequences):
+        raise UserError(f"{split}:{first}-{last}: the {split} split has sequences 0 to {len(sequences) - 1}")
+    return [sequences[i] for i in range(first, last + 1)]
+
+
+def _is_path(source: str) -> bool:
+    """Whether it is meant as a file's name: one exists, or it looks like one."""
+    return Path(source).suffix == ".txt" or (" " not in source and "/" in source) or _exists(source)
+
+
+def _exists(source: str) -> bool:
+    try:
+        return Path(source).expanduser().is_file()
+    except OSError:  # longer than names of files are
+        return False

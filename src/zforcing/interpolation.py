@@ -1,0 +1,98 @@
+"""Between two sequences, through their latents, as A. Goyal et al., "Z-Forcing", NIPS 2017, do between sentences."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from .errors import UserError
+from .generation import Choose, Generated, draw, drawn
+from .models.base import SequenceModel
+from .sequences import SequenceBatch
+from .threads import cpu_threads
+
+Path = Literal["linear", "spherical"]
+
+
+@torch.no_grad()
+def infer_latents(model: SequenceModel, batch: SequenceBatch, *, noise: Tensor | None = None) -> Tensor:
+    """z_t of each sequence, [B, T, Z]: the posterior's means, each step's given those before it, or with `noise`
+    [B, T, Z] (standard normal) draws. Raises UserError for a model without latents.
+    """
+    if not model.latent_size:
+        raise UserError(f"model {model.name} has no latents: there is nothing between two sequences to decode")
+    if noise is None:
+        noise = torch.zeros_like(model.draw_noise(batch))
+    return model.unroll(batch, noise=noise).latents
+
+
+def linear(a: Tensor, b: Tensor, weight: float) -> Tensor:
+    """(1 - w) a + w b."""
+    return torch.lerp(a, b, weight)
+
+
+def spherical(a: Tensor, b: Tensor, weight: float) -> Tensor:
+    """[sin((1 - w) o) a + sin(w o) b] / sin o, o the angle between a and b [..., Z]: keeps to lengths that Gaussian
+    latents have (T. White, "Sampling generative networks", 2016, arXiv 1609.04468). Linear where o is 0 or pi.
+    """
+    cosine = torch.cosine_similarity(a, b, dim=-1, eps=torch.finfo(a.dtype).tiny)[..., None]
+    angle = torch.acos(cosine.clamp(-1, 1))
+    sine = torch.sin(angle)
+    defined = sine > torch.finfo(a.dtype).eps ** 0.25  # below, rounding of the cosine decides what the angle is
+    divisor = torch.where(defined, sine, torch.ones_like(sine))
+    mixed = (torch.sin((1 - weight) * angle) * a + torch.sin(weight * angle) * b) / divisor
+    return torch.where(defined, mixed, linear(a, b, weight))
+
+
+PATHS: dict[Path, Callable[[Tensor, Tensor, float], Tensor]] = {"linear": linear, "spherical": spherical}
+
+
+@torch.no_grad()
+def interpolate(
+    model: SequenceModel,
+    a: SequenceBatch,
+    b: SequenceBatch,
+    *,
+    num: int,
+    path: Path = "linear",
+    choose: Choose = draw,
+    infer: Literal["mean", "draw"] = "mean",
+    seed: int = 0,
+) -> Generated:
+    """`num` sequences from a to b, both of one sequence: row i has the weight i / (num - 1) of b.
+
+    The latents of both are inferred, mixed step by step, and decoded: x_t is chosen from p(x_t | z_<=t, x_<t) of the
+    sequence's own x_<t. Beyond the end of the shorter one the prior's mean stands for its latent. x_0 is mixed where it
+    is real, else the nearer sequence's. The first and the last row are reconstructions.
+
+    choose: `most_likely` (greedy) or `draw`
+    infer:  the posterior's means, or draws
+
+    Raises UserError when the model has no latents, or num is below 2. The model should be in eval mode. Torch's
+    global generator is left as it was.
+    """
+    if num < 2:
+        raise UserError(f"{num} sequences from one to the other: it must be 2 or more, with both ends")
+    with torch.random.fork_rng(), cpu_threads(model, rows=num):
+        torch.manual_seed(seed)
+        ends = [infer_latents(model, x, noise=model.draw_noise(x) if infer == "draw" else None)[0] for x in (a, b)]
+        weights = [i / (num - 1) for i in range(num)]
+        start = torch.stack([_first(model, a, b, weight) for weight in weights])
+
+        def latent(t: int, prior: Tensor) -> Tensor:
+            """[num, Z] from the prior's mean [num, Z]."""
+            of_a, of_b = (z[t].expand_as(prior) if t < len(z) else prior for z in ends)
+            return torch.stack([PATHS[path](*rows) for rows in zip(of_a, of_b, weights, strict=True)])
+
+        state = model.initial_state(num, start=start)
+        return drawn(model, state, max(map(len, ends)), latent=lambda t, prior: latent(t, prior.mean), choose=choose)
+
+
+def _first(model: SequenceModel, a: SequenceBatch, b: SequenceBatch, weight: float) -> Tensor:
+    """x_0."""
+    if model.spec.kind == "real":
+        return linear(a.start[0], b.start[0], weight)
+    return a.start[0] if weight < 0.5 else b.start[0]

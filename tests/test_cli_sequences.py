@@ -1,0 +1,186 @@
+"""`interpolate` and `continue` as a user runs them on images, text and music, and the sequences that they are given."""
+
+from __future__ import annotations
+
+import json
+import pickle
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from matplotlib.image import imread
+
+from conftest import Command
+from zforcing.cli import main
+from zforcing.cli.sources import kept, read_sequence, read_sequences
+from zforcing.data import Digits, Example, Text
+from zforcing.errors import UserError
+
+SMALL = ["--model.hidden_size", "6", "--model.latent_size", "2", "--model.embedding_size", "4", "--model.mlp_size", "4"]
+STEPS = ["--training.max_steps", "2", "--device", "cpu"]
+SENTENCES = ["a good film", "a bad film", "the good end", "a film of the end", "good and bad"]
+
+
+@pytest.fixture(autouse=True)
+def float32() -> None:
+    torch.set_default_dtype(torch.float32)
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Three small runs: of images, text and music."""
+    folder = tmp_path_factory.mktemp("runs")
+    torch.set_default_dtype(torch.float32)
+    for split in ("train", "valid", "test"):
+        (folder / "text").mkdir(exist_ok=True)
+        (folder / "text" / f"{split}.txt").write_text("\n".join(SENTENCES) + "\n")
+    rng = np.random.default_rng(0)
+    pieces = [[tuple(rng.integers(21, 109, size=3).tolist()) for _ in range(9)] for _ in range(4)]
+    (folder / "music.pickle").write_bytes(pickle.dumps(dict.fromkeys(("train", "valid", "test"), pieces), 2))
+    for name, recipe, data in (
+        ("digits", "digits-zforcing", []),
+        ("text", "imdb-small-zforcing", ["--data.root", str(folder / "text")]),
+        ("music", "jsb-zforcing", ["--data.path", str(folder / "music.pickle")]),
+    ):
+        assert main(["train", recipe, "--run-dir", str(folder / f"run-{name}"), *data, *SMALL, *STEPS]) == 0
+    assert main(["train", "digits-rnn", "--run-dir", str(folder / "run-rnn"), *SMALL[:2], *SMALL[4:6], *STEPS]) == 0
+    return folder
+
+
+def test_interpolating_images_makes_a_picture_of_all_of_them(runs: Path, tmp_path: Path, zf: Command) -> None:
+    result = zf("interpolate", runs / "run-digits", "test:0", "test:5", "--num", 4, "--out", tmp_path, "--json")
+    arrays, picture = map(Path, result.json["files"])
+    assert np.load(arrays)["x"].shape == (4, 64, 1)
+    assert picture.name == "interpolate-seed0.png"
+    assert {"a": "test:0", "b": "test:5", "num": 4, "path": "linear", "decode": "greedy"}.items() <= result.json.items()
+
+
+def test_interpolating_sentences_prints_the_ladder(runs: Path, tmp_path: Path, zf: Command) -> None:
+    words = ["interpolate", runs / "run-text", "a good film", "the good end", "--num", 5, "--out", tmp_path]
+    lines = zf(*words).out.splitlines()
+    assert len(lines) == 5 + 2
+    assert lines[:5] == (tmp_path / "interpolate-seed0.txt").read_text().splitlines()
+    assert zf(*words, "--json").json["text"] == lines[:5]
+
+
+def test_interpolating_pieces_writes_music_that_is_heard_and_seen(runs: Path, tmp_path: Path, zf: Command) -> None:
+    words = ["--path", "spherical", "--decode", "sample", "--infer", "draw", "--seed", 3]
+    files = zf("interpolate", runs / "run-music", "test:0", "train:1", *words, "--out", tmp_path, "--json").json[
+        "files"
+    ]
+    assert [Path(file).suffix for file in files] == [".npz", ".png", *[".mid"] * 7]
+    assert np.load(files[0])["x"].shape == (7, 9, 88)
+
+
+def test_a_half_given_digit_is_completed_below_the_whole_one(runs: Path, tmp_path: Path, zf: Command) -> None:
+    result = zf("continue", runs / "run-digits", "test:3-5", "--given", 0.5, "--num", 2, "--out", tmp_path, "--json")
+    arrays, picture = map(Path, result.json["files"])
+    assert result.json["steps"] == 32
+    assert result.json["prefix_steps"] == [32, 32, 32]
+    assert np.load(arrays)["x"].shape == (6, 32, 1)
+    digits = Digits()
+    test = digits.load("test", digits.describe())
+    grid = imread(picture)[::8, ::8, 0]  # 8 pixels of 8 each, and a grey line between
+    cells = [[grid[1 + 9 * r : 9 + 9 * r, 1 + 9 * c : 9 + 9 * c] for c in range(3)] for r in range(4)]
+    for column, index in enumerate((3, 4, 5)):
+        whole = test[index].x.reshape(8, 8)
+        assert np.array_equal(cells[0][column], whole)
+        assert np.array_equal(cells[1][column][:4], whole[:4])
+        assert np.allclose(cells[1][column][4:], 0.5, atol=0.01)
+        for row in (2, 3):
+            assert np.array_equal(cells[row][column][:4], whole[:4])
+            drawn = np.load(arrays)["x"][(row - 2) * 3 + column].reshape(4, 8)
+            assert np.array_equal(cells[row][column][4:], drawn)
+
+
+def test_text_goes_on_from_words_that_are_given(runs: Path, tmp_path: Path, zf: Command) -> None:
+    result = zf("continue", runs / "run-text", "a good", "--num", 3, "--out", tmp_path, "--json")
+    arrays, text = map(Path, result.json["files"])
+    assert text.name == "continue-a-good-seed0.txt"
+    lines = text.read_text().splitlines()
+    assert len(lines) == 3
+    assert all(line.startswith("a good") for line in lines)
+    assert np.load(arrays)["x"].shape[0] == 3
+
+
+def test_music_goes_on_from_a_piece_of_the_data(runs: Path, tmp_path: Path, zf: Command) -> None:
+    files = zf("continue", runs / "run-music", "test:1", "--given", 4, "--steps", 6, "--out", tmp_path, "--json").json
+    assert files["prefix_steps"] == [4]
+    assert [Path(file).suffix for file in files["files"]] == [".npz", ".png", *[".mid"] * 4]
+
+
+def test_info_says_of_a_vocabulary_its_kind_and_size(runs: Path, zf: Command) -> None:
+    words = {word for line in SENTENCES for word in line.split()}
+    found = zf("info", runs / "run-text", "--json").json["data"]["vocabulary"]
+    assert found == {"tokens": "words", "symbols": len(words) + 2}
+
+
+def test_evaluating_text_counts_unknown_words_and_ends(runs: Path, tmp_path: Path, zf: Command) -> None:
+    values = zf("evaluate", runs / "run-text", "--json").json
+    symbols = sum(len(line.split()) + 1 for line in SENTENCES)
+    assert (values["num_dims"], values["num_unknown"]) == (symbols, 0)
+    total = values["nats_per_sequence"] * values["num_sequences"]
+    assert values["perplexity"] == pytest.approx(np.exp(-total / symbols))
+    assert zf("evaluate", runs / "run-digits", "--json").json["num_unknown"] is None
+
+
+def test_nats_per_step_of_sequences_weighs_them_alike(runs: Path, zf: Command) -> None:
+    assert zf("evaluate", runs / "run-text").code == 0
+    values = json.loads((runs / "run-text" / "evaluation-test-elbo.json").read_text())
+    assert values["nats_per_step"] == pytest.approx(values["nats_per_sequence"] * 5 / values["num_steps"])
+    assert values["nats_per_step_of_sequences"] != pytest.approx(values["nats_per_step"], rel=1e-4)
+    equal = zf("evaluate", runs / "run-music", "--json").json
+    assert equal["nats_per_step_of_sequences"] == pytest.approx(equal["nats_per_step"])
+
+
+def test_skipping_what_cant_be_read_is_for_files(runs: Path, zf: Command) -> None:
+    assert "recordings and MIDI files" in zf("evaluate", runs / "run-text", "--skip-unreadable").mistake
+
+
+MISTAKES: list[tuple[list[object], str]] = [
+    (["interpolate", "run-rnn", "test:0", "test:1"], "model rnn has no latents"),
+    (["interpolate", "run-digits", "test:0", "test:300"], "the test split has sequences 0 to 299"),
+    (["interpolate", "run-digits", "test:0-1", "test:2"], "test:0-1 holds 2 sequences"),
+    (["interpolate", "run-digits", "test:0", "test:1", "--num", "1"], "--num is 1; it must be 2 or more"),
+    (["interpolate", "run-digits", "test:0", "test:1", "--path", "round"], "it is one of linear, spherical"),
+    (["interpolate", "run-digits", "test:0", "test:1", "--decode", "beam"], "it is one of greedy, sample"),
+    (["interpolate", "run-digits", "test:0", "nowhere.npz"], "data digits reads no files to go on from"),
+    (["interpolate", "run-text", "a film", "nowhere.txt"], "nowhere.txt"),
+    (["interpolate", "run-text", "a film", " "], "holds no symbol"),
+    (["continue", "run-digits", "test:0"], "the images are whole already, 64 steps: keep less of them by --given 0.5"),
+    (["continue", "run-digits", "test:5-3"], "the test split has sequences 0 to 299"),
+    (["continue", "run-digits", "test:0", "--given", "0"], "--given is 0; it must be a share between 0 and 1"),
+    (["continue", "run-digits", "test:0", "--given", "1.5"], "or a whole number of steps"),
+    (["continue", "run-digits", "test:0", "--given", "65"], "--given 65 of the 64 steps"),
+]
+
+
+@pytest.mark.parametrize(("words", "said"), MISTAKES, ids=[" ".join(map(str, words)) for words, _ in MISTAKES])
+def test_a_mistake_is_one_line(words: list[object], said: str, runs: Path, zf: Command) -> None:
+    command, run, *others = words
+    assert said in zf(command, runs / str(run), *others).mistake
+
+
+def test_sources_are_sequences_of_the_data_files_or_text(runs: Path) -> None:
+    data = Text(root=str(runs / "text"))
+    description = data.describe()
+    vocabulary = description.vocabulary
+    assert vocabulary is not None
+    assert [vocabulary.decode(e.x) for e in read_sequences("train:1-2", data, description)] == SENTENCES[1:3]
+    own, given = (read_sequence(source, data, description).x.tolist() for source in ("train:0", "a good film"))
+    assert own == given == [*vocabulary.encode("a good film"), vocabulary.end]
+    assert read_sequences("a good", data, description)[0].x.tolist() == vocabulary.encode("a good")
+    (runs / "begin.txt").write_text("the end\na film\n")
+    assert len(read_sequences(str(runs / "begin.txt"), data, description)) == 2
+
+
+def test_a_share_or_a_number_of_the_scored_steps_is_kept() -> None:
+    examples = [Example(np.zeros((9, 1), np.float32)), Example(np.zeros((5, 1), np.float32), np.ones((5, 1), bool))]
+    assert [len(e.x) for e in kept(examples, None, first=0)] == [9, 5]
+    assert [len(e.x) for e in kept(examples, 0.5, first=0)] == [4, 2]
+    assert [len(e.x) for e in kept(examples, 0.5, first=1)] == [5, 3]
+    assert [len(e.x) for e in kept(examples, 3, first=1)] == [4, 4]
+    assert kept(examples, 3, first=0)[1].observed.shape == (3, 1)
+    with pytest.raises(UserError, match="--given 6 of the 5 steps of sequence 1 is 6"):
+        kept(examples, 6, first=0)
