@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pickle
+import re
 import zlib
 from pathlib import Path
 from typing import Any
@@ -250,9 +252,21 @@ def test_a_runs_config_can_be_a_base(tmp_path: Path) -> None:
     assert (mine.recipe, mine.seed, mine.model) == ("mine", 5, config("digits-zforcing").model)
 
 
+def test_of_several_bases_each_lies_over_the_one_before(tmp_path: Path) -> None:
+    written(tmp_path / "a.yaml", data={"name": "digits", "threshold": 3}, model={"name": "rnn"}, training={"epochs": 1})
+    written(tmp_path / "b.yaml", data={"name": "digits", "threshold": 4}, training={"batch_size": 2}, source="b")
+    own = written(tmp_path / "own.yaml", base=["a.yaml", "b.yaml"], training={"epochs": 3})
+    values = read_recipe(str(own))
+    assert values["data"] == {"name": "digits", "threshold": 4}
+    assert values["training"] == {"epochs": 3, "batch_size": 2}
+    assert values["model"] == {"name": "rnn"}
+    assert values["recipe"] == "own"
+    assert read_facts(str(own)).source == "b"
+
+
 def circles(folder: Path) -> dict[str, Path]:
     written(folder / "a.yaml", base="b.yaml")
-    written(folder / "b.yaml", base="a.yaml")
+    written(folder / "b.yaml", base=["a.yaml"])
     return {
         "itself": written(folder / "self.yaml", base="self.yaml"),
         "each other": folder / "a.yaml",
@@ -278,7 +292,7 @@ def test_a_recipe_that_is_its_own_base_is_one_line(
         ("timit-srn", "unknown recipe 'timit-srn' (did you mean timit-srnn?)"),
         ("nowhere.yaml", "no such recipe file: nowhere.yaml"),
         (3, "base is 3; it must be the name of a recipe"),
-        (["timit-srnn"], "base is ['timit-srnn']; it must be the name of a recipe"),
+        (["timit-srnn", 4], "base is 4; it must be the name of a recipe"),
         ("", "unknown recipe ''"),
     ],
 )
@@ -333,3 +347,30 @@ def test_a_published_recipe_trains_on_a_tree_of_its_datas_shape(
 
 def test_facts_are_empty_where_a_recipe_has_none() -> None:
     assert read_facts("digits-rnn") == Facts()
+
+
+MUSIC_ROWS = [f"jsb-{row}" for row in read_paper_table("music").rows]
+
+
+@pytest.mark.parametrize("name", MUSIC_ROWS)
+def test_a_recipe_of_music_trains(name: str, tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    pieces = [[tuple(rng.integers(21, 109, size=3).tolist()) for _ in range(5)] for _ in range(3)]
+    (tmp_path / "music.pickle").write_bytes(pickle.dumps(dict.fromkeys(("train", "valid", "test"), pieces), 2))
+    settings = tiny(name)
+    del settings["data"]
+    settings["data"] = {"path": str(tmp_path / "music.pickle")}
+    parsed = parse_config(laid_over(read_recipe(name), settings), where=name)
+    assert train(parsed, tmp_path / "run", device="cpu", reporter=Reporter(quiet=True)).step == 2
+
+
+@pytest.mark.parametrize("data", ["mnist", "mnist-small", "imdb", "imdb-small", "jsb-resampled", "chorales"])
+def test_the_recipes_of_an_experiment_differ_in_the_model_and_its_weights_alone(data: str) -> None:
+    names = [
+        name for name in recipes() if re.fullmatch(re.escape(data) + "-(rnn|rnn-nade|vrnn|srnn|zforcing(-aux)?)", name)
+    ]
+    assert len(names) >= 3
+    first = read_recipe(names[0])
+    for name in names[1:]:
+        other = read_recipe(name)
+        assert (other["data"], other["training"]) == (first["data"], first["training"])

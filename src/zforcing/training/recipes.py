@@ -1,8 +1,9 @@
 """Recipes: a run's settings in a YAML file, one published or house result each, shipped inside the package.
 
-A recipe may begin with another one (`base: NAME`, or a file beside it): its own settings lie over those, a schedule
-(`weights.kl`) as a whole. What it says besides settings are its facts: `source`, `published` (the number and what it
-is), `protocol` and `departures`. Files whose names begin with an underscore are bases alone.
+A recipe may begin with another one (`base: NAME`, or a file beside it; of a list each lies over the one before): its
+own settings lie over those, a schedule (`weights.kl`) as a whole. What it says besides settings are its facts:
+`source`, `published` (the number and what it is), `protocol` and `departures`. Files whose names begin with an
+underscore are bases alone.
 """
 
 from __future__ import annotations
@@ -110,15 +111,18 @@ def _resolved(name_or_file: str, begun: Mapping[str, str] | None = None) -> dict
         chain = [*begun.values(), name_or_file]
         raise UserError(f"recipe {chain[0]} is its own base: {' -> '.join(chain)}")
     name, values = _read(name_or_file)
-    base = values.pop("base", None)
-    if base is not None:
-        if not isinstance(base, str):
-            raise UserError(f"{name_or_file}: base is {base!r}; it must be the name of a recipe, or a file")
-        beside = where.parent / base
-        under = _resolved(str(beside) if beside.is_file() else base, {**begun, this: name_or_file})
-        del under["recipe"]
-        values = laid_over(under, values)
-    return {"recipe": name} | values  # a run's config.yaml names the recipe that it came from
+    base = values.pop("base", [])
+    under: dict[str, Any] = {}
+    for one in [base] if isinstance(base, str) else base if isinstance(base, list) else [base]:
+        if not isinstance(one, str):
+            raise UserError(
+                f"{name_or_file}: base is {one!r}; it must be the name of a recipe, a file, or a list of them"
+            )
+        beside = where.parent / one
+        over = _resolved(str(beside) if beside.is_file() else one, {**begun, this: name_or_file})
+        del over["recipe"]
+        under = laid_over(under, over)
+    return {"recipe": name} | laid_over(under, values)  # a run's config.yaml names the recipe that it came from
 
 
 def laid_over(under: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
