@@ -429,6 +429,7 @@ def test_notes_that_no_piano_has_are_left_out_and_counted(tmp_path: Path) -> Non
     found = loaded(Music(str(tmp_path)))
     assert pitches([found[0].x]) == [[[21, 108]]]
     assert found.music.left_out == 2
+    assert found.remark == "2 notes outside of the 88 keys were left out"
 
 
 def test_a_step_in_seconds_follows_the_tempo(tmp_path: Path) -> None:

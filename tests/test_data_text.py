@@ -331,6 +331,7 @@ def test_empty_lines_are_skipped_and_counted(tmp_path: Path) -> None:
     data = Text(by_file(tmp_path, train=("a b", "", "  ", " c \r", "\t")))
     assert sentences(data) == ["a b", "c"]
     assert loaded(data).empty == 3
+    assert loaded(data).remark == "3 empty lines were left out"
 
 
 def test_only_a_new_line_ends_a_line(tmp_path: Path) -> None:
@@ -348,6 +349,7 @@ def test_sentences_outside_the_limits_are_left_out_and_counted(tmp_path: Path) -
     data = Text(by_file(tmp_path, train=("a", "a b", "a b c", "a b c d")), min_words=2, max_words=3)
     assert sentences(data) == ["a b", "a b c"]
     assert loaded(data).left_out == 2
+    assert loaded(data).remark == "2 sentences with too few or too many words were left out"
 
 
 def test_limits_count_words_whatever_a_step_is(tmp_path: Path) -> None:

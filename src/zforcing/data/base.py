@@ -206,12 +206,13 @@ class Example:
 class SequenceDataset(ABC):
     """One split. `lengths` [N] (steps, the first one included) is known without reading a sequence; `skipped` says how
     many sources were left out because they couldn't be read, where that was asked for; `unknown`, of text, how many
-    symbols the vocabulary doesn't have.
+    symbols the vocabulary doesn't have; `remark` is what else its reader should know, such as what was left out.
     """
 
     lengths: NDArray[np.int64]
     skipped: int = 0
     unknown: int | None = None
+    remark: str = ""
 
     def __len__(self) -> int:
         return len(self.lengths)

@@ -64,22 +64,22 @@ def walk(folder: Path) -> Iterator[tuple[Path, list[str]]]:
         yield Path(parent), files
 
 
-def folders_in(root: Path) -> list[Path]:
-    """The folders directly in a folder, hidden ones left out."""
+def folders_in(root: Path, setting: str = "data.root") -> list[Path]:
+    """The folders directly in a folder, hidden ones left out; a message about it names its setting."""
     try:
         return sorted(entry for entry in root.iterdir() if entry.is_dir() and not entry.name.startswith("."))
     except OSError as error:
-        raise UserError(f"data.root {root}: can't be listed ({error.strerror}); check its permissions") from error
+        raise UserError(f"{setting} {root}: can't be listed ({error.strerror}); check its permissions") from error
 
 
-def split_folders(root: Path) -> dict[Split, Path]:
-    """The folders of splits, by their names in any case; those that there are."""
+def split_folders(root: Path, setting: str = "data.root") -> dict[Split, Path]:
+    """The folders of splits, by their names in any case; those that there are. Two for one split are refused."""
     found: dict[Split, Path] = {}
     for split, names in NAMES.items():
-        folders = [folder for folder in folders_in(root) if folder.name.lower() in names]
+        folders = [folder for folder in folders_in(root, setting) if folder.name.lower() in names]
         if len(folders) > 1:
             raise UserError(
-                f"data.root {root}: {' and '.join(f.name for f in folders)} are both the folder of the {split} split; "
+                f"{setting} {root}: {' and '.join(f.name for f in folders)} are both the folder of the {split} split; "
                 f"leave one of them"
             )
         if folders:

@@ -21,7 +21,7 @@ def split_midi(root: Path, shares: Mapping[Split, float], *, seed: int, source: 
 
     Raises UserError for a split without files, or none left to train on.
     """
-    found = _split_folders(root, source)
+    found = folders.split_folders(root, "data.path")
     if found and "train" not in found:
         raise UserError(f"{source}: has a folder {' and '.join(found)} but none that is called train; add it")
     files = {split: _midi_below(folder, root) for split, folder in (found or {"train": root}).items()}
@@ -42,20 +42,6 @@ def split_midi(root: Path, shares: Mapping[Split, float], *, seed: int, source: 
 def _midi_below(folder: Path, root: Path) -> list[str]:
     # It finds SPHERE recordings by what is in them, too.
     return [n for n in folders.find_audio(folder, root, MIDI) if PurePosixPath(n).suffix.lower() in MIDI]
-
-
-def _split_folders(root: Path, source: str) -> dict[Split, Path]:
-    found: dict[Split, Path] = {}
-    for folder in folders.folders_in(root):
-        for split, names in folders.NAMES.items():
-            if folder.name.lower() in names:
-                if split in found:
-                    raise UserError(
-                        f"{source}: {found[split].name} and {folder.name} are both the folder of the {split} split; "
-                        f"leave one of them"
-                    )
-                found[split] = folder
-    return found
 
 
 def load_midi(

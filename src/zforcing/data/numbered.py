@@ -31,6 +31,9 @@ class TextDataset(SequenceDataset):
         self.unknown = 0 if vocabulary.unknown is None else int(np.count_nonzero(symbols == vocabulary.unknown))
         self.left_out = left_out
         self.empty = empty
+        what = {"sentences with too few or too many words": left_out, "empty lines": empty}
+        told = " and ".join(f"{count} {name}" for name, count in what.items() if count)
+        self.remark = f"{told} were left out" if told else ""
 
     @property
     def unknown_share(self) -> float:

@@ -44,6 +44,7 @@ class Rolls(SequenceDataset):
         self.pieces = Pieces.cut(np.array([len(r) for r in music.rolls], dtype=np.int64), first=first, chunk=chunk)
         self.lengths = self.pieces.length
         self.skipped = music.skipped
+        self.remark = f"{music.left_out} notes outside of the {PITCHES} keys were left out" if music.left_out else ""
 
     def __getitem__(self, index: int) -> Example:
         return self.piece(index, 0, int(self.lengths[index]))

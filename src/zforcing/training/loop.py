@@ -169,6 +169,9 @@ class Run:
             skipped = sum(split.skipped for split in self.data.values())
             if skipped:
                 self.reporter.say(f"{skipped} files of the training and validation splits were left out as unreadable")
+            for split, data in self.data.items():
+                if data.remark:
+                    self.reporter.say(f"{split} split: {data.remark}")
             self.reporter.start(total=self._steps_at_most(), done=at.step)
             if at.rows == 0:
                 self._save("last")  # so that a run can go on from anywhere, from its first validation too
