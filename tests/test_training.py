@@ -23,7 +23,8 @@ from zforcing.evaluation.likelihood import evaluate
 from zforcing.training import loop, update
 from zforcing.training.config import RunConfig, parse_config
 from zforcing.training.log import Reporter
-from zforcing.training.loop import Diverged, Interrupted, Progress, train
+from zforcing.training.loop import Diverged, Interrupted, train
+from zforcing.training.progress import Progress
 
 MODELS = {
     "rnn": {"name": "rnn", "hidden_size": 5, "embedding_size": 4, "dropout": 0.2},
