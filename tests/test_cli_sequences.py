@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import pickle
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,7 @@ from matplotlib.image import imread
 from conftest import Command
 from zforcing.cli import main
 from zforcing.cli.sources import kept, read_sequence, read_sequences
-from zforcing.data import Digits, Example, Text
+from zforcing.data import Digits, Example, Music, Text
 from zforcing.errors import UserError
 
 SMALL = ["--model.hidden_size", "6", "--model.latent_size", "2", "--model.embedding_size", "4", "--model.mlp_size", "4"]
@@ -52,7 +53,7 @@ def test_interpolating_images_makes_a_picture_of_all_of_them(runs: Path, tmp_pat
     result = zf("interpolate", runs / "run-digits", "test:0", "test:5", "--num", 4, "--out", tmp_path, "--json")
     arrays, picture = map(Path, result.json["files"])
     assert np.load(arrays)["x"].shape == (4, 64, 1)
-    assert picture.name == "interpolate-seed0.png"
+    assert picture.name == "interpolate-test-0-test-5-seed0.png"
     assert {"a": "test:0", "b": "test:5", "num": 4, "path": "linear", "decode": "greedy"}.items() <= result.json.items()
 
 
@@ -60,8 +61,58 @@ def test_interpolating_sentences_prints_the_ladder(runs: Path, tmp_path: Path, z
     words = ["interpolate", runs / "run-text", "a good film", "the good end", "--num", 5, "--out", tmp_path]
     lines = zf(*words).out.splitlines()
     assert len(lines) == 5 + 2
-    assert lines[:5] == (tmp_path / "interpolate-seed0.txt").read_text().splitlines()
-    assert zf(*words, "--json").json["text"] == lines[:5]
+    written = (tmp_path / "interpolate-a-good-film-the-good-end-seed0.txt").read_text().splitlines()
+    assert [line.removesuffix(" ...") for line in lines[:5]] == written
+    values = zf(*words, "--json").json
+    assert (values["text"], values["unknown"]) == (lines[:5], 0)
+    x = np.load(values["files"][0])["x"]
+    assert x.shape[1] == 6  # the longest sentence trained on: a rung isn't cut at the ends' length
+    end = Text(str(runs / "text")).describe().vocabulary.end
+    assert [line.endswith(" ...") for line in lines[:5]] == [end not in row for row in x]
+
+
+def test_unknown_words_are_named_and_counted(runs: Path, tmp_path: Path, zf: Command) -> None:
+    words = ["--out", tmp_path, "--json"]
+    for result in (
+        zf("interpolate", runs / "run-text", "a zzq film", "the end", *words),
+        zf("continue", runs / "run-text", "a zzq film", *words),
+    ):
+        assert "not in the vocabulary, and read as unknown: zzq" in result.err
+        assert result.json["unknown"] == 1
+
+
+def test_a_whole_sentence_has_nothing_behind_it(runs: Path, tmp_path: Path, zf: Command) -> None:
+    assert "keep less of it by --given 0.5" in zf("continue", runs / "run-text", "test:0", "--out", tmp_path).mistake
+    assert zf("continue", runs / "run-text", "test:0", "--given", 2, "--out", tmp_path).code == 0
+
+
+def test_files_of_a_call_before_are_removed(runs: Path, tmp_path: Path, zf: Command) -> None:
+    for num in (4, 2):
+        files = zf("interpolate", runs / "run-music", "test:0", "test:1", "--num", num, "--out", tmp_path, "--json")
+        assert sorted(map(str, tmp_path.iterdir())) == sorted(files.json["files"])
+
+
+def test_a_first_step_that_is_read_is_mixed_and_written(runs: Path, tmp_path: Path, zf: Command) -> None:
+    data = ["--data.path", runs / "music.pickle", "--data.first_observation", "conditioned"]
+    assert zf("train", "jsb-zforcing", "--run-dir", tmp_path / "run", *data, *SMALL, *STEPS).code == 0
+    values = zf("interpolate", tmp_path / "run", "test:0", "test:1", "--num", 4, "--out", tmp_path / "out", "--json")
+    arrays = np.load(values.json["files"][0])
+    assert arrays["x"].shape == (4, 8, 88)
+    test = Music(str(runs / "music.pickle")).load("test", Music(str(runs / "music.pickle")).describe())
+    assert np.array_equal(arrays["start"], [test[0].x[0], test[0].x[0], test[1].x[0], test[1].x[0]])
+
+
+def test_a_vocabulary_of_another_run_is_refused(runs: Path, tmp_path: Path, zf: Command) -> None:
+    (tmp_path / "text").mkdir()
+    for split in ("train", "valid", "test"):  # as many words
+        (tmp_path / "text" / f"{split}.txt").write_text("\n".join(SENTENCES).replace("film", "book") + "\n")
+    words = ["--data.root", tmp_path / "text", *SMALL, *STEPS]
+    assert zf("train", "imdb-small-zforcing", "--run-dir", tmp_path / "run", *words).code == 0
+    (other,) = (tmp_path / "run" / "checkpoints" / "best").glob("**/config.json")
+    own = Path(shutil.copytree(runs / "run-text", tmp_path / "copy"))
+    (config,) = (own / "checkpoints" / "best").glob("**/config.json")
+    shutil.copy(other, config)
+    assert "isn't that of the weights beside it, but edited or another run's" in zf("evaluate", own).mistake
 
 
 def test_interpolating_pieces_writes_music_that_is_heard_and_seen(runs: Path, tmp_path: Path, zf: Command) -> None:

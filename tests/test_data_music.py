@@ -14,7 +14,7 @@ import pytest
 import symusic
 from scipy.io import savemat
 
-from zforcing.data import DATA, Chorales, DataDescription, Music, MusicFormat, Split, chorales
+from zforcing.data import DATA, Chorales, DataDescription, Music, MusicFormat, Split, chorales, known_music
 from zforcing.data.midi import TimeStep, nearest, read_midi
 from zforcing.data.pickles import read_pickle
 from zforcing.data.rolls import Rolls
@@ -106,11 +106,34 @@ def test_training_sequences_are_cut_and_no_others(tmp_path: Path) -> None:
 
 
 def test_the_reader_of_pickles_agrees_with_pythons_own(tmp_path: Path) -> None:
-    value = {"a": [(1, 2.5, -3, 2**80), (), [[]], {"b": None, (1, 2): True}], "é": ("x" * 300, False, (1,), (1, 2))}
+    value = {"a": [(1, 2.5, -3, 2**80), (), [[]], {"b": None, 12: True}], "é": ("x" * 300, False, (1,), (1, 2))}
     shared: list[Any] = [1]
     value["twice"] = [shared, shared]
     for protocol in range(6):
         assert read_pickle(Path(pickled(tmp_path / "a.pkl", value, protocol=protocol)), "it") == value
+
+
+def test_a_key_whose_hash_takes_for_ever_is_refused(tmp_path: Path) -> None:
+    doubled = b"})" + b"2\x86" * 60 + b"K\x01s."
+    nested = b"})" + b"\x85" * 1_000_000 + b"K\x01s."
+    for content in (doubled, nested):
+        (tmp_path / "a.pkl").write_bytes(content)
+        said = message(lambda: loaded(Music(str(tmp_path / "a.pkl"), layout="pickle")))
+        assert "the key of a dict is neither text nor a whole number" in said
+        assert len(said) < 400
+
+
+def test_swapped_or_mixed_splits_of_a_known_set_are_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    content = {"train": [[(60,)] * 2], "valid": [[(60, 61)] * 3], "test": [[(62,)] * 4]}
+    known: dict[known_music.Content, tuple[str, Split]] = {
+        (1, 2, 2): ("Waltzes", "train"), (1, 3, 6): ("Waltzes", "valid"), (1, 4, 4): ("Marches", "test")
+    }  # fmt: skip
+    monkeypatch.setattr(known_music, "KNOWN", known)
+    swapped = content | {"train": content["valid"], "valid": content["train"]}
+    said = message(lambda: loaded(Music(pickled(tmp_path / "a.pkl", swapped))))
+    assert "its train split is the valid split of the Waltzes" in said
+    said = message(lambda: loaded(Music(pickled(tmp_path / "a.pkl", content))))
+    assert "its valid split is of the Waltzes and its test split is of the Marches" in said
 
 
 class Trap:
@@ -429,7 +452,7 @@ def test_notes_that_no_piano_has_are_left_out_and_counted(tmp_path: Path) -> Non
     found = loaded(Music(str(tmp_path)))
     assert pitches([found[0].x]) == [[[21, 108]]]
     assert found.music.left_out == 2
-    assert found.remark == "2 notes outside of the 88 keys were left out"
+    assert found.remark == "left out: 2 notes outside of the 88 keys"
 
 
 def test_a_step_in_seconds_follows_the_tempo(tmp_path: Path) -> None:
@@ -473,8 +496,8 @@ BAD_MIDI: dict[str, tuple[Callable[[Path], object], str]] = {
         lambda f: f.write_bytes(midi(f, [(n, 1, 60) for n in range(9)]).read_bytes()[:60]),
         "is no MIDI file that symusic reads",
     ),
-    "no notes": (lambda f: midi(f, []), "has no note from 21 to 108 but drums"),
-    "drums": (lambda f: midi(f, [(0, 1, 36)], drums=0), "has no note from 21 to 108 but drums"),
+    "no notes": (lambda f: midi(f, []), "has no note from 21 to 108, drums left out"),
+    "drums": (lambda f: midi(f, [(0, 1, 36)], drums=0), "has no note from 21 to 108, drums left out"),
     "years": (lambda f: midi(f, [(0, 1, 60), (300_000, 1, 60)]), "lasts 1200004 steps, more than 1000000"),
     "a link to nothing": (lambda f: f.symlink_to("nowhere.mid"), "no such file"),
 }

@@ -553,7 +553,8 @@ def test_a_split_without_text_is_refused(tmp_path: Path, split: Split) -> None:
 def test_limits_that_leave_nothing_are_refused(tmp_path: Path) -> None:
     said = message(root=by_file(tmp_path), min_words=4, max_words=5)
     assert (
-        "train.txt: no sentence of 4 to 5 words, 4 of others; mend the text, data.min_words or data.max_words" in said
+        "train.txt: no sentence of 4 to 5 words, 4 of others and 0 empty lines; mend the text, data.min_words or"
+        in said
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import pickle
 import re
 import shutil
 from pathlib import Path
@@ -424,8 +425,8 @@ def test_the_protocol_of_our_column_is_said(tmp_path: Path, zf: Command) -> None
     plant(tmp_path, "rnn-gauss", 0, num_skipped=2)
     assert zf("table", "speech", "--runs", tmp_path, "--find").code == 0
     assert (
-        "Ours (speech-small): 3 sequences of the test split, 2 more left out as unreadable, 12 steps, 12 numbers, 8000 "
-        "samples per second, normalized by a standard deviation of 2000.0; the first step is read and not scored. "
+        "Ours (speech-small): data speech, 3 sequences of the test split, 2 more left out as unreadable, 12 steps, 12 "
+        "numbers, 8000 samples per second, normalized by a standard deviation of 2000.0; the first step is read and not scored. "
         "Fingerprint 0123456789ab."
     ) in (tmp_path / "table-speech-small.md").read_text()
 
@@ -458,6 +459,7 @@ def test_json_is_one_object_with_protocol_kind_and_published(tmp_path: Path, zf:
         "normalization_std": 2000.0,
         "num_sequences": 3,
         "num_skipped": 0,
+        "num_unknown": None,
         "num_steps": 12,
         "num_dims": 12,
         "data_fingerprint": "0123456789ab",
@@ -475,13 +477,57 @@ def test_json_is_one_object_with_protocol_kind_and_published(tmp_path: Path, zf:
 
 def test_without_any_run_it_is_a_table_of_published_numbers(tmp_path: Path, zf: Command) -> None:
     (tmp_path / "none").mkdir()
-    values = zf("table", "speech", "--runs", tmp_path / "none", "--find", "--json").json
+    result = zf("table", "speech", "--runs", tmp_path / "none", "--find", "--json")
+    assert "speech-small-rnn-gauss-seed0 for one: the table has published numbers alone" in result.err
+    values = result.json
     assert values["protocol"] == {}
     assert all(row["runs"] == [] for row in values["rows"])
     page = (tmp_path / "none" / "table-speech-small.md").read_text()
     assert "Ours (speech-small): No run was found.\n" in page
     assert cells(page, "Z-Forcing + aux")[1:8] == ["-"] * 7
     assert "## Runs" not in page
+    said = zf("table", "speech", "--runs", tmp_path / "none", "--find").mistake
+    assert "table-speech-small.md would be replaced by a page without runs" in said
+
+
+def test_found_runs_are_those_of_the_rows_and_seeds_asked_for(runs: Path, zf: Command) -> None:
+    find = ["table", "speech", "--runs", runs, "--find", "--json"]
+    assert len(run_names(zf(*find))) == 2
+    assert run_names(zf(*find, "--seeds", 1)) == ["speech-small-rnn-gauss-seed1"]
+    assert "rnn-gmm-seed0 for one" in zf(*find, "--rows", "rnn-gmm").mistake
+
+
+def test_data_of_another_name_is_refused_before_training(folder: Path, tmp_path: Path, zf: Command) -> None:
+    said = zf("table", "mnist", "--rows", "rnn", "--runs", tmp_path, "--data.name", "digits", *TINY[2:]).mistake
+    assert "recipe mnist-small-rnn is of data mnist, and numbers on digits can't stand in its row" in said
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_run_on_other_sequences_stands_beside_no_published_number(tmp_path: Path, zf: Command) -> None:
+    pieces = [[(60, 64), (62,), (64,)] for _ in range(4)]
+    (tmp_path / "music.pickle").write_bytes(pickle.dumps(dict.fromkeys(("train", "valid", "test"), pieces), 2))
+    words = [
+        "--rows",
+        "rnn",
+        "--runs",
+        tmp_path / "runs",
+        "--data.path",
+        tmp_path / "music.pickle",
+        *TINY[2:],
+        STEPS,
+        1,
+    ]
+    result = zf("table", "music", "--size", "jsb", *words)
+    assert "evaluated on 12 steps, and the test split of jsb has 4725" in result.err
+    page = (tmp_path / "runs" / "table-jsb.md").read_text()
+    assert "this is other data" in page
+    assert "-4.74" not in page.split("## Notes")[0]
+
+
+def test_sets_of_other_steps_have_no_published_numbers_beside_them() -> None:
+    table = read_paper_table("music")
+    assert [table.beside(size) for size in ("jsb", "chorales", "jsb-resampled")] == [[], [], ["jsb-resampled"]]
+    assert [column.size for column in columns_of(table, "muse")] == []
 
 
 def test_a_folder_of_runs_that_is_not_there_is_refused(tmp_path: Path, zf: Command) -> None:
@@ -573,9 +619,9 @@ FIVO = (("elbo", {}), ("fivo16", {"bound": "fivo", "particles": 16, "nats_per_st
 
 def test_music_is_given_per_step_by_two_bounds_beside_the_number_of_its_own_files(tmp_path: Path, zf: Command) -> None:
     for seed, nats in enumerate((-5.0, -4.0)):
-        number = {"nats_per_step_of_sequences": nats}
+        number = {"nats_per_step_of_sequences": nats, "num_steps": 9396, "kl_per_sequence": 313.2}
         plant(tmp_path, "srnn", seed, size="jsb-resampled", data=MUSIC, bounds=FIVO, **number)
-    exact = {"kind": "exact", "kl_per_sequence": 0.0, "nats_per_step_of_sequences": -7.0}
+    exact = {"kind": "exact", "kl_per_sequence": 0.0, "nats_per_step_of_sequences": -7.0, "num_steps": 9396}
     plant(tmp_path, "rnn", 0, size="jsb-resampled", data=MUSIC, **exact)  # needs no second bound
     assert zf("table", "music", "--runs", tmp_path, "--find").code == 0
     page = (tmp_path / "table-jsb-resampled.md").read_text()
@@ -583,7 +629,7 @@ def test_music_is_given_per_step_by_two_bounds_beside_the_number_of_its_own_file
         *("model", "kind", "nats per step, mean of sequences", "KL", "seeds", "updates"),
         *("nats per step, mean of sequences, fivo16", "JSB chorales, SRNN's files"),
     ]  # no column that holds nothing: music has no other units, and no floor
-    kl = f"{1.5 * 3 / 12:.3f}"  # nats per sequence of 3 sequences, over 12 steps
+    kl = f"{313.2 * 3 / 9396:.3f}"  # nats per sequence of 3 sequences, over all steps
     srnn = ["≥ elbo", "-4.500 ± 0.707", kl, "2", "120-121", "≥ -4.500 ± 0.000", "≥ -4.74"]
     assert cells(page, "SRNN (smooth + res_q)")[1:] == srnn
     assert cells(page, "RNN")[1:] == ["exact", "-7.000", "-", "1", "120", "-", "-"]
@@ -609,7 +655,7 @@ def test_perplexity_is_lower_better_and_a_bound_from_above(tmp_path: Path, zf: C
     page = (tmp_path / "table-imdb-small.md").read_text()
     assert cells(page, "Z-Forcing")[1:3] == ["≤ elbo", "99.50"]
     assert "≤ 90.00" in cells(page, "Z-Forcing")
-    assert cells(page, "Variational Bi-LSTM")[-1] == "≤ 51.6"
+    assert cells(page, "Variational Bi-LSTM")[-1] == "≤ 51.60"
     assert "Lower is better" in page
     assert "misprint" in page
 
@@ -622,7 +668,7 @@ def test_models_that_we_have_no_recipe_for_stand_in_the_table_of_mnist(tmp_path:
         ("NADE", "-88.33"),
         ("DRAW", "≥ -80.97"),
         ("Z-Forcing + aux", "≥ -80.09"),
-        ("MatNets", "≈ -78.5"),
+        ("MatNets", "≈ -78.50"),
     ):
         assert number in cells(page, label)
         assert number in out

@@ -364,6 +364,11 @@ def test_a_recipe_of_music_trains(name: str, tmp_path: Path) -> None:
     assert train(parsed, tmp_path / "run", device="cpu", reporter=Reporter(quiet=True)).step == 2
 
 
+def without_schedule(training: dict[str, Any]) -> dict[str, Any]:
+    """Without what SRNN's authors and the tuning of Z-Forcing on music set: how long, at what rate."""
+    return {k: v for k, v in training.items() if k not in ("epochs", "patience", "eps") and "learning_rate" not in k}
+
+
 @pytest.mark.parametrize("data", ["mnist", "mnist-small", "imdb", "imdb-small", "jsb-resampled", "chorales"])
 def test_the_recipes_of_an_experiment_differ_in_the_model_and_its_weights_alone(data: str) -> None:
     names = [
@@ -373,4 +378,5 @@ def test_the_recipes_of_an_experiment_differ_in_the_model_and_its_weights_alone(
     first = read_recipe(names[0])
     for name in names[1:]:
         other = read_recipe(name)
-        assert (other["data"], other["training"]) == (first["data"], first["training"])
+        assert other["data"] == first["data"]
+        assert without_schedule(other["training"]) == without_schedule(first["training"])

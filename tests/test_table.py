@@ -43,6 +43,7 @@ EVALUATION = Evaluation(
     num_dims=12,
     num_skipped=0,
     num_unknown=None,
+    remark="",
     first_observation="scored",
     sample_rate=None,
     chunk_steps=None,

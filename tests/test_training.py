@@ -340,6 +340,14 @@ def test_the_learning_rate_decays_with_the_epochs(configure: Callable[..., RunCo
     assert rates == {0: 1e-2, 1: 1e-2, 2: 5e-3, 3: 3e-3, 4: 3e-3}
 
 
+def test_a_validation_within_an_epoch_decays_nothing(configure: Callable[..., RunConfig], tmp_path: Path) -> None:
+    more = {"learning_rate_factor": 1.0, "learning_rate_decay": 0.5, "min_learning_rate": 0.0, "epochs": 3}
+    whole = run(configure("rnn", **more), tmp_path / "whole")
+    run(configure("rnn", **more, max_steps=whole.step // 3 + 1), tmp_path / "cut")
+    resumed = run(configure("rnn", **more), tmp_path / "cut", resume=True)
+    assert whole.learning_rate == resumed.learning_rate == 1e-2 / 8
+
+
 def test_the_best_checkpoint_scores_the_best_logged_validation(
     configure: Callable[..., RunConfig], tmp_path: Path
 ) -> None:

@@ -60,16 +60,18 @@ def interpolate(
     path: Path = "linear",
     choose: Choose = draw,
     infer: Literal["mean", "draw"] = "mean",
+    steps: int | None = None,
     seed: int = 0,
 ) -> Generated:
     """`num` sequences from a to b, both of one sequence: row i has the weight i / (num - 1) of b.
 
     The latents of both are inferred, mixed step by step, and decoded: x_t is chosen from p(x_t | z_<=t, x_<t) of the
-    sequence's own x_<t. Beyond the end of the shorter one the prior's mean stands for its latent. x_0 is mixed where it
-    is real, else the nearer sequence's. The first and the last row are reconstructions.
+    sequence's own x_<t, which begin with `first_observations`. Beyond the end of a or b the prior's mean stands for its
+    latent. The first and the last row are reconstructions, the shorter one's prolonged.
 
     choose: `most_likely` (greedy) or `draw`
     infer:  the posterior's means, or draws
+    steps:  how many are decoded; as many as the longer one has by default
 
     Raises UserError when the model has no latents, or num is below 2. The model should be in eval mode. Torch's
     global generator is left as it was.
@@ -80,19 +82,23 @@ def interpolate(
         torch.manual_seed(seed)
         ends = [infer_latents(model, x, noise=model.draw_noise(x) if infer == "draw" else None)[0] for x in (a, b)]
         weights = [i / (num - 1) for i in range(num)]
-        start = torch.stack([_first(model, a, b, weight) for weight in weights])
 
         def latent(t: int, prior: Tensor) -> Tensor:
             """[num, Z] from the prior's mean [num, Z]."""
             of_a, of_b = (z[t].expand_as(prior) if t < len(z) else prior for z in ends)
             return torch.stack([PATHS[path](*rows) for rows in zip(of_a, of_b, weights, strict=True)])
 
-        state = model.initial_state(num, start=start)
-        return drawn(model, state, max(map(len, ends)), latent=lambda t, prior: latent(t, prior.mean), choose=choose)
+        state = model.initial_state(num, start=first_observations(model, a, b, num=num))
+        steps = max(map(len, ends)) if steps is None else steps
+        return drawn(model, state, steps, latent=lambda t, prior: latent(t, prior.mean), choose=choose)
 
 
-def _first(model: SequenceModel, a: SequenceBatch, b: SequenceBatch, weight: float) -> Tensor:
-    """x_0."""
+def first_observations(model: SequenceModel, a: SequenceBatch, b: SequenceBatch, *, num: int) -> Tensor:
+    """x_0 of `num` sequences from a to b, [num, D] or [num]: mixed on a line where they are real, else the nearer
+    sequence's.
+    """
+    of_a, of_b = a.start[0], b.start[0]
+    weights = [i / (num - 1) for i in range(num)]
     if model.spec.kind == "real":
-        return linear(a.start[0], b.start[0], weight)
-    return a.start[0] if weight < 0.5 else b.start[0]
+        return torch.stack([linear(of_a, of_b, weight) for weight in weights])
+    return torch.stack([of_a if weight < 0.5 else of_b for weight in weights])

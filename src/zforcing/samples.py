@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -45,7 +46,7 @@ def write_samples(
     """STEM.npz with `x` [n, T, D] (or [n, T] for categories, in the data's units) and `latents` [n, T, Z]; for images
     that are complete, STEM.png too, for audio STEM-I.wav of each, for music STEM-I.mid of each and STEM.png with the
     first of them as piano rolls, what was given in grey, and for text STEM.txt with a sentence on each line, up to its
-    end symbol.
+    end symbol. What was under this stem before is removed.
 
     start:   the first observations [n, D] or [n] that x goes on from, as the model read them; written as `start` in the
              data's units (NaN, or -1 for categories, where one is missing), and heard first
@@ -53,6 +54,7 @@ def write_samples(
     sources: the B sequences that the n = num B were cut from, copy after copy: of images they stand above
     """
     folder.mkdir(parents=True, exist_ok=True)
+    _clear(folder, stem)
     path, x = folder / stem, drawn.x.cpu().numpy()
     given = before if start is None else list(start.cpu().numpy()[:, None])
     written = _write_arrays(path, drawn, description, start)
@@ -65,6 +67,14 @@ def write_samples(
     if description.music is not None:
         written += _write_music(path, x, description.music, given)
     return written
+
+
+def _clear(folder: Path, stem: str) -> None:
+    """Remove what another call wrote under this name: it may have been more, or of other kinds."""
+    ours = re.compile(re.escape(stem) + r"(-\d{3,})?\.(npz|png|wav|mid|txt)")
+    for file in folder.iterdir():
+        if ours.fullmatch(file.name):
+            file.unlink()
 
 
 def _write_arrays(path: Path, drawn: Generated, description: DataDescription, start: Tensor | None) -> Written:
@@ -91,7 +101,7 @@ def _write_images(
     pixels = shape[0] * shape[1]
     images = _with(before, x)
     if any(image.size != pixels for image in images):
-        return Written()
+        return Written(lacking=f"no picture was drawn: an image has {pixels} pixels, and these are not whole")
     columns = None
     if before is not None and sources is not None:
         columns = len(sources)

@@ -27,7 +27,10 @@ from .options import (
     read_run_config,
     run_folder,
 )
-from .sources import HELP, OWN, kept, read_sequences
+from .sources import HELP, OWN, kept, read_sequences, unknown_symbols
+
+MOST_STEPS = 100_000_000
+MUSIC_STEPS = 256
 
 
 def sample(argv: Sequence[str]) -> int:
@@ -36,13 +39,13 @@ def sample(argv: Sequence[str]) -> int:
 
     parser = command_parser("sample", sample)
     parser.add_argument("run", type=str, help="a run folder")
-    generating_options(parser, num=64, num_help="how many sequences", steps="the longest trained on by default")
+    generating_options(parser, num=64, num_help="how many sequences", steps="as long as what was trained on by default")
     common_options(parser, seed="seed of all that is drawn")
     options = parser.parse_args(list(argv))
     check_generating(options)
     run, device = run_folder(options.run), pick_device(options.device)
     found = load_checkpoint(run, which=options.checkpoint, device=device)
-    steps = asked_steps(options, found.description, default=found.description.longest)
+    steps = asked_steps(options, found.description, default=as_long_as_trained(found.description))
     start = None
     if found.description.spec.conditions_on_first:
         print("x_1 is taken from the validation split: the model conditions on it", file=sys.stderr)
@@ -65,7 +68,7 @@ def continue_(argv: Sequence[str]) -> int:
     parser = command_parser("continue", continue_)
     parser.add_argument("run", type=str, help="a run folder")
     parser.add_argument("prefix", type=str, help=f"what to go on from: {HELP}")
-    default = "one second of audio, what is missing of an image, the longest trained on by default"
+    default = "one second of audio, what is missing of an image, as long as what was trained on by default"
     generating_options(parser, num=4, num_help="continuations of each sequence", steps=default)
     parser.add_argument(
         "--given", type=float | None, default=None, help="steps of the prefix that are kept, or a share below 1; all"
@@ -79,14 +82,17 @@ def continue_(argv: Sequence[str]) -> int:
     whole = read_sequences(options.prefix, read_run_config(run).data, description)
     examples = kept(whole, options.given, first=int(description.spec.conditions_on_first))
     steps = asked_steps(options, description, default=steps_left(description, examples))
+    refuse_whole_sentences(description, examples)
     prefix = collate(examples, description.spec).to(device)
     with threads_asked_for(options.threads):
         drawn = go_on(found.model, prefix, steps=steps, seed=options.seed, num=options.num)
-    folder, stem = Path(options.out or run / "samples"), f"continue-{file_name(options.prefix)}-seed{options.seed}"
+    given = [] if options.given is None else [f"given{options.given:g}"]
+    stem = "-".join(["continue", file_name(options.prefix), *given, f"seed{options.seed}"])
+    folder = Path(options.out or run / "samples")
     before = [example.x for example in examples] * options.num
     sources = [example.x for example in whole]
     written = write_samples(folder, stem, drawn, description, before=before, sources=sources)
-    values = {
+    values: dict[str, Any] = {
         "run": str(run),
         "prefix": options.prefix,
         "prefix_steps": [len(example.x) for example in examples],
@@ -94,6 +100,8 @@ def continue_(argv: Sequence[str]) -> int:
         "steps": steps,
         "seed": options.seed,
     }
+    if description.vocabulary is not None:
+        values["unknown"] = unknown_symbols(examples, description.vocabulary)
     report(written, values, json_wanted=options.json)
     return 0
 
@@ -103,10 +111,21 @@ def steps_left(description: DataDescription, prefixes: Sequence[Example]) -> int
     if description.audio is not None:
         return math.ceil(description.audio.sample_rate / description.spec.size)
     known = min(len(example.x) for example in prefixes) - description.spec.conditions_on_first
-    left = description.longest - known
+    left = as_long_as_trained(description) - known
     if left < 1 and description.image_shape is not None:
         raise UserError(f"the images are whole already, {known} steps: keep less of them by --given 0.5")
-    return left if left >= 1 else description.longest
+    return left if left >= 1 else as_long_as_trained(description)
+
+
+def as_long_as_trained(description: DataDescription) -> int:
+    """As the longest sequence trained on; of music, which may be one piece after another, MUSIC_STEPS at most."""
+    return description.longest if description.music is None else min(description.longest, MUSIC_STEPS)
+
+
+def refuse_whole_sentences(description: DataDescription, prefixes: Sequence[Example]) -> None:
+    """What has its end symbol has nothing behind it."""
+    if description.vocabulary is not None and any(p.x[-1] == description.vocabulary.end for p in prefixes):
+        raise UserError("a sentence is whole already: keep less of it by --given 0.5")
 
 
 def file_name(source: str) -> str:
@@ -130,6 +149,8 @@ def check_generating(options: Namespace) -> None:
     at_least(1, "num", options.num)
     if options.steps is not None:
         at_least(1, "steps", options.steps)
+        if options.steps > MOST_STEPS:
+            raise UserError(f"--steps is {options.steps}; it must be {MOST_STEPS} or less")
     check_common(options)
 
 
@@ -143,7 +164,7 @@ def asked_steps(options: Namespace, description: DataDescription, *, default: in
     if description.audio is None:
         raise UserError("--seconds is for models of audio; use --steps")
     frames = options.seconds * description.audio.sample_rate / description.spec.size
-    if not 0 < frames < 1e9:
+    if not 0 < frames <= MOST_STEPS:
         raise UserError(f"--seconds is {options.seconds}; it must be positive, and reasonable")
     return max(1, int(frames + 0.5))
 

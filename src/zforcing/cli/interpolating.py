@@ -10,7 +10,7 @@ from ..distributions import most_likely
 from ..samples import write_samples
 from ..threads import threads_asked_for
 from ..training.checkpoint import load_checkpoint
-from .generating import report
+from .generating import file_name, report
 from .options import (
     at_least,
     check_common,
@@ -21,17 +21,17 @@ from .options import (
     read_run_config,
     run_folder,
 )
-from .sources import HELP, read_sequence
+from .sources import HELP, read_sequence, unknown_symbols
 
 
 def interpolate(argv: Sequence[str]) -> int:
     """From one sequence to another, through their latents: zforcing interpolate RUN A B [--num 7].
 
     The latents of both are inferred, mixed step by step and decoded. The first and the last are reconstructions of A
-    and B. Of text the sentences are printed.
+    and B; the shorter one goes on by the prior. Of text the sentences are printed, "..." behind one without an end.
     """
     from ..generation import draw
-    from ..interpolation import PATHS
+    from ..interpolation import PATHS, first_observations
     from ..interpolation import interpolate as between
 
     parser = command_parser("interpolate", interpolate)
@@ -58,10 +58,10 @@ def interpolate(argv: Sequence[str]) -> int:
     run, device = run_folder(options.run), pick_device(options.device)
     found = load_checkpoint(run, which=options.checkpoint, device=device)
     data, description = read_run_config(run).data, found.description
-    ends = [
-        collate([read_sequence(source, data, description)], description.spec).to(device)
-        for source in (options.a, options.b)
-    ]
+    examples = [read_sequence(source, data, description) for source in (options.a, options.b)]
+    ends = [collate([example], description.spec).to(device) for example in examples]
+    words = description.vocabulary
+    longest = None if words is None else max(description.longest, *(len(example.x) for example in examples))
     with threads_asked_for(options.threads):
         drawn = between(
             found.model,
@@ -70,13 +70,18 @@ def interpolate(argv: Sequence[str]) -> int:
             path=options.path,
             choose=most_likely if options.decode == "greedy" else draw,
             infer=options.infer,
+            steps=longest,
             seed=options.seed,
         )
-    written = write_samples(Path(options.out or run / "samples"), f"interpolate-seed{options.seed}", drawn, description)
+    start = first_observations(found.model, *ends, num=options.num) if description.spec.conditions_on_first else None
+    chosen = [options[name] for name in ("path", "decode", "infer") if options[name] != parser.get_default(name)]
+    stem = "-".join(["interpolate", file_name(options.a), file_name(options.b), *chosen, f"seed{options.seed}"])
+    written = write_samples(Path(options.out or run / "samples"), stem, drawn, description, start=start)
     values = {name: options[name] for name in ("a", "b", "num", "path", "decode", "infer", "seed")}
-    if description.vocabulary is not None:
-        values["text"] = [description.vocabulary.decode(row) for row in drawn.x.tolist()]
-    if description.vocabulary is not None and not options.json:
-        print("\n".join(values["text"]))
+    if words is not None:
+        values["text"] = words.lines(drawn.x.tolist())
+        values["unknown"] = unknown_symbols(examples, words)
+        if not options.json:
+            print("\n".join(values["text"]))
     report(written, {"run": str(run)} | values, json_wanted=options.json)
     return 0

@@ -36,6 +36,8 @@ from .options import (
 if TYPE_CHECKING:
     from ..evaluation.likelihood import Evaluation
 
+MUCH_UNKNOWN = 0.25  # of the symbols
+
 
 def evaluate(argv: Sequence[str]) -> int:
     """Measure a trained model on a split: zforcing evaluate RUN [--split test]."""
@@ -81,6 +83,13 @@ def evaluate(argv: Sequence[str]) -> int:
         print(json.dumps(values))
     else:
         print_values(values)
+    if result.num_unknown is not None and result.num_unknown > MUCH_UNKNOWN * result.num_dims:
+        share = result.num_unknown / result.num_dims
+        print(
+            f"warning: {share:.0%} of the symbols are unknown to the vocabulary, and easy to predict: is this text in "
+            "the language, and split into words, as that it was trained on?",
+            file=sys.stderr,
+        )
     if result.collapsed:
         print(
             f"warning: the latents carry {result.kl_per_sequence:.3g} nats per sequence: the model hardly uses them "

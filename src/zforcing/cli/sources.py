@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import re
+import sys
+from collections.abc import Iterable
 from pathlib import Path
 from typing import cast
 
 import numpy as np
 
 from ..data import DataDescription, DataModule, Example, Split
+from ..data.vocabulary import Vocabulary
 from ..errors import UserError
 
 OWN = re.compile(r"(train|valid|test):(\d+)(?:-(\d+))?", re.ASCII)
@@ -25,9 +28,11 @@ def read_sequences(source: str, data: DataModule, description: DataDescription) 
         first = int(own[2])
         return _of_split(cast(Split, own[1]), first, int(own[3] or first), data, description)
     if description.vocabulary is not None and not _is_path(source):
-        symbols = description.vocabulary.encode(source)
+        symbols, unknown = description.vocabulary.encode(source), description.vocabulary.unknown_in(source)
         if not symbols:
             raise UserError(f"{source!r} holds no symbol: give some text")
+        if unknown:
+            print(f"not in the vocabulary, and read as unknown: {' '.join(unknown)}", file=sys.stderr)
         return [Example(np.array(symbols, dtype=np.int64))]
     return data.read_prefix(source, description)
 
@@ -41,6 +46,11 @@ def read_sequence(source: str, data: DataModule, description: DataDescription) -
     if description.vocabulary is not None and x[-1] != description.vocabulary.end:
         return Example(np.append(x, description.vocabulary.end))
     return found[0]
+
+
+def unknown_symbols(examples: Iterable[Example], vocabulary: Vocabulary) -> int:
+    """How many symbols of some sentences stand for what the vocabulary doesn't have."""
+    return sum(int(np.count_nonzero(example.x == vocabulary.unknown)) for example in examples)
 
 
 def kept(examples: list[Example], given: float | None, *, first: int) -> list[Example]:
@@ -60,7 +70,7 @@ def kept(examples: list[Example], given: float | None, *, first: int) -> list[Ex
         keep = int(given * steps) if given < 1 else int(given)
         if not 1 <= keep <= steps:
             raise UserError(
-                f"--given {given:g} of the {steps} steps of sequence {number} is {keep}; it must be 1 or more"
+                f"--given {given:g} of the {steps} steps of sequence {number} is {keep}; it must be 1 to {steps}"
             )
         observed = None if example.observed is None else example.observed[: first + keep]
         beginnings.append(Example(example.x[: first + keep], observed))

@@ -96,6 +96,8 @@ def paper(name: str, argv: Sequence[str]) -> int:
             print("stopped; the same command goes on", file=sys.stderr)
             return 130
     runs = runs_of_rows(about, options.size, folder)
+    if options.find:
+        runs = asked_for(runs, about, options, out)
     finished = [run for run in runs if is_finished(run)]
     found = rows_by_bound(about.bounds, finished, device=options.device)
     left = [run.name for run in runs if run not in finished]
@@ -106,6 +108,19 @@ def paper(name: str, argv: Sequence[str]) -> int:
     return 1 if diverged else 0
 
 
+def asked_for(runs: Sequence[Path], about: PaperTable, options: Namespace, out: Path) -> list[Path]:
+    """Those of --rows and --seeds. Raises UserError where there is none, and a page that it would replace."""
+    recipes = tuple(f"{about.recipe(options.size, key)}-seed" for key in options.rows)
+    seeds = tuple(f"-seed{seed}" for seed in options.seeds)
+    found = [run for run in runs if run.name.startswith(recipes) and (not seeds or run.name.endswith(seeds))]
+    if not found:
+        said = f"--runs {options.runs}: holds no run that was asked for, {recipes[0]}0 for one"
+        if out.with_name(out.name + ".md").exists():
+            raise UserError(f"{said}; {out}.md would be replaced by a page without runs: name other --runs or --out")
+        print(f"{said}: the table has published numbers alone", file=sys.stderr)
+    return found
+
+
 def paper_options(about: PaperTable, words: Sequence[str]) -> Namespace:
     """The command's own options, `rows` and `seeds` as lists."""
     parser = command_parser(f"table {about.name}", paper)
@@ -113,7 +128,9 @@ def paper_options(about: PaperTable, words: Sequence[str]) -> Namespace:
         "--size", type=str, default=next(iter(about.sizes)), help=f"of the recipes: {', '.join(about.sizes)}"
     )
     parser.add_argument("--rows", type=str, default="all", help=f"trained, by commas: {', '.join(about.rows)}")
-    parser.add_argument("--seeds", type=str, default="0", help="of the runs to train, by commas")
+    parser.add_argument(
+        "--seeds", type=str | None, default=None, help="of the runs to train, by commas: 0 by default, with --find all"
+    )
     parser.add_argument("--runs", type=str, default=f"runs/{about.name}", help="folder of the runs")
     parser.add_argument("--find", action="store_true", help="train nothing: only read the runs that are there")
     parser.add_argument("--device", type=str, default="auto", help="auto, cpu or cuda")
@@ -125,7 +142,7 @@ def paper_options(about: PaperTable, words: Sequence[str]) -> Namespace:
     options.rows = list(about.rows) if options.rows == "all" else [key.strip() for key in options.rows.split(",")]
     for key in options.rows:
         one_of("rows", key, tuple(about.rows))
-    options.seeds = whole_numbers(options.seeds)
+    options.seeds = ([] if options.find else [0]) if options.seeds is None else whole_numbers(options.seeds)
     return options
 
 
@@ -165,6 +182,8 @@ def publish(about: PaperTable, size: str, rows: Sequence[PaperRow], out: Path, *
     console = Console(highlight=False, width=None if sys.stdout.isatty() else 140)
     for part in to_terminal(about, size, rows):
         console.print(part)
+    if about.warning(size, rows):
+        print(about.warning(size, rows), file=sys.stderr)
     print(f"{out}.md\n{out}.json")
 
 
@@ -220,10 +239,12 @@ def prepared(
     recipe: str, seed: int, folder: Path, settings: Sequence[str], *, device: str
 ) -> tuple[Path, RunConfig, bool]:
     """A run's folder, what is trained in it, and whether it was begun."""
+    from ..evaluation.published import check_data
     from ..training.folder import check_folder
 
     run = folder / f"{recipe}-seed{seed}"
     _, config = parse_train([recipe, "--seed", str(seed), "--run-dir", str(run), "--device", device, *settings])
+    check_data(recipe, flatten(config.to_dict())["data.name"])
     begun = (run / "config.yaml").is_file()
     if not begun and run.exists():
         raise UserError(f"{run} exists already and holds no run: take it away, or name other --runs")
@@ -301,4 +322,7 @@ def is_complete(evaluation: Path) -> bool:
     """Whether it holds all that is reported today."""
     from ..evaluation.likelihood import Evaluation
 
-    return {field.name for field in fields(Evaluation)} <= set(read_json(evaluation))
+    try:
+        return {field.name for field in fields(Evaluation)} <= set(read_json(evaluation))
+    except UserError:  # damaged: it is made again
+        return False

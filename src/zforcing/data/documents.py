@@ -78,6 +78,14 @@ def _split_files(root: Path) -> dict[Split, Path]:
     return found
 
 
+def unread_files(root: Path) -> list[str]:
+    """The names of other .txt files beside those of the splits: they may be misspelt."""
+    if root.is_file():
+        return []
+    used = _split_files(root).values()
+    return [f.name for f in _listed(root) if f.suffix.lower() == ".txt" and f.is_file() and f not in used]
+
+
 def review_files(root: Path) -> Files:
     """All .txt files below the folders train, and valid and test if there are; without such, all of the root's."""
     if root.is_file():

@@ -70,7 +70,9 @@ def read_midi(file: Path, step: TimeStep, *, drums: bool = False) -> tuple[Roll,
     """
     notes = _in_steps(_parsed(file), step, drums=drums)
     if not notes.playable.any():
-        raise Unreadable(file, f"has no note from {LOWEST} to {HIGHEST}{'' if drums else ' but drums'}; remove it")
+        raise Unreadable(
+            file, f"has no note from {LOWEST} to {HIGHEST}{'' if drums else ', drums left out'}; remove it"
+        )
     steps = int(notes.stop.max())
     if steps > LONGEST:
         raise Unreadable(file, f"lasts {steps} steps, more than {LONGEST}; is it damaged, or a step too short?")

@@ -10,10 +10,9 @@ from . import folders
 from .base import Split
 from .midi import TimeStep, read_midi
 from .recordings import Unreadable, printable
-from .rolls import Collection
+from .rolls import Collection, told
 
 MIDI = frozenset((".mid", ".midi"))
-NAMED = 20  # files that one message names
 
 
 def split_midi(root: Path, shares: Mapping[Split, float], *, seed: int, source: str) -> folders.Files:
@@ -54,23 +53,21 @@ def load_midi(
     music: dict[Split, Collection] = {}
     wrong: dict[str, str] = {}
     for split, names in files.items():
-        music[split], unusable = _load(root, names, step, drums=drums, first=first)
-        wrong |= unusable
+        music[split] = _load(root, names, step, drums=drums, first=first)
+        wrong |= music[split].wrong
         if skip_unreadable and not music[split].rolls:
             raise UserError(
-                f"{source}: of {len(names)} MIDI files none is left in the {split} split; mend them: {names[0]} "
-                f"{wrong[names[0]]}"
+                f"{source}: of {len(names)} MIDI files none is left in the {split} split; mend them, or take them out "
+                f"of the folder: {told(music[split].wrong)}"
             )
     if wrong and not skip_unreadable:
         _refuse(wrong, sum(map(len, files.values())), source)
     return music
 
 
-def _load(
-    root: Path, names: Sequence[str], step: TimeStep, *, drums: bool, first: int
-) -> tuple[Collection, dict[str, str]]:
+def _load(root: Path, names: Sequence[str], step: TimeStep, *, drums: bool, first: int) -> Collection:
     """The files that can be used, and what is wrong with each of the others."""
-    rolls, left_out, wrong = [], 0, {}
+    rolls, left_out, wrong = [], 0, dict[str, str]()
     for name in names:
         try:
             roll, foreign = read_midi(root / name, step, drums=drums)
@@ -82,14 +79,11 @@ def _load(
             continue
         rolls.append(roll)
         left_out += foreign
-    return Collection(rolls, skipped=len(wrong), left_out=left_out), wrong
+    return Collection(rolls, wrong={printable(name): reason for name, reason in wrong.items()}, left_out=left_out)
 
 
 def _refuse(wrong: Mapping[str, str], total: int, source: str) -> None:
-    told = [f"{printable(name)} {reason}" for name, reason in list(wrong.items())[:NAMED]]
-    if len(wrong) > NAMED:
-        told.append(f"and {len(wrong) - NAMED} more")
     raise UserError(
         f"{source}: {len(wrong)} of {total} MIDI files can't be used; leave them out by data.skip_unreadable true, or "
-        f"mend them: {'; '.join(told)}"
+        f"mend them: {told(wrong)}"
     )

@@ -18,6 +18,7 @@ from typing import Literal
 from ..errors import UserError
 from ..sequences import ObservationSpec
 from .base import DataDescription, DataModule, Example, MusicFormat, Split
+from .known_music import refuse_swapped
 from .midi import TimeStep
 from .midi_folder import MIDI, load_midi, split_midi
 from .polyphonic import read_mat_music, read_pickled_music
@@ -191,6 +192,7 @@ class Music(DataModule):
             )
         splits = self._read()
         refuse_short(splits, self._first, self._source)
+        refuse_swapped(splits, self._source)
         return {split: Collection(rolls) for split, rolls in splits.items()}
 
     def _read(self) -> Splits:

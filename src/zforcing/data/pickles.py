@@ -29,6 +29,8 @@ def read_pickle(file: Path, source: str) -> Any:
     """
     machine = _Machine(source)
     try:
+        if file.read_bytes()[:2] == b"\x1f\x8b":
+            raise UserError(f"{source}: is packed by gzip; unpack it with gunzip")
         for instruction, argument, _ in pickletools.genops(file.read_bytes()):
             machine.run(instruction.name, argument)
         return machine.stack.pop()
@@ -113,7 +115,10 @@ class _Machine:
 
 
 def _pairs(items: list[Any]) -> dict[Any, Any]:
-    return dict(zip(items[::2], items[1::2], strict=True))
+    keys = items[::2]
+    if not all(type(key) in (str, int) for key in keys):  # hashing a tuple of tuples of ... may take for ever
+        raise TypeError("the key of a dict is neither text nor a whole number")
+    return dict(zip(keys, items[1::2], strict=True))
 
 
 INSTRUCTIONS: dict[str, Callable[[_Machine, Any], object]] = {

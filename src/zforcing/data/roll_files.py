@@ -25,6 +25,8 @@ def read_rolls(path: str, description: DataDescription, step: TimeStep, *, drums
     [step: (MIDI number, ...)]. Raises UserError for anything else, and where nothing would be left to score.
     """
     file = Path(path).expanduser()
+    if file.is_dir():
+        raise UserError(f"{path}: is a folder; name one file of it")
     if not file.is_file():
         raise UserError(f"{path}: no such file; a relative path starts at {Path.cwd()}")
     rolls = _rolls(file, path, step, drums)

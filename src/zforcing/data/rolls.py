@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import reprlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import chain
 from typing import Any
 
@@ -18,6 +18,7 @@ from .framed import Pieces
 LOWEST = 21  # MIDI's number of A0
 PITCHES = 88
 HIGHEST = LOWEST + PITCHES - 1  # C8
+NAMED = 20  # files that one message names
 
 Roll = NDArray[np.uint8]  # [T, 88] of 0 and 1
 Splits = dict[Split, list[Roll]]
@@ -25,11 +26,24 @@ Splits = dict[Split, list[Roll]]
 
 @dataclass(frozen=True, eq=False)
 class Collection:
-    """The rolls of one split; `skipped` files more can't be used, and `left_out` notes no piano has."""
+    """The rolls of one split; `wrong` is why files more can't be used, by name, and `left_out` notes no piano has."""
 
     rolls: Sequence[Roll]
-    skipped: int = 0
+    wrong: Mapping[str, str] = field(default_factory=dict)
     left_out: int = 0
+
+    @property
+    def remark(self) -> str:
+        """What was left out."""
+        notes = [f"{self.left_out} notes outside of the {PITCHES} keys"] if self.left_out else []
+        files = [f"{len(self.wrong)} MIDI files ({told(self.wrong)})"] if self.wrong else []
+        return f"left out: {' and '.join(files + notes)}" if files or notes else ""
+
+
+def told(wrong: Mapping[str, str]) -> str:
+    """Files and what is wrong with each, the first 20."""
+    some = [f"{name} {reason}" for name, reason in list(wrong.items())[:NAMED]]
+    return "; ".join(some + ([f"and {len(wrong) - NAMED} more"] if len(wrong) > NAMED else []))
 
 
 class Rolls(SequenceDataset):
@@ -43,8 +57,7 @@ class Rolls(SequenceDataset):
         self.music = music
         self.pieces = Pieces.cut(np.array([len(r) for r in music.rolls], dtype=np.int64), first=first, chunk=chunk)
         self.lengths = self.pieces.length
-        self.skipped = music.skipped
-        self.remark = f"{music.left_out} notes outside of the {PITCHES} keys were left out" if music.left_out else ""
+        self.skipped, self.remark = len(music.wrong), music.remark
 
     def __getitem__(self, index: int) -> Example:
         return self.piece(index, 0, int(self.lengths[index]))

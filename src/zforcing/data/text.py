@@ -162,7 +162,13 @@ class Text(DataModule):
 
     @cached_property
     def _layout(self) -> Layout:
-        return documents.find_layout(self._root) if self.layout == "auto" else self.layout
+        layout = documents.find_layout(self._root) if self.layout == "auto" else self.layout
+        if layout == "lines" and self.split_by != "document":
+            raise UserError(
+                f"data.split_by is {self.split_by}, but data.layout lines, which has sentences and no documents: leave "
+                "it out"
+            )
+        return layout
 
     @cached_property
     def _rules(self) -> Rules:
@@ -240,8 +246,8 @@ class Text(DataModule):
             least, most = rules.min_words, rules.max_words
             words = f"{least} or more" if most is None else f"{least} to {most}"
             raise UserError(
-                f"{what}: no sentence of {words} words, {found.left_out} of others; mend the text, data.min_words or "
-                f"data.max_words"
+                f"{what}: no sentence of {words} words, {found.left_out} of others and {found.empty} empty lines; mend "
+                f"the text, data.min_words or data.max_words"
             )
         if self.tokens == "words":
             _refuse_end_symbol(found.text, what)
@@ -250,6 +256,7 @@ class Text(DataModule):
     def _numbered(self, sentences: Sentences, vocabulary: Vocabulary, split: Split) -> TextDataset:
         symbols, ends = vocabulary.number(sentences.text)
         data = TextDataset(symbols, ends, vocabulary, left_out=sentences.left_out, empty=sentences.empty)
+        data.remark = "; ".join(part for part in (data.remark, *self._how_split(split)) if part)
         index = int(np.argmax(data.lengths))
         if data.lengths[index] > LONGEST:
             raise UserError(
@@ -258,6 +265,20 @@ class Text(DataModule):
                 f"data.max_words"
             )
         return data
+
+    def _how_split(self, split: Split) -> list[str]:
+        """What a reader of the split should know of where it comes from."""
+        said = [f"cut at random from the training text (data.{split}_fraction)"] if split in self._cut else []
+        unread = documents.unread_files(self._root) if self._layout == "lines" and split == "train" else []
+        return said + ([f"{', '.join(unread)} isn't read: no split is called so"] if unread else [])
+
+    @cached_property
+    def _cut(self) -> frozenset[Split]:
+        """The splits that have no files of their own."""
+        if self._layout == "reviews" and self.split_by == "document":
+            there = documents.review_files(self._root)
+            return frozenset(self._shares(there))
+        return frozenset(self._shares(self._files))
 
     def _known(self, description: DataDescription) -> Vocabulary:
         """The model's vocabulary, if its sentences are of this kind."""

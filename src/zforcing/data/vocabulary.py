@@ -119,6 +119,20 @@ class Vocabulary:
                 text: str = self._tokenizer.decode(known)
                 return text
 
+    def lines(self, sentences: Iterable[Sequence[int]]) -> list[str]:
+        """Each on one line, whatever its bytes spell; one without its end symbol has " ..." for it."""
+        ended = [(" ".join(self.decode(ids).splitlines()), self.end in ids) for ids in sentences]
+        return [line if is_whole else f"{line} ..." for line, is_whole in ended]
+
+    def unknown_in(self, text: str) -> list[str]:
+        """The words or characters of a text that it doesn't have, each once."""
+        if self.tokens not in UNKNOWN:
+            return []
+        prepared = prepare(text, tokenize=self.tokenize, lowercase=self.lowercase)
+        parts = dict.fromkeys(prepared.split() if self.tokens == "words" else prepared)
+        known = set(self.symbols[1:-1])
+        return [part for part in parts if part not in known]
+
     def number(self, sentences: Sequence[str]) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
         """N prepared sentences -> the symbols of all of them, each with its end symbol, and where each one ends [N]."""
         flat, ends, end = array("i"), array("q"), self.end

@@ -54,6 +54,7 @@ class Evaluation:
                          so many steps behind a chunk (null: all of them); chunk_steps null: whole sequences
     num_skipped:         recordings or files left out because they couldn't be read (`data.skip_unreadable`)
     num_unknown:         symbols of text that the vocabulary doesn't have, scored as the unknown one; null for others
+    remark:              what was left out of the split, and why; empty where nothing was
     num_sequences:       sequences
     num_steps:           steps that exist, without x_1 where it is conditioned on; a step at which nothing is observed
                          counts too, so that gaps don't change what a step is
@@ -90,6 +91,7 @@ class Evaluation:
     num_dims: int
     num_skipped: int
     num_unknown: int | None
+    remark: str
     first_observation: str
     sample_rate: int | None
     chunk_steps: int | None
@@ -154,6 +156,7 @@ def evaluate(
         repeats=repeats,
         num_skipped=data.skipped,
         num_unknown=data.unknown,
+        remark=data.remark,
         first_observation=description.spec.first_observation,
         chunk_steps=bound.steps if isinstance(bound, ChunkedELBO) else None,
         look_ahead=bound.look_ahead if isinstance(bound, ChunkedELBO) else None,

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from ..errors import UserError
+
 
 @dataclass(frozen=True)
 class Measure:
@@ -28,7 +30,12 @@ class Measure:
 
     def of(self, evaluation: Mapping[str, Any]) -> float:
         """The number."""
-        value: float = evaluation[self.field]
+        value: float | None = evaluation[self.field]
+        if value is None:
+            raise UserError(
+                f"an evaluation of a {evaluation['model']} on data {evaluation['data']} has no {self.title}: it can't "
+                "stand in this table"
+            )
         return value
 
     def raw_of(self, evaluation: Mapping[str, Any]) -> float | None:

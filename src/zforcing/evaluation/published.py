@@ -8,7 +8,7 @@ one protocol: papers that scored the same data otherwise have columns of their o
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib import resources
 from typing import Any
 
@@ -18,7 +18,7 @@ from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
 from ..errors import UserError
-from ..training.recipes import Facts, Published, read_facts, recipes
+from ..training.recipes import Facts, Published, read_facts, read_recipe, recipes
 from .measures import MEASURES, Measure
 from .table import PROTOCOL, Row, markdown_line, to_runs
 
@@ -38,6 +38,8 @@ class PaperTable:
 
     sizes:     in which its recipes exist, the smallest first -> what numbers are given in, of `MEASURES`
     published: size -> title of the columns of numbers published on its data
+    alone:     sizes beside whose numbers no published ones stand, since those are of other sequences
+    steps:     size -> scored steps of its test split, where the data is one that everybody has
     rows:      name in recipes -> name in the paper
     others:    rows of published numbers alone
     bounds:    that our runs are evaluated by, as files name them (elbo, iwae25); the first one comes with KL and seeds
@@ -52,6 +54,8 @@ class PaperTable:
     notes: tuple[str, ...]
     others: tuple[Other, ...] = ()
     bounds: tuple[str, ...] = ("elbo",)
+    alone: tuple[str, ...] = ()
+    steps: Mapping[str, int] = field(default_factory=dict)
 
     def recipe(self, size: str, row: str) -> str:
         """The recipe of a row."""
@@ -67,7 +71,19 @@ class PaperTable:
 
     def beside(self, size: str) -> list[str]:
         """The sizes whose published numbers stand beside ours of this one: its own, or all where it has none."""
+        if size in self.alone:
+            return []
         return [size] if size in self.published else list(self.published)
+
+    def warning(self, size: str, rows: Sequence[PaperRow]) -> str:
+        """That our runs were measured on other sequences than the size's; empty if they weren't."""
+        wanted, found = self.steps.get(size), protocol_of(rows).get("num_steps")
+        if wanted is None or found in (wanted, None):
+            return ""
+        return (
+            f"The runs were evaluated on {found} steps, and the test split of {size} has {wanted}: this is other data, "
+            f"and published numbers have nothing to do with it."
+        )
 
 
 def paper_tables() -> list[str]:
@@ -84,8 +100,8 @@ def read_paper_table(name: str) -> PaperTable:
         Other(row["label"], row["source"], {size: Published(**number) for size, number in row["published"].items()})
         for row in values.pop("others", ())
     )
-    bounds = tuple(values.pop("bounds", ("elbo",)))
-    table = PaperTable(name=name, notes=notes, others=others, bounds=bounds, **values)
+    bounds, alone = tuple(values.pop("bounds", ("elbo",))), tuple(values.pop("alone", ()))
+    table = PaperTable(name=name, notes=notes, others=others, bounds=bounds, alone=alone, **values)
     missing = {table.recipe(size, row) for size in table.sizes for row in table.rows} - set(recipes())
     assert not missing, f"table {name} names recipes that don't exist: {sorted(missing)}"
     return table
@@ -108,7 +124,9 @@ class Column:
     def cell(self, number: Published | None) -> str:
         """The number, if it is one of this column's."""
         fits = number is not None and number.protocol == self.protocol
-        return f"{self.measure.sign(number.kind)}{number.value:g}" if number and fits else "-"
+        if not number or not fits:
+            return "-"
+        return f"{self.measure.sign(number.kind)}{number.value:{'.0f' if number.value == int(number.value) else '.2f'}}"
 
 
 def columns_of(table: PaperTable, size: str) -> list[Column]:
@@ -212,6 +230,8 @@ def paper_rows(table: PaperTable, size: str, found: Mapping[str, Sequence[Row]])
     for key, label in table.rows.items():
         recipe = table.recipe(size, key)
         runs = {b: tuple(run for run in found.get(b, ()) if run.recipe == recipe) for b in table.bounds}
+        for run in runs[table.bounds[0]]:
+            check_data(recipe, run.settings["data.name"])
         _check_seeds(runs[table.bounds[0]])
         facts = {s: table.facts(s, key) for s in table.published}
         published, source = {s: f.published for s, f in facts.items()}, {s: f.source for s, f in facts.items()}
@@ -221,6 +241,16 @@ def paper_rows(table: PaperTable, size: str, found: Mapping[str, Sequence[Row]])
         nothing: dict[str, tuple[Row, ...]] = dict.fromkeys(table.bounds, ())
         rows.append(PaperRow("", other.label, "", table.measure(size), nothing, other.published, source))
     return rows
+
+
+def check_data(recipe: str, name: str) -> None:
+    """Raises UserError for a run of a recipe on data of another name: the table says what its recipes are of."""
+    of_recipe = read_recipe(recipe)["data"]["name"]
+    if name != of_recipe:
+        raise UserError(
+            f"recipe {recipe} is of data {of_recipe}, and numbers on {name} can't stand in its row: leave out "
+            f"--data.name, or compare runs of your own by zforcing table RUN RUN"
+        )
 
 
 def _check_seeds(runs: Sequence[Row]) -> None:
@@ -245,13 +275,14 @@ def said(protocol: Mapping[str, Any]) -> str:
         return "No run was found."
     first = "read and not scored" if protocol["first_observation"] == "conditioned" else "scored too"
     rate = "" if protocol["sample_rate"] is None else f", {protocol['sample_rate']} samples per second"
-    std = protocol["normalization_std"]
+    std, unknown = protocol["normalization_std"], protocol["num_unknown"]
     units = "not normalized" if std is None else f"normalized by a standard deviation of {std:.1f}"
     skipped = f", {protocol['num_skipped']} more left out as unreadable" if protocol["num_skipped"] else ""
+    symbols = "" if unknown is None else f", {unknown} of them unknown symbols"
     return (
-        f"{protocol['num_sequences']} sequences of the {protocol['split']} split{skipped}, {protocol['num_steps']} "
-        f"steps, {protocol['num_dims']} numbers{rate}, {units}; the first step is {first}. "
-        f"Fingerprint {protocol['data_fingerprint']}."
+        f"data {protocol['data']}, {protocol['num_sequences']} sequences of the {protocol['split']} split{skipped}, "
+        f"{protocol['num_steps']} steps{symbols}, {protocol['num_dims']} numbers{rate}, {units}; the first step is "
+        f"{first}. Fingerprint {protocol['data_fingerprint']}."
     )
 
 
@@ -274,7 +305,7 @@ def _filled(table: PaperTable, size: str, rows: Sequence[PaperRow]) -> tuple[lis
 
 def to_terminal(table: PaperTable, size: str, rows: Sequence[PaperRow]) -> list[Table]:
     """For a person at a terminal: ours, then the published numbers, so that each is narrow."""
-    columns = columns_of(table, size)
+    columns = [] if table.warning(size, rows) else columns_of(table, size)
     titles, ours = _filled(table, size, rows)
     trained = [cells for cells, row in zip(ours, rows, strict=True) if row.recipe]
     theirs = [[row.label, *row.theirs(columns)] for row in rows]
@@ -297,11 +328,13 @@ def _grid(title: str, headers: Sequence[str], rows: Sequence[Sequence[str]]) -> 
 
 def to_page(table: PaperTable, size: str, rows: Sequence[PaperRow], *, command: str) -> str:
     """The page: the table, the protocol of each column, the notes, and what every run was and ran on."""
-    columns = columns_of(table, size)
+    warning = table.warning(size, rows)
+    columns = [] if warning else columns_of(table, size)
     titles, ours = _filled(table, size, rows)
     titles += [column.header for column in columns]
     lines = [f"# {table.name}: {table.about}", "", f"Made by `{command}`.", ""]
     lines += [f"Ours ({size}): {said(protocol_of(rows))} {budget_of(rows)}".rstrip(), ""]
+    lines += [warning, ""] if warning else []
     lines += [*_legend(table, size, rows), ""]
     lines += [markdown_line(titles), "|---|---|" + "---:|" * (len(titles) - 2)]
     lines += [markdown_line([*cells, *row.theirs(columns)]) for cells, row in zip(ours, rows, strict=True)]
@@ -321,7 +354,8 @@ def _legend(table: PaperTable, size: str, rows: Sequence[PaperRow]) -> list[str]
     else:
         lines = ["Lower is better; `≤` is an upper bound (of a lower bound on log p)."]
     lines += ["`≈` is an estimate. ± is the standard deviation over seeds, where there are several."]
-    lines += [f"KL is KL(posterior || prior) in nats per {measure.kl_per}."]
+    over = " of all sequences together" if measure.field == "nats_per_step_of_sequences" else ""
+    lines += [f"KL is KL(posterior || prior) in nats per {measure.kl_per}{over}."]
     if any(row.first and row.floor != "-" for row in rows):
         lines += [
             "The floor is the least standard deviation of an emission, in units of normalized samples (of quantized"
@@ -333,12 +367,12 @@ def _legend(table: PaperTable, size: str, rows: Sequence[PaperRow]) -> list[str]
 def _protocols(table: PaperTable, size: str) -> list[str]:
     lines = ["## Protocols", ""]
     lines += ["What our recipes set, where nothing else was asked for (what was is in the runs' commands):", ""]
-    beside = table.beside(size)
+    sizes = list(dict.fromkeys([size, *table.beside(size)]))
     first = next(iter(table.rows))
-    lines += [f"- {s}-...: {table.facts(s, first).protocol}" for s in dict.fromkeys([size, *beside])]
-    told = {(s, line): None for s in beside for key in table.rows for line in table.facts(s, key).departures}
+    lines += [f"- {s}-...: {table.facts(s, first).protocol}" for s in sizes]
+    told = {(s, line): None for s in sizes for key in table.rows for line in table.facts(s, key).departures}
     if told:
-        lines += ["", "What our recipes for the published rows do otherwise than their sources:", ""]
+        lines += ["", "What our recipes do otherwise than their sources:", ""]
     for s, line in told:
         keys = [key for key in table.rows if line in table.facts(s, key).departures]
         lines.append(f"- {s}, {', '.join(keys)}: {line}")

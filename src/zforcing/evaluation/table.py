@@ -24,7 +24,7 @@ from .likelihood import Evaluation
 
 PROTOCOL = (
     *("data", "split", "first_observation", "sample_rate", "normalization_std"),
-    *("num_sequences", "num_skipped", "num_steps", "num_dims", "data_fingerprint"),
+    *("num_sequences", "num_skipped", "num_steps", "num_dims", "num_unknown", "data_fingerprint"),
 )
 KINDS = {"exact": "exact", "lower bound": "≥", "estimate": "≈"}
 TYPES = {

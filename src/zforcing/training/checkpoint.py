@@ -15,6 +15,7 @@ model reads, and back:
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 from collections.abc import Mapping
@@ -23,7 +24,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
@@ -80,8 +81,29 @@ def load_checkpoint(run: str | Path, *, which: str = "best", device: torch.devic
     except (UserError, RuntimeError, TypeError, OverflowError, MemoryError) as error:  # torch's, of absurd sizes
         said = " ".join(str(error).split())[:200]
         raise UserError(f"{path} asks for a model that can't be built: {said}") from None
+    _check_description(path, config["data"], folder / "model.safetensors")
     model.load_state_dict(_read_weights(model, folder / "model.safetensors"), assign=True)
     return Checkpoint(model.to(device).eval(), description)
+
+
+def _check_description(path: Path, data: dict[str, Any], weights: Path) -> None:
+    """That config.json is the one that the weights were saved with: another run's vocabulary or normalization would fit
+    them, and mean something else. Weights of before there was a digest are taken as they are.
+    """
+    try:
+        with safe_open(weights, framework="pt") as file:
+            digest = (file.metadata() or {}).get("description")
+    except (OSError, SafetensorError):
+        return  # reading the weights says what is wrong with them
+    if digest not in (None, _digest(data)):
+        raise UserError(
+            f"{path}: its data (vocabulary, normalization, sizes) isn't that of the weights beside it, but edited or "
+            "another run's: put back the config.json that they were saved with"
+        )
+
+
+def _digest(data: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(data, sort_keys=True).encode()).hexdigest()
 
 
 def check_same_data(checkpoint_folder: Path, description: DataDescription) -> None:
@@ -121,12 +143,13 @@ def save_model(folder: Path, model: SequenceModel, description: DataDescription)
     from .. import __version__
 
     weights = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in model.state_dict().items()}
-    save_file(weights, folder / "model.safetensors")
+    data = json.loads(json.dumps(description.to_json()))
+    save_file(weights, folder / "model.safetensors", metadata={"description": _digest(data)})
     config = {
         "format_version": FORMAT_VERSION,
         "zforcing_version": __version__,
         "model": {"name": model.name, "settings": asdict(model.config)},
-        "data": description.to_json(),
+        "data": data,
     }
     _write_json(folder / "config.json", config)
 

@@ -301,7 +301,7 @@ class Run:
         factor = 1.0
         if at.step and not value >= at.previous:  # NaN is worse too
             factor *= settings.learning_rate_factor
-        if at.epoch >= settings.learning_rate_decay_from:
+        if at.batch == 0 and at.epoch >= settings.learning_rate_decay_from:  # a true end of an epoch, no limit's
             factor *= settings.learning_rate_decay
         at.learning_rate = min(at.learning_rate, max(at.learning_rate * factor, settings.min_learning_rate))
         at.previous = value if math.isfinite(value) else -math.inf

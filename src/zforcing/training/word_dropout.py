@@ -27,7 +27,7 @@ class WordDropout(nn.Module):
             what = "categories without one" if spec.kind == "categorical" else f"{spec.kind} observations"
             raise UserError(
                 f"training.word_dropout is {p}: it replaces words by the unknown word, and this data has {what}; set "
-                "training.word_dropout to 0, or take a data set of text"
+                "training.word_dropout to 0, or take text whose data.tokens are words or characters"
             )
         self.p, self.unknown = p, spec.unknown
 
