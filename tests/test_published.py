@@ -426,8 +426,8 @@ def test_the_protocol_of_our_column_is_said(tmp_path: Path, zf: Command) -> None
     assert zf("table", "speech", "--runs", tmp_path, "--find").code == 0
     assert (
         "Ours (speech-small): data speech, 3 sequences of the test split, 2 more left out as unreadable, 12 steps, 12 "
-        "numbers, 8000 samples per second, normalized by a standard deviation of 2000.0; the first step is read and not scored. "
-        "Fingerprint 0123456789ab."
+        "numbers, 8000 samples per second, normalized by a standard deviation of 2000.0; the first step is read and "
+        "not scored. Fingerprint 0123456789ab."
     ) in (tmp_path / "table-speech-small.md").read_text()
 
 

@@ -23,7 +23,9 @@ def infer_latents(model: SequenceModel, batch: SequenceBatch, *, noise: Tensor |
     [B, T, Z] (standard normal) draws. Raises UserError for a model without latents.
     """
     if not model.latent_size:
-        raise UserError(f"model {model.name} has no latents: there is nothing between two sequences to decode")
+        raise UserError(
+            f"model {model.name} has no latents to go from one to the other: take a run of zforcing, vrnn or srnn"
+        )
     if noise is None:
         noise = torch.zeros_like(model.draw_noise(batch))
     return model.unroll(batch, noise=noise).latents

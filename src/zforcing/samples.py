@@ -53,7 +53,10 @@ def write_samples(
     before:  what each of n sequences goes on from, [T_i, D] or [T_i], as the model read it: shown, heard, written first
     sources: the B sequences that the n = num B were cut from, copy after copy: of images they stand above
     """
-    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError):
+        raise UserError(f"{folder}: is no folder, or below a file; name another one to write samples to") from None
     _clear(folder, stem)
     path, x = folder / stem, drawn.x.cpu().numpy()
     given = before if start is None else list(start.cpu().numpy()[:, None])

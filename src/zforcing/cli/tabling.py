@@ -173,7 +173,10 @@ def publish(about: PaperTable, size: str, rows: Sequence[PaperRow], out: Path, *
 
     values: dict[str, Any] = {"table": about.name, "size": size, "protocol": protocol_of(rows)}
     values["rows"] = [row.to_json() for row in rows]
-    out.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError):
+        raise UserError(f"--out {out}: {out.parent} is no folder, or below a file; name another") from None
     write_text(out.with_name(out.name + ".md"), to_page(about, size, rows, command=command) + "\n")
     write_text(out.with_name(out.name + ".json"), json.dumps(values, indent=1) + "\n")
     if as_json:

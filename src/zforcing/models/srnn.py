@@ -21,7 +21,8 @@ M. Fraccaro, S. K. Sønderby, U. Paquet, O. Winther, "Sequential neural models w
 
 What differs, and why:
 - The paper's GRU reads x itself, and its code for speech reads it through two layers of units; here it reads e(x), a
-  linear map, as the models here do, so that categories and missing values can be read. Both networks share it.
+  linear map as in the models here, or through `embedding_layers` of units, so that categories and missing values can be
+  read. Both networks share it.
 - Mean and log-variance are two halves of one net's output, in prior and posterior; the authors' code has two nets, of
   one hidden layer each.
 - a_t of the filtering posterior is the last hidden layer of its net, as in their code, but of `mlp_size` units.
