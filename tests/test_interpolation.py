@@ -66,10 +66,17 @@ def test_the_likeliest_level_is_the_one_nearest_to_the_heaviest_logistic() -> No
     assert torch.allclose(grid[d.log_prob(grid[:, None]).argmax()], most_likely(d)[0])
 
 
+SMALL = {
+    "zforcing": ZF_SIZE,
+    "vrnn": {"hidden_size": 6, "latent_size": 3, "feature_size": 4, "mlp_size": 5},
+    "srnn": {"hidden_size": 6, "latent_size": 3, "embedding_size": 4, "mlp_size": 5},
+}
+
+
 @pytest.mark.parametrize(("name", "kind"), [*product(WITH_LATENTS, KINDS), ("linear_gaussian", "real")])
 def test_the_ends_have_their_own_latents_and_the_middle_their_mean(name: str, kind: str) -> None:
     spec = SPECS[kind]
-    model = Case(name, ZF_SIZE if name == "zforcing" else {}).build(spec)
+    model = Case(name, SMALL.get(name, {})).build(spec)
     a, b = one(spec, 4, 0), one(spec, 4, 1)
     drawn = interpolate(model, a, b, num=3, choose=most_likely)
     ends = [infer_latents(model, x)[0] for x in (a, b)]
