@@ -12,6 +12,8 @@ from torch.distributions import Bernoulli, Categorical, Distribution, Independen
 from conftest import SPECS, observations
 from zforcing import ObservationSpec
 from zforcing.distributions import (
+    Softmax,
+    combine,
     diagonal_gaussian,
     log_prob_of_observed,
     no_latent,
@@ -142,3 +144,21 @@ def test_a_distribution_without_a_rule_for_missing_values_is_refused_by_name() -
 def test_standardize_divides_by_the_unbiased_deviation() -> None:
     x = torch.tensor([1.0, 2.0, 6.0])
     torch.testing.assert_close(standardize(x), (x - 3) / math.sqrt(7 + 1e-5))  # variance (4 + 1 + 9) / 2
+
+
+def test_a_softmax_is_torchs_categorical() -> None:
+    logits = torch.randn(3, 2, 5, dtype=torch.float64, requires_grad=True)
+    ours, theirs = Softmax(logits), Categorical(logits=logits)
+    x = torch.tensor([[0, 4], [1, 3], [2, 2]])
+    assert torch.allclose(ours.log_prob(x), theirs.log_prob(x))
+    assert torch.allclose(ours.probs, theirs.probs)
+    assert torch.allclose(ours.entropy(), theirs.entropy())
+    assert torch.allclose(ours.enumerate_support(), theirs.enumerate_support())
+    a, b = (torch.autograd.grad(d.log_prob(x).sum(), logits)[0] for d in (ours, theirs))
+    assert torch.allclose(a, b)
+    turned = combine(lambda values: values.transpose(0, 1), ours)
+    assert torch.allclose(turned.log_prob(x.T), theirs.log_prob(x).T)
+    wide = ours.expand((7, 3, 2))
+    assert (wide.batch_shape, wide.sample().shape) == ((7, 3, 2), (7, 3, 2))
+    shares = Softmax(torch.tensor([0.5, 0.3, 0.2]).log()).sample((20000,)).bincount() / 20000
+    assert torch.allclose(shares.double(), torch.tensor([0.5, 0.3, 0.2]).double(), atol=0.02)

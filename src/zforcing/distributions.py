@@ -93,6 +93,30 @@ class Combinable(Distribution):
         raise NotImplementedError
 
 
+class Softmax(Categorical, Combinable):
+    """p(x) = softmax(logits)_x over V categories: logits [..., V], batch [...], event [].
+
+    torch's `Categorical` normalizes by a logsumexp and a difference, and does so again whenever it is transposed or
+    stacked: over the words of a language that is most of the work of an update. Here it is one log-softmax.
+
+    normalized: whether the logits are log-probabilities already
+    """
+
+    def __init__(self, logits: Tensor, *, normalized: bool = False):
+        self.logits = self._param = logits if normalized else torch.log_softmax(logits, dim=-1)
+        self._num_events = logits.shape[-1]
+        Distribution.__init__(self, logits.shape[:-1], validate_args=False)
+
+    def combined(self, f: Callable[..., Tensor], *others: Distribution) -> Softmax:
+        """See `combine`."""
+        logits = [self.logits, *(other.logits for other in others if isinstance(other, Softmax))]
+        return Softmax(f(*logits), normalized=True)
+
+    def expand(self, batch_shape: Sequence[int], _instance: Distribution | None = None) -> Softmax:
+        """With the batch [*batch_shape]."""
+        return Softmax(self.logits.expand(*batch_shape, self._num_events), normalized=True)
+
+
 def combine(f: Callable[..., Tensor], *distributions: Distribution) -> Distribution:
     """The distribution whose parameters are f of the parameters of these, which are of one kind."""
     first = distributions[0]

@@ -7,7 +7,7 @@ from abc import ABC, abstractmethod
 from torch import Tensor, nn
 from torch.distributions import Bernoulli, Categorical, Distribution, Independent, MixtureSameFamily
 
-from ..distributions import at_least_float32, diagonal_gaussian
+from ..distributions import Softmax, at_least_float32, diagonal_gaussian
 
 
 class Emission(nn.Module, ABC):
@@ -85,4 +85,4 @@ class CategoricalEmission(Emission):
 
     def forward(self, features: Tensor) -> Categorical:
         """Batch [...], event []."""
-        return Categorical(logits=at_least_float32(self.linear(features)), validate_args=False)
+        return Softmax(at_least_float32(self.linear(features)))
