@@ -248,7 +248,7 @@ def test_missing_files_are_listed(tmp_path: Path) -> None:
 def test_other_orders_are_refused() -> None:
     for data in (Mnist, DynamicMnist):
         with pytest.raises(UserError, match=r"data\.order is 'columns'; it must be pixels or rows"):
-            data(order="columns")  # type: ignore[arg-type]
+            data(order="columns")  # type: ignore[arg-type]  # wrong on purpose
 
 
 def test_a_model_of_other_images_or_another_order_is_refused(tmp_path: Path) -> None:
@@ -424,7 +424,7 @@ def test_fingerprints_follow_the_seed_alone(tmp_path: Path) -> None:
 def test_the_last_training_images_validate(tmp_path: Path) -> None:
     grey(tmp_path, train=idx(np.arange(24, dtype=np.uint8)[:, None, None].repeat(28, 1).repeat(28, 2)))
     data = dynamic(tmp_path, valid_images=5)
-    assert load(data).grey[:, 0].tolist() == list(range(19))  # type: ignore[attr-defined]
+    assert load(data).grey[:, 0].tolist() == list(range(19))  # type: ignore[attr-defined]  # of this data set alone
     assert len(load(data, "valid")) == 5
 
 

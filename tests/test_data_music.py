@@ -313,7 +313,7 @@ def srnn(folder: Path, *, name: str = "jsb_raw_batchsize2_seqlen5.npz", **change
 def test_the_windows_of_a_stream_are_one_sequence(tmp_path: Path) -> None:
     data = Music(srnn(tmp_path))
     for split, music in MUSIC.items():
-        assert pitches(music) == sequences(data, split)  # type: ignore[arg-type]
+        assert pitches(music) == sequences(data, split)  # type: ignore[arg-type]  # split is text of a loop, not a literal
     assert sequences(data, "test") == pitches(TESTS)
     description = data.describe()
     assert description.longest == WINDOWS * STEPS

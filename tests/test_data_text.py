@@ -276,7 +276,7 @@ def test_perplexity_is_over_words_and_ends(tmp_path: Path) -> None:
     assert description.vocabulary is not None
     assert description.vocabulary.symbols == ("<unk>", "a", "b", "</s>")
     found = evaluate(
-        Fake(),  # type: ignore[arg-type]
+        Fake(),  # type: ignore[arg-type]  # it has what is called, and no more
         data.load("test", description),
         description,
         bound=Unigram([0.01, 0.5, 0.25, 0.25]),

@@ -95,7 +95,7 @@ def _parsed(file: Path) -> Any:
         raise Unreadable(file, f"no such file; a relative path starts at {Path.cwd()}")
     try:
         score = symusic.Score(file)
-    except Exception as error:
+    except Exception as error:  # whatever its parser in C++ throws; a damaged file must not end the reading of a folder
         reason = " ".join(str(error).split())
         raise Unreadable(file, f"is no MIDI file that symusic reads ({reason}); mend it or remove it") from error
     if score.ticks_per_quarter < 1:

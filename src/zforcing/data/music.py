@@ -9,7 +9,6 @@ about twice as many for the JSB chorales, and their nats per step have nothing t
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -18,6 +17,7 @@ from typing import Literal
 from ..errors import UserError
 from ..sequences import ObservationSpec
 from .base import DataDescription, DataModule, Example, MusicFormat, Split
+from .fractions import check_random_split
 from .known_music import refuse_swapped
 from .midi import TimeStep
 from .midi_folder import MIDI, load_midi, split_midi
@@ -89,9 +89,9 @@ class Music(DataModule):
             value = getattr(self, field)
             if value is not None and value < 1:
                 raise UserError(f"data.{field} is {value}; it must be 1 or more")
-        if self.split_seed < 0:
-            raise UserError(f"data.split_seed is {self.split_seed}; it must be 0 or more")
-        self._check_fractions()
+        check_random_split(
+            valid_fraction=self.valid_fraction, test_fraction=self.test_fraction, split_seed=self.split_seed
+        )
         check_step(self.steps_per_quarter, self.seconds_per_step)
 
     def describe(self) -> DataDescription:
@@ -203,17 +203,6 @@ class Music(DataModule):
                 return read_mat_music(self._file, self._source)
             case _:
                 return read_srnn_music(self._file, self._source, streams=self.streams, joined=self.continue_streams)
-
-    def _check_fractions(self) -> None:
-        for field in ("valid_fraction", "test_fraction"):
-            share = getattr(self, field)
-            if not (math.isfinite(share) and 0 < share < 1):
-                raise UserError(f"data.{field} is {share}; it must be a number between 0 and 1")
-        if self.valid_fraction + self.test_fraction >= 1:
-            raise UserError(
-                f"data.valid_fraction {self.valid_fraction} and data.test_fraction {self.test_fraction} leave nothing "
-                f"to train on; their sum must be below 1"
-            )
 
     def _check_settings(self, description: DataDescription) -> None:
         """The settings must ask for what the model was trained on."""

@@ -6,7 +6,6 @@ As in J. Chung et al., "A Recurrent Latent Variable Model for Sequential Data", 
 
 from __future__ import annotations
 
-import math
 import re
 from dataclasses import dataclass
 from functools import cached_property
@@ -20,6 +19,7 @@ from ..sequences import ObservationSpec
 from . import folders
 from .audio import LEVELS, read_recording, shorter_than
 from .base import AudioFormat, DataDescription, DataModule, Example, Normalization, Split
+from .fractions import check_random_split
 from .framed import FramedRecordings, Pieces, Recordings, mean_and_std, refuse, scan
 
 CHOICES = {
@@ -88,17 +88,9 @@ class Speech(DataModule):
             value = getattr(self, field)
             if value is not None and value < 1:
                 raise UserError(f"data.{field} is {value}; it must be 1 or more")
-        if self.split_seed < 0:
-            raise UserError(f"data.split_seed is {self.split_seed}; it must be 0 or more")
-        for field in ("valid_fraction", "test_fraction"):
-            share = getattr(self, field)
-            if not (math.isfinite(share) and 0 < share < 1):
-                raise UserError(f"data.{field} is {share}; it must be a number between 0 and 1")
-        if self.valid_fraction + self.test_fraction >= 1:
-            raise UserError(
-                f"data.valid_fraction {self.valid_fraction} and data.test_fraction {self.test_fraction} leave nothing "
-                f"to train on; their sum must be below 1"
-            )
+        check_random_split(
+            valid_fraction=self.valid_fraction, test_fraction=self.test_fraction, split_seed=self.split_seed
+        )
         self._speaker_pattern()
 
     def describe(self) -> DataDescription:

@@ -13,7 +13,6 @@ under the same vocabulary.
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -26,6 +25,7 @@ from ..sequences import ObservationSpec
 from . import documents
 from .base import DataDescription, DataModule, Example, Split
 from .documents import Files, Layout, Rules, Sentences
+from .fractions import check_random_split
 from .numbered import TextDataset
 from .vocabulary import END, Tokens, Vocabulary, build_vocabulary
 
@@ -97,17 +97,9 @@ class Text(DataModule):
                 raise UserError(f"data.{field} is {value}; it must be 1 or more")
         if not 1 <= self.max_vocabulary <= MOST_SYMBOLS:
             raise UserError(f"data.max_vocabulary is {self.max_vocabulary}; it must be from 1 to {MOST_SYMBOLS}")
-        if self.split_seed < 0:
-            raise UserError(f"data.split_seed is {self.split_seed}; it must be 0 or more")
-        for field in ("valid_fraction", "test_fraction"):
-            share = getattr(self, field)
-            if not (math.isfinite(share) and 0 < share < 1):
-                raise UserError(f"data.{field} is {share}; it must be a number between 0 and 1")
-        if self.valid_fraction + self.test_fraction >= 1:
-            raise UserError(
-                f"data.valid_fraction {self.valid_fraction} and data.test_fraction {self.test_fraction} leave nothing "
-                f"to train on; their sum must be below 1"
-            )
+        check_random_split(
+            valid_fraction=self.valid_fraction, test_fraction=self.test_fraction, split_seed=self.split_seed
+        )
         if self.min_words is not None and self.max_words is not None and self.min_words > self.max_words:
             raise UserError(
                 f"data.min_words is {self.min_words} and data.max_words {self.max_words}: no sentence has so many "
