@@ -81,6 +81,22 @@ def test_unknown_words_are_named_and_counted(runs: Path, tmp_path: Path, zf: Com
         assert result.json["unknown"] == 1
 
 
+def test_unknown_words_of_a_file_are_counted(runs: Path, tmp_path: Path, zf: Command) -> None:
+    (tmp_path / "a.txt").write_text("a zzq film zzp\n")
+    result = zf("continue", runs / "run-text", tmp_path / "a.txt", "--out", tmp_path, "--json")
+    assert "a.txt: read as a file, 2 of its symbols unknown" in result.err
+    assert result.json["unknown"] == 2
+
+
+def test_other_sources_and_checkpoints_have_files_of_their_own(runs: Path, tmp_path: Path, zf: Command) -> None:
+    long = "a film of the end and a good film and a bad film of the"
+    for a in ("a good film", "a good film .", "a good film !", f"{long} end", f"{long} film"):
+        assert zf("continue", runs / "run-text", a, "--out", tmp_path).code == 0
+    assert zf("continue", runs / "run-text", "a good film", "--checkpoint", "last", "--out", tmp_path).code == 0
+    assert (tmp_path / "continue-a-good-film-last-seed0.txt").is_file()
+    assert len(list(tmp_path.glob("*.txt"))) == 6
+
+
 def test_a_whole_sentence_has_nothing_behind_it(runs: Path, tmp_path: Path, zf: Command) -> None:
     assert "keep less of it by --given 0.5" in zf("continue", runs / "run-text", "test:0", "--out", tmp_path).mistake
     assert zf("continue", runs / "run-text", "test:0", "--given", 2, "--out", tmp_path).code == 0

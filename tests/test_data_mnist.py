@@ -286,6 +286,13 @@ def test_swapped_splits_are_named(tmp_path: Path, known: None) -> None:
     assert "this looks like the test split of MNIST's grey images, not the train split" in message(swapped)
 
 
+def test_another_test_set_is_noticed_with_the_training_images(tmp_path: Path, known: None) -> None:
+    data = Mnist(str(static(tmp_path, test=amat(BITS["valid"]))))
+    assert "this looks like the valid split of Larochelle's binarized MNIST, not the test split" in message(data)
+    other = DynamicMnist(str(grey(tmp_path, test=idx(GREYS["test"][:3]))), valid_images=1)
+    assert "is no split of MNIST's grey images: 3 images" in message(other)
+
+
 def test_one_other_pixel_is_noticed(tmp_path: Path, known: None) -> None:
     word = str(1 - BITS["train"][3, 400])
     said = message(Mnist(str(static(tmp_path, train=spoilt(4, 401, word)))))

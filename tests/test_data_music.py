@@ -515,6 +515,24 @@ def test_a_bad_midi_file_is_named_or_left_out_and_counted(
     assert [(len(loaded(data, split)), loaded(data, split).skipped) for split in SPLITS] == [(2, 0), (1, 0), (1, 1)]
 
 
+def test_a_midi_file_of_patterns_is_refused(tmp_path: Path) -> None:
+    file = midi(tmp_path / "a.mid", [(0, 1, 60)], [(0, 1, 62)])
+    content = bytearray(file.read_bytes())
+    content[8:10] = b"\0\2"
+    file.write_bytes(content)
+    assert "patterns that don't sound together (format 2)" in message(lambda: read(file))
+
+
+def test_where_splits_of_midi_files_come_from_is_said(tmp_path: Path) -> None:
+    midis(tmp_path, train=9, val=2, spare=1)
+    midi(tmp_path / "loose.mid", [(0, 1, 60)])
+    data = Music(str(tmp_path))
+    assert [len(loaded(data, split)) for split in SPLITS] == [8, 2, 1]
+    assert loaded(data, "train").remark == "loose.mid, spare isn't read: no split is called so"
+    assert loaded(data, "test").remark == "cut at random from the training files (data.test_fraction)"
+    assert loaded(data, "valid").remark == ""
+
+
 def test_a_midi_file_of_one_step_has_nothing_to_score_after_it(tmp_path: Path) -> None:
     midis(tmp_path, train=2, valid=1, test=1)
     midi(tmp_path / "test" / "short.mid", [(0, 0.25, 60)])

@@ -404,6 +404,14 @@ def test_folders_of_splits_are_found_below_reviews(tmp_path: Path) -> None:
     assert counts(Text(str(tmp_path))) == [4, 2, 3]
 
 
+def test_folders_beside_those_of_the_splits_are_named(tmp_path: Path) -> None:
+    for folder in ("train", "val", "test", "held-out"):
+        write(tmp_path / folder / "a.txt", "There is only one here.")
+    data = Text(str(tmp_path))
+    assert counts(data) == [1, 1, 1]
+    assert loaded(data).remark == "held-out isn't read: no split is called so"
+
+
 def test_layout_reviews_takes_train_txt_for_a_document(tmp_path: Path) -> None:
     for name in ("train", "b", "c"):
         write(tmp_path / f"{name}.txt", "One two three four. One two three", "four five six.")
@@ -455,6 +463,10 @@ def test_a_text_is_cut_into_sentences(text: str, expected: list[str]) -> None:
 )
 def test_a_sentence_is_cut_into_words(sentence: str, expected: str) -> None:
     assert " ".join(split_words(sentence)) == expected
+
+
+def test_a_long_run_of_stops_takes_no_longer_than_others() -> None:
+    assert split_sentences("." * 1_000_000) == ["." * 1_000_000]  # for hours, were each of them a beginning
 
 
 def test_preparing_keeps_what_is_not_asked_for() -> None:
@@ -541,6 +553,21 @@ def test_text_in_another_encoding_is_refused(tmp_path: Path, layout: str) -> Non
         (tmp_path / f"{name}.txt").write_bytes(b"fine\nna\xefve\n")
     said = message(root=str(tmp_path), layout=layout)
     assert ".txt: line 2 is not UTF-8 (byte 7 of the file, 0xef); save the file as UTF-8" in said
+
+
+def test_text_in_utf_16_without_its_mark_is_refused(tmp_path: Path) -> None:
+    write(tmp_path / "all.txt").write_bytes("one\ntwo\n".encode("utf-16-le"))
+    assert "all.txt: line 1 holds the byte 0, so it is no text in UTF-8 (UTF-16?)" in message(
+        root=str(tmp_path / "all.txt")
+    )
+
+
+def test_a_bad_test_split_is_refused_with_the_training_split(tmp_path: Path) -> None:
+    root = by_file(tmp_path)
+    (tmp_path / "test.txt").write_bytes(b"na\xefve\n")
+    assert "test.txt: line 1 is not UTF-8" in message(root=root)
+    write(tmp_path / "test.txt", "", " ")
+    assert "test.txt: holds no text" in message(root=root)
 
 
 @pytest.mark.parametrize("split", SPLITS)

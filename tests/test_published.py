@@ -499,8 +499,29 @@ def test_found_runs_are_those_of_the_rows_and_seeds_asked_for(runs: Path, zf: Co
 
 def test_data_of_another_name_is_refused_before_training(folder: Path, tmp_path: Path, zf: Command) -> None:
     said = zf("table", "mnist", "--rows", "rnn", "--runs", tmp_path, "--data.name", "digits", *TINY[2:]).mistake
-    assert "recipe mnist-small-rnn is of data mnist, and numbers on digits can't stand in its row" in said
+    assert "recipe mnist-small-rnn is of data.name mnist, and numbers on digits can't stand in its row" in said
+    said = zf("table", "imdb", "--rows", "rnn", "--runs", tmp_path, "--data.tokens", "bytes", *TINY[2:]).mistake
+    assert "recipe imdb-small-rnn is of data.tokens words, and numbers on bytes can't stand in its row" in said
     assert not list(tmp_path.iterdir())
+
+
+def test_other_images_stand_beside_no_published_number(tmp_path: Path, zf: Command) -> None:
+    bits = np.random.default_rng(0).integers(0, 2, (2, 784))
+    np.savez(tmp_path / "mine.npz", train=bits, valid=bits, test=bits)
+    words = ["--data.root", tmp_path / "mine.npz", "--data.check_known", "false", "--data.order", "rows"]
+    result = zf("table", "mnist", "--rows", "rnn", "--runs", tmp_path / "runs", *words, *TINY[2:], STEPS, 1)
+    assert "(data mnist-unchecked, num_dims 1568; not data mnist, num_dims 7840000)" in result.err
+    assert "DRAW" not in result.out
+    assert "80.60" not in (tmp_path / "runs" / "table-mnist-small.md").read_text().split("## Notes")[0]
+
+
+@pytest.mark.parametrize("steps", [280_000, 7_840_000])
+def test_rows_and_pixels_of_the_known_images_are_the_same_data(steps: int, tmp_path: Path, zf: Command) -> None:
+    known = {"num_dims": 7_840_000, "num_steps": steps}
+    plant(tmp_path, "rnn", 0, size="mnist-small", data={"name": "mnist"}, **known)
+    result = zf("table", "mnist", "--runs", tmp_path, "--find")
+    assert result.err == ""
+    assert "DRAW" in result.out
 
 
 def test_a_run_on_other_sequences_stands_beside_no_published_number(tmp_path: Path, zf: Command) -> None:
@@ -518,9 +539,10 @@ def test_a_run_on_other_sequences_stands_beside_no_published_number(tmp_path: Pa
         1,
     ]
     result = zf("table", "music", "--size", "jsb", *words)
-    assert "evaluated on 12 steps, and the test split of jsb has 4725" in result.err
+    told = "evaluated on other data than the test split of jsb (num_steps 12; not num_steps 4725)"
+    assert told in result.err
     page = (tmp_path / "runs" / "table-jsb.md").read_text()
-    assert "this is other data" in page
+    assert told in page
     assert "-4.74" not in page.split("## Notes")[0]
 
 
@@ -650,7 +672,15 @@ def test_another_size_has_the_numbers_of_its_own_data(tmp_path: Path, zf: Comman
 
 def test_perplexity_is_lower_better_and_a_bound_from_above(tmp_path: Path, zf: Command) -> None:
     by_iwae = (("elbo", {}), ("iwae25", {"bound": "iwae", "particles": 25, "perplexity": 90.0}))
-    plant(tmp_path, "zforcing", 0, size="imdb-small", data={"name": "text"}, bounds=by_iwae, perplexity=99.5)
+    plant(
+        tmp_path,
+        "zforcing",
+        0,
+        size="imdb-small",
+        data={"name": "text", "tokens": "words"},
+        bounds=by_iwae,
+        perplexity=99.5,
+    )
     assert zf("table", "imdb", "--runs", tmp_path, "--find").code == 0
     page = (tmp_path / "table-imdb-small.md").read_text()
     assert cells(page, "Z-Forcing")[1:3] == ["≤ elbo", "99.50"]

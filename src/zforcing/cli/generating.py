@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 import re
@@ -27,7 +28,7 @@ from .options import (
     read_run_config,
     run_folder,
 )
-from .sources import HELP, OWN, kept, read_sequences, unknown_symbols
+from .sources import HELP, OWN, is_path, kept, read_sequences, unknown_symbols
 
 MOST_STEPS = 100_000_000
 MUSIC_STEPS = 256
@@ -53,7 +54,10 @@ def sample(argv: Sequence[str]) -> int:
         start = random_first_observations(valid, found.description, options.num, seed=options.seed).to(device)
     with threads_asked_for(options.threads):
         drawn = draw(found.model, options.num, steps=steps, seed=options.seed, start=start)
-    folder, stem = Path(options.out or run / "samples"), f"sample-seed{options.seed}"
+    folder, stem = (
+        Path(options.out or run / "samples"),
+        "-".join(["sample", *of_checkpoint(options), f"seed{options.seed}"]),
+    )
     written = write_samples(folder, stem, drawn, found.description, start=start)
     report(
         written, {"run": str(run), "num": options.num, "steps": steps, "seed": options.seed}, json_wanted=options.json
@@ -87,7 +91,7 @@ def continue_(argv: Sequence[str]) -> int:
     with threads_asked_for(options.threads):
         drawn = go_on(found.model, prefix, steps=steps, seed=options.seed, num=options.num)
     given = [] if options.given is None else [f"given{options.given:g}"]
-    stem = "-".join(["continue", file_name(options.prefix), *given, f"seed{options.seed}"])
+    stem = "-".join(["continue", file_name(options.prefix), *given, *of_checkpoint(options), f"seed{options.seed}"])
     folder = Path(options.out or run / "samples")
     before = [example.x for example in examples] * options.num
     sources = [example.x for example in whole]
@@ -129,9 +133,22 @@ def refuse_whole_sentences(description: DataDescription, prefixes: Sequence[Exam
 
 
 def file_name(source: str) -> str:
-    """Of what is made of a source: test:0-7 is test-0-7, a file its stem, text its first letters."""
-    stem = source.replace(":", "-") if OWN.fullmatch(source) else Path(source).stem
-    return re.sub(r"\W+", "-", stem)[:40].strip("-") or "text"
+    """Of what is made of a source: test:0-7 is test-0-7, a file its stem, text its first letters; behind them the
+    beginning of a hash, where another source has the same ones.
+    """
+    if OWN.fullmatch(source):
+        return source.replace(":", "-")
+    path = is_path(source)
+    stem = Path(source).stem if path else source
+    name = re.sub(r"\W+", "-", stem)[:40].strip("-")
+    if name and (stem == name.replace("-", " ") or (path and stem == name)):
+        return name
+    return "-".join([*filter(None, [name]), hashlib.sha256(source.encode()).hexdigest()[:8]])
+
+
+def of_checkpoint(options: Namespace) -> list[str]:
+    """What a file's name says of the checkpoint: nothing of the best one."""
+    return [] if options.checkpoint == "best" else [options.checkpoint]
 
 
 def generating_options(parser: ArgumentParser, *, num: int, num_help: str, steps: str) -> None:

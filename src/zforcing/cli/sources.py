@@ -27,14 +27,18 @@ def read_sequences(source: str, data: DataModule, description: DataDescription) 
     if own:
         first = int(own[2])
         return _of_split(cast(Split, own[1]), first, int(own[3] or first), data, description)
-    if description.vocabulary is not None and not _is_path(source):
+    if description.vocabulary is not None and not is_path(source):
         symbols, unknown = description.vocabulary.encode(source), description.vocabulary.unknown_in(source)
         if not symbols:
             raise UserError(f"{source!r} holds no symbol: give some text")
         if unknown:
             print(f"not in the vocabulary, and read as unknown: {' '.join(unknown)}", file=sys.stderr)
         return [Example(np.array(symbols, dtype=np.int64))]
-    return data.read_prefix(source, description)
+    found = data.read_prefix(source, description)
+    if description.vocabulary is not None:
+        unknown_of_file = unknown_symbols(found, description.vocabulary)
+        print(f"{source}: read as a file, {unknown_of_file} of its symbols unknown", file=sys.stderr)
+    return found
 
 
 def read_sequence(source: str, data: DataModule, description: DataDescription) -> Example:
@@ -84,7 +88,7 @@ def _of_split(split: Split, first: int, last: int, data: DataModule, description
     return [sequences[i] for i in range(first, last + 1)]
 
 
-def _is_path(source: str) -> bool:
+def is_path(source: str) -> bool:
     """Whether it is meant as a file's name: one exists, or it looks like one."""
     return Path(source).suffix == ".txt" or (" " not in source and "/" in source) or _exists(source)
 

@@ -117,7 +117,8 @@ def asked_for(runs: Sequence[Path], about: PaperTable, options: Namespace, out: 
         said = f"--runs {options.runs}: holds no run that was asked for, {recipes[0]}0 for one"
         if out.with_name(out.name + ".md").exists():
             raise UserError(f"{said}; {out}.md would be replaced by a page without runs: name other --runs or --out")
-        print(f"{said}: the table has published numbers alone", file=sys.stderr)
+        empty = "the table is empty" if not about.beside(options.size) else "the table has published numbers alone"
+        print(f"{said}: {empty}", file=sys.stderr)
     return found
 
 
@@ -247,7 +248,7 @@ def prepared(
 
     run = folder / f"{recipe}-seed{seed}"
     _, config = parse_train([recipe, "--seed", str(seed), "--run-dir", str(run), "--device", device, *settings])
-    check_data(recipe, flatten(config.to_dict())["data.name"])
+    check_data(recipe, flatten(config.to_dict()))
     begun = (run / "config.yaml").is_file()
     if not begun and run.exists():
         raise UserError(f"{run} exists already and holds no run: take it away, or name other --runs")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
@@ -78,10 +78,13 @@ def _split_files(root: Path) -> dict[Split, Path]:
     return found
 
 
-def unread_files(root: Path) -> list[str]:
-    """The names of other .txt files beside those of the splits: they may be misspelt."""
+def unread(root: Path, layout: Layout) -> list[str]:
+    """The names of .txt files (of reviews: folders) beside those of the splits: they may be misspelt."""
     if root.is_file():
         return []
+    if layout == "reviews":
+        found = folders.split_folders(root).values()
+        return [folder.name for folder in folders.folders_in(root) if found and folder not in found]
     used = _split_files(root).values()
     return [f.name for f in _listed(root) if f.suffix.lower() == ".txt" and f.is_file() and f not in used]
 
@@ -131,6 +134,9 @@ def read_text(file: Path) -> str:
         raw = file.read_bytes()
     except OSError as error:
         raise UserError(f"{file}: can't be read ({error.strerror}); check the path and its permissions") from error
+    if b"\0" in raw:
+        line = raw.count(b"\n", 0, raw.index(b"\0")) + 1
+        raise UserError(f"{file}: line {line} holds the byte 0, so it is no text in UTF-8 (UTF-16?); save it as UTF-8")
     try:
         return raw.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -139,6 +145,13 @@ def read_text(file: Path) -> str:
             f"{file}: line {line} is not UTF-8 (byte {error.start} of the file, 0x{raw[error.start]:02x}); save the "
             f"file as UTF-8"
         ) from error
+
+
+def refuse_unreadable(files: Sequence[Path]) -> None:
+    """Raises UserError about a file that is no UTF-8, and where none of them has a line of text."""
+    filled = [file for file in files if read_text(file).strip()]
+    if files and not filled:
+        raise UserError(f"{files[0]}: holds no text; write a sentence on each line, or take the file away")
 
 
 def read_lines(files: Iterable[Path], rules: Rules) -> Sentences:

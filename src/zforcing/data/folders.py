@@ -19,7 +19,7 @@ TEXT = frozenset((".txt", ".phn", ".wrd", ".lab", ".csv", ".tsv", ".json", ".md"
 SPLITS: tuple[Split, ...] = ("train", "valid", "test")
 NAMES: dict[Split, tuple[str, ...]] = {
     "train": ("train", "training"),
-    "valid": ("valid", "validation", "dev"),
+    "valid": ("valid", "validation", "val", "dev"),
     "test": ("test",),
 }
 DIALECT = re.compile(r"dr[1-8]", re.IGNORECASE)

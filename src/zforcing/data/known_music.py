@@ -12,7 +12,8 @@ from .rolls import Roll
 
 Content = tuple[int, int, int]  # sequences, steps, notes that sound in them
 
-# Boulanger-Lewandowski's sequences; the SRNN authors' in their 16 streams, the step before each sequence included.
+# Boulanger-Lewandowski's sequences; the SRNN authors' in their windows and their 16 streams, the step
+# before each sequence included.
 KNOWN: Mapping[Content, tuple[str, Split]] = {
     (229, 13807, 53824): ("JSB chorales", "train"),
     (76, 4602, 17811): ("JSB chorales", "valid"),
@@ -26,6 +27,14 @@ KNOWN: Mapping[Content, tuple[str, Split]] = {
     (87, 75911, 231089): ("Piano-midi.de", "train"),
     (12, 8540, 27623): ("Piano-midi.de", "valid"),
     (25, 19036, 56067): ("Piano-midi.de", "test"),
+    (272, 27472, 107023): ("resampled JSB chorales", "train"),
+    (80, 8080, 31221): ("resampled JSB chorales", "valid"),
+    (2480, 250480, 945377): ("resampled MuseData", "train"),
+    (784, 79184, 296936): ("resampled MuseData", "valid"),
+    (1472, 148672, 589789): ("resampled Nottingham", "train"),
+    (368, 37168, 147197): ("resampled Nottingham", "valid"),
+    (704, 71104, 271354): ("resampled Piano-midi.de", "train"),
+    (96, 9696, 35965): ("resampled Piano-midi.de", "valid"),
     (16, 27216, 106030): ("resampled JSB chorales", "train"),
     (16, 8016, 30967): ("resampled JSB chorales", "valid"),
     (77, 9473, 36824): ("resampled JSB chorales", "test"),

@@ -93,6 +93,8 @@ def _parsed(file: Path) -> Any:
     symusic = import_symusic(printable(file))
     if not file.is_file():
         raise Unreadable(file, f"no such file; a relative path starts at {Path.cwd()}")
+    if _has_patterns(file):
+        raise Unreadable(file, "holds patterns that don't sound together (format 2); save it as format 0 or 1")
     try:
         score = symusic.Score(file)
     except Exception as error:  # whatever its parser in C++ throws; a damaged file must not end the reading of a folder
@@ -101,6 +103,13 @@ def _parsed(file: Path) -> Any:
     if score.ticks_per_quarter < 1:
         raise Unreadable(file, "has no ticks per quarter note; mend it or remove it")
     return score
+
+
+def _has_patterns(file: Path) -> bool:
+    """Whether the header, `MThd` and its length, says format 2."""
+    with file.open("rb") as opened:
+        header = opened.read(10)
+    return header.startswith(b"MThd") and header[8:] == b"\0\2"
 
 
 def _in_steps(score: Any, step: TimeStep, *, drums: bool) -> Notes:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
 from ..errors import UserError
@@ -13,6 +14,7 @@ from .recordings import Unreadable, printable
 from .rolls import Collection, told
 
 MIDI = frozenset((".mid", ".midi"))
+SHOWN = 8  # names in one message
 
 
 def split_midi(root: Path, shares: Mapping[Split, float], *, seed: int, source: str) -> folders.Files:
@@ -38,6 +40,22 @@ def split_midi(root: Path, shares: Mapping[Split, float], *, seed: int, source: 
     return files | folders.split_off(files["train"], missing, seed=seed, root=root) if missing else files
 
 
+def origins(root: Path, files: folders.Files) -> dict[Split, str]:
+    """What a reader should know of the splits: which were cut at random, and what beside their folders isn't read."""
+    found = folders.split_folders(root, "data.path")
+    said: dict[Split, str] = {
+        split: f"cut at random from the training files (data.{split}_fraction)"
+        for split in files
+        if split not in found and split != "train"
+    }
+    used = {name for names in files.values() for name in names}
+    unread = sorted({PurePosixPath(name).parts[0] for name in _midi_below(root, root) if name not in used})
+    if unread:
+        some = ", ".join([*map(printable, unread[:SHOWN]), *(["..."] if len(unread) > SHOWN else [])])
+        said["train"] = f"{some} isn't read: no split is called so"
+    return said
+
+
 def _midi_below(folder: Path, root: Path) -> list[str]:
     # It finds SPHERE recordings by what is in them, too.
     return [n for n in folders.find_audio(folder, root, MIDI) if PurePosixPath(n).suffix.lower() in MIDI]
@@ -52,8 +70,9 @@ def load_midi(
     """
     music: dict[Split, Collection] = {}
     wrong: dict[str, str] = {}
+    origin = origins(root, files)
     for split, names in files.items():
-        music[split] = _load(root, names, step, drums=drums, first=first)
+        music[split] = replace(_load(root, names, step, drums=drums, first=first), origin=origin.get(split, ""))
         wrong |= music[split].wrong
         if skip_unreadable and not music[split].rolls:
             raise UserError(

@@ -84,8 +84,19 @@ class Mnist(DataModule):
         return images.describe_images(_named("mnist", checked=self.check_known), self.order)
 
     def load(self, split: Split, description: DataDescription) -> BinaryImages:
-        """One split. The files of all splits must be there, so that a missing test set is noticed early."""
+        """One split. The files of all splits must be there, and with the training images those of the test are read:
+        a test set that is missing, or another one, is noticed before an hour of training.
+        """
         images.check_trained_on(self.describe(), description)
+        pixels = {name: self._pixels(name) for name in (("train", "test") if split == "train" else (split,))}
+        return BinaryImages(pixels[split], STEP[self.order])
+
+    def read_prefix(self, path: str, description: DataDescription) -> list[Example]:
+        """The beginnings of images, see `images.read_prefix`."""
+        return images.read_prefix(path, description)
+
+    def _pixels(self, split: Split) -> Array:
+        """[N, 784] of 0 and 1."""
         file = {name: self._file(name) for name in SPLITS}[split]
         source = f"data.root {file}"
         if file.suffix.lower() == ".npz":
@@ -95,11 +106,7 @@ class Mnist(DataModule):
             pixels = read_amat(file, PIXELS, source)
         if self.check_known:
             _check_known(pixels, split, LAROCHELLE, source, of="Larochelle's binarized MNIST")
-        return BinaryImages(pixels, STEP[self.order])
-
-    def read_prefix(self, path: str, description: DataDescription) -> list[Example]:
-        """The beginnings of images, see `images.read_prefix`."""
-        return images.read_prefix(path, description)
+        return pixels
 
     def _file(self, split: Split) -> Path:
         stem = f"binarized_mnist_{split}"
@@ -144,9 +151,10 @@ class DynamicMnist(DataModule):
     def load(self, split: Split, description: DataDescription) -> BinaryImages | RedrawnImages:
         """One split; the training images as in epoch 0."""
         images.check_trained_on(self.describe(), description)
-        self._file("test")  # a missing test set is noticed early
+        self._file("test")  # a missing test set is noticed early, and another one before an hour of training
         size, seed = STEP[self.order], self.binarization_seed
         if split == "train":
+            self._grey("test")
             return RedrawnImages(self._grey_train[: -self.valid_images], size, seed=seed)
         grey = self._grey_train[-self.valid_images :] if split == "valid" else self._grey("test")
         drawn = [images.binarize(image, split, index, seed=seed) for index, image in enumerate(grey)]

@@ -26,18 +26,22 @@ Splits = dict[Split, list[Roll]]
 
 @dataclass(frozen=True, eq=False)
 class Collection:
-    """The rolls of one split; `wrong` is why files more can't be used, by name, and `left_out` notes no piano has."""
+    """The rolls of one split; `wrong` is why files more can't be used, by name, `left_out` notes no piano has, and
+    `origin` what a reader should know of where the split comes from.
+    """
 
     rolls: Sequence[Roll]
     wrong: Mapping[str, str] = field(default_factory=dict)
     left_out: int = 0
+    origin: str = ""
 
     @property
     def remark(self) -> str:
-        """What was left out."""
+        """What was left out, and the origin."""
         notes = [f"{self.left_out} notes outside of the {PITCHES} keys"] if self.left_out else []
         files = [f"{len(self.wrong)} MIDI files ({told(self.wrong)})"] if self.wrong else []
-        return f"left out: {' and '.join(files + notes)}" if files or notes else ""
+        left_out = f"left out: {' and '.join(files + notes)}" if files or notes else ""
+        return "; ".join(part for part in (left_out, self.origin) if part)
 
 
 def told(wrong: Mapping[str, str]) -> str:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 
 PARAGRAPH = re.compile(r"<br\s*/?>|\n\s*\n", re.IGNORECASE)  # a review's <br /> ends a sentence as an empty line does
-STOP = re.compile(r"([.!?…]+)([\"')\]]*) (?=\S)")
+STOP = re.compile(r"(?<![.!?…])([.!?…]++)([\"')\]]*+) (?=\S)")  # a run of stops is looked at once
 OPENING = "\"'(["
 STRAIGHT = str.maketrans("‘’“”", "''\"\"")
 

@@ -112,8 +112,12 @@ class Text(DataModule):
         return DataDescription("text", _spec(vocabulary), longest=int(train.lengths.max()), vocabulary=vocabulary)
 
     def load(self, split: Split, description: DataDescription) -> TextDataset:
-        """One split, in the numbers of the description's vocabulary. Files of other splits are not read."""
+        """One split, in the numbers of the description's vocabulary. With the training split the test's files are
+        looked at: what is no text, or has no line, is refused before the training.
+        """
         vocabulary = self._known(description)
+        if split == "train":
+            documents.refuse_unreadable(self._files.get("test", []))
         rules = self._rules
         for field, given, trained in (
             ("tokenize", rules.tokenize, vocabulary.tokenize),
@@ -261,7 +265,7 @@ class Text(DataModule):
     def _how_split(self, split: Split) -> list[str]:
         """What a reader of the split should know of where it comes from."""
         said = [f"cut at random from the training text (data.{split}_fraction)"] if split in self._cut else []
-        unread = documents.unread_files(self._root) if self._layout == "lines" and split == "train" else []
+        unread = documents.unread(self._root, self._layout) if split == "train" else []
         return said + ([f"{', '.join(unread)} isn't read: no split is called so"] if unread else [])
 
     @cached_property

@@ -39,7 +39,7 @@ class PaperTable:
     sizes:     in which its recipes exist, the smallest first -> what numbers are given in, of `MEASURES`
     published: size -> title of the columns of numbers published on its data
     alone:     sizes beside whose numbers no published ones stand, since those are of other sequences
-    steps:     size -> scored steps of its test split, where the data is one that everybody has
+    test:      size -> what evaluations say of its test split, where the data is one that everybody has
     rows:      name in recipes -> name in the paper
     others:    rows of published numbers alone
     bounds:    that our runs are evaluated by, as files name them (elbo, iwae25); the first one comes with KL and seeds
@@ -55,7 +55,7 @@ class PaperTable:
     others: tuple[Other, ...] = ()
     bounds: tuple[str, ...] = ("elbo",)
     alone: tuple[str, ...] = ()
-    steps: Mapping[str, int] = field(default_factory=dict)
+    test: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
     def recipe(self, size: str, row: str) -> str:
         """The recipe of a row."""
@@ -77,12 +77,14 @@ class PaperTable:
 
     def warning(self, size: str, rows: Sequence[PaperRow]) -> str:
         """That our runs were measured on other sequences than the size's; empty if they weren't."""
-        wanted, found = self.steps.get(size), protocol_of(rows).get("num_steps")
-        if wanted is None or found in (wanted, None):
+        wanted, found = self.test.get(size, {}), protocol_of(rows)
+        other = [name for name in wanted if found and found[name] != wanted[name]]
+        if not other:
             return ""
+        theirs, ours = (", ".join(f"{name} {of[name]}" for name in other) for of in (wanted, found))
         return (
-            f"The runs were evaluated on {found} steps, and the test split of {size} has {wanted}: this is other data, "
-            f"and published numbers have nothing to do with it."
+            f"The runs were evaluated on other data than the test split of {size} ({ours}; not {theirs}): published "
+            f"numbers have nothing to do with it."
         )
 
 
@@ -231,7 +233,7 @@ def paper_rows(table: PaperTable, size: str, found: Mapping[str, Sequence[Row]])
         recipe = table.recipe(size, key)
         runs = {b: tuple(run for run in found.get(b, ()) if run.recipe == recipe) for b in table.bounds}
         for run in runs[table.bounds[0]]:
-            check_data(recipe, run.settings["data.name"])
+            check_data(recipe, run.settings)
         _check_seeds(runs[table.bounds[0]])
         facts = {s: table.facts(s, key) for s in table.published}
         published, source = {s: f.published for s, f in facts.items()}, {s: f.source for s, f in facts.items()}
@@ -243,14 +245,18 @@ def paper_rows(table: PaperTable, size: str, found: Mapping[str, Sequence[Row]])
     return rows
 
 
-def check_data(recipe: str, name: str) -> None:
-    """Raises UserError for a run of a recipe on data of another name: the table says what its recipes are of."""
-    of_recipe = read_recipe(recipe)["data"]["name"]
-    if name != of_recipe:
-        raise UserError(
-            f"recipe {recipe} is of data {of_recipe}, and numbers on {name} can't stand in its row: leave out "
-            f"--data.name, or compare runs of your own by zforcing table RUN RUN"
-        )
+def check_data(recipe: str, settings: Mapping[str, Any]) -> None:
+    """Raises UserError for a run of a recipe on data of another name, or text in other tokens: the table says what its
+    recipes are of, and a perplexity per character is no perplexity per word.
+    """
+    of_recipe = read_recipe(recipe)["data"]
+    for name in {"name", "tokens"} & of_recipe.keys():
+        found = settings[f"data.{name}"]
+        if found != of_recipe[name]:
+            raise UserError(
+                f"recipe {recipe} is of data.{name} {of_recipe[name]}, and numbers on {found} can't stand in its row: "
+                f"leave out --data.{name}, or compare runs of your own by zforcing table RUN RUN"
+            )
 
 
 def _check_seeds(runs: Sequence[Row]) -> None:
