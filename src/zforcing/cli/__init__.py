@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from jsonargparse import ArgumentError
 
 from ..errors import UserError
+from ..memory import keep_freed_memory
 from .benching import bench
 from .generating import continue_, sample
 from .interpolating import interpolate
@@ -24,6 +25,7 @@ from .training import train
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit code."""
     words = list(sys.argv[1:] if argv is None else argv)
+    keep_freed_memory()
     try:
         if not words or words[0] in ("-h", "--help"):
             print(overview())
