@@ -245,6 +245,13 @@ def test_a_file_begins_with_a_file_beside_it(tmp_path: Path, monkeypatch: pytest
     assert (mine.recipe, mine.training.epochs, mine.model.hidden_size) == ("over", 3, 7)
 
 
+def test_departures_stand_behind_those_of_the_bases(tmp_path: Path) -> None:
+    written(tmp_path / "a.yaml", base="digits-rnn", departures=["one", "two"])
+    written(tmp_path / "b.yaml", base="digits-rnn", departures=["two", "three"])
+    own = written(tmp_path / "own.yaml", base=["a.yaml", "b.yaml"], departures=["one", "four"])
+    assert read_facts(str(own)).departures == ("one", "two", "three", "four")
+
+
 def test_a_runs_config_can_be_a_base(tmp_path: Path) -> None:
     run = tmp_path / "config.yaml"
     run.write_text(config("digits-zforcing").to_yaml())

@@ -54,10 +54,7 @@ def sample(argv: Sequence[str]) -> int:
         start = random_first_observations(valid, found.description, options.num, seed=options.seed).to(device)
     with threads_asked_for(options.threads):
         drawn = draw(found.model, options.num, steps=steps, seed=options.seed, start=start)
-    folder, stem = (
-        Path(options.out or run / "samples"),
-        "-".join(["sample", *of_checkpoint(options), f"seed{options.seed}"]),
-    )
+    folder, stem = Path(options.out or run / "samples"), stem_of(options, "sample")
     written = write_samples(folder, stem, drawn, found.description, start=start)
     report(
         written, {"run": str(run), "num": options.num, "steps": steps, "seed": options.seed}, json_wanted=options.json
@@ -91,7 +88,7 @@ def continue_(argv: Sequence[str]) -> int:
     with threads_asked_for(options.threads):
         drawn = go_on(found.model, prefix, steps=steps, seed=options.seed, num=options.num)
     given = [] if options.given is None else [f"given{options.given:g}"]
-    stem = "-".join(["continue", file_name(options.prefix), *given, *of_checkpoint(options), f"seed{options.seed}"])
+    stem = stem_of(options, "continue", file_name(options.prefix), *given)
     folder = Path(options.out or run / "samples")
     before = [example.x for example in examples] * options.num
     sources = [example.x for example in whole]
@@ -146,9 +143,10 @@ def file_name(source: str) -> str:
     return "-".join([*filter(None, [name]), hashlib.sha256(source.encode()).hexdigest()[:8]])
 
 
-def of_checkpoint(options: Namespace) -> list[str]:
-    """What a file's name says of the checkpoint: nothing of the best one."""
-    return [] if options.checkpoint == "best" else [options.checkpoint]
+def stem_of(options: Namespace, *parts: str) -> str:
+    """The name of what is written, without its ending: the parts, the checkpoint unless it is the best, the seed."""
+    checkpoint = [] if options.checkpoint == "best" else [options.checkpoint]
+    return "-".join([*parts, *checkpoint, f"seed{options.seed}"])
 
 
 def generating_options(parser: ArgumentParser, *, num: int, num_help: str, steps: str) -> None:

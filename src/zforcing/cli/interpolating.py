@@ -10,7 +10,7 @@ from ..distributions import most_likely
 from ..samples import write_samples
 from ..threads import threads_asked_for
 from ..training.checkpoint import load_checkpoint
-from .generating import file_name, of_checkpoint, report
+from .generating import file_name, report, stem_of
 from .options import (
     at_least,
     check_common,
@@ -75,8 +75,7 @@ def interpolate(argv: Sequence[str]) -> int:
         )
     start = first_observations(found.model, *ends, num=options.num) if description.spec.conditions_on_first else None
     chosen = [options[name] for name in ("path", "decode", "infer") if options[name] != parser.get_default(name)]
-    chosen += [*of_checkpoint(options), f"seed{options.seed}"]
-    stem = "-".join(["interpolate", file_name(options.a), file_name(options.b), *chosen])
+    stem = stem_of(options, "interpolate", file_name(options.a), file_name(options.b), *chosen)
     written = write_samples(Path(options.out or run / "samples"), stem, drawn, description, start=start)
     values = {name: options[name] for name in ("a", "b", "num", "path", "decode", "infer", "seed")}
     if words is not None:

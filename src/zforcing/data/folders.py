@@ -10,7 +10,7 @@ from pathlib import Path, PurePosixPath
 
 from ..errors import UserError
 from .base import Split
-from .recordings import is_sphere
+from .recordings import is_sphere, printable
 
 AUDIO = frozenset((".wav", ".flac", ".ogg", ".sph", ".nist", ".aif", ".aiff", ".au"))
 WAV = frozenset((".wav",))
@@ -24,6 +24,8 @@ NAMES: dict[Split, tuple[str, ...]] = {
 }
 DIALECT = re.compile(r"dr[1-8]", re.IGNORECASE)
 FORMATS = f"{', '.join(sorted(AUDIO))}, or NIST SPHERE under any name"
+
+SHOWN = 8  # names in one message
 
 Files = dict[Split, list[str]]  # relative to the root, with slashes, sorted
 
@@ -146,10 +148,23 @@ def blizzard(root: Path) -> Files:
 
 def _there(root: Path) -> str:
     names = [folder.name for folder in folders_in(root)]
-    return f" but {', '.join(names[:8])}{', ...' if len(names) > 8 else ''}" if names else " and no other folder"
+    return (
+        f" but {', '.join(names[:SHOWN])}{', ...' if len(names) > SHOWN else ''}" if names else " and no other folder"
+    )
 
 
 # ---- splits
+
+
+def told_cut(split: Split, what: str) -> str:
+    """For a data set's remark: that a split was cut at random from `what` is trained on."""
+    return f"cut at random from {what} (data.{split}_fraction)"
+
+
+def told_unread(names: Sequence[str]) -> str:
+    """For a data set's remark: files and folders beside those of the splits, which may be misspelt; empty without."""
+    some = ", ".join([*map(printable, names[:SHOWN]), *(["..."] if len(names) > SHOWN else [])])
+    return f"{some} isn't read: no split is called so" if names else ""
 
 
 def split_off(files: Sequence[str], shares: Mapping[Split, float], *, seed: int, root: Path) -> Files:

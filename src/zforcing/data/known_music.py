@@ -12,8 +12,8 @@ from .rolls import Roll
 
 Content = tuple[int, int, int]  # sequences, steps, notes that sound in them
 
-# Boulanger-Lewandowski's sequences; the SRNN authors' in their windows and their 16 streams, the step
-# before each sequence included.
+# Boulanger-Lewandowski's sequences; the SRNN authors' in their windows and in their 16 streams, the step before each
+# sequence included.
 KNOWN: Mapping[Content, tuple[str, Split]] = {
     (229, 13807, 53824): ("JSB chorales", "train"),
     (76, 4602, 17811): ("JSB chorales", "valid"),

@@ -14,7 +14,6 @@ from .recordings import Unreadable, printable
 from .rolls import Collection, told
 
 MIDI = frozenset((".mid", ".midi"))
-SHOWN = 8  # names in one message
 
 
 def split_midi(root: Path, shares: Mapping[Split, float], *, seed: int, source: str) -> folders.Files:
@@ -44,16 +43,11 @@ def origins(root: Path, files: folders.Files) -> dict[Split, str]:
     """What a reader should know of the splits: which were cut at random, and what beside their folders isn't read."""
     found = folders.split_folders(root, "data.path")
     said: dict[Split, str] = {
-        split: f"cut at random from the training files (data.{split}_fraction)"
-        for split in files
-        if split not in found and split != "train"
+        split: folders.told_cut(split, "the training files") for split in files if split not in {*found, "train"}
     }
     used = {name for names in files.values() for name in names}
     unread = sorted({PurePosixPath(name).parts[0] for name in _midi_below(root, root) if name not in used})
-    if unread:
-        some = ", ".join([*map(printable, unread[:SHOWN]), *(["..."] if len(unread) > SHOWN else [])])
-        said["train"] = f"{some} isn't read: no split is called so"
-    return said
+    return said | {"train": folders.told_unread(unread)}
 
 
 def _midi_below(folder: Path, root: Path) -> list[str]:

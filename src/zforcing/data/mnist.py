@@ -25,8 +25,6 @@ from .idx import read_idx
 from .images import PIXELS, SIDE, STEP, BinaryImages, Order, RedrawnImages
 from .rows import Layout, listed, readable
 
-SPLITS: tuple[Split, ...] = ("train", "valid", "test")
-
 
 @dataclass(frozen=True)
 class Known:
@@ -84,12 +82,12 @@ class Mnist(DataModule):
         return images.describe_images(_named("mnist", checked=self.check_known), self.order)
 
     def load(self, split: Split, description: DataDescription) -> BinaryImages:
-        """One split. The files of all splits must be there, and with the training images those of the test are read:
-        a test set that is missing, or another one, is noticed before an hour of training.
-        """
+        """One split. With the training images those of the test are read, so that a wrong test set fails early."""
         images.check_trained_on(self.describe(), description)
-        pixels = {name: self._pixels(name) for name in (("train", "test") if split == "train" else (split,))}
-        return BinaryImages(pixels[split], STEP[self.order])
+        pixels = self._pixels(split)
+        if split == "train":
+            self._pixels("test")
+        return BinaryImages(pixels, STEP[self.order])
 
     def read_prefix(self, path: str, description: DataDescription) -> list[Example]:
         """The beginnings of images, see `images.read_prefix`."""
@@ -97,7 +95,7 @@ class Mnist(DataModule):
 
     def _pixels(self, split: Split) -> Array:
         """[N, 784] of 0 and 1."""
-        file = {name: self._file(name) for name in SPLITS}[split]
+        file = self._file(split)
         source = f"data.root {file}"
         if file.suffix.lower() == ".npz":
             own = () if file == Path(self.root).expanduser() else ("x", "arr_0")  # names that no other split has
@@ -149,9 +147,10 @@ class DynamicMnist(DataModule):
         return images.describe_images(_named("mnist-dynamic", checked=self.check_known), self.order)
 
     def load(self, split: Split, description: DataDescription) -> BinaryImages | RedrawnImages:
-        """One split; the training images as in epoch 0."""
+        """One split; the training images as in epoch 0. With them the test's are read, so that a wrong test set fails
+        early.
+        """
         images.check_trained_on(self.describe(), description)
-        self._file("test")  # a missing test set is noticed early, and another one before an hour of training
         size, seed = STEP[self.order], self.binarization_seed
         if split == "train":
             self._grey("test")

@@ -22,7 +22,7 @@ import numpy as np
 
 from ..errors import UserError
 from ..sequences import ObservationSpec
-from . import documents
+from . import documents, folders
 from .base import DataDescription, DataModule, Example, Split
 from .documents import Files, Layout, Rules, Sentences
 from .fractions import check_random_split
@@ -264,9 +264,9 @@ class Text(DataModule):
 
     def _how_split(self, split: Split) -> list[str]:
         """What a reader of the split should know of where it comes from."""
-        said = [f"cut at random from the training text (data.{split}_fraction)"] if split in self._cut else []
-        unread = documents.unread(self._root, self._layout) if split == "train" else []
-        return said + ([f"{', '.join(unread)} isn't read: no split is called so"] if unread else [])
+        if split == "train":
+            return [folders.told_unread(documents.unread(self._root, self._layout))]
+        return [folders.told_cut(split, "the training text")] if split in self._cut else []
 
     @cached_property
     def _cut(self) -> frozenset[Split]:

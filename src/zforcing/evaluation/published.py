@@ -250,12 +250,12 @@ def check_data(recipe: str, settings: Mapping[str, Any]) -> None:
     recipes are of, and a perplexity per character is no perplexity per word.
     """
     of_recipe = read_recipe(recipe)["data"]
-    for name in {"name", "tokens"} & of_recipe.keys():
-        found = settings[f"data.{name}"]
-        if found != of_recipe[name]:
+    for name in ("name", "tokens"):
+        wanted, found = of_recipe.get(name), settings.get(f"data.{name}")
+        if wanted is not None and found != wanted:
             raise UserError(
-                f"recipe {recipe} is of data.{name} {of_recipe[name]}, and numbers on {found} can't stand in its row: "
-                f"leave out --data.{name}, or compare runs of your own by zforcing table RUN RUN"
+                f"recipe {recipe} is of data.{name} {wanted}, and numbers on {found} can't stand in its row: leave out "
+                f"--data.{name}, or compare runs of your own by zforcing table RUN RUN"
             )
 
 

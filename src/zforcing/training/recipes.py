@@ -2,8 +2,8 @@
 
 A recipe may begin with another one (`base: NAME`, or a file beside it; of a list each lies over the one before): its
 own settings lie over those, a schedule (`weights.kl`) as a whole. What it says besides settings are its facts:
-`source`, `published` (the number and what it is), `protocol` and `departures`. Files whose names begin with an
-underscore are bases alone.
+`source`, `published` (the number and what it is), `protocol` and `departures`, which stand behind those of its bases.
+Files whose names begin with an underscore are bases alone.
 """
 
 from __future__ import annotations
@@ -128,7 +128,7 @@ def _resolved(name_or_file: str, begun: Mapping[str, str] | None = None) -> dict
 def laid_over(under: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
     """Settings of `over`, and those of `under` that it leaves alone.
 
-    A section of another name, a schedule and a fact replace the whole.
+    A section of another name, a schedule and a fact replace the whole; departures stand behind those of `under`.
     """
     merged = dict(under)
     for key, value in over.items():
@@ -136,6 +136,8 @@ def laid_over(under: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, An
         if key not in FACTS and isinstance(below, Mapping) and isinstance(value, Mapping):
             same = value.get("name", below.get("name")) == below.get("name")
             merged[key] = {**below, **value} if same else value
+        elif key == "departures" and isinstance(below, list) and isinstance(value, list):
+            merged[key] = below + [line for line in value if line not in below]
         else:
             merged[key] = value
     return merged
