@@ -217,6 +217,7 @@ MISTAKES: list[tuple[list[object], str]] = [
     (["interpolate", "run-text", "a film", " "], "holds no symbol"),
     (["continue", "run-digits", "test:0"], "the images are whole already, 64 steps: keep less of them by --given 0.5"),
     (["continue", "run-digits", "test:5-3"], "the test split has sequences 0 to 299"),
+    (["continue", "run-digits", "test:0,300"], "test:300: the test split has sequences 0 to 299"),
     (["continue", "run-digits", "test:0", "--given", "0"], "--given is 0; it must be a share between 0 and 1"),
     (["continue", "run-digits", "test:0", "--given", "1.5"], "or a whole number of steps"),
     (["continue", "run-digits", "test:0", "--given", "65"], "--given 65 of the 64 steps"),
@@ -235,6 +236,8 @@ def test_sources_are_sequences_of_the_data_files_or_text(runs: Path) -> None:
     vocabulary = description.vocabulary
     assert vocabulary is not None
     assert [vocabulary.decode(e.x) for e in read_sequences("train:1-2", data, description)] == SENTENCES[1:3]
+    listed = [vocabulary.decode(e.x) for e in read_sequences("train:3,0-1,0", data, description)]
+    assert listed == [SENTENCES[i] for i in (3, 0, 1, 0)]
     own, given = (read_sequence(source, data, description).x.tolist() for source in ("train:0", "a good film"))
     assert own == given == [*vocabulary.encode("a good film"), vocabulary.end]
     assert read_sequences("a good", data, description)[0].x.tolist() == vocabulary.encode("a good")

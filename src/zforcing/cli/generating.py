@@ -133,7 +133,7 @@ def file_name(source: str) -> str:
     """Of what is made of a source: test:0-7 is test-0-7, a file its stem, text its first letters; behind them the
     beginning of a hash, where another source has the same ones.
     """
-    if OWN.fullmatch(source):
+    if OWN.fullmatch(source) and len(source) <= 40:
         return source.replace(":", "-")
     path = is_path(source)
     stem = Path(source).stem if path else source

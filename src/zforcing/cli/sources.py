@@ -14,8 +14,11 @@ from ..data import DataDescription, DataModule, Example, Split
 from ..data.vocabulary import Vocabulary
 from ..errors import UserError
 
-OWN = re.compile(r"(train|valid|test):(\d+)(?:-(\d+))?", re.ASCII)
-HELP = "SPLIT:I or SPLIT:I-J of the run's data (test:0), a file of its kind, or of a model of text the text itself"
+OWN = re.compile(r"(train|valid|test):(\d+(?:-\d+)?(?:,\d+(?:-\d+)?)*)", re.ASCII)
+HELP = (
+    "sequences of the run's data (test:0, test:0-7 or test:0,5,9), a file of its kind, or of a model of text the text "
+    "itself"
+)
 
 
 def read_sequences(source: str, data: DataModule, description: DataDescription) -> list[Example]:
@@ -25,8 +28,7 @@ def read_sequences(source: str, data: DataModule, description: DataDescription) 
     """
     own = OWN.fullmatch(source)
     if own:
-        first = int(own[2])
-        return _of_split(cast(Split, own[1]), first, int(own[3] or first), data, description)
+        return _of_split(cast(Split, own[1]), own[2].split(","), data, description)
     if description.vocabulary is not None and not is_path(source):
         symbols, unknown = description.vocabulary.encode(source), description.vocabulary.unknown_in(source)
         if not symbols:
@@ -81,11 +83,16 @@ def kept(examples: list[Example], given: float | None, *, first: int) -> list[Ex
     return beginnings
 
 
-def _of_split(split: Split, first: int, last: int, data: DataModule, description: DataDescription) -> list[Example]:
+def _of_split(split: Split, parts: list[str], data: DataModule, description: DataDescription) -> list[Example]:
+    """The sequences of the parts, each a number or first-last."""
     sequences = data.load(split, description)
-    if not first <= last < len(sequences):
-        raise UserError(f"{split}:{first}-{last}: the {split} split has sequences 0 to {len(sequences) - 1}")
-    return [sequences[i] for i in range(first, last + 1)]
+    found = []
+    for part in parts:
+        first, last = (int(number) for number in (part.split("-") * 2)[:2])
+        if not first <= last < len(sequences):
+            raise UserError(f"{split}:{part}: the {split} split has sequences 0 to {len(sequences) - 1}")
+        found += [sequences[i] for i in range(first, last + 1)]
+    return found
 
 
 def is_path(source: str) -> bool:
