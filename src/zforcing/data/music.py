@@ -65,8 +65,9 @@ class Music(DataModule):
     """srnn: how many streams stand side by side in the file; without it, what its name says (batchsize16), or 16"""
 
     continue_streams: bool = True
-    """srnn: whether the windows of a stream are one sequence, as its authors train (with data.first_observation as it
-    is, training.batch_size 16 and training.truncated_bptt_steps 100), or each window is a sequence of its own"""
+    """srnn: whether the training windows of a stream are one sequence, as its authors train (with
+    data.first_observation as it is, training.batch_size 16 and training.truncated_bptt_steps 100), or each window is a
+    sequence of its own, as each validation window is"""
 
     valid_fraction: float = 0.1
     """midi: share of the files to validate on, where they have no folder of their own; one at least"""

@@ -2,8 +2,9 @@
 
 M. Fraccaro, S. K. Sønderby, U. Paquet, O. Winther, "Sequential neural models with stochastic layers", NeurIPS 2016
 (https://arxiv.org/abs/1605.07571). A file holds windows of 100 steps: the inputs u, and x, which is u one step later.
-The music of the training and the validation split is one long piece in S streams, S being the batch size: window i + S
-goes on where window i ends, and training carries the state over. A first step is read and not scored.
+The music of the training split is one long piece in S streams, S being the batch size: window i + S goes on where
+window i ends, and training carries the state over. Their code validates on windows, each from a state of zeros, and
+tests on whole sequences, from zeros too. A first step is read and not scored.
 """
 
 from __future__ import annotations
@@ -27,18 +28,19 @@ def read_srnn_music(file: Path, source: str, *, streams: int | None, joined: boo
     """Sequences that begin with the step that is not scored.
 
     streams: how many windows stand side by side; None is what the file's name says (batchsize16), or 16
-    joined:  whether the windows of a stream are one sequence, or each is its own; test sequences are whole
+    joined:  whether the windows of a training stream are one sequence, or each is its own; validation windows are
 
     Raises UserError when the arrays don't fit each other, or a window doesn't go on where the one before ends.
     """
     arrays = _load(file, source)
-    count = streams or _streams(file)
-    splits: Splits = {}
-    for split in ("train", "valid"):
-        windows = _windows(arrays[f"u_{split}"], arrays[f"x_{split}"], f"{source}: u_{split}")
-        splits[split] = _join(windows, count, f"{source}: the {split} split") if joined else list(windows)
-    splits["test"] = _whole(arrays["u_test"], arrays["x_test"], arrays["mask_test"], source)
-    return splits
+    train, valid = (
+        _windows(arrays[f"u_{split}"], arrays[f"x_{split}"], f"{source}: u_{split}") for split in ("train", "valid")
+    )
+    return {
+        "train": _join(train, streams or _streams(file), f"{source}: the train split") if joined else list(train),
+        "valid": list(valid),
+        "test": _whole(arrays["u_test"], arrays["x_test"], arrays["mask_test"], source),
+    }
 
 
 def _streams(file: Path) -> int:
