@@ -95,6 +95,19 @@ def test_other_sources_and_checkpoints_have_files_of_their_own(runs: Path, tmp_p
     assert zf("continue", runs / "run-text", "a good film", "--checkpoint", "last", "--out", tmp_path).code == 0
     assert (tmp_path / "continue-a-good-film-last-seed0.txt").is_file()
     assert len(list(tmp_path.glob("*.txt"))) == 6
+    for folder in ("a", "b"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "good.txt").write_text("a good\n")
+        assert zf("continue", runs / "run-text", tmp_path / folder / "good.txt", "--out", tmp_path).code == 0
+    for a in ("good", "test 0"):
+        assert zf("continue", runs / "run-text", a, "--out", tmp_path).code == 0
+    assert zf("continue", runs / "run-text", "test:0", "--given", 1, "--out", tmp_path).code == 0
+    assert len(list(tmp_path.glob("*.txt"))) == 11
+
+
+@pytest.mark.parametrize("text", ["10/10", "</s>", "~10 films", "he/she", "test: film", "a film/book"])
+def test_what_no_file_is_called_is_text(text: str, runs: Path, tmp_path: Path, zf: Command) -> None:
+    assert "read as unknown" in zf("continue", runs / "run-text", text, "--out", tmp_path).err
 
 
 def test_a_whole_sentence_has_nothing_behind_it(runs: Path, tmp_path: Path, zf: Command) -> None:
@@ -205,6 +218,8 @@ def test_skipping_what_cant_be_read_is_for_files(runs: Path, zf: Command) -> Non
     assert "recordings and MIDI files" in zf("evaluate", runs / "run-text", "--skip-unreadable").mistake
 
 
+MISSPELT = ["test:", "test:-1", "test:0-", "test:0,,5", f"test:{'9' * 5000}", "test:0 ,1"]
+
 MISTAKES: list[tuple[list[object], str]] = [
     (["interpolate", "run-rnn", "test:0", "test:1"], "model rnn has no latents"),
     (["interpolate", "run-digits", "test:0", "test:300"], "the test split has sequences 0 to 299"),
@@ -216,7 +231,15 @@ MISTAKES: list[tuple[list[object], str]] = [
     (["interpolate", "run-text", "a film", "nowhere.txt"], "nowhere.txt"),
     (["interpolate", "run-text", "a film", " "], "holds no symbol"),
     (["continue", "run-digits", "test:0"], "the images are whole already, 64 steps: keep less of them by --given 0.5"),
-    (["continue", "run-digits", "test:5-3"], "the test split has sequences 0 to 299"),
+    (["continue", "run-digits", "test:5-3"], "test:5-3 goes backwards; write test:3-5"),
+    *((["continue", "run-music", source], "sequences of a split are written test:0") for source in MISSPELT),
+    *((["continue", "run-text", source], "sequences of a split are written test:0") for source in MISSPELT[:-1]),
+    (["continue", "run-music", ""], "nothing is given to read"),
+    (["continue", "run-music", "~nobody-of-that-name/a.mid"], "has no home folder for ~nobody-of-that-name"),
+    (["continue", "run-text", "caf\udce9 bar"], "is not UTF-8"),
+    (["continue", "run-text", "./nowhere/good.txt"], "good.txt"),
+    (["continue", "run-music", "test:0", "--given", "nan"], "--given is nan; it must be a number, or null"),
+    (["sample", "run-music", "--steps", "x"], "--steps is x; it must be a whole number, or null"),
     (["continue", "run-digits", "test:0,300"], "test:300: the test split has sequences 0 to 299"),
     (["continue", "run-digits", "test:0", "--given", "0"], "--given is 0; it must be a share between 0 and 1"),
     (["continue", "run-digits", "test:0", "--given", "1.5"], "or a whole number of steps"),
@@ -224,7 +247,7 @@ MISTAKES: list[tuple[list[object], str]] = [
 ]
 
 
-@pytest.mark.parametrize(("words", "said"), MISTAKES, ids=[" ".join(map(str, words)) for words, _ in MISTAKES])
+@pytest.mark.parametrize(("words", "said"), MISTAKES, ids=[ascii(words)[:60] for words, _ in MISTAKES])
 def test_a_mistake_is_one_line(words: list[object], said: str, runs: Path, zf: Command) -> None:
     command, run, *others = words
     assert said in zf(command, runs / str(run), *others).mistake

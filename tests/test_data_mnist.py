@@ -597,6 +597,9 @@ def test_arrays_and_files_that_are_no_beginnings_are_refused(tmp_path: Path) -> 
     np.save(tmp_path / "b.npy", np.zeros((1, 785)))
     with pytest.raises(UserError, match="image 0 has 785 pixels"):
         beginnings(tmp_path / "b.npy")
+    np.savez(tmp_path / "c.npz", y=np.zeros((1, 9)))
+    with pytest.raises(UserError, match="has no array 'x', it has y; save the images as x"):
+        beginnings(tmp_path / "c.npz")
     with pytest.raises(UserError, match=r"its suffix is '\.png'; beginnings of images are read from \.amat"):
         beginnings(tmp_path / "a.png")
     for name in ("none.amat", "none.npy"):

@@ -136,6 +136,20 @@ def test_swapped_or_mixed_splits_of_a_known_set_are_named(monkeypatch: pytest.Mo
     assert "its valid split is of the Waltzes and its test split is of the Marches" in said
 
 
+def test_a_known_set_that_was_changed_is_named_with_its_counts(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    content = {"train": [[(60,)] * 2, [(60, 61)] * 3], "valid": [[(60, 61)] * 3], "test": [[(62,)] * 4]}
+    known: dict[known_music.Content, tuple[str, Split]] = {
+        (1, 2, 2): ("Waltzes", "train"), (9, 9, 9): ("Waltzes", "train"), (1, 3, 6): ("Waltzes", "valid"),
+        (1, 4, 4): ("Waltzes", "test"),
+    }  # fmt: skip
+    monkeypatch.setattr(known_music, "KNOWN", known)
+    data = Music(pickled(tmp_path / "a.pkl", content))
+    said = "the train split isn't that of the Waltzes: 2 sequences of 5 steps with 8 notes, not 1 sequences of 2 steps"
+    assert [said in loaded(data, split).remark for split in ("train", "valid", "test")] == [True, False, True]
+    data = Music(pickled(tmp_path / "b.pkl", content | {"train": content["train"][:1]}))
+    assert [loaded(data, split).remark for split in ("train", "valid", "test")] == ["", "", ""]
+
+
 class Trap:
     """Unpickled by Python's own library, it makes a folder."""
 
@@ -213,6 +227,9 @@ BAD_CONTENT: dict[str, tuple[Any, list[str]]] = {
     "a truth": (CONTENT | {"train": [[(60, True)]]}, ["pitch True"]),
     "text": (CONTENT | {"train": [[("C4",)]]}, ["pitch 'C4'"]),
     "a huge number": (CONTENT | {"train": [[(2**70,)]]}, ["pitch 1180591620717411303424"]),
+    "one that can't be printed": (CONTENT | {"train": [[(10**5000,)]]}, ["pitch a number of thousands of digits"]),
+    "more than a piano has": (CONTENT | {"train": [[(60,), (60,) * 89]]}, ["89 pitches at step 1", "a piano has 88"]),
+    "one sequence many times": (CONTENT | {"train": [[(60,)] * 3000] * 3000}, ["9000", "says the same steps so many"]),
 }
 
 
@@ -369,7 +386,7 @@ BAD_WINDOWS: dict[str, tuple[dict[str, Any], dict[str, Any], list[str]]] = {
     "a missing array": ({"mask_test": None}, {}, ["has no array mask_test", "u_test", "data.layout srnn"]),
     "other shapes": ({"u_valid": noise(2, 4)}, {}, ["u_valid and x are [2, 4, 88] and [4, 5, 88]"]),
     "87 keys": ({"u_valid": np.zeros((2, 5, 87)), "x_valid": np.zeros((2, 5, 87))}, {}, ["[2, 5, 87]", "88"]),
-    "a half": ({"u_train": windowed()["u_train"] / 2}, {}, ["u_train is 0.5"]),
+    "a half": ({"u_train": windowed()["u_train"] / 2}, {}, ["u_train, window 0 (counted from 0), is 0.5 at step 0"]),
     "a mask with a hole": ({"mask_test": np.eye(2, 6)}, {}, ["mask_test must be 1 in the steps of a sequence"]),
     "an empty test sequence": ({"mask_test": np.zeros((2, 6))}, {}, ["mask_test must be 1", "one or more"]),
     "another mask": ({"mask_test": np.ones((2, 5))}, {}, ["[2, 6, 88], [2, 6, 88] and [2, 5]"]),
@@ -604,6 +621,8 @@ BAD_PATHS: dict[str, tuple[str, dict[str, Any], list[str]]] = {
     "a file as midi": ("a.pkl", {"layout": "midi"}, ["is a file; data.layout midi reads a folder"]),
     "a folder as pickle": (".", {"layout": "pickle"}, ["is a folder; data.layout pickle reads a file"]),
     "drums of a pickle": ("a.pkl", {"drums": True}, ["data.drums is True, but data.layout pickle: only midi"]),
+    "a share of a pickle": ("a.pkl", {"valid_fraction": 0.3}, ["data.valid_fraction is 0.3", "only midi"]),
+    "nobody's home": ("~nobody-of-that-name/a.pkl", {}, ["has no home folder for ~nobody-of-that-name"]),
     "streams of a pickle": ("a.pkl", {"streams": 16}, ["data.streams is 16, but data.layout pickle: only srnn"]),
 }
 

@@ -199,6 +199,12 @@ def test_a_run_without_any_finite_validation_is_left_out(runs: Path, zf: Command
 # ---- what is found
 
 
+def test_a_run_is_no_folder_of_runs(runs: Path, zf: Command) -> None:
+    for words in ((), ("--find",)):
+        mistake = zf("table", "speech", "--runs", runs / "speech-small-rnn-gauss-seed0", *words).mistake
+        assert "is a run itself; name the folder that holds the table's runs" in mistake
+
+
 def test_unfinished_runs_are_named_and_left_out(runs: Path, zf: Command) -> None:
     unfinish(runs / "speech-small-rnn-gauss-seed1")
     for words in ([], ["--json"]):
@@ -510,7 +516,7 @@ def test_other_images_stand_beside_no_published_number(tmp_path: Path, zf: Comma
     np.savez(tmp_path / "mine.npz", train=bits, valid=bits, test=bits)
     words = ["--data.root", tmp_path / "mine.npz", "--data.check_known", "false", "--data.order", "rows"]
     result = zf("table", "mnist", "--rows", "rnn", "--runs", tmp_path / "runs", *words, *TINY[2:], STEPS, 1)
-    assert "(data mnist-unchecked, num_dims 1568; not data mnist, num_dims 7840000)" in result.err
+    assert "(data mnist-unchecked, not mnist; num_dims 1568, not 7840000)" in result.err
     assert "DRAW" not in result.out
     assert "80.60" not in (tmp_path / "runs" / "table-mnist-small.md").read_text().split("## Notes")[0]
 
@@ -539,11 +545,23 @@ def test_a_run_on_other_sequences_stands_beside_no_published_number(tmp_path: Pa
         1,
     ]
     result = zf("table", "music", "--size", "jsb", *words)
-    told = "evaluated on other data than the test split of jsb (num_steps 12; not num_steps 4725)"
+    told = "data is other than jsb's (num_steps 12, not 4725)"
     assert told in result.err
     page = (tmp_path / "runs" / "table-jsb.md").read_text()
     assert told in page
     assert "-4.74" not in page.split("## Notes")[0]
+
+
+def test_a_run_trained_on_a_changed_set_stands_beside_no_published_number(tmp_path: Path, zf: Command) -> None:
+    known = {"num_steps": 9396, "num_dims": 9396 * 88}
+    for row, remark in (("rnn", ""), ("srnn", "the train split isn't that of the chorales")):
+        plant(tmp_path, row, 0, size="jsb-resampled", data={"name": "music"}, bounds=FIVO, remark=remark, **known)
+        words = ("table", "music", "--runs", tmp_path, "--find", "--out", tmp_path / "page")
+        result = zf(*words)
+        assert result.code == 0, result.err
+        assert ("data is other than jsb-resampled's" in result.err) == bool(remark)
+        assert ("-4.74" in (tmp_path / "page.md").read_text()) == (not remark)
+    assert "(the train split isn't that of the chorales)" in result.err
 
 
 def test_sets_of_other_steps_have_no_published_numbers_beside_them() -> None:

@@ -39,7 +39,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             raise UserError(f"unknown command {words[0]!r}; it is one of {', '.join(COMMANDS)}")
         return COMMANDS[words[0]](words[1:])
     except ArgumentError as error:
-        return complain(" ".join(str(error).split()))
+        return complain(plain(" ".join(str(error).split())))
     except (UserError, OSError) as error:
         return complain(str(error))
     except (MemoryError, RuntimeError) as error:
@@ -49,6 +49,21 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("zforcing: stopped", file=sys.stderr)
         return 130
+
+
+def plain(message: str) -> str:
+    """What jsonargparse says of a value that none of several types takes, in fewer words."""
+    found = re.fullmatch(
+        r'Parser key "([^"]+)": Does not validate against any of the Union subtypes Subtypes: \[(.*)\] Errors: .*'
+        r"Given value: (.*)",
+        message,
+    )
+    if found is None:
+        return message
+    option, types, value = found.groups()
+    words = {"<class 'int'>": "a whole number", "<class 'float'>": "a number", "<class 'str'>": "text"}
+    kinds = [words.get(kind, kind) for kind in types.split(", ") if "NoneType" not in kind]
+    return f"--{option} is {value}; it must be {' or '.join(kinds)}{', or null' if 'NoneType' in types else ''}"
 
 
 def complain(message: str) -> int:

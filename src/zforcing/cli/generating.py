@@ -131,16 +131,17 @@ def refuse_whole_sentences(description: DataDescription, prefixes: Sequence[Exam
 
 def file_name(source: str) -> str:
     """Of what is made of a source: test:0-7 is test-0-7, a file its stem, text its first letters; behind them the
-    beginning of a hash, where another source has the same ones.
+    beginning of a hash, where another source may have the same ones.
     """
     if OWN.fullmatch(source) and len(source) <= 40:
         return source.replace(":", "-")
     path = is_path(source)
-    stem = Path(source).stem if path else source
-    name = re.sub(r"\W+", "-", stem)[:40].strip("-")
-    if name and (stem == name.replace("-", " ") or (path and stem == name)):
+    name = re.sub(r"\W+", "-", Path(source).stem if path else source)[:40].strip("-")
+    own = OWN.fullmatch(name.replace("-", ":", 1))  # the text "test 0"
+    if name and not path and not own and source == name.replace("-", " "):
         return name
-    return "-".join([*filter(None, [name]), hashlib.sha256(source.encode()).hexdigest()[:8]])
+    digest = hashlib.sha256(source.encode(errors="surrogateescape")).hexdigest()
+    return "-".join([*filter(None, [name]), digest[:8]])
 
 
 def stem_of(options: Namespace, *parts: str) -> str:
@@ -154,6 +155,11 @@ def generating_options(parser: ArgumentParser, *, num: int, num_help: str, steps
     parser.add_argument("--num", type=int, default=num, help=num_help)
     parser.add_argument("--steps", type=int | None, default=None, help=f"time steps drawn; {steps}")
     parser.add_argument("--seconds", type=float | None, default=None, help="audio: the same in seconds")
+    checkpoint_and_folder(parser)
+
+
+def checkpoint_and_folder(parser: ArgumentParser) -> None:
+    """From which checkpoint, to where."""
     parser.add_argument("--checkpoint", type=str, default="best", help="best (on the validation split) or last")
     parser.add_argument("--out", type=str | None, default=None, help="folder to write to; RUN/samples by default")
 

@@ -10,7 +10,7 @@ from ..distributions import most_likely
 from ..samples import write_samples
 from ..threads import threads_asked_for
 from ..training.checkpoint import load_checkpoint
-from .generating import file_name, report, stem_of
+from .generating import checkpoint_and_folder, file_name, report, stem_of
 from .options import (
     at_least,
     check_common,
@@ -42,8 +42,7 @@ def interpolate(argv: Sequence[str]) -> int:
     parser.add_argument("--path", type=str, default="linear", help=f"of the latents: {' or '.join(PATHS)}")
     parser.add_argument("--decode", type=str, default="greedy", help="greedy (the likeliest x_t) or sample")
     parser.add_argument("--infer", type=str, default="mean", help="latents of A and B: the posterior's mean, or draw")
-    parser.add_argument("--checkpoint", type=str, default="best", help="best (on the validation split) or last")
-    parser.add_argument("--out", type=str | None, default=None, help="folder to write to; RUN/samples by default")
+    checkpoint_and_folder(parser)
     common_options(parser, seed="seed of all that is drawn")
     options = parser.parse_args(list(argv))
     at_least(2, "num", options.num)

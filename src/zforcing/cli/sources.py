@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 import sys
 from collections.abc import Iterable
-from pathlib import Path
 from typing import cast
 
 import numpy as np
@@ -13,8 +12,10 @@ import numpy as np
 from ..data import DataDescription, DataModule, Example, Split
 from ..data.vocabulary import Vocabulary
 from ..errors import UserError
+from ..paths import user_path
 
-OWN = re.compile(r"(train|valid|test):(\d+(?:-\d+)?(?:,\d+(?:-\d+)?)*)", re.ASCII)
+NUMBERS = r"\d{1,18}(?:-\d{1,18})?"
+OWN = re.compile(rf"(train|valid|test):({NUMBERS}(?:,{NUMBERS})*)", re.ASCII)
 HELP = (
     "sequences of the run's data (test:0, test:0-7 or test:0,5,9), a file of its kind, or of a model of text the text "
     "itself"
@@ -29,6 +30,7 @@ def read_sequences(source: str, data: DataModule, description: DataDescription) 
     own = OWN.fullmatch(source)
     if own:
         return _of_split(cast(Split, own[1]), own[2].split(","), data, description)
+    _refuse_misspelt(source, sentences=description.vocabulary is not None)
     if description.vocabulary is not None and not is_path(source):
         symbols, unknown = description.vocabulary.encode(source), description.vocabulary.unknown_in(source)
         if not symbols:
@@ -89,19 +91,38 @@ def _of_split(split: Split, parts: list[str], data: DataModule, description: Dat
     found = []
     for part in parts:
         first, last = (int(number) for number in (part.split("-") * 2)[:2])
-        if not first <= last < len(sequences):
+        if first > last:
+            raise UserError(f"{split}:{part} goes backwards; write {split}:{last}-{first}")
+        if last >= len(sequences):
             raise UserError(f"{split}:{part}: the {split} split has sequences 0 to {len(sequences) - 1}")
         found += [sequences[i] for i in range(first, last + 1)]
     return found
 
 
+def _refuse_misspelt(source: str, *, sentences: bool) -> None:
+    """Raises UserError for what is no source of any kind. Of sentences, one may begin with `test:` too."""
+    if not source:
+        raise UserError(f"nothing is given to read; name {HELP}")
+    if re.match("(train|valid|test):", source) and not (sentences and " " in source) and not _exists(source):
+        raise UserError(f"{source[:40]}: sequences of a split are written test:0, test:0-7 or test:0,5-7")
+    if sentences and not source.isascii() and any("\ud800" <= letter <= "\udfff" for letter in source):
+        raise UserError(f"{source!r} is not UTF-8; give text in UTF-8, or a file of it")
+
+
 def is_path(source: str) -> bool:
-    """Whether it is meant as a file's name: one exists, or it looks like one."""
-    return Path(source).suffix == ".txt" or (" " not in source and "/" in source) or _exists(source)
+    """Whether it is meant as a file's name: a file is there, or it ends in .txt, or a folder is there to look in."""
+    return source.endswith(".txt") or _exists(source) or (" " not in source and "/" in source and _has_folder(source))
 
 
 def _exists(source: str) -> bool:
     try:
-        return Path(source).expanduser().is_file()
-    except OSError:  # longer than names of files are
+        return user_path(source, source).is_file()
+    except (OSError, UserError):  # longer than names of files are; the home of nobody
+        return False
+
+
+def _has_folder(source: str) -> bool:
+    try:
+        return user_path(source, source).parent.is_dir()
+    except (OSError, UserError):  # as above
         return False

@@ -85,6 +85,8 @@ def paper(name: str, argv: Sequence[str]) -> int:
     if options.find and settings:
         raise UserError(f"--find trains nothing, so that {settings[0]} has no use: leave one of them out")
     folder = Path(options.runs)
+    if (folder / "config.yaml").is_file():
+        raise UserError(f"--runs {folder} is a run itself; name the folder that holds the table's runs")
     if options.find and not folder.is_dir():
         raise UserError(f"--runs {folder}: no such folder")
     out = page_files(options.out or folder / f"table-{options.size}")

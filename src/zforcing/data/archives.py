@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import math
 import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
+from numpy.lib.npyio import NpzFile
 from numpy.typing import NDArray
 
 from ..errors import UserError
@@ -53,16 +56,23 @@ def read_npy(file: Path, source: str) -> Rows:
     return Rows(source, order.apply(values), order.lengths)
 
 
-def _load(file: Path, layout: Layout, source: str) -> dict[str, Array]:
-    """The archive's arrays, by the setting that names them."""
+@contextmanager
+def open_npz(file: Path, source: str) -> Iterator[NpzFile]:
+    """The archive, closed afterwards. Raises UserError for what is none."""
     if not zipfile.is_zipfile(file):  # as above; a truncated archive ends here too, its table stands at the end
         raise UserError(f"{source}: is not an .npz archive, or not a whole one; write it with numpy.savez")
-    # The names of the rows say all that lengths would.
-    grouping = "lengths" if layout.sequence is None else "sequence"
-    wanted = {setting: getattr(layout, setting) for setting in ("array", "observed", grouping)}
     with readable(source):
         archive = np.load(file, allow_pickle=False)
     with archive:
+        yield archive
+
+
+def _load(file: Path, layout: Layout, source: str) -> dict[str, Array]:
+    """The archive's arrays, by the setting that names them."""
+    # The names of the rows say all that lengths would.
+    grouping = "lengths" if layout.sequence is None else "sequence"
+    wanted = {setting: getattr(layout, setting) for setting in ("array", "observed", grouping)}
+    with open_npz(file, source) as archive:
         for setting, name in wanted.items():
             optional = setting in ("lengths", "observed") and name == getattr(Layout, setting)
             if name not in archive.files and not optional:

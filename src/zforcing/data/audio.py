@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import UserError
+from ..paths import user_path
 from .base import Array, AudioFormat, DataDescription, Example, Normalization
 from .recordings import SCALE, Unreadable, import_soundfile, read_header, read_resampled
 
@@ -77,7 +78,7 @@ def read_recording(path: str | Path, description: DataDescription) -> Example:
 
     Raises UserError when it can't be read, has more than one channel or is shorter than a frame.
     """
-    file, audio, size = Path(path).expanduser(), _audio(description), description.spec.size
+    file, audio, size = user_path(str(path), str(path)), _audio(description), description.spec.size
     header = read_header(file)
     frames = header.resampled(audio.sample_rate) // size
     if frames == 0:

@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 
 from ..errors import UserError
+from ..paths import user_path
 from .archives import read_npy, read_npz
 from .rows import Layout, Rows
 from .tables import csv_features, parquet_features, read_csv, read_parquet
@@ -53,7 +54,8 @@ def feature_names(path: str, layout: Layout, *, setting: str) -> tuple[str, ...]
 def _find(path: str, setting: str) -> Path:
     if not path:
         raise UserError(f"{setting} is empty; name a {SUFFIXES} file of sequences")
-    file, source = Path(path).expanduser(), f"{setting} {path}"
+    source = f"{setting} {path}"
+    file = user_path(path, source)
     if file.is_dir():
         raise UserError(f"{source}: is a folder; name a {SUFFIXES} file")
     if file.suffix.lower() not in LACKS:

@@ -8,11 +8,13 @@ from typing import Literal
 import numpy as np
 
 from ..errors import UserError
+from ..paths import user_path
 from ..sequences import ObservationSpec
 from .amat import read_lines
+from .archives import open_npz
 from .base import Array, DataDescription, Example, SequenceDataset, Split
 from .files import read
-from .rows import Layout
+from .rows import Layout, listed
 
 Order = Literal["pixels", "rows"]
 
@@ -110,13 +112,17 @@ def read_prefix(path: str, description: DataDescription) -> list[Example]:
 
 def _beginnings(path: str, source: str) -> list[tuple[str, Array]]:
     """What a message calls each image, and its pixels [k]."""
-    file = Path(path).expanduser()
+    file = user_path(path, source)
     if file.suffix.lower() not in (".amat", ".npy", ".npz"):
         raise UserError(f"{source}: its suffix is {file.suffix!r}; beginnings of images are read from {PREFIXES}")
     if file.suffix.lower() == ".amat":
         if not file.is_file():
             raise UserError(f"{source}: no such file; a relative path starts at {Path.cwd()}")
         return [(f"line {number}", pixels) for number, pixels in read_lines(file, source)]
+    if file.suffix.lower() == ".npz" and file.is_file():
+        with open_npz(file, source) as archive:
+            if "x" not in archive.files:
+                raise UserError(f"{source}: has no array 'x', it has {listed(archive.files)}; save the images as x")
     rows = read(path, Layout(), setting="PREFIX")
     pieces = np.split(rows.values, np.cumsum(rows.lengths)[:-1])  # [T, D] each
     pixels = [piece.reshape(1, -1) for piece in pieces]

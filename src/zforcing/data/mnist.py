@@ -17,6 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from ..errors import UserError
+from ..paths import user_path
 from . import images
 from .amat import read_amat
 from .archives import read_npz
@@ -98,7 +99,8 @@ class Mnist(DataModule):
         file = self._file(split)
         source = f"data.root {file}"
         if file.suffix.lower() == ".npz":
-            own = () if file == Path(self.root).expanduser() else ("x", "arr_0")  # names that no other split has
+            whole = file == user_path(self.root, source)
+            own = () if whole else ("x", "arr_0")  # names that no other split has
             pixels = images.check_binary(_read_npz(file, (split, *own), source), source)
         else:
             pixels = read_amat(file, PIXELS, source)
@@ -208,7 +210,7 @@ def _find(root: str, names: Sequence[str], what: str) -> Path:
     """The first of the files that is there, or the root itself if it is an .npz."""
     if not root:
         raise UserError(f"data.root is empty; name the folder of {names[0]}, or an .npz")
-    place = Path(root).expanduser()
+    place = user_path(root, f"data.root {root}")
     if not place.exists():
         raise UserError(f"data.root {root}: no such folder; a relative path starts at {Path.cwd()}")
     if place.is_file():

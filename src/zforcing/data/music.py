@@ -15,10 +15,11 @@ from pathlib import Path
 from typing import Literal
 
 from ..errors import UserError
+from ..paths import user_path
 from ..sequences import ObservationSpec
 from .base import DataDescription, DataModule, Example, MusicFormat, Split
 from .fractions import check_random_split
-from .known_music import refuse_swapped
+from .known_music import compare_with_known
 from .midi import TimeStep
 from .midi_folder import MIDI, load_midi, split_midi
 from .polyphonic import read_mat_music, read_pickled_music
@@ -30,7 +31,8 @@ LAYOUTS = ("pickle", "mat", "srnn", "midi")
 SUFFIXES = {**dict.fromkeys(PICKLES, "pickle"), ".mat": "mat", ".npz": "srnn"}
 STEPS_PER_QUARTER = {"midi": 4}
 ELSEWHERE = 2  # the other files don't say how long a step is: an eighth note is a choice
-LACKING = {"drums": "midi", "skip_unreadable": "midi", "streams": "srnn", "continue_streams": "srnn"}
+OF_MIDI = ("drums", "skip_unreadable", "valid_fraction", "test_fraction", "split_seed")
+LACKING = {**dict.fromkeys(OF_MIDI, "midi"), "streams": "srnn", "continue_streams": "srnn"}
 
 
 @dataclass(frozen=True)
@@ -119,7 +121,7 @@ class Music(DataModule):
     def _file(self) -> Path:
         if not self.path:
             raise UserError("data.path is empty; name a .pickle, .mat or .npz file of music, or a folder of MIDI files")
-        file = Path(self.path).expanduser()
+        file = user_path(self.path, self._source)
         if not file.exists():
             raise UserError(f"{self._source}: no such file or folder; a relative path starts at {Path.cwd()}")
         return file
@@ -193,8 +195,8 @@ class Music(DataModule):
             )
         splits = self._read()
         refuse_short(splits, self._first, self._source)
-        refuse_swapped(splits, self._source)
-        return {split: Collection(rolls) for split, rolls in splits.items()}
+        notes = compare_with_known(splits, self._source)
+        return {split: Collection(rolls, origin=notes.get(split, "")) for split, rolls in splits.items()}
 
     def _read(self) -> Splits:
         match self._layout:

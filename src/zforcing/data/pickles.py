@@ -29,9 +29,10 @@ def read_pickle(file: Path, source: str) -> Any:
     """
     machine = _Machine(source)
     try:
-        if file.read_bytes()[:2] == b"\x1f\x8b":
+        content = file.read_bytes()
+        if content.startswith(b"\x1f\x8b"):
             raise UserError(f"{source}: is packed by gzip; unpack it with gunzip")
-        for instruction, argument, _ in pickletools.genops(file.read_bytes()):
+        for instruction, argument, _ in pickletools.genops(content):
             machine.run(instruction.name, argument)
         return machine.stack.pop()
     except UserError:

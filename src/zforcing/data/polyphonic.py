@@ -19,6 +19,7 @@ from .rolls import PITCHES, Splits, from_matrix, from_pitches
 from .rows import listed, readable
 
 SPLITS: tuple[Split, ...] = ("train", "valid", "test")
+MOST_SHARED = 16  # steps for each byte of a pickle, which may say one thing in many places
 
 
 def read_pickled_music(file: Path, source: str) -> Splits:
@@ -26,12 +27,18 @@ def read_pickled_music(file: Path, source: str) -> Splits:
     content = read_pickle(file, source)
     if not isinstance(content, dict):
         raise UserError(f"{source}: holds a {type(content).__name__}; it must be a dict of {', '.join(SPLITS)}")
+    splits = {split: _sequences(content, split, source) for split in SPLITS}
+    steps = sum(len(sequence) for split in splits.values() for sequence in split if isinstance(sequence, list | tuple))
+    if steps > MOST_SHARED * file.stat().st_size:
+        raise UserError(
+            f"{source}: says the same steps so many times, {steps} in all, that it is no music; copy it again"
+        )
     return {
         split: [
-            from_pitches(steps, f"{source}: sequence {number} (counted from 0) of the {split} split")
-            for number, steps in enumerate(_sequences(content, split, source))
+            from_pitches(sequence, f"{source}: sequence {number} (counted from 0) of the {split} split")
+            for number, sequence in enumerate(sequences)
         ]
-        for split in SPLITS
+        for split, sequences in splits.items()
     }
 
 

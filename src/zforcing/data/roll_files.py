@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import zipfile
 from pathlib import Path
 
 import numpy as np
 
 from ..errors import UserError
+from ..paths import user_path
+from .archives import open_npz
 from .base import Array, DataDescription, Example
 from .midi import TimeStep, read_midi
 from .midi_folder import MIDI
@@ -24,7 +25,7 @@ def read_rolls(path: str, description: DataDescription, step: TimeStep, *, drums
     A MIDI file; an .npz with an array `x` [T, 88] or [n, T, 88], as samples are written; or a pickle of one sequence,
     [step: (MIDI number, ...)]. Raises UserError for anything else, and where nothing would be left to score.
     """
-    file = Path(path).expanduser()
+    file = user_path(path, path)
     if file.is_dir():
         raise UserError(f"{path}: is a folder; name one file of it")
     if not file.is_file():
@@ -48,9 +49,7 @@ def _rolls(file: Path, source: str, step: TimeStep, drums: bool) -> list[Roll]:
 
 def _matrices(file: Path, source: str) -> Array:
     """[n, T, 88]."""
-    if not zipfile.is_zipfile(file):
-        raise UserError(f"{source}: is not an .npz archive, or not a whole one; write it with numpy.savez")
-    with readable(source), np.load(file, allow_pickle=False) as archive:
+    with open_npz(file, source) as archive, readable(source):
         names = list(archive.files)
         x = archive["x"] if "x" in names else None
     if not isinstance(x, np.ndarray):

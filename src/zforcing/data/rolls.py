@@ -86,6 +86,8 @@ def from_pitches(steps: Any, what: str) -> Roll:
     for t, step in enumerate(steps):
         if not isinstance(step, list | tuple):
             raise UserError(f"{what} has {_brief(step)} at step {t}; a step must be a tuple of MIDI numbers")
+        if len(step) > PITCHES:
+            raise UserError(f"{what} has {len(step)} pitches at step {t}; a piano has {PITCHES}")
     pitches = list(chain.from_iterable(steps))
     if not set(map(type, pitches)) <= {int} or not all(LOWEST <= pitch <= HIGHEST for pitch in pitches):
         _refuse_pitch(steps, what)
@@ -135,5 +137,10 @@ def refuse_short(splits: Mapping[Split, Sequence[Roll]], first: int, source: str
 
 
 def _brief(value: object) -> str:
-    text = reprlib.repr(value)  # a pickle of a few bytes may hold a list of lists of ... that is astronomically long
+    try:
+        text = reprlib.repr(
+            value
+        )  # a pickle of a few bytes may hold a list of lists of ... that is astronomically long
+    except ValueError:
+        return "a number of thousands of digits"  # which Python doesn't print
     return text if len(text) <= 40 else f"{text[:37]}..."

@@ -15,6 +15,7 @@ from typing import Literal
 import numpy as np
 
 from ..errors import UserError
+from ..paths import user_path
 from ..sequences import ObservationSpec
 from . import folders
 from .audio import LEVELS, read_recording, shorter_than
@@ -136,7 +137,7 @@ class Speech(DataModule):
     def _root(self) -> Path:
         if not self.root:
             raise UserError("data.root is empty; name the folder of the recordings")
-        root = Path(self.root).expanduser()
+        root = user_path(self.root, f"data.root {self.root}")
         if not root.exists():
             raise UserError(f"data.root {self.root}: no such folder; a relative path starts at {Path.cwd()}")
         if not root.is_dir():

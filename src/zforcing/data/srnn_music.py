@@ -10,12 +10,12 @@ tests on whole sequences, from zeros too. A first step is read and not scored.
 from __future__ import annotations
 
 import re
-import zipfile
 from pathlib import Path
 
 import numpy as np
 
 from ..errors import UserError
+from .archives import open_npz
 from .base import Array
 from .rolls import PITCHES, Roll, Splits, from_matrix
 from .rows import listed, readable
@@ -49,11 +49,7 @@ def _streams(file: Path) -> int:
 
 
 def _load(file: Path, source: str) -> dict[str, Array]:
-    if not zipfile.is_zipfile(file):  # a truncated archive ends here too: its table stands at the end
-        raise UserError(f"{source}: is not an .npz archive, or not a whole one; copy it again")
-    with readable(source):
-        archive = np.load(file, allow_pickle=False)
-    with archive:
+    with open_npz(file, source) as archive:
         missing = [name for name in NAMES if name not in archive.files]
         if missing:
             raise UserError(
@@ -68,9 +64,10 @@ def _windows(u: Array, x: Array, what: str) -> Roll:
     """[N, W, 88] inputs and [N, W, 88] targets -> [N, W + 1, 88]."""
     if u.shape != x.shape or u.ndim != 3 or 0 in u.shape or u.shape[2] != PITCHES:
         raise UserError(f"{what} and x are {list(u.shape)} and {list(x.shape)}; both must be [N, steps, {PITCHES}]")
-    N, W, D = u.shape
-    inputs = from_matrix(u.reshape(-1, D), what).reshape(N, W, D)
-    targets = from_matrix(x.reshape(-1, D), f"{what}'s x").reshape(N, W, D)
+    N = len(u)
+    each = [what] if N == 1 else [f"{what}, window {n} (counted from 0)," for n in range(N)]
+    inputs = np.stack([from_matrix(window, name) for window, name in zip(u, each, strict=True)])
+    targets = np.stack([from_matrix(window, f"{name} its x") for window, name in zip(x, each, strict=True)])
     if not np.array_equal(inputs[:, 1:], targets[:, :-1]):
         raise UserError(f"{what} is not x one step earlier; write the file again")
     return np.concatenate([inputs[:, :1], targets], axis=1)

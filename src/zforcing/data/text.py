@@ -21,6 +21,7 @@ from typing import Literal, get_args
 import numpy as np
 
 from ..errors import UserError
+from ..paths import user_path
 from ..sequences import ObservationSpec
 from . import documents, folders
 from .base import DataDescription, DataModule, Example, Split
@@ -137,7 +138,7 @@ class Text(DataModule):
         count.
         """
         vocabulary = self._known(description)
-        file = Path(path).expanduser()
+        file = user_path(path, path)
         rules = Rules(tokenize=vocabulary.tokenize, lowercase=vocabulary.lowercase)
         found = documents.read_lines([file], rules).text
         if not found:
@@ -151,7 +152,7 @@ class Text(DataModule):
     def _root(self) -> Path:
         if not self.root:
             raise UserError("data.root is empty; name a folder of text, or a .txt file with a sentence on each line")
-        root = Path(self.root).expanduser()
+        root = user_path(self.root, f"data.root {self.root}")
         if not root.exists():
             raise UserError(f"data.root {self.root}: no such folder or file; a relative path starts at {Path.cwd()}")
         return root

@@ -77,14 +77,16 @@ class PaperTable:
 
     def warning(self, size: str, rows: Sequence[PaperRow]) -> str:
         """That our runs were measured on other sequences than the size's; empty if they weren't."""
-        wanted, found = self.test.get(size, {}), protocol_of(rows)
-        other = [name for name in wanted if found and found[name] != wanted[name]]
+        wanted = self.test.get(size, {})
+        found = [run.evaluation for row in rows for run in row.first]
+        other = [f"{name} {e[name]}, not {wanted[name]}" for e in found for name in wanted if e[name] != wanted[name]]
+        if size in self.test:
+            other += [e["remark"] for e in found if e["remark"]]  # of what was left out or changed
         if not other:
             return ""
-        theirs, ours = (", ".join(f"{name} {of[name]}" for name in other) for of in (wanted, found))
         return (
-            f"The runs were evaluated on other data than the test split of {size} ({ours}; not {theirs}): published "
-            f"numbers have nothing to do with it."
+            f"The runs' data is other than {size}'s ({'; '.join(dict.fromkeys(other))}): published numbers have "
+            f"nothing to do with it."
         )
 
 
