@@ -51,6 +51,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 130
 
 
+TYPES = {"int": "a whole number", "float": "a number", "str": "text", "bool": "true or false", "NoneType": "null"}
+
+
 def plain(message: str) -> str:
     """What jsonargparse says of a value that none of several types takes, in fewer words."""
     found = re.fullmatch(
@@ -61,9 +64,11 @@ def plain(message: str) -> str:
     if found is None:
         return message
     option, types, value = found.groups()
-    words = {"<class 'int'>": "a whole number", "<class 'float'>": "a number", "<class 'str'>": "text"}
-    kinds = [words.get(kind, kind) for kind in types.split(", ") if "NoneType" not in kind]
-    return f"--{option} is {value}; it must be {' or '.join(kinds)}{', or null' if 'NoneType' in types else ''}"
+    kinds = re.findall(r"<class '(\w+)'>|Literal\[([^]]*)\]", types)
+    if len(kinds) != len(re.findall(r"(?:[^,\[]|\[[^]]*\])+", types)):
+        return message
+    said = [TYPES.get(name, name) if name else choices.replace(", ", " or ") for name, choices in kinds]
+    return f"--{option} is {value}; it must be {' or '.join(said)}"
 
 
 def complain(message: str) -> int:

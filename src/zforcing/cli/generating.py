@@ -130,16 +130,12 @@ def refuse_whole_sentences(description: DataDescription, prefixes: Sequence[Exam
 
 
 def file_name(source: str) -> str:
-    """Of what is made of a source: test:0-7 is test-0-7, a file its stem, text its first letters; behind them the
-    beginning of a hash, where another source may have the same ones.
+    """Of what is made of a source: test:0-7 is test-0-7; a file its stem and text its first letters, and behind them
+    the beginning of a hash of all of it.
     """
     if OWN.fullmatch(source) and len(source) <= 40:
         return source.replace(":", "-")
-    path = is_path(source)
-    name = re.sub(r"\W+", "-", Path(source).stem if path else source)[:40].strip("-")
-    own = OWN.fullmatch(name.replace("-", ":", 1))  # the text "test 0"
-    if name and not path and not own and source == name.replace("-", " "):
-        return name
+    name = re.sub(r"\W+", "-", Path(source).stem if is_path(source) else source)[:40].strip("-")
     digest = hashlib.sha256(source.encode(errors="surrogateescape")).hexdigest()
     return "-".join([*filter(None, [name]), digest[:8]])
 

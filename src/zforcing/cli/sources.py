@@ -105,7 +105,7 @@ def _refuse_misspelt(source: str, *, sentences: bool) -> None:
         raise UserError(f"nothing is given to read; name {HELP}")
     if re.match("(train|valid|test):", source) and not (sentences and " " in source) and not _exists(source):
         raise UserError(f"{source[:40]}: sequences of a split are written test:0, test:0-7 or test:0,5-7")
-    if sentences and not source.isascii() and any("\ud800" <= letter <= "\udfff" for letter in source):
+    if sentences and any("\ud800" <= letter <= "\udfff" for letter in source) and not is_path(source):
         raise UserError(f"{source!r} is not UTF-8; give text in UTF-8, or a file of it")
 
 

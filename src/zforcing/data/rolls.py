@@ -137,10 +137,9 @@ def refuse_short(splits: Mapping[Split, Sequence[Roll]], first: int, source: str
 
 
 def _brief(value: object) -> str:
+    # a pickle of a few bytes may hold a list of lists of ... that is astronomically long
     try:
-        text = reprlib.repr(
-            value
-        )  # a pickle of a few bytes may hold a list of lists of ... that is astronomically long
+        text = reprlib.repr(value)
     except ValueError:
         return "a number of thousands of digits"  # which Python doesn't print
     return text if len(text) <= 40 else f"{text[:37]}..."

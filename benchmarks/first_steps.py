@@ -1,0 +1,66 @@
+"""What each step of a sequence costs, from the first one on: how well a model begins.
+
+    python benchmarks/first_steps.py SPLIT RUN [RUN ...]
+
+For each run log p(x_t | ...) - KL_t in nats per step (without latents log p(x_t | x_<t)), one draw of the posterior at
+seed 0, the mean over the sequences of a split that have such steps. Prints a page in Markdown.
+"""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from itertools import pairwise
+from pathlib import Path
+from typing import cast
+
+import numpy as np
+import torch
+
+from zforcing.cli.options import read_run_config
+from zforcing.data import Split, collate
+from zforcing.training.checkpoint import load_checkpoint
+
+EDGES = (0, 1, 2, 3, 10, 30, 100, 10**9)
+BATCH = 34
+
+
+@torch.no_grad()
+def by_step(run: Path, split: Split) -> list[float]:
+    """The mean of the steps between each two EDGES."""
+    found = load_checkpoint(run)
+    model, description = found.model.eval(), found.description
+    data = read_run_config(run).data.load(split, description)
+    total, count = np.zeros(int(data.lengths.max())), np.zeros(int(data.lengths.max()))
+    torch.manual_seed(0)
+    for begin in range(0, len(data), BATCH):
+        batch = collate([data[i] for i in range(begin, min(begin + BATCH, len(data)))], description.spec)
+        noise = model.draw_noise(batch) if model.latent_size else None
+        unroll = model.unroll(batch, noise=noise)
+        nats = (unroll.log_px - unroll.kl if model.latent_size else unroll.log_px).double().numpy()
+        mask = batch.mask.numpy()
+        total[: mask.shape[1]] += (nats * mask).sum(axis=0)
+        count[: mask.shape[1]] += mask.sum(axis=0)
+    return [float(total[a:b].sum() / count[a:b].sum()) for a, b in pairwise(EDGES) if count[a:].any()]
+
+
+def main() -> None:
+    """Print the page."""
+    split, *runs = sys.argv[1:]
+    torch.set_num_threads(1)
+    rows = {Path(run).name: by_step(Path(run), cast(Split, split)) for run in runs}
+    names = [f"step {a + 1}" if b == a + 1 else f"{a + 1}-{b}" for a, b in pairwise(EDGES)]
+    names[-1] = f"after {EDGES[-2]}"
+    names = names[: max(map(len, rows.values()))]
+    print("# The first steps\n")
+    print(
+        f"Made by `python benchmarks/first_steps.py {shlex.join(sys.argv[1:])}`: nats per step of the {split} split, of"
+    )
+    print("the ELBO or, without latents, exact, by the step of the sequence.\n")
+    print(f"| run | {' | '.join(names)} |\n|---|{'---:|' * len(names)}")
+    for name, values in rows.items():
+        print(f"| {name} | {' | '.join(f'{value:.2f}' for value in values)} |")
+
+
+if __name__ == "__main__":
+    main()
