@@ -3,7 +3,8 @@
     python benchmarks/first_steps.py SPLIT RUN [RUN ...]
 
 For each run log p(x_t | ...) - KL_t in nats per step (without latents log p(x_t | x_<t)), one draw of the posterior at
-seed 0, the mean over the sequences of a split that have such steps. Prints a page in Markdown.
+seed 0, the mean over the sequences of a split that have such steps. Step 1 is the first that is scored. Prints a page
+in Markdown.
 """
 
 from __future__ import annotations
@@ -12,13 +13,14 @@ import shlex
 import sys
 from itertools import pairwise
 from pathlib import Path
-from typing import cast
+from typing import cast, get_args
 
 import numpy as np
 import torch
 
 from zforcing.cli.options import read_run_config
 from zforcing.data import Split, collate
+from zforcing.errors import UserError
 from zforcing.training.checkpoint import load_checkpoint
 
 EDGES = (0, 1, 2, 3, 10, 30, 100, 10**9)
@@ -46,20 +48,25 @@ def by_step(run: Path, split: Split) -> list[float]:
 
 def main() -> None:
     """Print the page."""
+    if len(sys.argv) < 3 or sys.argv[1] not in get_args(Split):
+        sys.exit("usage: python benchmarks/first_steps.py train|valid|test RUN [RUN ...]")
     split, *runs = sys.argv[1:]
     torch.set_num_threads(1)
-    rows = {Path(run).name: by_step(Path(run), cast(Split, split)) for run in runs}
+    try:
+        rows = [(Path(run).name, by_step(Path(run), cast(Split, split))) for run in runs]
+    except UserError as error:
+        sys.exit(str(error))
     names = [f"step {a + 1}" if b == a + 1 else f"{a + 1}-{b}" for a, b in pairwise(EDGES)]
     names[-1] = f"after {EDGES[-2]}"
-    names = names[: max(map(len, rows.values()))]
+    names = names[: max(len(values) for _, values in rows)]
     print("# The first steps\n")
-    print(
-        f"Made by `python benchmarks/first_steps.py {shlex.join(sys.argv[1:])}`: nats per step of the {split} split, of"
-    )
-    print("the ELBO or, without latents, exact, by the step of the sequence.\n")
+    print(f"Made by `python benchmarks/first_steps.py {shlex.join(sys.argv[1:])}`.\n")
+    print(f"Nats at each step of the {split} split's sequences: the ELBO's, or exact ones of a model without latents.")
+    print("Step 1 is the first that is scored.\n")
     print(f"| run | {' | '.join(names)} |\n|---|{'---:|' * len(names)}")
-    for name, values in rows.items():
-        print(f"| {name} | {' | '.join(f'{value:.2f}' for value in values)} |")
+    for name, values in rows:
+        cells = [f"{value:.2f}" for value in values] + ["-"] * (len(names) - len(values))
+        print(f"| {name} | {' | '.join(cells)} |")
 
 
 if __name__ == "__main__":

@@ -107,6 +107,12 @@ def test_other_sources_and_checkpoints_have_files_of_their_own(runs: Path, tmp_p
     assert len(list(tmp_path.glob("*.txt"))) == 12
 
 
+def test_a_name_fits_into_255_bytes(runs: Path, tmp_path: Path, zf: Command) -> None:
+    a, b = "\u6211\u559c\u6b22" * 30, "\u96fb\u5f71" * 40
+    assert zf("interpolate", runs / "run-text", a, b, "--path", "spherical", "--out", tmp_path).code == 0
+    assert all(len(file.name.encode()) <= 255 for file in tmp_path.iterdir())
+
+
 def test_a_file_may_be_called_anything(runs: Path, tmp_path: Path, zf: Command) -> None:
     file = tmp_path / "caf\udce9.txt"
     file.write_text("a good\n")
@@ -190,6 +196,16 @@ def test_text_goes_on_from_words_that_are_given(runs: Path, tmp_path: Path, zf: 
     assert len(lines) == 3
     assert all(line.startswith("a good") for line in lines)
     assert np.load(arrays)["x"].shape[0] == 3
+    assert [line.removesuffix(" ...") for line in result.json["text"]] == lines
+
+
+def test_sentences_that_are_drawn_are_printed(runs: Path, tmp_path: Path, zf: Command) -> None:
+    words = ["sample", runs / "run-text", "--num", 5, "--steps", 3, "--out", tmp_path]
+    *lines, arrays, text = zf(*words).out.splitlines()
+    assert [line.removesuffix(" ...") for line in lines] == Path(text).read_text().splitlines()
+    end = Text(str(runs / "text")).describe().vocabulary.end
+    assert [line.endswith(" ...") for line in lines] == [end not in row for row in np.load(arrays)["x"]]
+    assert zf(*words, "--json").json["text"] == lines
 
 
 def test_music_goes_on_from_a_piece_of_the_data(runs: Path, tmp_path: Path, zf: Command) -> None:
@@ -250,6 +266,11 @@ MISTAKES: list[tuple[list[object], str]] = [
     (["train", "jsb-rnn", "--data.first_observation", "x"], "it must be 'scored' or 'conditioned' or null"),
     (["train", "imdb-rnn", "--data.tokenize", "x"], "--data.tokenize is x; it must be true or false or null"),
     (["sample", "run-music", "--steps", "x"], "--steps is x; it must be a whole number or null"),
+    (["sample", "run-music", "--steps", ""], "--steps is empty; it must be a whole number or null"),
+    (["sample", "run-music", "--num", "x"], "--num is x; it must be a whole number"),
+    (["evaluate", "run-music", "--chunk-steps", "x"], "--chunk-steps is x; it must be a whole number or null"),
+    (["train", "imdb-rnn", "--data.tokens", "x"], "it must be 'words' or 'characters' or 'bytes' or 'bpe'"),
+    (["train", "jsb-rnn", "--weights.kl", "x"], "(it has weights.kl.end, weights.kl.per_step, weights.kl.period"),
     (["continue", "run-digits", "test:0,300"], "test:300: the test split has sequences 0 to 299"),
     (["continue", "run-digits", "test:0", "--given", "0"], "--given is 0; it must be a share between 0 and 1"),
     (["continue", "run-digits", "test:0", "--given", "1.5"], "or a whole number of steps"),
@@ -261,6 +282,12 @@ MISTAKES: list[tuple[list[object], str]] = [
 def test_a_mistake_is_one_line(words: list[object], said: str, runs: Path, zf: Command) -> None:
     command, run, *others = words
     assert said in zf(command, run if command == "train" else runs / str(run), *others).mistake
+
+
+def test_a_mistake_in_a_recipe_names_the_file(tmp_path: Path, zf: Command) -> None:
+    file = tmp_path / "mine.yaml"
+    file.write_text("base: jsb-rnn\ntraining: {max_steps: abc}\n")
+    assert zf("train", file).mistake.endswith(f"{file}: training.max_steps is abc; it must be a whole number or null")
 
 
 def test_sources_are_sequences_of_the_data_files_or_text(runs: Path) -> None:

@@ -23,14 +23,22 @@ PICTURED = 8  # piano rolls in one picture
 
 @dataclass(frozen=True)
 class Written:
-    """The paths written, how many samples of audio were clipped to fit 16 bits, and why a file isn't there, if so."""
+    """The paths written, how many samples of audio were clipped to fit 16 bits, why a file isn't there, if so, and
+    sentences, `...` behind one without an end.
+    """
 
     files: tuple[str, ...] = ()
     clipped: int = 0
     lacking: str | None = None
+    text: tuple[str, ...] = ()
 
     def __add__(self, other: Written) -> Written:
-        return Written(self.files + other.files, self.clipped + other.clipped, self.lacking or other.lacking)
+        return Written(
+            self.files + other.files,
+            self.clipped + other.clipped,
+            self.lacking or other.lacking,
+            self.text + other.text,
+        )
 
 
 def write_samples(
@@ -144,10 +152,12 @@ def _write_music(path: Path, x: Array, music: MusicFormat, before: list[Array] |
 
 def _write_text(path: Path, x: Array, vocabulary: Vocabulary, before: list[Array] | None) -> Written:
     """n sentences, one on each line, up to their ends."""
-    # bytes and byte pairs may spell a new line too
-    lines = [" ".join(vocabulary.decode(ids).splitlines()) for ids in _with(before, x)]
+    sentences = [ids.tolist() for ids in _with(before, x)]
+    lines = [vocabulary.line(ids) for ids in sentences]
     Path(f"{path}.txt").write_text("\n".join([*lines, ""]), encoding="utf-8")
-    return Written((f"{path}.txt",))
+    ended = [vocabulary.end in ids for ids in sentences]
+    shown = [line if is_whole else f"{line} ..." for line, is_whole in zip(lines, ended, strict=True)]
+    return Written((f"{path}.txt",), text=tuple(shown))
 
 
 def random_first_observations(data: SequenceDataset, description: DataDescription, n: int, *, seed: int) -> Tensor:

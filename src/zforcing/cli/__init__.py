@@ -41,7 +41,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except ArgumentError as error:
         return complain(plain(" ".join(str(error).split())))
     except (UserError, OSError) as error:
-        return complain(str(error))
+        return complain(plain(str(error)))
     except (MemoryError, RuntimeError) as error:
         if not isinstance(error, MemoryError) and not re.search("alloc|out of memory|Storage size", str(error)):
             raise
@@ -52,23 +52,26 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 TYPES = {"int": "a whole number", "float": "a number", "str": "text", "bool": "true or false", "NoneType": "null"}
+REFUSED = re.compile(
+    r'(?P<where>.*?)Parser key "(?P<key>[^"]+)": '
+    r"(?:Expected an? (?P<one>.+?)\. Got value:"
+    r"|Does not validate against any of the Union subtypes Subtypes: \[(?P<several>.*)\] Errors: .*Given value:)"
+    r" ?(?P<value>.*)"
+)
 
 
 def plain(message: str) -> str:
-    """What jsonargparse says of a value that none of several types takes, in fewer words."""
-    found = re.fullmatch(
-        r'Parser key "([^"]+)": Does not validate against any of the Union subtypes Subtypes: \[(.*)\] Errors: .*'
-        r"Given value: (.*)",
-        message,
-    )
+    """What jsonargparse says of a value of another type, in fewer words; `where` is a file, or nothing."""
+    found = REFUSED.fullmatch(message)
     if found is None:
         return message
-    option, types, value = found.groups()
+    key, types = found["key"], found["one"] or found["several"]
     kinds = re.findall(r"<class '(\w+)'>|Literal\[([^]]*)\]", types)
     if len(kinds) != len(re.findall(r"(?:[^,\[]|\[[^]]*\])+", types)):
         return message
     said = [TYPES.get(name, name) if name else choices.replace(", ", " or ") for name, choices in kinds]
-    return f"--{option} is {value}; it must be {' or '.join(said)}"
+    option = key if found["where"] else f"--{key if '.' in key else key.replace('_', '-')}"
+    return f"{found['where']}{option} is {found['value'] or 'empty'}; it must be {' or '.join(said)}"
 
 
 def complain(message: str) -> int:

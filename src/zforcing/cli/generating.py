@@ -130,14 +130,15 @@ def refuse_whole_sentences(description: DataDescription, prefixes: Sequence[Exam
 
 
 def file_name(source: str) -> str:
-    """Of what is made of a source: test:0-7 is test-0-7; a file its stem and text its first letters, and behind them
-    the beginning of a hash of all of it.
+    """Of what is made of a source: test:0-7 is test-0-7; a file its stem and text its first letters (40 bytes of them:
+    a file's name has 255), and behind them the beginning of a hash of all of it.
     """
     if OWN.fullmatch(source) and len(source) <= 40:
         return source.replace(":", "-")
-    name = re.sub(r"\W+", "-", Path(source).stem if is_path(source) else source)[:40].strip("-")
+    name = re.sub(r"\W+", "-", Path(source).stem if is_path(source) else source)
+    first = name.encode(errors="ignore")[:40].decode(errors="ignore").strip("-")
     digest = hashlib.sha256(source.encode(errors="surrogateescape")).hexdigest()
-    return "-".join([*filter(None, [name]), digest[:8]])
+    return "-".join([*filter(None, [first]), digest[:8]])
 
 
 def stem_of(options: Namespace, *parts: str) -> str:
@@ -187,12 +188,12 @@ def asked_steps(options: Namespace, description: DataDescription, *, default: in
 
 
 def report(written: Written, values: dict[str, Any], *, json_wanted: bool) -> None:
-    """The files on stdout; clipped samples, and what couldn't be written, on stderr or in the JSON."""
+    """Text and the files on stdout; clipped samples, and what couldn't be written, on stderr or in the JSON."""
     if json_wanted:
         found = {"files": written.files, "clipped_samples": written.clipped, "lacking": written.lacking}
-        print(json.dumps(values | found))
+        print(json.dumps(values | found | ({"text": written.text} if written.text else {})))
         return
-    print("\n".join(written.files))
+    print("\n".join(written.text + written.files))
     if written.clipped:
         print(f"{written.clipped} samples were clipped to 16 bits", file=sys.stderr)
     if written.lacking is not None:

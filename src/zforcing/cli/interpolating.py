@@ -78,9 +78,6 @@ def interpolate(argv: Sequence[str]) -> int:
     written = write_samples(Path(options.out or run / "samples"), stem, drawn, description, start=start)
     values = {name: options[name] for name in ("a", "b", "num", "path", "decode", "infer", "seed")}
     if words is not None:
-        values["text"] = words.lines(drawn.x.tolist())
         values["unknown"] = unknown_symbols(examples, words)
-        if not options.json:
-            print("\n".join(values["text"]))
     report(written, {"run": str(run)} | values, json_wanted=options.json)
     return 0

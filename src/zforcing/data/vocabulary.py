@@ -119,10 +119,9 @@ class Vocabulary:
                 text: str = self._tokenizer.decode(known)
                 return text
 
-    def lines(self, sentences: Iterable[Sequence[int]]) -> list[str]:
-        """Each on one line, whatever its bytes spell; one without its end symbol has " ..." for it."""
-        ended = [(" ".join(self.decode(ids).splitlines()), self.end in ids) for ids in sentences]
-        return [line if is_whole else f"{line} ..." for line, is_whole in ended]
+    def line(self, ids: Iterable[int]) -> str:
+        """The text of a sentence on one line: its bytes or byte pairs may spell a new one."""
+        return " ".join(self.decode(ids).splitlines())
 
     def unknown_in(self, text: str) -> list[str]:
         """The words or characters of a text that it doesn't have, each once."""

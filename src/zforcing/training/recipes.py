@@ -88,7 +88,10 @@ def read_facts(name_or_file: str) -> Facts:
 
 
 def suggest(word: str, known: Mapping[str, Any] | set[str]) -> str:
-    """A hint at the known word that this one is like, if there is one."""
+    """A hint at the settings below this one, or at the known word that it is like, if there is one."""
+    below = {".".join(key.split(".")[: word.count(".") + 2]) for key in known if key.startswith(f"{word}.")}
+    if below:
+        return f" (it has {', '.join(sorted(below))})"
     close = difflib.get_close_matches(word, list(known), n=1, cutoff=0.6)
     return f" (did you mean {close[0]}?)" if close else ""
 
