@@ -299,7 +299,7 @@ MISTAKES = [
     (["train", "digits-rnn", "--data.name", "digit"], r"unknown data.name 'digit'"),
     (["train", "digits-rnn", "--model.hiden_size", "3"], r"model.hiden_size \(did you mean model.hidden_size\?\)"),
     (["train", "digits-rnn", "--model.latent_size", "3"], "unknown setting model.latent_size.*model rnn"),
-    (["train", "digits-rnn", "--model.hidden_size", "x"], "model.hidden_size.*<class 'int'>.*x"),
+    (["train", "digits-rnn", "--model.hidden_size", "x"], "--model.hidden_size is x; it must be a whole number"),
     (["train", "digits-rnn", "--model.hidden_size", "0"], "model.hidden_size is 0"),
     (["train", "digits-rnn", "--model.dropout", "1"], "model.dropout is 1"),
     (["train", "digits-rnn", "--training.learning_rate", "-1"], "training.learning_rate is -1"),

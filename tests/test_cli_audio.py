@@ -183,7 +183,7 @@ def test_what_doesnt_look_ahead_loses_nothing_without(runs: Path, zf: Command, m
         (["--chunk-steps", 5, "--bound", "iwae"], "--chunk-steps takes the elbo, whose terms add up over time"),
         (["--chunk-steps", 0], "--chunk-steps is 0; it must be 1 or more"),
         (["--chunk-steps=-2"], "--chunk-steps is -2"),
-        (["--chunk-steps", "x"], "chunk_steps"),
+        (["--chunk-steps", "x"], "--chunk-steps is x; it must be a whole number or null"),
         (["--chunk-steps", 5, "--look-ahead", "some"], "--look-ahead is 'some'; it must be a whole number"),
         (["--chunk-steps", 5, "--look-ahead=-1"], "--look-ahead is '-1'"),
         (["--chunk-steps", 5, "--look-ahead", 1.5], "--look-ahead is '1.5'"),
