@@ -1,0 +1,67 @@
+"""Run folders of zforcing 0.1.0, frozen: every later version loads them, and they give the numbers that they gave."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from conftest import Command
+from zforcing.training.checkpoint import load_checkpoint
+
+RUNS = Path(__file__).parent / "data" / "frozen"
+NUMBERS: dict[str, Any] = json.loads((RUNS / "numbers.json").read_text("utf-8"))
+TOLERANCE = 1e-4  # float32 on another processor; the numbers are sums of some 10 to 100 steps
+
+
+@pytest.fixture
+def frozen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A copy of the frozen runs and their data, as the folder that relative paths start at."""
+    copy = tmp_path / "frozen"
+    shutil.copytree(RUNS, copy)
+    monkeypatch.chdir(copy)
+    return copy
+
+
+@pytest.mark.parametrize("run", NUMBERS)
+def test_a_frozen_run_loads_and_has_the_weights_and_the_data_of_its_files(run: str) -> None:
+    checkpoint = load_checkpoint(RUNS / run)
+    written = json.loads((RUNS / run / "checkpoints" / "best" / "config.json").read_text("utf-8"))
+    assert checkpoint.model.name == written["model"]["name"]
+    assert checkpoint.description.longest == written["data"]["longest"]
+    assert checkpoint.model.spec.size == written["data"]["spec"]["size"]
+
+
+@pytest.mark.parametrize(
+    ("run", "file"), [(run, file.name) for run in NUMBERS for file in sorted((RUNS / run).glob("evaluation-*.json"))]
+)
+def test_a_frozen_run_is_evaluated_to_its_numbers(frozen: Path, zf: Command, run: str, file: str) -> None:
+    before = json.loads((frozen / run / file).read_text("utf-8"))
+    words = ["--bound", before["bound"], "--split", before["split"], "--seed", before["seed"], "--threads", 1]
+    if before["bound"] in ("iwae", "fivo"):
+        words += ["--particles", before["particles"]]
+    now = zf("evaluate", run, "--device", "cpu", "--json", *words).json
+    for name in ("kind", "num_sequences", "num_steps", "num_dims", "num_unknown", "sample_rate", "data_fingerprint"):
+        assert now[name] == before[name], name
+    for name in ("nats_per_sequence", "kl_per_sequence", "bits_per_dim", "raw_nats_per_sequence", "perplexity"):
+        assert now[name] == (None if before[name] is None else pytest.approx(before[name], TOLERANCE, 1e-5)), name
+
+
+@pytest.mark.parametrize("run", NUMBERS)
+def test_a_frozen_run_draws_its_samples(frozen: Path, zf: Command, run: str) -> None:
+    zf("sample", run, "--num", 3, "--steps", 4, "--seed", 0, "--out", frozen / "out", "--device", "cpu", "--json").json  # noqa: B018  # refuses a failure
+    (file,) = (frozen / "out").glob("*.npz")
+    drawn = np.load(file)["x"].reshape(-1)[:40]
+    np.testing.assert_allclose(drawn, NUMBERS[run]["sample"], rtol=1e-3, atol=1e-3)
+
+
+def test_training_goes_on_from_a_frozen_checkpoint(frozen: Path, zf: Command) -> None:
+    run = frozen / "zforcing-trips"
+    rows = (run / "metrics.jsonl").read_text("utf-8")
+    words = ["train", run / "config.yaml", "--run-dir", run, "--resume", "--training.epochs", 3, "--device", "cpu"]
+    assert zf(*words, "--json").json["finished"] == "epochs 3"
+    assert (run / "metrics.jsonl").read_text("utf-8").startswith(rows)
