@@ -18,7 +18,7 @@ import torch
 from zforcing import ELBO, ObservationSpec, SequenceBatch
 from zforcing.bounds import FIVO, IWAE, Bound, Exact
 from zforcing.models import LinearGaussian, LinearGaussianConfig
-from zforcing.state_space import LinearGaussianSystem
+from zforcing.processes import LinearGaussianSystem
 
 STEPS, SEQUENCES, REPEATS = 20, 20, 30
 BOUNDS: dict[str, Bound] = {"exact": Exact(), "ELBO": ELBO()}

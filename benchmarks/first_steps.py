@@ -18,10 +18,11 @@ from typing import cast, get_args
 import numpy as np
 import torch
 
-from zforcing.cli.options import read_run_config
-from zforcing.data import Split, collate
+from zforcing.data import Split
 from zforcing.errors import UserError
-from zforcing.training.checkpoint import load_checkpoint
+from zforcing.observations import collate
+from zforcing.saving.model import load_checkpoint
+from zforcing.training.runs.folder import read_run_config
 
 EDGES = (0, 1, 2, 3, 10, 30, 100, 10**9)
 BATCH = 34

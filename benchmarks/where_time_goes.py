@@ -24,7 +24,7 @@ from zforcing.benchmark.measure import Bench, Protocol
 from zforcing.benchmark.sizes import SIZES, Size
 from zforcing.models import ZForcing, ZForcingConfig
 from zforcing.recurrence import equations, loop
-from zforcing.threads import cpu_threads
+from zforcing.runtime.threads import cpu_threads
 
 REPEATS = 5
 PARTS = ("products of a step", "products of a block", "the other equations")

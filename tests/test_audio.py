@@ -13,11 +13,20 @@ import pytest
 import soundfile
 import soxr
 
-from zforcing.data import AudioFormat, DataDescription, Normalization, read_recording, to_samples, write_wav
-from zforcing.data.audio import decode, encode, mulaw_decode, mulaw_encode
-from zforcing.data.recordings import BLOCK, Header, blocks_of, read_header, read_resampled, read_samples
 from zforcing.errors import UserError
-from zforcing.sequences import ObservationSpec
+from zforcing.files.audio import BLOCK, Header, blocks_of, read_header, read_resampled, read_samples, write_wav
+from zforcing.observations import (
+    AudioFormat,
+    DataDescription,
+    Normalization,
+    ObservationSpec,
+    decode,
+    encode,
+    mulaw_decode,
+    mulaw_encode,
+    read_recording,
+    to_samples,
+)
 
 RAMP = np.arange(-400, 600, dtype=np.int16)  # 1000 samples
 ALL = np.arange(-32768, 32768)
@@ -68,7 +77,7 @@ def test_a_stretch_is_a_slice_of_the_whole(tmp_path: Path, form: str) -> None:
 
 
 def test_all_blocks_are_the_whole_recording(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("zforcing.data.recordings.STEP", 300)
+    monkeypatch.setattr("zforcing.files.audio.STEP", 300)
     file = write(tmp_path / "a.wav")
     blocks = list(blocks_of(file, read_header(file), 16000))
     assert [len(b) for b in blocks] == [300, 300, 300, 100]

@@ -10,8 +10,8 @@ import pytest
 import torch
 from torch import Tensor
 
-import zforcing.chunks
 import zforcing.recurrence.loop
+import zforcing.runtime.chunks
 from conftest import CASES, RNN_SIZE, SPECS, SRNN_SIZE, VRNN_SIZE, ZF_SIZE, Case
 from zforcing import SequenceBatch, SequenceModel, Weights
 from zforcing.bounds import FIVO, IWAE, Bound
@@ -222,7 +222,7 @@ def test_values_and_gradients_in_float32(case: Case, name: str) -> None:
 def test_values_and_gradients_over_several_blocks(case: Case, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """A block of the loop is 3 steps of 5 rows (40 = 13 x 3 + 1), or 1 of 15; the densities' parts are of 1 step."""
     monkeypatch.setattr(zforcing.recurrence.loop, "ROWS_AT_ONCE", 13)
-    monkeypatch.setattr(zforcing.chunks, "AT_ONCE", 64)
+    monkeypatch.setattr(zforcing.runtime.chunks, "AT_ONCE", 64)
     lengths = (40, 33, 1, 40, 17)
     situation = {
         "ancestors": Situation(lengths=lengths, particles=3, ancestors=True),

@@ -19,7 +19,7 @@ from zforcing.benchmark.floor import Floor
 from zforcing.benchmark.memory import peak_bytes
 from zforcing.benchmark.report import to_json, to_markdown, to_terminal
 from zforcing.benchmark.timing import Ratio, Timing, in_turn
-from zforcing.threads import RecurrentNetwork, recurrent_networks
+from zforcing.runtime.threads import RecurrentNetwork, recurrent_networks
 from zforcing.training.update import autocast
 
 CPU = torch.device("cpu")

@@ -10,8 +10,8 @@ from torch.distributions import Normal
 
 from conftest import SPECS, ZF_SIZE, Case, draw_noise, random_batch
 from zforcing import ELBO, Schedule, UserError, Weights
-from zforcing.bounds import WeightSchedules
-from zforcing.sequences import masked_sum
+from zforcing.observations import masked_sum
+from zforcing.training.schedules import WeightSchedules
 
 ZFORCING = Case("zforcing", ZF_SIZE)
 

@@ -14,18 +14,10 @@ from safetensors.torch import load_file, save_file
 
 from conftest import SPECS, Case, draw_noise, random_batch
 from zforcing import ELBO, ObservationSpec, UserError, load
-from zforcing.data import DataDescription, Normalization
-from zforcing.training.checkpoint import (
-    Writing,
-    check_same_data,
-    current,
-    load_checkpoint,
-    load_training,
-    read_json,
-    read_progress,
-    save_model,
-    save_training,
-)
+from zforcing.observations import DataDescription, Normalization
+from zforcing.saving.atomic import Writing, current, read_json
+from zforcing.saving.model import load_checkpoint, save_model
+from zforcing.training.runs.checkpoint import check_same_data, load_training, read_progress, save_training
 
 
 def save(folder: Path, case: Case, spec: ObservationSpec) -> Any:

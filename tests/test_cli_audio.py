@@ -78,7 +78,7 @@ def run(runs: Path, tmp_path: Path) -> Path:
 
 def frames_to_test(run: Path) -> list[int]:
     """How many whole frames the test recordings have."""
-    from zforcing.cli.options import read_run_config
+    from zforcing.training.runs.folder import read_run_config
 
     data = read_run_config(run).data
     return [int(n) for n in data.load("test", data.describe()).lengths]
@@ -292,7 +292,7 @@ def test_a_continuation_begins_with_the_whole_frames_of_its_prefix(
 def test_a_continuation_of_integers_begins_with_the_prefixs_levels(
     runs: Path, prefix: Path, tmp_path: Path, zf: Command
 ) -> None:
-    from zforcing.data.audio import mulaw_decode, mulaw_encode
+    from zforcing.observations import mulaw_decode, mulaw_encode
 
     file = zf("continue", runs / "mulaw", prefix, "--steps", 2, "--out", tmp_path / "o", "--json").json["files"][1]
     levels = np.rint(mulaw_decode(mulaw_encode(heard(prefix)[: 8 * FRAME])))
@@ -382,7 +382,7 @@ def test_one_frame_is_enough_where_the_first_is_scored(runs: Path, bad: Path, tm
         (["--num", 0], "--num is 0"),
         (["--seed=-1"], "--seed is -1"),
         (["--checkpoint", "first"], "--checkpoint is 'first'"),
-        (["--device", "tpu"], "--device is 'tpu'"),
+        (["--device", "tpu"], "device is 'tpu'"),
     ],
 )
 @pytest.mark.parametrize("command", ["sample", "continue"])

@@ -16,8 +16,9 @@ from matplotlib.image import imread
 from conftest import Command
 from zforcing.cli import main
 from zforcing.cli.sources import kept, read_sequence, read_sequences
-from zforcing.data import Digits, Example, Music, Text
+from zforcing.data import Digits, Music, Text
 from zforcing.errors import UserError
+from zforcing.observations import Example
 
 SMALL = ["--model.hidden_size", "6", "--model.latent_size", "2", "--model.embedding_size", "4", "--model.mlp_size", "4"]
 STEPS = ["--training.max_steps", "2", "--device", "cpu"]

@@ -10,14 +10,7 @@ import torch
 from conftest import CASES, SPECS, Case
 from zforcing import ELBO, MODELS, ObservationSpec, SequenceBatch, SequenceModel
 from zforcing.distributions import reparameterize
-from zforcing.testing import (
-    MODEL_CHECKS,
-    Check,
-    check_rows,
-    check_unroll,
-    check_unroll_gradient,
-    random_batch,
-)
+from zforcing.testing import MODEL_CHECKS, Check, check_rows, check_unroll, check_unroll_gradient, random_batch
 from zforcing.testing.comparison import noise_for
 
 GAPS_OR_NOT = (check_unroll, check_unroll_gradient, check_rows)  # for a model that wasn't told which it will be

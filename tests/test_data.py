@@ -14,10 +14,19 @@ import torch
 from conftest import SPECS, Case, observations, random_batch
 from zforcing import ELBO, Weights
 from zforcing.bounds import FIVO, Bound
-from zforcing.data import DataDescription, Digits, Example, InMemory, Normalization, Split, collate
+from zforcing.data import Digits, InMemory, Split
 from zforcing.data.batches import evaluation_batches, training_batches
 from zforcing.errors import UserError
-from zforcing.sequences import ObservationSpec, SequenceBatch, masked_sum, reverse
+from zforcing.observations import (
+    DataDescription,
+    Example,
+    Normalization,
+    ObservationSpec,
+    SequenceBatch,
+    collate,
+    masked_sum,
+    reverse,
+)
 
 REAL = ObservationSpec("real", 2)
 CONDITIONED = ObservationSpec("real", 2, "conditioned")

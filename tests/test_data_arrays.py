@@ -14,9 +14,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from zforcing.data import Arrays, DataDescription, InMemory, Normalization, Split
+from zforcing.data import Arrays, InMemory, Split
 from zforcing.errors import UserError
-from zforcing.sequences import ObservationSpec
+from zforcing.observations import DataDescription, Normalization, ObservationSpec
 
 RAGGED = [[[1.0, 10.0], [2.0, 20.0]], [[3.0, 30.0]], [[4.0, 40.0], [5.0, 50.0], [6.0, 60.0]]]
 PADDED = np.array([[[1, 10], [2, 20], [0, 0]], [[3, 30], [0, 0], [0, 0]], [[4, 40], [5, 50], [6, 60]]], dtype=float)

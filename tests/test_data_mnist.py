@@ -15,15 +15,18 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from zforcing import UserError, samples
-from zforcing.data import DATA, DataDescription, DynamicMnist, Mnist, SequenceDataset, Split, collate, images, mnist
-from zforcing.data.images import BinaryImages, Order, binarize
-from zforcing.data.mnist import GREY, LAROCHELLE, Known
-from zforcing.generation import Generated
-from zforcing.sequences import ObservationSpec
-from zforcing.training import loop
-from zforcing.training.config import parse_config
-from zforcing.training.log import Reporter
+from zforcing import UserError
+from zforcing.data import DATA, DynamicMnist, Mnist, SequenceDataset, Split
+from zforcing.data.images import mnist
+from zforcing.data.images import sequences as images
+from zforcing.data.images.mnist import GREY, LAROCHELLE, Known
+from zforcing.data.images.sequences import BinaryImages, Order, binarize
+from zforcing.media import samples
+from zforcing.observations import DataDescription, ObservationSpec, collate
+from zforcing.tasks.sample import Generated
+from zforcing.training.reporter import Reporter
+from zforcing.training.runs import run as loop
+from zforcing.training.runs.config import parse_config
 
 PACKED = Path(__file__).parents[2] / "shared" / "data" / "packed"
 SPLITS: tuple[Split, ...] = ("train", "valid", "test")

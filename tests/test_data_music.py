@@ -14,13 +14,15 @@ import pytest
 import symusic
 from scipy.io import savemat
 
-from zforcing.data import DATA, Chorales, DataDescription, Music, MusicFormat, Split, chorales, known_music
-from zforcing.data.midi import TimeStep, nearest, read_midi
-from zforcing.data.pickles import read_pickle
-from zforcing.data.rolls import Rolls
+from zforcing.data import DATA, Chorales, Music, Split
+from zforcing.data.music import chorales
+from zforcing.data.music import known as known_music
+from zforcing.data.music.rolls import Rolls
 from zforcing.data.streams import load_pieces, streams
 from zforcing.errors import UserError
-from zforcing.sequences import ObservationSpec
+from zforcing.files.midi import TimeStep, nearest, read_midi
+from zforcing.files.pickles import read_pickle
+from zforcing.observations import DataDescription, MusicFormat, ObservationSpec
 
 SHARED = Path(__file__).parents[2] / "shared" / "data" / "packed"
 SPLITS: tuple[Split, ...] = ("train", "valid", "test")
@@ -691,7 +693,7 @@ def test_a_format_that_no_music_has_is_refused(music: dict[str, Any], fragment: 
 
 def prefixes(folder: Path, name: str, **settings: Any) -> list[list[list[int]]]:
     data = Music(pickled(folder / "data.pickle"), **settings)
-    given = DataDescription("music", ObservationSpec("binary", 88), 9, music=data._step.music_format)
+    given = DataDescription("music", ObservationSpec("binary", 88), 9, music=MusicFormat.of_steps(*data._step))
     return pitches([example.x for example in data.read_prefix(str(folder / name), given)])
 
 

@@ -15,11 +15,13 @@ import numpy as np
 import pytest
 import soundfile
 
-from zforcing.data import DATA, AudioFormat, DataDescription, Normalization, Speech, Split, framed
+from zforcing.data import DATA, Speech, Split
+from zforcing.data.audio import framed
+from zforcing.data.audio.framed import FramedRecordings, mean_and_std
 from zforcing.data.batches import load_batches, training_batches
-from zforcing.data.framed import FramedRecordings, Pieces, mean_and_std
+from zforcing.data.pieces import Pieces
 from zforcing.errors import UserError
-from zforcing.sequences import ObservationSpec
+from zforcing.observations import AudioFormat, DataDescription, Normalization, ObservationSpec
 
 SHARED = Path(__file__).parents[2] / "shared" / "data"
 SPLITS: tuple[Split, ...] = ("train", "valid", "test")

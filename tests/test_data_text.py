@@ -17,16 +17,23 @@ from torch import nn
 from zforcing import MODELS, ObservationSpec, SequenceBatch
 from zforcing.bounds import Bound
 from zforcing.bounds.base import BoundResult
-from zforcing.data import DATA, DataDescription, Split, Text, Vocabulary, collate
-from zforcing.data.base import SequenceDataset
-from zforcing.data.numbered import TextDataset
-from zforcing.data.sentences import prepare, split_sentences, split_words
-from zforcing.data.vocabulary import build_vocabulary
+from zforcing.data import DATA, Split, Text
+from zforcing.data.dataset import SequenceDataset
+from zforcing.data.text.dataset import TextDataset
 from zforcing.errors import UserError
 from zforcing.evaluation.likelihood import evaluate
-from zforcing.generation import Generated
-from zforcing.samples import write_samples
-from zforcing.training.checkpoint import load_checkpoint, save_model
+from zforcing.media.samples import write_samples
+from zforcing.observations import (
+    DataDescription,
+    Vocabulary,
+    build_vocabulary,
+    collate,
+    prepare,
+    split_sentences,
+    split_words,
+)
+from zforcing.saving.model import load_checkpoint, save_model
+from zforcing.tasks.sample import Generated
 
 SHARED = Path(__file__).parents[2] / "shared" / "data"
 SPLITS: tuple[Split, ...] = ("train", "valid", "test")

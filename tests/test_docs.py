@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 import torch
 
+from zforcing.runtime.threads import cpu_threads
 from zforcing.testing import MODEL_CHECKS
-from zforcing.threads import cpu_threads
 
 PAGE = Path(__file__).parents[1] / "docs" / "extending.md"
 

@@ -15,8 +15,8 @@ from scipy.stats import norm
 
 from conftest import SPECS
 from zforcing import MODELS, ObservationSpec, UserError
-from zforcing.distributions import batch_first, log_prob_of_observed, stack
-from zforcing.emissions import DiscretizedLogisticMixture, EmissionSettings, make_emission
+from zforcing.distributions import DiscretizedLogisticMixture, batch_first, log_prob_of_observed, stack
+from zforcing.emissions import EmissionSettings, make_emission
 from zforcing.emissions.autoregressive import Autoregressive, MaskedNetwork
 from zforcing.testing import check_model
 

@@ -18,9 +18,10 @@ from conftest import Case
 from zforcing import ObservationSpec, SequenceBatch, UserError, sample
 from zforcing.bounds import Bound
 from zforcing.bounds.base import BoundResult
-from zforcing.data import Arrays, DataDescription, DataModule, Digits, Example, InMemory, Normalization
+from zforcing.data import Arrays, DataModule, Digits, InMemory
 from zforcing.evaluation.likelihood import Evaluation, evaluate
-from zforcing.samples import write_samples
+from zforcing.media.samples import write_samples
+from zforcing.observations import DataDescription, Example, Normalization
 
 PAIRS = ObservationSpec("real", 2)
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from conftest import Command
-from zforcing.training.checkpoint import load_checkpoint
+from zforcing.saving.model import load_checkpoint
 
 RUNS = Path(__file__).parent / "data" / "frozen"
 NUMBERS: dict[str, Any] = json.loads((RUNS / "numbers.json").read_text("utf-8"))

@@ -12,13 +12,12 @@ import torch
 
 from conftest import CASES, SPECS, ZF_SIZE, Case, observations, random_batch
 from zforcing import MODELS, ObservationSpec, SequenceBatch, UserError, sample
-from zforcing.data import AudioFormat, DataDescription, Example, Normalization, collate
-from zforcing.data.audio import encode
-from zforcing.generation import go_on
+from zforcing.files.pictures import image_grid
+from zforcing.media.samples import write_samples
 from zforcing.models import LinearGaussian, LinearGaussianConfig, SequenceModel
-from zforcing.pictures import image_grid
-from zforcing.samples import write_samples
-from zforcing.threads import cpu_threads
+from zforcing.observations import AudioFormat, DataDescription, Example, Normalization, collate, encode
+from zforcing.runtime.threads import cpu_threads
+from zforcing.tasks.sample import go_on
 
 
 def test_every_registered_model_is_under_the_contracts_tests() -> None:

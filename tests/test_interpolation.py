@@ -12,10 +12,10 @@ from torch.distributions import Bernoulli, Categorical, Independent, MixtureSame
 
 from conftest import SPECS, ZF_SIZE, Case, random_batch
 from zforcing import ObservationSpec, SequenceBatch, UserError
-from zforcing.distributions import diagonal_gaussian, most_likely
-from zforcing.emissions.logistic import DiscretizedLogisticMixture
-from zforcing.interpolation import infer_latents, interpolate, linear, spherical
-from zforcing.sequences import between
+from zforcing.distributions import DiscretizedLogisticMixture, diagonal_gaussian, most_likely
+from zforcing.observations import between
+from zforcing.tasks.encode import infer_latents
+from zforcing.tasks.interpolate import interpolate, linear, spherical
 
 WITH_LATENTS = ("zforcing", "vrnn", "srnn")
 KINDS = ("real", "binary", "categorical")

@@ -11,7 +11,7 @@ from scipy.stats import multivariate_normal
 
 from zforcing import ObservationSpec, SequenceBatch, UserError
 from zforcing.models import LinearGaussian, LinearGaussianConfig
-from zforcing.state_space import HiddenMarkovChain, LinearGaussianSystem
+from zforcing.processes import HiddenMarkovChain, LinearGaussianSystem
 
 STEPS = 5
 SYSTEM = LinearGaussianSystem.random(2, 3, seed=1)

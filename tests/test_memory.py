@@ -11,7 +11,7 @@ import pytest
 PROGRAM = """
 import resource
 import torch
-from zforcing.memory import keep_freed_memory
+from zforcing.runtime.memory import keep_freed_memory
 assert keep_freed_memory()
 def faults():
     before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt

@@ -15,7 +15,7 @@ from torch.func import functional_call
 
 from zforcing import ELBO, SequenceBatch, SequenceModel, UserError, Weights, ZForcing
 from zforcing.bounds import BoundResult
-from zforcing.models.released import from_released
+from zforcing.models.released import from_released, load_released
 
 SETTINGS: dict[str, dict[str, Any]] = {
     "gaussian_aux_from_latent": {},
@@ -43,7 +43,7 @@ def released(request: pytest.FixtureRequest, data_folder: Path) -> Released:
         numbers = {name: file[name] for name in file.files}
     prefix = "param/"
     parameters = {n.removeprefix(prefix): torch.tensor(v) for n, v in numbers.items() if n.startswith(prefix)}
-    model = ZForcing.from_released_weights(parameters, **SETTINGS[request.param])
+    model = load_released(parameters, **SETTINGS[request.param])
     frames = torch.tensor(numbers["x"]).transpose(0, 1)  # theirs are time first, and x[:-1] is what is read
     lengths = torch.tensor(numbers["mask"]).sum(0).long()
     kl, auxiliary, backward = numbers["weights_kl_aux_bwd"].tolist()
@@ -121,12 +121,12 @@ def test_a_missing_released_array_is_named(released: Released) -> None:
     arrays = dict(released.parameters)
     del arrays["inf_mod.2.bias"]
     with pytest.raises(UserError, match=r"missing inf_mod\.2\.bias"):
-        ZForcing.from_released_weights(arrays)
+        load_released(arrays)
 
 
 def test_an_unknown_released_array_is_named(released: Released) -> None:
     with pytest.raises(UserError, match="extra"):
-        ZForcing.from_released_weights(released.parameters | {"extra": torch.zeros(1)})
+        load_released(released.parameters | {"extra": torch.zeros(1)})
 
 
 @pytest.mark.parametrize(
@@ -146,7 +146,7 @@ def test_a_misshapen_released_array_is_named_as_theirs(
     released: Released, name: str, shape: tuple[int, ...], said: str
 ) -> None:
     with pytest.raises(UserError, match=said) as caught:
-        ZForcing.from_released_weights(released.parameters | {name: torch.zeros(shape)})
+        load_released(released.parameters | {name: torch.zeros(shape)})
     assert "\n" not in str(caught.value)
 
 
@@ -155,10 +155,10 @@ def test_every_released_array_that_a_wrong_bias_could_hide_behind_is_checked(rel
     for name in ("fwd_mod.bias_ih", "fwd_mod.bias_hh") if "fwd_mod.bias_ih" in released.parameters else ():
         for shape in ((), (1,), (25,)):
             with pytest.raises(UserError, match=f"{name} is"):
-                ZForcing.from_released_weights(released.parameters | {name: torch.zeros(shape)})
+                load_released(released.parameters | {name: torch.zeros(shape)})
 
 
 def test_released_arrays_of_whole_numbers_are_refused(released: Released) -> None:
     whole = {"emb_mod.0.weight": torch.zeros(7, 5, dtype=torch.int64)}
     with pytest.raises(UserError, match=r"emb_mod\.0\.weight holds no floating"):
-        ZForcing.from_released_weights(released.parameters | whole)
+        load_released(released.parameters | whole)

@@ -18,7 +18,7 @@ from zforcing import ELBO, ObservationSpec, SequenceBatch, UserError, Weights
 from zforcing.bounds import FIVO, IWAE, Bound, Exact, Importance
 from zforcing.bounds.resampling import RESAMPLERS, effective_sample_size
 from zforcing.models import LinearGaussian, LinearGaussianConfig
-from zforcing.state_space import LinearGaussianSystem
+from zforcing.processes import LinearGaussianSystem
 
 RESAMPLING = sorted(RESAMPLERS)
 

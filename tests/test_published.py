@@ -20,10 +20,11 @@ from conftest import Command, Result
 from test_table import ENVIRONMENT, EVALUATION
 from zforcing import UserError
 from zforcing.cli import main
-from zforcing.cli.tabling import own_words
-from zforcing.evaluation.published import columns_of, paper_rows, paper_tables, read_paper_table, to_page
-from zforcing.evaluation.table import read_rows
-from zforcing.training import loop
+from zforcing.cli.table import own_words
+from zforcing.evaluation.paper import paper_tables, read_paper_table
+from zforcing.evaluation.paper_page import columns_of, paper_rows, to_page
+from zforcing.evaluation.rows import read_rows
+from zforcing.training.runs import run as loop
 
 TINY = ["--data.frame_size", 10, "--model.hidden_size", 4, "--model.embedding_size", 3, "--device", "cpu"]
 STEPS = "--training.max_steps"

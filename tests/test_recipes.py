@@ -16,11 +16,11 @@ import yaml
 
 from conftest import Command
 from zforcing import UserError
-from zforcing.evaluation.published import read_paper_table
-from zforcing.training.config import RunConfig, parse_config
-from zforcing.training.log import Reporter
-from zforcing.training.loop import train
-from zforcing.training.recipes import Facts, laid_over, read_facts, read_recipe, recipes
+from zforcing.evaluation.paper import read_paper_table
+from zforcing.training.reporter import Reporter
+from zforcing.training.runs.config import RunConfig, parse_config
+from zforcing.training.runs.recipes import Facts, laid_over, read_facts, read_recipe, recipes
+from zforcing.training.runs.run import train
 
 # row: TIMIT, Blizzard; nats as in the paper's table of speech results, and table 1 of SRNN's paper for SRNN's variants
 PUBLISHED: dict[str, tuple[float | None, float | None]] = {

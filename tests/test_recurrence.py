@@ -9,10 +9,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from zforcing import chunks
 from zforcing.distributions import diagonal_gaussian, gaussian_log_prob
 from zforcing.nn import GaussianHead, lstm_update, standardize
 from zforcing.recurrence import Loop, equations, loop, products
+from zforcing.runtime import chunks
 
 T, B, H, Z = 6, 3, 4, 2
 Steps = Callable[..., Sequence[Tensor]]

@@ -9,8 +9,7 @@ import pytest
 
 from zforcing import MODELS, RNNConfig, UserError, ZForcingConfig
 from zforcing.models import LinearGaussianConfig
-from zforcing.models.settings import check_settings
-from zforcing.settings import check_types
+from zforcing.settings import check_settings, check_types
 
 NAN, INFINITY = float("nan"), float("inf")
 

@@ -13,15 +13,15 @@ import torch
 from conftest import SPECS, Case, draw_noise
 from zforcing import ELBO, ObservationSpec, UserError, Weights
 from zforcing.bounds import ChunkedELBO
-from zforcing.data import Example, InMemory, collate
+from zforcing.data import InMemory
 from zforcing.data.streams import load_pieces, streams
 from zforcing.models import map_state
-from zforcing.sequences import SequenceBatch, between
+from zforcing.observations import Example, SequenceBatch, between, collate
 from zforcing.testing import random_batch
 from zforcing.training.carry import Carry
-from zforcing.training.config import parse_config
-from zforcing.training.log import Reporter
-from zforcing.training.loop import train
+from zforcing.training.reporter import Reporter
+from zforcing.training.runs.config import parse_config
+from zforcing.training.runs.run import train
 from zforcing.training.update import BoundModule
 
 LENGTHS = np.array([7, 1, 12, 4, 9, 3, 3, 10])

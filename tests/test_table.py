@@ -14,7 +14,8 @@ from rich.console import Console
 
 from zforcing import UserError
 from zforcing.evaluation.likelihood import Evaluation
-from zforcing.evaluation.table import Row, read_rows, to_markdown, to_table
+from zforcing.evaluation.rows import Row, read_rows
+from zforcing.evaluation.side_by_side import to_markdown, to_table
 
 EVALUATION = Evaluation(
     model="zforcing",

@@ -10,7 +10,7 @@ from torch import nn
 
 from conftest import SRNN_SIZE, VRNN_SIZE, Case
 from zforcing import ObservationSpec, ZForcing, ZForcingConfig
-from zforcing.threads import (
+from zforcing.runtime.threads import (
     LARGE,
     RecurrentNetwork,
     cpu_threads,

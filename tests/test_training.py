@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
@@ -18,13 +18,15 @@ import torch
 from safetensors.torch import load_file
 
 from zforcing import ELBO, SequenceBatch, SequenceModel, UserError, Weights, load
-from zforcing.bounds import BoundResult, WeightSchedules
+from zforcing.bounds import BoundResult
 from zforcing.evaluation.likelihood import evaluate
-from zforcing.training import loop, update
-from zforcing.training.config import RunConfig, parse_config
-from zforcing.training.log import Reporter
-from zforcing.training.loop import Diverged, Interrupted, train
+from zforcing.training import graph
 from zforcing.training.progress import Progress
+from zforcing.training.reporter import Reporter
+from zforcing.training.runs import run as loop
+from zforcing.training.runs.config import RunConfig, parse_config
+from zforcing.training.runs.run import Diverged, Interrupted, train
+from zforcing.training.schedules import WeightSchedules
 
 MODELS = {
     "rnn": {"name": "rnn", "hidden_size": 5, "embedding_size": 4, "dropout": 0.2},
@@ -445,7 +447,7 @@ class Again:
 @pytest.fixture
 def graphs_anywhere(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(loop, "check_capturable", lambda *_, **__: None)
-    monkeypatch.setattr(update, "CudaCapture", Again)
+    monkeypatch.setattr(graph, "CudaCapture", Again)
 
 
 def assert_close_runs(one: Path, other: Path, *, tolerance: float) -> None:
@@ -530,14 +532,12 @@ def test_a_run_begun_with_torchs_default_adam_goes_on(
 class Choosy(ELBO):
     """A bound that isn't defined for every weight."""
 
-    def check_weights(self, weights: WeightSchedules) -> None:
-        if weights.kl.start != 1:
-            raise UserError(f"bound choosy needs weights.kl 1; it begins with {weights.kl.start}")
+    requires_kl_weight_1: ClassVar[bool] = True
 
 
 def test_a_bound_can_refuse_weights_before_anything_is_read(configure: Callable[..., RunConfig]) -> None:
     values = vars(configure())
-    with pytest.raises(UserError, match=r"needs weights\.kl 1; it begins with 0\.2"):
+    with pytest.raises(UserError, match=r"Choosy .* needs weights\.kl 1"):
         RunConfig(**(values | {"bound": Choosy()}))
     RunConfig(**(values | {"bound": Choosy(), "weights": WeightSchedules()}))
 

@@ -23,16 +23,9 @@ from conftest import CASES, RNN_SIZE, SPECS, SRNN_SIZE, VRNN_SIZE, ZF_SIZE, Case
 from zforcing import ELBO, ObservationSpec, SequenceBatch, SequenceModel, UserError, Weights
 from zforcing.bounds import BOUNDS, Bound, BoundResult
 from zforcing.data.batches import bucket, pad_steps
-from zforcing.training.config import TrainingConfig
-from zforcing.training.update import (
-    BoundModule,
-    Capture,
-    EagerUpdate,
-    GraphUpdate,
-    Updated,
-    check_capturable,
-    make_optimizer,
-)
+from zforcing.training.graph import Capture, GraphUpdate, check_capturable
+from zforcing.training.settings import TrainingConfig
+from zforcing.training.update import BoundModule, EagerUpdate, Updated, make_optimizer
 
 RNN = Case("rnn", RNN_SIZE)
 ZFORCING = Case("zforcing", ZF_SIZE | {"dropout": 0.2})

@@ -19,11 +19,11 @@ from conftest import RNN_SIZE, SRNN_SIZE, VRNN_SIZE, ZF_SIZE, Case, draw_noise, 
 from test_update import Recording
 from zforcing import ELBO, ObservationSpec, SequenceBatch, SequenceModel, UserError, Weights
 from zforcing.bounds import FIVO, IWAE, Bound
-from zforcing.data import DataDescription
-from zforcing.data.arrays import Arrays
-from zforcing.data.base import Example, InMemory
+from zforcing.data.arrays.arrays import Arrays
 from zforcing.data.batches import bucket, pad_steps
-from zforcing.sequences import between
+from zforcing.data.dataset import InMemory
+from zforcing.observations import DataDescription, Example, between
+from zforcing.saving.atomic import current
 from zforcing.testing import (
     Check,
     check_carried_state,
@@ -36,13 +36,14 @@ from zforcing.testing import (
     check_unroll,
     check_unroll_gradient,
 )
-from zforcing.training import loop
 from zforcing.training.carry import Carry
-from zforcing.training.checkpoint import current
-from zforcing.training.config import RunConfig, TrainingConfig, parse_config
-from zforcing.training.log import Reporter
-from zforcing.training.loop import Interrupted, train
-from zforcing.training.update import BoundModule, EagerUpdate, GraphUpdate, make_optimizer
+from zforcing.training.graph import GraphUpdate
+from zforcing.training.reporter import Reporter
+from zforcing.training.runs import run as loop
+from zforcing.training.runs.config import RunConfig, parse_config
+from zforcing.training.runs.run import Interrupted, train
+from zforcing.training.settings import TrainingConfig
+from zforcing.training.update import BoundModule, EagerUpdate, make_optimizer
 from zforcing.training.word_dropout import WordDropout
 
 WORDS = ObservationSpec("categorical", 5, unknown=0)

@@ -5,29 +5,19 @@ model = zforcing.load("runs/digits-zforcing-aux")      # a trained model, in eva
 images = zforcing.sample(model, 16, steps=64, seed=0).x  # [16, 64, 1]
 """
 
+from __future__ import annotations
+
 from importlib.metadata import version
 
 from .bounds import ELBO, BoundResult, Weights
 from .errors import UserError
-from .generation import Generated, go_on, sample
-from .models import (
-    MODELS,
-    RNN,
-    SRNN,
-    VRNN,
-    RNNConfig,
-    SequenceModel,
-    SRNNConfig,
-    VRNNConfig,
-    ZForcing,
-    ZForcingConfig,
-)
-from .schedules import Schedule
-from .sequences import ObservationSpec, SequenceBatch
-from .training.checkpoint import load
+from .models import MODELS, RNN, SRNN, VRNN, RNNConfig, SequenceModel, SRNNConfig, VRNNConfig, ZForcing, ZForcingConfig
+from .observations import ObservationSpec, SequenceBatch
+from .saving.model import load
+from .tasks.sample import Generated, go_on, sample
+from .training.schedules import Schedule
 
 __version__ = version("zforcing")
-
 __all__ = [
     "ELBO",
     "MODELS",

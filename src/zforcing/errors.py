@@ -1,5 +1,7 @@
 """The one exception for mistakes that the user can mend."""
 
+from __future__ import annotations
+
 
 class UserError(ValueError):
     """Something that was given is wrong; the message is one line that says what, where, and what to do.

@@ -1,5 +1,7 @@
 """How fast training is: our update beside the reference backend and beside the floor, torch's own LSTMs."""
 
+from __future__ import annotations
+
 from .measure import Protocol, Result, measure
 from .sizes import SIZES, Size
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import UserError
-from ..threads import RecurrentNetwork
+from ..runtime.threads import RecurrentNetwork
 
 
 class Floor(nn.Module):

@@ -10,11 +10,12 @@ import torch
 
 from ..bounds import ELBO, Weights
 from ..data.batches import load_batches, training_batches
-from ..generation import sample
 from ..models import MODELS, SequenceModel
-from ..threads import RecurrentNetwork, cpu_threads, recurrent_networks, threads_asked_for
-from ..training.config import TrainingConfig
-from ..training.update import BoundModule, EagerUpdate, GraphUpdate, autocast, check_capturable, make_optimizer
+from ..runtime.threads import RecurrentNetwork, cpu_threads, recurrent_networks, threads_asked_for
+from ..tasks.sample import sample
+from ..training.graph import GraphUpdate, check_capturable
+from ..training.settings import TrainingConfig
+from ..training.update import BoundModule, EagerUpdate, autocast, make_optimizer
 from .floor import Floor
 from .memory import peak_bytes
 from .sizes import Size
@@ -22,7 +23,6 @@ from .timing import Ratio, Timing, in_turn
 
 Backend = Literal["fast", "graph", "reference"]
 Task = Callable[[], object]
-
 WEIGHTS = Weights(kl=1.0, auxiliary=0.005, backward=0.005)
 REFERENCE_EVERY = 3  # the reference runs in each third repeat: it is slow
 BATCHES = 16  # that loading is timed over

@@ -11,7 +11,7 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Group
 from rich.table import Table
 
-from ..threads import RecurrentNetwork
+from ..runtime.threads import RecurrentNetwork
 from .measure import REFERENCE_EVERY, SAMPLES, Protocol, Result
 from .timing import Ratio, Timing
 

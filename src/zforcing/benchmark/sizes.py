@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from ..data import Example, InMemory, collate
-from ..sequences import ObservationSpec, SequenceBatch
+from ..data import InMemory
+from ..observations import Example, ObservationSpec, SequenceBatch, collate
 
 
 @dataclass(frozen=True)

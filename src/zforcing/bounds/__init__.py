@@ -1,6 +1,8 @@
 """The bounds, by the name that recipes and the command line use."""
 
-from .base import Bound, BoundKind, BoundResult, Weights, WeightSchedules
+from __future__ import annotations
+
+from .base import Bound, BoundKind, BoundResult, Weights
 from .chunked import ChunkedELBO
 from .elbo import ELBO
 from .exact import Exact
@@ -15,7 +17,6 @@ BOUNDS: dict[str, type[Bound]] = {
     "importance": Importance,
     "iwae": IWAE,
 }
-
 __all__ = [
     "BOUNDS",
     "ELBO",
@@ -27,6 +28,5 @@ __all__ = [
     "ChunkedELBO",
     "Exact",
     "Importance",
-    "WeightSchedules",
     "Weights",
 ]

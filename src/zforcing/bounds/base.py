@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 from torch import Tensor
 
 from ..errors import UserError
 from ..models.base import SequenceModel, State
-from ..schedules import Schedule
-from ..sequences import SequenceBatch
+from ..observations import SequenceBatch
 from ..settings import check_types
 
 BoundKind = Literal["exact", "lower bound", "estimate"]
@@ -27,22 +26,6 @@ class Weights:
     kl: float = 1.0
     auxiliary: float = 0.0
     backward: float = 0.0
-
-
-@dataclass(frozen=True)
-class WeightSchedules:
-    """The weights during training."""
-
-    kl: Schedule = field(default_factory=Schedule)
-    """weight of the KL; the paper's "kla" goes from 0.2 to 1 by 5e-5 a step"""
-    auxiliary: Schedule = field(default_factory=lambda: Schedule(0.0))
-    """alpha, weight of log p(b_t | z_t)"""
-    backward: Schedule = field(default_factory=lambda: Schedule(0.0))
-    """beta, weight of log p(x_{t-1} | b_t), a setting of its own"""
-
-    def at(self, step: int) -> Weights:
-        """The weights at a step, counted from 0."""
-        return Weights(kl=self.kl(step), auxiliary=self.auxiliary(step), backward=self.backward(step))
 
 
 @dataclass(frozen=True)
@@ -76,15 +59,12 @@ class Bound(ABC):
 
     particles: int  # K, how many latents are drawn for a step; a setting where it can be chosen
     capturable: ClassVar[bool] = False
+    requires_kl_weight_1: ClassVar[bool] = False  # whether its loss is right at KL weight 1 alone
     carries_state: ClassVar[bool] = False  # whether a call takes `state` and `context` and gives the state back
 
     @abstractmethod
     def __call__(self, model: SequenceModel, batch: SequenceBatch, *, weights: Weights = Weights()) -> BoundResult:
         """The bound of each sequence."""
-
-    def check_weights(self, weights: WeightSchedules) -> None:
-        """Refuse weights that this bound can't be trained with. Raises UserError."""
-        return
 
 
 def check_bound(bound: Bound) -> None:

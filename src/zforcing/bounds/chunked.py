@@ -10,7 +10,7 @@ from torch import Tensor
 
 from ..errors import UserError
 from ..models.base import SequenceModel, State, map_state
-from ..sequences import SequenceBatch, between
+from ..observations import SequenceBatch, between
 from .base import Bound, BoundResult, Weights, check_bound
 from .elbo import ELBO
 

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from ..errors import UserError
 from ..models.base import SequenceModel, State
-from ..sequences import SequenceBatch, masked_sum
+from ..observations import SequenceBatch, masked_sum
 from .base import Bound, BoundResult, Weights, check_bound, counts
 
 

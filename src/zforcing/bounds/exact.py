@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from ..models.base import SequenceModel
-from ..sequences import SequenceBatch
+from ..observations import SequenceBatch
 from .base import Bound, BoundResult, Weights
 
 

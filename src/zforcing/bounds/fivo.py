@@ -12,7 +12,7 @@ from torch import Tensor
 from ..distributions import log_prob_of_observed
 from ..errors import UserError
 from ..models.base import SequenceModel, Step
-from ..sequences import SequenceBatch, masked_sum
+from ..observations import SequenceBatch, masked_sum
 from .base import Bound, BoundResult, Weights, check_bound, counts
 from .particles import log_mean
 from .resampling import RESAMPLERS, effective_sample_size

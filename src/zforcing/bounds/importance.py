@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 from ..errors import UserError
 from ..models.base import SequenceModel
-from ..sequences import SequenceBatch
+from ..observations import SequenceBatch
 from .base import Bound, BoundResult, Weights, check_bound
 from .iwae import IWAE
 

@@ -12,9 +12,8 @@ from torch.utils.checkpoint import checkpoint
 
 from ..errors import UserError
 from ..models.base import SequenceModel
-from ..schedules import Schedule
-from ..sequences import SequenceBatch, masked_sum
-from .base import Bound, BoundResult, Weights, WeightSchedules, check_bound
+from ..observations import SequenceBatch, masked_sum
+from .base import Bound, BoundResult, Weights, check_bound
 from .particles import extra_terms, log_mean, log_weights
 
 T = TypeVar("T")
@@ -53,9 +52,10 @@ class IWAE(Bound):
         """The doubly-reparameterized gradient runs a backward pass within the forward one."""
         return self.gradient == "plain"
 
-    def check_weights(self, weights: WeightSchedules) -> None:
-        if self.gradient == "doubly_reparameterized" and weights.kl != Schedule():
-            raise UserError("bound.gradient doubly_reparameterized needs weights.kl 1, from the first step to the last")
+    @property
+    def requires_kl_weight_1(self) -> bool:  # type: ignore[override]  # as above
+        """The doubly-reparameterized gradient is derived for the weights w_k themselves."""
+        return self.gradient == "doubly_reparameterized"
 
     def __call__(
         self,

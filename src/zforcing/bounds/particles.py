@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from ..models.base import Unroll
-from ..sequences import masked_sum
+from ..observations import masked_sum
 from .base import Weights, counts
 
 

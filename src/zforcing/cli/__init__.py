@@ -12,14 +12,14 @@ from collections.abc import Callable, Sequence
 from jsonargparse import ArgumentError
 
 from ..errors import UserError
-from ..memory import keep_freed_memory
-from .benching import bench
-from .generating import continue_, sample
-from .interpolating import interpolate
-from .measuring import evaluate
-from .showing import info, list_recipes
-from .tabling import table
-from .training import train
+from ..runtime.memory import keep_freed_memory
+from .bench import bench
+from .evaluate import evaluate
+from .info import info, list_recipes
+from .interpolate import interpolate
+from .sample import continue_, sample
+from .table import table
+from .train import train
 
 
 def main(argv: Sequence[str] | None = None) -> int:

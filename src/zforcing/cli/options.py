@@ -8,20 +8,16 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import fields, replace
 from itertools import pairwise
-from pathlib import Path
 from typing import Any
 
-import torch
 from jsonargparse import ArgumentParser, Namespace
 from rich.console import Console
 from rich.progress import Progress
 
 from ..bounds import BOUNDS, Bound
 from ..errors import UserError
-from ..training.config import MOST_THREADS, SECTIONED, WEIGHTS, RunConfig, parse_config
-from ..training.recipes import read_recipe
-
-SPLITS = ("train", "valid", "test")
+from ..training.runs.config import SECTIONED, WEIGHTS
+from ..training.settings import MOST_THREADS
 
 
 def command_parser(name: str, command: Callable[..., Any], *, usage: str | None = None) -> ArgumentParser:
@@ -97,30 +93,6 @@ def check_common(options: Namespace) -> None:
         raise UserError(f"--seed is {options.seed}; it must be 0 or more and less than 2**63")
     if options.threads is not None and not 1 <= options.threads <= MOST_THREADS:
         raise UserError(f"--threads is {options.threads}; it must be between 1 and {MOST_THREADS}")
-
-
-def pick_device(device: str) -> str:
-    """auto becomes cuda where there is one."""
-    one_of("device", device, ("auto", "cpu", "cuda"))
-    if device == "cuda" and not torch.cuda.is_available():
-        raise UserError("--device cuda: torch finds no GPU here; use --device cpu or auto")
-    return "cuda" if device != "cpu" and torch.cuda.is_available() else "cpu"
-
-
-def run_folder(name: str) -> Path:
-    """The folder, if it is a run's."""
-    run = Path(name)
-    if not run.is_dir():
-        raise UserError(f"no such run folder: {run}")
-    if not (run / "config.yaml").is_file():
-        raise UserError(f"{run} is no run folder: it has no config.yaml (`zforcing train` makes one)")
-    return run
-
-
-def read_run_config(run: Path) -> RunConfig:
-    """The run's resolved configuration."""
-    path = run / "config.yaml"
-    return parse_config(read_recipe(str(path)), where=str(path))
 
 
 def replaced(word: str, names: Mapping[str, str]) -> str:

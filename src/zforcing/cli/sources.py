@@ -9,10 +9,10 @@ from typing import cast
 
 import numpy as np
 
-from ..data import DataDescription, DataModule, Example, Split
-from ..data.vocabulary import Vocabulary
+from ..data import DataModule, Split
 from ..errors import UserError
-from ..paths import user_path
+from ..files.reading import user_path
+from ..observations import DataDescription, Example, Vocabulary
 
 NUMBERS = r"\d{1,18}(?:-\d{1,18})?"
 OWN = re.compile(rf"(train|valid|test):({NUMBERS}(?:,{NUMBERS})*)", re.ASCII)

@@ -1,27 +1,18 @@
 """The data sets, by the name that recipes and the command line use."""
 
-from .arrays import Arrays
-from .audio import read_recording, to_samples, write_wav
-from .base import (
-    AudioFormat,
-    DataDescription,
-    DataModule,
-    Example,
-    InMemory,
-    MusicFormat,
-    Normalization,
-    SequenceDataset,
-    Split,
-    collate,
-)
-from .chorales import Chorales
-from .digits import Digits
-from .mnist import DynamicMnist, Mnist
-from .music import Music
-from .speech import Speech
+from __future__ import annotations
+
+from .arrays.arrays import Arrays
+from .audio.speech import Speech
+from .dataset import InMemory, SequenceDataset
+from .images.digits import Digits
+from .images.mnist import DynamicMnist, Mnist
+from .module import DataModule
+from .music.chorales import Chorales
+from .music.music import Music
+from .splits import Split
 from .synthetic import LinearGaussianData, MarkovData
-from .text import Text
-from .vocabulary import Vocabulary
+from .text.text import Text
 
 DATA: dict[str, type[DataModule]] = {
     "arrays": Arrays,
@@ -35,31 +26,20 @@ DATA: dict[str, type[DataModule]] = {
     "speech": Speech,
     "text": Text,
 }
-
 __all__ = [
     "DATA",
     "Arrays",
-    "AudioFormat",
     "Chorales",
-    "DataDescription",
     "DataModule",
     "Digits",
     "DynamicMnist",
-    "Example",
     "InMemory",
     "LinearGaussianData",
     "MarkovData",
     "Mnist",
     "Music",
-    "MusicFormat",
-    "Normalization",
     "SequenceDataset",
     "Speech",
     "Split",
     "Text",
-    "Vocabulary",
-    "collate",
-    "read_recording",
-    "to_samples",
-    "write_wav",
 ]

@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from ..sequences import ObservationSpec, SequenceBatch
-from .base import SequenceDataset, collate
+from ..observations import ObservationSpec, SequenceBatch, collate
+from .dataset import SequenceDataset
 
 WINDOW = 64  # batches sorted by length together: enough to fill them evenly, few enough to stay shuffled
 

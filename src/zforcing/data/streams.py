@@ -11,8 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from ..sequences import ObservationSpec, SequenceBatch
-from .base import SequenceDataset, collate
+from ..observations import ObservationSpec, SequenceBatch, collate
+from .dataset import SequenceDataset
 
 
 @dataclass(frozen=True)

@@ -8,11 +8,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..errors import UserError
-from ..sequences import ObservationSpec
-from ..state_space import HiddenMarkovChain, LinearGaussianSystem
-from .base import Array, DataDescription, DataModule, Example, InMemory, Split
-
-SPLITS: tuple[Split, ...] = ("train", "valid", "test")
+from ..files.reading import Array
+from ..observations import DataDescription, Example, ObservationSpec
+from ..processes import HiddenMarkovChain, LinearGaussianSystem
+from .dataset import InMemory
+from .module import DataModule
+from .splits import SPLITS, Split
 
 
 @dataclass(frozen=True)

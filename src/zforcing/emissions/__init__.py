@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+from ..distributions import DiscretizedLogisticMixture
 from ..errors import UserError
-from ..sequences import ObservationSpec
+from ..observations import ObservationSpec
 from .autoregressive import Autoregressive, AutoregressiveEmission
 from .heads import BernoulliEmission, CategoricalEmission, Emission, GaussianEmission, GaussianMixtureEmission
-from .logistic import DiscretizedLogisticMixture
 from .numbers import LogisticNumber, number_of
 from .quantized import LogisticMixtureEmission
 from .settings import EmissionSettings

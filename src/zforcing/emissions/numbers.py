@@ -12,9 +12,8 @@ import torch
 from torch import Tensor
 from torch.distributions import Bernoulli, Categorical, Distribution, MixtureSameFamily, Normal
 
-from ..distributions import at_least_float32
-from ..sequences import ObservationSpec
-from .logistic import DiscretizedLogisticMixture
+from ..distributions import DiscretizedLogisticMixture, at_least_float32
+from ..observations import ObservationSpec
 from .settings import EmissionSettings
 
 

@@ -1,1 +1,3 @@
 """Measuring a trained model, and reporting it."""
+
+from __future__ import annotations

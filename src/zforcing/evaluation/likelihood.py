@@ -12,12 +12,12 @@ import torch
 from numpy.typing import NDArray
 
 from ..bounds import Bound, BoundResult, ChunkedELBO
-from ..data import DataDescription, Example, SequenceDataset, collate
+from ..data import SequenceDataset
 from ..data.batches import evaluation_batches
 from ..errors import UserError
 from ..models import SequenceModel
-from ..sequences import SequenceBatch
-from ..threads import cpu_threads
+from ..observations import DataDescription, Example, SequenceBatch, collate
+from ..runtime.threads import cpu_threads
 
 COLLAPSED = 0.01  # nats per step under which the latents say next to nothing
 SENSIBLE = 1e100  # nats per sequence; sums and squares of smaller ones stay finite

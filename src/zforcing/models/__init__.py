@@ -1,5 +1,7 @@
 """The models, by the name that recipes and the command line use."""
 
+from __future__ import annotations
+
 from .base import SequenceModel, State, Unroll, map_state, where_rows
 from .linear_gaussian import LinearGaussian, LinearGaussianConfig
 from .rnn import RNN, RNNConfig
@@ -8,7 +10,6 @@ from .vrnn import VRNN, VRNNConfig
 from .zforcing import ZForcing, ZForcingConfig
 
 MODELS: dict[str, type[SequenceModel]] = {model.name: model for model in (RNN, ZForcing, VRNN, SRNN, LinearGaussian)}
-
 __all__ = [
     "MODELS",
     "RNN",

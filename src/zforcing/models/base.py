@@ -33,7 +33,7 @@ from torch.distributions import Distribution, kl_divergence
 
 from ..distributions import log_prob_of_observed, reparameterize, stack
 from ..errors import UserError
-from ..sequences import ObservationSpec, SequenceBatch, masked_sum
+from ..observations import ObservationSpec, SequenceBatch, masked_sum
 
 State = Any  # a NamedTuple of tensors [n, ...], each model's own
 

@@ -28,10 +28,10 @@ from torch.distributions import Distribution, Independent, Normal
 from ..distributions import gaussian
 from ..errors import UserError
 from ..nn import MLP
-from ..sequences import ObservationSpec, SequenceBatch
-from ..state_space import LinearGaussianSystem
+from ..observations import ObservationSpec, SequenceBatch
+from ..processes import LinearGaussianSystem
+from ..settings import check_settings
 from .base import SequenceModel, State
-from .settings import check_settings
 
 
 @dataclass(frozen=True)

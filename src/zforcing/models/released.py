@@ -22,7 +22,7 @@ import torch
 from torch import Tensor
 
 from ..errors import UserError
-from ..sequences import ObservationSpec
+from ..observations import ObservationSpec
 from .zforcing import ZForcing, ZForcingConfig
 
 SAME = {
@@ -44,8 +44,12 @@ NORMALIZED_CELL += [f"gen_mod.{layer}.{kind}" for layer in (0, 2) for kind in ("
 UNUSED = ["fwd_mod.ln_hh.gain", "fwd_mod.ln_hh.bias"]  # cond_ln replaces them by what it computes from z
 
 
-def load_released(arrays: Mapping[str, Any], settings: Mapping[str, Any]) -> ZForcing:
-    """See `ZForcing.from_released_weights`."""
+def load_released(arrays: Mapping[str, Any], **settings: Any) -> ZForcing:
+    """The authors' PyTorch model from its parameters, NAME -> array (a Gaussian model, any of their options).
+
+    settings: ZForcingConfig fields that the arrays don't tell: `auxiliary_reads_state`, `auxiliary`.
+    Raises UserError for a missing, unknown or misshapen array, named.
+    """
     tensors = {name: torch.as_tensor(value) for name, value in arrays.items()}
     _check_names(tensors)
     _check_shapes(tensors)

@@ -18,11 +18,10 @@ from torch.distributions import Distribution
 
 from ..distributions import batch_first, no_latent
 from ..emissions import EmissionSettings, make_emission
-from ..feedforward import FeatureNet, HiddenLayers
-from ..nn import Embedder, Readout, at_last, initialize_lstm, run_lstm
-from ..sequences import ObservationSpec, SequenceBatch
+from ..nn import Embedder, FeatureNet, HiddenLayers, Readout, at_last, initialize_lstm, run_lstm
+from ..observations import ObservationSpec, SequenceBatch
+from ..settings import check_settings
 from .base import Resample, SequenceModel, State, Unroll
-from .settings import check_settings
 
 
 @dataclass(frozen=True)

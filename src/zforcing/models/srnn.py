@@ -43,12 +43,11 @@ from torch.distributions import Distribution
 
 from ..distributions import batch_first, diagonal_gaussian
 from ..emissions import EmissionSettings, make_emission
-from ..feedforward import FeatureNet, GaussianHead
-from ..nn import Embedder, Linear, at_last, copies, initialize_gru, run_gru
+from ..nn import Embedder, FeatureNet, GaussianHead, Linear, at_last, copies, initialize_gru, run_gru
+from ..observations import ObservationSpec, SequenceBatch, reverse_time_first
 from ..recurrence import Loop, equations
-from ..sequences import ObservationSpec, SequenceBatch, reverse_time_first
+from ..settings import check_settings
 from .base import Resample, SequenceModel, State, Step, Unroll
-from .settings import check_settings
 
 
 @dataclass(frozen=True)

@@ -40,9 +40,11 @@ from torch.distributions import Distribution
 
 from ..distributions import batch_first, diagonal_gaussian
 from ..emissions import EmissionSettings, make_emission
-from ..feedforward import FeatureNet, GaussianHead, HiddenLayers
 from ..nn import (
     Embedder,
+    FeatureNet,
+    GaussianHead,
+    HiddenLayers,
     at_last,
     at_last_of_both,
     copies,
@@ -50,10 +52,10 @@ from ..nn import (
     run_lstm,
     weights_of,
 )
+from ..observations import ObservationSpec, SequenceBatch
 from ..recurrence import Loop, equations
-from ..sequences import ObservationSpec, SequenceBatch
+from ..settings import check_settings
 from .base import Resample, SequenceModel, State, Step, Unroll
-from .settings import check_settings
 
 
 @dataclass(frozen=True)

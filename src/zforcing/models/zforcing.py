@@ -35,17 +35,16 @@ What differs, and why:
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.distributions import Distribution
 
-from ..chunks import in_chunks
 from ..distributions import (
     at_least_float32,
     batch_first,
@@ -71,10 +70,11 @@ from ..nn import (
     initialize_lstm,
     run_lstm,
 )
+from ..observations import ObservationSpec, SequenceBatch, is_missing
 from ..recurrence import Loop, equations
-from ..sequences import ObservationSpec, SequenceBatch, is_missing
+from ..runtime.chunks import in_chunks
+from ..settings import check_settings
 from .base import Resample, SequenceModel, State, Step, Unroll, map_state
-from .settings import check_settings
 
 
 @dataclass(frozen=True)
@@ -191,17 +191,6 @@ class ZForcing(SequenceModel):
             activation_limit=limit,
         )
         self.backward_emission_net = make_emission(spec, hidden, replace(config, autoregressive=False))
-
-    @classmethod
-    def from_released_weights(cls, arrays: Mapping[str, Any], **settings: Any) -> ZForcing:
-        """The authors' PyTorch model from its parameters, NAME -> array (a Gaussian model, any of their options).
-
-        settings: ZForcingConfig fields that the arrays don't tell: `auxiliary_reads_state`, `auxiliary`.
-        Raises UserError for a missing, unknown or misshapen array, named. See `zforcing.models.released`.
-        """
-        from .released import load_released  # the other way round it reads this module
-
-        return load_released(arrays, settings)
 
     @property
     def label(self) -> str:

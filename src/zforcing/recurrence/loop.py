@@ -34,8 +34,6 @@ from ..distributions import at_least_float32
 Step = Callable[[int], object]
 Block = Callable[[int, int], object]  # of steps start..stop - 1
 Select = Callable[[int, Sequence[Tensor]], Tensor | None]
-
-
 ROWS_AT_ONCE = 2048  # of a block's products: enough to be efficient, few enough to stay in the cache
 
 

@@ -10,7 +10,6 @@ from torch import Tensor
 
 Product = Callable[[Tensor, Tensor, Tensor | None], object]
 """product(x, out, add): out = x W^T + add, [n, in] -> [n, out]. `add` may be `out` itself; None is nothing."""
-
 PACKED_FROM = 2**18  # numbers in a weight from which packing it pays: it no longer fits the cache beside all the rest
 
 

@@ -20,7 +20,7 @@ from collections.abc import Callable
 import torch
 
 from ..models.base import SequenceModel
-from ..sequences import ObservationSpec
+from ..observations import ObservationSpec
 from .batches import SPECS, random_batch
 from .bounds import check_bound
 from .comparison import Check, seed

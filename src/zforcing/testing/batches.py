@@ -8,7 +8,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from ..sequences import ObservationSpec, SequenceBatch, between, missing_mark
+from ..observations import ObservationSpec, SequenceBatch, between, missing_mark
 
 SPECS: dict[str, ObservationSpec] = {
     "real": ObservationSpec("real", 3),

@@ -11,11 +11,10 @@ import torch
 from torch import Tensor
 
 from ..models.base import SequenceModel, Unroll
-from ..sequences import SequenceBatch
-from ..threads import cpu_threads
+from ..observations import SequenceBatch
+from ..runtime.threads import cpu_threads
 
 Check = Callable[[SequenceModel, SequenceBatch], None]
-
 TERMS = ("log_px", "kl", "auxiliary", "backward")
 
 

@@ -12,9 +12,9 @@ from torch import Tensor
 from torch.distributions import Distribution, MultivariateNormal, kl_divergence
 
 from ..distributions import reparameterize
-from ..generation import sample
 from ..models.base import SequenceModel
-from ..sequences import SequenceBatch
+from ..observations import SequenceBatch
+from ..tasks.sample import sample
 from .batches import other_values
 from .comparison import assert_same, model_check, noise_for, require
 

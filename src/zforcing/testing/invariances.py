@@ -13,7 +13,7 @@ from torch import Tensor
 
 from ..distributions import log_prob_of_observed
 from ..models.base import SequenceModel, Unroll
-from ..sequences import SequenceBatch, is_missing
+from ..observations import SequenceBatch, is_missing
 from .batches import garbage_in_padding, one_row, other_values, with_gaps, with_x
 from .comparison import (
     TERMS,

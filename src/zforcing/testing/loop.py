@@ -16,7 +16,7 @@ from torch.distributions import Distribution, Independent, MultivariateNormal, N
 
 from ..distributions import reparameterize
 from ..models.base import SequenceModel, State, map_state
-from ..sequences import SequenceBatch
+from ..observations import SequenceBatch
 from .batches import halves
 from .comparison import (
     TERMS,

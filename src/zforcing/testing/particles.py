@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from ..models.base import SequenceModel, Step
-from ..sequences import SequenceBatch
+from ..observations import SequenceBatch
 from .comparison import TERMS, assert_same, assert_same_numbers, model_check, noise_for, require, run_gradients, said
 
 K = 3

@@ -11,7 +11,7 @@ from torch import Tensor
 from ..data import SequenceDataset
 from ..data.streams import Piece, load_pieces, streams
 from ..models import SequenceModel, State, map_state, where_rows
-from ..sequences import SequenceBatch, between
+from ..observations import SequenceBatch, between
 
 PREFIX = "carried."  # of the names under which a checkpoint keeps a state
 

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from ..errors import UserError
-from ..sequences import ObservationSpec, SequenceBatch, is_missing
+from ..observations import ObservationSpec, SequenceBatch, is_missing
 
 
 class WordDropout(nn.Module):

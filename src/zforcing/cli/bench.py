@@ -1,0 +1,116 @@
+"""`zforcing bench`."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from jsonargparse import ArgumentParser, Namespace, set_parsing_settings
+from rich.console import Console
+
+from ..errors import UserError
+from ..models import MODELS
+from ..runtime.device import pick_device
+from .options import (
+    at_least,
+    check_common,
+    command_parser,
+    common_options,
+    counting,
+    describe_sections,
+    one_of,
+    option_value,
+    replaced,
+)
+
+
+def bench(argv: Sequence[str]) -> int:
+    """Time training beside torch's own LSTMs: zforcing bench [SIZE ...] [--model NAME] [--model.setting value ...].
+
+    At each size in turn: an update (forward, backward, optimizer), the same by the reference backend, and the floor,
+    which is forward and backward of as many torch.nn.LSTMs as the model holds recurrent networks. Then their peak
+    memory, loading of data alone, and sampling.
+    """
+    from ..benchmark import SIZES, Protocol, measure
+    from ..benchmark.report import to_json, to_markdown, to_terminal
+    from ..training.runs.folder import environment
+
+    options, settings = parse_bench(argv)
+    device = pick_device(options.device)
+    if options.backend == "graph" and device != "cuda":
+        raise UserError("--backend graph needs a GPU: use --backend fast")
+    protocol = Protocol(
+        model=options.model.name,
+        backend=options.backend,
+        repeats=options.repeats,
+        threads=options.threads,
+        precision=options.precision,
+        device=device,
+        seed=options.seed,
+    )
+    machine = json.loads(environment(torch.device(device)))
+    del machine["threads"]  # each size has its own
+    with counting("bench", protocol.runs * len(settings)) as advance:
+        results = [measure(SIZES[name], config, protocol, done=lambda: advance(1)) for name, config in settings.items()]
+    if options.json:
+        print(json.dumps(to_json(results, protocol, machine)))
+    elif options.markdown:
+        print(to_markdown(results, protocol, machine, command=shlex.join(["zforcing", "bench", *argv])))
+    else:
+        Console(highlight=False, width=None if sys.stdout.isatty() else 100).print(
+            to_terminal(results, protocol, machine)
+        )
+    return 0
+
+
+def parse_bench(argv: Sequence[str]) -> tuple[Namespace, dict[str, Any]]:
+    """Options of the command, and the model's settings (its `Config`) at each of the sizes asked for."""
+    from ..benchmark import SIZES
+
+    words = [replaced(word, {"--model": "--model.name"}) for word in argv]
+    model = option_value("--model.name", words) or "zforcing"
+    if model not in MODELS:
+        raise UserError(f"unknown --model {model!r}; it is one of {', '.join(sorted(MODELS))}")
+    parsers = {name: bench_parser(model, name) for name in SIZES}
+    options = parsers["pixels"].parse_args(words)
+    unknown = [name for name in options.sizes if name not in SIZES]
+    if unknown:
+        raise UserError(f"unknown size {unknown[0]!r}; it is one of {', '.join(SIZES)}")
+    one_of("backend", options.backend, ("fast", "graph"))
+    one_of("precision", options.precision, ("float32", "bfloat16"))
+    at_least(1, "repeats", options.repeats)
+    check_common(options)
+    settings = {}
+    for name in options.sizes or SIZES:
+        parsed = parsers[name].parse_args(words)
+        parsed["model"].pop("name")
+        settings[name] = parsers[name].instantiate(parsed)["model"]
+    return options, settings
+
+
+def bench_parser(model: str, size: str) -> ArgumentParser:
+    """Of `bench`, the model's settings as this size has them."""
+    from ..benchmark import SIZES
+
+    config = MODELS[model].Config
+    usage = "zforcing bench [SIZE ...] [--model NAME] [--model.setting value ...] [--backend NAME] [--json] ..."
+    parser = command_parser("bench", bench, usage=usage)
+    sizes = "; ".join(f"{name}: {size.about}" for name, size in SIZES.items())
+    parser.add_argument("sizes", type=str, nargs="*", default=[], metavar="SIZE", help=f"all by default. {sizes}")
+    parser.add_argument("--backend", type=str, default="fast", help="what is timed: fast, or graph (needs a GPU)")
+    parser.add_argument(
+        "--repeats", type=int, default=9, help="of each after a warm-up; a third of it of the reference"
+    )
+    parser.add_argument("--precision", type=str, default="float32", help="float32 or bfloat16 (autocast)")
+    common_options(parser, seed="seed of weights, data and noise")
+    parser.add_argument("--markdown", action="store_true", help="part of a page, with the command that made it")
+    parser.add_argument("--model.name", type=str, default=model, help=f"one of {', '.join(sorted(MODELS))}")
+    set_parsing_settings(docstring_parse_attribute_docstrings=True)
+    parser.add_class_arguments(config, "model")
+    parser.set_defaults({f"model.{name}": value for name, value in SIZES[size].known_settings(config).items()})
+    describe_sections(parser)
+    return parser

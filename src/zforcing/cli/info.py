@@ -1,0 +1,69 @@
+"""`zforcing recipes` and `zforcing info`."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Any
+
+from ..observations import DataDescription
+from ..saving.atomic import read_json
+from ..saving.model import find_checkpoint, load_checkpoint
+from ..training.runs.folder import read_run_config, run_folder
+from ..training.runs.recipes import recipes
+from .options import command_parser, print_values
+
+
+def list_recipes(argv: Sequence[str]) -> int:
+    """List the recipes."""
+    parser = command_parser("recipes", list_recipes)
+    parser.add_argument("--json", action="store_true", help="one JSON object")
+    options = parser.parse_args(list(argv))
+    known = recipes()
+    if options.json:
+        print(json.dumps(known))
+    else:
+        width = max(map(len, known))
+        print("\n".join(f"{name:{width}s}  {about}" for name, about in known.items()))
+    return 0
+
+
+def info(argv: Sequence[str]) -> int:
+    """Say what a run folder holds: zforcing info RUN."""
+    parser = command_parser("info", info)
+    parser.add_argument("run", type=str, help="a run folder")
+    parser.add_argument("--json", action="store_true", help="one JSON object")
+    options = parser.parse_args(list(argv))
+    run = run_folder(options.run)
+    config = read_run_config(run)
+    folder = find_checkpoint(run)
+    found = load_checkpoint(run)
+    progress = read_json(folder / "training.json")
+    values = {
+        "run": str(run),
+        "about": config.about,
+        "recipe": config.recipe,
+        "model": found.model.label,
+        "parameters": sum(p.numel() for p in found.model.parameters()),
+        "latent_size": found.model.latent_size,
+        "data": brief(found.description),
+        "best_validation_nats_per_sequence": progress.get("best"),
+        "best_epoch": progress.get("best_epoch"),
+        "seed": config.seed,
+        "evaluations": sorted(p.name for p in run.glob("evaluation-*.json")),
+        "settings": asdict(found.model.config),
+    }
+    if options.json:
+        print(json.dumps(values))
+    else:
+        print_values(values)
+    return 0
+
+
+def brief(description: DataDescription) -> dict[str, Any]:
+    """The description; of a vocabulary its kind and its size."""
+    values, vocabulary = description.to_json(), description.vocabulary
+    if vocabulary is not None:
+        values["vocabulary"] = {"tokens": vocabulary.tokens, "symbols": len(vocabulary)}
+    return values

@@ -1,0 +1,194 @@
+"""`zforcing sample` and `zforcing continue`."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import re
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from jsonargparse import ArgumentParser, Namespace
+
+from ..data.dataset import random_first_observations
+from ..errors import UserError
+from ..media.samples import Written, write_samples
+from ..observations import DataDescription, Example, collate
+from ..runtime.device import pick_device
+from ..runtime.threads import threads_asked_for
+from ..saving.model import load_checkpoint
+from ..training.runs.folder import read_run_config, run_folder
+from .options import at_least, check_common, command_parser, common_options, one_of
+from .sources import HELP, OWN, is_path, kept, read_sequences, unknown_symbols
+
+MOST_STEPS = 100_000_000
+MUSIC_STEPS = 256
+
+
+def sample(argv: Sequence[str]) -> int:
+    """Draw sequences from a trained model: zforcing sample RUN [--num 64] [--steps N]."""
+    from ..tasks.sample import sample as draw
+
+    parser = command_parser("sample", sample)
+    parser.add_argument("run", type=str, help="a run folder")
+    generating_options(parser, num=64, num_help="how many sequences", steps="as long as what was trained on by default")
+    common_options(parser, seed="seed of all that is drawn")
+    options = parser.parse_args(list(argv))
+    check_generating(options)
+    run, device = run_folder(options.run), pick_device(options.device)
+    found = load_checkpoint(run, which=options.checkpoint, device=device)
+    steps = asked_steps(options, found.description, default=as_long_as_trained(found.description))
+    start = None
+    if found.description.spec.conditions_on_first:
+        print("x_1 is taken from the validation split: the model conditions on it", file=sys.stderr)
+        valid = read_run_config(run).data.load("valid", found.description)
+        start = random_first_observations(valid, found.description, options.num, seed=options.seed).to(device)
+    with threads_asked_for(options.threads):
+        drawn = draw(found.model, options.num, steps=steps, seed=options.seed, start=start)
+    folder, stem = Path(options.out or run / "samples"), stem_of(options, "sample")
+    written = write_samples(folder, stem, drawn, found.description, start=start)
+    report(
+        written, {"run": str(run), "num": options.num, "steps": steps, "seed": options.seed}, json_wanted=options.json
+    )
+    return 0
+
+
+def continue_(argv: Sequence[str]) -> int:
+    """Go on from the beginning of a sequence: zforcing continue RUN PREFIX [--num 4] [--steps N]."""
+    from ..tasks.sample import go_on
+
+    parser = command_parser("continue", continue_)
+    parser.add_argument("run", type=str, help="a run folder")
+    parser.add_argument("prefix", type=str, help=f"what to go on from: {HELP}")
+    default = "one second of audio, what is missing of an image, as long as what was trained on by default"
+    generating_options(parser, num=4, num_help="continuations of each sequence", steps=default)
+    parser.add_argument(
+        "--given", type=float | None, default=None, help="steps of the prefix that are kept, or a share below 1; all"
+    )
+    common_options(parser, seed="seed of all that is drawn")
+    options = parser.parse_args(list(argv))
+    check_generating(options)
+    run, device = run_folder(options.run), pick_device(options.device)
+    found = load_checkpoint(run, which=options.checkpoint, device=device)
+    description = found.description
+    whole = read_sequences(options.prefix, read_run_config(run).data, description)
+    examples = kept(whole, options.given, first=int(description.spec.conditions_on_first))
+    steps = asked_steps(options, description, default=steps_left(description, examples))
+    refuse_whole_sentences(description, examples)
+    prefix = collate(examples, description.spec).to(device)
+    with threads_asked_for(options.threads):
+        drawn = go_on(found.model, prefix, steps=steps, seed=options.seed, num=options.num)
+    given = [] if options.given is None else [f"given{options.given:g}"]
+    stem = stem_of(options, "continue", file_name(options.prefix), *given)
+    folder = Path(options.out or run / "samples")
+    before = [example.x for example in examples] * options.num
+    sources = [example.x for example in whole]
+    written = write_samples(folder, stem, drawn, description, before=before, sources=sources)
+    values: dict[str, Any] = {
+        "run": str(run),
+        "prefix": options.prefix,
+        "prefix_steps": [len(example.x) for example in examples],
+        "num": options.num,
+        "steps": steps,
+        "seed": options.seed,
+    }
+    if description.vocabulary is not None:
+        values["unknown"] = unknown_symbols(examples, description.vocabulary)
+    report(written, values, json_wanted=options.json)
+    return 0
+
+
+def steps_left(description: DataDescription, prefixes: Sequence[Example]) -> int:
+    """How long continuations are unless told otherwise: a second of audio, or up to the longest sequence trained on."""
+    if description.audio is not None:
+        return math.ceil(description.audio.sample_rate / description.spec.size)
+    known = min(len(example.x) for example in prefixes) - description.spec.conditions_on_first
+    left = as_long_as_trained(description) - known
+    if left < 1 and description.image_shape is not None:
+        raise UserError(f"the images are whole already, {known} steps: keep less of them by --given 0.5")
+    return left if left >= 1 else as_long_as_trained(description)
+
+
+def as_long_as_trained(description: DataDescription) -> int:
+    """As the longest sequence trained on; of music, which may be one piece after another, MUSIC_STEPS at most."""
+    return description.longest if description.music is None else min(description.longest, MUSIC_STEPS)
+
+
+def refuse_whole_sentences(description: DataDescription, prefixes: Sequence[Example]) -> None:
+    """What has its end symbol has nothing behind it."""
+    if description.vocabulary is not None and any(p.x[-1] == description.vocabulary.end for p in prefixes):
+        raise UserError("a sentence is whole already: keep less of it by --given 0.5")
+
+
+def file_name(source: str) -> str:
+    """Of what is made of a source: test:0-7 is test-0-7; a file its stem and text its first letters (40 bytes of them:
+    a file's name has 255), and behind them the beginning of a hash of all of it.
+    """
+    if OWN.fullmatch(source) and len(source) <= 40:
+        return source.replace(":", "-")
+    name = re.sub(r"\W+", "-", Path(source).stem if is_path(source) else source)
+    first = name.encode(errors="ignore")[:40].decode(errors="ignore").strip("-")
+    digest = hashlib.sha256(source.encode(errors="surrogateescape")).hexdigest()
+    return "-".join([*filter(None, [first]), digest[:8]])
+
+
+def stem_of(options: Namespace, *parts: str) -> str:
+    """The name of what is written, without its ending: the parts, the checkpoint unless it is the best, the seed."""
+    checkpoint = [] if options.checkpoint == "best" else [options.checkpoint]
+    return "-".join([*parts, *checkpoint, f"seed{options.seed}"])
+
+
+def generating_options(parser: ArgumentParser, *, num: int, num_help: str, steps: str) -> None:
+    """How many and how long, from which checkpoint, to where."""
+    parser.add_argument("--num", type=int, default=num, help=num_help)
+    parser.add_argument("--steps", type=int | None, default=None, help=f"time steps drawn; {steps}")
+    parser.add_argument("--seconds", type=float | None, default=None, help="audio: the same in seconds")
+    checkpoint_and_folder(parser)
+
+
+def checkpoint_and_folder(parser: ArgumentParser) -> None:
+    """From which checkpoint, to where."""
+    parser.add_argument("--checkpoint", type=str, default="best", help="best (on the validation split) or last")
+    parser.add_argument("--out", type=str | None, default=None, help="folder to write to; RUN/samples by default")
+
+
+def check_generating(options: Namespace) -> None:
+    """Refuse what can't be drawn."""
+    one_of("checkpoint", options.checkpoint, ("best", "last"))
+    at_least(1, "num", options.num)
+    if options.steps is not None:
+        at_least(1, "steps", options.steps)
+        if options.steps > MOST_STEPS:
+            raise UserError(f"--steps is {options.steps}; it must be {MOST_STEPS} or less")
+    check_common(options)
+
+
+def asked_steps(options: Namespace, description: DataDescription, *, default: int) -> int:
+    """--steps, or --seconds in whole frames, or the default."""
+    if options.seconds is None:
+        steps: int = default if options.steps is None else options.steps
+        return steps
+    if options.steps is not None:
+        raise UserError("--steps and --seconds say the same: leave one out")
+    if description.audio is None:
+        raise UserError("--seconds is for models of audio; use --steps")
+    frames = options.seconds * description.audio.sample_rate / description.spec.size
+    if not 0 < frames <= MOST_STEPS:
+        raise UserError(f"--seconds is {options.seconds}; it must be positive, and reasonable")
+    return max(1, int(frames + 0.5))
+
+
+def report(written: Written, values: dict[str, Any], *, json_wanted: bool) -> None:
+    """Text and the files on stdout; clipped samples, and what couldn't be written, on stderr or in the JSON."""
+    if json_wanted:
+        found = {"files": written.files, "clipped_samples": written.clipped, "lacking": written.lacking}
+        print(json.dumps(values | found | ({"text": written.text} if written.text else {})))
+        return
+    print("\n".join(written.text + written.files))
+    if written.clipped:
+        print(f"{written.clipped} samples were clipped to 16 bits", file=sys.stderr)
+    if written.lacking is not None:
+        print(written.lacking, file=sys.stderr)

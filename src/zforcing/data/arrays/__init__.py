@@ -1,0 +1,1 @@
+"""Sequences of people's own, in arrays and tables."""

@@ -1,0 +1,344 @@
+"""People's own sequences, from .npz, .npy, .csv or .parquet files.
+
+How an array is read follows from its rank and from what is saved beside it:
+
+    x [N, T, D], x [N, T]                   N sequences of T steps, of D numbers or of one number per step
+    x [N, T, D], x [N, T] and lengths [N]   the same, padded on the right
+    x [R, D], x [R] and lengths [N]         lengths that sum to R: the sequences' rows one after the other
+    x [R, D], x [R] and a name per row [R]  flat rows; those of one name are one sequence, in the file's order
+    .csv, .parquet                          flat rows; without a column of names the file is one sequence
+
+An array [T, D] that is one long sequence must be saved as [1, T, D].
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ...errors import UserError
+from ...files.reading import Array, listed
+from ...files.rows import Layout, Rows
+from ...files.sequences import feature_names, read
+from ...observations import DataDescription, Example, Normalization, ObservationSpec
+from ..dataset import InMemory
+from ..module import DataModule
+from ..splits import Split
+
+LARGEST = np.float64(np.finfo(np.float32).max)  # a numpy scalar: float16 data is compared as float64
+MANY_CATEGORIES = 100_000  # more, found and not asked for, must each have been seen a tenth of a time on average
+CHOICES = {
+    "kind": ("real", "binary", "categorical"),
+    "missing": ("refuse", "allow"),
+    "first_observation": ("scored", "conditioned"),
+}
+
+
+@dataclass(frozen=True)
+class Arrays(DataModule):
+    """Sequences of real, binary or categorical observations, of fixed or ragged length, with or without gaps.
+
+    A split without a file of its own is split off `path` by whole sequences, at random.
+    """
+
+    path: str = ""
+    """file of sequences, .npz, .npy, .csv or .parquet: the training split, and whatever has no file of its own"""
+
+    valid_path: str | None = None
+    """file of the validation split; without it the split is taken from data.path"""
+
+    test_path: str | None = None
+    """file of the test split; without it the split is taken from data.path"""
+
+    valid_fraction: float = 0.1
+    """share of data.path's sequences to validate on, where there is no data.valid_path; one sequence at least"""
+
+    test_fraction: float = 0.1
+    """share of data.path's sequences to test on, where there is no data.test_path; one sequence at least"""
+
+    split_seed: int = 0
+    """which sequences of data.path are validated and tested on; the test split depends on nothing else but its share"""
+
+    kind: Literal["real", "binary", "categorical"] = "real"
+    """what a step holds: real (numbers), binary (0 or 1) or categorical (one integer from 0)"""
+
+    categories: int | None = None
+    """how many categories there are; without it, the largest in the training split plus 1 (numbered from 0)"""
+
+    array: str = "x"
+    """.npz: array of the observations, [N, T, D], [N, T], or flat rows [R, D] or [R]"""
+
+    lengths: str = "lengths"
+    """.npz: array of the sequences' lengths in steps, used if it is there and data.sequence isn't set"""
+
+    observed: str = "observed"
+    """.npz: bool array like the observations, False where one is missing, used if it is there"""
+
+    sequence: str | None = None
+    """.npz array, .csv or .parquet column with the name of each row's sequence (its rows may stand anywhere)"""
+
+    columns: list[str] | None = None
+    """.csv, .parquet: columns of the features; without it, all but data.sequence"""
+
+    missing: Literal["refuse", "allow"] = "refuse"
+    """whether NaN (an empty .csv cell, a .parquet null) means a missing value, or a mistake"""
+
+    normalize: bool = True
+    """real data: subtract the training split's mean and divide by its standard deviation, per feature"""
+
+    first_observation: Literal["scored", "conditioned"] = "scored"
+    """whether a sequence's first observation counts in the likelihood, or is only conditioned on"""
+
+    def __post_init__(self) -> None:
+        for field, choices in CHOICES.items():
+            if getattr(self, field) not in choices:
+                raise UserError(f"data.{field} is {getattr(self, field)!r}; it must be {' or '.join(choices)}")
+        if self.categories is not None and self.kind != "categorical":
+            raise UserError(f"data.categories is {self.categories}, but data.kind {self.kind}; leave one of them out")
+        if self.categories is not None and self.categories < 1:
+            raise UserError(f"data.categories is {self.categories}; it must be 1 or more")
+        if self.sequence is not None and self.lengths != Layout.lengths:
+            raise UserError(f"data.sequence {self.sequence} needs no data.lengths {self.lengths}; leave one out")
+        if self.split_seed < 0:
+            raise UserError(f"data.split_seed is {self.split_seed}; it must be 0 or more")
+        for name in ("valid_fraction", "test_fraction"):  # also one that isn't used
+            if not math.isfinite(getattr(self, name)):
+                raise UserError(f"data.{name} is {getattr(self, name)}; it must be a number between 0 and 1")
+        for split, share in self._shares.items():
+            if not 0 < share < 1:
+                raise UserError(f"data.{split}_fraction is {share}; it must lie between 0 and 1")
+        if sum(self._shares.values()) >= 1:
+            raise UserError(
+                f"data.valid_fraction {self.valid_fraction} and data.test_fraction {self.test_fraction} leave nothing "
+                f"to train on; their sum must be below 1"
+            )
+
+    def describe(self) -> DataDescription:
+        """What an observation is, how it is scaled and how long sequences are, from the training split."""
+        train = self._take(self._file("train"), "train")
+        first = 1 if self.first_observation == "conditioned" else 0
+        gaps = self.missing == "allow" or train.observed is not None
+        return DataDescription(
+            name="arrays",
+            spec=ObservationSpec(self.kind, self._size(train), self.first_observation, missing=gaps),
+            longest=int(train.lengths.max()) - first,
+            normalization=_fit(train) if self.kind == "real" and self.normalize else None,
+        )
+
+    def load(self, split: Split, description: DataDescription) -> InMemory:
+        """One split. All of the file that it is in must fit the description, so that a test set fails early."""
+        spec = description.spec
+        self._check_settings(spec)
+        file = self._file(split)
+        _check_values(file, spec)
+        return _scaled(self._take(file, split), description)
+
+    def read_prefix(self, path: str, description: DataDescription) -> list[Example]:
+        """All sequences of a file of the same layout, columns and units."""
+        self._check_settings(description.spec)
+        rows = self._read(path, "PREFIX")
+        if rows.columns is not None and self.columns is None:
+            self._check_names(rows.columns, rows.source)
+        _check_values(rows, description.spec)
+        return _scaled(rows, description).examples
+
+    @property
+    def _shares(self) -> dict[Split, float]:
+        """Of `path`'s sequences, for the splits without a file of their own."""
+        shares: dict[Split, float] = {}
+        if self.test_path is None:
+            shares["test"] = self.test_fraction
+        if self.valid_path is None:
+            shares["valid"] = self.valid_fraction
+        return shares
+
+    @property
+    def _layout(self) -> Layout:
+        columns = None if self.columns is None else tuple(self.columns)
+        return Layout(self.array, self.lengths, self.observed, self.sequence, columns)
+
+    @cached_property
+    def _shared(self) -> Rows:
+        """The file of `path`, kept: up to three splits are read from it."""
+        return self._read(self.path, "data.path")
+
+    def _file(self, split: Split) -> Rows:
+        """All sequences of the file that holds a split."""
+        own = {"train": None, "valid": self.valid_path, "test": self.test_path}[split]
+        if own is None:
+            return self._shared
+        rows = self._read(own, f"data.{split}_path")
+        if rows.columns is not None and self.columns is None:
+            self._check_names(rows.columns, rows.source)
+        return rows
+
+    def _check_names(self, names: tuple[str, ...], source: str) -> None:
+        """The same columns in another order would pass for the same features."""
+        trained_on = feature_names(self.path, self._layout, setting="data.path")
+        if trained_on is not None and names != trained_on:
+            raise UserError(
+                f"{source}: its features are {listed(names)}, those of data.path {listed(trained_on)}; name those to "
+                f"use in data.columns"
+            )
+
+    def _read(self, path: str, setting: str) -> Rows:
+        rows = read(path, self._layout, setting=setting)
+        if self.first_observation == "conditioned" and rows.lengths.min() < 2:
+            raise UserError(
+                f"{rows.source}: {rows.sequence(int(np.argmin(rows.lengths)))} has 1 step; data.first_observation "
+                f"conditioned needs 2 or more"
+            )
+        known = _with_gaps(rows, allowed=self.missing == "allow")
+        _check_kind(known, self.kind)
+        return known
+
+    def _take(self, file: Rows, split: Split) -> Rows:
+        """The sequences of a split, from all those of its file."""
+        if split != "train" and split not in self._shares:
+            return file
+        return file.take(self._members(len(file.lengths), file.source)[split])
+
+    def _members(self, sequences: int, source: str) -> dict[Split, NDArray[np.bool_]]:
+        """For each split that is taken from `path`, which of its N sequences are in it, [N]."""
+        counts = [max(1, round(share * sequences)) for share in self._shares.values()]
+        if sequences < 1 + len(counts):
+            raise UserError(
+                f"{source}: holds {sequences} sequence(s), too few for train, {' and '.join(self._shares)}; name the "
+                f"sequence of each row in data.sequence, or give the splits files of their own, "
+                f"{' and '.join(f'data.{s}_path' for s in self._shares)}"
+            )
+        if sum(counts) >= sequences:
+            raise UserError(
+                f"{source}: of {sequences} sequences, {sum(counts)} are held out and none is left to train on; lower "
+                f"{' or '.join(f'data.{s}_fraction' for s in self._shares)}"
+            )
+        # The test split first, so that it stays the same whatever is then held out for validation.
+        order = np.random.default_rng(self.split_seed).permutation(sequences)
+        pieces = np.split(order, np.cumsum(counts))
+        names: list[Split] = [*self._shares, "train"]
+        return {s: np.isin(np.arange(sequences), piece) for s, piece in zip(names, pieces, strict=True)}
+
+    def _size(self, train: Rows) -> int:
+        if self.kind != "categorical":
+            return int(train.values.shape[1])
+        if self.categories is not None:
+            return self.categories
+        largest = int(train.values.max())
+        seen = len(train.values) if train.observed is None else int(train.observed.sum())
+        if largest > max(MANY_CATEGORIES, 10 * seen):
+            raise UserError(
+                f"{train.source}: the largest category in the training split is {largest}, with {seen} observations; "
+                f"categories are numbered from 0, so renumber ids or times (numpy.unique, return_inverse), or set "
+                f"data.categories to how many there are"
+            )
+        return largest + 1
+
+    def _check_settings(self, spec: ObservationSpec) -> None:
+        """The settings must ask for what the model was trained on."""
+        settings: list[tuple[str, str, str]] = [
+            ("kind", self.kind, spec.kind),
+            ("first_observation", self.first_observation, spec.first_observation),
+        ]
+        if self.categories is not None:
+            settings.append(("categories", str(self.categories), str(spec.size)))
+        for field, given, trained in settings:
+            if given != trained:
+                raise UserError(f"data.{field} is {given}, but the model was trained with {trained}: set it so")
+
+
+def _refuse(rows: Rows, wrong: NDArray[np.bool_], fix: str) -> None:
+    """Raise about the first number where `wrong` [R, D] is True."""
+    if wrong.any():
+        row, feature = divmod(int(np.argmax(wrong)), wrong.shape[1])
+        raise UserError(f"{rows.source}: {rows.values[row, feature]} at {rows.place(row, feature)}; {fix}")
+
+
+def _with_gaps(rows: Rows, *, allowed: bool) -> Rows:
+    """The same rows with `observed` complete and 0 where nothing is observed."""
+    values, observed = rows.values, rows.observed
+    if values.dtype.kind == "f":
+        _refuse(rows, np.abs(values) > LARGEST, f"numbers must be finite, and at most {LARGEST:.1e} in size")
+        nan = np.isnan(values)
+        if not allowed:
+            _refuse(
+                rows,
+                nan if observed is None else nan & observed,
+                "if it is missing, data.missing allow accepts it, or in an .npz a bool array named by data.observed",
+            )
+        if nan.any():
+            observed = ~nan if observed is None else observed & ~nan
+    if observed is None:
+        return rows
+    return replace(rows, values=np.where(observed, values, np.zeros((), values.dtype)), observed=observed)
+
+
+def _check_kind(rows: Rows, kind: str) -> None:
+    """Binary data is 0 or 1; categories are one whole number per step, from 0."""
+    values = rows.values
+    if kind == "binary":
+        _refuse(rows, (values != 0) & (values != 1), "binary data is 0 or 1: mend the data or data.kind")
+    if kind == "categorical":
+        if values.shape[1] != 1:
+            raise UserError(
+                f"{rows.source}: has {values.shape[1]} numbers per step; data.kind categorical needs one: an array "
+                f"[N, T], flat rows [R], or a single one of data.columns"
+            )
+        wrong = (values < 0) | (values != np.floor(values))
+        _refuse(rows, wrong, "a category is a whole number from 0: mend the data or data.kind")
+
+
+def _check_values(rows: Rows, spec: ObservationSpec) -> None:
+    """A file must have as many features as the model was trained on, and no other categories."""
+    if spec.kind == "categorical":
+        _refuse(
+            rows,
+            rows.values >= spec.size,
+            f"categories are 0..{spec.size - 1}, as in the training split or by data.categories; to have more, train "
+            f"with data.categories {int(rows.values.max()) + 1}",
+        )
+    elif rows.values.shape[1] != spec.size:
+        raise UserError(
+            f"{rows.source}: has {rows.values.shape[1]} features, the training split {spec.size}; give it the same"
+        )
+
+
+def _scaled(rows: Rows, description: DataDescription) -> InMemory:
+    """As a model reads them."""
+    spec, scaling = description.spec, description.normalization
+    if spec.kind == "categorical":
+        x = rows.values[:, 0].astype(np.int64)  # [R]
+        observed = None if rows.observed is None else rows.observed[:, 0]
+    else:
+        x = (rows.values if scaling is None else scaling.apply(rows.values)).astype(np.float32)  # [R, D]
+        observed = rows.observed
+        if observed is not None:
+            x[~observed] = 0  # where the scaling moved it
+    return InMemory(_examples(x, observed, rows.lengths))
+
+
+def _fit(train: Rows) -> Normalization:
+    """From what is observed; every feature must be somewhere."""
+    if train.observed is None:
+        return Normalization.fit(train.values)
+    never = ~train.observed.any(axis=0)  # [D]
+    if never.any():
+        feature = int(np.argmax(never))
+        name = f"feature {feature} (counted from 0)" if train.columns is None else f"column {train.columns[feature]!r}"
+        raise UserError(
+            f"{train.source}: {name} is never observed in the training split; leave it out, or set data.normalize false"
+        )
+    return Normalization.fit(np.where(train.observed, train.values, np.nan))
+
+
+def _examples(x: Array, observed: Array | None, lengths: NDArray[np.int64]) -> list[Example]:
+    ends = np.cumsum(lengths).tolist()
+    starts = [0, *ends[:-1]]
+    return [
+        Example(x[start:end], None if observed is None else observed[start:end])
+        for start, end in zip(starts, ends, strict=True)
+    ]

@@ -1,0 +1,113 @@
+"""Where recordings lie below a folder, and which split each of them is in."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path, PurePosixPath
+
+from ...errors import UserError
+from ...files.audio import is_sphere
+from ..folders import SHOWN, find_files, folders_in, split_folders
+from ..splits import Files, Split
+
+AUDIO = frozenset((".wav", ".flac", ".ogg", ".sph", ".nist", ".aif", ".aiff", ".au"))
+WAV = frozenset((".wav",))
+# What lies beside recordings, in thousands: not opened to see whether it is a SPHERE file.
+TEXT = frozenset((".txt", ".phn", ".wrd", ".lab", ".csv", ".tsv", ".json", ".md", ".pdf", ".doc", ".htm", ".html"))
+DIALECT = re.compile(r"dr[1-8]", re.IGNORECASE)
+FORMATS = f"{', '.join(sorted(AUDIO))}, or NIST SPHERE under any name"
+
+
+# ---- what there is
+
+
+def find_audio(folder: Path, root: Path, suffixes: frozenset[str] = AUDIO) -> list[str]:
+    """The audio files below a folder, by suffix, or as SPHERE where the suffix says nothing; hidden ones are left out.
+
+    Raises UserError for a folder that may not be listed.
+    """
+
+    def is_audio(file: Path) -> bool:
+        suffix = file.suffix.lower()
+        return suffix in suffixes or (suffix not in AUDIO | TEXT and file.is_file() and is_sphere(file))
+
+    return find_files(folder, root, is_audio)
+
+
+def is_timit(found: Mapping[Split, Path]) -> bool:
+    """Whether the folders of splits are TIMIT's: TRAIN and TEST hold folders DR1 to DR8."""
+    return all(
+        split in found and any(DIALECT.fullmatch(folder.name) for folder in folders_in(found[split]))
+        for split in ("train", "test")
+    )
+
+
+# ---- layouts
+
+
+def timit(root: Path, *, include_sa: bool) -> Files:
+    """TIMIT's tree, TRAIN|TEST/DR1..8/SPEAKER/UTTERANCE.WAV, and VALID if there is one.
+
+    Copies that hold each utterance twice, as SA1.WAV and SA1.WAV.wav, count it once.
+    """
+    found = split_folders(root)
+    if not is_timit(found):
+        raise UserError(
+            f"data.root {root}: has no folders TRAIN and TEST with DR1 to DR8 in them, as TIMIT has; mend data.root or "
+            f"data.layout"
+        )
+    files: Files = {}
+    for split, folder in found.items():
+        utterances: dict[str, str] = {}
+        for name in find_audio(folder, root):
+            path = PurePosixPath(name)
+            stem = path.name.split(".")[0].upper()
+            if include_sa or stem not in ("SA1", "SA2"):
+                utterances.setdefault(str(path.parent / stem), name)
+        files[split] = list(utterances.values())
+    return files
+
+
+def folders(root: Path) -> Files:
+    """A folder train, and valid and test if there are; what lies beside them is left out."""
+    found = split_folders(root)
+    if "train" not in found:
+        raise UserError(
+            f"data.root {root}: has no folder train{_there(root)}; mend data.root, or set data.layout files to split "
+            f"what is below it at random"
+        )
+    return {split: find_audio(folder, root) for split, folder in found.items()}
+
+
+def blizzard(root: Path) -> Files:
+    """All .wav files below the root, in one split. Blizzard 2013 comes whole and in segments: the same speech twice."""
+    names = [folder.name for folder in folders_in(root) if "segmented" in folder.name.lower()]
+    whole = [name for name in names if "unsegmented" in name.lower()]
+    if whole and len(whole) < len(names):
+        raise UserError(
+            f"data.root {root}: holds {' and '.join(names)}, the same recordings whole and in segments, and would test "
+            f"on what it trained on; set data.root to one of them"
+        )
+    return {"train": find_audio(root, root, WAV)}
+
+
+def _there(root: Path) -> str:
+    names = [folder.name for folder in folders_in(root)]
+    return (
+        f" but {', '.join(names[:SHOWN])}{', ...' if len(names) > SHOWN else ''}" if names else " and no other folder"
+    )
+
+
+def name_speakers(files: Sequence[str], pattern: re.Pattern[str], root: Path) -> dict[str, str]:
+    """Who speaks in each file: group `speaker`, or else group 1, of the pattern's first match in its relative path."""
+    group: str | int = "speaker" if "speaker" in pattern.groupindex else 1
+    speakers: dict[str, str] = {}
+    for name in files:
+        match = pattern.search(name)
+        if match is None or not match.group(group):
+            raise UserError(
+                f"data.root {root}: data.speaker {pattern.pattern!r} names no speaker in {name!r}; mend data.speaker"
+            )
+        speakers[name] = match.group(group)
+    return speakers

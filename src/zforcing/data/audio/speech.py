@@ -1,0 +1,276 @@
+"""Recordings below a folder, of speech or of anything else: the raw samples in frames, one frame a step.
+
+As in J. Chung et al., "A Recurrent Latent Variable Model for Sequential Data", NeurIPS 2015 (https://arxiv.org/abs/
+1506.02216): frames of 200 consecutive samples, normalized by one mean and one standard deviation for all of them.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from ...errors import UserError
+from ...files.reading import user_path
+from ...observations import (
+    LEVELS,
+    AudioFormat,
+    DataDescription,
+    Example,
+    Normalization,
+    ObservationSpec,
+    read_recording,
+    shorter_than,
+)
+from .. import folders
+from ..module import DataModule
+from ..pieces import Pieces
+from ..splits import Files, Split, check_random_split, split_off, split_off_speakers
+from . import layouts
+from .framed import FramedRecordings, Recordings, mean_and_std, refuse, scan
+
+CHOICES = {
+    "layout": ("auto", "folders", "files", "timit", "blizzard"),
+    "encoding": ("float", "pcm", "mulaw"),
+    "first_observation": ("scored", "conditioned"),
+}
+
+
+@dataclass(frozen=True)
+class Speech(DataModule):
+    """Audio files of one channel, read as frames of raw samples; a step is a frame.
+
+    Files are read when they are needed, so that a data set may be larger than the memory.
+    """
+
+    root: str = ""
+    """folder of the recordings"""
+
+    layout: Literal["auto", "folders", "files", "timit", "blizzard"] = "auto"
+    """where the splits come from: folders (train, and valid or dev, and test), files (all below data.root, split at
+    random), timit (TRAIN and TEST with DR1 to DR8), blizzard (all .wav files, split at random); auto looks which"""
+
+    frame_size: int = 200
+    """samples in a frame; what is left at a recording's end is not read"""
+
+    sample_rate: int | None = None
+    """samples per second (Hz) to resample to; without it, the rate of the recordings, which must all have the same"""
+
+    encoding: Literal["float", "pcm", "mulaw"] = "float"
+    """what a sample is: float (a real number, normalized), pcm (65536 levels) or mulaw (256 levels, mu = 255)"""
+
+    first_observation: Literal["scored", "conditioned"] = "scored"
+    """whether a sequence's first frame counts in the likelihood, or is only conditioned on"""
+
+    chunk_frames: int | None = None
+    """scored frames of the pieces that training recordings are cut into, the last one shorter; without it, none are"""
+
+    evaluation_chunk_frames: int | None = None
+    """the same for the validation and test recordings, each piece of which is then a sequence of its own"""
+
+    valid_fraction: float = 0.05
+    """share of the recordings to validate on, where they have no folder of their own; one at least"""
+
+    test_fraction: float = 0.05
+    """share of the recordings to test on, where they have no folder of their own; one at least"""
+
+    split_seed: int = 1234
+    """which recordings are validated and tested on, where they have no folder of their own"""
+
+    speaker: str | None = None
+    """regular expression whose group 1 (or group `speaker`), found in a file's path relative to data.root, is its
+    speaker: each speaker is then in one of the splits that are made at random"""
+
+    include_sa: bool = True
+    """TIMIT: whether the two sentences that all speakers read, SA1 and SA2, are in, as in published results"""
+
+    skip_unreadable: bool = False
+    """whether to leave out files that can't be used (damaged, stereo, shorter than a frame), or refuse them"""
+
+    def __post_init__(self) -> None:
+        for field, choices in CHOICES.items():
+            if getattr(self, field) not in choices:
+                raise UserError(f"data.{field} is {getattr(self, field)!r}; it must be {' or '.join(choices)}")
+        for field in ("frame_size", "sample_rate", "chunk_frames", "evaluation_chunk_frames"):
+            value = getattr(self, field)
+            if value is not None and value < 1:
+                raise UserError(f"data.{field} is {value}; it must be 1 or more")
+        check_random_split(
+            valid_fraction=self.valid_fraction, test_fraction=self.test_fraction, split_seed=self.split_seed
+        )
+        self._speaker_pattern()
+
+    def describe(self) -> DataDescription:
+        """What a frame is, how samples are scaled and how long sequences are, from the training split.
+
+        For float it reads all training recordings once: a few minutes for some hundred hours.
+        """
+        train, rate = self._recordings["train"], self._rate
+        levels = LEVELS[self.encoding]
+        frames = train.frames(self.frame_size, rate)
+        pieces = Pieces.cut(frames, first=self._first, chunk=self.chunk_frames)
+        return DataDescription(
+            name="speech",
+            spec=ObservationSpec(
+                "real" if levels is None else "quantized", self.frame_size, self.first_observation, levels=levels
+            ),
+            longest=int(pieces.length.max()) - self._first,
+            normalization=self._fit(train, rate) if levels is None else None,
+            audio=AudioFormat(rate, self.encoding),
+        )
+
+    def load(self, split: Split, description: DataDescription) -> FramedRecordings:
+        """One split. All recordings of all splits are looked at, so that a bad test set fails early."""
+        self._check_settings(description)
+        recordings = self._recordings[split]
+        chunk = self.chunk_frames if split == "train" else self.evaluation_chunk_frames
+        frames = recordings.frames(self.frame_size, self._rate)
+        return FramedRecordings(recordings, Pieces.cut(frames, first=self._first, chunk=chunk), description)
+
+    def read_prefix(self, path: str, description: DataDescription) -> list[Example]:
+        """One recording, at the model's rate."""
+        recording = read_recording(path, description)
+        if len(recording.x) <= self._first and description.audio is not None:
+            raise UserError(f"{path}: {shorter_than(2, self.frame_size, description.audio.sample_rate)}")
+        return [recording]
+
+    @property
+    def _first(self) -> int:
+        """How many frames of a sequence are not scored."""
+        return 1 if self.first_observation == "conditioned" else 0
+
+    @cached_property
+    def _root(self) -> Path:
+        if not self.root:
+            raise UserError("data.root is empty; name the folder of the recordings")
+        root = user_path(self.root, f"data.root {self.root}")
+        if not root.exists():
+            raise UserError(f"data.root {self.root}: no such folder; a relative path starts at {Path.cwd()}")
+        if not root.is_dir():
+            raise UserError(f"data.root {self.root}: is a file; name the folder that it is in")
+        return root
+
+    @cached_property
+    def _recordings(self) -> dict[Split, Recordings]:
+        """All splits, from the headers of all files; kept, for each split is asked for."""
+        found: dict[Split, Recordings] = {}
+        wrong: dict[str, str] = {}
+        files = self._split_files()
+        for split, names in files.items():
+            found[split], unusable = scan(
+                self._root, names, size=self.frame_size, first=self._first, rate=self.sample_rate
+            )
+            wrong |= unusable
+        if not self.skip_unreadable:
+            refuse(self._root, wrong, sum(map(len, files.values())))
+        for split, recordings in found.items():
+            if not recordings.names:
+                name = files[split][0]
+                raise UserError(
+                    f"data.root {self._root}: of {len(files[split])} recordings none is left in the {split} split; "
+                    f"mend them: {name} {wrong[name]}"
+                )
+        return found
+
+    @cached_property
+    def _rate(self) -> int:
+        """Samples per second of what is read."""
+        if self.sample_rate is not None:
+            return self.sample_rate
+        train = self._recordings["train"]
+        first = int(train.rates[0])
+        for recordings in self._recordings.values():
+            others = recordings.rates != first
+            if others.any():
+                other = int(np.argmax(others))
+                raise UserError(
+                    f"data.root {self._root}: {train.names[0]} has {first} samples per second, "
+                    f"{recordings.names[other]} {recordings.rates[other]}; set data.sample_rate to resample all of "
+                    f"them to one rate"
+                )
+        return first
+
+    def _split_files(self) -> Files:
+        """Which files are in which split, before any of them is opened. No split is empty."""
+        layout, files = self._layout(), self._listed_files()
+        for split, names in files.items():
+            if not names:
+                where = "below it" if len(files) == 1 else f"in its folder of the {split} split"
+                raise UserError(f"data.root {self._root}: no audio {where}; audio is {layouts.FORMATS}")
+        if layout != "timit" and not self.include_sa:
+            raise UserError(f"data.include_sa is false, but data.layout {layout}: only TIMIT has SA sentences")
+        shares: dict[Split, float] = {"test": self.test_fraction, "valid": self.valid_fraction}
+        missing: dict[Split, float] = {split: share for split, share in shares.items() if split not in files}
+        pattern = self._speaker_pattern()
+        if not missing:
+            if pattern is not None:
+                raise UserError(
+                    f"data.speaker is {self.speaker!r}, but data.root {self._root} has a folder for each split; "
+                    f"leave data.speaker out"
+                )
+            return files
+        whole = files["train"]
+        if pattern is None:
+            return files | split_off(whole, missing, seed=self.split_seed, root=self._root)
+        speakers = layouts.name_speakers(whole, pattern, self._root)
+        return files | split_off_speakers(whole, missing, speakers, seed=self.split_seed, root=self._root)
+
+    def _listed_files(self) -> Files:
+        root = self._root
+        match self._layout():
+            case "timit":
+                return layouts.timit(root, include_sa=self.include_sa)
+            case "folders":
+                return layouts.folders(root)
+            case "blizzard":
+                return layouts.blizzard(root)
+            case _:
+                return {"train": layouts.find_audio(root, root)}
+
+    def _layout(self) -> str:
+        if self.layout != "auto":
+            return self.layout
+        found = folders.split_folders(self._root)
+        if layouts.is_timit(found):
+            return "timit"
+        return "folders" if found else "files"
+
+    def _speaker_pattern(self) -> re.Pattern[str] | None:
+        if self.speaker is None:
+            return None
+        try:
+            pattern = re.compile(self.speaker)
+        except re.error as error:
+            raise UserError(f"data.speaker is {self.speaker!r}: no regular expression ({error}); mend it") from error
+        if pattern.groups == 0:
+            raise UserError(f"data.speaker is {self.speaker!r}; it must have a group (in parentheses) that is the name")
+        return pattern
+
+    def _fit(self, train: Recordings, rate: int) -> Normalization:
+        """One mean and one standard deviation of all training samples, the same for each sample of a frame."""
+        mean, std = mean_and_std(train.blocks(rate))
+        if not std > 0:
+            raise UserError(
+                f"data.root {self._root}: every sample of the training split is {mean:g}: silence; mend the recordings"
+            )
+        return Normalization((mean,) * self.frame_size, (std,) * self.frame_size)
+
+    def _check_settings(self, description: DataDescription) -> None:
+        """The settings must ask for what the model was trained on."""
+        audio, spec = description.audio, description.spec
+        if audio is None:
+            raise UserError(
+                f"data speech holds audio, but the model was trained on data {description.name}: name its own data"
+            )
+        for field, given, trained in (
+            ("encoding", self.encoding, audio.encoding),
+            ("first_observation", self.first_observation, spec.first_observation),
+            ("frame_size", self.frame_size, spec.size),
+            ("sample_rate", self._rate, audio.sample_rate),
+        ):
+            if given != trained:
+                raise UserError(f"data.{field} is {given}, but the model was trained with {trained}: set it so")

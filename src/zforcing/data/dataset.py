@@ -1,0 +1,78 @@
+"""What every data set is: a description that goes with the model, and splits of sequences."""
+
+from __future__ import annotations
+
+import hashlib
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
+
+from ..observations import DataDescription, Example, collate
+
+
+class SequenceDataset(ABC):
+    """One split. `lengths` [N] (steps, the first one included) is known without reading a sequence; `skipped` says how
+    many sources were left out because they couldn't be read, where that was asked for; `unknown`, of text, how many
+    symbols the vocabulary doesn't have; `remark` is what else its reader should know, such as what was left out.
+    """
+
+    lengths: NDArray[np.int64]
+    skipped: int = 0
+    unknown: int | None = None
+    remark: str = ""
+
+    def __len__(self) -> int:
+        return len(self.lengths)
+
+    @abstractmethod
+    def __getitem__(self, index: int) -> Example:
+        """The sequence with this number."""
+
+    def piece(self, index: int, start: int, stop: int) -> Example:
+        """Steps start..stop-1 of a sequence, 0 <= start < stop <= its length; override it where less need be read."""
+        whole = self[index]
+        return Example(whole.x[start:stop], None if whole.observed is None else whole.observed[start:stop])
+
+    def at_epoch(self, epoch: int) -> SequenceDataset:
+        """The sequences of this epoch of training, from 0: itself, unless they are drawn anew each time.
+
+        As many and as long as in epoch 0, and a pure function of the epoch, so that a run can resume anywhere.
+        """
+        return self
+
+    def fingerprint(self) -> str:
+        """12 hexadecimal digits, the same for the same numbers in the same order and units; reads every sequence.
+
+        The units are those of the examples: data normalized in another way has another fingerprint.
+        """
+        digest = hashlib.sha256(np.asarray(self.lengths, dtype=np.int64).tobytes())
+        for index in range(len(self)):
+            example = self[index]
+            x, observed = np.asarray(example.x), example.observed
+            digest.update(f"{x.dtype} {x.shape}".encode())
+            if observed is not None and not observed.all():
+                digest.update(observed.tobytes())
+                x = np.where(observed, x, np.zeros((), x.dtype))  # what a gap holds is nobody's business
+            digest.update(x.tobytes())
+        return digest.hexdigest()[:12]
+
+
+class InMemory(SequenceDataset):
+    """Sequences that fit in memory."""
+
+    def __init__(self, examples: Sequence[Example]):
+        self.examples = list(examples)
+        self.lengths = np.array([len(e.x) for e in self.examples], dtype=np.int64)
+
+    def __getitem__(self, index: int) -> Example:
+        return self.examples[index]
+
+
+def random_first_observations(data: SequenceDataset, description: DataDescription, n: int, *, seed: int) -> Tensor:
+    """x_0 of n sequences drawn from `data`, for models that condition on the first observation. [n, D] or [n]."""
+    rows = np.random.default_rng(seed).integers(len(data), size=n).tolist()
+    first = 1 if description.spec.conditions_on_first else 0
+    return collate([data.piece(i, 0, 1 + first) for i in rows], description.spec).start

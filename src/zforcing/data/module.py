@@ -1,0 +1,33 @@
+"""What every data set is: a description that goes with the model, and splits of sequences."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+
+from ..errors import UserError
+from ..observations import DataDescription, Example
+from .dataset import SequenceDataset
+from .splits import Split
+
+
+class DataModule(ABC):
+    """A data set: a frozen dataclass whose fields are its settings. Adding one is one file and one registry line."""
+
+    @abstractmethod
+    def describe(self) -> DataDescription:
+        """What the model keeps; computed from the training split alone."""
+
+    @abstractmethod
+    def load(self, split: Split, description: DataDescription) -> SequenceDataset:
+        """One split, scaled as `description` (the trained model's, when there is one) says.
+
+        Raises UserError when the split is empty or doesn't fit the description.
+        """
+
+    def read_prefix(self, path: str, description: DataDescription) -> list[Example]:
+        """The sequences in a file, as the trained model reads them, to go on from. Raises UserError where it can't."""
+        raise UserError(f"data {description.name} reads no files to go on from")
+
+    def true_log_likelihood(self, example: Example) -> float | None:
+        """log p(x) of a sequence under the process that made it, nats, for synthetic data; None where nobody knows."""
+        return None

@@ -1,0 +1,173 @@
+"""Bach's chorales from the corpus that ships inside the package music21: no download.
+
+They are much of what the set "JSB chorales" is made of, but neither its split nor its time step: nats per step don't
+compare with those that papers report on JSB (for them, see `music`).
+
+Source: M. S. Cuthbert, C. Ariza, "music21: a toolkit for computer-aided musicology and symbolic music data", ISMIR
+2010.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from dataclasses import dataclass
+from functools import cached_property
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from ...errors import UserError
+from ...files.midi import TimeStep
+from ...files.reading import Array, readable
+from ...files.rolls import HIGHEST, LOWEST, PITCHES, Roll
+from ...observations import DataDescription, Example, MusicFormat, ObservationSpec
+from ..module import DataModule
+from ..splits import Split, split_off
+from .music import check_step, check_trained_on
+from .roll_files import read_rolls
+from .rolls import Collection, Rolls
+
+SHARES: dict[Split, float] = {"test": 77 / 382, "valid": 76 / 382}  # those of JSB's 382 chorales
+
+
+@dataclass(frozen=True)
+class Chorales(DataModule):
+    """350 chorales in four voices, most of them; split at random by chorale, about 60/20/20 %.
+
+    A pitch sounds in a step if it sounds when the step begins: what is shorter and begins later is left out. Many
+    chorales are settings of one tune, and a tune may be in more than one split.
+    """
+
+    steps_per_quarter: int = 2
+    """steps in a quarter note: 2 reads them in eighth notes, in which nearly all of them move"""
+
+    first_observation: Literal["scored", "conditioned"] = "scored"
+    """whether a chorale's first step counts in the likelihood, or is only conditioned on"""
+
+    split_seed: int = 0
+    """which chorales are validated and tested on"""
+
+    def __post_init__(self) -> None:
+        if self.first_observation not in ("scored", "conditioned"):
+            raise UserError(f"data.first_observation is {self.first_observation!r}; it must be scored or conditioned")
+        if self.steps_per_quarter < 1:
+            raise UserError(f"data.steps_per_quarter is {self.steps_per_quarter}; it must be 1 or more")
+        if self.split_seed < 0:
+            raise UserError(f"data.split_seed is {self.split_seed}; it must be 0 or more")
+        check_step(self.steps_per_quarter, None)
+
+    def describe(self) -> DataDescription:
+        """88 binary numbers a step, and how long training sequences are."""
+        return DataDescription(
+            name="chorales",
+            spec=ObservationSpec("binary", PITCHES, self.first_observation),
+            longest=max(map(len, self._splits["train"])) - self._first,
+            music=self._format,
+        )
+
+    def load(self, split: Split, description: DataDescription) -> Rolls:
+        """One split. All chorales are read: a minute the first time, which the user's cache keeps."""
+        check_trained_on("chorales", self.first_observation, self._format, description)
+        return Rolls(Collection(self._splits[split]), first=self._first)
+
+    def read_prefix(self, path: str, description: DataDescription) -> list[Example]:
+        """A MIDI file at the model's time step, or rolls in a pickle or an .npz: see `roll_files.read_rolls`."""
+        check_trained_on("chorales", self.first_observation, self._format, description)
+        return read_rolls(path, description, TimeStep(self.steps_per_quarter))
+
+    @property
+    def _first(self) -> int:
+        return 1 if self.first_observation == "conditioned" else 0
+
+    @property
+    def _format(self) -> MusicFormat:
+        return MusicFormat.of_steps(self.steps_per_quarter, None)
+
+    @cached_property
+    def _splits(self) -> dict[Split, list[Roll]]:
+        notes = cached_chorales()
+        names = split_off(sorted(notes), SHARES, seed=self.split_seed, root=Path("music21"))
+        return {s: [sounding(notes[name], self.steps_per_quarter) for name in those] for s, those in names.items()}
+
+
+def sounding(notes: Array, steps_per_quarter: int) -> Roll:
+    """Notes [N, 3] (MIDI pitch, begin and end in quarter notes) -> [T, 88]: what sounds when each step begins."""
+    pitch = notes[:, 0].astype(np.int64)
+    kept = (pitch >= LOWEST) & (pitch <= HIGHEST)
+    start, stop = np.ceil(notes[kept, 1:] * steps_per_quarter - 1e-6).astype(np.int64).T
+    roll = np.zeros((max(1, int(stop.max())), PITCHES), dtype=np.uint8)
+    for column, first, last in zip(pitch[kept] - LOWEST, start, stop, strict=True):
+        roll[first:last, column] = 1
+    return roll
+
+
+def cached_chorales() -> dict[str, Array]:
+    """The notes [N, 3] of each chorale, by its name in the corpus; from the user's cache once they are there.
+
+    The cache is an .npz below $XDG_CACHE_HOME/zforcing, or ~/.cache/zforcing, for each version of music21.
+    """
+    corpus = _import_music21()
+    file = _cache_folder() / f"chorales-1-music21-{version('music21')}.npz"  # 1: of what is in it
+    kept = _kept(file)
+    if kept is not None:
+        return kept
+    names = sorted(set(corpus.chorales.Iterator(returnType="filename")))  # some chorales have two numbers
+    notes = {name: parse_chorale(name) for name in names}
+    _keep(file, notes)
+    return notes
+
+
+def parse_chorale(name: str) -> Array:
+    """[N, 3] float64: the notes of all voices of a work in the corpus, as pitch, begin and end in quarter notes."""
+    corpus = _import_music21()
+    from music21 import converter
+
+    found = corpus.manager.getWork(name)
+    files = [Path(file) for file in (found if isinstance(found, list) else [found])]
+    own = name.rpartition("/")[2]  # bwv244.3 finds bwv244.32 too, and bwv277 one chorale in two formats
+    file = min(files, key=lambda file: (file.stem != own, file.suffix != ".mxl"))
+    # Without music21's own cache, which holds pickles in a folder that anyone may write to.
+    score: Any = converter.parse(file, forceSource=True, storePickle=False)
+    rows = [
+        (pitch.midi, float(note.offset), float(note.offset + note.quarterLength))
+        for note in score.flatten().notes
+        for pitch in note.pitches
+    ]
+    return np.array(rows, dtype=np.float64).reshape(-1, 3)
+
+
+def _import_music21() -> Any:
+    try:
+        from music21 import corpus
+    except ImportError as error:
+        raise UserError("data chorales needs music21; pip install 'zforcing[chorales]'") from error
+    return corpus
+
+
+def _cache_folder() -> Path:
+    home = os.environ.get("XDG_CACHE_HOME", "")
+    return (Path(home) if Path(home).is_absolute() else Path.home() / ".cache") / "zforcing"
+
+
+def _kept(file: Path) -> dict[str, Array] | None:
+    """What is in the cache; None where there is nothing, or nothing whole: it can be made again."""
+    try:
+        with file.open("rb") as stream, readable(str(file)), np.load(stream, allow_pickle=False) as archive:
+            return dict(archive)
+    except (OSError, UserError):
+        return None
+
+
+def _keep(file: Path, notes: dict[str, Array]) -> None:
+    """All of the file or nothing; where the cache can't be written, the next run reads the corpus again."""
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=file.parent) as folder:
+            whole = Path(folder) / file.name
+            np.savez_compressed(whole, **notes)  # type: ignore[arg-type]  # its stub takes them for allow_pickle
+            whole.replace(file)
+    except OSError:
+        pass

@@ -1,0 +1,101 @@
+"""A folder of MIDI files: which there are, which split each is in, and which of them can be used."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path, PurePosixPath
+
+from ...errors import UserError
+from ...files.midi import TimeStep, read_midi
+from ...files.reading import Unreadable, printable
+from .. import folders
+from ..splits import Files, Split, split_off
+from .rolls import Collection, told
+
+MIDI = frozenset((".mid", ".midi"))
+
+
+def split_midi(root: Path, shares: Mapping[Split, float], *, seed: int, source: str) -> Files:
+    """The files of each split, by folders train, valid (or dev) and test; what has none is split off at random by file.
+
+    Raises UserError for a split without files, or none left to train on.
+    """
+    found = folders.split_folders(root, "data.path")
+    if found and "train" not in found:
+        raise UserError(f"{source}: has a folder {' and '.join(found)} but none that is called train; add it")
+    files = {split: _midi_below(folder, root) for split, folder in (found or {"train": root}).items()}
+    for split, names in files.items():
+        if not names:
+            where = f"in its folder of the {split} split" if found else "below it"
+            raise UserError(f"{source}: no MIDI files {where}; they are called {' or '.join(sorted(MIDI))}")
+    missing: dict[Split, float] = {split: share for split, share in shares.items() if split not in files}
+    held_out = sum(max(1, round(share * len(files["train"]))) for share in missing.values())
+    if held_out >= len(files["train"]):
+        raise UserError(
+            f"{source}: of {len(files['train'])} MIDI files, {held_out} are held out and none is left to train on; add "
+            f"files, or lower {' and '.join(f'data.{split}_fraction' for split in missing)}"
+        )
+    return files | split_off(files["train"], missing, seed=seed, root=root) if missing else files
+
+
+def origins(root: Path, files: Files) -> dict[Split, str]:
+    """What a reader should know of the splits: which were cut at random, and what beside their folders isn't read."""
+    found = folders.split_folders(root, "data.path")
+    said: dict[Split, str] = {
+        split: folders.told_cut(split, "the training files") for split in files if split not in {*found, "train"}
+    }
+    used = {name for names in files.values() for name in names}
+    unread = sorted({PurePosixPath(name).parts[0] for name in _midi_below(root, root) if name not in used})
+    return said | {"train": folders.told_unread(unread)}
+
+
+def _midi_below(folder: Path, root: Path) -> list[str]:
+    return folders.find_files(folder, root, lambda file: file.suffix.lower() in MIDI)
+
+
+def load_midi(
+    root: Path, files: Files, step: TimeStep, *, drums: bool, first: int, skip_unreadable: bool, source: str
+) -> dict[Split, Collection]:
+    """All files as rolls of more than `first` steps.
+
+    Raises UserError about the files that can't be used, or with `skip_unreadable` about a split of which none is left.
+    """
+    music: dict[Split, Collection] = {}
+    wrong: dict[str, str] = {}
+    origin = origins(root, files)
+    for split, names in files.items():
+        music[split] = replace(_load(root, names, step, drums=drums, first=first), origin=origin.get(split, ""))
+        wrong |= music[split].wrong
+        if skip_unreadable and not music[split].rolls:
+            raise UserError(
+                f"{source}: of {len(names)} MIDI files none is left in the {split} split; mend them, or take them out "
+                f"of the folder: {told(music[split].wrong)}"
+            )
+    if wrong and not skip_unreadable:
+        _refuse(wrong, sum(map(len, files.values())), source)
+    return music
+
+
+def _load(root: Path, names: Sequence[str], step: TimeStep, *, drums: bool, first: int) -> Collection:
+    """The files that can be used, and what is wrong with each of the others."""
+    rolls, left_out, wrong = [], 0, dict[str, str]()
+    for name in names:
+        try:
+            roll, foreign = read_midi(root / name, step, drums=drums)
+        except Unreadable as error:
+            wrong[name] = error.reason
+            continue
+        if len(roll) <= first:
+            wrong[name] = "has 1 step, and data.first_observation conditioned needs 2 or more; remove it"
+            continue
+        rolls.append(roll)
+        left_out += foreign
+    return Collection(rolls, wrong={printable(name): reason for name, reason in wrong.items()}, left_out=left_out)
+
+
+def _refuse(wrong: Mapping[str, str], total: int, source: str) -> None:
+    raise UserError(
+        f"{source}: {len(wrong)} of {total} MIDI files can't be used; leave them out by data.skip_unreadable true, or "
+        f"mend them: {told(wrong)}"
+    )

@@ -1,0 +1,24 @@
+"""What torch.distributions lacks."""
+
+from .combine import Combinable, Softmax, batch_first, combine, stack
+from .gaussian import at_least_float32, diagonal_gaussian, gaussian, gaussian_log_prob, no_latent, reparameterize
+from .logistic import DiscretizedLogisticMixture
+from .missing import log_prob_of_observed
+from .mode import most_likely
+
+__all__ = [
+    "Combinable",
+    "DiscretizedLogisticMixture",
+    "Softmax",
+    "at_least_float32",
+    "batch_first",
+    "combine",
+    "diagonal_gaussian",
+    "gaussian",
+    "gaussian_log_prob",
+    "log_prob_of_observed",
+    "most_likely",
+    "no_latent",
+    "reparameterize",
+    "stack",
+]

@@ -1,0 +1,166 @@
+"""Reading .npz and .npy: arrays into rows, by their rank and by the arrays beside them."""
+
+from __future__ import annotations
+
+import math
+import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+from numpy.lib.npyio import NpzFile
+from numpy.typing import NDArray
+
+from ..errors import UserError
+from .reading import Array, listed, readable
+from .rows import Layout, Order, Rows, grouped
+
+RANKS = (
+    "[N, T, D] and [N, T] are read as N sequences of T steps, [R, D] and [R] as flat rows with an array of lengths "
+    "or with data.sequence"
+)
+
+
+def read_npz(file: Path, layout: Layout, source: str) -> Rows:
+    """The sequences of an archive's array `layout.array`."""
+    arrays = _load(file, layout, source)
+    values, observed = arrays["array"], arrays.get("observed")
+    what = f"{source}: array {layout.array!r}"
+    _check_numbers(values, what)
+    if observed is not None and (observed.dtype != bool or observed.shape != values.shape):
+        raise UserError(
+            f"{source}: array {layout.observed!r} is {_shape(observed)}; it must be bool {list(values.shape)} like "
+            f"{layout.array!r}, True where a number was observed"
+        )
+    if "sequence" in arrays:
+        order = _named(values, arrays["sequence"], layout, source)
+    elif "lengths" in arrays:
+        order = _with_lengths(values, arrays["lengths"], layout, source)
+    else:
+        order = _equally_long(values, what)
+    seen = None if observed is None else order.apply(observed)
+    return Rows(source, order.apply(values), order.lengths, seen, order.names)
+
+
+def read_npy(file: Path, source: str) -> Rows:
+    """The sequences of an array [N, T, D] or [N, T]."""
+    with file.open("rb") as stream:
+        if stream.read(6) != b"\x93NUMPY":  # numpy would take it for a pickle, and advise to load it as one
+            raise UserError(f"{source}: is not an .npy file; write it with numpy.save")
+    with readable(source):
+        values: Array = np.load(file, allow_pickle=False)
+    what = f"{source}: its array"
+    _check_numbers(values, what)
+    order = _equally_long(values, what)
+    return Rows(source, order.apply(values), order.lengths)
+
+
+@contextmanager
+def open_npz(file: Path, source: str) -> Iterator[NpzFile]:
+    """The archive, closed afterwards. Raises UserError for what is none."""
+    if not zipfile.is_zipfile(file):  # as above; a truncated archive ends here too, its table stands at the end
+        raise UserError(f"{source}: is not an .npz archive, or not a whole one; write it with numpy.savez")
+    with readable(source):
+        archive = np.load(file, allow_pickle=False)
+    with archive:
+        yield archive
+
+
+def _load(file: Path, layout: Layout, source: str) -> dict[str, Array]:
+    """The archive's arrays, by the setting that names them."""
+    # The names of the rows say all that lengths would.
+    grouping = "lengths" if layout.sequence is None else "sequence"
+    wanted = {setting: getattr(layout, setting) for setting in ("array", "observed", grouping)}
+    with open_npz(file, source) as archive:
+        for setting, name in wanted.items():
+            optional = setting in ("lengths", "observed") and name == getattr(Layout, setting)
+            if name not in archive.files and not optional:
+                raise UserError(f"{source}: has no array {name!r}, it has {listed(archive.files)}; set data.{setting}")
+        with readable(source):
+            arrays = {setting: archive[name] for setting, name in wanted.items() if name in archive.files}
+    for setting, array in arrays.items():
+        if not isinstance(array, np.ndarray):  # of a member that is no array, numpy gives the bytes
+            raise UserError(f"{source}: {wanted[setting]!r} is no array; write the file with numpy.savez")
+    return arrays
+
+
+def _shape(array: Array) -> str:
+    return f"{array.dtype} {list(array.shape)}"
+
+
+def _check_numbers(values: Array, what: str) -> None:
+    if values.dtype.kind not in "biuf":
+        raise UserError(f"{what} holds {values.dtype}; save real numbers, integers or bools")
+    if not 1 <= values.ndim <= 3:
+        raise UserError(f"{what} has the shape {list(values.shape)}; {RANKS}")
+    if values.size == 0:
+        raise UserError(f"{what} is empty, its shape is {list(values.shape)}; save 1 step or more")
+
+
+def _equally_long(values: Array, what: str) -> Order:
+    if values.ndim == 1:
+        raise UserError(f"{what} has the shape {list(values.shape)}, no lengths and no data.sequence; {RANKS}")
+    sequences, steps = values.shape[:2]
+    return Order(2, slice(None), np.full(sequences, steps, dtype=np.int64))
+
+
+def _with_lengths(values: Array, lengths: Array, layout: Layout, source: str) -> Order:
+    """Padded on the right where there are as many lengths as sequences; concatenated where they sum to the rows."""
+    what = f"{source}: array {layout.lengths!r}"
+    if lengths.ndim != 1 or lengths.dtype.kind not in "iu":
+        raise UserError(f"{what} is {_shape(lengths)}; save one integer per sequence, its number of steps")
+    if (lengths < 1).any():
+        index = int(np.argmax(lengths < 1))
+        raise UserError(f"{what} is {lengths[index]} at {index} (counted from 0); every sequence needs 1 step or more")
+    held = math.prod(values.shape[:2])  # steps, at most: also keeps what follows within int64
+    if (lengths > held).any():
+        index = int(np.argmax(lengths > held))
+        raise UserError(
+            f"{what} is {lengths[index]} at {index} (counted from 0), more than {layout.array!r} "
+            f"{list(values.shape)} holds; save the true lengths"
+        )
+    steps = lengths.astype(np.int64)
+    rows, total = len(values), int(steps.sum())
+    padded = values.ndim > 1 and len(steps) == rows
+    concatenated = values.ndim < 3 and total == rows
+    if padded and concatenated and values.shape[1] > 1:
+        raise UserError(
+            f"{what} is 1 everywhere and {layout.array!r} {list(values.shape)}: {values.shape[1]} features, or 1 step "
+            f"and its padding? Save {layout.array!r} as [N, T, D]"
+        )
+    if padded:
+        return _padded(steps, values.shape[1], what)
+    if concatenated:
+        return Order(1, slice(None), steps)
+    raise UserError(
+        f"{what} has {len(steps)} entries that sum to {total}, and {layout.array!r} the shape {list(values.shape)}; "
+        f"save one per sequence of a padded array [N, T, D] or [N, T], or for flat rows lengths that sum to the rows"
+    )
+
+
+def _padded(lengths: NDArray[np.int64], steps: int, what: str) -> Order:
+    if lengths.max() > steps:
+        index = int(np.argmax(lengths))
+        raise UserError(
+            f"{what} is {lengths[index]} at {index} (counted from 0), but the array ends after {steps} steps; "
+            f"save the true lengths"
+        )
+    exists = np.arange(steps) < lengths[:, None]  # [N, T]
+    return Order(2, np.flatnonzero(exists), lengths)
+
+
+def _named(values: Array, names: Array, layout: Layout, source: str) -> Order:
+    if values.ndim == 3:
+        raise UserError(
+            f"{source}: array {layout.array!r} has the shape {list(values.shape)}; where data.sequence names the rows "
+            f"it must be [R, D] or [R]"
+        )
+    what = f"{source}: array {layout.sequence!r}"
+    if names.shape != values.shape[:1]:
+        raise UserError(f"{what} is {_shape(names)}; it must be [{len(values)}], a name per row of {layout.array!r}")
+    if names.dtype.kind not in "biufUS":
+        raise UserError(f"{what} holds {names.dtype}; name sequences by numbers or strings")
+    if names.dtype.kind == "f" and np.isnan(names).any():
+        raise UserError(f"{what} is NaN at row {int(np.argmax(np.isnan(names)))} (counted from 0); name every sequence")
+    return grouped(names)

@@ -1,0 +1,116 @@
+"""LSTM cells that read a latent besides the state."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from ..recurrence import equations
+from ..recurrence.loop import Loop, Value
+from .affine import Linear
+from .initialize import initialize_gate_bias, initialize_hidden_to_gates
+from .mlp import MLP, bound
+from .recurrent import LastState, run_lstm
+
+
+def lstm_update(gates: Tensor, c: Tensor) -> tuple[Tensor, Tensor]:
+    """(h_t, c_t) of an LSTM from c_{t-1} and the gates [n, 4H] before activation: input, forget, cell, output."""
+    i, f, g, o = gates.chunk(4, dim=-1)
+    c = torch.sigmoid(f) * c + torch.sigmoid(i) * torch.tanh(g)
+    return torch.sigmoid(o) * torch.tanh(c), c
+
+
+class LatentLSTMCell(nn.Module):
+    """h_t, c_t = LSTM([g(z_t), e(x_{t-1})], h_{t-1}, c_{t-1}), g linear.
+
+    W_x is uniform in +-1/sqrt(H), each gate's W_h orthogonal, biases 0 (but `forget_bias`), as released.
+    """
+
+    def __init__(self, embedding: int, latent: int, mlp: int, hidden: int, *, forget_bias: float = 0.0):
+        super().__init__()
+        self.from_input = nn.Linear(embedding, 4 * hidden)
+        self.from_latent = nn.Linear(mlp, 4 * hidden, bias=False)
+        self.from_hidden = nn.Linear(hidden, 4 * hidden, bias=False)
+        self.latent_net = nn.Linear(latent, mlp)
+        for linear in (self.from_input, self.from_latent):
+            nn.init.uniform_(linear.weight, -(hidden**-0.5), hidden**-0.5)
+        initialize_hidden_to_gates(self.from_hidden.weight)
+        initialize_gate_bias(self.from_input.bias, forget_bias=forget_bias)
+
+    def forward(self, embedded: Tensor, z: Tensor, h: Tensor, c: Tensor) -> tuple[Tensor, Tensor]:
+        """One step: [n, E], [n, Z], [n, H], [n, H] -> h_t, c_t [n, H]."""
+        return lstm_update(self.from_input(embedded) + self.from_hidden(h) + self.from_latent(self.latent_net(z)), c)
+
+    def latent_layer(self) -> tuple[Tensor, Tensor]:
+        """The two linear maps from z to the gates as one: weight [4H, Z] and bias [4H]."""
+        return self.from_latent.weight @ self.latent_net.weight, self.from_latent.weight @ self.latent_net.bias
+
+    def run(self, embedded: Linear, z: Tensor, h: Tensor, c: Tensor, lengths: Tensor) -> tuple[Tensor, LastState]:
+        """All steps with latents known beforehand, as torch's LSTM of [e(x_{t-1}), z_t]; see `run_lstm`."""
+        of_z, bias = self.latent_layer()
+        of_u, whole = embedded.times(self.from_input.weight, self.from_input.bias + bias)
+        weights = [torch.cat([of_u, of_z], dim=1), self.from_hidden.weight, whole, torch.zeros_like(bias)]
+        return run_lstm(weights, torch.cat([embedded.u, z], dim=-1), h, c, lengths)
+
+    def record(self, loop: Loop, embedded: Linear, z: Value, h: Value, c: Value) -> tuple[Value, Value]:
+        """The step's equations; embedded [T, B, E]. h_t, c_t."""
+        weight, bias = self.latent_layer()
+        of_u, whole = embedded.times(self.from_input.weight, self.from_input.bias + bias)
+        gates = equations.linear(loop, h, self.from_hidden.weight, bias=whole, given=embedded.u, given_weight=of_u)
+        equations.add_linear(loop, gates, z, weight)
+        return equations.lstm(loop, gates, c)
+
+
+class LayerNormLatentLSTMCell(nn.Module):
+    """An LSTM cell whose latent sets the gain and the bias of its layer norm (`cond_ln` in the authors' release).
+
+    gates = LN(W_x e(x_{t-1}); learned gain and bias) + gain(z_t) * norm(W_h h_{t-1}) + bias(z_t), where
+    (gain - 1, bias) = MLP(z_t) clamped to [-3, 3] and norm(v) = (v - mean) / sqrt(unbiased variance + 1e-5).
+    The cell reads e(x_{t-1}) alone.
+    """
+
+    def __init__(
+        self,
+        embedding: int,
+        latent: int,
+        mlp: int,
+        hidden: int,
+        *,
+        forget_bias: float = 0.0,
+        activation_limit: float | None = 3.0,
+        limit: float | None = 3.0,
+    ):
+        super().__init__()
+        self.from_input = nn.Linear(embedding, 4 * hidden, bias=False)
+        self.from_hidden = nn.Linear(hidden, 4 * hidden, bias=False)
+        self.input_gain = nn.Parameter(torch.ones(4 * hidden))
+        self.input_bias = nn.Parameter(torch.empty(4 * hidden))
+        self.latent_net = MLP(latent, mlp, 8 * hidden, activation_limit=activation_limit)
+        self.limit = limit
+        nn.init.uniform_(self.from_input.weight, -(hidden**-0.5), hidden**-0.5)
+        initialize_hidden_to_gates(self.from_hidden.weight)
+        initialize_gate_bias(self.input_bias, forget_bias=forget_bias)
+
+    def inputs(self, embedded: Tensor) -> Tensor:
+        """The part of the gates that no state and no latent enters, [..., E] -> [..., 4H]."""
+        return standardize(self.from_input(embedded)) * self.input_gain + self.input_bias
+
+    def forward(self, embedded: Tensor, z: Tensor, h: Tensor, c: Tensor) -> tuple[Tensor, Tensor]:
+        """One step: [n, E], [n, Z], [n, H], [n, H] -> h_t, c_t [n, H]."""
+        gain_minus_one, bias = bound(self.latent_net(z), self.limit).chunk(2, dim=-1)
+        return lstm_update(self.inputs(embedded) + (1 + gain_minus_one) * standardize(self.from_hidden(h)) + bias, c)
+
+    def record(self, loop: Loop, embedded: Linear, z: Value, h: Value, c: Value) -> tuple[Value, Value]:
+        """The step's equations; embedded [T, B, E]. h_t, c_t."""
+        hidden = equations.linear(loop, h, self.from_hidden.weight)
+        equations.standardize(loop, hidden)
+        first = self.latent_net.first
+        gain_and_bias = self.latent_net.record(loop, equations.linear(loop, z, first.weight, bias=first.bias))
+        equations.clamp(loop, gain_and_bias, self.limit)
+        return equations.lstm(loop, equations.modulate(loop, hidden, gain_and_bias, self.inputs(embedded.value)), c)
+
+
+def standardize(x: Tensor) -> Tensor:
+    """(x - mean) / sqrt(unbiased variance + 1e-5) over the last dimension."""
+    variance, mean = torch.var_mean(x, dim=-1, keepdim=True)
+    return (x - mean) / torch.sqrt(variance + 1e-5)

@@ -1,0 +1,1 @@
+"""How the machine is used: threads, memory, chunks of work, the device."""

@@ -1,0 +1,16 @@
+"""The device that a model runs on."""
+
+from __future__ import annotations
+
+import torch
+
+from ..errors import UserError
+
+
+def pick_device(device: str) -> str:
+    """cpu or cuda: auto is cuda where there is one. Raises UserError for another name, or a GPU that isn't there."""
+    if device not in ("auto", "cpu", "cuda"):
+        raise UserError(f"device is {device!r}; it must be auto, cpu or cuda")
+    if device == "cuda" and not torch.cuda.is_available():
+        raise UserError("device cuda: torch finds no GPU here; use device cpu or auto")
+    return "cuda" if device != "cpu" and torch.cuda.is_available() else "cpu"

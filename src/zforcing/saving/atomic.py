@@ -1,0 +1,75 @@
+"""Files and folders that are there as a whole or not at all."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from ..errors import UserError
+
+
+class Writing:
+    """`with Writing(folder) as temporary`: fill the temporary folder, which then replaces `folder` as a whole.
+
+    A crash at any moment leaves the old or the new one for `current` to find.
+    """
+
+    def __init__(self, folder: Path):
+        self.folder = folder
+        self.temporary = folder.with_name(folder.name + ".partial")
+
+    def __enter__(self) -> Path:
+        shutil.rmtree(self.temporary, ignore_errors=True)
+        self.temporary.mkdir(parents=True)
+        return self.temporary
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is not None:
+            shutil.rmtree(self.temporary, ignore_errors=True)
+            return
+        old = _old(self.folder)
+        if self.folder.exists():
+            shutil.rmtree(old, ignore_errors=True)
+            self.folder.rename(old)
+        self.temporary.rename(self.folder)
+        shutil.rmtree(old, ignore_errors=True)
+
+
+def current(folder: Path) -> Path:
+    """The folder, or the one it was to replace when a crash came between the two renames."""
+    return _old(folder) if not folder.exists() and _old(folder).exists() else folder
+
+
+def _old(folder: Path) -> Path:
+    return folder.with_name(folder.name + ".old")
+
+
+def write_text(path: Path, text: str) -> None:
+    """A file that is there as a whole or not at all."""
+    partial = path.with_name(path.name + ".partial")
+    partial.write_text(text, encoding="utf-8")
+    partial.replace(path)
+
+
+def _write_json(path: Path, values: Mapping[str, Any]) -> None:
+    write_text(path, json.dumps(values, indent=1, allow_nan=False) + "\n")
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """The JSON object in a file. Raises UserError when there is none. NaN and Infinity are no JSON."""
+    try:
+        values = json.loads(path.read_text("utf-8"), parse_constant=_refuse)
+    except FileNotFoundError:
+        raise UserError(f"{path} is missing: the checkpoint is incomplete") from None
+    except (OSError, ValueError, RecursionError) as error:
+        raise UserError(f"{path} can't be read: {error}") from None
+    if not isinstance(values, dict):
+        raise UserError(f"{path} is damaged: it holds no JSON object")
+    return values
+
+
+def _refuse(constant: str) -> None:
+    raise ValueError(f"{constant} is no JSON")

@@ -1,0 +1,173 @@
+"""Checkpoints: safetensors and JSON, nothing pickled; written under another name and renamed when complete.
+
+model.safetensors      the weights
+config.json            format version, the model's name and settings, the data's description
+training.safetensors   Adam's moments          (to go on training; loading a model doesn't need them)
+training.json          where the run was
+
+`load` gives the model; `load_checkpoint` the model and the data's description, with which raw numbers become what the
+model reads, and back:
+
+    checkpoint = load_checkpoint("runs/mine")
+    scaling = checkpoint.description.normalization      (None where the data wasn't normalized)
+    x = scaling.apply(raw);  raw = scaling.invert(x)
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from ..errors import UserError
+from ..models import MODELS, SequenceModel
+from ..observations import DataDescription
+from .atomic import _write_json, current, read_json
+
+FORMAT_VERSION = 1
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A model in eval mode, and the description of the data that it was trained on (normalization, image shape)."""
+
+    model: SequenceModel
+    description: DataDescription
+
+
+def load(run: str | Path, *, which: str = "best", device: torch.device | str = "cpu") -> SequenceModel:
+    """The trained model of a run folder, in eval mode. Neither the trainer nor a pickle is involved.
+
+    run: a run folder, or a checkpoint folder itself; which: "best" on the validation split, or "last".
+    Its weights are float32 (float64 if all those in the file are). What the model reads is normalized: see
+    `load_checkpoint`. Raises UserError when the folder is none, is of another format version or damaged, or when a
+    weight is missing, misshapen or not finite.
+    """
+    return load_checkpoint(run, which=which, device=device).model
+
+
+def load_checkpoint(run: str | Path, *, which: str = "best", device: torch.device | str = "cpu") -> Checkpoint:
+    """As `load`, with the data's description: its normalization is what turns raw numbers into what the model reads."""
+    folder = find_checkpoint(run, which=which)
+    path = folder / "config.json"
+    config = read_json(path)
+    if config.get("format_version") != FORMAT_VERSION:
+        raise UserError(
+            f"{path} has format version {config.get('format_version')}, this zforcing reads {FORMAT_VERSION}: load it "
+            f"with zforcing {config.get('zforcing_version', 'of another version')}"
+        )
+    try:
+        description = DataDescription.from_json(config["data"])
+        cls = MODELS[config["model"]["name"]]
+        settings = cls.Config(**config["model"]["settings"])
+    except (KeyError, TypeError) as error:
+        raise UserError(f"{path} is damaged or edited: {type(error).__name__} {error}") from None
+    except UserError as error:
+        raise UserError(f"{path} is damaged or edited: {error}") from None
+    try:
+        with torch.device("meta"):  # shapes alone, compared with the weights' before they take memory
+            model = cls(description.spec, settings)
+    except (UserError, RuntimeError, TypeError, OverflowError, MemoryError) as error:  # torch's, of absurd sizes
+        said = " ".join(str(error).split())[:200]
+        raise UserError(f"{path} asks for a model that can't be built: {said}") from None
+    _check_description(path, config["data"], folder / "model.safetensors")
+    model.load_state_dict(_read_weights(model, folder / "model.safetensors"), assign=True)
+    return Checkpoint(model.to(device).eval(), description)
+
+
+def _check_description(path: Path, data: dict[str, Any], weights: Path) -> None:
+    """That config.json is the one that the weights were saved with: another run's vocabulary or normalization would fit
+    them, and mean something else. Weights of before there was a digest are taken as they are.
+    """
+    try:
+        with safe_open(weights, framework="pt") as file:
+            digest = (file.metadata() or {}).get("description")
+    except (OSError, SafetensorError):
+        return  # reading the weights says what is wrong with them
+    if digest not in (None, _digest(data)):
+        raise UserError(
+            f"{path}: its data (vocabulary, normalization, sizes) isn't that of the weights beside it, but edited or "
+            "another run's: put back the config.json that they were saved with"
+        )
+
+
+def _digest(data: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(data, sort_keys=True).encode()).hexdigest()
+
+
+def find_checkpoint(run: str | Path, *, which: str = "best") -> Path:
+    """The checkpoint folder of a run folder, or the folder itself if it is one."""
+    folder = Path(run)
+    if not folder.is_dir():
+        raise UserError(f"no such run folder: {folder}")
+    if (folder / "config.json").is_file() and (folder / "model.safetensors").is_file():
+        return folder
+    checkpoint = current(folder / "checkpoints" / which)
+    if not checkpoint.is_dir():
+        if not (folder / "config.yaml").is_file():
+            raise UserError(f"{folder} is no run folder: it has no config.yaml (`zforcing train` makes one)")
+        raise UserError(
+            f"{folder} has no {which!r} checkpoint yet: train it further with `zforcing train ... --resume`"
+        )
+    return checkpoint
+
+
+def save_model(folder: Path, model: SequenceModel, description: DataDescription) -> None:
+    """model.safetensors and config.json, into a folder that exists."""
+    weights = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in model.state_dict().items()}
+    data = json.loads(json.dumps(description.to_json()))
+    save_file(weights, folder / "model.safetensors", metadata={"description": _digest(data)})
+    config = {
+        "format_version": FORMAT_VERSION,
+        "zforcing_version": version("zforcing"),
+        "model": {"name": model.name, "settings": asdict(model.config)},
+        "data": data,
+    }
+    _write_json(folder / "config.json", config)
+
+
+def _read_tensors(path: Path) -> dict[str, Tensor]:
+    try:
+        # copies: in the file tensors begin anywhere, and BLAS rounds otherwise where memory isn't aligned
+        return {name: tensor.clone() for name, tensor in load_file(path).items()}
+    except FileNotFoundError:
+        raise UserError(f"{path} is missing: the checkpoint is incomplete") from None
+    except (OSError, SafetensorError) as error:
+        raise UserError(f"{path} can't be read: {error}") from None
+
+
+def _read_weights(model: SequenceModel, path: Path) -> dict[str, Tensor]:
+    """The weights in a file, in one floating type, if they are the model's."""
+    weights, wanted = _read_tensors(path), model.state_dict()
+    problems = _misfits(weights, {name: tensor.shape for name, tensor in wanted.items()})
+    if problems:
+        raise UserError(f"{path} doesn't fit its config.json: {'; '.join(problems)}")
+    double = all(tensor.dtype == torch.float64 for tensor in weights.values())
+    weights = {name: tensor.double() if double else tensor.float() for name, tensor in weights.items()}
+    wrong = [name for name, tensor in weights.items() if not tensor.isfinite().all()]
+    if wrong:
+        raise UserError(
+            f"{path} holds values that are not finite in {', '.join(wrong)}: the run diverged; use another checkpoint"
+        )
+    return weights
+
+
+def _misfits(tensors: Mapping[str, Tensor], shapes: Mapping[str, torch.Size]) -> list[str]:
+    """What is wrong with names, shapes and types."""
+    problems = [f"{name} is missing" for name in sorted(set(shapes) - set(tensors))]
+    problems += [f"{name} is unknown" for name in sorted(set(tensors) - set(shapes))]
+    for name in sorted(set(shapes) & set(tensors)):
+        if tensors[name].shape != shapes[name]:
+            problems.append(f"{name} is {tuple(tensors[name].shape)} and should be {tuple(shapes[name])}")
+        elif not tensors[name].is_floating_point():
+            problems.append(f"{name} holds {str(tensors[name].dtype).removeprefix('torch.')}, not floating numbers")
+    return problems

@@ -1,0 +1,91 @@
+"""What must hold before a run begins in a folder or goes on there, and what is noted of the machine."""
+
+from __future__ import annotations
+
+import json
+import platform
+import sys
+import time
+from importlib.metadata import version
+from pathlib import Path
+import torch
+from ...errors import UserError
+from ...saving.atomic import current, read_json
+from .config import RunConfig, flatten, parse_config
+from .recipes import read_recipe
+from .config import RunConfig
+from .config import parse_config
+
+BUDGET = ("epochs", "max_steps", "max_minutes", "patience", "checkpoint_every")  # may change when a run goes on
+
+
+def check_folder(config: RunConfig, folder: Path, *, resume: bool) -> bool:
+    """Whether there is a checkpoint to go on from (a run that was stopped before its first one begins again).
+
+    Raises UserError when the folder isn't free for a new run, or doesn't hold this one to go on with.
+    """
+    if not resume:
+        if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+            raise UserError(f"{folder} exists already: name another --run-dir, or go on with it by --resume")
+        return False
+    path, checkpoint = folder / "config.yaml", current(folder / "checkpoints" / "last")
+    if not path.is_file():
+        raise UserError(f"{folder} holds no run to go on with: it has no config.yaml (leave out --resume)")
+    begun = checkpoint.is_dir()
+    before = read_json(checkpoint / "training.json").get("settings") if begun else read_recipe(str(path))
+    if not isinstance(before, dict):
+        raise UserError(f"{checkpoint / 'training.json'} is damaged: it has no settings")
+    changed = differences(parse_config(before, where=str(checkpoint if begun else path)), config)
+    if changed:
+        raise UserError(f"--resume: {folder} was begun with other settings: {'; '.join(changed)}")
+    return begun
+
+
+def differences(before: RunConfig, now: RunConfig) -> list[str]:
+    """The settings that differ, but for those that only say how long to train and how often to write."""
+    old, new = flatten(before.to_dict()), flatten(now.to_dict())
+    free = {f"training.{name}" for name in BUDGET} | {"about", "recipe"}
+    keys = [k for k in old | new if k not in free and old.get(k) != new.get(k)]
+    return [f"{k} was {old.get(k)}, is {new.get(k)}" for k in keys]
+
+
+def environment(device: torch.device) -> str:
+    """What the run ran on, as JSON: versions, processor, device, threads."""
+    packages = ("zforcing", "torch", "accelerate", "numpy", "safetensors", "jsonargparse", "scikit-learn")
+    return json.dumps(
+        {
+            "started": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
+            "command": ["zforcing", *sys.argv[1:]],
+            "versions": {"python": platform.python_version()} | {p: version(p) for p in packages},
+            "platform": platform.platform(),
+            "processor": _processor(),
+            "device": torch.cuda.get_device_name(device) if device.type == "cuda" else str(device),
+            "threads": torch.get_num_threads(),
+        },
+        indent=1,
+    )
+
+
+def _processor() -> str:
+    information = Path("/proc/cpuinfo")
+    if information.is_file():
+        for line in information.read_text().splitlines():
+            if line.startswith("model name"):
+                return line.split(":", 1)[1].strip()
+    return platform.processor()
+
+
+def run_folder(name: str) -> Path:
+    """The folder, if it is a run's."""
+    run = Path(name)
+    if not run.is_dir():
+        raise UserError(f"no such run folder: {run}")
+    if not (run / "config.yaml").is_file():
+        raise UserError(f"{run} is no run folder: it has no config.yaml (`zforcing train` makes one)")
+    return run
+
+
+def read_run_config(run: Path) -> RunConfig:
+    """The run's resolved configuration."""
+    path = run / "config.yaml"
+    return parse_config(read_recipe(str(path)), where=str(path))

@@ -1,0 +1,179 @@
+"""Recipes: a run's settings in a YAML file, one published or house result each, shipped inside the package.
+
+A recipe may begin with another one (`base: NAME`, or a file beside it; of a list each lies over the one before): its
+own settings lie over those, a schedule (`weights.kl`) as a whole. What it says besides settings are its facts:
+`source`, `published` (the number and what it is), `protocol` and `departures`, which stand behind those of its bases.
+Files whose names begin with an underscore are bases alone.
+"""
+
+from __future__ import annotations
+
+import copy
+import difflib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from importlib import resources
+from importlib.resources.abc import Traversable
+from pathlib import Path
+from typing import Any
+import yaml
+from ...errors import UserError
+
+FACTS = ("source", "published", "protocol", "departures")
+KINDS = ("exact", "lower bound", "estimate")
+
+
+@dataclass(frozen=True)
+class Published:
+    """A number of a paper. value: log p(x) in nats, as printed; kind: "exact", "lower bound" or "estimate"; protocol:
+    in a few words, what tells it from other numbers on this data that it can't be compared with.
+    """
+
+    value: float
+    kind: str
+    unit: str
+    protocol: str
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What a recipe says of itself besides its settings.
+
+    source:     the paper, and what of it
+    published:  its number, if there is one
+    protocol:   what was scored, how
+    departures: in what the recipe differs from the source
+    """
+
+    source: str = ""
+    published: Published | None = None
+    protocol: str = ""
+    departures: tuple[str, ...] = ()
+
+
+def recipes() -> dict[str, str]:
+    """The recipes inside the package: name -> what it is about."""
+    files = sorted((f for f in _folder().iterdir() if f.name.endswith(".yaml")), key=lambda f: f.name)
+    names = [f.name.removesuffix(".yaml") for f in files if not f.name.startswith("_")]
+    return {name: str(_resolved(name)["about"]) for name in names}
+
+
+def read_recipe(name_or_file: str) -> dict[str, Any]:
+    """A recipe's settings, by its name or from a file. Raises UserError when there is none, or it is no mapping."""
+    return {key: value for key, value in _resolved(name_or_file).items() if key not in FACTS}
+
+
+def read_facts(name_or_file: str) -> Facts:
+    """What a recipe says of itself. Raises UserError for facts that are none."""
+    given = {key: value for key, value in _resolved(name_or_file).items() if key in FACTS}
+    published, departures = given.get("published"), given.get("departures") or []
+    if not (isinstance(departures, list) and all(isinstance(line, str) for line in departures)):
+        raise UserError(
+            f"{name_or_file}: departures is {departures!r}; it must be a list of texts (quote those with ': ')"
+        )
+    if isinstance(published, dict) and published.get("kind") not in KINDS:
+        raise UserError(f"{name_or_file}: published.kind is {published.get('kind')!r}; it is one of {', '.join(KINDS)}")
+    try:
+        return Facts(
+            source=" ".join(str(given.get("source", "")).split()),
+            published=None if published is None else Published(**published),
+            protocol=" ".join(str(given.get("protocol", "")).split()),
+            departures=tuple(" ".join(str(line).split()) for line in departures),
+        )
+    except TypeError as error:
+        raise UserError(f"{name_or_file}: published needs value, kind, unit and protocol: {error}") from None
+
+
+def suggest(word: str, known: Mapping[str, Any] | set[str]) -> str:
+    """A hint at the settings below this one, or at the known word that it is like, if there is one."""
+    below = {".".join(key.split(".")[: word.count(".") + 2]) for key in known if key.startswith(f"{word}.")}
+    if below:
+        return f" (it has {', '.join(sorted(below))})"
+    close = difflib.get_close_matches(word, list(known), n=1, cutoff=0.6)
+    return f" (did you mean {close[0]}?)" if close else ""
+
+
+def one_line(error: BaseException) -> str:
+    """What an error says, without line breaks."""
+    return " ".join(str(error).split())
+
+
+def _folder() -> Traversable:
+    return resources.files("zforcing.training.runs") / "recipes"
+
+
+def _resolved(name_or_file: str, begun: Mapping[str, str] | None = None) -> dict[str, Any]:
+    """All that a recipe says, with its bases under it. begun: those that it is the base of, by what they are."""
+    begun = begun or {}
+    where = Path(name_or_file)
+    this = str(where.resolve()) if where.is_file() else name_or_file
+    if this in begun:
+        chain = [*begun.values(), name_or_file]
+        raise UserError(f"recipe {chain[0]} is its own base: {' -> '.join(chain)}")
+    name, values = _read(name_or_file)
+    base = values.pop("base", [])
+    under: dict[str, Any] = {}
+    for one in [base] if isinstance(base, str) else base if isinstance(base, list) else [base]:
+        if not isinstance(one, str):
+            raise UserError(
+                f"{name_or_file}: base is {one!r}; it must be the name of a recipe, a file, or a list of them"
+            )
+        beside = where.parent / one
+        over = _resolved(str(beside) if beside.is_file() else one, {**begun, this: name_or_file})
+        del over["recipe"]
+        under = laid_over(under, over)
+    return {"recipe": name} | laid_over(under, values)  # a run's config.yaml names the recipe that it came from
+
+
+def laid_over(under: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings of `over`, and those of `under` that it leaves alone.
+
+    A section of another name, a schedule and a fact replace the whole; departures stand behind those of `under`.
+    """
+    merged = dict(under)
+    for key, value in over.items():
+        below = merged.get(key)
+        if key not in FACTS and isinstance(below, Mapping) and isinstance(value, Mapping):
+            same = value.get("name", below.get("name")) == below.get("name")
+            merged[key] = {**below, **value} if same else value
+        elif key == "departures" and isinstance(below, list) and isinstance(value, list):
+            merged[key] = below + [line for line in value if line not in below]
+        else:
+            merged[key] = value
+    return merged
+
+
+def _read(name_or_file: str) -> tuple[str, dict[str, Any]]:
+    """The name and the content of a recipe of the package, or of a file."""
+    known = _folder() / f"{name_or_file}.yaml"
+    looks_like_file = name_or_file.endswith((".yaml", ".yml")) or "/" in name_or_file
+    if not looks_like_file and known.is_file():
+        return name_or_file, _mapping(known.read_text("utf-8"), name_or_file)
+    path = Path(name_or_file)
+    if path.is_file():
+        try:
+            text = path.read_text("utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise UserError(f"{name_or_file} can't be read as a recipe: {one_line(error)}") from None
+        return path.stem, _mapping(text, name_or_file)
+    if looks_like_file:
+        raise UserError(f"no such recipe file: {name_or_file}")
+    hint = suggest(name_or_file, recipes())
+    raise UserError(f"unknown recipe {name_or_file!r}{hint}; `zforcing recipes` lists them, or name a YAML file")
+
+
+@cache
+def _parsed(text: str) -> Any:
+    """The same few files are asked for again and again, bases and facts; whoever changes the value takes a copy."""
+    return yaml.safe_load(text)
+
+
+def _mapping(text: str, name: str) -> dict[str, Any]:
+    try:
+        values = copy.deepcopy(_parsed(text))
+    except yaml.YAMLError as error:
+        raise UserError(f"{name} is no YAML: {one_line(error)}") from None
+    if not isinstance(values, dict):
+        raise UserError(f"{name} is no recipe: it must be a YAML mapping with data, model and training")
+    return values

@@ -1,0 +1,65 @@
+"""Numbers that change during training, as pure functions of the step: a resumed run goes on where it was."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from ..bounds.base import Weights
+from ..errors import UserError
+from ..settings import check_types
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """value(step) = start moved towards end by per_step a step, and no further; from start again every period steps.
+
+    Constant:          Schedule(1.0)
+    KL annealing:      Schedule(0.2, end=1.0, per_step=5e-5)   (the authors' "kla": reaches 1 after 16000 steps)
+    Downwards:         Schedule(0.1, end=0.0, per_step=1e-5)
+    Cyclic:            Schedule(0.0, end=1.0, per_step=1e-3, period=2000)   (H. Fu et al., NAACL 2019, arXiv 1903.10145)
+    """
+
+    start: float = 1.0
+    """value at step 0"""
+    end: float | None = None
+    """last value, above or below start; null: constant"""
+    per_step: float = 0.0
+    """how far it moves a step, without a sign"""
+    period: int | None = None
+    """steps after which it begins again; null: never"""
+
+    def __post_init__(self) -> None:
+        problems = check_types(self, "schedule")
+        if problems:
+            raise UserError("; ".join(problems))
+        if self.per_step < 0:
+            raise UserError(f"a schedule's per_step is {self.per_step}; it has no sign: `end` gives the direction")
+        if self.end is not None and self.end != self.start and self.per_step == 0:
+            raise UserError(f"a schedule from {self.start} to {self.end} needs per_step, how far it moves a step")
+        if self.end is None and (self.per_step != 0 or self.period is not None):
+            raise UserError("a schedule with per_step or period needs `end`, the value that it goes to")
+        if self.period is not None and self.period < 1:
+            raise UserError(f"a schedule's period is {self.period} steps; it must be 1 or more, or null")
+
+    def __call__(self, step: int) -> float:
+        """The value at this step, counted from 0."""
+        if self.end is None:
+            return self.start
+        way = self.per_step * (step if self.period is None else step % self.period)
+        return min(self.start + way, self.end) if self.end >= self.start else max(self.start - way, self.end)
+
+
+@dataclass(frozen=True)
+class WeightSchedules:
+    """The weights during training."""
+
+    kl: Schedule = field(default_factory=Schedule)
+    """weight of the KL; the paper's "kla" goes from 0.2 to 1 by 5e-5 a step"""
+    auxiliary: Schedule = field(default_factory=lambda: Schedule(0.0))
+    """alpha, weight of log p(b_t | z_t)"""
+    backward: Schedule = field(default_factory=lambda: Schedule(0.0))
+    """beta, weight of log p(x_{t-1} | b_t), a setting of its own"""
+
+    def at(self, step: int) -> Weights:
+        """The weights at a step, counted from 0."""
+        return Weights(kl=self.kl(step), auxiliary=self.auxiliary(step), backward=self.backward(step))
