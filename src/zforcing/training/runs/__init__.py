@@ -1,0 +1,1 @@
+"""Training into a folder: its configuration, recipes, checkpoints and log."""

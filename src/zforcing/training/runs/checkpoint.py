@@ -1,0 +1,141 @@
+"""What a run needs to go on from a checkpoint, besides the model: moments, carried state, and where it was."""
+
+from __future__ import annotations
+
+from ...saving.model import _misfits
+from ...saving.model import _read_tensors
+from ...saving.model import _read_weights
+from ...saving.atomic import _write_json
+from ...saving.atomic import read_json
+from typing import Any
+from ...observations import DataDescription
+from collections.abc import Mapping
+from ..carry import PREFIX
+from pathlib import Path
+from ...models.base import SequenceModel
+from torch import Tensor
+from ...errors import UserError
+from ...settings import check_types
+from dataclasses import dataclass
+from dataclasses import fields
+import json
+from safetensors.torch import save_file
+import torch
+
+MOMENTS = ("step", "exp_avg", "exp_avg_sq")  # Adam's, of each parameter
+
+
+def check_same_data(checkpoint_folder: Path, description: DataDescription) -> None:
+    """Raises UserError when the data is described otherwise than when the checkpoint was written."""
+    path = checkpoint_folder / "config.json"
+    before = _leaves(read_json(path).get("data"))
+    now = _leaves(json.loads(json.dumps(description.to_json())))
+    names = [name for name in before | now if before.get(name) != now.get(name)]
+    if names:
+        said = [f"{name} was {before.get(name)}, is {now.get(name)}" for name in names[:4]]
+        more = [f"{len(names) - 4} more"] if len(names) > 4 else []
+        raise UserError(
+            f"the data has changed since the run began ({path}): {'; '.join(said + more)}. Bring back what the data's "
+            "settings (data.path) named then, or start a new run"
+        )
+
+
+def save_training(
+    folder: Path,
+    optimizer: torch.optim.Optimizer,
+    progress: Mapping[str, Any],
+    carried: Mapping[str, Tensor] | None = None,
+) -> None:
+    """training.safetensors and training.json, into a folder that exists.
+
+    carried: the state between two updates, where there is one (`zforcing.training.carry`). A parameter that Adam hasn't
+    met gets the moments Adam begins with. Before the first update there are none.
+    """
+    moments = optimizer.state_dict()["state"]
+    parameters = [p for group in optimizer.param_groups for p in group["params"]] if moments else []
+    tensors: dict[str, Tensor] = {}
+    for index, parameter in enumerate(parameters):
+        zeros = torch.zeros_like(parameter)
+        first = dict(zip(MOMENTS, (torch.zeros(()), zeros, zeros), strict=True))
+        for name, value in moments.get(index, first).items():
+            tensors[f"{index}.{name}"] = torch.as_tensor(value).detach().cpu().contiguous().clone()
+    tensors |= {name: value.detach().cpu().contiguous().clone() for name, value in (carried or {}).items()}
+    save_file(tensors, folder / "training.safetensors")
+    _write_json(folder / "training.json", dict(progress))
+
+
+def load_training(folder: Path, model: SequenceModel, optimizer: torch.optim.Optimizer) -> dict[str, Any]:
+    """Weights and moments into model and optimizer; returns the progress. Raises UserError for what doesn't fit."""
+    weights, progress = _read_weights(model, folder / "model.safetensors"), read_progress(folder)
+    moments = _read_moments(folder / "training.safetensors", optimizer)
+    if not moments and progress["step"] > progress["nonfinite"]:
+        raise UserError(f"{folder / 'training.safetensors'} holds no moments after {progress['step']} updates")
+    model.load_state_dict(weights)
+    optimizer.load_state_dict({"state": moments, "param_groups": optimizer.state_dict()["param_groups"]})
+    return progress
+
+
+def load_carried(folder: Path) -> dict[str, Tensor]:
+    """The state that `save_training` was given; empty if it was given none."""
+    tensors = _read_tensors(folder / "training.safetensors")
+    return {name: tensor for name, tensor in tensors.items() if name.startswith(PREFIX)}
+
+
+@dataclass(frozen=True)
+class _Progress:
+    """The types of what training.json must hold; the loop that writes it says what it means."""
+
+    epoch: int
+    batch: int
+    step: int
+    learning_rate: float
+    best: float | None
+    best_epoch: int
+    previous: float | None
+    validations_without_best: int
+    nonfinite: int
+    nonfinite_in_a_row: int
+    rows: int
+    seconds: float
+    finished: str
+
+
+def read_progress(folder: Path) -> dict[str, Any]:
+    """training.json of a checkpoint folder. Raises UserError when a value is missing or of the wrong type."""
+    path = folder / "training.json"
+    values = read_json(path)
+    names = [field.name for field in fields(_Progress)]
+    problems = [f"progress.{name} is missing" for name in [*names, "since_row"] if name not in values]
+    if not problems:
+        problems = check_types(_Progress(**{name: values[name] for name in names}), "progress")
+        sums = values["since_row"]
+        if not (isinstance(sums, dict) and all(isinstance(v, int | float) for v in sums.values())):
+            problems.append(f"progress.since_row is {sums!r}; it must be names with numbers")
+    if problems:
+        raise UserError(f"{path} is damaged or edited: {'; '.join(problems)}")
+    return values
+
+
+def _leaves(values: Any, prefix: str = "") -> dict[str, Any]:
+    """{"a": {"b": [1, 2]}} -> {"a.b[0]": 1, "a.b[1]": 2}."""
+    if not isinstance(values, dict | list) or not values:
+        return {prefix: values}
+    at = values.items() if isinstance(values, dict) else enumerate(values)
+    names = {k: (f"{prefix}[{k}]" if isinstance(values, list) else f"{prefix}.{k}".lstrip(".")) for k, _ in at}
+    return {name: leaf for k, here in names.items() for name, leaf in _leaves(values[k], here).items()}
+
+
+def _read_moments(path: Path, optimizer: torch.optim.Optimizer) -> dict[int, dict[str, Tensor]]:
+    """Adam's moments, by the parameter's number; none where there was no update yet."""
+    tensors = {name: tensor for name, tensor in _read_tensors(path).items() if not name.startswith(PREFIX)}
+    parameters = [p for group in optimizer.param_groups for p in group["params"]] if tensors else []
+    shapes = {
+        f"{index}.{name}": torch.Size() if name == "step" else parameter.shape
+        for index, parameter in enumerate(parameters)
+        for name in MOMENTS
+    }
+    problems = _misfits(tensors, shapes)
+    problems += [f"{name} is not finite" for name, tensor in tensors.items() if not tensor.isfinite().all()]
+    if problems:
+        raise UserError(f"{path} doesn't fit model.safetensors: {'; '.join(problems)}")
+    return {i: {name: tensors[f"{i}.{name}"] for name in MOMENTS} for i in range(len(parameters))}
