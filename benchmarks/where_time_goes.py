@@ -47,7 +47,7 @@ def watch(cls: type[loop.Equation], method: str, name: str) -> None:
     """Clocks what an equation does at each step or block."""
     prepare = getattr(cls, method)
 
-    def prepared(self: loop.Equation, run: loop.Run) -> Any:
+    def prepared(self: loop.Equation, run: loop.Execution) -> Any:
         step = prepare(self, run)
         return None if step is None else clocked(name, step)
 
@@ -57,13 +57,13 @@ def watch(cls: type[loop.Equation], method: str, name: str) -> None:
 def install() -> None:
     """Clocks everywhere."""
     for cls in loop.Equation.__subclasses__():
-        product = cls is equations.Linear
+        product = cls is equations.AffineMap
         for method in ("forward", "backward"):
             watch(cls, method, PARTS[0] if product else PARTS[2])
         for method in ("ahead", "behind"):
             watch(cls, method, PARTS[1])
     for method in ("forwards", "backwards"):
-        setattr(loop.Run, method, clocked("loop", getattr(loop.Run, method)))
+        setattr(loop.Execution, method, clocked("loop", getattr(loop.Execution, method)))
 
 
 def backward_lstm(size: Size) -> float:

@@ -11,13 +11,13 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
+from zforcing.training.runs.checkpoint import check_same_data, load_training, read_progress, save_training
 
 from conftest import SPECS, Case, draw_noise, random_batch
 from zforcing import ELBO, ObservationSpec, UserError, load
 from zforcing.observations import DataDescription, Normalization
 from zforcing.saving.atomic import Writing, current, read_json
 from zforcing.saving.model import load_checkpoint, save_model
-from zforcing.training.runs.checkpoint import check_same_data, load_training, read_progress, save_training
 
 
 def save(folder: Path, case: Case, spec: ObservationSpec) -> Any:

@@ -17,7 +17,7 @@ from zforcing.media.samples import write_samples
 from zforcing.models import LinearGaussian, LinearGaussianConfig, SequenceModel
 from zforcing.observations import AudioFormat, DataDescription, Example, Normalization, collate, encode
 from zforcing.runtime.threads import cpu_threads
-from zforcing.tasks.sample import go_on
+from zforcing.tasks.sample import continue_from
 
 
 def test_every_registered_model_is_under_the_contracts_tests() -> None:
@@ -100,7 +100,7 @@ def test_a_state_that_overflows_is_said() -> None:
 
 def test_continuations_have_the_shape_and_the_support_of_the_data(case: Case, spec: ObservationSpec) -> None:
     model, prefix = case.build(spec), random_batch(spec, (5, 1, 3), missing=spec.missing)
-    drawn = go_on(model, prefix, steps=4, seed=0, num=2)
+    drawn = continue_from(model, prefix, steps=4, seed=0, num_samples=2)
     assert drawn.x.shape == ((6, 4) if spec.kind == "categorical" else (6, 4, spec.size))
     assert drawn.latents.shape == (6, 4, model.latent_size)
     if spec.kind == "binary":
@@ -112,7 +112,7 @@ def test_continuations_follow_the_seed_and_leave_the_callers_generator_alone(cas
     torch.manual_seed(7)
     expected = torch.rand(2)
     torch.manual_seed(7)
-    one, same, other = (go_on(model, prefix, steps=3, seed=seed).x for seed in (0, 0, 1))
+    one, same, other = (continue_from(model, prefix, steps=3, seed=seed).x for seed in (0, 0, 1))
     assert torch.equal(torch.rand(2), expected)
     assert torch.equal(one, same)
     assert not torch.equal(one, other)
@@ -135,7 +135,7 @@ def test_a_certain_rnn_goes_on_as_its_contract_says(settings: dict[str, Any], st
     spec = SPECS["real"]
     model = certain(Case("rnn", {"hidden_size": 6, "embedding_size": 4} | settings).build(spec))
     prefix, none = random_batch(spec, (5, 1, 3)), torch.zeros(1, 0)
-    drawn = go_on(model, prefix, steps=steps, seed=0).x
+    drawn = continue_from(model, prefix, steps=steps, seed=0).x
     with torch.no_grad():
         for row, length in enumerate(prefix.lengths.tolist()):
             state = model.initial_state(1)
@@ -169,7 +169,7 @@ def test_continuations_of_a_linear_gaussian_process_are_what_its_kalman_filter_p
         mean, variance = mean + gain * (x - mean), (1 - gain) * variance
         mean, variance = a * mean, a * a * variance + q
     batch = SequenceBatch(torch.tensor(prefix)[None, :, None], torch.tensor([4]), torch.zeros(1, 1))
-    drawn = go_on(model.eval(), batch, steps=3, seed=0, num=n).x[:, :, 0]
+    drawn = continue_from(model.eval(), batch, steps=3, seed=0, num_samples=n).x[:, :, 0]
     for step in range(3):
         expected = variance + r
         assert abs(drawn[:, step].mean().item() - mean) < 4 * (expected / n) ** 0.5
@@ -181,15 +181,15 @@ def test_continuation_j_of_sequence_i_is_row_i_plus_j_times_their_number() -> No
     spec = ObservationSpec("real", 2)
     model = certain(Case("rnn", {"hidden_size": 6, "embedding_size": 4}).build(spec))
     prefix = random_batch(spec, (5, 1, 3))
-    alone = go_on(model, prefix, steps=3, seed=0).x
-    several = go_on(model, prefix, steps=3, seed=0, num=4).x
+    alone = continue_from(model, prefix, steps=3, seed=0).x
+    several = continue_from(model, prefix, steps=3, seed=0, num_samples=4).x
     assert not torch.allclose(alone[0], alone[1], atol=1e-3)
     torch.testing.assert_close(several, alone.repeat(4, 1, 1), rtol=0, atol=1e-6)
 
 
 def test_each_continuation_has_latents_of_its_own() -> None:
     model = Case("zforcing", ZF_SIZE).build(SPECS["real"])
-    drawn = go_on(model, random_batch(SPECS["real"], (5,)), steps=2, seed=0, num=3)
+    drawn = continue_from(model, random_batch(SPECS["real"], (5,)), steps=2, seed=0, num_samples=3)
     assert len({tuple(row.flatten().tolist()) for row in drawn.latents}) == 3
 
 
@@ -197,8 +197,8 @@ def test_a_continuation_depends_on_no_other_prefix_nor_on_padding() -> None:
     model = certain(Case("rnn", {"hidden_size": 6, "embedding_size": 4}).build(SPECS["real"]))
     rng = np.random.default_rng(0)
     short, long = (Example(rng.normal(size=(steps, 3))) for steps in (2, 6))
-    alone = go_on(model, collate([short], SPECS["real"]), steps=3, seed=0).x
-    beside = go_on(model, collate([short, long], SPECS["real"]), steps=3, seed=0).x[:1]
+    alone = continue_from(model, collate([short], SPECS["real"]), steps=3, seed=0).x
+    beside = continue_from(model, collate([short, long], SPECS["real"]), steps=3, seed=0).x[:1]
     torch.testing.assert_close(alone, beside, rtol=0, atol=1e-6)
 
 
@@ -206,7 +206,7 @@ def test_a_continuation_depends_on_no_other_prefix_nor_on_padding() -> None:
 def test_nothing_to_go_on_with_is_refused(numbers: tuple[int, int]) -> None:
     model = Case("rnn").build(SPECS["real"])
     with pytest.raises(UserError, match="1 or more"):
-        go_on(model, random_batch(SPECS["real"]), num=numbers[0], steps=numbers[1], seed=0)
+        continue_from(model, random_batch(SPECS["real"]), num_samples=numbers[0], steps=numbers[1], seed=0)
 
 
 # ---- files

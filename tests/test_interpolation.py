@@ -78,7 +78,7 @@ def test_the_ends_have_their_own_latents_and_the_middle_their_mean(name: str, ki
     spec = SPECS[kind]
     model = Case(name, SMALL.get(name, {})).build(spec)
     a, b = one(spec, 4, 0), one(spec, 4, 1)
-    drawn = interpolate(model, a, b, num=3, choose=most_likely)
+    drawn = interpolate(model, a, b, num_samples=3, choose=most_likely)
     ends = [infer_latents(model, x)[0] for x in (a, b)]
     for row, z in zip(drawn.latents, (ends[0], (ends[0] + ends[1]) / 2, ends[1]), strict=True):
         assert torch.allclose(row, z)
@@ -89,7 +89,7 @@ def test_greedy_decoding_takes_the_likeliest_of_the_teacher_forced_conditionals(
     """What is decoded, read back with the same latents, is at each step the likeliest x_t."""
     spec = SPECS[kind]
     model = Case("zforcing", ZF_SIZE).build(spec)
-    drawn = interpolate(model, one(spec, 4, 0), one(spec, 3, 1), num=4, choose=most_likely)
+    drawn = interpolate(model, one(spec, 4, 0), one(spec, 3, 1), num_samples=4, choose=most_likely)
     start = spec.blank(4, device=drawn.x.device, dtype=drawn.x.dtype)
     batch = SequenceBatch(drawn.x, torch.full((4,), 4), start)
     with torch.no_grad():
@@ -101,7 +101,7 @@ def test_beyond_the_end_of_the_shorter_one_the_priors_mean_stands_for_it() -> No
     spec = SPECS["real"]
     model = Case("zforcing", ZF_SIZE).build(spec)
     a, b = one(spec, 4, 0), one(spec, 2, 1)
-    drawn = interpolate(model, a, b, num=2, choose=most_likely)
+    drawn = interpolate(model, a, b, num_samples=2, choose=most_likely)
     batch = SequenceBatch(drawn.x, torch.tensor([4, 4]), torch.zeros(2, spec.size))
     with torch.no_grad():
         prior = model.unroll(batch, latents=drawn.latents).prior
@@ -126,7 +126,7 @@ def test_real_first_observations_are_mixed_and_others_are_the_nearer_ones() -> N
         model.initial_state = spy
         x = torch.zeros(1, 3, 2)
         a, b = (SequenceBatch(x, torch.tensor([3]), torch.full((1, 2), v)) for v in (0.0, 1.0))
-        interpolate(model, a, b, num=3)
+        interpolate(model, a, b, num_samples=3)
         assert seen[-1].tolist() == [[0, 0], [middle, middle], [1, 1]]
 
 
@@ -137,7 +137,7 @@ def test_draws_follow_the_seed_and_leave_the_callers_generator_alone() -> None:
     torch.manual_seed(7)
     expected = torch.rand(2)
     torch.manual_seed(7)
-    first, same, other = (interpolate(model, a, b, num=2, infer="draw", seed=seed).x for seed in (0, 0, 1))
+    first, same, other = (interpolate(model, a, b, num_samples=2, infer="draw", seed=seed).x for seed in (0, 0, 1))
     assert torch.equal(torch.rand(2), expected)
     assert torch.equal(first, same)
     assert not torch.equal(first, other)
@@ -147,6 +147,6 @@ def test_a_model_without_latents_and_a_single_sequence_are_refused() -> None:
     spec = SPECS["binary"]
     batch = one(spec, 3, 0)
     with pytest.raises(UserError, match="has no latents"):
-        interpolate(Case("rnn").build(spec), batch, batch, num=3)
+        interpolate(Case("rnn").build(spec), batch, batch, num_samples=3)
     with pytest.raises(UserError, match="2 or more"):
-        interpolate(Case("zforcing", ZF_SIZE).build(spec), batch, batch, num=1)
+        interpolate(Case("zforcing", ZF_SIZE).build(spec), batch, batch, num_samples=1)

@@ -319,9 +319,9 @@ def plain_lstm(leaves: Sequence[Tensor]) -> Sequence[Tensor]:
 
 def test_without_gradients_the_values_are_the_same_and_less_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     leaves, taken = [numbers(B, H), numbers(B, H, seed=1), *LSTM_LEAVES], []
-    allocate = loop.Run.allocate
+    allocate = loop.Execution.allocate
     monkeypatch.setattr(
-        loop.Run,
+        loop.Execution,
         "allocate",
         lambda run: (allocate(run), taken.append(sum({m.data_ptr(): m.numel() for m in run.memory}.values()))),
     )

@@ -14,7 +14,7 @@ from .errors import UserError
 from .models import MODELS, RNN, SRNN, VRNN, RNNConfig, SequenceModel, SRNNConfig, VRNNConfig, ZForcing, ZForcingConfig
 from .observations import ObservationSpec, SequenceBatch
 from .saving.model import load
-from .tasks.sample import Generated, go_on, sample
+from .tasks.sample import Generated, continue_from, sample
 from .training.schedules import Schedule
 
 __version__ = version("zforcing")
@@ -38,7 +38,7 @@ __all__ = [
     "ZForcing",
     "ZForcingConfig",
     "__version__",
-    "go_on",
+    "continue_from",
     "load",
     "sample",
 ]

@@ -46,7 +46,7 @@ class BoundResult:
     state: State | None = None
 
 
-def counts(weight: float | Tensor) -> bool:
+def is_needed(weight: float | Tensor) -> bool:
     """Whether a term with this weight is needed at all; a tensor's value is not looked at (it may be on a GPU)."""
     return isinstance(weight, Tensor) or weight != 0
 

@@ -10,7 +10,7 @@ from torch import Tensor
 from ..errors import UserError
 from ..models.base import SequenceModel, State
 from ..observations import SequenceBatch, masked_sum
-from .base import Bound, BoundResult, Weights, check_bound, counts
+from .base import Bound, BoundResult, Weights, check_bound, is_needed
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ class ELBO(Bound):
         terms = {"log_px": log_px, "kl": kl}
         for name in ("auxiliary", "backward"):  # computed only where they count
             weight = getattr(weights, name)
-            if counts(weight):
+            if is_needed(weight):
                 terms[name] = masked_sum(getattr(run, name), batch.mask)
                 loss = loss - weight * terms[name]
         return BoundResult(

@@ -13,7 +13,7 @@ from ..distributions import log_prob_of_observed
 from ..errors import UserError
 from ..models.base import SequenceModel, Step
 from ..observations import SequenceBatch, masked_sum
-from .base import Bound, BoundResult, Weights, check_bound, counts
+from .base import Bound, BoundResult, Weights, check_bound, is_needed
 from .particles import log_mean
 from .resampling import RESAMPLERS, effective_sample_size
 
@@ -66,9 +66,9 @@ class FIVO(Bound):
         value = log_mean(log_w).sum(-1)
         weighed = log_mean(filtering.by_segment(likelihood + weights.kl * ratio))  # [B, S]
         loss = -weighed.sum(-1)
-        if counts(weights.auxiliary):
+        if is_needed(weights.auxiliary):
             loss = loss - weights.auxiliary * of_particles(run.auxiliary).mean(0).sum(-1)
-        if counts(weights.backward):
+        if is_needed(weights.backward):
             loss = loss - weights.backward * masked_sum(run.backward[:B], batch.mask)
         if self.resampling_gradient:  # only what comes after a choice can depend on it
             chosen = filtering.log_choices(log_w)  # [B, S - 1]

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from ..models.base import Unroll
 from ..observations import masked_sum
-from .base import Weights, counts
+from .base import Weights, is_needed
 
 
 def log_weights(run: Unroll, *, kl: float = 1.0) -> Tensor:
@@ -19,9 +19,9 @@ def log_weights(run: Unroll, *, kl: float = 1.0) -> Tensor:
 def extra_terms(run: Unroll, weights: Weights) -> Tensor:
     """alpha log p(b_t | z_t) + beta log p(x_{t-1} | b_t) of each row, float64: maximized beside the bound."""
     total = run.log_px.new_zeros(len(run.batch), dtype=torch.float64)
-    if counts(weights.auxiliary):
+    if is_needed(weights.auxiliary):
         total = total + weights.auxiliary * masked_sum(run.auxiliary, run.batch.mask)
-    if counts(weights.backward):
+    if is_needed(weights.backward):
         total = total + weights.backward * masked_sum(run.backward, run.batch.mask)
     return total
 

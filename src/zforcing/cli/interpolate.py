@@ -58,14 +58,18 @@ def interpolate(argv: Sequence[str]) -> int:
         drawn = between(
             found.model,
             *ends,
-            num=options.num,
+            num_samples=options.num,
             path=options.path,
             choose=most_likely if options.decode == "greedy" else draw,
             infer=options.infer,
             steps=longest,
             seed=options.seed,
         )
-    start = first_observations(found.model, *ends, num=options.num) if description.spec.conditions_on_first else None
+    start = (
+        first_observations(found.model, *ends, num_samples=options.num)
+        if description.spec.conditions_on_first
+        else None
+    )
     chosen = [options[name] for name in ("path", "decode", "infer") if options[name] != parser.get_default(name)]
     stem = stem_of(options, "interpolate", file_name(options.a), file_name(options.b), *chosen)
     written = write_samples(Path(options.out or run / "samples"), stem, drawn, description, start=start)

@@ -58,7 +58,7 @@ def sample(argv: Sequence[str]) -> int:
 
 def continue_(argv: Sequence[str]) -> int:
     """Go on from the beginning of a sequence: zforcing continue RUN PREFIX [--num 4] [--steps N]."""
-    from ..tasks.sample import go_on
+    from ..tasks.sample import continue_from
 
     parser = command_parser("continue", continue_)
     parser.add_argument("run", type=str, help="a run folder")
@@ -80,7 +80,7 @@ def continue_(argv: Sequence[str]) -> int:
     refuse_whole_sentences(description, examples)
     prefix = collate(examples, description.spec).to(device)
     with threads_asked_for(options.threads):
-        drawn = go_on(found.model, prefix, steps=steps, seed=options.seed, num=options.num)
+        drawn = continue_from(found.model, prefix, steps=steps, seed=options.seed, num_samples=options.num)
     given = [] if options.given is None else [f"given{options.given:g}"]
     stem = stem_of(options, "continue", file_name(options.prefix), *given)
     folder = Path(options.out or run / "samples")

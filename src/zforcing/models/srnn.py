@@ -43,7 +43,7 @@ from torch.distributions import Distribution
 
 from ..distributions import batch_first, diagonal_gaussian
 from ..emissions import EmissionSettings, make_emission
-from ..nn import Embedder, FeatureNet, GaussianHead, Linear, at_last, copies, initialize_gru, run_gru
+from ..nn import Affine, Embedder, FeatureNet, GaussianHead, at_last, copies, initialize_gru, run_gru
 from ..observations import ObservationSpec, SequenceBatch, reverse_time_first
 from ..recurrence import Loop, equations
 from ..settings import check_settings
@@ -257,15 +257,15 @@ class SRNN(SequenceModel):
         out: Tensor = self.forward_gru(self.embed(x)[None], d[None])[1][0]
         return out
 
-    def _network(self, embedded: Linear, first: Tensor) -> Tensor:
+    def _network(self, embedded: Affine, first: Tensor) -> Tensor:
         """d_1..d_{T+1} [T + 1, B, H] from e(x_1)..e(x_T) and d_1 [B, H]; in the padding they mean nothing."""
         return torch.cat([first[None], run_gru(self.forward_gru, embedded, first)])
 
-    def _observed(self, batch: SequenceBatch, embedded: Linear) -> Linear:
+    def _observed(self, batch: SequenceBatch, embedded: Affine) -> Affine:
         """e(x_1)..e(x_T), which the posterior reads; the network's own `embedded`, unless it was fed something else."""
         return embedded if batch.fed is None else self.embed.linear_of(batch.read.transpose(0, 1))
 
-    def _contexts(self, d: Tensor, embedded: Linear, lengths: Tensor) -> Tensor:
+    def _contexts(self, d: Tensor, embedded: Affine, lengths: Tensor) -> Tensor:
         """a_1..a_T from d_1..d_T and e(x_1)..e(x_T), [T, B, .] each."""
         read = torch.cat([d, embedded.value], dim=-1)
         if not isinstance(self.context_net, nn.GRU):

@@ -56,17 +56,17 @@ from ..distributions import (
 from ..emissions import EmissionSettings, make_emission
 from ..nn import (
     MLP,
+    Affine,
     BackwardLSTM,
     Embedder,
     GaussianHead,
     LastState,
     LatentLSTMCell,
     LayerNormLatentLSTMCell,
-    Linear,
     Readout,
     at_last,
     at_last_of_both,
-    bound,
+    clamp,
     initialize_lstm,
     run_lstm,
 )
@@ -220,13 +220,13 @@ class ZForcing(SequenceModel):
 
     def prior(self, state: ZForcingState) -> Distribution:
         """p(z_t | .) = N(f_p(h_{t-1}))."""
-        return self._prior(state.h, *self._seen(Linear(self.embed(state.x))))
+        return self._prior(state.h, *self._seen(Affine(self.embed(state.x))))
 
     def posterior(self, state: ZForcingState, context: Tensor) -> Distribution:
         """q(z_t | .) = N(f_q([h_{t-1}, b_t])); the parallel one reads a_t for h_{t-1}."""
         embedded = self.embed(state.x)
         read = state.h if self.forward_lstm is None else self._next_a(state, embedded)[0]
-        return self._posterior(read, context, *self._seen(Linear(embedded)))
+        return self._posterior(read, context, *self._seen(Affine(embedded)))
 
     def after_latent(self, state: ZForcingState, z: Tensor) -> ZForcingState:
         """h_t = LSTM([g(z_t), e(x_{t-1})], h_{t-1})."""
@@ -319,7 +319,7 @@ class ZForcing(SequenceModel):
         self,
         first: ZForcingState,
         b: Tensor,
-        seen: Linear,
+        seen: Affine,
         noise: Tensor | None,
         z: Tensor | None,
         posterior: Distribution | None,
@@ -381,7 +381,7 @@ class ZForcing(SequenceModel):
         _, (a, c) = self.forward_lstm(embedded[None], (state.a[None], state.a_c[None]))
         return a[0], c[0]
 
-    def _seen(self, embedded: Linear) -> list[Tensor]:
+    def _seen(self, embedded: Affine) -> list[Tensor]:
         """What prior and posterior read of e(x_{t-1}): it, or nothing."""
         return [embedded.value] if self.config.latents_see_input else []
 
@@ -402,7 +402,7 @@ class ZForcing(SequenceModel):
 
     def _auxiliary_density(self, out: Tensor, target: Tensor) -> Tensor:
         """log N(b_t; tanh(mean), var), or minus the squared distance; out is the auxiliary net's."""
-        out = bound(out, self.config.auxiliary_clamp)
+        out = clamp(out, self.config.auxiliary_clamp)
         if self.config.auxiliary == "squared_error":
             return -(target - torch.tanh(at_least_float32(out))).square().sum(-1)
         mean, log_variance = out.chunk(2, dim=-1)

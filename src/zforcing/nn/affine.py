@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 
-class Linear(NamedTuple):
+class Affine(NamedTuple):
     """W u + b of u [..., F], not computed; without W it is u."""
 
     u: Tensor
@@ -26,6 +26,6 @@ class Linear(NamedTuple):
             return weight, bias
         return weight @ self.weight, weight @ self.bias + bias
 
-    def at(self, steps: slice) -> Linear:
+    def at(self, steps: slice) -> Affine:
         """Of some of the first dimension."""
         return self._replace(u=self.u[steps])

@@ -7,9 +7,9 @@ from torch import Tensor, nn
 
 from ..recurrence import equations
 from ..recurrence.loop import Loop, Value
-from .affine import Linear
+from .affine import Affine
 from .initialize import initialize_gate_bias, initialize_hidden_to_gates
-from .mlp import MLP, bound
+from .mlp import MLP, clamp
 from .recurrent import LastState, run_lstm
 
 
@@ -45,14 +45,14 @@ class LatentLSTMCell(nn.Module):
         """The two linear maps from z to the gates as one: weight [4H, Z] and bias [4H]."""
         return self.from_latent.weight @ self.latent_net.weight, self.from_latent.weight @ self.latent_net.bias
 
-    def run(self, embedded: Linear, z: Tensor, h: Tensor, c: Tensor, lengths: Tensor) -> tuple[Tensor, LastState]:
+    def run(self, embedded: Affine, z: Tensor, h: Tensor, c: Tensor, lengths: Tensor) -> tuple[Tensor, LastState]:
         """All steps with latents known beforehand, as torch's LSTM of [e(x_{t-1}), z_t]; see `run_lstm`."""
         of_z, bias = self.latent_layer()
         of_u, whole = embedded.times(self.from_input.weight, self.from_input.bias + bias)
         weights = [torch.cat([of_u, of_z], dim=1), self.from_hidden.weight, whole, torch.zeros_like(bias)]
         return run_lstm(weights, torch.cat([embedded.u, z], dim=-1), h, c, lengths)
 
-    def record(self, loop: Loop, embedded: Linear, z: Value, h: Value, c: Value) -> tuple[Value, Value]:
+    def record(self, loop: Loop, embedded: Affine, z: Value, h: Value, c: Value) -> tuple[Value, Value]:
         """The step's equations; embedded [T, B, E]. h_t, c_t."""
         weight, bias = self.latent_layer()
         of_u, whole = embedded.times(self.from_input.weight, self.from_input.bias + bias)
@@ -97,10 +97,10 @@ class LayerNormLatentLSTMCell(nn.Module):
 
     def forward(self, embedded: Tensor, z: Tensor, h: Tensor, c: Tensor) -> tuple[Tensor, Tensor]:
         """One step: [n, E], [n, Z], [n, H], [n, H] -> h_t, c_t [n, H]."""
-        gain_minus_one, bias = bound(self.latent_net(z), self.limit).chunk(2, dim=-1)
+        gain_minus_one, bias = clamp(self.latent_net(z), self.limit).chunk(2, dim=-1)
         return lstm_update(self.inputs(embedded) + (1 + gain_minus_one) * standardize(self.from_hidden(h)) + bias, c)
 
-    def record(self, loop: Loop, embedded: Linear, z: Value, h: Value, c: Value) -> tuple[Value, Value]:
+    def record(self, loop: Loop, embedded: Affine, z: Value, h: Value, c: Value) -> tuple[Value, Value]:
         """The step's equations; embedded [T, B, E]. h_t, c_t."""
         hidden = equations.linear(loop, h, self.from_hidden.weight)
         equations.standardize(loop, hidden)

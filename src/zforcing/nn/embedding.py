@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..observations import ObservationSpec, is_missing
-from .affine import Linear
+from .affine import Affine
 from .mlp import ClampedLeakyReLU, HiddenLayers, tensor_of
 
 
@@ -54,7 +54,7 @@ class Embedder(nn.Module):
         dropped: Tensor = self.dropout(embedded if self.hidden is None else self.hidden(embedded))
         return dropped
 
-    def linear_of(self, x: Tensor) -> Linear:
+    def linear_of(self, x: Tensor) -> Affine:
         """e(x) as a linear map of something smaller than e(x), where it is one: who multiplies it by a matrix then
         multiplies the two matrices instead. Else e(x) itself.
         """
@@ -62,8 +62,8 @@ class Embedder(nn.Module):
         if is_linear and not (self.training and self.dropout.p):
             read = self._read(x)
             if read.shape[-1] < self.layer.weight.shape[0]:
-                return Linear(read, *self._weights())
-        return Linear(self(x))
+                return Affine(read, *self._weights())
+        return Affine(self(x))
 
     def _read(self, x: Tensor) -> Tensor:
         """What the linear layer reads, [..., D], or [..., 2 D] with the mask."""
@@ -97,7 +97,7 @@ class Readout(nn.Module):
 
     def forward(self, h: Tensor, embedded: Tensor) -> Tensor:
         """[..., H] and [..., E] -> [..., H]."""
-        return self.of_parts(h, self.input_part(Linear(embedded)))
+        return self.of_parts(h, self.input_part(Affine(embedded)))
 
     def of_parts(self, h: Tensor, input_part: Tensor | None) -> Tensor:
         """The same, with what it reads of e(x_{t-1}) given."""
@@ -105,7 +105,7 @@ class Readout(nn.Module):
         out: Tensor = self.dropout(features)
         return out
 
-    def input_part(self, embedded: Linear) -> Tensor | None:
+    def input_part(self, embedded: Affine) -> Tensor | None:
         """W_x e(x_{t-1}) and the bias, [..., H]; None where it isn't read."""
         return (
             F.linear(embedded.u, *embedded.times(self.from_input.weight, self.from_hidden.bias)) if self.skip else None

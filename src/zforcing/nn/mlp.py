@@ -10,7 +10,7 @@ from ..distributions import diagonal_gaussian
 from ..recurrence import Loop, Value, equations
 
 
-def bound(x: Tensor, limit: float | None) -> Tensor:
+def clamp(x: Tensor, limit: float | None) -> Tensor:
     """x clamped to [-limit, limit]; None leaves it alone. No gradient at the limits."""
     return x if limit is None else F.hardtanh(x, -limit, limit)  # whose gradient is one pass, that of clamp four
 
@@ -26,7 +26,7 @@ class ClampedLeakyReLU(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Elementwise."""
-        return bound(F.leaky_relu(x, self.slope), self.limit)
+        return clamp(F.leaky_relu(x, self.slope), self.limit)
 
     def record(self, loop: Loop, x: Value) -> None:
         """Its equations, in place."""
@@ -141,7 +141,7 @@ class GaussianHead(nn.Module):
 
     def parameters_of(self, features: Tensor) -> Tensor:
         """Mean and log-variance, [..., F] -> [..., 2 Z]."""
-        return bound(self.mlp(features), self.limit)
+        return clamp(self.mlp(features), self.limit)
 
     @staticmethod
     def of(parameters: Tensor) -> Distribution:

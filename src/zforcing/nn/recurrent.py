@@ -9,11 +9,11 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence
 
 from ..observations import reverse_time_first
-from .affine import Linear
+from .affine import Affine
 from .initialize import initialize_lstm, weights_of
 from .mlp import MLP as MLP
 from .mlp import GaussianHead as GaussianHead
-from .mlp import bound as bound
+from .mlp import clamp as clamp
 from .mlp import tensor_of
 
 
@@ -27,9 +27,9 @@ class BackwardLSTM(nn.Module):
 
     def forward(self, x: Tensor, lengths: Tensor) -> Tensor:
         """[B, T, E], [B] -> [B, T, H]."""
-        return self.time_first(Linear(x.transpose(0, 1)), lengths).transpose(0, 1)
+        return self.time_first(Affine(x.transpose(0, 1)), lengths).transpose(0, 1)
 
-    def time_first(self, x: Linear, lengths: Tensor) -> Tensor:
+    def time_first(self, x: Affine, lengths: Tensor) -> Tensor:
         """[T, B, E], [B] -> [T, B, H]."""
         zeros = tensor_of(self.lstm, "weight_hh_l0").new_zeros(len(lengths), self.lstm.hidden_size)
         states, _ = run_lstm(self.lstm, x._replace(u=reverse_time_first(x.u, lengths)), zeros, zeros, lengths)
@@ -41,7 +41,7 @@ LastState = Callable[[], tuple[Tensor, Tensor]]
 
 
 def run_lstm(
-    lstm: nn.LSTM | list[Tensor], x: Tensor | Linear, h: Tensor, c: Tensor, lengths: Tensor
+    lstm: nn.LSTM | list[Tensor], x: Tensor | Affine, h: Tensor, c: Tensor, lengths: Tensor
 ) -> tuple[Tensor, LastState]:
     """One layer of torch's LSTM over x [T, n, F] from h, c [n, H]: h_1..h_T [T, n, H] (meaningless in the padding),
     and a function that gives h and c [n, H] at each row's own last step.
@@ -67,7 +67,7 @@ def run_lstm(
     return hs, last
 
 
-def run_gru(gru: nn.GRU, x: Tensor | Linear, h: Tensor) -> Tensor:
+def run_gru(gru: nn.GRU, x: Tensor | Affine, h: Tensor) -> Tensor:
     """One layer of torch's GRU over x [T, n, F] from h [n, H]: h_1..h_T [T, n, H] (meaningless in the padding), of
     which `at_last` takes each row's own last one.
     """
@@ -76,10 +76,10 @@ def run_gru(gru: nn.GRU, x: Tensor | Linear, h: Tensor) -> Tensor:
     return hs
 
 
-def _read_by(network: nn.LSTM | nn.GRU | list[Tensor], x: Tensor | Linear) -> tuple[Tensor, list[Tensor]]:
-    """What one layer reads, not yet multiplied where it is `Linear`, and its weights and biases by which it does."""
+def _read_by(network: nn.LSTM | nn.GRU | list[Tensor], x: Tensor | Affine) -> tuple[Tensor, list[Tensor]]:
+    """What one layer reads, not yet multiplied where it is `Affine`, and its weights and biases by which it does."""
     weights = network if isinstance(network, list) else weights_of(network)
-    if isinstance(x, Linear):
+    if isinstance(x, Affine):
         of_u, bias = x.times(weights[0], weights[2])
         x, weights = x.u, [of_u, weights[1], bias, weights[3]]
     if x.is_cuda:  # cuDNN reads them from one piece of memory, or copies them together at every call, with a warning

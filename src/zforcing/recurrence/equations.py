@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .loop import Block, Equation, Loop, Run, Step, Value
+from .loop import Block, Equation, Execution, Loop, Step, Value
 from .products import add_matmul, matmul, prepare
 
 sigmoid_backward = torch.ops.aten.sigmoid_backward.grad_input
@@ -35,14 +35,14 @@ def linear(
     y = loop.value(weight.shape[0])
     y.buffer.begins_ahead = given is not None
     b, u, V = (None if tensor is None else loop.tensor(tensor) for tensor in (bias, given, given_weight))
-    loop.add(Linear(x, loop.tensor(weight), y, bias=b, given=u, given_weight=V))
+    loop.add(AffineMap(x, loop.tensor(weight), y, bias=b, given=u, given_weight=V))
     y.buffer.gradient_is_read_back = True
     return y
 
 
 def add_linear(loop: Loop, y: Value, x: Value, weight: Tensor) -> None:
     """y += W x, in place; y is what `linear` gave."""
-    loop.add(Linear(x, loop.tensor(weight), y, into=True))
+    loop.add(AffineMap(x, loop.tensor(weight), y, into=True))
 
 
 def add_first(loop: Loop, y: Value, x: Value) -> None:
@@ -108,7 +108,7 @@ def over_copies(gradient: Tensor, rows: int) -> Tensor:
 
 
 @dataclass
-class Linear(Equation):
+class AffineMap(Equation):
     """y = W x + b, y = W x + V u_t + b, or y += W x.
 
     dx = W^T dy at every step; dW = sum_t dy x^T, dV = sum_t dy u_t^T, db = sum_t dy and du_t = V^T dy by blocks.
@@ -122,7 +122,7 @@ class Linear(Equation):
     given_weight: int | None = None
     into: bool = False
 
-    def forward(self, run: Run) -> Step:
+    def forward(self, run: Execution) -> Step:
         x, y = run.each(self.x), run.each(self.y)
         product = prepare(run.tensors[self.weight], lower=run.lower)
         if self.into or self.given is not None:
@@ -130,7 +130,7 @@ class Linear(Equation):
         bias = None if self.bias is None else run.tensors[self.bias]
         return lambda t: product(x[t], y[t], bias)
 
-    def ahead(self, run: Run) -> Block | None:
+    def ahead(self, run: Execution) -> Block | None:
         """V u_t + b, the same for all copies of a row."""
         if self.given is None or self.given_weight is None:
             return None
@@ -150,7 +150,7 @@ class Linear(Equation):
 
         return block
 
-    def backward(self, run: Run) -> Step:
+    def backward(self, run: Execution) -> Step:
         dx, dy = run.each_gradient(self.x), run.each_gradient(self.y)
         product = prepare(run.tensors[self.weight].t(), lower=run.lower)
         is_first, incoming = run.first(self.x)
@@ -160,7 +160,7 @@ class Linear(Equation):
             return lambda t: product(dy[t], dx[t], None)
         return lambda t: product(dy[t], dx[t], incoming[t])
 
-    def behind(self, run: Run) -> Block:
+    def behind(self, run: Execution) -> Block:
         x, dys = run.values(self.x), run.gradients(self.y)
         dW, db = run.gradient_for(self.weight), run.gradient_for(self.bias)
         du, dV = run.gradient_for(self.given), run.gradient_for(self.given_weight)
@@ -192,11 +192,11 @@ class AddFirst(Equation):
         """The columns of x that are added, and the rest."""
         return self.x.split(self.y.size, self.x.size - self.y.size)
 
-    def forward(self, run: Run) -> Step:
+    def forward(self, run: Execution) -> Step:
         x, y = run.each(self._parts()[0]), run.each(self.y)
         return lambda t: y[t].add_(x[t])
 
-    def backward(self, run: Run) -> Step:
+    def backward(self, run: Execution) -> Step:
         dx, dy = run.each_gradient(self.x), run.each_gradient(self.y)
         added, rest = (run.each_gradient(part) for part in self._parts())
         is_first, incoming = run.first(self.x)
@@ -220,11 +220,11 @@ class LeakyReLU(Equation):
     x: Value
     slope: float
 
-    def forward(self, run: Run) -> Step:
+    def forward(self, run: Execution) -> Step:
         x, slope = run.each(self.x), self.slope
         return lambda t: F.leaky_relu_(x[t], slope)
 
-    def backward(self, run: Run) -> Step:
+    def backward(self, run: Execution) -> Step:
         y, d, slope = run.each(self.x), run.each_gradient(self.x), self.slope
         return lambda t: leaky_relu_backward(d[t], y[t], slope, True, grad_input=d[t])
 
@@ -236,11 +236,11 @@ class Clamp(Equation):
     x: Value
     limit: float
 
-    def forward(self, run: Run) -> Step:
+    def forward(self, run: Execution) -> Step:
         x, limit = run.each(self.x), self.limit
         return lambda t: x[t].clamp_(-limit, limit)
 
-    def backward(self, run: Run) -> Step:
+    def backward(self, run: Execution) -> Step:
         y, d, limit = run.each(self.x), run.each_gradient(self.x), self.limit
         return lambda t: hardtanh_backward(d[t], y[t], -limit, limit, grad_input=d[t])
 
@@ -252,14 +252,14 @@ class Given(Equation):
     values: int
     y: Value
 
-    def forward(self, run: Run) -> Step:
+    def forward(self, run: Execution) -> Step:
         values, y = run.tensors[self.values].unbind(0), run.each(self.y)
         return lambda t: y[t].copy_(values[t])
 
-    def backward(self, run: Run) -> Step:
+    def backward(self, run: Execution) -> Step:
         return lambda t: None
 
-    def behind(self, run: Run) -> Block | None:
+    def behind(self, run: Execution) -> Block | None:
         gradient, dy = run.gradient_for(self.values), run.gradients(self.y)
         if gradient is None:
             return None
@@ -274,7 +274,7 @@ class Sample(Equation):
     noise: int
     z: Value
 
-    def forward(self, run: Run) -> Step:
+    def forward(self, run: Execution) -> Step:
         mean, log_variance = (run.each(v) for v in self.parameters.split(self.z.size, self.z.size))
         std, z, noise = (
             run.each_of(run.kept(id(self), self.z.size)),
@@ -288,7 +288,7 @@ class Sample(Equation):
 
         return step
 
-    def backward(self, run: Run) -> Step:
+    def backward(self, run: Execution) -> Step:
         dm, dv = (run.each_gradient(v) for v in self.parameters.split(self.z.size, self.z.size))
         std, dz, noise = (
             run.each_of(run.kept(id(self), self.z.size)),
@@ -331,7 +331,7 @@ class LSTM(Equation):
         both, g, o = self.gates.split(2 * H, H, H)
         return [of(value) for value in (both, *both.split(H, H), g, o)]
 
-    def forward(self, run: Run) -> Step:
+    def forward(self, run: Execution) -> Step:
         both, i, f, g, o = self._each(run.each)
         before, c, h = run.each(self.before), run.each(self.c), run.each(self.h)
         tanh_c = run.each_of(run.kept(id(self), self.c.size))
@@ -345,7 +345,7 @@ class LSTM(Equation):
 
         return step
 
-    def backward(self, run: Run) -> Step:
+    def backward(self, run: Execution) -> Step:
         both, i, f, g, o = self._each(run.each)
         dboth, di, df, dg, do = self._each(run.each_gradient)
         before, tanh_c = run.each(self.before), run.each_of(run.kept(id(self), self.c.size))
@@ -376,7 +376,7 @@ class Standardize(Equation):
 
     x: Value
 
-    def forward(self, run: Run) -> Step:
+    def forward(self, run: Execution) -> Step:
         x, scale = run.each(self.x), run.each_of(run.kept(id(self), 1))
 
         def step(t: int) -> None:
@@ -386,7 +386,7 @@ class Standardize(Equation):
 
         return step
 
-    def backward(self, run: Run) -> Step:
+    def backward(self, run: Execution) -> Step:
         y, d, scale = run.each(self.x), run.each_gradient(self.x), run.each_of(run.kept(id(self), 1))
         freedom = self.x.size - 1
 
@@ -407,7 +407,7 @@ class Modulate(Equation):
     given: int
     y: Value
 
-    def forward(self, run: Run) -> Step:
+    def forward(self, run: Execution) -> Step:
         x, a, b = (run.each(v) for v in (self.x, self.gain, self.bias))
         given = run.tensors[self.given]
         y, each = run.values(self.y), given.unbind(0)
@@ -419,7 +419,7 @@ class Modulate(Equation):
 
         return step
 
-    def backward(self, run: Run) -> Step:
+    def backward(self, run: Execution) -> Step:
         x, a = run.each(self.x), run.each(self.gain)
         dx, da, db, dy = (run.each_gradient(v) for v in (self.x, self.gain, self.bias, self.y))
         incoming = [(run.only(v), run.each_gradient(v)) for v in (self.x, self.gain, self.bias)]
@@ -434,7 +434,7 @@ class Modulate(Equation):
 
         return step
 
-    def behind(self, run: Run) -> Block | None:
+    def behind(self, run: Execution) -> Block | None:
         gradient, dy = run.gradient_for(self.given), run.gradients(self.y)
         if gradient is None:
             return None

@@ -80,19 +80,19 @@ class Buffer:
 class Equation:
     """One line of a step: what is done at step t, and what is better done for a block of steps at once."""
 
-    def forward(self, run: Run) -> Step:
+    def forward(self, run: Execution) -> Step:
         """Writes its values at t."""
         raise NotImplementedError
 
-    def backward(self, run: Run) -> Step:
+    def backward(self, run: Execution) -> Step:
         """Writes or adds to the gradients of what it reads, from those of what it wrote, at t."""
         raise NotImplementedError
 
-    def ahead(self, run: Run) -> Block | None:
+    def ahead(self, run: Execution) -> Block | None:
         """Before the steps of a block are taken forwards: what depends on none of them."""
         return None
 
-    def behind(self, run: Run) -> Block | None:
+    def behind(self, run: Execution) -> Block | None:
         """After the steps of a block were taken backwards: gradients of what is not of one step."""
         return None
 
@@ -149,7 +149,7 @@ class Loop:
         return result
 
 
-class Run:
+class Execution:
     """A loop's buffers while it runs, forwards or backwards."""
 
     def __init__(self, loop: Loop, tensors: Sequence[Tensor], *, keep: bool, lower: torch.dtype | None):
@@ -351,7 +351,7 @@ class _Run(torch.autograd.Function):
         lower = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else None
         if tensors[0].dtype == torch.float64:
             lower = None
-        run = Run(loop, tensors, keep=keep, lower=lower)
+        run = Execution(loop, tensors, keep=keep, lower=lower)
         with torch.autocast(device, enabled=False):
             run.forwards()
         if run.keep:
@@ -368,7 +368,7 @@ class _Run(torch.autograd.Function):
         saved = list(ctx.saved_tensors)
         tensors, memory = saved[:numbers], saved[numbers : numbers + buffers]
         rest = saved[numbers + buffers :]
-        run = Run(ctx.loop, tensors, keep=True, lower=ctx.lower)
+        run = Execution(ctx.loop, tensors, keep=True, lower=ctx.lower)
         run.memory = memory
         run.extra = dict(zip(extra, rest[: len(extra)], strict=True))
         run.chosen = dict(zip(chosen, rest[len(extra) :], strict=True))

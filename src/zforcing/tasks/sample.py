@@ -18,7 +18,13 @@ from ..runtime.threads import cpu_threads
 
 @dataclass(frozen=True)
 class Generated:
-    """x: [n, T, D] or [n, T] int64; latents: [n, T, Z]; emission: p(x_t | z_<=t, x_<t) at every step, batch [n, T]."""
+    """What a model drew.
+
+    Attributes:
+        x: observations, [n, T, D], or [n, T] int64 for categories, as the model reads them.
+        latents: [n, T, Z].
+        emission: p(x_t | z_<=t, x_<t) at every step, batch shape [n, T].
+    """
 
     x: Tensor
     latents: Tensor
@@ -26,40 +32,60 @@ class Generated:
 
 
 @torch.no_grad()
-def sample(model: SequenceModel, n: int, *, steps: int, seed: int, start: Tensor | None = None) -> Generated:
-    """n sequences from the model: z_t from the prior, x_t from the emission, step by step.
+def sample(
+    model: SequenceModel, num_samples: int, *, steps: int, seed: int = 0, start: Tensor | None = None
+) -> Generated:
+    """Draw sequences from the model: z_t from the prior, x_t from the emission, step by step.
 
-    start: x_0, [n, D] or [n]; None is the blank one, for a spec that doesn't condition on the first observation. The
-    model should be in eval mode.
-    Raises UserError when n or steps is below 1, or start is missing or misshapen. Torch's global
-    generator is left as it was.
+    Args:
+        model: in eval mode.
+        num_samples: n, how many sequences.
+        steps: T, how long they are.
+        seed: of all that is drawn. Torch's global generator is left as it was.
+        start: x_0, [n, D] or [n], which a model that conditions on the first observation needs.
+
+    Raises:
+        UserError: num_samples or steps is below 1, or start is missing or has another shape.
     """
-    if n < 1 or steps < 1:
-        raise UserError(f"{n} samples of {steps} steps: both must be 1 or more")
+    if num_samples < 1 or steps < 1:
+        raise UserError(f"{num_samples} samples of {steps} steps: both must be 1 or more")
     spec = model.spec
     if start is None and spec.conditions_on_first:
-        raise UserError("the model conditions on the first observation: give start, the n of them (x_0) to go on from")
-    wanted = (n,) if spec.kind == "categorical" else (n, spec.size)
-    if start is not None and start.shape != wanted:
-        raise UserError(f"start is {list(start.shape)}; {n} samples of this model begin with {list(wanted)}")
-    with torch.random.fork_rng(), cpu_threads(model, rows=n):
+        raise UserError("the model conditions on the first observation: give start, x_0 of each of the samples")
+    shape = (num_samples,) if spec.kind == "categorical" else (num_samples, spec.size)
+    if start is not None and start.shape != shape:
+        raise UserError(f"start is {list(start.shape)}; {num_samples} samples of this model begin with {list(shape)}")
+    with torch.random.fork_rng(), cpu_threads(model, rows=num_samples):
         torch.manual_seed(seed)
-        return drawn(model, model.initial_state(n, start=start), steps)
+        return generate(model, model.initial_state(num_samples, start=start), steps)
 
 
 @torch.no_grad()
-def go_on(model: SequenceModel, prefix: SequenceBatch, *, steps: int, seed: int, num: int = 1) -> Generated:
-    """`num` continuations of each of B sequences: the latents of the prefix from the posterior, then as `sample` does.
+def continue_from(
+    model: SequenceModel, prefix: SequenceBatch, *, steps: int, num_samples: int = 1, seed: int = 0
+) -> Generated:
+    """Continue each of B sequences: the latents of the prefix from the posterior, then as `sample` does.
 
-    What comes back is the continuations alone, [num B, steps, ...]: row i + j B is continuation j of sequence i. Each
-    has latents of its own for the prefix too. The posterior sees the prefix and nothing else.
-    Raises UserError when num or steps is below 1. Torch's global generator is left as it was.
+    Each continuation has latents of its own for the prefix too. The posterior sees the prefix and nothing else.
+
+    Args:
+        model: in eval mode.
+        prefix: the B sequences so far.
+        steps: how many steps follow.
+        num_samples: continuations of each sequence.
+        seed: of all that is drawn. Torch's global generator is left as it was.
+
+    Returns:
+        The continuations alone, [num_samples B, steps, ...]: row i + j B is continuation j of sequence i.
+
+    Raises:
+        UserError: num_samples or steps is below 1.
     """
-    if num < 1 or steps < 1:
-        raise UserError(f"{num} continuations of {steps} steps: both must be 1 or more")
-    with torch.random.fork_rng(), cpu_threads(model, rows=num * len(prefix)):
+    if num_samples < 1 or steps < 1:
+        raise UserError(f"{num_samples} continuations of {steps} steps: both must be 1 or more")
+    with torch.random.fork_rng(), cpu_threads(model, rows=num_samples * len(prefix)):
         torch.manual_seed(seed)
-        return drawn(model, model.unroll(prefix, particles=num).state, steps)
+        return generate(model, model.unroll(prefix, particles=num_samples).state, steps)
 
 
 Choose = Callable[[Distribution], Tensor]
@@ -77,7 +103,7 @@ def from_prior(t: int, prior: Distribution) -> Tensor:
     return reparameterize(prior, torch.randn_like(prior.mean))
 
 
-def drawn(
+def generate(
     model: SequenceModel,
     state: State,
     steps: int,
@@ -85,7 +111,7 @@ def drawn(
     latent: Callable[[int, Distribution], Tensor] = from_prior,
     choose: Choose = draw,
 ) -> Generated:
-    """From a state on: z_t = latent(t, prior) with t from 0, x_t = choose(emission), step by step."""
+    """From a state on, step by step: z_t = latent(t, prior) with t from 0, x_t = choose(emission)."""
     xs: list[Tensor] = []
     zs, emissions = [], []
     for t in range(steps):
