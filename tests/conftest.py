@@ -11,8 +11,9 @@ from typing import Any
 import pytest
 import torch
 
-from zforcing import MODELS, ObservationSpec, SequenceBatch, SequenceModel
+from zforcing import MODELS, Generated, ObservationSpec, SequenceBatch, SequenceModel
 from zforcing.cli import main
+from zforcing.observations import DataDescription, Drawn, Example, Written
 from zforcing.testing import SPECS as SPECS
 from zforcing.testing import batches
 
@@ -99,6 +100,13 @@ class Result:
 
 
 Command = Callable[..., Result]
+
+
+def write_samples(folder: Path, stem: str, drawn: Generated, description: DataDescription, **given: Any) -> Written:
+    """What the commands do with what was drawn. before: [T_i, ...] each."""
+    if "before" in given:
+        given["before"] = [Example(x) for x in given["before"]]
+    return description.format.write(folder, stem, Drawn.of(drawn.x, drawn.latents, **given), description)
 
 
 @pytest.fixture

@@ -33,7 +33,6 @@ ROOMS = (
     "tasks",
     "saving",
     "training",
-    "media",
     "evaluation",
     "benchmark",
     "testing",

@@ -15,7 +15,7 @@ from zforcing.training.runs.checkpoint import check_same_data, load_training, re
 
 from conftest import SPECS, Case, draw_noise, random_batch
 from zforcing import ELBO, ObservationSpec, UserError, load
-from zforcing.observations import DataDescription, Normalization
+from zforcing.observations import DataDescription, ImageFormat, Normalization
 from zforcing.saving.atomic import Writing, current, read_json
 from zforcing.saving.model import load_checkpoint, save_model
 
@@ -26,7 +26,9 @@ def save(folder: Path, case: Case, spec: ObservationSpec) -> Any:
         Normalization((0.1, -2.0, 1e-3)[: spec.size], (1.0, 3.0, 0.3)[: spec.size]) if spec.kind == "real" else None
     )
     folder.mkdir(parents=True, exist_ok=True)
-    save_model(folder, model, DataDescription("arrays", spec, longest=7, normalization=scaling, image_shape=(1, 7)))
+    save_model(
+        folder, model, DataDescription("arrays", spec, longest=7, normalization=scaling, format=ImageFormat(1, 6))
+    )
     return model
 
 
@@ -42,7 +44,7 @@ def test_the_datas_description_comes_back(tmp_path: Path) -> None:
     save(tmp_path, Case("rnn"), SPECS["real"])
     description = load_checkpoint(tmp_path).description
     assert description.normalization == Normalization((0.1, -2.0, 1e-3), (1.0, 3.0, 0.3))
-    assert (description.spec, description.longest, description.image_shape) == (SPECS["real"], 7, (1, 7))
+    assert (description.spec, description.longest, description.format) == (SPECS["real"], 7, ImageFormat(1, 6))
 
 
 def test_no_file_of_a_checkpoint_is_a_pickle(tmp_path: Path) -> None:
@@ -72,7 +74,7 @@ def edit_weights(change: Callable[[dict[str, torch.Tensor]], Any]) -> Callable[[
 @pytest.mark.parametrize(
     ("damage", "said"),
     [
-        (edit_config(lambda v: v.update(format_version=2)), r"format version 2.*reads 1.*zforcing 0\."),
+        (edit_config(lambda v: v.update(format_version=3)), r"format version 3.*reads 1 and 2.*zforcing 0\."),
         (edit_config(lambda v: v.pop("format_version")), "format version None"),
         (edit_config(lambda v: v.pop("data")), "config.json is damaged.*data"),
         (edit_config(lambda v: v["model"].update(name="gone")), "config.json is damaged.*gone"),
@@ -105,7 +107,7 @@ def edit_weights(change: Callable[[dict[str, torch.Tensor]], Any]) -> Callable[[
             "config.json.*real observations",
         ),
         (edit_config(lambda v: v["data"].update(longest=2.5)), "config.json.*data.longest is 2.5"),
-        (edit_config(lambda v: v["data"].update(image_shape=[1])), "config.json.*data.image_shape"),
+        (edit_config(lambda v: v["data"]["format"].update(height=0)), "config.json.*data.format.height"),
         (
             edit_config(lambda v: v["data"].update(normalization={"mean": [0.0], "std": [1.0]})),
             "config.json.*normalization",

@@ -417,8 +417,9 @@ def test_arrays_are_continued_in_their_units(arrays: Path, tmp_path: Path, zf: C
     values = zf("continue", arrays, file, "--num", 2, "--out", tmp_path, "--json").json
     assert values["prefix_steps"] == [4, 2, 1]
     assert values["steps"] == 5  # what the shortest lacks of the longest trained on, 6
-    (found,) = values["files"]
+    found, table = values["files"]
     drawn = np.load(found)["x"]
+    assert len(Path(table).read_text().splitlines()) == 1 + 2 * (4 + 2 + 1) + 6 * 5  # what was given stands first
     assert drawn.shape == (6, 5, 2)
     assert abs(drawn.mean() - 100) < 10
 
@@ -437,11 +438,11 @@ def test_arrays_that_cant_be_continued_are_one_line(
     assert said in zf("continue", arrays, arrays.parent / name, *words, "--out", tmp_path / "out").mistake
 
 
-def test_digits_have_no_files_to_go_on_from(tmp_path: Path, prefix: Path, zf: Command) -> None:
+def test_digits_are_no_recordings(tmp_path: Path, prefix: Path, zf: Command) -> None:
     small = ["--model.hidden_size", 4, "--model.embedding_size", 3, "--training.max_steps", 1, "--device", "cpu"]
     assert zf("train", "digits-rnn", "--run-dir", tmp_path / "run", *small).code == 0
     said = zf("continue", tmp_path / "run", prefix, "--out", tmp_path / "out").mistake
-    assert "data digits reads no files to go on from" in said
+    assert "its suffix is '.wav'; images are read from .amat" in said
 
 
 # ---- unreadable files

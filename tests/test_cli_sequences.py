@@ -70,7 +70,7 @@ def test_interpolating_sentences_prints_the_ladder(runs: Path, tmp_path: Path, z
     assert (values["text"], values["unknown"]) == (lines[:5], 0)
     x = np.load(values["files"][0])["x"]
     assert x.shape[1] == 6  # the longest sentence trained on: a rung isn't cut at the ends' length
-    end = Text(str(runs / "text")).describe().vocabulary.end
+    end = Text(str(runs / "text")).describe().format.vocabulary.end
     assert [line.endswith(" ...") for line in lines[:5]] == [end not in row for row in x]
 
 
@@ -204,7 +204,7 @@ def test_sentences_that_are_drawn_are_printed(runs: Path, tmp_path: Path, zf: Co
     words = ["sample", runs / "run-text", "--num", 5, "--steps", 3, "--out", tmp_path]
     *lines, arrays, text = zf(*words).out.splitlines()
     assert [line.removesuffix(" ...") for line in lines] == Path(text).read_text().splitlines()
-    end = Text(str(runs / "text")).describe().vocabulary.end
+    end = Text(str(runs / "text")).describe().format.vocabulary.end
     assert [line.endswith(" ...") for line in lines] == [end not in row for row in np.load(arrays)["x"]]
     assert zf(*words, "--json").json["text"] == lines
 
@@ -217,7 +217,7 @@ def test_music_goes_on_from_a_piece_of_the_data(runs: Path, tmp_path: Path, zf: 
 
 def test_info_says_of_a_vocabulary_its_kind_and_size(runs: Path, zf: Command) -> None:
     words = {word for line in SENTENCES for word in line.split()}
-    found = zf("info", runs / "run-text", "--json").json["data"]["vocabulary"]
+    found = zf("info", runs / "run-text", "--json").json["data"]["format"]["vocabulary"]
     assert found == {"tokens": "words", "symbols": len(words) + 2}
 
 
@@ -252,7 +252,7 @@ MISTAKES: list[tuple[list[object], str]] = [
     (["interpolate", "run-digits", "test:0", "test:1", "--num", "1"], "--num is 1; it must be 2 or more"),
     (["interpolate", "run-digits", "test:0", "test:1", "--path", "round"], "it is one of linear, spherical"),
     (["interpolate", "run-digits", "test:0", "test:1", "--decode", "beam"], "it is one of greedy, sample"),
-    (["interpolate", "run-digits", "test:0", "nowhere.npz"], "data digits reads no files to go on from"),
+    (["interpolate", "run-digits", "test:0", "nowhere.npz"], "nowhere.npz: no such file"),
     (["interpolate", "run-text", "a film", "nowhere.txt"], "nowhere.txt"),
     (["interpolate", "run-text", "a film", " "], "holds no symbol"),
     (["continue", "run-digits", "test:0"], "the images are whole already, 64 steps: keep less of them by --given 0.5"),
@@ -294,7 +294,7 @@ def test_a_mistake_in_a_recipe_names_the_file(tmp_path: Path, zf: Command) -> No
 def test_sources_are_sequences_of_the_data_files_or_text(runs: Path) -> None:
     data = Text(root=str(runs / "text"))
     description = data.describe()
-    vocabulary = description.vocabulary
+    vocabulary = description.format.vocabulary
     assert vocabulary is not None
     assert [vocabulary.decode(e.x) for e in read_sequences("train:1-2", data, description)] == SENTENCES[1:3]
     listed = [vocabulary.decode(e.x) for e in read_sequences("train:3,0-1,0", data, description)]

@@ -18,11 +18,18 @@ from zforcing.data import Digits, InMemory, Split
 from zforcing.data.batches import evaluation_batches, training_batches
 from zforcing.errors import UserError
 from zforcing.observations import (
+    AudioFormat,
     DataDescription,
     Example,
+    Format,
+    ImageFormat,
+    MusicFormat,
     Normalization,
     ObservationSpec,
     SequenceBatch,
+    TableFormat,
+    TextFormat,
+    Vocabulary,
     collate,
     masked_sum,
     reverse,
@@ -72,7 +79,7 @@ def test_independent_pixels_give_the_digits_25_20_nats() -> None:
 def test_digits_are_binary_images_of_8_by_8() -> None:
     description = Digits().describe()
     assert description.spec == ObservationSpec("binary", 1)
-    assert description.image_shape == (8, 8)
+    assert description.format == ImageFormat(8, 8)
     assert description.longest == 64
     assert description.normalization is None
 
@@ -218,7 +225,7 @@ def test_inverting_a_normalization_gives_the_raw_numbers_back() -> None:
     [
         DataDescription("arrays", CATEGORIES, longest=7),
         DataDescription("arrays", CONDITIONED, longest=7, normalization=Normalization((0.1, 1e300), (1 / 3, 2.0))),
-        DataDescription("digits", ObservationSpec("binary", 1), longest=64, image_shape=(8, 8)),
+        DataDescription("digits", ObservationSpec("binary", 1), longest=64, format=ImageFormat(8, 8)),
     ],
     ids=lambda d: d.spec.kind,
 )
@@ -226,7 +233,8 @@ def test_a_description_survives_json(description: DataDescription) -> None:
     assert DataDescription.from_json(json.loads(json.dumps(description.to_json()))) == description
 
 
-DESCRIBED = DataDescription("arrays", REAL, 7, Normalization((0.1, 0.2), (1.0, 2.0)), (1, 7)).to_json()
+DESCRIBED = DataDescription("arrays", REAL, 7, Normalization((0.1, 0.2), (1.0, 2.0)), ImageFormat(2, 7)).to_json()
+VERSION_1 = {name: value for name, value in DESCRIBED.items() if name != "format"} | {"image_shape": (2, 7)}
 
 
 @pytest.mark.parametrize(
@@ -238,9 +246,21 @@ DESCRIBED = DataDescription("arrays", REAL, 7, Normalization((0.1, 0.2), (1.0, 2
         ({"spec": []}, "doesn't fit"),
         ({"longest": "7"}, "data.longest is '7'"),
         ({"longest": 0}, "data.longest is 0"),
-        ({"image_shape": [8]}, "data.image_shape is .8.; .*height and a width"),
-        ({"image_shape": [8, 8.5]}, "data.image_shape"),
-        ({"image_shape": 8}, "doesn't fit"),
+        ({"format": {"name": "image", "height": 8}}, "doesn't fit: .*'width'"),
+        (
+            {"format": {"name": "image", "height": 8, "width": 8.5}},
+            "data.format.width is 8.5; it must be a whole number",
+        ),
+        ({"format": {"name": "image", "height": 3, "width": 3}}, "images of 3x3 pixels, which steps of 2 don't make"),
+        ({"format": {"name": "smell"}}, "data.format.name is 'smell'; it must be one of table, image, audio, music"),
+        ({"format": {"height": 8}}, "has no 'name'"),
+        ({"format": 8}, "doesn't fit"),
+        ({"format": {"name": "table", "names": ["a"]}}, "data.format.names has 1 names for 2 features"),
+        ({"format": {"name": "table", "array": 3}}, "data.format holds a name that is no text"),
+        (
+            {"format": {"name": "audio", "sample_rate": 8000, "encoding": "pcm"}},
+            "encoding is pcm for real observations",
+        ),
         ({"normalization": {"mean": [0.0], "std": [1.0]}}, "1 means for real observations of size 2"),
         ({"normalization": {"mean": [0.0, 0.0], "std": [1.0]}}, "normalization.std"),
         ({"normalization": {"mean": [0.0, 0.0], "std": [1.0, 0.0]}}, "normalization.std"),
@@ -255,6 +275,44 @@ def test_a_damaged_description_is_refused(change: dict[str, Any], said: str) -> 
     with pytest.raises(UserError, match=said) as caught:
         DataDescription.from_json(DESCRIBED | change)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("change", "format"),
+    [
+        ({}, ImageFormat(2, 7)),
+        ({"image_shape": None}, TableFormat()),
+        (
+            {"image_shape": None, "normalization": None, "spec": {"kind": "real", "size": 4}}
+            | {"audio": {"sample_rate": 8000, "encoding": "float"}},
+            AudioFormat(8000),
+        ),
+        (
+            {"image_shape": None, "normalization": None, "spec": {"kind": "binary", "size": 88}}
+            | {"music": {"lowest_pitch": 21, "steps_per_quarter": 4, "quarters_per_minute": 150.0}},
+            MusicFormat.of_steps(4, 0.1),
+        ),
+        (
+            {"image_shape": None, "normalization": None, "spec": {"kind": "binary", "size": 88}}
+            | {"music": {"lowest_pitch": 21, "steps_per_quarter": 4, "quarters_per_minute": 120.0}},
+            MusicFormat.of_steps(4, None),
+        ),
+        (
+            {"image_shape": None, "normalization": None, "spec": {"kind": "categorical", "size": 3}}
+            | {"vocabulary": {"tokens": "words", "symbols": ["<unk>", "a", "</s>"], "pairs": None}},
+            TextFormat(Vocabulary("words", ("<unk>", "a", "</s>"))),
+        ),
+    ],
+    ids=["image", "table", "audio", "music of seconds", "music", "text"],
+)
+def test_a_description_of_format_version_1_is_read(change: dict[str, Any], format: Format) -> None:  # noqa: A002
+    assert DataDescription.from_json(VERSION_1 | change).format == format
+
+
+@pytest.mark.parametrize("change", [{"image_shape": [8]}, {"image_shape": [8, 8.5]}, {"image_shape": 8}])
+def test_a_damaged_description_of_format_version_1_is_refused(change: dict[str, Any]) -> None:
+    with pytest.raises(UserError, match=r"doesn't fit|data\.format\.width is 8\.5"):
+        DataDescription.from_json(VERSION_1 | change)
 
 
 # ---- what tells two data sets apart

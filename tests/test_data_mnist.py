@@ -15,14 +15,15 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from conftest import write_samples
 from zforcing import UserError
 from zforcing.data import DATA, DynamicMnist, Mnist, SequenceDataset, Split
 from zforcing.data.images import mnist
 from zforcing.data.images import sequences as images
 from zforcing.data.images.mnist import GREY, LAROCHELLE, Known
 from zforcing.data.images.sequences import BinaryImages, Order, binarize
-from zforcing.media import samples
-from zforcing.observations import DataDescription, ObservationSpec, collate
+from zforcing.observations import DataDescription, ImageFormat, ObservationSpec, collate
+from zforcing.observations.formats import image
 from zforcing.tasks.sample import Generated
 from zforcing.training.reporter import Reporter
 from zforcing.training.runs import run as loop
@@ -150,7 +151,7 @@ def test_a_sequence_is_an_image_pixel_by_pixel_or_row_by_row(tmp_path: Path) -> 
 def test_all_pixels_are_scored_after_a_blank_x_0(tmp_path: Path, order: Order, steps: int, size: int) -> None:
     data = unchecked(static(tmp_path), order=order)
     spec = ObservationSpec("binary", size)
-    assert data.describe() == DataDescription("mnist-unchecked", spec, longest=steps, image_shape=(28, 28))
+    assert data.describe() == DataDescription("mnist-unchecked", spec, longest=steps, format=ImageFormat(28, 28))
     batch = collate([load(data)[0]], spec)
     assert batch.x.shape == (1, steps, size)
     assert batch.scored.all()
@@ -552,8 +553,8 @@ def test_each_epoch_trains_on_its_own_pixels(
 
 
 def beginnings(path: Path, order: Order = "pixels") -> list[Any]:
-    data = Mnist(order=order)
-    return [example.x for example in data.read_prefix(str(path), data.describe())]
+    description = Mnist(order=order).describe()
+    return [example.x for example in description.format.read(str(path), description)]
 
 
 @pytest.mark.parametrize("name", ["a.amat", "a.npy", "a.npz", "b.npz"])
@@ -590,7 +591,7 @@ def test_what_is_wrong_in_a_beginning_is_named(tmp_path: Path, content: bytes, o
     with pytest.raises(UserError) as error:
         beginnings(write(tmp_path / "a.amat", content), order)
     assert said in str(error.value)
-    assert str(error.value).startswith("PREFIX ")
+    assert str(error.value).startswith("file ")
 
 
 def test_arrays_and_files_that_are_no_beginnings_are_refused(tmp_path: Path) -> None:
@@ -603,7 +604,7 @@ def test_arrays_and_files_that_are_no_beginnings_are_refused(tmp_path: Path) -> 
     np.savez(tmp_path / "c.npz", y=np.zeros((1, 9)))
     with pytest.raises(UserError, match="has no array 'x', it has y; save the images as x"):
         beginnings(tmp_path / "c.npz")
-    with pytest.raises(UserError, match=r"its suffix is '\.png'; beginnings of images are read from \.amat"):
+    with pytest.raises(UserError, match=r"its suffix is '\.png'; images are read from \.amat"):
         beginnings(tmp_path / "a.png")
     for name in ("none.amat", "none.npy"):
         with pytest.raises(UserError, match="no such file"):
@@ -615,11 +616,11 @@ def test_samples_in_either_order_are_drawn_upright(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, order: Order
 ) -> None:
     drawn: list[Any] = []
-    monkeypatch.setattr(samples, "write_image_grid", lambda path, x, **options: drawn.append(x))
+    monkeypatch.setattr(image, "write_image_grid", lambda path, x, **options: drawn.append(x))
     description = Mnist(order=order).describe()
     x = torch.as_tensor(BITS["valid"]).reshape(3, -1, images.STEP[order]).double()
     some = Generated(x, torch.zeros(3, len(x[0]), 0), torch.distributions.Bernoulli(x))
-    assert samples.write_samples(tmp_path, "s", some, description).files[1].endswith("s.png")
+    assert write_samples(tmp_path, "s", some, description).files[1].endswith("s.png")
     assert np.array_equal(drawn[0], BITS["valid"].reshape(3, 28, 28))
-    prefix = Mnist(order=order).read_prefix(str(tmp_path / "s.npz"), description)
+    prefix = description.format.read(str(tmp_path / "s.npz"), description)
     assert np.array_equal(np.stack([p.x for p in prefix]), x)

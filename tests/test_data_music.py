@@ -84,8 +84,8 @@ def test_a_pickle_of_any_protocol_holds_its_rolls(tmp_path: Path, protocol: int)
 
 def test_the_description_says_what_a_step_is(tmp_path: Path) -> None:
     description = Music(pickled(tmp_path / "a.pkl")).describe()
-    assert description == DataDescription("music", ObservationSpec("binary", 88), longest=7, music=MusicFormat())
-    assert description.music == MusicFormat(lowest_pitch=21, steps_per_quarter=2, quarters_per_minute=120)
+    assert description == DataDescription("music", ObservationSpec("binary", 88), longest=7, format=MusicFormat())
+    assert description.format == MusicFormat(lowest_pitch=21, steps_per_quarter=2, quarters_per_minute=120)
 
 
 def test_a_roll_takes_a_byte_a_number_and_is_read_as_float32(tmp_path: Path) -> None:
@@ -488,7 +488,7 @@ def test_folders_of_splits_are_used(tmp_path: Path) -> None:
     midi(tmp_path / "Train" / "deeper" / "a.MIDI", [(0, 1, 60)])
     data = Music(str(tmp_path))
     assert [loaded(data, split).lengths.tolist() for split in SPLITS] == [[8, 12, 16, 4], [8, 12], [8]]
-    assert data.describe().music == MusicFormat(steps_per_quarter=4)
+    assert data.describe().format == MusicFormat(steps_per_quarter=4)
 
 
 def test_a_folder_without_splits_is_split_at_random_by_file(tmp_path: Path) -> None:
@@ -648,11 +648,11 @@ def test_a_layout_can_be_named_where_the_suffix_is_another(tmp_path: Path) -> No
     [
         (DataDescription("digits", ObservationSpec("binary", 1), 64), ["data music holds music", "on data digits"]),
         (
-            DataDescription("music", ObservationSpec("binary", 88, "conditioned"), 9, music=MusicFormat()),
+            DataDescription("music", ObservationSpec("binary", 88, "conditioned"), 9, format=MusicFormat()),
             ["data.first_observation is scored", "trained with conditioned"],
         ),
         (
-            DataDescription("music", ObservationSpec("binary", 88), 9, music=MusicFormat(steps_per_quarter=4)),
+            DataDescription("music", ObservationSpec("binary", 88), 9, format=MusicFormat(steps_per_quarter=4)),
             ["steps_per_quarter 2, but the model was trained with 4", "data.seconds_per_step"],
         ),
     ],
@@ -662,29 +662,28 @@ def test_data_that_does_not_fit_the_model_is_refused(
 ) -> None:
     data = Music(pickled(tmp_path / "a.pkl"))
     assert lacks(message(lambda: data.load("test", trained)), fragments) == []
-    assert lacks(message(lambda: data.read_prefix("a.mid", trained)), fragments) == []
 
 
 def test_the_format_of_music_is_kept_with_the_model() -> None:
-    music = MusicFormat(steps_per_quarter=4, quarters_per_minute=150.0)
-    description = DataDescription("music", ObservationSpec("binary", 88), 9, music=music)
+    music = MusicFormat(steps_per_quarter=4, quarters_per_minute=150.0, seconds_per_step=0.1, drums=True)
+    description = DataDescription("music", ObservationSpec("binary", 88), 9, format=music)
     assert DataDescription.from_json(description.to_json()) == description
-    before = {key: value for key, value in description.to_json().items() if key != "music"}
-    assert DataDescription.from_json(before).music is None
 
 
 @pytest.mark.parametrize(
     ("music", "fragment"),
     [
-        ({"lowest_pitch": -1}, "data.music.lowest_pitch is -1"),
+        ({"lowest_pitch": -1}, "data.format.lowest_pitch is -1"),
         ({"lowest_pitch": 60}, "they must be binary, with MIDI numbers up to 127"),
-        ({"steps_per_quarter": 2.5}, "data.music.steps_per_quarter is 2.5"),
-        ({"quarters_per_minute": float("nan")}, "data.music.quarters_per_minute is nan"),
+        ({"steps_per_quarter": 2.5}, "data.format.steps_per_quarter is 2.5"),
+        ({"quarters_per_minute": float("nan")}, "data.format.quarters_per_minute is nan"),
         ({"swing": 1}, "doesn't fit"),
     ],
 )
 def test_a_format_that_no_music_has_is_refused(music: dict[str, Any], fragment: str) -> None:
-    values = DataDescription("music", ObservationSpec("binary", 88), 9).to_json() | {"music": music}
+    values = DataDescription("music", ObservationSpec("binary", 88), 9).to_json() | {
+        "format": {"name": "music"} | music
+    }
     assert fragment in message(lambda: DataDescription.from_json(values))
 
 
@@ -693,8 +692,8 @@ def test_a_format_that_no_music_has_is_refused(music: dict[str, Any], fragment: 
 
 def prefixes(folder: Path, name: str, **settings: Any) -> list[list[list[int]]]:
     data = Music(pickled(folder / "data.pickle"), **settings)
-    given = DataDescription("music", ObservationSpec("binary", 88), 9, music=MusicFormat.of_steps(*data._step))
-    return pitches([example.x for example in data.read_prefix(str(folder / name), given)])
+    given = data.describe()
+    return pitches([example.x for example in given.format.read(str(folder / name), given)])
 
 
 def test_a_prefix_is_a_midi_file_at_the_models_step(tmp_path: Path) -> None:
@@ -736,7 +735,7 @@ def test_a_prefix_needs_a_step_after_the_one_that_is_conditioned_on(tmp_path: Pa
     content = {split: [[(60,)] * 4] for split in SPLITS}
     data = Music(pickled(tmp_path / "a.pkl", content), first_observation="conditioned")
     one = pickled(tmp_path / "one.pkl", [(60,)])
-    assert "has 1 step; the model conditions" in message(lambda: data.read_prefix(one, data.describe()))
+    assert "has 1 step; the model conditions" in message(lambda: data.describe().format.read(one, data.describe()))
 
 
 # ---- chorales
@@ -809,7 +808,7 @@ def test_chorales_take_what_music_takes(tmp_path: Path, cache: Path) -> None:
     data = Chorales(first_observation="conditioned")
     description = data.describe()
     midi(tmp_path / "a.mid", [(0, 1, 60)])
-    assert pitches([data.read_prefix(str(tmp_path / "a.mid"), description)[0].x]) == [[[60], [60]]]
+    assert pitches([description.format.read(str(tmp_path / "a.mid"), description)[0].x]) == [[[60], [60]]]
     assert "data chorales holds music" in message(
         lambda: data.load("test", DataDescription("digits", ObservationSpec("binary", 1), 64))
     )

@@ -399,7 +399,7 @@ def test_levels_are_not_normalized(tmp_path: Path, encoding: Any, levels: int) -
     description = Speech(str(tmp_path), frame_size=10, encoding=encoding).describe()
     assert description.spec == ObservationSpec("quantized", 10, levels=levels)
     assert description.normalization is None
-    assert description.audio == AudioFormat(16000, encoding)
+    assert description.format == AudioFormat(16000, encoding)
 
 
 def test_pcm_steps_hold_the_level_of_each_sample(tmp_path: Path) -> None:
@@ -419,7 +419,7 @@ def test_a_description_comes_back_from_json(tmp_path: Path) -> None:
 def test_a_trained_model_s_description_scales_the_data(tmp_path: Path) -> None:
     by_folder(tmp_path, train=1, valid=1, test=1)
     description = DataDescription(
-        "speech", ObservationSpec("real", 10), 7, Normalization((5.0,) * 10, (2.0,) * 10), audio=AudioFormat(16000)
+        "speech", ObservationSpec("real", 10), 7, Normalization((5.0,) * 10, (2.0,) * 10), format=AudioFormat(16000)
     )
     x = Speech(str(tmp_path), frame_size=10).load("test", description)[0].x
     np.testing.assert_array_equal(x.reshape(-1), (np.arange(100) - 5) / 2)
@@ -440,7 +440,7 @@ def test_data_that_does_not_fit_the_trained_model_is_refused(
 ) -> None:
     for split in SPLITS:
         write(tmp_path / split / "a.wav", rate=16000 if settings else 22050)
-    description = DataDescription("speech", ObservationSpec("real", 10), 7, audio=AudioFormat(16000))
+    description = DataDescription("speech", ObservationSpec("real", 10), 7, format=AudioFormat(16000))
     with pytest.raises(UserError) as error:
         Speech(str(tmp_path), **({"frame_size": 10} | settings)).load("test", description)
     assert [f for f in fragments if f not in str(error.value)] == []

@@ -14,6 +14,7 @@ import pytest
 import torch
 from torch import nn
 
+from conftest import write_samples
 from zforcing import MODELS, ObservationSpec, SequenceBatch
 from zforcing.bounds import Bound
 from zforcing.bounds.base import BoundResult
@@ -22,9 +23,9 @@ from zforcing.data.dataset import SequenceDataset
 from zforcing.data.text.dataset import TextDataset
 from zforcing.errors import UserError
 from zforcing.evaluation.likelihood import evaluate
-from zforcing.media.samples import write_samples
 from zforcing.observations import (
     DataDescription,
+    TextFormat,
     Vocabulary,
     build_vocabulary,
     collate,
@@ -84,9 +85,9 @@ def acl_imdb(root: Path, each: int = 20) -> str:
 
 def sentences(data: Text, split: Split = "train") -> list[str]:
     description = data.describe()
-    assert description.vocabulary is not None
+    assert description.format.vocabulary is not None
     loaded = data.load(split, description)
-    return [description.vocabulary.decode(loaded[i].x) for i in range(len(loaded))]
+    return [description.format.vocabulary.decode(loaded[i].x) for i in range(len(loaded))]
 
 
 def loaded(data: Text, split: Split = "train") -> TextDataset:
@@ -99,7 +100,7 @@ def counts(data: Text) -> list[int]:
 
 
 def vocabulary(data: Text) -> Vocabulary:
-    found = data.describe().vocabulary
+    found = data.describe().format.vocabulary
     assert found is not None
     return found
 
@@ -217,8 +218,8 @@ def test_the_vocabulary_comes_back_from_the_run_s_files(tmp_path: Path, tokens: 
     save_model(tmp_path / "run", model, description)
     again = load_checkpoint(tmp_path / "run").description
     assert again == description
-    assert again.vocabulary is not None
-    assert again.vocabulary.decode(again.vocabulary.encode("the")) == "the"
+    assert again.format.vocabulary is not None
+    assert again.format.vocabulary.decode(again.format.vocabulary.encode("the")) == "the"
 
 
 # ---- sequences
@@ -280,8 +281,8 @@ def test_perplexity_is_over_words_and_ends(tmp_path: Path) -> None:
     """Half of what is scored is `a`, a quarter `b`, a quarter ends: entropy 1.5 bits."""
     data = Text(by_file(tmp_path, train=("a b", "a a"), test=("a b a", "a")))
     description = data.describe()
-    assert description.vocabulary is not None
-    assert description.vocabulary.symbols == ("<unk>", "a", "b", "</s>")
+    assert description.format.vocabulary is not None
+    assert description.format.vocabulary.symbols == ("<unk>", "a", "b", "</s>")
     found = evaluate(
         Fake(),  # type: ignore[arg-type]  # it has what is called, and no more
         data.load("test", description),
@@ -487,7 +488,8 @@ def test_preparing_keeps_what_is_not_asked_for() -> None:
 def test_a_prefix_is_a_beginning_on_each_line(tmp_path: Path) -> None:
     data = Text(by_file(tmp_path / "text"), lowercase=True)
     prefix = write(tmp_path / "prefix.txt", "The cat", "", "a bird")
-    found = data.read_prefix(str(prefix), data.describe())
+    description = data.describe()
+    found = description.format.read(str(prefix), description)
     assert [example.x.tolist() for example in found] == [[1, 2], [4, 0]]
     assert found[0].x.dtype == np.int64
 
@@ -495,7 +497,7 @@ def test_a_prefix_is_a_beginning_on_each_line(tmp_path: Path) -> None:
 def test_a_prefix_needs_no_training_data(tmp_path: Path) -> None:
     description = Text(by_file(tmp_path / "text")).describe()
     prefix = write(tmp_path / "prefix.txt", "a dog")
-    assert Text("gone").read_prefix(str(prefix), description)[0].x.tolist() == [4, 5]
+    assert description.format.read(str(prefix), description)[0].x.tolist() == [4, 5]
 
 
 def generated(*rows: list[int]) -> Generated:
@@ -652,10 +654,12 @@ def test_a_model_of_something_else_is_refused(tmp_path: Path) -> None:
 
 def test_a_vocabulary_of_another_size_is_refused(tmp_path: Path) -> None:
     data = Text(by_file(tmp_path))
-    other = replace(data.describe(), vocabulary=built("words", "a b c"))
+    other = replace(data.describe(), format=TextFormat(built("words", "a b c")))
     with pytest.raises(UserError, match=r"the vocabulary has 5 symbols, but the model reads .*size=8.*another run's"):
         data.load("test", other)
-    with pytest.raises(UserError, match=r"data\.vocabulary has 5 symbols for categorical observations of size 8"):
+    with pytest.raises(
+        UserError, match=r"data\.format\.vocabulary has 5 symbols for categorical observations of size 8"
+    ):
         DataDescription.from_json(other.to_json())
 
 
@@ -673,11 +677,11 @@ def test_settings_that_the_model_was_not_trained_with_are_refused(
 
 
 def test_a_prefix_of_nothing_is_refused(tmp_path: Path) -> None:
-    data = Text(by_file(tmp_path / "text"))
+    description = Text(by_file(tmp_path / "text")).describe()
     with pytest.raises(UserError, match="holds no text; write the beginning of a sentence on each line"):
-        data.read_prefix(str(write(tmp_path / "prefix.txt", "")), data.describe())
+        description.format.read(str(write(tmp_path / "prefix.txt", "")), description)
     with pytest.raises(UserError, match=r"can't be read \(No such file or directory\)"):
-        data.read_prefix(str(tmp_path / "none.txt"), data.describe())
+        description.format.read(str(tmp_path / "none.txt"), description)
 
 
 @pytest.mark.parametrize(
@@ -699,20 +703,13 @@ def test_a_prefix_of_nothing_is_refused(tmp_path: Path) -> None:
 )
 def test_a_damaged_vocabulary_is_refused(changed: dict[str, Any], expected: str) -> None:
     description = DataDescription(
-        "text", ObservationSpec("categorical", 3, unknown=0), 3, vocabulary=built("words", "a")
+        "text", ObservationSpec("categorical", 3, unknown=0), 3, format=TextFormat(built("words", "a"))
     )
     values = description.to_json()
-    values["vocabulary"] |= changed
+    values["format"]["vocabulary"] |= changed
     with pytest.raises(UserError) as error:
         DataDescription.from_json(values)
     assert expected in str(error.value)
-
-
-def test_a_description_of_other_data_has_no_vocabulary() -> None:
-    description = DataDescription("arrays", ObservationSpec("categorical", 3), 3)
-    values = description.to_json()
-    assert values.pop("vocabulary") is None  # as in the files of older versions
-    assert DataDescription.from_json(values) == description
 
 
 def test_real_sentences_are_read_whole(tmp_path: Path) -> None:

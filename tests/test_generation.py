@@ -10,12 +10,11 @@ import numpy as np
 import pytest
 import torch
 
-from conftest import CASES, SPECS, ZF_SIZE, Case, observations, random_batch
+from conftest import CASES, SPECS, ZF_SIZE, Case, observations, random_batch, write_samples
 from zforcing import MODELS, ObservationSpec, SequenceBatch, UserError, sample
 from zforcing.files.pictures import image_grid
-from zforcing.media.samples import write_samples
 from zforcing.models import LinearGaussian, LinearGaussianConfig, SequenceModel
-from zforcing.observations import AudioFormat, DataDescription, Example, Normalization, collate, encode
+from zforcing.observations import AudioFormat, DataDescription, Example, ImageFormat, Normalization, collate, encode
 from zforcing.runtime.threads import cpu_threads
 from zforcing.tasks.sample import continue_from
 
@@ -216,7 +215,7 @@ def test_nothing_to_go_on_with_is_refused(numbers: tuple[int, int]) -> None:
 def test_integers_are_written_as_samples_of_16_bits(tmp_path: Path, encoding: Any, levels: int) -> None:
     spec = ObservationSpec("quantized", 4, levels=levels)
     drawn = sample(Case("rnn", {"hidden_size": 6, "embedding_size": 4}).build(spec), 2, steps=3, seed=0)
-    description = DataDescription("speech", spec, longest=3, audio=AudioFormat(8000, encoding))
+    description = DataDescription("speech", spec, longest=3, format=AudioFormat(8000, encoding))
     with np.load(write_samples(tmp_path, "drawn", drawn, description).files[0]) as arrays:
         assert np.abs(arrays["x"]).max() > 100
         np.testing.assert_allclose(encode(np.rint(arrays["x"]), AudioFormat(8000, encoding), None), drawn.x)
@@ -227,7 +226,7 @@ def test_samples_are_written_in_the_datas_units(tmp_path: Path) -> None:
     drawn = sample(Case("zforcing", ZF_SIZE).build(spec), 3, steps=4, seed=0)
     scaling = Normalization((10.0, 20.0, 30.0), (1.0, 2.0, 3.0))
     description = DataDescription("arrays", spec, longest=4, normalization=scaling)
-    (file,) = write_samples(tmp_path, "drawn", drawn, description).files
+    file, _ = write_samples(tmp_path, "drawn", drawn, description).files
     with np.load(file) as arrays:
         expected = drawn.x.numpy() * np.array([1, 2, 3]) + np.array([10, 20, 30])
         np.testing.assert_allclose(arrays["x"], expected)
@@ -235,7 +234,7 @@ def test_samples_are_written_in_the_datas_units(tmp_path: Path) -> None:
 
 def test_a_picture_needs_complete_images(tmp_path: Path) -> None:
     spec = ObservationSpec("binary", 1)
-    model, description = Case("rnn").build(spec), DataDescription("d", spec, longest=4, image_shape=(2, 2))
+    model, description = Case("rnn").build(spec), DataDescription("d", spec, longest=4, format=ImageFormat(2, 2))
     for steps, suffixes in ((4, [".npz", ".png"]), (3, [".npz"])):
         files = write_samples(tmp_path, f"s{steps}", sample(model, 2, steps=steps, seed=0), description).files
         assert [Path(f).suffix for f in files] == suffixes

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -13,14 +12,15 @@ import symusic
 import torch
 from matplotlib.image import imread
 
+from conftest import write_samples
 from zforcing.errors import UserError
-from zforcing.files.midi import TimeStep, held_notes, read_midi, write_midi
+from zforcing.files.midi import TimeStep, held_notes, read_midi
 from zforcing.files.pianoroll import write_pianoroll
-from zforcing.media.samples import PICTURED, Written, write_samples
-from zforcing.observations import DataDescription, MusicFormat, ObservationSpec
+from zforcing.observations import DataDescription, MusicFormat, ObservationSpec, Written
+from zforcing.observations.formats.music import PICTURED
 from zforcing.tasks.sample import Generated
 
-MUSIC = DataDescription("music", ObservationSpec("binary", 88), longest=9, music=MusicFormat())
+MUSIC = DataDescription("music", ObservationSpec("binary", 88), longest=9, format=MusicFormat())
 
 
 def noise(*shape: int, seed: int = 0) -> Any:
@@ -49,7 +49,7 @@ def test_consecutive_steps_of_a_pitch_are_one_note() -> None:
 def test_notes_are_written_where_they_sound(tmp_path: Path) -> None:
     roll = np.zeros((4, 88))
     roll[1:3, 0] = roll[3, 87] = 1
-    write_midi(tmp_path / "a.mid", roll, **asdict(MusicFormat(steps_per_quarter=2, quarters_per_minute=90.0)))
+    MusicFormat(steps_per_quarter=2, quarters_per_minute=90.0).write_midi(tmp_path / "a.mid", roll)
     score = symusic.Score(tmp_path / "a.mid")
     eighth = score.ticks_per_quarter // 2
     assert notes(tmp_path / "a.mid") == [(21, eighth, 2 * eighth), (108, 3 * eighth, eighth)]
@@ -63,21 +63,21 @@ def test_notes_are_written_where_they_sound(tmp_path: Path) -> None:
 )
 def test_a_roll_that_is_written_and_read_is_the_same(tmp_path: Path, step: TimeStep) -> None:
     roll = noise(200)
-    write_midi(tmp_path / "a.mid", roll, **asdict(MusicFormat.of_steps(*step)))
+    MusicFormat.of_steps(*step).write_midi(tmp_path / "a.mid", roll)
     found, left_out = read_midi(tmp_path / "a.mid", step)
     assert np.array_equal(found, roll)
     assert left_out == 0
 
 
 def test_silence_is_written_too(tmp_path: Path) -> None:
-    write_midi(tmp_path / "a.mid", np.zeros((3, 88)), **asdict(MusicFormat()))
+    MusicFormat().write_midi(tmp_path / "a.mid", np.zeros((3, 88)))
     assert symusic.Score(tmp_path / "a.mid").note_num() == 0
 
 
 @pytest.mark.parametrize("roll", [np.zeros(88), np.full((2, 88), 0.5), np.full((2, 88), np.nan)], ids=str)
 def test_what_is_no_roll_is_not_written(tmp_path: Path, roll: Any) -> None:
     with pytest.raises(UserError, match="is no music"):
-        write_midi(tmp_path / "a.mid", roll, **asdict(MusicFormat()))
+        MusicFormat().write_midi(tmp_path / "a.mid", roll)
 
 
 # ---- pictures

@@ -343,8 +343,8 @@ def test_a_published_recipe_trains_on_a_tree_of_its_datas_shape(
     made = parse_config(small)
     assert train(made, tmp_path / "run", device="cpu", reporter=Reporter(quiet=True)).finished == "max_steps 1"
     description = made.data.describe()
-    assert description.audio is not None
-    assert description.audio.sample_rate == 16000
+    assert description.format is not None
+    assert description.format.sample_rate == 16000
     assert description.spec.conditions_on_first
     whole, pieces = made.data.load("test", description), made.data.load("train", description)
     carried = made.training.truncated_bptt_steps is not None

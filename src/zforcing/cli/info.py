@@ -62,8 +62,5 @@ def info(argv: Sequence[str]) -> int:
 
 
 def brief(description: DataDescription) -> dict[str, Any]:
-    """The description; of a vocabulary its kind and its size."""
-    values, vocabulary = description.to_json(), description.vocabulary
-    if vocabulary is not None:
-        values["vocabulary"] = {"tokens": vocabulary.tokens, "symbols": len(vocabulary)}
-    return values
+    """The description, with what is long counted."""
+    return description.to_json() | {"format": description.format.brief()}

@@ -6,15 +6,14 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ..distributions import most_likely
-from ..media.samples import write_samples
-from ..observations import collate
+from ..observations import Drawn, collate
 from ..runtime.device import pick_device
 from ..runtime.threads import threads_asked_for
 from ..saving.model import load_checkpoint
 from ..training.runs.folder import read_run_config, run_folder
 from .options import at_least, check_common, command_parser, common_options, one_of
 from .sample import checkpoint_and_folder, file_name, report, stem_of
-from .sources import HELP, read_sequence, unknown_symbols
+from .sources import HELP, read_sequence
 
 
 def interpolate(argv: Sequence[str]) -> int:
@@ -52,8 +51,6 @@ def interpolate(argv: Sequence[str]) -> int:
     data, description = read_run_config(run).data, found.description
     examples = [read_sequence(source, data, description) for source in (options.a, options.b)]
     ends = [collate([example], description.spec).to(device) for example in examples]
-    words = description.vocabulary
-    longest = None if words is None else max(description.longest, *(len(example.x) for example in examples))
     with threads_asked_for(options.threads):
         drawn = between(
             found.model,
@@ -62,7 +59,7 @@ def interpolate(argv: Sequence[str]) -> int:
             path=options.path,
             choose=most_likely if options.decode == "greedy" else draw,
             infer=options.infer,
-            steps=longest,
+            steps=description.format.steps_between(examples, description),
             seed=options.seed,
         )
     start = (
@@ -72,9 +69,11 @@ def interpolate(argv: Sequence[str]) -> int:
     )
     chosen = [options[name] for name in ("path", "decode", "infer") if options[name] != parser.get_default(name)]
     stem = stem_of(options, "interpolate", file_name(options.a), file_name(options.b), *chosen)
-    written = write_samples(Path(options.out or run / "samples"), stem, drawn, description, start=start)
+    made, folder = Drawn.of(drawn.x, drawn.latents, start=start), Path(options.out or run / "samples")
+    written = description.format.write(folder, stem, made, description)
     values = {name: options[name] for name in ("a", "b", "num", "path", "decode", "infer", "seed")}
-    if words is not None:
-        values["unknown"] = unknown_symbols(examples, words)
+    unknown = description.format.unknown_in(examples)
+    if unknown is not None:
+        values["unknown"] = unknown
     report(written, {"run": str(run)} | values, json_wanted=options.json)
     return 0

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 import re
 import sys
 from collections.abc import Sequence
@@ -15,17 +14,15 @@ from jsonargparse import ArgumentParser, Namespace
 
 from ..data.dataset import random_first_observations
 from ..errors import UserError
-from ..media.samples import Written, write_samples
-from ..observations import DataDescription, Example, collate
+from ..observations import DataDescription, Drawn, Written, collate
 from ..runtime.device import pick_device
 from ..runtime.threads import threads_asked_for
 from ..saving.model import load_checkpoint
 from ..training.runs.folder import read_run_config, run_folder
 from .options import at_least, check_common, command_parser, common_options, one_of
-from .sources import HELP, OWN, is_path, kept, read_sequences, unknown_symbols
+from .sources import HELP, OWN, is_path, kept, read_sequences
 
 MOST_STEPS = 100_000_000
-MUSIC_STEPS = 256
 
 
 def sample(argv: Sequence[str]) -> int:
@@ -40,7 +37,7 @@ def sample(argv: Sequence[str]) -> int:
     check_generating(options)
     run, device = run_folder(options.run), pick_device(options.device)
     found = load_checkpoint(run, which=options.checkpoint, device=device)
-    steps = asked_steps(options, found.description, default=as_long_as_trained(found.description))
+    steps = asked_steps(options, found.description, default=found.description.format.default_steps(found.description))
     start = None
     if found.description.spec.conditions_on_first:
         print("x_1 is taken from the validation split: the model conditions on it", file=sys.stderr)
@@ -49,7 +46,9 @@ def sample(argv: Sequence[str]) -> int:
     with threads_asked_for(options.threads):
         drawn = draw(found.model, options.num, steps=steps, seed=options.seed, start=start)
     folder, stem = Path(options.out or run / "samples"), stem_of(options, "sample")
-    written = write_samples(folder, stem, drawn, found.description, start=start)
+    written = found.description.format.write(
+        folder, stem, Drawn.of(drawn.x, drawn.latents, start=start), found.description
+    )
     report(
         written, {"run": str(run), "num": options.num, "steps": steps, "seed": options.seed}, json_wanted=options.json
     )
@@ -76,17 +75,15 @@ def continue_(argv: Sequence[str]) -> int:
     description = found.description
     whole = read_sequences(options.prefix, read_run_config(run).data, description)
     examples = kept(whole, options.given, first=int(description.spec.conditions_on_first))
-    steps = asked_steps(options, description, default=steps_left(description, examples))
-    refuse_whole_sentences(description, examples)
+    steps = asked_steps(options, description, default=description.format.steps_after(examples, description))
     prefix = collate(examples, description.spec).to(device)
     with threads_asked_for(options.threads):
         drawn = continue_from(found.model, prefix, steps=steps, seed=options.seed, num_samples=options.num)
     given = [] if options.given is None else [f"given{options.given:g}"]
     stem = stem_of(options, "continue", file_name(options.prefix), *given)
     folder = Path(options.out or run / "samples")
-    before = [example.x for example in examples] * options.num
-    sources = [example.x for example in whole]
-    written = write_samples(folder, stem, drawn, description, before=before, sources=sources)
+    made = Drawn.of(drawn.x, drawn.latents, before=examples * options.num, sources=whole)
+    written = description.format.write(folder, stem, made, description)
     values: dict[str, Any] = {
         "run": str(run),
         "prefix": options.prefix,
@@ -95,32 +92,11 @@ def continue_(argv: Sequence[str]) -> int:
         "steps": steps,
         "seed": options.seed,
     }
-    if description.vocabulary is not None:
-        values["unknown"] = unknown_symbols(examples, description.vocabulary)
+    unknown = description.format.unknown_in(examples)
+    if unknown is not None:
+        values["unknown"] = unknown
     report(written, values, json_wanted=options.json)
     return 0
-
-
-def steps_left(description: DataDescription, prefixes: Sequence[Example]) -> int:
-    """How long continuations are unless told otherwise: a second of audio, or up to the longest sequence trained on."""
-    if description.audio is not None:
-        return math.ceil(description.audio.sample_rate / description.spec.size)
-    known = min(len(example.x) for example in prefixes) - description.spec.conditions_on_first
-    left = as_long_as_trained(description) - known
-    if left < 1 and description.image_shape is not None:
-        raise UserError(f"the images are whole already, {known} steps: keep less of them by --given 0.5")
-    return left if left >= 1 else as_long_as_trained(description)
-
-
-def as_long_as_trained(description: DataDescription) -> int:
-    """As the longest sequence trained on; of music, which may be one piece after another, MUSIC_STEPS at most."""
-    return description.longest if description.music is None else min(description.longest, MUSIC_STEPS)
-
-
-def refuse_whole_sentences(description: DataDescription, prefixes: Sequence[Example]) -> None:
-    """What has its end symbol has nothing behind it."""
-    if description.vocabulary is not None and any(p.x[-1] == description.vocabulary.end for p in prefixes):
-        raise UserError("a sentence is whole already: keep less of it by --given 0.5")
 
 
 def file_name(source: str) -> str:
@@ -173,9 +149,7 @@ def asked_steps(options: Namespace, description: DataDescription, *, default: in
         return steps
     if options.steps is not None:
         raise UserError("--steps and --seconds say the same: leave one out")
-    if description.audio is None:
-        raise UserError("--seconds is for models of audio; use --steps")
-    frames = options.seconds * description.audio.sample_rate / description.spec.size
+    frames = description.format.steps_in(options.seconds, description)
     if not 0 < frames <= MOST_STEPS:
         raise UserError(f"--seconds is {options.seconds}; it must be positive, and reasonable")
     return max(1, int(frames + 0.5))

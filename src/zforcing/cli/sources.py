@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Iterable
 from typing import cast
-
-import numpy as np
 
 from ..data import DataModule, Split
 from ..errors import UserError
 from ..files.reading import user_path
-from ..observations import DataDescription, Example, Vocabulary
+from ..observations import DataDescription, Example
 
 NUMBERS = r"\d{1,18}(?:-\d{1,18})?"
 OWN = re.compile(rf"(train|valid|test):({NUMBERS}(?:,{NUMBERS})*)", re.ASCII)
@@ -30,18 +27,17 @@ def read_sequences(source: str, data: DataModule, description: DataDescription) 
     own = OWN.fullmatch(source)
     if own:
         return _of_split(cast(Split, own[1]), own[2].split(","), data, description)
-    _refuse_misspelt(source, sentences=description.vocabulary is not None)
-    if description.vocabulary is not None and not is_path(source):
-        symbols, unknown = description.vocabulary.encode(source), description.vocabulary.unknown_in(source)
-        if not symbols:
-            raise UserError(f"{source!r} holds no symbol: give some text")
+    kind = description.format
+    _refuse_misspelt(source, sentences=kind.is_text)
+    if kind.is_text and not is_path(source):
+        example, unknown = kind.parse(source)
         if unknown:
             print(f"not in the vocabulary, and read as unknown: {' '.join(unknown)}", file=sys.stderr)
-        return [Example(np.array(symbols, dtype=np.int64))]
-    found = data.read_prefix(source, description)
-    if description.vocabulary is not None:
-        unknown_of_file = unknown_symbols(found, description.vocabulary)
-        print(f"{source}: read as a file, {unknown_of_file} of its symbols unknown", file=sys.stderr)
+        return [example]
+    found = kind.read(source, description)
+    count = kind.unknown_in(found)
+    if count is not None:
+        print(f"{source}: read as a file, {count} of its symbols unknown", file=sys.stderr)
     return found
 
 
@@ -50,15 +46,7 @@ def read_sequence(source: str, data: DataModule, description: DataDescription) -
     found = read_sequences(source, data, description)
     if len(found) > 1:
         raise UserError(f"{source} holds {len(found)} sequences: name one, such as test:0, or a file of one")
-    x = found[0].x
-    if description.vocabulary is not None and x[-1] != description.vocabulary.end:
-        return Example(np.append(x, description.vocabulary.end))
-    return found[0]
-
-
-def unknown_symbols(examples: Iterable[Example], vocabulary: Vocabulary) -> int:
-    """How many symbols of some sentences stand for what the vocabulary doesn't have."""
-    return sum(int(np.count_nonzero(example.x == vocabulary.unknown)) for example in examples)
+    return description.format.whole(found[0])
 
 
 def kept(examples: list[Example], given: float | None, *, first: int) -> list[Example]:

@@ -63,7 +63,7 @@ def runs_side_by_side(argv: Sequence[str]) -> int:
     if options.json:
         print(json.dumps({"rows": [row.to_json() for row in rows]}))
         return 0
-    dim = "pixel" if load_checkpoint(Path(options.runs[0])).description.image_shape else "dim"
+    dim = load_checkpoint(Path(options.runs[0])).description.format.number
     if options.markdown:
         print(to_markdown(rows, dim=dim, command=shlex.join(["zforcing", "table", *argv])))
     else:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 
-from ..errors import UserError
 from ..observations import DataDescription, Example
 from .dataset import SequenceDataset
 from .splits import Split
@@ -23,10 +22,6 @@ class DataModule(ABC):
 
         Raises UserError when the split is empty or doesn't fit the description.
         """
-
-    def read_prefix(self, path: str, description: DataDescription) -> list[Example]:
-        """The sequences in a file, as the trained model reads them, to go on from. Raises UserError where it can't."""
-        raise UserError(f"data {description.name} reads no files to go on from")
 
     def true_log_likelihood(self, example: Example) -> float | None:
         """log p(x) of a sequence under the process that made it, nats, for synthetic data; None where nobody knows."""

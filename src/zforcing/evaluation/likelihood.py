@@ -213,8 +213,8 @@ class _Found:
         log_std = _log_std(description, self.scored)
         raw = None if log_std is None else total - log_std
         bits = -total / (dims * math.log(2))
-        audio, kind = description.audio, description.spec.kind
-        half_seconds = None if audio is None else 2 * dims / audio.sample_rate
+        rate, kind = description.format.samples_per_second, description.spec.kind
+        half_seconds = None if rate is None else 2 * dims / rate
         return {
             "nats_per_sequence": total / sequences,
             "standard_error": _standard_error(each),
@@ -228,12 +228,12 @@ class _Found:
             "normalization_std": None if log_std is None else math.exp(log_std / dims),
             "nats_per_half_second": None if half_seconds is None else total / half_seconds,
             "raw_nats_per_half_second": None if half_seconds is None or raw is None else raw / half_seconds,
-            "bits_per_sample": bits if audio is not None and kind == "quantized" else None,
+            "bits_per_sample": bits if rate is not None and kind == "quantized" else None,
             "true_nats_per_sequence": self._true_mean(),
             "num_sequences": sequences,
             "num_steps": int(self.steps.sum()),
             "num_dims": dims,
-            "sample_rate": None if audio is None else audio.sample_rate,
+            "sample_rate": rate,
         }
 
     def _true_mean(self) -> float | None:

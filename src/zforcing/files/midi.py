@@ -16,6 +16,7 @@ from ..errors import UserError
 from .reading import Unreadable, printable
 from .rolls import HIGHEST, LOWEST, PITCHES, Roll
 
+SUFFIXES = frozenset((".mid", ".midi"))
 LONGEST = 1_000_000  # steps; a damaged file may last for years
 
 

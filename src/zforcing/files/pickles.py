@@ -14,6 +14,7 @@ from typing import Any
 
 from ..errors import UserError
 
+PICKLES = frozenset((".pickle", ".pkl"))  # suffixes
 PROTOCOLS = frozenset(("PROTO", "FRAME"))  # they say how what follows is written, which pickletools sees to
 VALUES = (
     *("INT", "BININT", "BININT1", "BININT2", "LONG", "LONG1", "LONG4", "FLOAT", "BINFLOAT"),

@@ -9,7 +9,7 @@ from ..errors import UserError
 from .archives import read_npy, read_npz
 from .reading import user_path
 from .rows import Layout, Rows
-from .tables import csv_features, parquet_features, read_csv, read_parquet
+from .tables import csv_columns, csv_features, parquet_columns, parquet_features, read_csv, read_parquet
 
 SUFFIXES = ".npz, .npy, .csv or .parquet"
 ARRAY_SETTINGS = ("array", "lengths", "observed")
@@ -26,7 +26,7 @@ def read(path: str, layout: Layout, *, setting: str) -> Rows:
 
     Raises UserError when the file can't be read, or its arrays or columns can't be sequences.
     """
-    file, source = _find(path, setting), f"{setting} {path}"
+    file, source = find(path, setting), f"{setting} {path}"
     _refuse_unused_settings(file, layout, source)
     match file.suffix.lower():
         case ".npz":
@@ -41,7 +41,7 @@ def read(path: str, layout: Layout, *, setting: str) -> Rows:
 
 def feature_names(path: str, layout: Layout, *, setting: str) -> tuple[str, ...] | None:
     """What a file calls its features, from its header alone; None for arrays, which don't name them."""
-    file, source = _find(path, setting), f"{setting} {path}"
+    file, source = find(path, setting), f"{setting} {path}"
     match file.suffix.lower():
         case ".csv":
             return csv_features(file, layout, source)
@@ -51,7 +51,13 @@ def feature_names(path: str, layout: Layout, *, setting: str) -> tuple[str, ...]
             return None
 
 
-def _find(path: str, setting: str) -> Path:
+def column_names(file: Path, source: str) -> list[str]:
+    """All columns of a .csv or .parquet file, from its header alone."""
+    return csv_columns(file, source) if file.suffix.lower() == ".csv" else parquet_columns(file, source)
+
+
+def find(path: str, setting: str) -> Path:
+    """The file of sequences that `setting` names. Raises UserError where there is none, or it is of another kind."""
     if not path:
         raise UserError(f"{setting} is empty; name a {SUFFIXES} file of sequences")
     source = f"{setting} {path}"

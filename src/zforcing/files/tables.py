@@ -66,6 +66,12 @@ def _rows(
 # ---- csv
 
 
+def csv_columns(file: Path, source: str) -> list[str]:
+    """All columns, from the header alone."""
+    with file.open(encoding="utf-8-sig", newline="") as text:
+        return _header(_records(text, source), source)
+
+
 def csv_features(file: Path, layout: Layout, source: str) -> tuple[str, ...]:
     """The columns that are features, from the header alone."""
     with file.open(encoding="utf-8-sig", newline="") as text:
@@ -186,6 +192,13 @@ def _is_number(cell: str) -> bool:
 
 
 # ---- parquet
+
+
+def parquet_columns(file: Path, source: str) -> list[str]:
+    """All columns, from the header alone."""
+    with _open_parquet(file, source) as parquet:
+        names: list[str] = parquet.schema_arrow.names
+        return names
 
 
 def parquet_features(file: Path, layout: Layout, source: str) -> tuple[str, ...]:

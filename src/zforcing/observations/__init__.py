@@ -1,8 +1,33 @@
 """What is observed: its specification, batches of it, and what a model keeps of the data it was trained on."""
 
-from .audio import LEVELS, decode, encode, mulaw_decode, mulaw_encode, read_recording, shorter_than, to_samples
-from .description import AudioFormat, DataDescription, MusicFormat, Normalization
+from .description import DataDescription
 from .example import Example, collate
+from .formats import (
+    FORMATS,
+    LEVELS,
+    AudioFormat,
+    Described,
+    Drawn,
+    Format,
+    ImageFormat,
+    MusicFormat,
+    TableFormat,
+    TextFormat,
+    Written,
+    as_read,
+    check_binary,
+    check_kind,
+    check_values,
+    decode,
+    encode,
+    in_steps,
+    mulaw_decode,
+    mulaw_encode,
+    refuse_end_symbol,
+    shorter_than,
+    with_gaps,
+)
+from .normalization import Normalization
 from .sentences import prepare, split_sentences, split_words
 from .sequences import SequenceBatch, between, is_missing, masked_sum, reverse, reverse_time_first
 from .spec import ObservationSpec, missing_mark
@@ -10,32 +35,45 @@ from .vocabulary import END, Tokens, Vocabulary, build_vocabulary
 
 __all__ = [
     "END",
+    "FORMATS",
     "LEVELS",
     "AudioFormat",
     "DataDescription",
+    "Described",
+    "Drawn",
     "Example",
+    "Format",
+    "ImageFormat",
     "MusicFormat",
     "Normalization",
     "ObservationSpec",
     "SequenceBatch",
+    "TableFormat",
+    "TextFormat",
     "Tokens",
     "Vocabulary",
+    "Written",
+    "as_read",
     "between",
     "build_vocabulary",
+    "check_binary",
+    "check_kind",
+    "check_values",
     "collate",
     "decode",
     "encode",
+    "in_steps",
     "is_missing",
     "masked_sum",
     "missing_mark",
     "mulaw_decode",
     "mulaw_encode",
     "prepare",
-    "read_recording",
+    "refuse_end_symbol",
     "reverse",
     "reverse_time_first",
     "shorter_than",
     "split_sentences",
     "split_words",
-    "to_samples",
+    "with_gaps",
 ]

@@ -33,7 +33,8 @@ from ..models import MODELS, SequenceModel
 from ..observations import DataDescription
 from .atomic import _write_json, current, read_json
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
+READABLE = (1, FORMAT_VERSION)
 
 
 @dataclass(frozen=True)
@@ -60,9 +61,9 @@ def load_checkpoint(run: str | Path, *, which: str = "best", device: torch.devic
     folder = find_checkpoint(run, which=which)
     path = folder / "config.json"
     config = read_json(path)
-    if config.get("format_version") != FORMAT_VERSION:
+    if config.get("format_version") not in READABLE:
         raise UserError(
-            f"{path} has format version {config.get('format_version')}, this zforcing reads {FORMAT_VERSION}: load it "
+            f"{path} has format version {config.get('format_version')}, this zforcing reads 1 and 2: load it "
             f"with zforcing {config.get('zforcing_version', 'of another version')}"
         )
     try:

@@ -14,7 +14,7 @@ An array [T, D] that is one long sequence must be saved as [1, T, D].
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal
 
@@ -22,15 +22,23 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...errors import UserError
-from ...files.reading import Array, listed
+from ...files.reading import listed
 from ...files.rows import Layout, Rows
 from ...files.sequences import feature_names, read
-from ...observations import DataDescription, Example, Normalization, ObservationSpec
+from ...observations import (
+    DataDescription,
+    Normalization,
+    ObservationSpec,
+    TableFormat,
+    as_read,
+    check_kind,
+    check_values,
+    with_gaps,
+)
 from ..dataset import InMemory
 from ..module import DataModule
 from ..splits import Split
 
-LARGEST = np.float64(np.finfo(np.float32).max)  # a numpy scalar: float16 data is compared as float64
 MANY_CATEGORIES = 100_000  # more, found and not asked for, must each have been seen a tenth of a time on average
 CHOICES = {
     "kind": ("real", "binary", "categorical"),
@@ -128,24 +136,21 @@ class Arrays(DataModule):
             spec=ObservationSpec(self.kind, self._size(train), self.first_observation, missing=gaps),
             longest=int(train.lengths.max()) - first,
             normalization=_fit(train) if self.kind == "real" and self.normalize else None,
+            format=self.format(train.columns),
         )
+
+    def format(self, columns: tuple[str, ...] | None) -> TableFormat:
+        """What files a model of this data reads: those with the same columns, and the arrays that the settings name."""
+        names = columns if self.columns is None else tuple(self.columns)
+        return TableFormat(names, self.sequence, self.array, self.lengths, self.observed)
 
     def load(self, split: Split, description: DataDescription) -> InMemory:
         """One split. All of the file that it is in must fit the description, so that a test set fails early."""
         spec = description.spec
         self._check_settings(spec)
         file = self._file(split)
-        _check_values(file, spec)
-        return _scaled(self._take(file, split), description)
-
-    def read_prefix(self, path: str, description: DataDescription) -> list[Example]:
-        """All sequences of a file of the same layout, columns and units."""
-        self._check_settings(description.spec)
-        rows = self._read(path, "PREFIX")
-        if rows.columns is not None and self.columns is None:
-            self._check_names(rows.columns, rows.source)
-        _check_values(rows, description.spec)
-        return _scaled(rows, description).examples
+        check_values(file, spec)
+        return InMemory(as_read(self._take(file, split), description))
 
     @property
     def _shares(self) -> dict[Split, float]:
@@ -193,8 +198,8 @@ class Arrays(DataModule):
                 f"{rows.source}: {rows.sequence(int(np.argmin(rows.lengths)))} has 1 step; data.first_observation "
                 f"conditioned needs 2 or more"
             )
-        known = _with_gaps(rows, allowed=self.missing == "allow")
-        _check_kind(known, self.kind)
+        known = with_gaps(rows, allowed=self.missing == "allow")
+        check_kind(known, self.kind)
         return known
 
     def _take(self, file: Rows, split: Split) -> Rows:
@@ -251,76 +256,6 @@ class Arrays(DataModule):
                 raise UserError(f"data.{field} is {given}, but the model was trained with {trained}: set it so")
 
 
-def _refuse(rows: Rows, wrong: NDArray[np.bool_], fix: str) -> None:
-    """Raise about the first number where `wrong` [R, D] is True."""
-    if wrong.any():
-        row, feature = divmod(int(np.argmax(wrong)), wrong.shape[1])
-        raise UserError(f"{rows.source}: {rows.values[row, feature]} at {rows.place(row, feature)}; {fix}")
-
-
-def _with_gaps(rows: Rows, *, allowed: bool) -> Rows:
-    """The same rows with `observed` complete and 0 where nothing is observed."""
-    values, observed = rows.values, rows.observed
-    if values.dtype.kind == "f":
-        _refuse(rows, np.abs(values) > LARGEST, f"numbers must be finite, and at most {LARGEST:.1e} in size")
-        nan = np.isnan(values)
-        if not allowed:
-            _refuse(
-                rows,
-                nan if observed is None else nan & observed,
-                "if it is missing, data.missing allow accepts it, or in an .npz a bool array named by data.observed",
-            )
-        if nan.any():
-            observed = ~nan if observed is None else observed & ~nan
-    if observed is None:
-        return rows
-    return replace(rows, values=np.where(observed, values, np.zeros((), values.dtype)), observed=observed)
-
-
-def _check_kind(rows: Rows, kind: str) -> None:
-    """Binary data is 0 or 1; categories are one whole number per step, from 0."""
-    values = rows.values
-    if kind == "binary":
-        _refuse(rows, (values != 0) & (values != 1), "binary data is 0 or 1: mend the data or data.kind")
-    if kind == "categorical":
-        if values.shape[1] != 1:
-            raise UserError(
-                f"{rows.source}: has {values.shape[1]} numbers per step; data.kind categorical needs one: an array "
-                f"[N, T], flat rows [R], or a single one of data.columns"
-            )
-        wrong = (values < 0) | (values != np.floor(values))
-        _refuse(rows, wrong, "a category is a whole number from 0: mend the data or data.kind")
-
-
-def _check_values(rows: Rows, spec: ObservationSpec) -> None:
-    """A file must have as many features as the model was trained on, and no other categories."""
-    if spec.kind == "categorical":
-        _refuse(
-            rows,
-            rows.values >= spec.size,
-            f"categories are 0..{spec.size - 1}, as in the training split or by data.categories; to have more, train "
-            f"with data.categories {int(rows.values.max()) + 1}",
-        )
-    elif rows.values.shape[1] != spec.size:
-        raise UserError(
-            f"{rows.source}: has {rows.values.shape[1]} features, the training split {spec.size}; give it the same"
-        )
-
-
-def _scaled(rows: Rows, description: DataDescription) -> InMemory:
-    """As a model reads them."""
-    spec, scaling = description.spec, description.normalization
-    if spec.kind == "categorical":
-        x = rows.values[:, 0].astype(np.int64)  # [R]
-        observed = None if rows.observed is None else rows.observed[:, 0]
-    else:
-        x = (rows.values if scaling is None else scaling.apply(rows.values)).astype(np.float32)  # [R, D]
-        observed = rows.observed
-        if observed is not None:
-            x[~observed] = 0  # where the scaling moved it
-    return InMemory(_examples(x, observed, rows.lengths))
-
-
 def _fit(train: Rows) -> Normalization:
     """From what is observed; every feature must be somewhere."""
     if train.observed is None:
@@ -333,12 +268,3 @@ def _fit(train: Rows) -> Normalization:
             f"{train.source}: {name} is never observed in the training split; leave it out, or set data.normalize false"
         )
     return Normalization.fit(np.where(train.observed, train.values, np.nan))
-
-
-def _examples(x: Array, observed: Array | None, lengths: NDArray[np.int64]) -> list[Example]:
-    ends = np.cumsum(lengths).tolist()
-    starts = [0, *ends[:-1]]
-    return [
-        Example(x[start:end], None if observed is None else observed[start:end])
-        for start, end in zip(starts, ends, strict=True)
-    ]

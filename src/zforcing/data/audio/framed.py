@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from ...errors import UserError
 from ...files.audio import Header, Samples, blocks_of, read_header, read_resampled
 from ...files.reading import Unreadable, printable
-from ...observations import DataDescription, Example, encode, shorter_than
+from ...observations import AudioFormat, DataDescription, Example, encode, shorter_than
 from ..dataset import SequenceDataset
 from ..pieces import Pieces
 
@@ -90,13 +90,13 @@ class FramedRecordings(SequenceDataset):
     """
 
     def __init__(self, recordings: Recordings, pieces: Pieces, description: DataDescription):
-        if description.audio is None:
+        if not isinstance(description.format, AudioFormat):
             raise ValueError("the description of recordings must say what their samples are")
         self.recordings = recordings
         self.pieces = pieces
         self.lengths = pieces.length
         self.skipped = recordings.skipped
-        self.audio = description.audio
+        self.audio = description.format
         self.frame_size = description.spec.size
         self.normalization = description.normalization
 

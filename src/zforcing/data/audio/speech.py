@@ -20,11 +20,8 @@ from ...observations import (
     LEVELS,
     AudioFormat,
     DataDescription,
-    Example,
     Normalization,
     ObservationSpec,
-    read_recording,
-    shorter_than,
 )
 from .. import folders
 from ..module import DataModule
@@ -120,7 +117,7 @@ class Speech(DataModule):
             ),
             longest=int(pieces.length.max()) - self._first,
             normalization=self._fit(train, rate) if levels is None else None,
-            audio=AudioFormat(rate, self.encoding),
+            format=AudioFormat(rate, self.encoding),
         )
 
     def load(self, split: Split, description: DataDescription) -> FramedRecordings:
@@ -130,13 +127,6 @@ class Speech(DataModule):
         chunk = self.chunk_frames if split == "train" else self.evaluation_chunk_frames
         frames = recordings.frames(self.frame_size, self._rate)
         return FramedRecordings(recordings, Pieces.cut(frames, first=self._first, chunk=chunk), description)
-
-    def read_prefix(self, path: str, description: DataDescription) -> list[Example]:
-        """One recording, at the model's rate."""
-        recording = read_recording(path, description)
-        if len(recording.x) <= self._first and description.audio is not None:
-            raise UserError(f"{path}: {shorter_than(2, self.frame_size, description.audio.sample_rate)}")
-        return [recording]
 
     @property
     def _first(self) -> int:
@@ -261,8 +251,8 @@ class Speech(DataModule):
 
     def _check_settings(self, description: DataDescription) -> None:
         """The settings must ask for what the model was trained on."""
-        audio, spec = description.audio, description.spec
-        if audio is None:
+        audio, spec = description.format, description.spec
+        if not isinstance(audio, AudioFormat):
             raise UserError(
                 f"data speech holds audio, but the model was trained on data {description.name}: name its own data"
             )

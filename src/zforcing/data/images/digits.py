@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ...errors import UserError
-from ...observations import DataDescription, Example, ObservationSpec
+from ...observations import DataDescription, Example, ImageFormat, ObservationSpec
 from ..dataset import InMemory
 from ..module import DataModule
 from ..splits import Split
@@ -33,7 +33,7 @@ class Digits(DataModule):
 
     def describe(self) -> DataDescription:
         """64 binary pixels, x_0 = 0, all of them scored."""
-        return DataDescription("digits", ObservationSpec("binary", 1), longest=64, image_shape=(8, 8))
+        return DataDescription("digits", ObservationSpec("binary", 1), longest=64, format=ImageFormat(8, 8))
 
     def load(self, split: Split, description: DataDescription) -> InMemory:
         """The images of one split, [64, 1] each."""

@@ -22,7 +22,7 @@ from ...files.archives import read_npz
 from ...files.idx import read_idx
 from ...files.reading import Array, listed, readable, user_path
 from ...files.rows import Layout
-from ...observations import DataDescription, Example
+from ...observations import DataDescription, check_binary
 from ..module import DataModule
 from ..splits import Split
 from . import sequences as images
@@ -92,10 +92,6 @@ class Mnist(DataModule):
             self._pixels("test")
         return BinaryImages(pixels, STEP[self.order])
 
-    def read_prefix(self, path: str, description: DataDescription) -> list[Example]:
-        """The beginnings of images, see `images.read_prefix`."""
-        return images.read_prefix(path, description)
-
     def _pixels(self, split: Split) -> Array:
         """[N, 784] of 0 and 1."""
         file = self._file(split)
@@ -103,7 +99,7 @@ class Mnist(DataModule):
         if file.suffix.lower() == ".npz":
             whole = file == user_path(self.root, source)
             own = () if whole else ("x", "arr_0")  # names that no other split has
-            pixels = images.check_binary(_read_npz(file, (split, *own), source), source)
+            pixels = check_binary(_read_npz(file, (split, *own), source), source)
         else:
             pixels = read_amat(file, PIXELS, source)
         if self.check_known:
@@ -162,10 +158,6 @@ class DynamicMnist(DataModule):
         grey = self._grey_train[-self.valid_images :] if split == "valid" else self._grey("test")
         drawn = [images.binarize(image, split, index, seed=seed) for index, image in enumerate(grey)]
         return BinaryImages(np.stack(drawn), size)
-
-    def read_prefix(self, path: str, description: DataDescription) -> list[Example]:
-        """The beginnings of binary images, see `images.read_prefix`."""
-        return images.read_prefix(path, description)
 
     @cached_property
     def _grey_train(self) -> Array:

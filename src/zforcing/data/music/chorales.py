@@ -20,14 +20,12 @@ from typing import Any, Literal
 import numpy as np
 
 from ...errors import UserError
-from ...files.midi import TimeStep
 from ...files.reading import Array, readable
 from ...files.rolls import HIGHEST, LOWEST, PITCHES, Roll
-from ...observations import DataDescription, Example, MusicFormat, ObservationSpec
+from ...observations import DataDescription, MusicFormat, ObservationSpec
 from ..module import DataModule
 from ..splits import Split, split_off
 from .music import check_step, check_trained_on
-from .roll_files import read_rolls
 from .rolls import Collection, Rolls
 
 SHARES: dict[Split, float] = {"test": 77 / 382, "valid": 76 / 382}  # those of JSB's 382 chorales
@@ -65,18 +63,13 @@ class Chorales(DataModule):
             name="chorales",
             spec=ObservationSpec("binary", PITCHES, self.first_observation),
             longest=max(map(len, self._splits["train"])) - self._first,
-            music=self._format,
+            format=self._format,
         )
 
     def load(self, split: Split, description: DataDescription) -> Rolls:
         """One split. All chorales are read: a minute the first time, which the user's cache keeps."""
         check_trained_on("chorales", self.first_observation, self._format, description)
         return Rolls(Collection(self._splits[split]), first=self._first)
-
-    def read_prefix(self, path: str, description: DataDescription) -> list[Example]:
-        """A MIDI file at the model's time step, or rolls in a pickle or an .npz: see `roll_files.read_rolls`."""
-        check_trained_on("chorales", self.first_observation, self._format, description)
-        return read_rolls(path, description, TimeStep(self.steps_per_quarter))
 
     @property
     def _first(self) -> int:

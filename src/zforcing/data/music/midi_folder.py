@@ -7,13 +7,11 @@ from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
 from ...errors import UserError
-from ...files.midi import TimeStep, read_midi
+from ...files.midi import SUFFIXES, TimeStep, read_midi
 from ...files.reading import Unreadable, printable
 from .. import folders
 from ..splits import Files, Split, split_off
 from .rolls import Collection, told
-
-MIDI = frozenset((".mid", ".midi"))
 
 
 def split_midi(root: Path, shares: Mapping[Split, float], *, seed: int, source: str) -> Files:
@@ -28,7 +26,7 @@ def split_midi(root: Path, shares: Mapping[Split, float], *, seed: int, source: 
     for split, names in files.items():
         if not names:
             where = f"in its folder of the {split} split" if found else "below it"
-            raise UserError(f"{source}: no MIDI files {where}; they are called {' or '.join(sorted(MIDI))}")
+            raise UserError(f"{source}: no MIDI files {where}; they are called {' or '.join(sorted(SUFFIXES))}")
     missing: dict[Split, float] = {split: share for split, share in shares.items() if split not in files}
     held_out = sum(max(1, round(share * len(files["train"]))) for share in missing.values())
     if held_out >= len(files["train"]):
@@ -51,7 +49,7 @@ def origins(root: Path, files: Files) -> dict[Split, str]:
 
 
 def _midi_below(folder: Path, root: Path) -> list[str]:
-    return folders.find_files(folder, root, lambda file: file.suffix.lower() in MIDI)
+    return folders.find_files(folder, root, lambda file: file.suffix.lower() in SUFFIXES)
 
 
 def load_midi(

@@ -15,16 +15,17 @@ from pathlib import Path
 from typing import Literal
 
 from ...errors import UserError
+from ...files.midi import SUFFIXES as MIDI
 from ...files.midi import TimeStep
+from ...files.pickles import PICKLES
 from ...files.reading import user_path
 from ...files.rolls import PITCHES
-from ...observations import DataDescription, Example, MusicFormat, ObservationSpec
+from ...observations import DataDescription, MusicFormat, ObservationSpec
 from ..module import DataModule
 from ..splits import Split, check_random_split
 from .known import compare_with_known
-from .midi_folder import MIDI, load_midi, split_midi
+from .midi_folder import load_midi, split_midi
 from .polyphonic import read_mat_music, read_pickled_music
-from .roll_files import PICKLES, read_rolls
 from .rolls import Collection, Rolls, Splits, refuse_short
 from .srnn import read_srnn_music
 
@@ -105,18 +106,13 @@ class Music(DataModule):
             name="music",
             spec=ObservationSpec("binary", PITCHES, self._first_observation),
             longest=int(train.lengths.max()) - self._first,
-            music=MusicFormat.of_steps(*self._step),
+            format=self._format,
         )
 
     def load(self, split: Split, description: DataDescription) -> Rolls:
         """One split. All splits are read, so that a bad test set fails early."""
         self._check_settings(description)
         return Rolls(self._music[split], first=self._first, chunk=self.chunk_steps if split == "train" else None)
-
-    def read_prefix(self, path: str, description: DataDescription) -> list[Example]:
-        """A MIDI file at the model's time step, or rolls in a pickle or an .npz: see `roll_files.read_rolls`."""
-        self._check_settings(description)
-        return read_rolls(path, description, self._step, drums=self.drums)
 
     @cached_property
     def _file(self) -> Path:
@@ -180,6 +176,10 @@ class Music(DataModule):
         default = STEPS_PER_QUARTER.get(self._layout, ELSEWHERE)
         return TimeStep(self.steps_per_quarter or default, self.seconds_per_step)
 
+    @property
+    def _format(self) -> MusicFormat:
+        return MusicFormat.of_steps(*self._step, drums=self.drums)
+
     @cached_property
     def _music(self) -> dict[Split, Collection]:
         """All splits; kept, for each is asked for."""
@@ -210,7 +210,7 @@ class Music(DataModule):
 
     def _check_settings(self, description: DataDescription) -> None:
         """The settings must ask for what the model was trained on."""
-        check_trained_on("music", self._first_observation, MusicFormat.of_steps(*self._step), description)
+        check_trained_on("music", self._first_observation, self._format, description)
 
 
 def check_step(steps_per_quarter: int | None, seconds_per_step: float | None) -> None:
@@ -230,8 +230,8 @@ def check_step(steps_per_quarter: int | None, seconds_per_step: float | None) ->
 
 def check_trained_on(name: str, first_observation: str, music: MusicFormat, description: DataDescription) -> None:
     """Raises UserError where data `name` isn't what the model was trained on."""
-    trained = description.music
-    if trained is None:
+    trained = description.format
+    if not isinstance(trained, MusicFormat):
         raise UserError(
             f"data {name} holds music, but the model was trained on data {description.name}: name its own data"
         )

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...errors import UserError
+from ...files.text import read_text, split_lines
 from ...observations import prepare, split_sentences
 from .. import folders
 from ..splits import Split
@@ -128,25 +129,6 @@ def _listed(root: Path) -> list[Path]:
 # ---- what is in them
 
 
-def read_text(file: Path) -> str:
-    """A file in UTF-8. Raises UserError when it can't be read, or is in another encoding."""
-    try:
-        raw = file.read_bytes()
-    except OSError as error:
-        raise UserError(f"{file}: can't be read ({error.strerror}); check the path and its permissions") from error
-    if b"\0" in raw:
-        line = raw.count(b"\n", 0, raw.index(b"\0")) + 1
-        raise UserError(f"{file}: line {line} holds the byte 0, so it is no text in UTF-8 (UTF-16?); save it as UTF-8")
-    try:
-        return raw.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = raw.count(b"\n", 0, error.start) + 1
-        raise UserError(
-            f"{file}: line {line} is not UTF-8 (byte {error.start} of the file, 0x{raw[error.start]:02x}); save the "
-            f"file as UTF-8"
-        ) from error
-
-
 def refuse_unreadable(files: Sequence[Path]) -> None:
     """Raises UserError about a file that is no UTF-8, and where none of them has a line of text."""
     filled = [file for file in files if read_text(file).strip()]
@@ -156,12 +138,7 @@ def refuse_unreadable(files: Sequence[Path]) -> None:
 
 def read_lines(files: Iterable[Path], rules: Rules) -> Sentences:
     """A sentence on each line. White space around it is no part of it, and a line of nothing else is no sentence."""
-    return _kept((line for file in files for line in _lines(read_text(file))), rules)
-
-
-def _lines(text: str) -> list[str]:
-    lines = text.split("\n")  # not `splitlines`, which ends a line at ten more characters
-    return lines[:-1] if lines[-1] == "" else lines
+    return _kept((line for file in files for line in split_lines(read_text(file))), rules)
 
 
 def read_reviews(files: Iterable[Path], rules: Rules) -> Sentences:

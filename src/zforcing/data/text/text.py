@@ -22,7 +22,15 @@ import numpy as np
 
 from ...errors import UserError
 from ...files.reading import user_path
-from ...observations import END, DataDescription, Example, ObservationSpec, Tokens, Vocabulary, build_vocabulary
+from ...observations import (
+    DataDescription,
+    ObservationSpec,
+    TextFormat,
+    Tokens,
+    Vocabulary,
+    build_vocabulary,
+    refuse_end_symbol,
+)
 from .. import folders
 from ..module import DataModule
 from ..splits import SPLITS, Split, check_random_split, cut
@@ -109,7 +117,9 @@ class Text(DataModule):
     def describe(self) -> DataDescription:
         """The vocabulary and how long sentences are, the end symbol included, from the training split alone."""
         vocabulary, train = self._training
-        return DataDescription("text", _spec(vocabulary), longest=int(train.lengths.max()), vocabulary=vocabulary)
+        return DataDescription(
+            "text", _spec(vocabulary), longest=int(train.lengths.max()), format=TextFormat(vocabulary)
+        )
 
     def load(self, split: Split, description: DataDescription) -> TextDataset:
         """One split, in the numbers of the description's vocabulary. With the training split the test's files are
@@ -131,21 +141,6 @@ class Text(DataModule):
         if split == "train" and "_training" in vars(self) and self._training[0] == vocabulary:
             return self._training[1]  # `describe` has just made it
         return self._numbered(self._sentences(split), vocabulary, split)
-
-    def read_prefix(self, path: str, description: DataDescription) -> list[Example]:
-        """The beginning of a sentence on each line of a file, prepared as the model's sentences were; empty ones don't
-        count.
-        """
-        vocabulary = self._known(description)
-        file = user_path(path, path)
-        rules = Rules(tokenize=vocabulary.tokenize, lowercase=vocabulary.lowercase)
-        found = documents.read_lines([file], rules).text
-        if not found:
-            raise UserError(f"{path}: holds no text; write the beginning of a sentence on each line")
-        if self.tokens == "words":
-            _refuse_end_symbol(found, path)
-        symbols, ends = vocabulary.number(found)
-        return [Example(ids[:-1].astype(np.int64)) for ids in np.split(symbols, ends[:-1])]
 
     @cached_property
     def _root(self) -> Path:
@@ -244,7 +239,7 @@ class Text(DataModule):
                 f"the text, data.min_words or data.max_words"
             )
         if self.tokens == "words":
-            _refuse_end_symbol(found.text, what)
+            refuse_end_symbol(found.text, what)
         return found
 
     def _numbered(self, sentences: Sentences, vocabulary: Vocabulary, split: Split) -> TextDataset:
@@ -276,11 +271,12 @@ class Text(DataModule):
 
     def _known(self, description: DataDescription) -> Vocabulary:
         """The model's vocabulary, if its sentences are of this kind."""
-        vocabulary, spec = description.vocabulary, description.spec
-        if vocabulary is None:
+        kind, spec = description.format, description.spec
+        if not isinstance(kind, TextFormat):
             raise UserError(
                 f"data text holds sentences, but the model was trained on data {description.name}: name its own data"
             )
+        vocabulary = kind.vocabulary
         if spec != _spec(vocabulary):
             raise UserError(
                 f"the vocabulary has {len(vocabulary)} symbols, but the model reads {spec}: it is another run's; take "
@@ -295,13 +291,3 @@ class Text(DataModule):
 
 def _spec(vocabulary: Vocabulary) -> ObservationSpec:
     return ObservationSpec("categorical", len(vocabulary), unknown=vocabulary.unknown)
-
-
-def _refuse_end_symbol(sentences: list[str], what: str) -> None:
-    """Raise about the first sentence that spells the end symbol: it would have a second, foretold one."""
-    for sentence in sentences:
-        if END in sentence and END in sentence.split():
-            raise UserError(
-                f"{what}: the sentence {sentence[:40]!r} holds {END}, which is put at the end of every sentence; take "
-                f"it out of the text"
-            )

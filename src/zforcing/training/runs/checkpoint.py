@@ -9,6 +9,7 @@ from ...saving.atomic import _write_json
 from ...saving.atomic import read_json
 from typing import Any
 from ...observations import DataDescription
+from ...observations.formats.version_1 import LATER
 from collections.abc import Mapping
 from ..carry import PREFIX
 from pathlib import Path
@@ -28,9 +29,11 @@ MOMENTS = ("step", "exp_avg", "exp_avg_sq")  # Adam's, of each parameter
 def check_same_data(checkpoint_folder: Path, description: DataDescription) -> None:
     """Raises UserError when the data is described otherwise than when the checkpoint was written."""
     path = checkpoint_folder / "config.json"
-    before = _leaves(read_json(path).get("data"))
-    now = _leaves(json.loads(json.dumps(description.to_json())))
-    names = [name for name in before | now if before.get(name) != now.get(name)]
+    config = read_json(path)
+    before = _leaves(_as_json(DataDescription.from_json(config.get("data") or {})))
+    now = _leaves(_as_json(description))
+    unknown = LATER if config.get("format_version") == 1 else frozenset()
+    names = [name for name in before | now if before.get(name) != now.get(name) and _field(name) not in unknown]
     if names:
         said = [f"{name} was {before.get(name)}, is {now.get(name)}" for name in names[:4]]
         more = [f"{len(names) - 4} more"] if len(names) > 4 else []
@@ -114,6 +117,16 @@ def read_progress(folder: Path) -> dict[str, Any]:
     if problems:
         raise UserError(f"{path} is damaged or edited: {'; '.join(problems)}")
     return values
+
+
+def _as_json(description: DataDescription) -> Any:
+    """As a file has it: tuples are lists."""
+    return json.loads(json.dumps(description.to_json()))
+
+
+def _field(leaf: str) -> str:
+    """The format's field that "format.names[0]" is a part of."""
+    return leaf.removeprefix("format.").split("[")[0].split(".")[0]
 
 
 def _leaves(values: Any, prefix: str = "") -> dict[str, Any]:

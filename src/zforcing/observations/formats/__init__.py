@@ -1,0 +1,57 @@
+"""The kinds of observation, by the name that config.json has: what their numbers stand for, and their files."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ...errors import UserError
+from .audio import LEVELS, AudioFormat, decode, encode, mulaw_decode, mulaw_encode, shorter_than
+from .base import Described, Format
+from .drawn import Drawn, Written
+from .image import ImageFormat, check_binary, in_steps
+from .music import MusicFormat
+from .rows import as_read, check_kind, check_values, with_gaps
+from .table import TableFormat
+from .text import TextFormat, refuse_end_symbol
+from .version_1 import format_of_version_1
+
+FORMATS: dict[str, type[Format]] = {
+    kind.name: kind for kind in (TableFormat, ImageFormat, AudioFormat, MusicFormat, TextFormat)
+}
+
+
+def format_from_json(values: dict[str, Any]) -> Format:
+    """The inverse of `Format.to_json`. Raises KeyError, TypeError or UserError for what no format has."""
+    name = values["name"]
+    if name not in FORMATS:
+        raise UserError(f"data.format.name is {name!r}; it must be one of {', '.join(FORMATS)}")
+    return FORMATS[name].from_json({key: value for key, value in values.items() if key != "name"})
+
+
+__all__ = [
+    "FORMATS",
+    "LEVELS",
+    "AudioFormat",
+    "Described",
+    "Drawn",
+    "Format",
+    "ImageFormat",
+    "MusicFormat",
+    "TableFormat",
+    "TextFormat",
+    "Written",
+    "as_read",
+    "check_binary",
+    "check_kind",
+    "check_values",
+    "decode",
+    "encode",
+    "format_from_json",
+    "format_of_version_1",
+    "in_steps",
+    "mulaw_decode",
+    "mulaw_encode",
+    "refuse_end_symbol",
+    "shorter_than",
+    "with_gaps",
+]

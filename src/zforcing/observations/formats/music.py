@@ -1,0 +1,157 @@
+"""Polyphonic music as piano rolls: which of a piano's 88 keys sound at each step."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from ...errors import UserError
+from ...files.archives import open_npz
+from ...files.midi import SUFFIXES, TimeStep, import_symusic, read_midi, write_midi
+from ...files.pianoroll import write_pianoroll
+from ...files.pickles import PICKLES, read_pickle
+from ...files.reading import Array, listed, readable, user_path
+from ...files.rolls import Roll, from_matrix, from_pitches
+from ..checks import is_number, is_size
+from ..example import Example
+from ..spec import ObservationSpec
+from .base import Described, Format
+from .drawn import Drawn, Written, join
+
+SECONDS_GRID = 4  # steps in what is written as a quarter note, where a step is given in seconds
+TEMPO = 120.0  # quarters a minute, where nobody knows
+MOST_STEPS = 256  # of a sample, unless told otherwise: what was trained on may be one piece after another
+PICTURED = 8  # piano rolls in one picture
+
+
+@dataclass(frozen=True)
+class MusicFormat(Format):
+    """An observation is a step of a piano roll: 1 where a pitch sounds, else 0.
+
+    lowest_pitch:        MIDI number of the first of them (21 is A0, a piano's lowest key); the others follow it
+    steps_per_quarter:   steps in a quarter note
+    quarters_per_minute: the tempo that a MIDI file is written at
+    seconds_per_step:    a step's length at the tempo of a MIDI file that is read; None: by its quarter notes
+    drums:               whether percussion is read too
+    """
+
+    name = "music"
+    endings = ("png", "mid")
+
+    lowest_pitch: int = 21
+    steps_per_quarter: int = 2
+    quarters_per_minute: float = TEMPO
+    seconds_per_step: float | None = None
+    drums: bool = False
+
+    def __post_init__(self) -> None:
+        if type(self.lowest_pitch) is not int or not 0 <= self.lowest_pitch <= 127:
+            raise UserError(f"data.format.lowest_pitch is {self.lowest_pitch!r}; it must be a MIDI number, 0 to 127")
+        if not (is_size(self.steps_per_quarter) and self.steps_per_quarter <= 480):
+            raise UserError(
+                f"data.format.steps_per_quarter is {self.steps_per_quarter!r}; it must be a whole number, 1 to 480"
+            )
+        tempo, seconds = self.quarters_per_minute, self.seconds_per_step
+        if not (is_number(tempo) and 4 <= tempo <= 100_000):  # a MIDI file has 24 bits for microseconds per quarter
+            raise UserError(f"data.format.quarters_per_minute is {tempo!r}; it must be a number, 4 to 100000")
+        if seconds is not None and not (is_number(seconds) and 0 < seconds < float("inf")):
+            raise UserError(f"data.format.seconds_per_step is {seconds!r}; it must be a positive number, or null")
+
+    @classmethod
+    def of_steps(cls, per_quarter: int, seconds: float | None, *, drums: bool = False) -> MusicFormat:
+        """Steps of a quarter note's `per_quarter`-th part, or of so many seconds. Where the tempo isn't known it is 120
+        quarters a minute: a choice.
+        """
+        if seconds is None:
+            return cls(steps_per_quarter=per_quarter, drums=drums)
+        tempo = 60 / (SECONDS_GRID * seconds)
+        return cls(steps_per_quarter=SECONDS_GRID, quarters_per_minute=tempo, seconds_per_step=seconds, drums=drums)
+
+    @property
+    def step(self) -> TimeStep:
+        """What MIDI files are read in."""
+        return TimeStep(self.steps_per_quarter, self.seconds_per_step)
+
+    def problems(self, spec: ObservationSpec) -> list[str]:
+        """Every number of an observation is a pitch."""
+        if spec.kind == "binary" and self.lowest_pitch + spec.size <= 128:
+            return []
+        return [
+            (
+                f"data.format is {self} for {spec.kind} observations of size {spec.size}; they must be binary, with "
+                "MIDI numbers up to 127"
+            )
+        ]
+
+    def read(self, path: str, description: Described) -> list[Example]:
+        """The rolls in a file.
+
+        A MIDI file; an .npz with an array `x` [T, 88] or [n, T, 88], as samples are written; or a pickle of one
+        sequence, [step: (MIDI number, ...)]. Raises UserError for anything else, and where nothing would be left to
+        score.
+        """
+        file = user_path(path, path)
+        if file.is_dir():
+            raise UserError(f"{path}: is a folder; name one file of it")
+        if not file.is_file():
+            raise UserError(f"{path}: no such file; a relative path starts at {Path.cwd()}")
+        rolls = _rolls(file, path, self.step, self.drums)
+        if min(map(len, rolls)) <= description.spec.conditions_on_first:
+            raise UserError(f"{path}: has 1 step; the model conditions on a sequence's first one, and needs 2 or more")
+        return [Example(roll.astype(np.float32)) for roll in rolls]
+
+    def show(self, path: Path, drawn: Drawn, description: Described) -> Written:
+        """STEM.png with the first of them as piano rolls, what was given in grey, and STEM-I.mid of each sequence, or
+        why these can't be written.
+        """
+        given = drawn.given
+        rolls = join(None if given is None else [0.5 * roll for roll in given], drawn.x)
+        write_pianoroll(Path(f"{path}.png"), rolls[:PICTURED])
+        files = [f"{path}.png"]
+        try:
+            import_symusic(f"{path}-000.mid")
+        except UserError as error:  # what was drawn is kept all the same
+            return Written(tuple(files), lacking=str(error))
+        for i, roll in enumerate(drawn.whole):
+            files.append(f"{path}-{i:03d}.mid")
+            self.write_midi(Path(files[-1]), roll)
+        return Written(tuple(files))
+
+    def write_midi(self, path: Path, roll: Array) -> None:
+        """One roll [T, D] as a MIDI file."""
+        write_midi(
+            path,
+            roll,
+            lowest_pitch=self.lowest_pitch,
+            steps_per_quarter=self.steps_per_quarter,
+            quarters_per_minute=self.quarters_per_minute,
+        )
+
+    def default_steps(self, description: Described) -> int:
+        """As long as what was trained on, up to 256."""
+        return min(description.longest, MOST_STEPS)
+
+
+def _rolls(file: Path, source: str, step: TimeStep, drums: bool) -> list[Roll]:
+    suffix = file.suffix.lower()
+    if suffix in SUFFIXES:
+        return [read_midi(file, step, drums=drums)[0]]
+    if suffix in PICKLES:
+        return [from_pitches(read_pickle(file, source), f"{source}: its sequence")]
+    if suffix == ".npz":
+        return [from_matrix(matrix, f"{source}: array 'x'") for matrix in _matrices(file, source)]
+    raise UserError(f"{source}: its suffix is {file.suffix!r}; it must be .mid, .midi, .npz, .pickle or .pkl")
+
+
+def _matrices(file: Path, source: str) -> Array:
+    """[n, T, 88]."""
+    with open_npz(file, source) as archive, readable(source):
+        names = list(archive.files)
+        x = archive["x"] if "x" in names else None
+    if not isinstance(x, np.ndarray):
+        raise UserError(f"{source}: has no array 'x', it has {listed(names)}")
+    if x.ndim not in (2, 3) or len(x) == 0:
+        raise UserError(f"{source}: array 'x' is {list(x.shape)}; it must be [T, 88], or [n, T, 88] for n rolls")
+    return x if x.ndim == 3 else x[None]

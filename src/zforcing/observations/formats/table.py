@@ -1,0 +1,150 @@
+"""Numbers in columns: a row is a step, a column a feature, and everything is in the units of the user's file."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ...errors import UserError
+from ...files.archives import open_npz
+from ...files.reading import Array, listed
+from ...files.rows import Layout
+from ...files.sequences import column_names, find, read
+from ..example import Example
+from ..spec import ObservationSpec
+from .base import Described, Format
+from .drawn import Drawn, Written
+from .rows import as_read, check_kind, check_values, with_gaps
+
+SEQUENCE = "sequence"  # the column that names a row's sequence, where the data had none
+MOST_CELLS = 5_000_000  # of a .csv: more take minutes, and the .npz has them
+
+
+@dataclass(frozen=True)
+class TableFormat(Format):
+    """An observation is a row of numbers, or one category.
+
+    names:                    the features' columns, in the model's order; None where the data didn't name them
+    sequence:                 the column (of an .npz the array) that names each row's sequence; None: there was none
+    array, lengths, observed: an .npz file's arrays: see `zforcing.data.Arrays`
+    """
+
+    name = "table"
+    endings = ("csv",)
+
+    names: tuple[str, ...] | None = None
+    sequence: str | None = None
+    array: str = Layout.array
+    lengths: str = Layout.lengths
+    observed: str = Layout.observed
+
+    def __post_init__(self) -> None:
+        texts = [self.array, self.lengths, self.observed, *(self.names or ()), *filter(None, [self.sequence])]
+        if not all(isinstance(text, str) for text in texts):
+            raise UserError("data.format holds a name that is no text")
+
+    @classmethod
+    def from_json(cls, values: dict[str, Any]) -> TableFormat:
+        """The inverse of `to_json`."""
+        names = values.get("names")
+        return cls(**values | {"names": None if names is None else tuple(names)})
+
+    def problems(self, spec: ObservationSpec) -> list[str]:
+        """A name for each feature."""
+        features = 1 if spec.kind == "categorical" else spec.size
+        if self.names is None or len(self.names) == features:
+            return []
+        return [f"data.format.names has {len(self.names)} names for {features} features; it must have one for each"]
+
+    def read(self, path: str, description: Described) -> list[Example]:
+        """All sequences of an .npz, .npy, .csv or .parquet file: of a table the columns that the model was trained on,
+        by name, wherever they stand.
+        """
+        spec = description.spec
+        rows = read(path, self._layout(path), setting="file")
+        known = with_gaps(rows, allowed=spec.missing)
+        check_kind(known, spec.kind)
+        check_values(known, spec)
+        if rows.lengths.min() < 1 + spec.conditions_on_first:
+            raise UserError(
+                f"{rows.source}: {rows.sequence(int(np.argmin(rows.lengths)))} has 1 step; the model conditions on a "
+                "sequence's first one, and needs 2 or more"
+            )
+        return as_read(known, description)
+
+    def _layout(self, path: str) -> Layout:
+        """What is what in a file."""
+        file = find(path, "file")
+        if file.suffix.lower() == ".npy":
+            return Layout()
+        if file.suffix.lower() == ".npz":
+            return Layout(self.array, self.lengths, self.observed, self._naming_array(file, f"file {path}"))
+        there = column_names(file, f"file {path}")
+        lacking = [name for name in self.names or () if name not in there]
+        if lacking:
+            raise UserError(
+                f"file {path}: has no column {listed(lacking)}, which the model reads; it has {listed(there)}"
+            )
+        if self.sequence is not None and self.sequence not in there:
+            raise UserError(
+                f"file {path}: has no column {self.sequence!r}, which names the sequence of each row; it has "
+                f"{listed(there)}"
+            )
+        naming = self.sequence or (SEQUENCE if SEQUENCE in there and SEQUENCE not in (self.names or ()) else None)
+        return Layout(sequence=naming, columns=self.names)
+
+    def _naming_array(self, file: Path, source: str) -> str | None:
+        """The array that names the sequence of each row; none where x [N, T, D] says it, as in samples."""
+        if self.sequence is None:
+            return None
+        with open_npz(file, source) as archive:
+            names = archive.files
+            if self.sequence not in names and self.array in names and archive[self.array].ndim == 3:
+                return None
+        return self.sequence
+
+    def show(self, path: Path, drawn: Drawn, description: Described) -> Written:
+        """STEM.csv: the sequences one after the other, what was given of each first; an empty cell is missing."""
+        tables = list(self._tables(drawn, description))
+        cells = sum(table.size for table in tables)
+        if cells > MOST_CELLS:
+            return Written(lacking=f"no .csv was written of {cells} numbers; the .npz has them")
+        features = tables[0].shape[1]
+        names = self.names or (("x",) if features == 1 else tuple(f"x{i}" for i in range(features)))
+        naming = self.sequence or (SEQUENCE if SEQUENCE not in names else f"{SEQUENCE}_number")
+        with Path(f"{path}.csv").open("w", encoding="utf-8", newline="") as file:
+            writer = csv.writer(file, lineterminator="\n")
+            writer.writerow([naming, *names])
+            for number, table in enumerate(tables):
+                writer.writerows([number, *map(_cell, row)] for row in table)
+        return Written((f"{path}.csv",))
+
+    def _tables(self, drawn: Drawn, description: Described) -> Iterator[Array]:
+        """Each sequence [T, D] in the user's units, NaN, or -1 of categories, where something is missing."""
+        for i, x in enumerate(drawn.x):
+            parts = [self.to_units(x, description)]
+            if drawn.start is not None:
+                parts.insert(0, self.to_units(drawn.start[i : i + 1], description))
+            elif drawn.before is not None:
+                parts.insert(0, self._with_gaps(drawn.before[i], description))
+            yield np.concatenate([part.reshape(len(part), -1) for part in parts])
+
+    def _with_gaps(self, example: Example, description: Described) -> Array:
+        raw, observed = self.to_units(example.x, description), example.observed
+        if observed is None:
+            return raw
+        mark = -1 if raw.dtype.kind == "i" else np.nan
+        gaps: NDArray[Any] = np.where(observed, raw, mark)
+        return gaps
+
+
+def _cell(number: np.generic) -> str:
+    """As short as it is read back the same; nothing for what is missing."""
+    missing = number == -1 if number.dtype.kind == "i" else number != number  # NaN
+    return "" if missing else str(number)
