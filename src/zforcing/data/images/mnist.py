@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 
@@ -66,6 +67,8 @@ GREY: dict[Split, Known] = {
 @dataclass(frozen=True)
 class Mnist(DataModule):
     """Statically binarized MNIST, H. Larochelle's files: 50000 images to train on, 10000 to validate, 10000 to test."""
+
+    name: ClassVar[str] = "mnist"
 
     root: str = ""
     """folder of binarized_mnist_train.amat, binarized_mnist_valid.amat and binarized_mnist_test.amat (.gz and .npz are
@@ -122,6 +125,8 @@ class DynamicMnist(DataModule):
 
     Validation and test images are drawn once. Draws are a pure function of `binarization_seed`, split, epoch and image.
     """
+
+    name: ClassVar[str] = "mnist-dynamic"
 
     root: str = ""
     """folder of train-images-idx3-ubyte and t10k-images-idx3-ubyte (.gz and .idx3-ubyte are read too, also in
