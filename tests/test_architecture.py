@@ -18,6 +18,7 @@ from check_install import OPTIONAL, REFUSED, loaded_by_import
 SRC = Path(__file__).parents[1] / "src" / "zforcing"
 ROOMS = (
     "errors",
+    "registry",
     "settings",
     "runtime",
     "files",

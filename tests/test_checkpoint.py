@@ -11,13 +11,13 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from zforcing.training.runs.checkpoint import check_same_data, load_training, read_progress, save_training
 
 from conftest import SPECS, Case, draw_noise, random_batch
 from zforcing import ELBO, ObservationSpec, UserError, load
 from zforcing.observations import DataDescription, ImageFormat, Normalization
 from zforcing.saving.atomic import Writing, current, read_json
 from zforcing.saving.model import load_checkpoint, save_model
+from zforcing.training.runs.checkpoint import check_same_data, load_training, read_progress, save_training
 
 
 def save(folder: Path, case: Case, spec: ObservationSpec) -> Any:
@@ -77,7 +77,7 @@ def edit_weights(change: Callable[[dict[str, torch.Tensor]], Any]) -> Callable[[
         (edit_config(lambda v: v.update(format_version=3)), r"format version 3.*reads 1 and 2.*zforcing 0\."),
         (edit_config(lambda v: v.pop("format_version")), "format version None"),
         (edit_config(lambda v: v.pop("data")), "config.json is damaged.*data"),
-        (edit_config(lambda v: v["model"].update(name="gone")), "config.json is damaged.*gone"),
+        (edit_config(lambda v: v["model"].update(name="gone")), "names model .gone., which isn.t registered"),
         (edit_config(lambda v: v["model"]["settings"].update(hiden=1)), "config.json is damaged.*hiden"),
         (edit_weights(lambda w: w.pop("lstm.weight_hh_l0")), "lstm.weight_hh_l0 is missing"),
         (edit_weights(lambda w: w.update(more=torch.zeros(1))), "more is unknown"),

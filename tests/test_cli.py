@@ -341,7 +341,7 @@ MISTAKES = [
     (["evaluate", "nowhere"], "no such run folder: nowhere"),
     (["evaluate", "RUNS"], "is no run folder"),
     (["evaluate", "RUNS/rnn", "--split", "tests"], "--split is 'tests'.*train, valid, test"),
-    (["evaluate", "RUNS/rnn", "--bound", "elb"], "--bound is 'elb'.*elbo"),
+    (["evaluate", "RUNS/rnn", "--bound", "elb"], "unknown --bound 'elb' .did you mean elbo"),
     (["evaluate", "RUNS/rnn", "--batch-size", "0"], "--batch-size is 0"),
     (["evaluate", "RUNS/rnn", "--checkpoint", "first"], "--checkpoint is 'first'"),
     (["evaluate", "RUNS/rnn", "--device", "gpu"], "device is 'gpu'"),

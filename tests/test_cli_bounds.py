@@ -122,7 +122,7 @@ def test_recipes_on_known_processes_run_with_ragged_lengths_and_gaps(
         (["--bound", "elbo", "--particles", 3], "--particles: elbo has none to choose"),
         (["--bound", "iwae", "--particles", 0], "--particles is 0"),
         (["--bound", "iwae", "--repeats", 0], "--repeats is 0"),
-        (["--bound", "iwea"], "--bound is 'iwea'"),
+        (["--bound", "iwea"], "unknown --bound 'iwea'"),
     ],
 )
 def test_a_mistake_is_one_line(

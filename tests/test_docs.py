@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 import torch
 
+from zforcing import registry
 from zforcing.runtime.threads import cpu_threads
 from zforcing.testing import MODEL_CHECKS
 
@@ -31,6 +32,8 @@ def extending() -> Iterator[Any]:
     module = ModuleType("extending")
     with pytest.MonkeyPatch.context() as patch, torch.random.fork_rng(devices=[]), cpu_threads(torch.nn.Identity()):
         patch.setitem(sys.modules, module.__name__, module)  # where dataclasses look up their annotations
+        for family in registry._families:  # the page registers its classes; other tests know the package's alone
+            patch.setattr(family, "_classes", dict(family._classes))
         torch.set_default_dtype(torch.float32)
         for block in blocks(PAGE):
             exec(compile(block, str(PAGE), "exec"), module.__dict__)

@@ -13,6 +13,7 @@ from .bounds import ELBO, BoundResult, Weights
 from .errors import UserError
 from .models import MODELS, RNN, SRNN, VRNN, RNNConfig, SequenceModel, SRNNConfig, VRNNConfig, ZForcing, ZForcingConfig
 from .observations import ObservationSpec, SequenceBatch
+from .registry import register
 from .saving.model import load
 from .tasks.sample import Generated, continue_from, sample
 from .training.schedules import Schedule
@@ -40,5 +41,6 @@ __all__ = [
     "__version__",
     "continue_from",
     "load",
+    "register",
     "sample",
 ]

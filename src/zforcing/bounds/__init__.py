@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ..registry import Family
 from .base import Bound, BoundKind, BoundResult, Weights
 from .chunked import ChunkedELBO
 from .elbo import ELBO
@@ -10,13 +11,7 @@ from .fivo import FIVO
 from .importance import Importance
 from .iwae import IWAE
 
-BOUNDS: dict[str, type[Bound]] = {
-    "elbo": ELBO,
-    "exact": Exact,
-    "fivo": FIVO,
-    "importance": Importance,
-    "iwae": IWAE,
-}
+BOUNDS: Family[Bound] = Family("bound", Bound, classes=(ELBO, Exact, FIVO, Importance, IWAE))
 __all__ = [
     "BOUNDS",
     "ELBO",

@@ -57,6 +57,7 @@ class Bound(ABC):
     A bound whose call needs no number back from a GPU says so by `capturable`: it can be a part of a CUDA graph.
     """
 
+    name: ClassVar[str]  # as recipes and the command line know it
     particles: int  # K, how many latents are drawn for a step; a setting where it can be chosen
     capturable: ClassVar[bool] = False
     requires_kl_weight_1: ClassVar[bool] = False  # whether its loss is right at KL weight 1 alone

@@ -24,6 +24,8 @@ class ELBO(Bound):
     the last two terms being Z-Forcing's (Goyal et al., NIPS 2017). For a model without latents it is exact.
     """
 
+    name: ClassVar[str] = "elbo"
+
     particles: ClassVar[int] = 1  # type: ignore[misc]  # no setting here: a field elsewhere
     capturable = True
     carries_state = True

@@ -17,6 +17,8 @@ class Exact(Bound):
     Raises UserError for other models, which have bounds and estimates only.
     """
 
+    name: ClassVar[str] = "exact"
+
     particles: ClassVar[int] = 1  # type: ignore[misc]  # no setting here: a field elsewhere
     capturable = True
 

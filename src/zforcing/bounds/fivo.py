@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch
 import torch.nn.functional as F
@@ -31,6 +31,8 @@ class FIVO(Bound):
     papers recommend; `resampling_gradient` adds that term, (log p_hat - what was known before) d log P(ancestors),
     which makes it unbiased and much noisier. It needs multinomial resampling, whose probabilities are those weights.
     """
+
+    name: ClassVar[str] = "fivo"
 
     particles: int = 8
     """K, how many particles"""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import ClassVar
 
 from ..errors import UserError
 from ..models.base import SequenceModel
@@ -19,6 +20,8 @@ class Importance(Bound):
     few particles it is a bound in disguise, which is why it says `estimate`. Its standard error over repeats tells
     the noise, a rise with K the bias.
     """
+
+    name: ClassVar[str] = "importance"
 
     particles: int = 40
     """K, how many latents are drawn for a sequence"""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple, TypeVar
+from typing import Any, ClassVar, Literal, NamedTuple, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -34,6 +34,8 @@ class IWAE(Bound):
     averaged over the particles. More than `max_rows` rows are taken a part at a time; their forward pass is done again
     in the backward pass, so that memory stays bounded there too.
     """
+
+    name: ClassVar[str] = "iwae"
 
     particles: int = 8
     """K, how many latents are drawn for a sequence"""

@@ -25,6 +25,7 @@ from .options import (
     one_of,
     option_value,
     replaced,
+    take_imports,
 )
 
 
@@ -71,10 +72,9 @@ def parse_bench(argv: Sequence[str]) -> tuple[Namespace, dict[str, Any]]:
     """Options of the command, and the model's settings (its `Config`) at each of the sizes asked for."""
     from ..benchmark import SIZES
 
-    words = [replaced(word, {"--model": "--model.name"}) for word in argv]
+    words, _ = take_imports([replaced(word, {"--model": "--model.name"}) for word in argv])
     model = option_value("--model.name", words) or "zforcing"
-    if model not in MODELS:
-        raise UserError(f"unknown --model {model!r}; it is one of {', '.join(sorted(MODELS))}")
+    MODELS.find(model, setting="--model")
     parsers = {name: bench_parser(model, name) for name in SIZES}
     options = parsers["pixels"].parse_args(words)
     unknown = [name for name in options.sizes if name not in SIZES]

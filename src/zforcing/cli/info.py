@@ -5,14 +5,19 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
+from ..bounds import BOUNDS
+from ..data import DATA
+from ..models import MODELS
 from ..observations import DataDescription
+from ..registry import Family
 from ..saving.atomic import read_json
 from ..saving.model import find_checkpoint, load_checkpoint
 from ..training.runs.folder import read_run_config, run_folder
 from ..training.runs.recipes import recipes
-from .options import command_parser, print_values
+from .options import command_parser, import_option, print_values, take_imports
 
 
 def list_recipes(argv: Sequence[str]) -> int:
@@ -30,17 +35,36 @@ def list_recipes(argv: Sequence[str]) -> int:
 
 
 def info(argv: Sequence[str]) -> int:
-    """Say what a run folder holds: zforcing info RUN."""
+    """Say what a run folder holds: zforcing info RUN; without RUN, which models, bounds and data sets there are."""
+    words, _ = take_imports(argv)
     parser = command_parser("info", info)
-    parser.add_argument("run", type=str, help="a run folder")
+    parser.add_argument("run", type=str, nargs="?", default=None, help="a run folder")
+    import_option(parser)
     parser.add_argument("--json", action="store_true", help="one JSON object")
-    options = parser.parse_args(list(argv))
-    run = run_folder(options.run)
+    options = parser.parse_args(words)
+    values = registered() if options.run is None else about_run(run_folder(options.run))
+    if options.json:
+        print(json.dumps(values))
+    else:
+        print_values(values)
+    return 0
+
+
+def registered() -> dict[str, Any]:
+    """The names that recipes and commands may use, those of one's own too, and the version."""
+    from .. import __version__
+
+    families: dict[str, Family[Any]] = {"models": MODELS, "bounds": BOUNDS, "data": DATA}
+    return {"zforcing": __version__} | {kind: ", ".join(sorted(family)) for kind, family in families.items()}
+
+
+def about_run(run: Path) -> dict[str, Any]:
+    """What a run folder holds."""
     config = read_run_config(run)
     folder = find_checkpoint(run)
     found = load_checkpoint(run)
     progress = read_json(folder / "training.json")
-    values = {
+    return {
         "run": str(run),
         "about": config.about,
         "recipe": config.recipe,
@@ -54,11 +78,6 @@ def info(argv: Sequence[str]) -> int:
         "evaluations": sorted(p.name for p in run.glob("evaluation-*.json")),
         "settings": asdict(found.model.config),
     }
-    if options.json:
-        print(json.dumps(values))
-    else:
-        print_values(values)
-    return 0
 
 
 def brief(description: DataDescription) -> dict[str, Any]:

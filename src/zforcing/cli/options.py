@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import fields, replace
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 from jsonargparse import ArgumentParser, Namespace
@@ -16,7 +17,9 @@ from rich.progress import Progress
 
 from ..bounds import BOUNDS, Bound
 from ..errors import UserError
+from ..registry import import_source
 from ..training.runs.config import SECTIONED, WEIGHTS
+from ..training.runs.recipes import whole_path
 from ..training.settings import MOST_THREADS
 
 
@@ -44,7 +47,34 @@ def common_options(parser: ArgumentParser, *, seed: str) -> None:
     threads = "CPU threads; by default one where a time step is little work, else torch's own choice"
     parser.add_argument("--threads", type=int | None, default=None, help=threads)
     parser.add_argument("--device", type=str, default="auto", help="auto, cpu or cuda")
+    import_option(parser)
     parser.add_argument("--json", action="store_true", help="one JSON object on stdout")
+
+
+def import_option(parser: ArgumentParser) -> None:
+    """For models, bounds and data sets of one's own."""
+    parser.add_argument(
+        "--import",
+        dest="imports",
+        action="append",
+        default=[],
+        help="a Python file, or a module's name, that registers a model, a bound or a data set of your own "
+        "(zforcing.register); may be given several times",
+    )
+
+
+def take_imports(words: Sequence[str]) -> tuple[list[str], list[str]]:
+    """The words without `--import X`, and all X, imported: what they register, the other words may name."""
+    rest, sources = [], []
+    left = [part for word in words for part in (word.split("=", 1) if word.startswith("--import=") else [word])]
+    while left:
+        word = left.pop(0)
+        if word == "--import" and left:
+            sources.append(whole_path(left.pop(0), Path.cwd()))
+            import_source(sources[-1])
+        else:
+            rest.append(word)
+    return rest, sources
 
 
 def bound_options(parser: ArgumentParser) -> None:
@@ -55,7 +85,7 @@ def bound_options(parser: ArgumentParser) -> None:
 
 def chosen_bound(options: Namespace, like: Bound | None = None) -> tuple[Bound, str]:
     """The bound and its name in files (with the number of particles). `like`: settings to keep if it is the same."""
-    cls = one_of("bound", options.bound, tuple(BOUNDS)) and BOUNDS[options.bound]
+    cls = BOUNDS.find(options.bound, setting="--bound")
     bound = like if type(like) is cls else cls()
     if "particles" not in {field.name for field in fields(cls)}:  # type: ignore[arg-type]  # bounds are dataclasses
         if options.particles is not None:
@@ -88,7 +118,9 @@ def whole_number(option: str, text: str) -> int:
 
 
 def check_common(options: Namespace) -> None:
-    """Refuse a seed that no generator takes, and threads that torch doesn't."""
+    """Refuse a seed that no generator takes, and threads that torch doesn't; import what is to be imported."""
+    for source in options.imports:
+        import_source(source)
     if not 0 <= options.seed < 2**63:
         raise UserError(f"--seed is {options.seed}; it must be 0 or more and less than 2**63")
     if options.threads is not None and not 1 <= options.threads <= MOST_THREADS:

@@ -19,13 +19,14 @@ from ..training.runs.config import (
     add_settings,
     flatten,
     from_namespace,
+    import_all,
     known_settings,
     parse_config,
     refuse_unknown,
     section_names,
 )
 from ..training.runs.recipes import read_recipe
-from .options import command_parser, describe_sections, option_value, replaced
+from .options import command_parser, describe_sections, import_option, option_value, replaced, take_imports
 
 FLAGS = {"--skip-unreadable": ("--data.skip_unreadable", "true")}
 SHORT = {"--threads": "--training.threads", "--backend": "--training.backend"}  # what `train` also understands
@@ -78,13 +79,16 @@ def train(argv: Sequence[str]) -> int:
 def parse_train(argv: Sequence[str]) -> tuple[Namespace, RunConfig]:
     """Options of the command, and the configuration: the recipe's values, then what the command line says."""
     words = ["--print-config" if word == "--print_config" else word for word in argv]  # jsonargparse has one of its own
+    words, imports = take_imports(words)
     if not words or words[0].startswith("-"):
         if {"-h", "--help"} & set(words):
             words = ["digits-zforcing-aux", "--help"]  # some recipe, to have settings to show
         else:
             raise UserError("train: name a recipe first (`zforcing recipes` lists them) or a YAML file")
     words = with_constants([replaced(part, SHORT) for word in words for part in FLAGS.get(word, (word,))])
-    values = with_named_sections(read_recipe(words[0]), words[1:])
+    values = read_recipe(words[0])
+    values["imports"] = [*import_all(values.get("imports"), where=words[0]), *imports]
+    values = with_named_sections(values, words[1:])
     names = section_names(values)
     usage = "zforcing train RECIPE_OR_FILE [--dotted.setting value ...] [--run-dir DIR] [--resume]"
     parser = command_parser("train", train, usage=usage)
@@ -92,19 +96,21 @@ def parse_train(argv: Sequence[str]) -> tuple[Namespace, RunConfig]:
     parser.add_argument("--run-dir", type=str | None, default=None, help="where to write; runs/RECIPE by default")
     parser.add_argument("--resume", action="store_true", help="go on with the run in --run-dir")
     parser.add_argument("--device", type=str, default="auto", help="auto, cpu or cuda")
+    import_option(parser)
     parser.add_argument("--json", action="store_true", help="one JSON object on stdout")
     parser.add_argument("--print-config", action="store_true", help="(or --print_config) show the configuration, stop")
     add_settings(parser, names)
     describe_sections(parser)
-    own = {"run-dir", "resume", "device", "json", "print-config", "help"}
+    own = {"run-dir", "resume", "device", "import", "json", "print-config", "help"}
     given = {w[2:].split("=")[0]: None for w in words[1:] if w.startswith("--") and w != "--"}
     refuse_unknown({k: "" for k in given if k not in own}, names, where="train")
     config = parse_config(values, where=words[0])  # the recipe's own mistakes, before those of the command line
-    parser.set_defaults({k: v for k, v in flatten(config.to_dict()).items() if k != "recipe"})
+    parser.set_defaults({k: v for k, v in flatten(config.to_dict()).items() if k not in ("recipe", "imports")})
     parsed = parser.parse_args(words)
-    options = Namespace({k: parsed.pop(k) for k in ("recipe", "run_dir", "resume", "device", "json", "print_config")})
+    of_command = ("recipe", "run_dir", "resume", "device", "imports", "json", "print_config")
+    options = Namespace({key: parsed.pop(key) for key in of_command})
     parsed["recipe"] = config.recipe
-    return options, from_namespace(parser, parsed)
+    return options, from_namespace(parser, parsed, imports=config.imports)
 
 
 def with_named_sections(values: dict[str, Any], words: Sequence[str]) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ..registry import Family
 from .arrays.arrays import Arrays
 from .audio.speech import Speech
 from .dataset import InMemory, SequenceDataset
@@ -14,18 +15,11 @@ from .splits import Split
 from .synthetic import LinearGaussianData, MarkovData
 from .text.text import Text
 
-DATA: dict[str, type[DataModule]] = {
-    "arrays": Arrays,
-    "chorales": Chorales,
-    "digits": Digits,
-    "lgssm": LinearGaussianData,
-    "markov": MarkovData,
-    "mnist": Mnist,
-    "mnist-dynamic": DynamicMnist,
-    "music": Music,
-    "speech": Speech,
-    "text": Text,
-}
+DATA: Family[DataModule] = Family(
+    "data set",
+    DataModule,
+    classes=(Arrays, Chorales, Digits, LinearGaussianData, MarkovData, Mnist, DynamicMnist, Music, Speech, Text),
+)
 __all__ = [
     "DATA",
     "Arrays",

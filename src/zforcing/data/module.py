@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from typing import ClassVar
 
 from ..observations import DataDescription, Example
 from .dataset import SequenceDataset
@@ -11,6 +12,8 @@ from .splits import Split
 
 class DataModule(ABC):
     """A data set: a frozen dataclass whose fields are its settings. Adding one is one file and one registry line."""
+
+    name: ClassVar[str]  # as recipes and the command line know it
 
     @abstractmethod
     def describe(self) -> DataDescription:

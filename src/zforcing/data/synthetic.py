@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 
@@ -71,6 +72,8 @@ class Synthetic(DataModule):
 class LinearGaussianData(Synthetic):
     """z_t = A z_{t-1} + noise, x_t = C z_t + noise (`LinearGaussianSystem.random`); the likelihood is Kalman's."""
 
+    name: ClassVar[str] = "lgssm"
+
     latent_size: int = 2
     """size of the hidden state"""
     size: int = 2
@@ -103,6 +106,8 @@ class LinearGaussianData(Synthetic):
 @dataclass(frozen=True)
 class MarkovData(Synthetic):
     """A hidden Markov chain's symbols (`HiddenMarkovChain.random`); the likelihood is the forward algorithm's."""
+
+    name: ClassVar[str] = "markov"
 
     states: int = 3
     """hidden states"""

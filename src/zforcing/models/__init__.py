@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ..registry import Family
 from .base import SequenceModel, State, Unroll, map_state, where_rows
 from .linear_gaussian import LinearGaussian, LinearGaussianConfig
 from .rnn import RNN, RNNConfig
@@ -9,7 +10,9 @@ from .srnn import SRNN, SRNNConfig
 from .vrnn import VRNN, VRNNConfig
 from .zforcing import ZForcing, ZForcingConfig
 
-MODELS: dict[str, type[SequenceModel]] = {model.name: model for model in (RNN, ZForcing, VRNN, SRNN, LinearGaussian)}
+MODELS: Family[SequenceModel] = Family(
+    "model", SequenceModel, classes=(RNN, ZForcing, VRNN, SRNN, LinearGaussian), settings="Config"
+)
 __all__ = [
     "MODELS",
     "RNN",

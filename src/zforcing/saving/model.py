@@ -37,6 +37,10 @@ FORMAT_VERSION = 2
 READABLE = (1, FORMAT_VERSION)
 
 
+class UnknownModel(UserError):
+    """A saved model's class isn't registered."""
+
+
 @dataclass(frozen=True)
 class Checkpoint:
     """A model in eval mode, and the description of the data that it was trained on (normalization, image shape)."""
@@ -68,8 +72,10 @@ def load_checkpoint(run: str | Path, *, which: str = "best", device: torch.devic
         )
     try:
         description = DataDescription.from_json(config["data"])
-        cls = MODELS[config["model"]["name"]]
+        cls = _registered(path, config["model"]["name"])
         settings = cls.Config(**config["model"]["settings"])
+    except UnknownModel:
+        raise
     except (KeyError, TypeError) as error:
         raise UserError(f"{path} is damaged or edited: {type(error).__name__} {error}") from None
     except UserError as error:
@@ -83,6 +89,17 @@ def load_checkpoint(run: str | Path, *, which: str = "best", device: torch.devic
     _check_description(path, config["data"], folder / "model.safetensors")
     model.load_state_dict(_read_weights(model, folder / "model.safetensors"), assign=True)
     return Checkpoint(model.to(device).eval(), description)
+
+
+def _registered(path: Path, name: object) -> type[SequenceModel]:
+    """The class of the model that config.json names. Raises UnknownModel where there is none."""
+    if isinstance(name, str) and name in MODELS:
+        return MODELS[name]
+    raise UnknownModel(
+        f"{path} names model {name!r}, which isn't registered: import the module that registers it (zforcing.register; "
+        f"--import FILE_OR_MODULE on the command line), or install the package that has it; known are "
+        f"{', '.join(sorted(MODELS))}"
+    )
 
 
 def _check_description(path: Path, data: dict[str, Any], weights: Path) -> None:

@@ -16,7 +16,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Literal
+from typing import ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -53,6 +53,8 @@ class Arrays(DataModule):
 
     A split without a file of its own is split off `path` by whole sequences, at random.
     """
+
+    name: ClassVar[str] = "arrays"
 
     path: str = ""
     """file of sequences, .npz, .npy, .csv or .parquet: the training split, and whatever has no file of its own"""

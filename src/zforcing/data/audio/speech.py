@@ -10,7 +10,7 @@ import re
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Literal
+from typing import ClassVar, Literal
 
 import numpy as np
 
@@ -43,6 +43,8 @@ class Speech(DataModule):
 
     Files are read when they are needed, so that a data set may be larger than the memory.
     """
+
+    name: ClassVar[str] = "speech"
 
     root: str = ""
     """folder of the recordings"""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 
@@ -23,6 +24,8 @@ class Digits(DataModule):
     follow each other, and the test set would hold other writers than the training set.
     Source: E. Alpaydin, C. Kaynak, "Optical recognition of handwritten digits", UCI repository, 1998 (the test part).
     """
+
+    name: ClassVar[str] = "digits"
 
     threshold: int = 8
     """grey level, 1 to 16, from which a pixel counts as 1"""

@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 
@@ -67,6 +68,8 @@ GREY: dict[Split, Known] = {
 class Mnist(DataModule):
     """Statically binarized MNIST, H. Larochelle's files: 50000 images to train on, 10000 to validate, 10000 to test."""
 
+    name: ClassVar[str] = "mnist"
+
     root: str = ""
     """folder of binarized_mnist_train.amat, binarized_mnist_valid.amat and binarized_mnist_test.amat (.gz and .npz are
     read too), or one .npz with arrays train, valid and test, [N, 784] or [N, 28, 28]"""
@@ -118,6 +121,8 @@ class DynamicMnist(DataModule):
 
     Validation and test images are drawn once. Draws are a pure function of `binarization_seed`, split, epoch and image.
     """
+
+    name: ClassVar[str] = "mnist-dynamic"
 
     root: str = ""
     """folder of train-images-idx3-ubyte and t10k-images-idx3-ubyte (.gz and .idx3-ubyte are read too, also in

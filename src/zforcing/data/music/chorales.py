@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 
@@ -38,6 +38,8 @@ class Chorales(DataModule):
     A pitch sounds in a step if it sounds when the step begins: what is shorter and begins later is left out. Many
     chorales are settings of one tune, and a tune may be in more than one split.
     """
+
+    name: ClassVar[str] = "chorales"
 
     steps_per_quarter: int = 2
     """steps in a quarter note: 2 reads them in eighth notes, in which nearly all of them move"""

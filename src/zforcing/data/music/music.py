@@ -12,7 +12,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Literal
+from typing import ClassVar, Literal
 
 from ...errors import UserError
 from ...files.midi import SUFFIXES as MIDI
@@ -40,6 +40,8 @@ LACKING = {**dict.fromkeys(OF_MIDI, "midi"), "streams": "srnn", "continue_stream
 @dataclass(frozen=True)
 class Music(DataModule):
     """Piano rolls from the files that papers report on, or from MIDI files. A step is 88 numbers, 0 or 1."""
+
+    name: ClassVar[str] = "music"
 
     path: str = ""
     """file of a published set (.pickle, .mat, or the SRNN authors' .npz), or folder of MIDI files"""

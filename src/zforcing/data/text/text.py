@@ -16,7 +16,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Literal, get_args
+from typing import ClassVar, Literal, get_args
 
 import numpy as np
 
@@ -54,6 +54,8 @@ class Text(DataModule):
     Numbers stand for symbols, those of the training split's most frequent words, say; the model keeps which (its
     vocabulary), and other words are unknown to it.
     """
+
+    name: ClassVar[str] = "text"
 
     root: str = ""
     """a folder of train.txt, valid.txt (or dev.txt, validation.txt) and test.txt, a sentence a line; or one such file;

@@ -1,6 +1,7 @@
 """The whole configuration of a run: dataclasses by topic, read from a recipe (YAML) and dotted options.
 
 about, seed                       a line of text; the seed of everything random
+imports: [FILE_OR_MODULE, ...]    Python that registers models, bounds or data sets of one's own (zforcing.register)
 data:     {name, ...}             a data set and its settings (zforcing.data)
 model:    {name, ...}             a model and its settings (zforcing.models)
 bound:    {name, ...}             what is optimized (zforcing.bounds)
@@ -12,33 +13,32 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, fields, is_dataclass
-from typing import Any, Literal, get_args, get_type_hints
+from typing import Any, get_args, get_type_hints
+
 import yaml
 from jsonargparse import ArgumentError, ArgumentParser, Namespace, set_parsing_settings
+
 from ...bounds import BOUNDS, Bound
-from ..schedules import Schedule, WeightSchedules
 from ...data import DATA, DataModule
 from ...errors import UserError
 from ...models import MODELS, SequenceModel
 from ...observations import ObservationSpec
-from ...settings import check_types
-from .recipes import one_line, suggest
+from ...registry import Family, import_source
+from ..schedules import Schedule, WeightSchedules
 from ..settings import TrainingConfig
+from .recipes import one_line, suggest
 
 SECTIONED = ("data", "model", "bound", "weights", "training")
 WEIGHTS = tuple(field.name for field in fields(WeightSchedules))
-SECTIONS: dict[str, dict[str, type[Any]]] = {
-    "data": dict(DATA),
-    "model": {name: model.Config for name, model in MODELS.items()},
-    "bound": dict(BOUNDS),
-}
+SECTIONS: dict[str, Family[Any]] = {"data": DATA, "model": MODELS, "bound": BOUNDS}
 
 
 @dataclass(frozen=True)
 class RunConfig:
-    """Everything that determines a run. `model` is the settings (`Config`) of one of the registered models."""
+    """Everything that determines a run. `model` is the settings (`Config`) of the registered model `model_name`."""
 
     data: DataModule
+    model_name: str
     model: Any
     bound: Bound
     weights: WeightSchedules
@@ -46,27 +46,31 @@ class RunConfig:
     seed: int = 0
     recipe: str = ""
     about: str = ""
+    imports: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if not 0 <= self.seed < 2**63:
             raise UserError(f"seed is {self.seed}; it must be 0 or more and less than 2**63")
         if self.bound.requires_kl_weight_1 and self.weights.kl != Schedule():
             raise UserError(
-                f"bound {type(self.bound).__name__} with these settings needs weights.kl 1, from the first step to the last"
+                f"bound {self.bound.name} with these settings needs weights.kl 1, from the first step to the last"
             )
         if self.training.truncated_bptt_steps is not None and not self.bound.carries_state:
-            name = _name_of("bound", self.bound)
-            raise UserError(f"training.truncated_bptt_steps needs bound elbo, whose terms add up over time; not {name}")
+            raise UserError(
+                f"training.truncated_bptt_steps needs bound elbo, whose terms add up over time; not {self.bound.name}"
+            )
 
     def build_model(self, spec: ObservationSpec) -> SequenceModel:
         """A new model; its parameters come from torch's global generator."""
-        return MODELS[_name_of("model", self.model)](spec, self.model)
+        return MODELS[self.model_name](spec, self.model)
 
     def to_dict(self) -> dict[str, Any]:
         """As plain values, the way a recipe is written; `parse_config` reads it back."""
-        named = {s: {"name": _name_of(s, getattr(self, s))} | asdict(getattr(self, s)) for s in SECTIONS}
+        names = {"data": self.data.name, "model": self.model_name, "bound": self.bound.name}
+        named = {s: {"name": name} | asdict(getattr(self, s)) for s, name in names.items()}
         rest = {"weights": asdict(self.weights), "training": asdict(self.training)}
-        return {"recipe": self.recipe, "about": self.about, "seed": self.seed} | named | rest
+        imports = {"imports": list(self.imports)} if self.imports else {}
+        return {"recipe": self.recipe, "about": self.about, "seed": self.seed} | imports | named | rest
 
     def to_yaml(self) -> str:
         """`to_dict` as YAML."""
@@ -83,9 +87,7 @@ def section_names(values: Mapping[str, Any]) -> dict[str, str]:
         name = given.get("name", "elbo" if section == "bound" else None)
         if name is None:
             raise UserError(f"{section}.name is missing; it is one of {', '.join(sorted(known))}")
-        if not isinstance(name, str) or name not in known:
-            hint = suggest(str(name), known)
-            raise UserError(f"unknown {section}.name {name!r}{hint}; it is one of {', '.join(sorted(known))}")
+        known.find(name, setting=f"{section}.name")
         names[section] = name
     return names
 
@@ -98,7 +100,7 @@ def add_settings(parser: ArgumentParser, names: Mapping[str, str]) -> None:
     for section, known in SECTIONS.items():
         choices = ", ".join(sorted(known))
         parser.add_argument(f"--{section}.name", type=str, default=names[section], help=f"one of {choices}")
-        parser.add_class_arguments(known[names[section]], section)
+        parser.add_class_arguments(known.settings_of(names[section]), section)
     parser.add_class_arguments(WeightSchedules, "weights")
     parser.add_class_arguments(TrainingConfig, "training")
 
@@ -114,6 +116,7 @@ def parse_config(values: Mapping[str, Any], *, where: str = "configuration") -> 
     Raises UserError: one line with every unknown key, or the setting that has a wrong type or a wrong value.
     """
     values = {k: v for k, v in with_constants(values).items() if k not in SECTIONED or v is not None}
+    imports = import_all(values.pop("imports", None), where=where)
     names = section_names(values)
     refuse_unknown(flatten(values), names, where=where)
     refuse_null(flatten(values), names, where=where)
@@ -124,16 +127,26 @@ def parse_config(values: Mapping[str, Any], *, where: str = "configuration") -> 
         parsed = parser.parse_object(dict(values))
     except ArgumentError as error:
         raise UserError(f"{where}: {one_line(error)}") from None
-    return from_namespace(parser, parsed)
+    return from_namespace(parser, parsed, imports=imports)
 
 
-def from_namespace(parser: ArgumentParser, parsed: Namespace) -> RunConfig:
+def import_all(sources: Any, *, where: str) -> tuple[str, ...]:
+    """Import what a configuration's `imports` names: Python files, and modules that Python finds."""
+    if not (sources is None or (isinstance(sources, list) and all(isinstance(source, str) for source in sources))):
+        raise UserError(
+            f"{where}: imports is {sources!r}; it must be a list of Python files (mine.py) or names of modules"
+        )
+    for source in sources or ():
+        import_source(source)
+    return tuple(sources or ())
+
+
+def from_namespace(parser: ArgumentParser, parsed: Namespace, *, imports: tuple[str, ...] = ()) -> RunConfig:
     """The configuration from what a parser with `add_settings` has parsed."""
-    for section in SECTIONS:
-        parsed[section].pop("name")
+    names = {section: parsed[section].pop("name") for section in SECTIONS}
     made = parser.instantiate(parsed)
     parts = {field.name: made[field.name] for field in fields(RunConfig) if field.name in made}
-    return RunConfig(**parts)
+    return RunConfig(**parts, model_name=names["model"], imports=imports)
 
 
 def refuse_unknown(given: Mapping[str, Any], names: Mapping[str, str], *, where: str) -> None:
@@ -158,17 +171,13 @@ def refuse_null(given: Mapping[str, Any], names: Mapping[str, str], *, where: st
 
 def _settings(names: Mapping[str, str]) -> dict[str, Any]:
     """The dotted name of every setting, and its type."""
-    classes = {section: SECTIONS[section][name] for section, name in names.items()}
+    classes = {section: SECTIONS[section].settings_of(name) for section, name in names.items()}
     classes |= {"weights": WeightSchedules, "training": TrainingConfig}
     known: dict[str, Any] = {"about": str, "seed": int, "recipe": str}
     known |= {f"{section}.name": str for section in SECTIONS}
     for section, cls in classes.items():
         known |= dict(_leaves(cls, section))
     return known
-
-
-def _name_of(section: str, settings: Any) -> str:
-    return next(name for name, cls in SECTIONS[section].items() if type(settings) is cls)
 
 
 def _leaves(cls: type[Any], prefix: str) -> Iterator[tuple[str, Any]]:

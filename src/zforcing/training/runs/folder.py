@@ -8,13 +8,13 @@ import sys
 import time
 from importlib.metadata import version
 from pathlib import Path
+
 import torch
+
 from ...errors import UserError
 from ...saving.atomic import current, read_json
-from .config import RunConfig, flatten, parse_config
+from .config import RunConfig, flatten, import_all, parse_config
 from .recipes import read_recipe
-from .config import RunConfig
-from .config import parse_config
 
 BUDGET = ("epochs", "max_steps", "max_minutes", "patience", "checkpoint_every")  # may change when a run goes on
 
@@ -35,6 +35,7 @@ def check_folder(config: RunConfig, folder: Path, *, resume: bool) -> bool:
     before = read_json(checkpoint / "training.json").get("settings") if begun else read_recipe(str(path))
     if not isinstance(before, dict):
         raise UserError(f"{checkpoint / 'training.json'} is damaged: it has no settings")
+    before = {k: v for k, v in before.items() if k != "imports"}  # `config` has imported them, from where they are now
     changed = differences(parse_config(before, where=str(checkpoint if begun else path)), config)
     if changed:
         raise UserError(f"--resume: {folder} was begun with other settings: {'; '.join(changed)}")
@@ -44,7 +45,7 @@ def check_folder(config: RunConfig, folder: Path, *, resume: bool) -> bool:
 def differences(before: RunConfig, now: RunConfig) -> list[str]:
     """The settings that differ, but for those that only say how long to train and how often to write."""
     old, new = flatten(before.to_dict()), flatten(now.to_dict())
-    free = {f"training.{name}" for name in BUDGET} | {"about", "recipe"}
+    free = {f"training.{name}" for name in BUDGET} | {"about", "recipe", "imports"}
     keys = [k for k in old | new if k not in free and old.get(k) != new.get(k)]
     return [f"{k} was {old.get(k)}, is {new.get(k)}" for k in keys]
 
@@ -76,12 +77,13 @@ def _processor() -> str:
 
 
 def run_folder(name: str) -> Path:
-    """The folder, if it is a run's."""
+    """The folder, if it is a run's. What its config.yaml imports is imported: its model may be registered there."""
     run = Path(name)
     if not run.is_dir():
         raise UserError(f"no such run folder: {run}")
     if not (run / "config.yaml").is_file():
         raise UserError(f"{run} is no run folder: it has no config.yaml (`zforcing train` makes one)")
+    import_all(read_recipe(str(run / "config.yaml")).get("imports"), where=str(run / "config.yaml"))
     return run
 
 

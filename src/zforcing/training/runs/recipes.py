@@ -2,7 +2,8 @@
 
 A recipe may begin with another one (`base: NAME`, or a file beside it; of a list each lies over the one before): its
 own settings lie over those, a schedule (`weights.kl`) as a whole. What it says besides settings are its facts:
-`source`, `published` (the number and what it is), `protocol` and `departures`, which stand behind those of its bases.
+`source`, `published` (the number and what it is), `protocol` and `departures`, which stand behind those of its bases,
+as its `imports` do (the Python files or modules that register what it names; files are looked for beside the recipe).
 Files whose names begin with an underscore are bases alone.
 """
 
@@ -17,8 +18,11 @@ from importlib import resources
 from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Any
+
 import yaml
+
 from ...errors import UserError
+from ...registry import is_file
 
 FACTS = ("source", "published", "protocol", "departures")
 KINDS = ("exact", "lower bound", "estimate")
@@ -137,7 +141,7 @@ def laid_over(under: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, An
         if key not in FACTS and isinstance(below, Mapping) and isinstance(value, Mapping):
             same = value.get("name", below.get("name")) == below.get("name")
             merged[key] = {**below, **value} if same else value
-        elif key == "departures" and isinstance(below, list) and isinstance(value, list):
+        elif key in ("departures", "imports") and isinstance(below, list) and isinstance(value, list):
             merged[key] = below + [line for line in value if line not in below]
         else:
             merged[key] = value
@@ -156,11 +160,24 @@ def _read(name_or_file: str) -> tuple[str, dict[str, Any]]:
             text = path.read_text("utf-8")
         except (OSError, UnicodeDecodeError) as error:
             raise UserError(f"{name_or_file} can't be read as a recipe: {one_line(error)}") from None
-        return path.stem, _mapping(text, name_or_file)
+        return path.stem, with_files_beside(path, _mapping(text, name_or_file))
     if looks_like_file:
         raise UserError(f"no such recipe file: {name_or_file}")
     hint = suggest(name_or_file, recipes())
     raise UserError(f"unknown recipe {name_or_file!r}{hint}; `zforcing recipes` lists them, or name a YAML file")
+
+
+def with_files_beside(path: Path, values: dict[str, Any]) -> dict[str, Any]:
+    """The files that a recipe in `path` imports by their whole paths, so that a run finds them from any folder."""
+    imports = values.get("imports")
+    if not isinstance(imports, list):
+        return values
+    return values | {"imports": [whole_path(one, path.parent) if isinstance(one, str) else one for one in imports]}
+
+
+def whole_path(source: str, folder: Path) -> str:
+    """What is imported: a file's path from the root, a module's name as it is."""
+    return str((folder / Path(source).expanduser()).resolve()) if is_file(source) else source
 
 
 @cache
