@@ -2,26 +2,24 @@
 
 from __future__ import annotations
 
-from ...saving.model import _misfits
-from ...saving.model import _read_tensors
-from ...saving.model import _read_weights
-from ...saving.atomic import _write_json
-from ...saving.atomic import read_json
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from pathlib import Path
 from typing import Any
+
+import torch
+from safetensors.torch import save_file
+from torch import Tensor
+
+from ...errors import UserError
+from ...models.base import SequenceModel
 from ...observations import DataDescription
 from ...observations.formats.version_1 import LATER
-from collections.abc import Mapping
-from ..carry import PREFIX
-from pathlib import Path
-from ...models.base import SequenceModel
-from torch import Tensor
-from ...errors import UserError
+from ...saving.atomic import _write_json, read_json
+from ...saving.model import _misfits, _read_tensors, _read_weights
 from ...settings import check_types
-from dataclasses import dataclass
-from dataclasses import fields
-import json
-from safetensors.torch import save_file
-import torch
+from ..carry import PREFIX
 
 MOMENTS = ("step", "exp_avg", "exp_avg_sq")  # Adam's, of each parameter
 

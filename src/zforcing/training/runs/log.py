@@ -4,15 +4,11 @@ from __future__ import annotations
 
 import json
 import math
-import sys
 from pathlib import Path
-from types import TracebackType
 from typing import Any
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+
 from ...errors import UserError
 from ...saving.atomic import write_text
-
 
 
 class Rows:

@@ -17,31 +17,31 @@ from functools import cached_property
 from pathlib import Path
 from types import FrameType
 from typing import Any, Literal
+
 import numpy as np
 import torch
 from accelerate import Accelerator
 from torch import Tensor
+
 from ...bounds import BoundResult, ChunkedELBO, Weights
-from ...observations import DataDescription
 from ...data import SequenceDataset
 from ...data.batches import evaluation_batches, load_batches, training_batches
 from ...errors import UserError
-from ...observations import SequenceBatch
+from ...observations import DataDescription, SequenceBatch
 from ...runtime.device import pick_device
 from ...runtime.threads import cpu_threads
-from ..carry import Carry, GoingOn
 from ...saving.atomic import Writing, current, write_text
-from .checkpoint import check_same_data, load_carried, load_training, save_training
 from ...saving.model import save_model
-from .config import RunConfig
-from ..settings import TrainingConfig
-from .folder import check_folder, environment
-from ..reporter import Reporter, duration
-from .log import Rows
-from ..progress import Progress
-from ..update import BoundModule, EagerUpdate, SUMS, autocast, make_optimizer, summed
+from ..carry import Carry, GoingOn
 from ..graph import GraphUpdate, check_capturable
-
+from ..progress import Progress
+from ..reporter import Reporter, duration
+from ..settings import TrainingConfig
+from ..update import SUMS, BoundModule, EagerUpdate, autocast, make_optimizer, summed
+from .checkpoint import check_same_data, load_carried, load_training, save_training
+from .config import RunConfig
+from .folder import check_folder, environment
+from .log import Rows
 
 
 class Interrupted(Exception):
