@@ -19,6 +19,7 @@ SRC = Path(__file__).parents[1] / "src" / "zforcing"
 ROOMS = (
     "errors",
     "registry",
+    "text_table",
     "settings",
     "runtime",
     "files",

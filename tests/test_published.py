@@ -20,9 +20,10 @@ from conftest import Command, Result
 from test_table import ENVIRONMENT, EVALUATION
 from zforcing import UserError
 from zforcing.cli import main
-from zforcing.cli.table import own_words
+from zforcing.cli.train import split_settings
 from zforcing.evaluation.paper import paper_tables, read_paper_table
-from zforcing.evaluation.paper_page import columns_of, paper_rows, to_page
+from zforcing.evaluation.paper_page import to_page
+from zforcing.evaluation.paper_rows import columns_of, paper_rows
 from zforcing.evaluation.rows import read_rows
 from zforcing.training.runs import run as loop
 
@@ -333,7 +334,7 @@ def test_a_bad_evaluation_names_its_run(runs: Path, zf: Command) -> None:
 
 
 def test_words_with_dots_are_settings_and_the_others_the_commands() -> None:
-    own, settings = own_words(
+    own, settings = split_settings(
         [
             "--rows",
             "a,b",
@@ -567,7 +568,7 @@ def test_a_run_trained_on_a_changed_set_stands_beside_no_published_number(tmp_pa
 
 def test_sets_of_other_steps_have_no_published_numbers_beside_them() -> None:
     table = read_paper_table("music")
-    assert [table.beside(size) for size in ("jsb", "chorales", "jsb-resampled")] == [[], [], ["jsb-resampled"]]
+    assert [table.published_sizes(size) for size in ("jsb", "chorales", "jsb-resampled")] == [[], [], ["jsb-resampled"]]
     assert [column.size for column in columns_of(table, "muse")] == []
 
 

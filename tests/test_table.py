@@ -15,7 +15,7 @@ from rich.console import Console
 from zforcing import UserError
 from zforcing.evaluation.likelihood import Evaluation
 from zforcing.evaluation.rows import Row, read_rows
-from zforcing.evaluation.side_by_side import to_markdown, to_table
+from zforcing.evaluation.side_by_side import to_markdown, to_terminal
 
 EVALUATION = Evaluation(
     model="zforcing",
@@ -151,7 +151,7 @@ def test_recipes_with_one_run_have_no_mean(tmp_path: Path) -> None:
 def test_names_of_runs_are_no_markup(tmp_path: Path) -> None:
     found = rows(write(tmp_path, "a[b]|c"))
     out = io.StringIO()
-    Console(file=out, width=120).print(to_table(found))
+    Console(file=out, width=120).print(to_terminal(found))
     assert "a[b]|c" in out.getvalue()
     assert "| a[b]\\|c | zforcing |" in to_markdown(found, dim="dim", command="")
 
@@ -163,7 +163,8 @@ def test_a_run_that_is_named_by_a_dot_has_its_folders_name(tmp_path: Path, monke
 
 def test_json_has_the_evaluation_and_where_it_ran(tmp_path: Path) -> None:
     (row,) = rows(write(tmp_path, "a0"))
-    assert row.to_json() == {"run": "a0", "recipe": "a", "seconds": 60.4, "environment": ENVIRONMENT} | EVALUATION
+    run = {"run": "a0", "recipe": "a", "seconds": 60.4, "environment": ENVIRONMENT}
+    assert row.to_json() == run | EVALUATION | {"checkpoint": "best"}
 
 
 # ---- what may stand side by side
@@ -190,7 +191,7 @@ def test_an_evaluation_without_a_fingerprint_must_be_made_again(tmp_path: Path) 
     (run / "evaluation-test-elbo.json").write_text(json.dumps(old))
     said = refused(run)
     for fragment in (
-        "evaluation-test-elbo.json has no valid data_fingerprint",
+        "evaluation-test-elbo.json is damaged or of an older zforcing (the evaluation has no data_fingerprint)",
         f"run `zforcing evaluate '{run}' --split test --bound elbo`",
     ):
         assert fragment in said
@@ -199,11 +200,25 @@ def test_an_evaluation_without_a_fingerprint_must_be_made_again(tmp_path: Path) 
 @pytest.mark.parametrize("name", EVALUATION)
 def test_an_evaluation_without_a_field_names_file_and_field(tmp_path: Path, name: str) -> None:
     run = write(tmp_path, "a0")
-    for values in ({k: v for k, v in EVALUATION.items() if k != name}, EVALUATION | {name: ["x"]}):
+    without, wrong = {k: v for k, v in EVALUATION.items() if k != name}, EVALUATION | {name: ["x"]}
+    for values, problem in ((without, f"has no {name})"), (wrong, f"evaluation.{name} is ['x']; it must be ")):
         (run / "evaluation-test-elbo.json").write_text(json.dumps(values))
-        said = refused(run)
-        assert f"{run / 'evaluation-test-elbo.json'} has no valid {name}" in said
-        assert "zforcing evaluate" in said
+        message = refused(run)
+        assert message.startswith(f"{run / 'evaluation-test-elbo.json'} is damaged or of an older zforcing (")
+        assert problem in message
+        assert "zforcing evaluate" in message
+
+
+def test_an_evaluation_is_what_it_was_after_its_json() -> None:
+    evaluation = Evaluation.from_json(EVALUATION | {"checkpoint": "best"})
+    assert evaluation.to_json() == EVALUATION
+
+
+def test_every_problem_of_an_evaluation_is_named_at_once() -> None:
+    with pytest.raises(UserError) as error:
+        Evaluation.from_json(EVALUATION | {"seed": "0", "kind": "guess", "num_dims": True, "bits_per_dim": math.inf})
+    for name in ("seed is '0'", "kind is 'guess'", "num_dims is True", "bits_per_dim is inf"):
+        assert f"evaluation.{name}; it must be" in str(error.value)
 
 
 def test_a_kind_that_is_none_is_refused(tmp_path: Path) -> None:

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import Any
 
-from rich.box import SIMPLE_HEAD
 from rich.console import Group
-from rich.table import Table
 
 from ..runtime.threads import RecurrentNetwork
+from ..text_table import Table
 from .measure import REFERENCE_EVERY, SAMPLES, Protocol, Result
 from .timing import Ratio, Timing
 
@@ -23,31 +22,6 @@ MEMORY = (
 )
 
 
-@dataclass(frozen=True)
-class Section:
-    """A table: its title, its columns' headers (the first `left` are text, the rest numbers), its rows."""
-
-    title: str
-    headers: Sequence[str]
-    rows: Sequence[Sequence[str]]
-    left: int = 1
-
-    def to_table(self) -> Table:
-        """For a person at a terminal."""
-        table = Table(title=self.title, title_justify="left", box=SIMPLE_HEAD, pad_edge=False)
-        for i, header in enumerate(self.headers):
-            table.add_column(header, justify="left" if i < self.left else "right")
-        for row in self.rows:
-            table.add_row(*row)
-        return table
-
-    def to_markdown(self) -> str:
-        """For a page."""
-        rule = ["---" if i < self.left else "---:" for i in range(len(self.headers))]
-        lines = ["| " + " | ".join(cells) + " |" for cells in (self.headers, rule, *self.rows)]
-        return "\n".join([f"{self.title}:", "", *lines])
-
-
 def to_json(results: Sequence[Result], protocol: Protocol, machine: Mapping[str, Any]) -> dict[str, Any]:
     """One object. Seconds, bytes; a time step is one step of one sequence."""
     about = asdict(protocol) | {"reference_every": REFERENCE_EVERY}
@@ -56,15 +30,19 @@ def to_json(results: Sequence[Result], protocol: Protocol, machine: Mapping[str,
 
 def to_terminal(results: Sequence[Result], protocol: Protocol, machine: Mapping[str, Any]) -> Group:
     """The header, the tables and what their numbers are."""
-    tables = [section.to_table() for section in sections(results)]
-    return Group(*header(protocol, machine), *map(_about, results), "", *tables, SPREAD, MEMORY)
+    shown = [table.to_terminal() for table in tables(results)]
+    for table in shown:  # flush with the lines around them, within 100 columns; cells fold where there are fewer
+        table.title_justify, table.pad_edge = "left", False
+        for column in table.columns:
+            column.min_width = None
+    return Group(*header(protocol, machine), *map(_about, results), "", *shown, SPREAD, MEMORY)
 
 
 def to_markdown(results: Sequence[Result], protocol: Protocol, machine: Mapping[str, Any], *, command: str) -> str:
     """Part of a page, with the command that made it."""
     lines = [f"Made by `{command}`.", *header(protocol, machine), "", *(f"- {_about(result)}" for result in results)]
-    tables = [f"\n{section.to_markdown()}" for section in sections(results)]
-    return "\n".join([*lines, *tables, "", SPREAD, MEMORY])
+    titled = [f"\n{table.title}:\n\n{table.to_markdown()}" for table in tables(results)]
+    return "\n".join([*lines, *titled, "", SPREAD, MEMORY])
 
 
 def header(protocol: Protocol, machine: Mapping[str, Any]) -> list[str]:
@@ -78,15 +56,15 @@ def header(protocol: Protocol, machine: Mapping[str, Any]) -> list[str]:
     ]
 
 
-def sections(results: Sequence[Result]) -> list[Section]:
-    """The tables."""
+def tables(results: Sequence[Result]) -> list[Table]:
+    """Of updates, of how they grow with the steps where that was measured, of loading and of sampling."""
     out = [_updates(results)]
     if any(result.size.grows_from for result in results):
         out.append(_growth(results))
     return [*out, _loading(results), _sampling(results)]
 
 
-def _updates(results: Sequence[Result]) -> Section:
+def _updates(results: Sequence[Result]) -> Table:
     headers = ["size", "what", "time", "/ floor", "updates/s", "time steps/s", "peak MB"]
     rows = []
     for result in results:
@@ -96,10 +74,12 @@ def _updates(results: Sequence[Result]) -> Section:
             rates = [f"{1 / timing.median:.2f}", f"{result.time_steps(name) / timing.median:,.0f}"]
             memory = "-" if peak is None else f"{peak / MEGABYTE:,.1f}"
             rows.append([result.size.name, name, _time(timing), ratio, *rates, memory])
-    return Section("An update (forward, backward, optimizer; the floor: forward and backward)", headers, rows, left=2)
+    return Table(
+        "An update (forward, backward, optimizer; the floor: forward and backward)", headers, rows, text_columns=2
+    )
 
 
-def _growth(results: Sequence[Result]) -> Section:
+def _growth(results: Sequence[Result]) -> Table:
     rows = [
         [
             result.size.name,
@@ -111,10 +91,10 @@ def _growth(results: Sequence[Result]) -> Section:
         for result in results
         if result.size.grows_from is not None
     ]
-    return Section("How an update grows with the steps", ["size", "steps", "steps x", "time x", "peak memory x"], rows)
+    return Table("How an update grows with the steps", ["size", "steps", "steps x", "time x", "peak memory x"], rows)
 
 
-def _loading(results: Sequence[Result]) -> Section:
+def _loading(results: Sequence[Result]) -> Table:
     rows = [
         [
             result.size.name,
@@ -124,17 +104,17 @@ def _loading(results: Sequence[Result]) -> Section:
         ]
         for result in results
     ]
-    return Section("Loading data alone", ["size", "time per batch", "sequences/s", "% of an update"], rows)
+    return Table("Loading data alone", ["size", "time per batch", "sequences/s", "% of an update"], rows)
 
 
-def _sampling(results: Sequence[Result]) -> Section:
+def _sampling(results: Sequence[Result]) -> Table:
     rows = []
     for result in results:
         seconds, steps = result.sampling.median, result.size.steps
         rates = [f"{steps / seconds:,.0f}", f"{SAMPLES * steps / seconds:,.0f}"]
         rows.append([result.size.name, f"{SAMPLES} x {steps}", _time(result.sampling), *rates])
     headers = ["size", "sequences x steps", "time", "steps of all/s", "time steps/s"]
-    return Section("Sampling (float32)", headers, rows)
+    return Table("Sampling (float32)", headers, rows)
 
 
 def _about(result: Result) -> str:

@@ -5,20 +5,13 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Sequence
-from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from jsonargparse import Namespace
 
 from ..bounds import ELBO, Bound, ChunkedELBO
-from ..data import DataModule, Music, Speech
 from ..data.splits import SPLITS
 from ..errors import UserError
-from ..runtime.device import pick_device
-from ..runtime.threads import threads_asked_for
-from ..saving.atomic import write_text
-from ..saving.model import load_checkpoint
 from ..training.runs.folder import read_run_config, run_folder
 from .options import (
     at_least,
@@ -40,6 +33,9 @@ MUCH_UNKNOWN = 0.25  # of the symbols
 
 def evaluate(argv: Sequence[str]) -> int:
     """Measure a trained model on a split: zforcing evaluate RUN [--split test]."""
+    from ..evaluation.runs import evaluate_run
+    from ..evaluation.saved import evaluation_file, name_in_files, save_evaluation
+
     parser = command_parser("evaluate", evaluate)
     parser.add_argument("run", type=str, help="a run folder")
     parser.add_argument("--split", type=str, default="test", help="train, valid or test")
@@ -74,14 +70,35 @@ def evaluate(argv: Sequence[str]) -> int:
     at_least(1, "repeats", options.repeats)
     check_common(options)
     run = run_folder(options.run)
-    result, name = measured(run, options)
+    bound = in_chunks(options, chosen_bound(options, trained_by=read_run_config(run).bound))
+    result = evaluate_run(
+        run,
+        bound=bound,
+        split=options.split,
+        checkpoint=options.checkpoint,
+        repeats=options.repeats,
+        seed=options.seed,
+        batch_size=options.batch_size,
+        backend=options.backend,
+        skip_unreadable=options.skip_unreadable,
+        threads=options.threads,
+        device=options.device,
+        counting=counting,
+    )
+    name = name_in_files(bound)
+    path = evaluation_file(run, split=options.split, bound=name, checkpoint=options.checkpoint)
+    save_evaluation(result, path, checkpoint=options.checkpoint)
     values = result.to_json() | {"checkpoint": options.checkpoint}
-    which = "" if options.checkpoint == "best" else f"-{options.checkpoint}"
-    write_text(run / f"evaluation-{options.split}-{name}{which}.json", json.dumps(values, indent=1) + "\n")
     if options.json:
         print(json.dumps(values))
     else:
         print_values(values)
+    warn(result)
+    return 0
+
+
+def warn(result: Evaluation) -> None:
+    """Of what makes a number mean little, on stderr."""
     if result.num_unknown is not None and result.num_unknown > MUCH_UNKNOWN * result.num_dims:
         share = result.num_unknown / result.num_dims
         print(
@@ -96,53 +113,16 @@ def evaluate(argv: Sequence[str]) -> int:
             "weights.backward",
             file=sys.stderr,
         )
-    return 0
 
 
-def measured(run: Path, options: Namespace) -> tuple[Evaluation, str]:
-    """What the options ask for of a run, and the bound's name in files."""
-    from ..evaluation.likelihood import evaluate as measure
-
-    config = read_run_config(run)
-    bound, name = in_chunks(options, *chosen_bound(options, like=config.bound))
-    found = load_checkpoint(run, which=options.checkpoint)
-    found.model.backend = options.backend
-    module = without_unreadable(config.data) if options.skip_unreadable else config.data
-    data = module.load(options.split, found.description)
-    with counting(f"{name} of {run}", len(data) * options.repeats) as advance, threads_asked_for(options.threads):
-        result = measure(
-            found.model,
-            data,
-            found.description,
-            bound=bound,
-            bound_name=options.bound,
-            split=options.split,
-            repeats=options.repeats,
-            true_log_likelihood=module.true_log_likelihood,
-            seed=options.seed,
-            max_rows=options.batch_size,
-            device=pick_device(options.device),
-            progress=advance,
-        )
-    return result, name
-
-
-def without_unreadable(data: DataModule) -> DataModule:
-    """The same data without what can't be read."""
-    if not isinstance(data, Speech | Music):
-        raise UserError("--skip-unreadable is for recordings and MIDI files; this run's data is none")
-    return replace(data, skip_unreadable=True)
-
-
-def in_chunks(options: Namespace, bound: Bound, name: str) -> tuple[Bound, str]:
-    """The bound as --chunk-steps and --look-ahead want it, and its name in files: another one for another number."""
+def in_chunks(options: Namespace, bound: Bound) -> Bound:
+    """The bound as --chunk-steps and --look-ahead want it."""
     ahead = None if options.look_ahead == "all" else whole_number("look-ahead", options.look_ahead)
     if options.chunk_steps is None:
         if ahead is not None:
             raise UserError("--look-ahead needs --chunk-steps")
-        return bound, name
+        return bound
     at_least(1, "chunk-steps", options.chunk_steps)
     if type(bound) is not ELBO:
         raise UserError(f"--chunk-steps takes the elbo, whose terms add up over time; not {options.bound}")
-    suffix = "" if ahead is None else f"-chunks-of-{options.chunk_steps}-ahead-{ahead}"
-    return ChunkedELBO(options.chunk_steps, ahead), name + suffix
+    return ChunkedELBO(options.chunk_steps, ahead)

@@ -83,18 +83,18 @@ def bound_options(parser: ArgumentParser) -> None:
     parser.add_argument("--particles", type=int | None, default=None, help="K of fivo, importance and iwae")
 
 
-def chosen_bound(options: Namespace, like: Bound | None = None) -> tuple[Bound, str]:
-    """The bound and its name in files (with the number of particles). `like`: settings to keep if it is the same."""
+def chosen_bound(options: Namespace, *, trained_by: Bound | None = None) -> Bound:
+    """The bound; its other settings are those of `trained_by`, if it is that one."""
     cls = BOUNDS.find(options.bound, setting="--bound")
-    bound = like if type(like) is cls else cls()
+    bound = trained_by if type(trained_by) is cls else cls()
     if "particles" not in {field.name for field in fields(cls)}:  # type: ignore[arg-type]  # bounds are dataclasses
         if options.particles is not None:
             raise UserError(f"--particles: {options.bound} has none to choose; fivo, importance and iwae have")
-        return bound, options.bound
+        return bound
     if options.particles is not None:
         at_least(1, "particles", options.particles)
         bound = replace(bound, particles=options.particles)  # type: ignore[type-var]  # bounds are dataclasses
-    return bound, f"{options.bound}{bound.particles}"
+    return bound
 
 
 def one_of(option: str, value: str, allowed: Sequence[str]) -> Any:

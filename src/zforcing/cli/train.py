@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from jsonargparse import Namespace
+from jsonargparse import ArgumentParser, Namespace
 
 from ..errors import UserError
 from ..training.runs.config import (
@@ -85,11 +85,7 @@ def parse_train(argv: Sequence[str]) -> tuple[Namespace, RunConfig]:
             words = ["digits-zforcing-aux", "--help"]  # some recipe, to have settings to show
         else:
             raise UserError("train: name a recipe first (`zforcing recipes` lists them) or a YAML file")
-    words = with_constants([replaced(part, SHORT) for word in words for part in FLAGS.get(word, (word,))])
-    values = read_recipe(words[0])
-    values["imports"] = [*import_all(values.get("imports"), where=words[0]), *imports]
-    values = with_named_sections(values, words[1:])
-    names = section_names(values)
+    words = settings_words(words)
     usage = "zforcing train RECIPE_OR_FILE [--dotted.setting value ...] [--run-dir DIR] [--resume]"
     parser = command_parser("train", train, usage=usage)
     parser.add_argument("recipe", type=str, help="a recipe's name, or a YAML file such as a run's config.yaml")
@@ -99,18 +95,56 @@ def parse_train(argv: Sequence[str]) -> tuple[Namespace, RunConfig]:
     import_option(parser)
     parser.add_argument("--json", action="store_true", help="one JSON object on stdout")
     parser.add_argument("--print-config", action="store_true", help="(or --print_config) show the configuration, stop")
+    own = ("recipe", "run_dir", "resume", "device", "imports", "json", "print_config")
+    return read_settings(parser, words, own=own, imports=imports)
+
+
+def recipe_config(recipe: str, words: Sequence[str]) -> RunConfig:
+    """A recipe's configuration, and over it what `--dotted.setting value` words say."""
+    parser = command_parser("train", train)
+    parser.add_argument("recipe", type=str)
+    return read_settings(parser, [recipe, *settings_words(words)], own=("recipe",), imports=())[1]
+
+
+def split_settings(argv: Sequence[str]) -> tuple[list[str], list[str]]:
+    """The command's options, and the settings of recipes: dotted ones, and what `train` has short names for."""
+    own: list[str] = []
+    settings: list[str] = []
+    into = own
+    for word in argv:
+        if word.startswith("--"):
+            name = word.split("=")[0]
+            into = settings if "." in name or name in (*FLAGS, *SHORT) else own
+        into.append(word)
+    return own, settings
+
+
+def settings_words(words: Sequence[str]) -> list[str]:
+    """Words with the short names of settings spelled out."""
+    return with_constants([replaced(part, SHORT) for word in words for part in FLAGS.get(word, (word,))])
+
+
+def read_settings(
+    parser: ArgumentParser, words: Sequence[str], *, own: Sequence[str], imports: Sequence[str]
+) -> tuple[Namespace, RunConfig]:
+    """What words say: of the command's own options, which the parser has, and of the settings of the recipe that the
+    first word names. imports: beside those of the recipe.
+    """
+    values = read_recipe(words[0])
+    values["imports"] = [*import_all(values.get("imports"), where=words[0]), *imports]
+    values = with_named_sections(values, words[1:])
+    names = section_names(values)
     add_settings(parser, names)
     describe_sections(parser)
-    own = {"run-dir", "resume", "device", "import", "json", "print-config", "help"}
+    options = {name.replace("_", "-") for name in own} - {"recipe", "imports"} | {"import", "help"}
     given = {w[2:].split("=")[0]: None for w in words[1:] if w.startswith("--") and w != "--"}
-    refuse_unknown({k: "" for k in given if k not in own}, names, where="train")
+    refuse_unknown({k: "" for k in given if k not in options}, names, where="train")
     config = parse_config(values, where=words[0])  # the recipe's own mistakes, before those of the command line
     parser.set_defaults({k: v for k, v in flatten(config.to_dict()).items() if k not in ("recipe", "imports")})
-    parsed = parser.parse_args(words)
-    of_command = ("recipe", "run_dir", "resume", "device", "imports", "json", "print_config")
-    options = Namespace({key: parsed.pop(key) for key in of_command})
+    parsed = parser.parse_args(list(words))
+    read = Namespace({name: parsed.pop(name) for name in own})
     parsed["recipe"] = config.recipe
-    return options, from_namespace(parser, parsed, imports=config.imports)
+    return read, from_namespace(parser, parsed, imports=config.imports)
 
 
 def with_named_sections(values: dict[str, Any], words: Sequence[str]) -> dict[str, Any]:

@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from dataclasses import asdict, dataclass
-from typing import Any
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, fields
+from typing import Any, get_args
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from ..bounds import Bound, BoundResult, ChunkedELBO
+from ..bounds import BOUNDS, Bound, BoundKind, BoundResult, ChunkedELBO
 from ..data import SequenceDataset
 from ..data.batches import evaluation_batches
 from ..errors import UserError
 from ..models import SequenceModel
 from ..observations import DataDescription, Example, SequenceBatch, collate
 from ..runtime.threads import cpu_threads
+from ..settings import check_types
 
 COLLAPSED = 0.01  # nats per step under which the latents say next to nothing
 SENSIBLE = 1e100  # nats per sequence; sums and squares of smaller ones stay finite
@@ -103,6 +104,25 @@ class Evaluation:
         """As plain JSON values."""
         return asdict(self)
 
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> Evaluation:
+        """What `to_json` gave; other names are left out.
+
+        Raises:
+            UserError: Names of fields are missing, or values are of a wrong type: one line that says all of them.
+        """
+        missing = [field.name for field in fields(cls) if field.name not in values]
+        if missing:
+            raise UserError(f"the evaluation has no {', '.join(missing)}")
+        evaluation = cls(**{field.name: values[field.name] for field in fields(cls)})
+        problems = check_types(evaluation, "evaluation")
+        if evaluation.kind not in get_args(BoundKind):
+            kinds = " or ".join(get_args(BoundKind))
+            problems.append(f"evaluation.kind is {evaluation.kind!r}; it must be {kinds}")
+        if problems:
+            raise UserError("; ".join(problems))
+        return evaluation
+
     @property
     def collapsed(self) -> bool:
         """Whether a model with latents doesn't use them."""
@@ -164,6 +184,13 @@ def evaluate(
         seed=seed,
         **found.in_units(description),
     )
+
+
+def bound_name(bound: Bound) -> str:
+    """As recipes and the command line know it; of a bound that they don't know, its class's name."""
+    if isinstance(bound, ChunkedELBO):
+        return "elbo"
+    return next((name for name, cls in BOUNDS.items() if type(bound) is cls), type(bound).__name__)
 
 
 @dataclass

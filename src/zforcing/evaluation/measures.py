@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, fields
 
 from ..errors import UserError
+from .likelihood import Evaluation
 
 
 @dataclass(frozen=True)
@@ -28,24 +27,28 @@ class Measure:
     higher_is_better: bool = True
     digits: str = ".1f"
 
-    def of(self, evaluation: Mapping[str, Any]) -> float:
+    def __post_init__(self) -> None:
+        names = {field.name for field in fields(Evaluation)}
+        assert {self.field, self.raw or self.field} <= names, f"measure {self.title} names no field of Evaluation"
+
+    def of(self, evaluation: Evaluation) -> float:
         """The number."""
-        value: float | None = evaluation[self.field]
+        value: float | None = getattr(evaluation, self.field)
         if value is None:
             raise UserError(
-                f"an evaluation of a {evaluation['model']} on data {evaluation['data']} has no {self.title}: it can't "
+                f"an evaluation of a {evaluation.model} on data {evaluation.data} has no {self.title}: it can't "
                 "stand in this table"
             )
         return value
 
-    def raw_of(self, evaluation: Mapping[str, Any]) -> float | None:
+    def raw_of(self, evaluation: Evaluation) -> float | None:
         """In the data's own units; None where the data wasn't normalized."""
-        return None if self.raw is None else evaluation[self.raw]
+        return None if self.raw is None else getattr(evaluation, self.raw)
 
-    def kl_of(self, evaluation: Mapping[str, Any]) -> float:
+    def kl_of(self, evaluation: Evaluation) -> float:
         """KL(posterior || prior) in nats per sequence or step."""
-        kl: float = evaluation["kl_per_sequence"]
-        return kl if self.kl_per == "sequence" else kl * evaluation["num_sequences"] / evaluation["num_steps"]
+        kl = evaluation.kl_per_sequence
+        return kl if self.kl_per == "sequence" else kl * evaluation.num_sequences / evaluation.num_steps
 
     def sign(self, kind: str) -> str:
         """Of a number of this kind: "" where it is exact."""

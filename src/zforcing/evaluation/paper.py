@@ -1,6 +1,6 @@
 """Tables of papers: our runs of the recipes of each row, beside the numbers that were published.
 
-A table is a file, `zforcing/tables/NAME.yaml`: its rows, the sizes in which its recipes exist (recipe SIZE-ROW), and
+A table is a file, `evaluation/tables/NAME.yaml`: its rows, the sizes in which its recipes exist (recipe SIZE-ROW), and
 the data that numbers were published on, each the `published` facts of one size's recipes. One column holds numbers of
 one protocol: papers that scored the same data otherwise have columns of their own.
 """
@@ -8,19 +8,23 @@ one protocol: papers that scored the same data otherwise have columns of their o
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from importlib import resources
 from typing import Any
 
 import yaml
 
 from ..training.runs.recipes import Facts, Published, read_facts, recipes
+from .likelihood import Evaluation
 from .measures import MEASURES, Measure
 
 
 @dataclass(frozen=True)
-class Other:
-    """A row that we have no recipe for. published: size -> its number; source: the paper."""
+class PublishedModel:
+    """A row of published numbers alone, of a model that we have no recipe for.
+
+    label: the model's name; source: the paper; published: size -> its number
+    """
 
     label: str
     source: str
@@ -28,29 +32,44 @@ class Other:
 
 
 @dataclass(frozen=True)
+class KnownData:
+    """What evaluations say of a test split that everybody has. None: whatever they say."""
+
+    data: str | None = None
+    num_steps: int | None = None
+    num_dims: int | None = None
+
+    def differences(self, evaluation: Evaluation) -> list[str]:
+        """In what an evaluation was on other data, such as `num_steps 12, not 4725`."""
+        found = [(f.name, getattr(evaluation, f.name), getattr(self, f.name)) for f in fields(self)]
+        return [f"{name} {is_now}, not {known}" for name, is_now, known in found if known not in (None, is_now)]
+
+
+@dataclass(frozen=True)
 class PaperTable:
     """What a table consists of.
 
-    sizes:     in which its recipes exist, the smallest first -> what numbers are given in, of `MEASURES`
-    published: size -> title of the columns of numbers published on its data
-    alone:     sizes beside whose numbers no published ones stand, since those are of other sequences
-    test:      size -> what evaluations say of its test split, where the data is one that everybody has
-    rows:      name in recipes -> name in the paper
-    others:    rows of published numbers alone
-    bounds:    that our runs are evaluated by, as files name them (elbo, iwae25); the first one comes with KL and seeds
-    notes:     what a reader must know of the published numbers
+    sizes:             in which its recipes exist, the smallest first -> what numbers are given in, of `MEASURES`
+    published_data:    size -> title of the columns of numbers published on its data
+    rows:              name in recipes -> name in the paper
+    notes:             what a reader must know of the published numbers
+    published_models:  rows of published numbers alone
+    bounds:            that our runs are evaluated by, as files name them (elbo, iwae25); the first one comes with KL
+                       and seeds
+    without_published: sizes that no published numbers stand beside, since those are of other sequences
+    test:              size -> what evaluations say of its test split, where the data is one that everybody has
     """
 
     name: str
     about: str
     sizes: Mapping[str, str]
-    published: Mapping[str, str]
+    published_data: Mapping[str, str]
     rows: Mapping[str, str]
     notes: tuple[str, ...]
-    others: tuple[Other, ...] = ()
+    published_models: tuple[PublishedModel, ...] = ()
     bounds: tuple[str, ...] = ("elbo",)
-    alone: tuple[str, ...] = ()
-    test: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    without_published: tuple[str, ...] = ()
+    test: Mapping[str, KnownData] = field(default_factory=dict)
 
     def recipe(self, size: str, row: str) -> str:
         """The recipe of a row."""
@@ -64,11 +83,11 @@ class PaperTable:
         """What numbers are given in."""
         return MEASURES[self.sizes[size]]
 
-    def beside(self, size: str) -> list[str]:
+    def published_sizes(self, size: str) -> list[str]:
         """The sizes whose published numbers stand beside ours of this one: its own, or all where it has none."""
-        if size in self.alone:
+        if size in self.without_published:
             return []
-        return [size] if size in self.published else list(self.published)
+        return [size] if size in self.published_data else list(self.published_data)
 
 
 def paper_tables() -> list[str]:
@@ -81,12 +100,13 @@ def read_paper_table(name: str) -> PaperTable:
     """The table of this name, whose recipes are all there."""
     values = yaml.safe_load((resources.files("zforcing.evaluation") / "tables" / f"{name}.yaml").read_text("utf-8"))
     notes = tuple(" ".join(note.split()) for note in values.pop("notes"))
-    others = tuple(
-        Other(row["label"], row["source"], {size: Published(**number) for size, number in row["published"].items()})
-        for row in values.pop("others", ())
+    models = tuple(
+        PublishedModel(row["label"], row["source"], {s: Published(**number) for s, number in row["published"].items()})
+        for row in values.pop("published_models", ())
     )
-    bounds, alone = tuple(values.pop("bounds", ("elbo",))), tuple(values.pop("alone", ()))
-    table = PaperTable(name=name, notes=notes, others=others, bounds=bounds, alone=alone, **values)
+    test = {size: KnownData(**facts) for size, facts in values.pop("test", {}).items()}
+    lists: dict[str, Any] = {key: tuple(values.pop(key)) for key in ("bounds", "without_published") if key in values}
+    table = PaperTable(name=name, notes=notes, published_models=models, test=test, **lists, **values)
     missing = {table.recipe(size, row) for size in table.sizes for row in table.rows} - set(recipes())
     assert not missing, f"table {name} names recipes that don't exist: {sorted(missing)}"
     return table

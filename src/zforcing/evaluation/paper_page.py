@@ -2,279 +2,122 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+import json
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
-import numpy as np
-from rich.box import SIMPLE_HEAD
-from rich.table import Table
-
 from ..errors import UserError
-from ..training.runs.recipes import Published, read_recipe
-from .measures import Measure
+from ..saving.atomic import write_text
+from ..text_table import Table
 from .paper import PaperTable
-from .rows import PROTOCOL, Row
-from .side_by_side import markdown_line, to_runs
+from .paper_rows import Column, PaperRow, columns_of, headers, scored_by, warning
+from .rows import ScoredData
+from .side_by_side import machines_table
 
 
-@dataclass(frozen=True)
-class Column:
-    """Numbers published on the data of one size, under one protocol."""
-
-    size: str
-    title: str
-    protocol: str
-    measure: Measure
-
-    @property
-    def header(self) -> str:
-        """Of the table."""
-        return f"{self.title}, {self.protocol}"
-
-    def cell(self, number: Published | None) -> str:
-        """The number, if it is one of this column's."""
-        fits = number is not None and number.protocol == self.protocol
-        if not number or not fits:
-            return "-"
-        return f"{self.measure.sign(number.kind)}{number.value:{'.0f' if number.value == int(number.value) else '.2f'}}"
-
-
-def columns_of(table: PaperTable, size: str) -> list[Column]:
-    """One for each data that was published on and each protocol, in the order of the rows."""
-    found = []
-    for s in table.beside(size):
-        numbers = [table.facts(s, row).published for row in table.rows]
-        numbers += [other.published.get(s) for other in table.others]
-        protocols = dict.fromkeys(n.protocol for n in numbers if n)
-        found += [Column(s, table.published[s], protocol, table.measure(s)) for protocol in protocols]
-    return found
-
-
-@dataclass(frozen=True)
-class PaperRow:
-    """A row: our runs (seeds) of its recipe by each bound, perhaps none, and what was published, by size."""
-
-    key: str
-    label: str
-    recipe: str
-    measure: Measure
-    runs: Mapping[str, tuple[Row, ...]]
-    published: Mapping[str, Published | None]
-    source: Mapping[str, str]
-
-    @property
-    def first(self) -> tuple[Row, ...]:
-        """The runs, with what the first bound says of them."""
-        return next(iter(self.runs.values()), ())
-
-    def numbers(self, bound: str) -> list[float]:
-        """In the table's measure, of each run."""
-        return [self.measure.of(run.evaluation) for run in self.runs.get(bound, ())]
-
-    @property
-    def floor(self) -> str:
-        """The least standard deviation (or scale) of its emissions: numbers under other floors are other numbers."""
-        if self.first[0].evaluation["sample_rate"] is None:
-            return "-"
-        quantized = self.first[0].settings.get("data.encoding") in ("pcm", "mulaw")
-        return f"{self.first[0].settings.get('model.min_scale' if quantized else 'model.min_std', '-')}"
-
-    def ours(self) -> list[str]:
-        """Name, kind, number, the same in the data's own units, KL, floor, seeds, updates; then by the other bounds."""
-        _, *bounds = self.runs or ("elbo",)
-        if not self.first:
-            return [self.label, *["-"] * (len(HEADERS) - 1 + len(bounds))]
-        evaluation, measure = self.first[0].evaluation, self.measure
-        raw = [measure.raw_of(run.evaluation) for run in self.first]
-        kl = np.mean([measure.kl_of(run.evaluation) for run in self.first])
-        exact = evaluation["kind"] == "exact"
-        updates = sorted({run.updates for run in self.first})
-        return [
-            self.label,
-            "exact" if exact else f"{measure.sign(evaluation['kind'])}{evaluation['bound']}",
-            _mean(self.numbers(next(iter(self.runs))), measure),
-            "-" if None in raw else _mean([value for value in raw if value is not None], measure),
-            "-" if exact else f"{kl:{measure.digits}}",
-            self.floor,
-            str(len(self.first)),
-            "-".join(map(str, dict.fromkeys([updates[0], updates[-1]]))),
-            *(self._by(bound) for bound in bounds),
-        ]
-
-    def theirs(self, columns: Sequence[Column]) -> list[str]:
-        """The published numbers."""
-        return [column.cell(self.published.get(column.size)) for column in columns]
-
-    def _by(self, bound: str) -> str:
-        runs = self.runs[bound]
-        return self.measure.sign(runs[0].evaluation["kind"]) + _mean(self.numbers(bound), self.measure) if runs else "-"
-
-    def to_json(self) -> dict[str, Any]:
-        """As plain JSON values."""
-        published = {
-            size: None if number is None else vars(number) | {"source": self.source[size]}
-            for size, number in self.published.items()
-        }
-        runs = [run.to_json() | {"updates": run.updates} for run in self.first]
-        said = {"row": self.key, "label": self.label, "recipe": self.recipe, "measure": self.measure.field}
-        by = {bound: [run.evaluation for run in runs] for bound, runs in list(self.runs.items())[1:]}
-        return said | {"runs": runs, "other_bounds": by, "published": published}
-
-
-HEADERS = ("model", "kind", "{measure}", "in the data's units", "KL", "floor", "seeds", "updates")
-
-
-def headers(table: PaperTable, size: str) -> list[str]:
-    """Of our columns."""
-    measure = table.measure(size)
-    more = [f"{measure.title}, {bound}" for bound in table.bounds[1:]]
-    return [header.format(measure=measure.title) for header in HEADERS] + more
-
-
-def paper_rows(table: PaperTable, size: str, found: Mapping[str, Sequence[Row]]) -> list[PaperRow]:
-    """Every row of the table, with the runs of its recipe among those found by each bound.
-
-    Raises UserError when runs of one row differ by more than their seeds: their mean would be of nothing.
-    """
-    rows = []
-    for key, label in table.rows.items():
-        recipe = table.recipe(size, key)
-        runs = {b: tuple(run for run in found.get(b, ()) if run.recipe == recipe) for b in table.bounds}
-        for run in runs[table.bounds[0]]:
-            check_data(recipe, run.settings)
-        _check_seeds(runs[table.bounds[0]])
-        facts = {s: table.facts(s, key) for s in table.published}
-        published, source = {s: f.published for s, f in facts.items()}, {s: f.source for s, f in facts.items()}
-        rows.append(PaperRow(key, label, recipe, table.measure(size), runs, published, source))
-    for other in table.others:
-        source = dict.fromkeys(other.published, other.source)
-        nothing: dict[str, tuple[Row, ...]] = dict.fromkeys(table.bounds, ())
-        rows.append(PaperRow("", other.label, "", table.measure(size), nothing, other.published, source))
-    return rows
-
-
-def check_data(recipe: str, settings: Mapping[str, Any]) -> None:
-    """Raises UserError for a run of a recipe on data of another name, or text in other tokens: the table says what its
-    recipes are of, and a perplexity per character is no perplexity per word.
-    """
-    of_recipe = read_recipe(recipe)["data"]
-    for name in ("name", "tokens"):
-        wanted, found = of_recipe.get(name), settings.get(f"data.{name}")
-        if wanted is not None and found != wanted:
-            raise UserError(
-                f"recipe {recipe} is of data.{name} {wanted}, and numbers on {found} can't stand in its row: leave out "
-                f"--data.{name}, or compare runs of your own by zforcing table RUN RUN"
-            )
-
-
-def _check_seeds(runs: Sequence[Row]) -> None:
-    for run in runs[1:]:
-        other = [name for name in run.settings if run.settings[name] != runs[0].settings.get(name)]
-        if other:
-            raise UserError(
-                f"{runs[0].run} and {run.run} are no seeds of one another, their {', '.join(other)} differ: "
-                "name other --runs, or take one of them away"
-            )
-
-
-def warning(table: PaperTable, size: str, rows: Sequence[PaperRow]) -> str:
-    """That our runs were measured on other sequences than the size's; empty if they weren't."""
-    wanted = table.test.get(size, {})
-    found = [run.evaluation for row in rows for run in row.first]
-    other = [f"{name} {e[name]}, not {wanted[name]}" for e in found for name in wanted if e[name] != wanted[name]]
-    if size in table.test:
-        other += [e["remark"] for e in found if e["remark"]]  # of what was left out or changed
-    if not other:
-        return ""
-    return (
-        f"The runs' data is other than {size}'s ({'; '.join(dict.fromkeys(other))}): published numbers have "
-        f"nothing to do with it."
-    )
-
-
-def protocol_of(rows: Sequence[PaperRow]) -> dict[str, Any]:
-    """What all our numbers have in common; empty without any."""
-    runs = [run for row in rows for run in row.first]
-    return {name: runs[0].evaluation[name] for name in PROTOCOL} if runs else {}
-
-
-def said(protocol: Mapping[str, Any]) -> str:
-    """The protocol of our column, in a sentence or two."""
-    if not protocol:
+def describe(scored: ScoredData | None) -> str:
+    """What our column was measured on, in a sentence or two."""
+    if scored is None:
         return "No run was found."
-    first = "read and not scored" if protocol["first_observation"] == "conditioned" else "scored too"
-    rate = "" if protocol["sample_rate"] is None else f", {protocol['sample_rate']} samples per second"
-    std, unknown = protocol["normalization_std"], protocol["num_unknown"]
+    first = "read and not scored" if scored.first_observation == "conditioned" else "scored too"
+    rate = "" if scored.sample_rate is None else f", {scored.sample_rate} samples per second"
+    std = scored.normalization_std
     units = "not normalized" if std is None else f"normalized by a standard deviation of {std:.1f}"
-    skipped = f", {protocol['num_skipped']} more left out as unreadable" if protocol["num_skipped"] else ""
-    symbols = "" if unknown is None else f", {unknown} of them unknown symbols"
+    skipped = f", {scored.num_skipped} more left out as unreadable" if scored.num_skipped else ""
+    symbols = "" if scored.num_unknown is None else f", {scored.num_unknown} of them unknown symbols"
     return (
-        f"data {protocol['data']}, {protocol['num_sequences']} sequences of the {protocol['split']} split{skipped}, "
-        f"{protocol['num_steps']} steps{symbols}, {protocol['num_dims']} numbers{rate}, {units}; the first step is "
-        f"{first}. Fingerprint {protocol['data_fingerprint']}."
+        f"data {scored.data}, {scored.num_sequences} sequences of the {scored.split} split{skipped}, "
+        f"{scored.num_steps} steps{symbols}, {scored.num_dims} numbers{rate}, {units}; the first step is "
+        f"{first}. Fingerprint {scored.data_fingerprint}."
     )
 
 
 def budget_of(rows: Sequence[PaperRow]) -> str:
     """How long our runs were allowed to train, if all of them as long."""
     budgets = {run.settings.get("training.max_minutes") for row in rows for run in row.first}
-    said = ["none" if budget is None else f"{budget:g} minutes" for budget in sorted(budgets, key=lambda b: b or 0)]
+    limits = ["none" if budget is None else f"{budget:g} minutes" for budget in sorted(budgets, key=lambda b: b or 0)]
     if len(budgets) > 1:
-        return f"The runs' limits of time differ: {', '.join(said)}."
-    return "" if budgets in (set(), {None}) else f"Each run was given {said[0]} of training, at most."
+        return f"The runs' limits of time differ: {', '.join(limits)}."
+    return "" if budgets in (set(), {None}) else f"Each run was given {limits[0]} of training, at most."
 
 
-def _filled(table: PaperTable, size: str, rows: Sequence[PaperRow]) -> tuple[list[str], list[list[str]]]:
-    """Our columns that hold something, titles and cells."""
-    titles, cells = headers(table, size), [row.ours() for row in rows]
-    ours = any(row.first for row in rows)
-    kept = [i for i in range(len(titles)) if not ours or any(row[i] != "-" for row in cells)]
+def _our_columns(table: PaperTable, size: str, rows: Sequence[PaperRow]) -> tuple[list[str], list[list[str]]]:
+    """Our columns that hold something, headers and cells."""
+    titles, cells = headers(table, size), [row.cells() for row in rows]
+    any_run = any(row.first for row in rows)
+    kept = [i for i in range(len(titles)) if not any_run or any(row[i] != "-" for row in cells)]
     return [titles[i] for i in kept], [[row[i] for i in kept] for row in cells]
 
 
-def to_terminal(table: PaperTable, size: str, rows: Sequence[PaperRow]) -> list[Table]:
+def terminal_tables(table: PaperTable, size: str, rows: Sequence[PaperRow]) -> list[Table]:
     """For a person at a terminal: ours, then the published numbers, so that each is narrow."""
     columns = [] if warning(table, size, rows) else columns_of(table, size)
-    titles, ours = _filled(table, size, rows)
-    trained = [cells for cells, row in zip(ours, rows, strict=True) if row.recipe]
-    theirs = [[row.label, *row.theirs(columns)] for row in rows]
-    named = ["model", *(column.header.replace(", ", "\n") for column in columns)]
-    return [
-        _grid(f"{table.name}, {size}: ours", titles, trained),
-        *([_grid(f"{table.name}: published", named, theirs)] if columns else []),
-    ]
+    titles, cells = _our_columns(table, size, rows)
+    with_recipe = [line for line, row in zip(cells, rows, strict=True) if row.recipe]
+    tables = [Table(f"{table.name}, {size}: ours", titles, with_recipe)]
+    if columns:
+        published = [[row.label, *row.published_cells(columns)] for row in rows]
+        titles = ["model", *(column.header.replace(", ", "\n") for column in columns)]
+        tables.append(Table(f"{table.name}: published", titles, published))
+    return tables
 
 
-def _grid(title: str, headers: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:
-    out = Table(title=title, box=SIMPLE_HEAD)
-    for i, header in enumerate(headers):
-        widest = max(map(len, [*header.split(), *(row[i] for row in rows)]))
-        out.add_column(header, justify="left" if i == 0 else "right", min_width=widest)
-    for row in rows:
-        out.add_row(*row)
+def to_json(table: PaperTable, size: str, rows: Sequence[PaperRow]) -> dict[str, Any]:
+    """As plain JSON values."""
+    scored = scored_by(rows)
+    protocol = {} if scored is None else asdict(scored)
+    return {"table": table.name, "size": size, "protocol": protocol, "rows": [row.to_json() for row in rows]}
+
+
+def page_path(name: str | Path) -> Path:
+    """What the page's two files are named, without their endings."""
+    out = Path(name)
+    out = out.with_suffix("") if out.suffix in (".md", ".json") else out
+    if not out.name:
+        raise UserError(f"--out is {str(name)!r}; it must end with the name of the files, without .md and .json")
     return out
+
+
+def write_page(table: PaperTable, size: str, rows: Sequence[PaperRow], out: Path, *, command: str) -> list[Path]:
+    """The page as OUT.md, and its numbers as OUT.json: both paths.
+
+    Raises:
+        UserError: The folder that they go to can't be made.
+    """
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError):
+        raise UserError(f"--out {out}: {out.parent} is not a folder; name another") from None
+    page, numbers = out.with_name(out.name + ".md"), out.with_name(out.name + ".json")
+    write_text(page, to_page(table, size, rows, command=command) + "\n")
+    write_text(numbers, json.dumps(to_json(table, size, rows), indent=1) + "\n")
+    return [page, numbers]
 
 
 def to_page(table: PaperTable, size: str, rows: Sequence[PaperRow], *, command: str) -> str:
     """The page: the table, the protocol of each column, the notes, and what every run was and ran on."""
     warned = warning(table, size, rows)
     columns = [] if warned else columns_of(table, size)
-    titles, ours = _filled(table, size, rows)
-    titles += [column.header for column in columns]
     lines = [f"# {table.name}: {table.about}", "", f"Made by `{command}`.", ""]
-    lines += [f"Ours ({size}): {said(protocol_of(rows))} {budget_of(rows)}".rstrip(), ""]
+    lines += [f"Ours ({size}): {describe(scored_by(rows))} {budget_of(rows)}".rstrip(), ""]
     lines += [warned, ""] if warned else []
-    lines += [*_legend(table, size, rows), ""]
-    lines += [markdown_line(titles), "|---|---|" + "---:|" * (len(titles) - 2)]
-    lines += [markdown_line([*cells, *row.theirs(columns)]) for cells, row in zip(ours, rows, strict=True)]
+    lines += [*_legend(table, size, rows), "", _page_table(table, size, rows, columns).to_markdown()]
     lines += ["", *_protocols(table, size), "", "## Notes", ""]
     lines += [f"- {note}" for note in table.notes]
-    lines += [
-        f"- {other.label}: {other.source}." for other in table.others if set(other.published) & set(table.beside(size))
-    ]
+    sizes = set(table.published_sizes(size))
+    lines += [f"- {model.label}: {model.source}." for model in table.published_models if sizes & set(model.published)]
     runs = [run for row in rows for run in row.first]
-    return "\n".join([*lines, *(["", "## Runs", "", *to_runs(runs)] if runs else [])])
+    return "\n".join([*lines, *(["", "## Runs", "", machines_table(runs).to_markdown()] if runs else [])])
+
+
+def _page_table(table: PaperTable, size: str, rows: Sequence[PaperRow], columns: Sequence[Column]) -> Table:
+    """Ours and the published numbers, side by side."""
+    titles, cells = _our_columns(table, size, rows)
+    published_numbers = [row.published_cells(columns) for row in rows]
+    lines = [[*own, *published] for own, published in zip(cells, published_numbers, strict=True)]
+    return Table(table.name, [*titles, *(column.header for column in columns)], lines, text_columns=2)
 
 
 def _legend(table: PaperTable, size: str, rows: Sequence[PaperRow]) -> list[str]:
@@ -297,18 +140,13 @@ def _legend(table: PaperTable, size: str, rows: Sequence[PaperRow]) -> list[str]
 def _protocols(table: PaperTable, size: str) -> list[str]:
     lines = ["## Protocols", ""]
     lines += ["What our recipes set, where nothing else was asked for (what was is in the runs' commands):", ""]
-    sizes = list(dict.fromkeys([size, *table.beside(size)]))
+    sizes = list(dict.fromkeys([size, *table.published_sizes(size)]))
     first = next(iter(table.rows))
     lines += [f"- {s}-...: {table.facts(s, first).protocol}" for s in sizes]
-    told = {(s, line): None for s in sizes for key in table.rows for line in table.facts(s, key).departures}
-    if told:
+    departures = {(s, line): None for s in sizes for key in table.rows for line in table.facts(s, key).departures}
+    if departures:
         lines += ["", "What our recipes do otherwise than their sources:", ""]
-    for s, line in told:
+    for s, line in departures:
         keys = [key for key in table.rows if line in table.facts(s, key).departures]
         lines.append(f"- {s}, {', '.join(keys)}: {line}")
     return lines
-
-
-def _mean(values: Sequence[float], measure: Measure) -> str:
-    spread = f" ± {np.std(values, ddof=1):{measure.digits}}" if len(values) > 1 else ""
-    return f"{np.mean(values):{measure.digits}}{spread}"

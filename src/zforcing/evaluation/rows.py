@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import json
-import re
 import shlex
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from types import NoneType
 from typing import Any
 
 import yaml
@@ -17,19 +14,8 @@ from ..errors import UserError
 from ..saving.atomic import current
 from ..training.runs.config import flatten, parse_config
 from .likelihood import Evaluation
+from .saved import evaluation_file, parse_json, read_evaluation, read_mapping, split_name
 
-PROTOCOL = (
-    *("data", "split", "first_observation", "sample_rate", "normalization_std"),
-    *("num_sequences", "num_skipped", "num_steps", "num_dims", "num_unknown", "data_fingerprint"),
-)
-KINDS = {"exact": "exact", "lower bound": "≥", "estimate": "≈"}
-TYPES = {
-    "str": (str,),
-    "int": (int,),
-    "int | None": (int, NoneType),
-    "float": (int, float),
-    "float | None": (int, float, NoneType),
-}
 ENVIRONMENT = {
     "processor": (str,),
     "device": (str,),
@@ -38,20 +24,44 @@ ENVIRONMENT = {
     "command": (list,),
     "versions": (dict,),
 }
+SIGNS = {"exact": "exact", "lower bound": "≥", "estimate": "≈"}
 NO_DIFFERENCE = {"seed", "about", "recipe"} | {  # runs that differ in these alone are means of one another
     f"training.{name}" for name in ("threads", "backend", "evaluation_batch_size", "log_every", "checkpoint_every")
 }
 
 
 @dataclass(frozen=True)
+class ScoredData:
+    """What an evaluation scored, in which units, as in `Evaluation`: where it differs, numbers can't be compared."""
+
+    data: str
+    split: str
+    first_observation: str
+    sample_rate: int | None
+    normalization_std: float | None
+    num_sequences: int
+    num_skipped: int
+    num_steps: int
+    num_dims: int
+    num_unknown: int | None
+    data_fingerprint: str
+
+    @classmethod
+    def of(cls, evaluation: Evaluation) -> ScoredData:
+        """Of this evaluation."""
+        return cls(**{field.name: getattr(evaluation, field.name) for field in fields(cls)})
+
+
+@dataclass(frozen=True)
 class Row:
-    """A run: its recipe, what `evaluate` found, how long it trained (seconds, updates), what `train` noted of the
-    machine, and its settings but for the seed, dotted: runs that have all of them in common differ by their seeds.
+    """A run: its recipe, what `evaluate` found of its best checkpoint, how long it trained (seconds, updates), what
+    `train` noted of the machine, and its settings but for the seed, dotted: runs that have all of them in common differ
+    by their seeds.
     """
 
     run: str
     recipe: str
-    evaluation: dict[str, Any]
+    evaluation: Evaluation
     seconds: float
     updates: int
     environment: dict[str, Any]
@@ -61,52 +71,69 @@ class Row:
         """As plain JSON values."""
         return (
             {"run": self.run, "recipe": self.recipe, "seconds": self.seconds}
-            | self.evaluation
+            | self.evaluation_to_json()
             | {"environment": self.environment}
         )
+
+    def evaluation_to_json(self) -> dict[str, Any]:
+        """As its file has it."""
+        return self.evaluation.to_json() | {"checkpoint": "best"}
 
     def cells(self) -> list[str]:
         """The row as text. Every number says what kind it is."""
         e = self.evaluation
-        error = "" if e["standard_error"] is None else f" ± {e['standard_error']:.2f}"
-        particles = "" if e["particles"] == 1 else f" {e['particles']}"
-        kind = KINDS[e["kind"]] + ("" if e["kind"] == "exact" else f" {e['bound']}{particles}")
-        kl = "-" if e["kind"] == "exact" else f"{e['kl_per_sequence']:.2f}"
-        nats, bits = f"{e['nats_per_sequence']:.2f}{error}", f"{e['bits_per_dim']:.4f}"
-        return [self.run, e["model"], kind, nats, bits, kl, f"{self.seconds:.0f}"]
+        exact = e.kind == "exact"
+        error = "" if e.standard_error is None else f" ± {e.standard_error:.2f}"
+        particles = "" if e.particles == 1 else f" {e.particles}"
+        kind = SIGNS[e.kind] + ("" if exact else f" {e.bound}{particles}")
+        kl = "-" if exact else f"{e.kl_per_sequence:.2f}"
+        nats, bits = f"{e.nats_per_sequence:.2f}{error}", f"{e.bits_per_dim:.4f}"
+        return [self.run, e.model, kind, nats, bits, kl, f"{self.seconds:.0f}"]
 
 
 def read_rows(runs: Sequence[Path], *, split: str, bound: str) -> list[Row]:
-    """One row a run. Raises UserError when one isn't evaluated yet, or they were measured on different things."""
+    """One row a run.
+
+    Args:
+        runs: Run folders.
+        split: train, valid or test.
+        bound: As files name it (elbo, iwae25).
+
+    Raises:
+        UserError: One isn't evaluated yet, or they were measured on different things.
+    """
     rows = [_read_row(run, split=split, bound=bound) for run in runs]
-    first = rows[0].evaluation
     for row in rows[1:]:
-        other = [k for k in PROTOCOL if row.evaluation[k] != first[k]]
-        if other:
-            told = [k for k in other if k != "data_fingerprint"] or other
-            said = ", ".join(f"{k} {first[k]} and {row.evaluation[k]}" for k in told)
-            if told == ["data_fingerprint"]:
-                said = (
-                    f"they were measured on different sequences or in different units ({said}); give them the same "
-                    f"data settings, or make two tables"
-                )
-            raise UserError(f"{rows[0].run} and {row.run} can't stand in one table: {said}")
+        different = _differences(ScoredData.of(rows[0].evaluation), ScoredData.of(row.evaluation))
+        if different:
+            raise UserError(f"{rows[0].run} and {row.run} can't stand in one table: {different}")
     return rows
+
+
+def _differences(first: ScoredData, second: ScoredData) -> str:
+    """In words; empty where there are none. That the fingerprint differs says nothing where something else does."""
+    before, after = asdict(first), asdict(second)
+    different = [name for name in before if before[name] != after[name]]
+    named = [name for name in different if name != "data_fingerprint"] or different
+    values = ", ".join(f"{name} {before[name]} and {after[name]}" for name in named)
+    if named == ["data_fingerprint"]:
+        return (
+            f"they were measured on different sequences or in different units ({values}); give them the same data "
+            "settings, or make two tables"
+        )
+    return values
 
 
 def _read_row(run: Path, *, split: str, bound: str) -> Row:
     if not run.is_dir():
         raise UserError(f"no such run folder: {run}")
-    path = run / f"evaluation-{split}-{bound}.json"
-    again = f"run `{_evaluate_command(run, split=split, bound=bound)}`"
-    evaluation = _read(path, _json, {f.name: TYPES[str(f.type)] for f in fields(Evaluation)}, mend=again)
-    if evaluation["kind"] not in KINDS:
-        raise UserError(f"{path}: kind is {evaluation['kind']!r}, not {', '.join(KINDS)}; {again}")
+    command = f"run `{_evaluate_command(run, split=split, bound=bound)}`"
+    evaluation = read_evaluation(evaluation_file(run, split=split, bound=bound), remedy=command)
     checkpoint, kept = current(run / "checkpoints" / "last"), "put back a copy, or train the run again"
-    trained = _read(checkpoint / "training.json", _json, {"seconds": (int, float), "step": (int,)}, mend=kept)
-    environment = _read(run / "environment.json", _json, ENVIRONMENT, mend=kept)
+    trained = _read(checkpoint / "training.json", parse_json, {"seconds": (int, float), "step": (int,)}, remedy=kept)
+    environment = _read(run / "environment.json", parse_json, ENVIRONMENT, remedy=kept)
     environment["command"] = _without_out(environment["command"])
-    config = _read(run / "config.yaml", yaml.safe_load, {"recipe": (str,)}, mend=kept)
+    config = _read(run / "config.yaml", yaml.safe_load, {"recipe": (str,)}, remedy=kept)
     settings = {name: value for name, value in flatten(_complete(config)).items() if name not in NO_DIFFERENCE}
     name, recipe = run.absolute().name, config["recipe"]
     return Row(name, recipe, evaluation, trained["seconds"], trained["step"], environment, settings)
@@ -132,34 +159,18 @@ def _complete(config: dict[str, Any]) -> dict[str, Any]:
 
 
 def _read(
-    path: Path, parse: Callable[[str], Any], wanted: Mapping[str, tuple[type, ...]], *, mend: str
+    path: Path, parse: Callable[[str], Any], wanted: Mapping[str, tuple[type, ...]], *, remedy: str
 ) -> dict[str, Any]:
-    """A mapping with at least the entries `wanted`, of these types. `mend`: what to do about a file without."""
-    try:
-        values = parse(path.read_text("utf-8"))
-    except FileNotFoundError:
-        raise UserError(f"{path} is missing: {mend}") from None
-    except (OSError, ValueError, yaml.YAMLError) as error:
-        raise UserError(f"{path} can't be read ({' '.join(str(error).split())}): {mend}") from None
-    if not isinstance(values, dict):
-        raise UserError(f"{path} is damaged, it holds no names and values: {mend}")
-    wrong = [name for name, types in wanted.items() if name not in values or not isinstance(values[name], types)]
+    """A mapping with at least the entries `wanted`, of these types. remedy: what to do about a file without."""
+    values = read_mapping(path, parse, remedy=remedy)
+    wrong = [name for name, types in wanted.items() if not isinstance(values.get(name), types)]
     if wrong:
-        raise UserError(f"{path} has no valid {', '.join(wrong)}, it is damaged or of an older zforcing: {mend}")
+        raise UserError(f"{path} has no valid {', '.join(wrong)}, it is damaged or of an older zforcing: {remedy}")
     return values
 
 
-def _json(text: str) -> Any:
-    """As `json.loads`, without the NaN and Infinity that JSON doesn't have."""
-
-    def refuse(constant: str) -> None:
-        raise ValueError(f"{constant} is no number")
-
-    return json.loads(text, parse_constant=refuse)
-
-
 def _evaluate_command(run: Path, *, split: str, bound: str) -> str:
-    """What writes evaluation-SPLIT-BOUND.json; a bound's name in files ends with its particles."""
-    name, particles = re.fullmatch(r"(.*?)(\d*)", bound, re.DOTALL).groups()  # type: ignore[union-attr]  # always fits
+    """What writes evaluation-SPLIT-BOUND.json."""
+    name, particles = split_name(bound)
     words = ["zforcing", "evaluate", str(run), "--split", split, "--bound", name]
-    return shlex.join([*words, *(["--particles", particles] if particles else [])])
+    return shlex.join([*words, *([] if particles is None else ["--particles", str(particles)])])

@@ -1,0 +1,206 @@
+"""The rows of a paper's table: our runs of each row's recipe, and the numbers that were published."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ..errors import UserError
+from ..training.runs.recipes import Published, read_recipe
+from .measures import Measure
+from .paper import PaperTable
+from .rows import Row, ScoredData
+
+
+@dataclass(frozen=True)
+class Column:
+    """Numbers published on the data of one size, under one protocol."""
+
+    size: str
+    title: str
+    protocol: str
+    measure: Measure
+
+    @property
+    def header(self) -> str:
+        """Of the table."""
+        return f"{self.title}, {self.protocol}"
+
+    def cell(self, number: Published | None) -> str:
+        """The number, if it is one of this column's."""
+        if number is None or number.protocol != self.protocol:
+            return "-"
+        return f"{self.measure.sign(number.kind)}{number.value:{'.0f' if number.value == int(number.value) else '.2f'}}"
+
+
+def columns_of(table: PaperTable, size: str) -> list[Column]:
+    """One for each data that was published on and each protocol, in the order of the rows."""
+    found = []
+    for s in table.published_sizes(size):
+        numbers = [table.facts(s, row).published for row in table.rows]
+        numbers += [model.published.get(s) for model in table.published_models]
+        protocols = dict.fromkeys(n.protocol for n in numbers if n)
+        found += [Column(s, table.published_data[s], protocol, table.measure(s)) for protocol in protocols]
+    return found
+
+
+@dataclass(frozen=True)
+class PaperRow:
+    """A row: our runs (seeds) of its recipe by each bound, perhaps none, and what was published, by size."""
+
+    key: str
+    label: str
+    recipe: str
+    measure: Measure
+    runs: Mapping[str, tuple[Row, ...]]
+    published: Mapping[str, Published | None]
+    source: Mapping[str, str]
+
+    @property
+    def first(self) -> tuple[Row, ...]:
+        """The runs, with what the first bound says of them."""
+        return next(iter(self.runs.values()), ())
+
+    def numbers(self, bound: str) -> list[float]:
+        """In the table's measure, of each run."""
+        return [self.measure.of(run.evaluation) for run in self.runs.get(bound, ())]
+
+    @property
+    def floor(self) -> str:
+        """The least standard deviation (or scale) of its emissions: numbers under other floors are other numbers."""
+        if self.first[0].evaluation.sample_rate is None:
+            return "-"
+        quantized = self.first[0].settings.get("data.encoding") in ("pcm", "mulaw")
+        return f"{self.first[0].settings.get('model.min_scale' if quantized else 'model.min_std', '-')}"
+
+    def cells(self) -> list[str]:
+        """Name, kind, number, the same in the data's own units, KL, floor, seeds, updates; then by the other bounds."""
+        first_bound, *bounds = self.runs or ("elbo",)
+        if not self.first:
+            return [self.label, *["-"] * (len(HEADERS) - 1 + len(bounds))]
+        evaluation, measure = self.first[0].evaluation, self.measure
+        raw = [measure.raw_of(run.evaluation) for run in self.first]
+        kl = np.mean([measure.kl_of(run.evaluation) for run in self.first])
+        exact = evaluation.kind == "exact"
+        updates = sorted({run.updates for run in self.first})
+        return [
+            self.label,
+            "exact" if exact else f"{measure.sign(evaluation.kind)}{evaluation.bound}",
+            _mean(self.numbers(first_bound), measure),
+            "-" if None in raw else _mean([value for value in raw if value is not None], measure),
+            "-" if exact else f"{kl:{measure.digits}}",
+            self.floor,
+            str(len(self.first)),
+            "-".join(map(str, dict.fromkeys([updates[0], updates[-1]]))),
+            *(self._number_by(bound) for bound in bounds),
+        ]
+
+    def published_cells(self, columns: Sequence[Column]) -> list[str]:
+        """The published numbers."""
+        return [column.cell(self.published.get(column.size)) for column in columns]
+
+    def _number_by(self, bound: str) -> str:
+        runs = self.runs[bound]
+        return self.measure.sign(runs[0].evaluation.kind) + _mean(self.numbers(bound), self.measure) if runs else "-"
+
+    def to_json(self) -> dict[str, Any]:
+        """As plain JSON values."""
+        published = {
+            size: None if number is None else vars(number) | {"source": self.source[size]}
+            for size, number in self.published.items()
+        }
+        others = list(self.runs.items())[1:]
+        return {
+            "row": self.key,
+            "label": self.label,
+            "recipe": self.recipe,
+            "measure": self.measure.field,
+            "runs": [run.to_json() | {"updates": run.updates} for run in self.first],
+            "other_bounds": {bound: [run.evaluation_to_json() for run in runs] for bound, runs in others},
+            "published": published,
+        }
+
+
+HEADERS = ("model", "kind", "{measure}", "in the data's units", "KL", "floor", "seeds", "updates")
+
+
+def headers(table: PaperTable, size: str) -> list[str]:
+    """Of our columns."""
+    measure = table.measure(size)
+    more = [f"{measure.title}, {bound}" for bound in table.bounds[1:]]
+    return [header.format(measure=measure.title) for header in HEADERS] + more
+
+
+def paper_rows(table: PaperTable, size: str, found: Mapping[str, Sequence[Row]]) -> list[PaperRow]:
+    """Every row of the table, with the runs of its recipe among those found by each bound.
+
+    Raises UserError when runs of one row differ by more than their seeds: their mean would be of nothing.
+    """
+    rows = []
+    for key, label in table.rows.items():
+        recipe = table.recipe(size, key)
+        runs = {b: tuple(run for run in found.get(b, ()) if run.recipe == recipe) for b in table.bounds}
+        for run in runs[table.bounds[0]]:
+            check_data(recipe, run.settings)
+        _check_seeds(runs[table.bounds[0]])
+        facts = {s: table.facts(s, key) for s in table.published_data}
+        published, source = {s: f.published for s, f in facts.items()}, {s: f.source for s, f in facts.items()}
+        rows.append(PaperRow(key, label, recipe, table.measure(size), runs, published, source))
+    for model in table.published_models:
+        source = dict.fromkeys(model.published, model.source)
+        no_runs: dict[str, tuple[Row, ...]] = dict.fromkeys(table.bounds, ())
+        rows.append(PaperRow("", model.label, "", table.measure(size), no_runs, model.published, source))
+    return rows
+
+
+def check_data(recipe: str, settings: Mapping[str, Any]) -> None:
+    """Raises UserError for a run of a recipe on data of another name, or text in other tokens: the table says what its
+    recipes are of, and a perplexity per character is no perplexity per word.
+    """
+    of_recipe = read_recipe(recipe)["data"]
+    for name in ("name", "tokens"):
+        wanted, found = of_recipe.get(name), settings.get(f"data.{name}")
+        if wanted is not None and found != wanted:
+            raise UserError(
+                f"recipe {recipe} is of data.{name} {wanted}, and numbers on {found} can't stand in its row: leave out "
+                f"--data.{name}, or compare runs of your own by zforcing table RUN RUN"
+            )
+
+
+def _check_seeds(runs: Sequence[Row]) -> None:
+    for run in runs[1:]:
+        different = [name for name in run.settings if run.settings[name] != runs[0].settings.get(name)]
+        if different:
+            raise UserError(
+                f"{runs[0].run} and {run.run} are no seeds of one another, their {', '.join(different)} differ: "
+                "name other --runs, or take one of them away"
+            )
+
+
+def warning(table: PaperTable, size: str, rows: Sequence[PaperRow]) -> str:
+    """That our runs were measured on other sequences than the size's; empty if they weren't."""
+    if size not in table.test:
+        return ""
+    found = [run.evaluation for row in rows for run in row.first]
+    different = [line for evaluation in found for line in table.test[size].differences(evaluation)]
+    different += [evaluation.remark for evaluation in found if evaluation.remark]  # what was left out or changed
+    if not different:
+        return ""
+    return (
+        f"The runs' data is other than {size}'s ({'; '.join(dict.fromkeys(different))}): published numbers have "
+        f"nothing to do with it."
+    )
+
+
+def scored_by(rows: Sequence[PaperRow]) -> ScoredData | None:
+    """What all our runs were measured on; None without any."""
+    runs = [run for row in rows for run in row.first]
+    return ScoredData.of(runs[0].evaluation) if runs else None
+
+
+def _mean(values: Sequence[float], measure: Measure) -> str:
+    spread = f" ± {np.std(values, ddof=1):{measure.digits}}" if len(values) > 1 else ""
+    return f"{np.mean(values):{measure.digits}}{spread}"

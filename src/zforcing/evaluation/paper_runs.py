@@ -1,0 +1,194 @@
+"""The runs of a paper's table: found in a folder, trained where they are missing, evaluated where they need it.
+
+Each is in FOLDER/RECIPE-seedN.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from ..errors import UserError
+from ..saving.atomic import current
+from ..saving.model import find_checkpoint
+from ..training.runs.config import RunConfig, flatten
+from ..training.runs.folder import check_folder, read_run_config
+from .paper import PaperTable
+from .paper_rows import check_data
+from .rows import NO_DIFFERENCE, Row, read_rows
+from .runs import Counter, evaluate_run, silent
+from .saved import evaluation_file, read_bound, read_evaluation, save_evaluation
+
+CUTTING = ("data.chunk_frames", "data.chunk_steps")  # of training sequences: may differ between rows
+BATCH_SIZE = 128  # sequences times particles that are evaluated at once
+
+
+@dataclass(frozen=True)
+class PlannedRun:
+    """A run that is to be trained. begun: whether its folder holds its beginning, or all of it."""
+
+    folder: Path
+    config: RunConfig
+    begun: bool
+
+
+def plan_runs(
+    table: PaperTable,
+    size: str,
+    *,
+    rows: Sequence[str],
+    seeds: Sequence[int],
+    folder: Path,
+    configure: Callable[[str], RunConfig],
+) -> list[PlannedRun]:
+    """One run for each seed and row. Nothing is written: what is wrong with the last one is found before the first one
+    is trained.
+
+    Args:
+        table: A paper's table.
+        size: One of `table.sizes`.
+        rows: Of `table.rows`.
+        seeds: Of the runs.
+        folder: Where the table's runs are, and go.
+        configure: Recipe -> its settings, with those that are asked for instead of its own.
+
+    Raises:
+        UserError: A setting is wrong, a folder isn't free for its run, or the runs, with those of the table that are
+            there, can't be compared.
+    """
+    wanted = dict.fromkeys((table.recipe(size, row), seed) for seed in seeds for row in rows)
+    planned = [_planned(recipe, replace(configure(recipe), seed=seed), folder) for recipe, seed in wanted]
+    folders = {run.folder for run in planned}
+    others = [run for run in runs_of_table(table, size, folder) if run not in folders]
+    there = [read_run_config(run) for run in others if (run / "config.yaml").is_file()]
+    check_comparable([*(run.config for run in planned), *there])
+    return planned
+
+
+def _planned(recipe: str, config: RunConfig, folder: Path) -> PlannedRun:
+    run = folder / f"{recipe}-seed{config.seed}"
+    check_data(recipe, flatten(config.to_dict()))
+    begun = (run / "config.yaml").is_file()
+    if not begun and run.exists():
+        raise UserError(f"{run} exists already and holds no run: take it away, or name other --runs")
+    try:
+        check_folder(config, run, resume=begun)
+    except UserError as error:
+        reason = str(error).removeprefix("--resume: ")
+        raise UserError(
+            f"{reason}: give the same settings, name other --runs, or read what is there by --find"
+        ) from None
+    return PlannedRun(run, config, begun)
+
+
+def check_comparable(configs: Sequence[RunConfig]) -> None:
+    """Refuse data in which runs differ (they couldn't stand in one column), and settings in which the seeds of a recipe
+    do (they would have no mean).
+    """
+    flat = [(config.recipe, flatten(config.to_dict())) for config in configs]
+    firsts: dict[str, dict[str, Any]] = {}
+    for recipe, settings in flat:
+        same_recipe, any_recipe = firsts.setdefault(recipe, settings), flat[0][1]
+        of_seeds = [name for name in _differing(same_recipe, settings) if name not in NO_DIFFERENCE]
+        data = [name for name in _differing(any_recipe, settings) if name.startswith("data.")]
+        pairs = [(name, same_recipe) for name in of_seeds]
+        pairs += [(name, any_recipe) for name in data if name not in (*CUTTING, *of_seeds)]
+        if pairs:
+            different = "; ".join(f"{name} {first.get(name)} and {settings.get(name)}" for name, first in pairs)
+            raise UserError(f"runs of one table can't differ in {different} ({recipe}): name other --runs")
+
+
+def _differing(first: dict[str, Any], second: dict[str, Any]) -> list[str]:
+    return [name for name in first | second if first.get(name) != second.get(name)]
+
+
+def train_runs(planned: Sequence[PlannedRun], *, device: str, say: Callable[[str], None]) -> list[Path]:
+    """Train each, from where it is; returns those that diverged. say: takes a line on what is going on.
+
+    Raises:
+        training.runs.run.Interrupted: After Ctrl-C, the state saved; the same call goes on.
+    """
+    from ..training.runs.run import Diverged, train
+
+    diverged = []
+    for run in planned:
+        say(f"{run.folder}: {'going on' if run.begun else 'training'}")
+        try:
+            train(run.config, run.folder, device=device, resume=run.begun)
+        except Diverged as error:
+            say(f"zforcing: {error}")
+            diverged.append(run.folder)
+    return diverged
+
+
+def runs_of_table(table: PaperTable, size: str, folder: Path) -> list[Path]:
+    """The run folders of all recipes of a table's size."""
+    return [run for row in table.rows for run in runs_of_recipe(table.recipe(size, row), folder)]
+
+
+def runs_of_recipe(recipe: str, folder: Path) -> list[Path]:
+    """The run folders of a recipe, by their seeds."""
+    named = re.compile(re.escape(recipe) + r"-seed(\d+)", re.ASCII)
+    found = [(named.fullmatch(run.name), run) for run in (folder.iterdir() if folder.is_dir() else ())]
+    return [run for _, run in sorted((int(match[1]), run) for match, run in found if match and run.is_dir())]
+
+
+def select_runs(runs: Sequence[Path], *, recipes: Sequence[str], seeds: Sequence[int]) -> list[Path]:
+    """The runs of these recipes and seeds; no seeds: of any."""
+    of_recipes, of_seeds = tuple(f"{r}-seed" for r in recipes), tuple(f"-seed{seed}" for seed in seeds)
+    return [run for run in runs if run.name.startswith(of_recipes) and (not seeds or run.name.endswith(of_seeds))]
+
+
+def is_finished(run: Path) -> bool:
+    """Whether training has come to its end, with a model to evaluate."""
+    from ..training.runs.checkpoint import read_progress
+
+    last, best = (current(run / "checkpoints" / which) for which in ("last", "best"))
+    return last.is_dir() and best.is_dir() and bool(read_progress(last)["finished"])
+
+
+def evaluate_runs(
+    runs: Sequence[Path],
+    *,
+    bounds: Sequence[str],
+    device: str,
+    say: Callable[[str], None],
+    counting: Counter = silent,
+) -> dict[str, list[Row]]:
+    """What each bound (elbo, iwae25) says of finished runs on the test split, evaluated where they need it.
+
+    Where the first bound is the exact likelihood of a run, the others aren't taken of it.
+    """
+    found: dict[str, list[Row]] = {}
+    for bound in bounds:
+        for run in runs:
+            if not is_evaluated(run, bound):
+                say(f"{run}: evaluating {bound}")
+                _evaluate(run, bound, device=device, counting=counting)
+        found[bound] = read_rows(runs, split="test", bound=bound) if runs else []
+        runs = [run for run, row in zip(runs, found[bound], strict=True) if row.evaluation.kind != "exact"]
+    return found
+
+
+def is_evaluated(run: Path, bound: str) -> bool:
+    """Whether the evaluation on the test split is there, newer than the weights, and has all that is reported today."""
+    path, weights = evaluation_file(run, split="test", bound=bound), find_checkpoint(run) / "model.safetensors"
+    if not path.is_file() or path.stat().st_mtime < weights.stat().st_mtime:
+        return False
+    try:
+        read_evaluation(path, remedy="it is made again")
+    except UserError:  # damaged, or of an older version
+        return False
+    return True
+
+
+def _evaluate(run: Path, bound: str, *, device: str, counting: Counter) -> None:
+    try:
+        chosen = read_bound(bound, trained_by=read_run_config(run).bound)
+        evaluation = evaluate_run(run, bound=chosen, batch_size=BATCH_SIZE, device=device, counting=counting)
+    except UserError as error:
+        raise UserError(f"{run}: {error}") from None
+    save_evaluation(evaluation, evaluation_file(run, split="test", bound=bound), checkpoint="best")

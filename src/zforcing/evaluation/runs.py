@@ -1,0 +1,94 @@
+"""Evaluating trained runs: the model of a run folder on a split of the run's data."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import fields, replace
+from pathlib import Path
+from typing import Literal
+
+from ..bounds import Bound
+from ..data import DataModule
+from ..data.splits import Split
+from ..errors import UserError
+from ..runtime.device import pick_device
+from ..runtime.threads import threads_asked_for
+from ..saving.model import load_checkpoint
+from ..training.runs.folder import read_run_config
+from .likelihood import Evaluation, bound_name, evaluate
+from .saved import name_in_files
+
+Backend = Literal["fast", "reference"]
+Which = Literal["best", "last"]
+Counter = Callable[[str, int], AbstractContextManager[Callable[[int], None]]]
+
+
+@contextmanager
+def silent(what: str, total: int) -> Iterator[Callable[[int], None]]:
+    """Shows no progress."""
+    yield lambda done: None
+
+
+def evaluate_run(
+    run: Path,
+    *,
+    bound: Bound,
+    split: Split = "test",
+    checkpoint: Which = "best",
+    repeats: int = 1,
+    seed: int = 0,
+    batch_size: int = 1024,
+    backend: Backend = "fast",
+    skip_unreadable: bool = False,
+    threads: int | None = None,
+    device: str = "auto",
+    counting: Counter = silent,
+) -> Evaluation:
+    """How well a run's model explains a split of its data. Nothing is written: see `saved.save_evaluation`.
+
+    Args:
+        run: A run folder.
+        bound: What is measured of log p(x).
+        split: train, valid or test.
+        checkpoint: best on the validation split, or last.
+        repeats: How often the bound is taken; its mean is reported.
+        seed: Of the latents' noise.
+        batch_size: Sequences times particles taken at once.
+        backend: fast, or reference: the model's contract step by step.
+        skip_unreadable: Leave out recordings and MIDI files that can't be used, and count them.
+        threads: CPU threads; None: by the work of a time step.
+        device: auto, cpu or cuda.
+        counting: counting(what, total) is a context that gives a function of how many more sequences are done.
+
+    Raises:
+        UserError: The folder is no run's, or its data isn't there or can't be scored.
+    """
+    data = read_run_config(run).data
+    data = without_unreadable(data) if skip_unreadable else data
+    found = load_checkpoint(run, which=checkpoint)
+    found.model.backend = backend
+    sequences = data.load(split, found.description)
+    shown = counting(f"{name_in_files(bound)} of {run}", len(sequences) * repeats)
+    with shown as advance, threads_asked_for(threads):
+        return evaluate(
+            found.model,
+            sequences,
+            found.description,
+            bound=bound,
+            bound_name=bound_name(bound),
+            split=split,
+            repeats=repeats,
+            true_log_likelihood=data.true_log_likelihood,
+            seed=seed,
+            max_rows=batch_size,
+            device=pick_device(device),
+            progress=advance,
+        )
+
+
+def without_unreadable(data: DataModule) -> DataModule:
+    """The same data without what can't be read."""
+    if "skip_unreadable" not in {field.name for field in fields(data)}:  # type: ignore[arg-type]  # data sets are dataclasses
+        raise UserError("--skip-unreadable is for recordings and MIDI files; this run's data is none")
+    return replace(data, skip_unreadable=True)  # type: ignore[type-var]  # as above

@@ -1,0 +1,96 @@
+"""The files of evaluations in a run folder: evaluation-SPLIT-BOUND.json, and which bound a name there stands for."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from dataclasses import fields, replace
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from ..bounds import BOUNDS, Bound, ChunkedELBO
+from ..errors import UserError
+from ..saving.atomic import write_text
+from .likelihood import Evaluation, bound_name
+
+
+def has_particles(bound: Bound) -> bool:
+    """Whether their number is a setting of it."""
+    return "particles" in {field.name for field in fields(bound)}  # type: ignore[arg-type]  # bounds are dataclasses
+
+
+def name_in_files(bound: Bound) -> str:
+    """elbo, iwae25, elbo-chunks-of-100-ahead-5: another name where another number is measured."""
+    if isinstance(bound, ChunkedELBO) and bound.look_ahead is not None:
+        return f"{bound_name(bound)}-chunks-of-{bound.steps}-ahead-{bound.look_ahead}"
+    return f"{bound_name(bound)}{bound.particles if has_particles(bound) else ''}"
+
+
+def split_name(name: str) -> tuple[str, int | None]:
+    """iwae25 -> (iwae, 25): the bound's name and its particles."""
+    bound, particles = re.fullmatch(r"(.*?)(\d*)", name, re.DOTALL).groups()  # type: ignore[union-attr]  # always fits
+    return bound, int(particles) if particles else None
+
+
+def read_bound(name: str, *, trained_by: Bound) -> Bound:
+    """The bound of a name such as elbo or iwae25; its other settings are those it was trained by, if it was."""
+    kind, particles = split_name(name)
+    if kind not in BOUNDS:
+        raise UserError(f"unknown bound {name!r}; it is one of {', '.join(BOUNDS)}, or iwae25, with particles")
+    bound = trained_by if type(trained_by) is BOUNDS[kind] else BOUNDS[kind]()
+    if particles is None:
+        return bound
+    return replace(bound, particles=particles)  # type: ignore[type-var]  # bounds are dataclasses
+
+
+def evaluation_file(run: Path, *, split: str, bound: str, checkpoint: str = "best") -> Path:
+    """Where the evaluation of a run's checkpoint is. bound: as `name_in_files` says it."""
+    of_checkpoint = "" if checkpoint == "best" else f"-{checkpoint}"
+    return run / f"evaluation-{split}-{bound}{of_checkpoint}.json"
+
+
+def save_evaluation(evaluation: Evaluation, path: Path, *, checkpoint: str) -> None:
+    """As JSON, with the checkpoint that it is of."""
+    write_text(path, json.dumps(evaluation.to_json() | {"checkpoint": checkpoint}, indent=1) + "\n")
+
+
+def read_evaluation(path: Path, *, remedy: str) -> Evaluation:
+    """The evaluation in a file.
+
+    Args:
+        path: Of the JSON file.
+        remedy: What the message says to do about a file that is missing or damaged.
+
+    Raises:
+        UserError: There is none. The message names the file, and the fields that are missing or wrong.
+    """
+    values = read_mapping(path, parse_json, remedy=remedy)
+    try:
+        return Evaluation.from_json(values)
+    except UserError as error:
+        raise UserError(f"{path} is damaged or of an older zforcing ({error}): {remedy}") from None
+
+
+def read_mapping(path: Path, parse: Callable[[str], Any], *, remedy: str) -> dict[str, Any]:
+    """The names and values in a file. Raises UserError, as `read_evaluation` does."""
+    try:
+        values = parse(path.read_text("utf-8"))
+    except FileNotFoundError:
+        raise UserError(f"{path} is missing: {remedy}") from None
+    except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
+        raise UserError(f"{path} can't be read ({' '.join(str(error).split())}): {remedy}") from None
+    if not isinstance(values, dict):
+        raise UserError(f"{path} is damaged, it holds no names and values: {remedy}")
+    return values
+
+
+def parse_json(text: str) -> Any:
+    """As `json.loads`, without the NaN and Infinity that JSON doesn't have."""
+    return json.loads(text, parse_constant=_refuse)
+
+
+def _refuse(constant: str) -> None:
+    raise ValueError(f"{constant} is no number")
