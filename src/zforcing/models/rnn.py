@@ -18,7 +18,7 @@ from torch.distributions import Distribution
 
 from ..distributions import batch_first, no_latent
 from ..emissions import EmissionSettings, make_emission
-from ..nn import Embedder, FeatureNet, HiddenLayers, Readout, at_last, initialize_lstm, run_lstm
+from ..nn import Embedder, FeatureNet, HiddenLayers, Readout, initialize_lstm, last_step, run_lstm
 from ..observations import ObservationSpec, SequenceBatch
 from ..settings import check_settings
 from .base import Resample, SequenceModel, State, Unroll
@@ -163,7 +163,7 @@ class RNN(SequenceModel):
             emission=batch_first(self._emission(hidden, embedded)),
             auxiliary=nothing,
             backward=nothing,
-            state=lambda: RNNState(*last(), at_last(rows.past.transpose(0, 1), rows.lengths)),
+            state=lambda: RNNState(*last(), last_step(rows.past.transpose(0, 1), rows.lengths)),
         )
 
     def _embed(self, x: Tensor) -> Tensor:

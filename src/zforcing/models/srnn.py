@@ -43,7 +43,7 @@ from torch.distributions import Distribution
 
 from ..distributions import batch_first, diagonal_gaussian
 from ..emissions import EmissionSettings, make_emission
-from ..nn import Affine, Embedder, FeatureNet, GaussianHead, at_last, copies, initialize_gru, run_gru
+from ..nn import Affine, Embedder, FeatureNet, GaussianHead, initialize_gru, last_step, repeat_particles, run_gru
 from ..observations import ObservationSpec, SequenceBatch, reverse_time_first
 from ..recurrence import Loop, equations
 from ..settings import check_settings
@@ -153,7 +153,7 @@ class SRNN(SequenceModel):
     def encode(self, batch: SequenceBatch, *, state: State | None = None) -> Tensor:
         """a_1..a_T, [B, T, H], or [B, T, M] of the filtering posterior."""
         first = self.initial_state(len(batch), start=batch.start) if state is None else state
-        embedded = self.embed.linear_of(batch.past.transpose(0, 1))
+        embedded = self.embed.to_affine(batch.past.transpose(0, 1))
         d = self._network(embedded, first.d)[:-1]
         return self._contexts(d, self._observed(batch, embedded), batch.lengths).transpose(0, 1)
 
@@ -193,9 +193,9 @@ class SRNN(SequenceModel):
         """Both networks before, the chain of latents in a loop (none where they are given), the emission after it."""
         rows = batch.repeat(particles)
         first = self.initial_state(len(rows), start=rows.start) if state is None else state
-        embedded = self.embed.linear_of(batch.past.transpose(0, 1))
+        embedded = self.embed.to_affine(batch.past.transpose(0, 1))
         network = self._network(embedded, first.d[: len(batch)])  # d doesn't differ between particles
-        own_d, d = network[:-1], copies(network[:-1], particles)
+        own_d, d = network[:-1], repeat_particles(network[:-1], particles)
         if context is None:
             a = self._contexts(own_d, self._observed(batch, embedded), batch.lengths)
         else:
@@ -204,7 +204,7 @@ class SRNN(SequenceModel):
             z = latents.transpose(0, 1)
             before = torch.cat([first.z[None], z[:-1]])
             prior = self._prior(before, d)
-            posterior = self._posterior(before, copies(a, particles), prior)
+            posterior = self._posterior(before, repeat_particles(a, particles), prior)
         else:
             assert noise is not None, "a run is given noise or latents"
             before, z, query, *numbers = self._loop(first, own_d, a, noise.transpose(0, 1), resample)
@@ -222,7 +222,9 @@ class SRNN(SequenceModel):
             emission=batch_first(self._emission(z, d)),
             auxiliary=nothing,
             backward=nothing,
-            state=lambda: SRNNState(at_last(copies(network[1:], particles), rows.lengths), at_last(z, rows.lengths)),
+            state=lambda: SRNNState(
+                last_step(repeat_particles(network[1:], particles), rows.lengths), last_step(z, rows.lengths)
+            ),
         )
 
     def _loop(
@@ -263,7 +265,7 @@ class SRNN(SequenceModel):
 
     def _observed(self, batch: SequenceBatch, embedded: Affine) -> Affine:
         """e(x_1)..e(x_T), which the posterior reads; the network's own `embedded`, unless it was fed something else."""
-        return embedded if batch.fed is None else self.embed.linear_of(batch.read.transpose(0, 1))
+        return embedded if batch.fed is None else self.embed.to_affine(batch.read.transpose(0, 1))
 
     def _contexts(self, d: Tensor, embedded: Affine, lengths: Tensor) -> Tensor:
         """a_1..a_T from d_1..d_T and e(x_1)..e(x_T), [T, B, .] each."""

@@ -45,10 +45,10 @@ from ..nn import (
     FeatureNet,
     GaussianHead,
     HiddenLayers,
-    at_last,
-    at_last_of_both,
-    copies,
     initialize_lstm,
+    last_step,
+    last_steps,
+    repeat_particles,
     run_lstm,
     weights_of,
 )
@@ -188,16 +188,16 @@ class VRNN(SequenceModel):
         if latents is not None:
             z = latents.transpose(0, 1)
             z_features = self.latent_net(z)
-            read = torch.cat([copies(features, particles), z_features], dim=-1)
+            read = torch.cat([repeat_particles(features, particles), z_features], dim=-1)
             hs, last = run_lstm(self.lstm, read, first.h, first.c, rows.lengths)
             before = torch.cat([first.h[None], hs[:-1]])
-            posterior = self._posterior(before, copies(contexts, particles))
+            posterior = self._posterior(before, repeat_particles(contexts, particles))
         else:
             assert noise is not None, "a run is given noise or latents"
             before, hs, cs, z, z_features, parameters = self._loop(
                 first, contexts, features, noise.transpose(0, 1), resample
             )
-            last, posterior = partial(at_last_of_both, hs, cs, rows.lengths), GaussianHead.of(parameters)
+            last, posterior = partial(last_steps, hs, cs, rows.lengths), GaussianHead.of(parameters)
 
         def nothing() -> Tensor:
             return before.new_zeros(rows.x.shape[:2])
@@ -210,7 +210,7 @@ class VRNN(SequenceModel):
             emission=batch_first(self._emission(before, z_features)),
             auxiliary=nothing,
             backward=nothing,
-            state=lambda: VRNNState(*last(), at_last(z, rows.lengths)),
+            state=lambda: VRNNState(*last(), last_step(z, rows.lengths)),
         )
 
     def _loop(

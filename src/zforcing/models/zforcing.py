@@ -64,10 +64,10 @@ from ..nn import (
     LatentLSTMCell,
     LayerNormLatentLSTMCell,
     Readout,
-    at_last,
-    at_last_of_both,
     clamp,
     initialize_lstm,
+    last_step,
+    last_steps,
     run_lstm,
 )
 from ..observations import ObservationSpec, SequenceBatch, is_missing
@@ -264,7 +264,7 @@ class ZForcing(SequenceModel):
         rows = batch.repeat(particles)
         first = self.initial_state(len(rows), start=rows.start) if state is None else state
         own = map_state(lambda v: v[: len(batch)], first)  # x_0 and a_0 don't differ between particles
-        embedded = self.embed.linear_of(torch.cat([own.x[None], batch.past.transpose(0, 1)]))  # e(x_0..x_T)
+        embedded = self.embed.to_affine(torch.cat([own.x[None], batch.past.transpose(0, 1)]))  # e(x_0..x_T)
         seen = embedded.at(slice(-1))
         if context is not None:
             b = context.transpose(0, 1)
@@ -286,21 +286,23 @@ class ZForcing(SequenceModel):
             posterior = combine(every, self._posterior(a, b, *self._seen(seen)))
             z = z if e is None else reparameterize(posterior, e)
 
-        readout_part = self.readout.input_part(seen)
-        if readout_part is not None:
-            readout_part = every(readout_part)
+        projected_input = self.readout.project_input(seen)
+        if projected_input is not None:
+            projected_input = every(projected_input)
         by_all = [every(e) for e in self._seen(seen)]
         if z is not None and resample is None and isinstance(self.cell, LatentLSTMCell):
             hs, last = self.cell.run(seen._replace(u=every(seen.u)), z, first.h, first.c, rows.lengths)
             before = torch.cat([first.h[None], hs[:-1]])
         else:
-            before, hs, cs, z, posterior = self._loop(first, b, seen, e, z, posterior, resample, by_all, readout_part)
-            last = partial(at_last_of_both, hs, cs, rows.lengths)
+            before, hs, cs, z, posterior = self._loop(
+                first, b, seen, e, z, posterior, resample, by_all, projected_input
+            )
+            last = partial(last_steps, hs, cs, rows.lengths)
         if posterior is None:  # of given latents
             posterior = self._posterior(before, every(b), *by_all)
 
         def last_state() -> ZForcingState:
-            of_rows = (at_last(v, rows.lengths) for v in (before, z, rows.past.transpose(0, 1)))
+            of_rows = (last_step(v, rows.lengths) for v in (before, z, rows.past.transpose(0, 1)))
             of_a = (own.a, own.a_c) if last_a is None else last_a()
             return ZForcingState(*last(), *of_rows, *(v.repeat(particles, 1) for v in of_a))
 
@@ -309,7 +311,7 @@ class ZForcing(SequenceModel):
             prior=batch_first(self._prior(before, *by_all)),
             posterior=batch_first(posterior),
             latents=z.transpose(0, 1),
-            emission=batch_first(self.emission_net(self.readout.of_parts(hs, readout_part))),
+            emission=batch_first(self.emission_net(self.readout.merge(hs, projected_input))),
             auxiliary=lambda: self._auxiliary(before, z, every(b)).transpose(0, 1),
             backward=lambda: self.backward_log_prob(batch, b.transpose(0, 1)).repeat(particles, 1),
             state=last_state,
@@ -325,7 +327,7 @@ class ZForcing(SequenceModel):
         posterior: Distribution | None,
         resample: Resample | None,
         by_all: list[Tensor],
-        readout_part: Tensor | None,
+        projected_input: Tensor | None,
     ) -> tuple[Tensor, Tensor, Tensor, Tensor, Distribution | None]:
         """h_{t-1}, h_t, c_t, z_t, [T, n, .] each, and the posterior: drawn in here if z isn't there already."""
         loop = Loop(steps=len(b), rows=len(first.h))
@@ -362,8 +364,8 @@ class ZForcing(SequenceModel):
                 else:  # of given latents
                     copies = len(before_t) // b.shape[1]
                     q = self._posterior(before_t, b[t].repeat(copies, 1), *(e[t] for e in by_all))
-                part = None if readout_part is None else readout_part[t]
-                emission = self.emission_net(self.readout.of_parts(h_of_t, part))
+                part = None if projected_input is None else projected_input[t]
+                emission = self.emission_net(self.readout.merge(h_of_t, part))
                 return resample(t, Step(self._prior(before_t, *(e[t] for e in by_all)), q, z_t, emission))
 
             loop.select(choose, [h, h_t, latent, *parameters])

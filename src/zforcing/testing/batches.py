@@ -8,7 +8,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from ..observations import ObservationSpec, SequenceBatch, between, missing_mark
+from ..observations import ObservationSpec, SequenceBatch, missing_mark, slice_steps
 
 SPECS: dict[str, ObservationSpec] = {
     "real": ObservationSpec("real", 3),
@@ -93,8 +93,8 @@ def halves(batch: SequenceBatch) -> tuple[SequenceBatch, SequenceBatch, Tensor]:
     cut = batch.x.shape[1] // 2
     if not cut:
         raise ValueError("a batch of one step can't be cut in two; take sequences of 2 steps or more")
-    second, rows = between(batch, cut, batch.x.shape[1])
-    whole, _ = between(batch, 0, cut)
+    second, rows = slice_steps(batch, cut, batch.x.shape[1])
+    whole, _ = slice_steps(batch, 0, cut)
     return SequenceBatch(**{name: value[rows] for name, value in whole.tensors.items()}), second, rows
 
 

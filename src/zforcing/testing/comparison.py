@@ -69,7 +69,7 @@ def loop_of(model: SequenceModel) -> Callable[..., Unroll]:
     return lambda batch, **given: SequenceModel.walk(model, batch, **given)
 
 
-def said(run: Unroll, batch: SequenceBatch) -> dict[str, Tensor]:
+def results(run: Unroll, batch: SequenceBatch) -> dict[str, Tensor]:
     """All that a run says of the steps that exist, by name: terms (0 in the padding), densities, the last state."""
     exists = batch.mask
     numbers = {name: getattr(run, name) for name in TERMS}

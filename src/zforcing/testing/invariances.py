@@ -23,8 +23,8 @@ from .comparison import (
     model_check,
     noise_for,
     require,
+    results,
     run_gradients,
-    said,
 )
 
 
@@ -59,7 +59,7 @@ def check_padding(model: SequenceModel, batch: SequenceBatch) -> None:
     clean = model.unroll(batch, noise=noise)
     wild = model.unroll(garbage_in_padding(batch, model.spec), noise=wild_noise)
     what = "changes with what stands in the padding"
-    assert_same_numbers(said(wild, batch), said(clean, batch), what)
+    assert_same_numbers(results(wild, batch), results(clean, batch), what)
     slopes = run_gradients(model, clean)
     assert_same_numbers(run_gradients(model, wild), slopes, f"has a gradient that {what}", tolerance=1e-9)
 
@@ -95,7 +95,7 @@ def check_missing(model: SequenceModel, batch: SequenceBatch) -> None:
     assert_same_numbers(run_gradients(model, other), slopes, f"has a gradient that {what}", tolerance=1e-9)
 
     masks = (torch.ones_like(batch.scored), None)
-    seen, whole = (said(model.unroll(replace(batch, observed=o), noise=noise), batch) for o in masks)
+    seen, whole = (results(model.unroll(replace(batch, observed=o), noise=noise), batch) for o in masks)
     assert_same_numbers(seen, whole, "changes when a mask says that everything is observed")
 
 
@@ -108,12 +108,12 @@ def check_fed(model: SequenceModel, batch: SequenceBatch) -> None:
     """
     noise = noise_for(model, batch)
     plain, same = (model.unroll(replace(batch, fed=fed), noise=noise) for fed in (None, batch.read))
-    assert_same_numbers(said(same, batch), said(plain, batch), "changes when x itself is fed")
+    assert_same_numbers(results(same, batch), results(plain, batch), "changes when x itself is fed")
 
     fed = replace(batch, fed=_every_other_replaced(batch, model))
     runs = [unroll(fed, noise=noise) for unroll in (model.unroll, loop_of(model))]
     what = "of unroll is not that of the contract's loop when something else than x is fed: read `batch.past`"
-    assert_same_numbers(said(runs[0], fed), said(runs[1], fed), what)
+    assert_same_numbers(results(runs[0], fed), results(runs[1], fed), what)
     slopes = [run_gradients(model, run) for run in runs]
     assert_same_numbers(slopes[0], slopes[1], f"has a gradient that {what}", tolerance=1e-9)
 

@@ -27,8 +27,8 @@ from .comparison import (
     model_check,
     noise_for,
     require,
+    results,
     run_gradients,
-    said,
     seed,
 )
 
@@ -147,7 +147,7 @@ def check_noise(model: SequenceModel, batch: SequenceBatch) -> None:
     are the same at every call.
     """
     noise = noise_for(model, batch)
-    one, other = (said(model.unroll(batch, noise=noise), batch) for _ in range(2))
+    one, other = (results(model.unroll(batch, noise=noise), batch) for _ in range(2))
     assert_same_numbers(one, other, "differs between two unrolls with the same noise: what else is random?")
     drawn = []
     for number in (1, 1, 2):
@@ -167,7 +167,7 @@ def check_unroll(model: SequenceModel, batch: SequenceBatch) -> None:
     """
     noise = noise_for(model, batch)
     fast, loop = (unroll(batch, noise=noise) for unroll in (model.unroll, loop_of(model)))
-    assert_same_numbers(said(fast, batch), said(loop, batch), "of unroll is not that of the contract's loop")
+    assert_same_numbers(results(fast, batch), results(loop, batch), "of unroll is not that of the contract's loop")
 
 
 @model_check
@@ -194,7 +194,7 @@ def check_carried_state(model: SequenceModel, batch: SequenceBatch) -> None:
     state = loop_of(model)(first, noise=noise[:, :cut]).state
     fast, loop = (unroll(second, noise=noise[:, cut:], state=state) for unroll in (model.unroll, loop_of(model)))
     what = "of unroll is not that of the contract's loop when both go on from a state"
-    assert_same_numbers(said(fast, second), said(loop, second), what)
+    assert_same_numbers(results(fast, second), results(loop, second), what)
 
 
 @model_check
@@ -229,13 +229,15 @@ def check_latents(model: SequenceModel, batch: SequenceBatch) -> None:
     """
     drawn = model.unroll(batch, noise=noise_for(model, batch))
     given = model.unroll(batch, latents=drawn.latents)
-    assert_same_numbers(said(given, batch), said(drawn, batch), "changes when the latents that were drawn are given")
+    assert_same_numbers(
+        results(given, batch), results(drawn, batch), "changes when the latents that were drawn are given"
+    )
     numbers: list[dict[str, Tensor]] = []
     slopes: list[dict[str, Tensor]] = []
     for unroll in (model.unroll, loop_of(model)):
         z = (drawn.latents.detach() + 1).requires_grad_()
         run = unroll(batch, latents=z)
-        numbers.append(said(run, batch))
+        numbers.append(results(run, batch))
         if model.latent_size:
             (by_z,) = torch.autograd.grad((run.log_px - run.kl).sum(), z)
             slopes.append({"the gradient by latents": by_z})
@@ -280,7 +282,7 @@ def check_dtype(model: SequenceModel, batch: SequenceBatch) -> None:
             torch.set_default_dtype(other)
             cast = _cast(batch, dtype)
             run = deepcopy(model).to(dtype).unroll(cast, noise=noise_for(model, batch).to(dtype))
-            dtypes = {name: v.dtype for name, v in said(run, cast).items() if v.is_floating_point()}
+            dtypes = {name: v.dtype for name, v in results(run, cast).items() if v.is_floating_point()}
             wrong = {name: found for name, found in dtypes.items() if found != dtype}
             require(not wrong, f"the parameters are {dtype}, torch's default is {other}, these don't fit: {wrong}")
     finally:
@@ -312,5 +314,5 @@ def check_saved(model: SequenceModel, batch: SequenceBatch) -> None:
     new = cls(model.spec, config).double().eval()
     new.load_state_dict(model.state_dict())
     noise = noise_for(model, batch)
-    found, expected = (said(m.unroll(batch, noise=noise), batch) for m in (new, model))
+    found, expected = (results(m.unroll(batch, noise=noise), batch) for m in (new, model))
     assert_same_numbers(found, expected, "of a new model with the same config and state dict is not the same")
