@@ -60,8 +60,7 @@ def make_emission(spec: ObservationSpec, features: int, settings: EmissionSettin
 def _autoregressive(spec: ObservationSpec, features: int, settings: EmissionSettings) -> Emission:
     if spec.kind == "categorical":
         raise UserError(
-            "model.autoregressive needs vectors: it orders the numbers of an observation, and a category is a single "
-            "one; set it to false"
+            "model.autoregressive orders the numbers of a vector, and a category is one number: set it to false"
         )
     if spec.missing:
         raise UserError(
