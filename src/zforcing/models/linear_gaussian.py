@@ -105,7 +105,7 @@ class LinearGaussian(SequenceModel):
         return LinearGaussianState(self.A.new_zeros(n, self.latent_size))
 
     def encode(self, batch: SequenceBatch, *, state: State | None = None) -> Tensor:
-        """[J_t, eta_t] flattened, [B, T, Z Z + Z]: the evidence of x_t (or of x_t..x_T) on z_t, in information form; for
+        """[J_t, eta_t] flattened, [B, T, Z Z + Z]: the evidence on z_t in x_t (or x_t..x_T), in information form; for
         the learned proposal [x_t, observed_t], [B, T, 2 D].
         """
         if self.config.proposal == "learned":

@@ -10,7 +10,7 @@ h_t, b_t are z_{t+1}, h_{t+1}, b_{t+1} here.
     emission    p(x_t | .) = f_o(h_t, e(x_{t-1}))
     auxiliary   log p(b_t | z_t) = log N(stop(b_t); tanh(mean), var),  (mean, log var) = f_a(z_t)
     backward    log p(x_{t-1} | b_t), a linear readout
-    parallel    `posterior: parallel`, not in the paper: q(z_t | x) = N(f_q([a_t, b_t])), a_t = LSTM(e(x_{t-1}), a_{t-1})
+    parallel    `posterior: parallel`, not in the paper: q(z_t|x) = N(f_q([a_t, b_t])), a_t = LSTM(e(x_{t-1}), a_{t-1})
                 doesn't read h_{t-1}, so that all z are drawn at once, and the recurrence is one call of torch.nn.LSTM.
                 It is another posterior for the same prior and emission, and so also gives a valid bound
 
