@@ -1,4 +1,4 @@
-"""What was measured, as text and as JSON."""
+"""Measurements as text and as JSON."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ MEMORY = (
 
 @dataclass(frozen=True)
 class Section:
-    """A table: its title, its columns' headers (the first `left` are text, the rest numbers), its rows."""
+    """A table with a title. The first `left` columns are text, aligned left, the others numbers, aligned right."""
 
     title: str
     headers: Sequence[str]
@@ -33,7 +33,7 @@ class Section:
     left: int = 1
 
     def to_table(self) -> Table:
-        """For a person at a terminal."""
+        """Format the table for a terminal."""
         table = Table(title=self.title, title_justify="left", box=SIMPLE_HEAD, pad_edge=False)
         for i, header in enumerate(self.headers):
             table.add_column(header, justify="left" if i < self.left else "right")
@@ -42,33 +42,33 @@ class Section:
         return table
 
     def to_markdown(self) -> str:
-        """For a page."""
+        """Format the table as Markdown."""
         rule = ["---" if i < self.left else "---:" for i in range(len(self.headers))]
         lines = ["| " + " | ".join(cells) + " |" for cells in (self.headers, rule, *self.rows)]
         return "\n".join([f"{self.title}:", "", *lines])
 
 
 def to_json(results: Sequence[Result], protocol: Protocol, machine: Mapping[str, Any]) -> dict[str, Any]:
-    """One object. Seconds, bytes; a time step is one step of one sequence."""
+    """Format measurements as a JSON object, in seconds and bytes; a time step is one step of one sequence."""
     about = asdict(protocol) | {"reference_every": REFERENCE_EVERY}
     return {"machine": dict(machine), "protocol": about, "sizes": [_to_json(result) for result in results]}
 
 
 def to_terminal(results: Sequence[Result], protocol: Protocol, machine: Mapping[str, Any]) -> Group:
-    """The header, the tables and what their numbers are."""
+    """Format measurements for a terminal: header, tables and notes."""
     tables = [section.to_table() for section in sections(results)]
     return Group(*header(protocol, machine), *map(_about, results), "", *tables, SPREAD, MEMORY)
 
 
 def to_markdown(results: Sequence[Result], protocol: Protocol, machine: Mapping[str, Any], *, command: str) -> str:
-    """Part of a page, with the command that made it."""
+    """Format measurements as a part of a Markdown page, with the command that made it."""
     lines = [f"Made by `{command}`.", *header(protocol, machine), "", *(f"- {_about(result)}" for result in results)]
     tables = [f"\n{section.to_markdown()}" for section in sections(results)]
     return "\n".join([*lines, *tables, "", SPREAD, MEMORY])
 
 
 def header(protocol: Protocol, machine: Mapping[str, Any]) -> list[str]:
-    """Where and how it was measured, in two lines."""
+    """Describe in two lines where and how it was measured."""
     where = [machine["processor"], machine["device"], f"torch {machine['versions']['torch']}", protocol.precision]
     threads = "threads by size" if protocol.threads is None else f"threads {protocol.threads}"
     how = f"{protocol.repeats} repeats in turn after a warm-up, the reference in one of {REFERENCE_EVERY}"
@@ -79,7 +79,7 @@ def header(protocol: Protocol, machine: Mapping[str, Any]) -> list[str]:
 
 
 def sections(results: Sequence[Result]) -> list[Section]:
-    """The tables."""
+    """Make the tables: updates, growth with the steps if measured, loading, sampling."""
     out = [_updates(results)]
     if any(result.size.grows_from for result in results):
         out.append(_growth(results))
@@ -138,7 +138,7 @@ def _sampling(results: Sequence[Result]) -> Section:
 
 
 def _about(result: Result) -> str:
-    """A size and what its model and floor are, in a line."""
+    """Describe a size, its model and its floor in a line."""
     size = result.size
     chosen = {k: v for k, v in result.settings.items() if k in size.settings or v != result.defaults[k]}
     settings = ", ".join(f"{name} {value}" for name, value in chosen.items())
@@ -154,10 +154,10 @@ def _network(network: RecurrentNetwork) -> str:
 
 
 def _time(timing: Timing) -> str:
-    """Median (least-most), in the unit that suits the median."""
+    """Format the median (min-max), in a unit that suits the median."""
     unit, factor = next((u, f) for u, f in UNITS.items() if timing.median * f >= 1 or u == "µs")
     values = [factor * x for x in (timing.median, min(timing.seconds.values()), max(timing.seconds.values()))]
-    digits = max(0, 2 - int(math.log10(max(values[0], 1))))  # three that count
+    digits = max(0, 2 - int(math.log10(max(values[0], 1))))  # three significant ones
     middle, low, high = (f"{value:.{digits}f}" for value in values)
     return f"{middle} {unit} ({low}-{high})"
 
