@@ -52,6 +52,6 @@ def read_idx(file: Path, source: str) -> Array:
             f"download it again"
         )
     if 0 in shape:
-        raise UserError(f"{source}: holds {shape[0]} images of {shape[1]}x{shape[2]}, and so no data; download it again")
+        raise UserError(f"{source}: holds {shape[0]} images of {shape[1]}x{shape[2]}: no data; download it again")
     images: Array = np.frombuffer(content, dtype=np.uint8, offset=HEADER).reshape(shape)
     return images

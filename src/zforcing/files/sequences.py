@@ -61,12 +61,12 @@ def feature_names(path: str, layout: Layout, *, setting: str) -> tuple[str, ...]
 
 
 def column_names(file: Path, source: str) -> list[str]:
-    """All columns of a .csv or .parquet file, from its header alone."""
+    """Read the names of all columns of a .csv or .parquet file from its header."""
     return csv_columns(file, source) if file.suffix.lower() == ".csv" else parquet_columns(file, source)
 
 
 def find(path: str, setting: str) -> Path:
-    """The file of sequences that `setting` names. Raises UserError where there is none, or it is of another kind."""
+    """Find the file of sequences that a setting names. Raises UserError if it can't be read, or by its suffix."""
     if not path:
         raise UserError(f"{setting} is empty; name a {SUFFIXES} file of sequences")
     source = f"{setting} {path}"
