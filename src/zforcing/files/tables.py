@@ -67,7 +67,7 @@ def _rows(
 
 
 def csv_columns(file: Path, source: str) -> list[str]:
-    """All columns, from the header alone."""
+    """Read the names of all columns from the header."""
     with file.open(encoding="utf-8-sig", newline="") as text:
         return _header(_records(text, source), source)
 
@@ -195,7 +195,7 @@ def _is_number(cell: str) -> bool:
 
 
 def parquet_columns(file: Path, source: str) -> list[str]:
-    """All columns, from the header alone."""
+    """Read the names of all columns from the header."""
     with _open_parquet(file, source) as parquet:
         names: list[str] = parquet.schema_arrow.names
         return names

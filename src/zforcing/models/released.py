@@ -78,28 +78,30 @@ def from_released(tensors: Mapping[str, Tensor], config: ZForcingConfig) -> dict
     Returns:
         The state dict.
     """
-    ours = {f"{new}.{kind}": tensors[f"{old}.{kind}"] for old, new in SAME.items() for kind in ("weight", "bias")}
-    ours |= {name.replace("bwd_mod", "backward_lstm.lstm"): tensors[name] for name in BACKWARD}
+    new_state = {f"{new}.{kind}": tensors[f"{old}.{kind}"] for old, new in SAME.items() for kind in ("weight", "bias")}
+    new_state |= {name.replace("bwd_mod", "backward_lstm.lstm"): tensors[name] for name in BACKWARD}
     hidden = config.hidden_size
     if not config.auxiliary_reads_state:
-        ours["auxiliary_net.first.weight"] = ours["auxiliary_net.first.weight"][:, hidden:]
+        new_state["auxiliary_net.first.weight"] = new_state["auxiliary_net.first.weight"][:, hidden:]
     if config.auxiliary == "squared_error":
         for kind in ("weight", "bias"):
-            ours[f"auxiliary_net.second.{kind}"] = ours[f"auxiliary_net.second.{kind}"][:hidden]
-    ours["cell.from_hidden.weight"] = tensors["fwd_mod.weight_hh"].t()
+            new_state[f"auxiliary_net.second.{kind}"] = new_state[f"auxiliary_net.second.{kind}"][:hidden]
+    new_state["cell.from_hidden.weight"] = tensors["fwd_mod.weight_hh"].t()
     inputs = tensors["fwd_mod.weight_ih"]
     if config.cell == "lstm":
-        ours["cell.from_latent.weight"] = inputs[: config.mlp_size].t()
-        ours["cell.from_input.weight"] = inputs[config.mlp_size :].t()
-        ours["cell.from_input.bias"] = tensors["fwd_mod.bias_ih"] + tensors["fwd_mod.bias_hh"]
-        ours |= {f"cell.latent_net.{kind}": tensors[f"gen_mod.{kind}"] for kind in ("weight", "bias")}
+        new_state["cell.from_latent.weight"] = inputs[: config.mlp_size].t()
+        new_state["cell.from_input.weight"] = inputs[config.mlp_size :].t()
+        new_state["cell.from_input.bias"] = tensors["fwd_mod.bias_ih"] + tensors["fwd_mod.bias_hh"]
+        new_state |= {f"cell.latent_net.{kind}": tensors[f"gen_mod.{kind}"] for kind in ("weight", "bias")}
     else:
-        ours["cell.from_input.weight"] = inputs.t()
-        ours["cell.input_gain"] = tensors["fwd_mod.ln_ih.gain"].flatten()
-        ours["cell.input_bias"] = tensors["fwd_mod.ln_ih.bias"].flatten()
+        new_state["cell.from_input.weight"] = inputs.t()
+        new_state["cell.input_gain"] = tensors["fwd_mod.ln_ih.gain"].flatten()
+        new_state["cell.input_bias"] = tensors["fwd_mod.ln_ih.bias"].flatten()
         for old, new in (("0", "first"), ("2", "second")):
-            ours |= {f"cell.latent_net.{new}.{kind}": tensors[f"gen_mod.{old}.{kind}"] for kind in ("weight", "bias")}
-    return ours
+            new_state |= {
+                f"cell.latent_net.{new}.{kind}": tensors[f"gen_mod.{old}.{kind}"] for kind in ("weight", "bias")
+            }
+    return new_state
 
 
 def _check_names(tensors: Mapping[str, Tensor]) -> None:

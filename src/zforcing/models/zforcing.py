@@ -419,7 +419,7 @@ class ZForcing(SequenceModel):
     def backward_log_prob(self, batch: SequenceBatch, context: Tensor) -> Tensor:
         """log p(x_{t-1} | b_t), [B, T], of the observed values of x_{t-1}; 0 for an x_0 that isn't an observation."""
         first = 1 - self.spec.unscored_steps
-        if batch.x.shape[1] == first:  # one step: x_0 alone comes before it
+        if batch.x.shape[1] == first:  # one step: only x_0 comes before it
             return context.new_zeros(context.shape[:2])
         emission, targets = self.backward_emission_net(context[:, first:]), batch.previous[:, first:]
         missing = is_missing(targets)
