@@ -284,23 +284,23 @@ def shortened(content: bytes) -> bytes:
 
 BAD: dict[str, tuple[Callable[[Path], object], list[str]]] = {
     "missing": (lambda f: None, ["no such file"]),
-    "a folder": (lambda f: f.mkdir(), ["is no file"]),
+    "a folder": (lambda f: f.mkdir(), ["is not a regular file"]),
     "empty": (lambda f: f.write_bytes(b""), ["is empty (0 bytes)"]),
     "no samples": (lambda f: write(f, RAMP[:0]), ["holds no samples"]),
     "stereo": (lambda f: write(f, np.stack([RAMP, RAMP], 1)), ["2 channels", "mix it down"]),
-    "text": (lambda f: f.write_text("hello " * 100), ["no audio", "make it WAV"]),
+    "text": (lambda f: f.write_text("hello " * 100), ["not an audio file", "convert it to WAV"]),
     "Shorten": (
         lambda f: changed(write(f, format="NIST"), shortened),
         ["compressed by Shorten", "sph2pipe", "w_decode"],
     ),
-    "cut WAV": (lambda f: changed(write(f), half), ["cut short", "promises 2044 bytes", "has 1022"]),
+    "cut WAV": (lambda f: changed(write(f), half), ["is truncated", "promises 2044 bytes", "has 1022"]),
     "cut WAV of several chunks": (
         lambda f: changed(write(f), lambda c: half(c[:12] + b"LIST\x03\0\0\0abc\0" + c[12:])),
-        ["cut short", "promises 2056 bytes", "has 1028"],
+        ["is truncated", "promises 2056 bytes", "has 1028"],
     ),
     "cut SPHERE": (lambda f: changed(write(f, format="NIST"), lambda c: c[:2000]), ["promises 3024 bytes", "2000"]),
-    "cut FLAC": (lambda f: changed(write(f, noise(50000), format="FLAC"), half), ["cut short", "50000 samples"]),
-    "cut header": (lambda f: changed(write(f), lambda c: c[:20]), ["no audio"]),
+    "cut FLAC": (lambda f: changed(write(f, noise(50000), format="FLAC"), half), ["is truncated", "50000 samples"]),
+    "cut header": (lambda f: changed(write(f), lambda c: c[:20]), ["not an audio file"]),
     "NaN": (lambda f: write(f, np.array([0.5, np.nan, 1, 1]), subtype="FLOAT"), ["NaN", "write it again"]),
     "short": (lambda f: write(f, RAMP[:3]), ["shorter than one frame (4 samples at 16000 Hz)", "data.frame_size"]),
 }
@@ -323,7 +323,7 @@ def test_a_bad_file_is_refused_in_one_line_that_says_what_to_do(
 def test_a_file_that_may_not_be_read_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     file = write(tmp_path / "a.wav")
     monkeypatch.setattr("os.access", lambda *_: False)  # root may read everything
-    with pytest.raises(UserError, match="check its permissions"):
+    with pytest.raises(UserError, match="permission denied"):
         read_header(file)
 
 

@@ -352,10 +352,10 @@ def bad(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ("short.wav", "short.wav: is shorter than two frames, of which the first is not scored"),
         ("nothing.wav", "nothing.wav: is shorter than one frame"),
         ("missing.wav", "missing.wav: no such file"),
-        ("text.wav", "text.wav: is no audio"),
+        ("text.wav", "text.wav: is not an audio file"),
         ("empty.wav", "empty.wav: is empty"),
-        ("cut.wav", "cut.wav: is cut short"),
-        (".", "is no file"),
+        ("cut.wav", "cut.wav: is truncated"),
+        (".", "is not a regular file"),
     ],
 )
 def test_a_prefix_that_cant_be_used_is_one_line(

@@ -662,7 +662,7 @@ def test_a_bad_file_is_refused_in_one_line_that_says_what_to_do(
 
 def test_a_file_that_may_not_be_read_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("os.access", lambda *_: False)  # root may read everything
-    assert "check its permissions" in message(path=str(npz(tmp_path, x=UNITS)))
+    assert "permission denied" in message(path=str(npz(tmp_path, x=UNITS)))
 
 
 def test_no_message_advises_to_load_pickles(tmp_path: Path) -> None:

@@ -408,7 +408,7 @@ def test_windows_that_do_not_fit_are_refused(
 def test_a_damaged_archive_is_refused(tmp_path: Path) -> None:
     file = Path(srnn(tmp_path))
     file.write_bytes(file.read_bytes()[:5000])
-    assert "is not an .npz archive, or not a whole one" in message(lambda: loaded(Music(str(file))))
+    assert "is not an .npz archive, or a truncated one" in message(lambda: loaded(Music(str(file))))
 
 
 # ---- MIDI
@@ -511,15 +511,15 @@ def test_a_missing_valid_folder_is_split_off_the_training_files(tmp_path: Path) 
 
 
 BAD_MIDI: dict[str, tuple[Callable[[Path], object], str]] = {
-    "empty": (lambda f: f.write_bytes(b""), "is no MIDI file that symusic reads"),
-    "text": (lambda f: f.write_text("X:1\nK:C\nCDEF"), "is no MIDI file that symusic reads"),
+    "empty": (lambda f: f.write_bytes(b""), "is not a MIDI file that symusic can read"),
+    "text": (lambda f: f.write_text("X:1\nK:C\nCDEF"), "is not a MIDI file that symusic can read"),
     "cut short": (
         lambda f: f.write_bytes(midi(f, [(n, 1, 60) for n in range(9)]).read_bytes()[:60]),
-        "is no MIDI file that symusic reads",
+        "is not a MIDI file that symusic can read",
     ),
     "no notes": (lambda f: midi(f, []), "has no note from 21 to 108, drums left out"),
     "drums": (lambda f: midi(f, [(0, 1, 36)], drums=0), "has no note from 21 to 108, drums left out"),
-    "years": (lambda f: midi(f, [(0, 1, 60), (300_000, 1, 60)]), "lasts 1200004 steps, more than 1000000"),
+    "years": (lambda f: midi(f, [(0, 1, 60), (300_000, 1, 60)]), "has 1200004 steps, more than 1000000"),
     "a link to nothing": (lambda f: f.symlink_to("nowhere.mid"), "no such file"),
 }
 
@@ -541,7 +541,7 @@ def test_a_midi_file_of_patterns_is_refused(tmp_path: Path) -> None:
     content = bytearray(file.read_bytes())
     content[8:10] = b"\0\2"
     file.write_bytes(content)
-    assert "patterns that don't sound together (format 2)" in message(lambda: read(file))
+    assert "independent patterns (MIDI format 2)" in message(lambda: read(file))
 
 
 def test_where_splits_of_midi_files_come_from_is_said(tmp_path: Path) -> None:

@@ -501,7 +501,7 @@ def test_a_split_of_which_nothing_is_left_is_refused(tmp_path: Path) -> None:
 BAD_RECORDINGS: dict[str, tuple[Callable[[Path], object], dict[str, Any], str]] = {
     "stereo": (lambda f: write(f, np.zeros((50, 2), dtype=np.int16)), {}, "a.wav has 2 channels; mix it down to one"),
     "a short one": (lambda f: write(f, np.arange(9, dtype=np.int16)), {}, "a.wav is shorter than one frame (10 samp"),
-    "a link to nothing": (lambda f: f.symlink_to("nowhere.wav"), {}, "a.wav is a link to nothing"),
+    "a link to nothing": (lambda f: f.symlink_to("nowhere.wav"), {}, "a.wav is a broken symbolic link"),
     "one frame and none to score": (
         lambda f: write(f, np.arange(19, dtype=np.int16)),
         {"first_observation": "conditioned"},
@@ -702,7 +702,7 @@ def test_a_file_that_is_cut_short_is_refused_in_every_format(tmp_path: Path, for
     loaded(Speech(str(tmp_path), frame_size=10))  # as it is, it is fine
     content = whole.read_bytes()
     whole.write_bytes(content[: len(content) // 2])
-    assert f"whole.{suffix} is cut short" in message(root=str(tmp_path), frame_size=10)
+    assert f"whole.{suffix} is truncated" in message(root=str(tmp_path), frame_size=10)
 
 
 def test_nan_is_found_before_anything_starts_and_can_be_left_out(tmp_path: Path) -> None:
@@ -719,7 +719,7 @@ def test_a_name_that_is_no_utf_8_is_spelled_out(tmp_path: Path) -> None:
     good = next(tmp_path.glob("*/*.wav"))
     (Path(os.fsdecode(os.fsencode(tmp_path) + b"/bad\xff.wav"))).write_bytes(good.read_bytes())
     said = message(root=str(tmp_path), frame_size=10)
-    assert r"bad\xff.wav has a name that is no UTF-8; rename it" in said
+    assert r"bad\xff.wav has a name that is not UTF-8; rename it" in said
     loaded(Speech(str(tmp_path), frame_size=10, skip_unreadable=True))
 
 

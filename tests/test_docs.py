@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import doctest
+import importlib
 import re
 import sys
 from collections.abc import Iterator
@@ -12,6 +14,7 @@ from typing import Any
 import pytest
 import torch
 
+import zforcing
 from zforcing import registry
 from zforcing.runtime.threads import cpu_threads
 from zforcing.testing import MODEL_CHECKS
@@ -56,3 +59,16 @@ def test_the_bound_of_extending_stays_below_the_likelihood_of_the_process(extend
 def test_extending_names_every_check() -> None:
     text = PAGE.read_text("utf-8")
     assert [c.__name__ for c in MODEL_CHECKS if f"`{c.__name__}`" not in text] == []
+
+
+SOURCES = Path(zforcing.__file__).parent
+WITH_EXAMPLES = [path for path in sorted(SOURCES.rglob("*.py")) if ">>> " in path.read_text("utf-8")]
+
+
+@pytest.mark.parametrize("path", WITH_EXAMPLES, ids=[path.stem for path in WITH_EXAMPLES])
+def test_examples_in_docstrings_run(path: Path) -> None:
+    name = ".".join(["zforcing", *path.relative_to(SOURCES).with_suffix("").parts]).removesuffix(".__init__")
+    with torch.random.fork_rng(devices=[]), cpu_threads(torch.nn.Identity()):
+        result = doctest.testmod(importlib.import_module(name))
+    assert result.attempted > 0
+    assert result.failed == 0

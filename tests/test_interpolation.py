@@ -13,7 +13,7 @@ from torch.distributions import Bernoulli, Categorical, Independent, MixtureSame
 from conftest import SPECS, ZF_SIZE, Case, random_batch
 from zforcing import ObservationSpec, SequenceBatch, UserError
 from zforcing.distributions import DiscretizedLogisticMixture, diagonal_gaussian, most_likely
-from zforcing.observations import between
+from zforcing.observations import slice_steps
 from zforcing.tasks.encode import infer_latents
 from zforcing.tasks.interpolate import interpolate, linear, spherical
 
@@ -28,7 +28,7 @@ def one(spec: ObservationSpec, steps: int, seed: int) -> SequenceBatch:
     row = int((batch.lengths >= steps).nonzero()[0, 0])
     rows = slice(row, row + 1)
     observed = None if batch.observed is None else batch.observed[rows]
-    return between(SequenceBatch(batch.x[rows], batch.lengths[rows], batch.start[rows], observed), 0, steps)[0]
+    return slice_steps(SequenceBatch(batch.x[rows], batch.lengths[rows], batch.start[rows], observed), 0, steps)[0]
 
 
 def test_the_middle_of_orthogonal_vectors_of_one_length_has_that_length() -> None:

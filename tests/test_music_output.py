@@ -76,7 +76,7 @@ def test_silence_is_written_too(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("roll", [np.zeros(88), np.full((2, 88), 0.5), np.full((2, 88), np.nan)], ids=str)
 def test_what_is_no_roll_is_not_written(tmp_path: Path, roll: Any) -> None:
-    with pytest.raises(UserError, match="is no music"):
+    with pytest.raises(UserError, match="is not a piano roll"):
         MusicFormat().write_midi(tmp_path / "a.mid", roll)
 
 

@@ -238,7 +238,7 @@ def test_a_cell_state_that_another_equation_reads_is_refused() -> None:
     run.carry(h, h_t)
     run.carry(c, c_t)
     assert later.size == H
-    with pytest.raises(ValueError, match="by that one equation alone"):
+    with pytest.raises(ValueError, match="only one equation can read"):
         run.run(h_t)[0].sum().backward()
 
 

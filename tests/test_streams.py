@@ -16,7 +16,7 @@ from zforcing.bounds import ChunkedELBO
 from zforcing.data import InMemory
 from zforcing.data.streams import load_pieces, streams
 from zforcing.models import map_state
-from zforcing.observations import Example, SequenceBatch, between, collate
+from zforcing.observations import Example, SequenceBatch, collate, slice_steps
 from zforcing.testing import random_batch
 from zforcing.training.carry import Carry
 from zforcing.training.reporter import Reporter
@@ -127,8 +127,8 @@ def test_a_chunk_sees_what_lies_ahead_of_it_and_no_more() -> None:
         x = batch.x.clone()
         x[0, changed] += 1
         other = SequenceBatch(x, batch.lengths, batch.start)
-        seen, _ = between(other, 0, 4 + look_ahead)
-        first, _ = between(other, 0, 4)
+        seen, _ = slice_steps(other, 0, 4 + look_ahead)
+        first, _ = slice_steps(other, 0, 4)
         context = model.encode(seen)[:, :4]
         return float(model.unroll(first, noise=noise[:, :4], context=context).kl.sum().detach())
 

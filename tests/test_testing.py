@@ -348,20 +348,20 @@ MISTAKES = [
     ),
     Mistake(DropoutForEver, check_noise, "same noise: what else is random", first=check_state),
     Mistake(AlwaysTheSameNoise, check_noise, "the same latents whatever the seed"),
-    Mistake(UnrollOffByOne, check_unroll, "log_px of unroll is not that of the contract's loop"),
+    Mistake(UnrollOffByOne, check_unroll, "log_px of unroll is not that of the reference loop"),
     Mistake(UnrollDetachesTheKL, check_unroll_gradient, "has another gradient by unroll"),
-    Mistake(UnrollStartsAnew, check_carried_state, "when both go on from a state"),
+    Mistake(UnrollStartsAnew, check_carried_state, "when both continue from a state"),
     Mistake(UnrollDrawsItsOwnLatents, check_latents, "when the latents that were drawn are given"),
     Mistake(UnrollInterleavesItsCopies, check_particles, "of 3 particles is not that of 3 runs"),
-    Mistake(UnrollIgnoresAncestors, check_particles, "is not what the first copy says"),
+    Mistake(UnrollIgnoresAncestors, check_particles, "is not that of the first copy"),
     Mistake(UnrollNegatesTheKL, check_kl, "the KL is -.* sign wrong", first=check_unroll),
     Mistake(UnrollExchangesTheKL, check_kl, "not the mean of log q.*exchanged", first=check_unroll),
-    Mistake(UnrollScoresWhatIsMissing, check_missing, "log_px is not 0 at a step of which", first=check_unroll),
-    Mistake(UnrollFeedsWhatIsScored, check_fed, "contract's loop when something else than x is fed"),
-    Mistake(EmissionSeesTheFuture, check_causality, "the emission changes with x that it is to predict"),
-    Mistake(ReadsPaddingFirst, check_padding, "changes with what stands in the padding"),
+    Mistake(UnrollScoresWhatIsMissing, check_missing, "log_px is not 0 at a step where", first=check_unroll),
+    Mistake(UnrollFeedsWhatIsScored, check_fed, "reference loop when something else than x is fed"),
+    Mistake(EmissionSeesTheFuture, check_causality, "the emission changes with the x that it predicts"),
+    Mistake(ReadsPaddingFirst, check_padding, "changes with the contents of the padding"),
     Mistake(NormalizesOverTheBatch, check_rows, r"of sequence 0 \(5 steps\) in a batch differs"),
-    Mistake(UnrollIgnoresTheContext, check_chunks, "the first one: is the context it is given used"),
+    Mistake(UnrollIgnoresTheContext, check_chunks, "the first one: is the given context used"),
     Mistake(EncodesWhatIsMissing, check_missing, "read `batch.read`"),
     Mistake(MultipliesTheMark, check_missing, "log_px is not finite when values are missing"),
     Mistake(SamplesFromAnotherStart, check_sampling, "the posterior doesn't give|the emission in training is not"),
@@ -566,8 +566,8 @@ BAD_BOUNDS: dict[str, tuple[Bound, str]] = {
     "a mean": (Altered(lambda r: replace(r, value=r.value.mean())), r"value is \[\]; it must be \[B\] = \[3\]"),
     "not finite": (Altered(lambda r: replace(r, value=r.value / 0)), "value is not finite"),
     "a kind of its own": (Altered(lambda r: replace(r, kind="upper")), "kind is 'upper'"),  # type: ignore[arg-type]
-    "promises too much": (Altered(lambda r: replace(r, kind="exact")), "kind is 'exact', and the value is not"),
-    "no record": (Altered(lambda r: r.value), "gives a BoundResult, not a Tensor"),  # type: ignore[arg-type,return-value]
+    "promises too much": (Altered(lambda r: replace(r, kind="exact")), "kind is 'exact', but the value is not"),
+    "no record": (Altered(lambda r: r.value), "must return a BoundResult, not a Tensor"),  # type: ignore[arg-type,return-value]
     "ignores weights": (IgnoresWeights(), "the loss is the same with Weights"),
     "forgets the mask": (ForgetsTheMask(), "changes with the padding"),
     "draws elsewhere": (DrawsElsewhere(), "doesn't follow torch's seed"),
@@ -590,5 +590,5 @@ def test_without_latents_a_bound_must_say_that_it_is_exact() -> None:
 
 def test_exact_is_refused_of_a_model_that_does_not_know_its_likelihood() -> None:
     model, batch = build(Tiny, SPECS["real"]), random_batch(SPECS["real"])
-    with pytest.raises(AssertionError, match="kind is 'exact', and the model doesn't know its likelihood"):
+    with pytest.raises(AssertionError, match="kind is 'exact', but the model has no exact likelihood"):
         check_bound(Altered(lambda r: replace(r, kind="exact")), model, batch)

@@ -22,7 +22,7 @@ from zforcing.bounds import FIVO, IWAE, Bound
 from zforcing.data.arrays.arrays import Arrays
 from zforcing.data.batches import bucket, pad_steps
 from zforcing.data.dataset import InMemory
-from zforcing.observations import DataDescription, Example, between
+from zforcing.observations import DataDescription, Example, slice_steps
 from zforcing.saving.atomic import current
 from zforcing.testing import (
     Check,
@@ -126,9 +126,9 @@ def test_a_batch_keeps_what_is_fed_through_all_that_is_done_to_it() -> None:
     assert batch.to("cpu").past.tolist() == batch.past.tolist()
     assert batch.repeat(2).past.tolist() == batch.past.tolist() * 2
     assert pad_steps(batch, 5).past.tolist() == [[11, 12, 13, 14, 0], [15, 16, 0, 0, 0]]
-    later, rows = between(batch, 1, 3)
+    later, rows = slice_steps(batch, 1, 3)
     assert (later.past.tolist(), later.start.tolist(), rows.tolist()) == ([[12, 13], [16, 0]], [1, 5], [True, True])
-    last, rows = between(batch, 2, 4)
+    last, rows = slice_steps(batch, 2, 4)
     assert (last.past.tolist(), last.start.tolist(), rows.tolist()) == ([[13, 14]], [2], [True, False])
 
 

@@ -1,11 +1,11 @@
-"""The one exception for mistakes that the user can mend."""
+"""The exception for mistakes of the user."""
 
 from __future__ import annotations
 
 
 class UserError(ValueError):
-    """Something that was given is wrong; the message is one line that says what, where, and what to do.
+    """An input (setting, file, argument) is wrong. The message is one line: what is wrong, where, and what to do.
 
-    The command line prints the message and exits with code 2. Every other exception is a defect of ours
-    and keeps its traceback.
+    The command line prints the message and exits with code 2. Any other exception is a bug in zforcing and keeps its
+    traceback.
     """

@@ -1,6 +1,6 @@
-"""Two small generative processes whose likelihood is exact: what bounds and models are proved against.
+"""Two small generative processes with an exact likelihood, to test bounds and models and to make synthetic data.
 
-NumPy, float64, one sequence at a time, the textbook recursions: an oracle for faster code, and synthetic data.
+They are the textbook recursions in NumPy and float64, one sequence at a time: a reference for faster code.
 """
 
 from __future__ import annotations
@@ -17,19 +17,26 @@ Array = NDArray[Any]
 
 @dataclass(frozen=True)
 class LinearGaussianSystem:
-    """z_t = A z_{t-1} + N(0, diag(q^2)), x_t = C z_t + N(0, diag(r^2)), z_0 = 0.
-
-    A [Z, Z], C [D, Z], q [Z] and r [D] standard deviations.
-    """
+    """A linear-Gaussian system: z_t = A z_{t-1} + N(0, diag(q^2)), x_t = C z_t + N(0, diag(r^2)), z_0 = 0."""
 
     A: Array
+    """[Z, Z]"""
     C: Array
+    """[D, Z]"""
     q: Array
+    """[Z], standard deviations"""
     r: Array
+    """[D], standard deviations"""
 
     @classmethod
     def random(cls, latent: int, size: int, *, seed: int) -> LinearGaussianSystem:
-        """A slowly rotating, slowly forgetting state (A's eigenvalues have modulus 0.9), seen through a random C."""
+        """Make a system with a slowly rotating and decaying state (eigenvalues of modulus 0.9) and a random C.
+
+        Args:
+            latent: Z.
+            size: D.
+            seed: The same seed gives the same system.
+        """
         rng = np.random.default_rng(seed)
         basis, _ = np.linalg.qr(rng.normal(size=(latent, latent)))
         turn = np.eye(latent)
@@ -41,7 +48,7 @@ class LinearGaussianSystem:
         return cls(A, rng.normal(size=(size, latent)), np.full(latent, 0.5), np.full(size, 0.4))
 
     def simulate(self, steps: int, *, rng: np.random.Generator) -> tuple[Array, Array]:
-        """z [T, Z] and x [T, D]."""
+        """Draw a sequence of latents z [T, Z] and observations x [T, D]."""
         z, zs, xs = np.zeros(len(self.q)), [], []
         for _ in range(steps):
             z = self.A @ z + self.q * rng.normal(size=len(self.q))
@@ -50,16 +57,16 @@ class LinearGaussianSystem:
         return np.array(zs), np.array(xs)
 
     def log_likelihood(self, x: Array) -> float:
-        """log p(x), x [T, D], by the Kalman filter; NaN is integrated out. R. Kalman, 1960."""
+        """Compute log p(x) in nats, x [T, D], by the Kalman filter (R. Kalman, 1960); NaN is integrated out."""
         m, P, total = np.zeros(len(self.q)), np.zeros((len(self.q),) * 2), 0.0
         for row in x:
             m, P = self.A @ m, self.A @ P @ self.A.T + np.diag(self.q**2)
-            seen = ~np.isnan(row)
-            if not seen.any():
+            observed = ~np.isnan(row)
+            if not observed.any():
                 continue
-            C = self.C[seen]
-            S = C @ P @ C.T + np.diag(self.r[seen] ** 2)
-            error = row[seen] - C @ m
+            C = self.C[observed]
+            S = C @ P @ C.T + np.diag(self.r[observed] ** 2)
+            error = row[observed] - C @ m
             solved = np.linalg.solve(S, error)
             total -= 0.5 * (error @ solved + np.linalg.slogdet(2 * np.pi * S)[1])
             gain = np.linalg.solve(S, C @ P).T
@@ -69,25 +76,32 @@ class LinearGaussianSystem:
 
 @dataclass(frozen=True)
 class HiddenMarkovChain:
-    """s_1 ~ initial, s_t | s_{t-1} ~ transition[s_{t-1}], x_t | s_t ~ emission[s_t]: S hidden states, V symbols.
-
-    initial [S], transition [S, S], emission [S, V]; rows sum to 1.
-    """
+    """A hidden Markov model: s_1 ~ initial, s_t ~ transition[s_{t-1}], x_t ~ emission[s_t]; S states, V symbols."""
 
     initial: Array
+    """[S], probabilities of the first state"""
     transition: Array
+    """[S, S], rows sum to 1"""
     emission: Array
+    """[S, V], rows sum to 1"""
 
     @classmethod
     def random(cls, states: int, symbols: int, *, seed: int) -> HiddenMarkovChain:
-        """States that mostly stay, symbols that mostly tell the state."""
+        """Make a chain whose states are mostly kept and mostly emit their own symbol.
+
+        Args:
+            states: S.
+            symbols: V.
+            seed: The same seed gives the same chain.
+        """
         rng = np.random.default_rng(seed)
-        stay = 0.8 * np.eye(states) + 0.2 * rng.dirichlet(np.ones(states), size=states)
-        tell = 0.7 * np.eye(states, symbols) + 0.3 * rng.dirichlet(np.ones(symbols), size=states)
-        return cls(np.full(states, 1 / states), stay / stay.sum(1, keepdims=True), tell / tell.sum(1, keepdims=True))
+        transition = 0.8 * np.eye(states) + 0.2 * rng.dirichlet(np.ones(states), size=states)
+        emission = 0.7 * np.eye(states, symbols) + 0.3 * rng.dirichlet(np.ones(symbols), size=states)
+        rows = (matrix / matrix.sum(1, keepdims=True) for matrix in (transition, emission))
+        return cls(np.full(states, 1 / states), *rows)
 
     def simulate(self, steps: int, *, rng: np.random.Generator) -> tuple[Array, Array]:
-        """States [T] and symbols [T], int64."""
+        """Draw a sequence of states [T] and symbols [T], int64."""
         states = [int(rng.choice(len(self.initial), p=self.initial))]
         for _ in range(steps - 1):
             states.append(int(rng.choice(len(self.initial), p=self.transition[states[-1]])))
@@ -95,7 +109,7 @@ class HiddenMarkovChain:
         return np.array(states), np.array(symbols)
 
     def log_likelihood(self, x: Array) -> float:
-        """log p(x), x [T] symbols, by the forward algorithm; a negative symbol is missing and integrated out."""
+        """Compute log p(x) in nats, x [T] symbols, by the forward algorithm; negative symbols are missing."""
         belief, total = self.initial, 0.0
         for t, symbol in enumerate(x):
             belief = belief @ self.transition if t else belief
@@ -106,7 +120,7 @@ class HiddenMarkovChain:
         return float(total)
 
     def enumerated_log_likelihood(self, x: Array) -> float:
-        """The same by summing over every path of states and every value of what is missing: for tests of few steps."""
+        """Compute `log_likelihood` by enumerating all states and missing symbols, for tests with few steps."""
         states, symbols = self.emission.shape
         choices = [range(symbols) if symbol < 0 else (int(symbol),) for symbol in x]
         total = 0.0

@@ -132,10 +132,12 @@ def register(cls: type[T]) -> type[T]:
         UserError: it has no such base, it is abstract, it has no name, or another class has that name.
 
     Example:
-        >>> @zforcing.register
-        ... @dataclass(frozen=True)
-        ... class Mine(Bound):
-        ...     name = "mine"
+        A bound of your own (docs/extending.md shows a whole one)::
+
+            @zforcing.register
+            @dataclass(frozen=True)
+            class Mine(Bound):
+                name = "mine"
     """
     given: object = cls
     for family in _families:

@@ -1,4 +1,4 @@
-"""How fast training is: our update beside the reference backend and beside the floor, torch's own LSTMs."""
+"""Training speed: an update compared with the reference backend and with a lower bound (floor), torch's LSTMs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The floor: what the recurrent networks of a model would cost if torch's own kernels ran them and nothing else."""
+"""The floor: the time of a model's recurrent networks when torch's kernels run them and nothing else."""
 
 from __future__ import annotations
 
@@ -12,9 +12,15 @@ from ..runtime.threads import RecurrentNetwork
 
 
 class Floor(nn.Module):
-    """One `torch.nn.LSTM` (or GRU) for each recurrent network, each with random inputs [B, T, E] of its own.
+    """One `torch.nn.LSTM` (or GRU) for each recurrent network of a model, each with its own random input [B, T, E].
 
-    Raises UserError when there is no network: without one there is no floor.
+    Args:
+        networks: Sizes of the networks, one or more.
+        sequences: B.
+        steps: T.
+
+    Raises:
+        UserError: There is no network.
     """
 
     def __init__(self, networks: Sequence[RecurrentNetwork], *, sequences: int, steps: int):
@@ -25,13 +31,13 @@ class Floor(nn.Module):
         self.inputs = [torch.randn(sequences, steps, network.input_size) for network in networks]
 
     def on(self, device: torch.device) -> Floor:
-        """The same, networks and inputs in float32 on this device."""
+        """Move networks and inputs to a device, in float32."""
         self.float().to(device)
         self.inputs = [x.float().to(device).requires_grad_() for x in self.inputs]
         return self
 
     def run(self, autocast: torch.autocast) -> None:
-        """Forward and backward through each: gradients of the outputs' sum for the inputs and all weights."""
+        """Run each network forward and backward: gradients of the outputs' sum for inputs and weights."""
         self.zero_grad()
         for network, x in zip(self.networks, self.inputs, strict=True):
             x.grad = None
@@ -41,7 +47,7 @@ class Floor(nn.Module):
 
 
 def make_network(network: RecurrentNetwork) -> nn.LSTM | nn.GRU:
-    """Torch's own, batch first."""
+    """Make torch's network of this size, batch first."""
     cls: type[nn.LSTM | nn.GRU] = nn.LSTM if network.kind == "LSTM" else nn.GRU
     return cls(
         network.input_size,

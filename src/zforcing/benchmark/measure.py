@@ -1,4 +1,4 @@
-"""What is measured at one size: updates in turn with the floor, their memory, loading of data, sampling."""
+"""The measurements at one size: updates and floor, their memory, loading of data, sampling."""
 
 from __future__ import annotations
 
@@ -24,40 +24,46 @@ from .timing import Ratio, Timing, in_turn
 Backend = Literal["fast", "graph", "reference"]
 Task = Callable[[], object]
 WEIGHTS = Weights(kl=1.0, auxiliary=0.005, backward=0.005)
-REFERENCE_EVERY = 3  # the reference runs in each third repeat: it is slow
-BATCHES = 16  # that loading is timed over
-SAMPLES = 64  # sequences drawn at once
+REFERENCE_EVERY = 3  # the reference backend runs in every third repeat: it is slow
+BATCHES = 16  # loaded when loading is timed
+SAMPLES = 64  # sequences drawn together
 SAMPLING_REPEATS = 3
 
 
 @dataclass(frozen=True)
 class Protocol:
-    """How to measure. threads: None is the rule of `zforcing.threads`."""
+    """How to measure."""
 
     model: str = "zforcing"
     backend: Backend = "fast"
     repeats: int = 9
-    threads: int | None = None
+    threads: int | None = None  # None: by the rule of `zforcing.runtime.threads`
     precision: Literal["float32", "bfloat16"] = "float32"
     device: str = "cpu"
     seed: int = 0
 
     @property
     def runs(self) -> int:
-        """How often `measure` calls `done`, at most."""
+        """How often `measure` calls `done`, at most: for a progress bar."""
         return 4 * (self.repeats + 1)
 
 
 @dataclass(frozen=True)
 class Result:
-    """What was found at one size.
+    """The measurements at one size.
 
-    settings, defaults: the model's, and what they are when nobody chooses
-    times:      seconds by name: `update` and `reference` (forward, backward, optimizer), `floor` (forward, backward),
-                and `shorter`, our update with `size.grows_from` steps, where the size has that
-    peaks:      bytes of tensors, by the same names; not of the reference
-    loading:    seconds to load one batch, without a model
-    sampling:   seconds to draw 64 sequences of `size.steps`, in float32
+    Attributes:
+        size: The size.
+        settings: The model's settings.
+        defaults: Their defaults.
+        parameters: The number of parameters.
+        threads: CPU threads of torch.
+        networks: The model's recurrent networks.
+        times: Seconds by name: `update` and `reference` (forward, backward, optimizer), `floor` (forward, backward),
+            and `shorter`, the update with `size.grows_from` steps, if the size has that.
+        peaks: Peak bytes of tensors, by the same names, without the reference.
+        loading: Seconds to load one batch, without a model.
+        sampling: Seconds to draw 64 sequences of `size.steps` steps, in float32.
     """
 
     size: Size
@@ -72,20 +78,29 @@ class Result:
     sampling: Timing
 
     def ratio(self, over: str, under: str) -> Ratio:
-        """Of two of the times."""
+        """The ratio of two of the times."""
         return Ratio.between(self.times[over], self.times[under])
 
     def time_steps(self, name: str) -> int:
-        """Of one of the times: steps of one sequence, over all sequences."""
+        """The number of time steps, summed over the sequences, in one of the times."""
         steps = self.size.grows_from if name == "shorter" else self.size.steps
         return self.size.sequences * (steps or self.size.steps)
 
 
 def measure(size: Size, settings: Any, protocol: Protocol, *, done: Callable[[], None] = lambda: None) -> Result:
-    """All of it at one size. settings: the model's `Config`.
+    """Run all measurements at one size. Torch's global generator and number of threads are restored.
 
-    `done` is called after each timed run. Torch's global generator and its number of threads are left as they were.
-    Raises UserError when the model can't have these settings, has no floor, or can't be captured in a graph.
+    Args:
+        size: The size of data and model.
+        settings: The model's `Config`.
+        protocol: How to measure.
+        done: Called after each timed run.
+
+    Returns:
+        The measurements.
+
+    Raises:
+        UserError: The model can't have these settings, has no recurrent network, or can't be captured in a CUDA graph.
     """
     bench = Bench(size, settings, protocol)
     with (
@@ -98,14 +113,14 @@ def measure(size: Size, settings: Any, protocol: Protocol, *, done: Callable[[],
 
 @dataclass(frozen=True)
 class Bench:
-    """One size, one model, one protocol."""
+    """The benchmark of one model at one size."""
 
     size: Size
     settings: Any
     protocol: Protocol
 
     def run(self, done: Callable[[], None]) -> Result:
-        """Everything, in the order of the module's first line."""
+        """Run all measurements, in the order of the module's first line."""
         model, protocol = self.model(), self.protocol
         names = ["floor", "update", "reference", *(["shorter"] if self.size.grows_from else [])]
         tasks = {name: self.task(name) for name in names}
@@ -127,23 +142,23 @@ class Bench:
 
     @property
     def device(self) -> torch.device:
-        """Where everything runs."""
+        """The device that everything runs on."""
         return torch.device(self.protocol.device)
 
     def model(self) -> SequenceModel:
-        """The model, new, from the seed."""
+        """Make a new model from the seed."""
         torch.manual_seed(self.protocol.seed)
         return MODELS[self.protocol.model](self.size.spec, self.settings).float().to(self.device)
 
     def task(self, name: str) -> Task:
-        """What is timed under this name."""
+        """Make the function that is timed under this name."""
         if name == "floor":
             return self.floor()
         backend = "reference" if name == "reference" else self.protocol.backend
         return self.update(backend, self.size.grows_from if name == "shorter" else None)
 
     def update(self, backend: Backend, steps: int | None = None) -> Task:
-        """What training does with a batch, always the same one."""
+        """Make a function that does a training update, always with the same batch."""
         model = self.model()
         model.train()
         model.backend = "reference" if backend == "reference" else "fast"
@@ -160,13 +175,13 @@ class Bench:
         return lambda: update(batch, WEIGHTS, learning_rate=settings.learning_rate)
 
     def floor(self) -> Task:
-        """The model's recurrent networks as torch's own."""
+        """Make a function that runs the model's recurrent networks by torch's kernels."""
         networks = recurrent_networks(self.model())
         floor = Floor(networks, sequences=self.size.sequences, steps=self.size.steps).on(self.device)
         return lambda: floor.run(autocast(self.device, self.protocol.precision))
 
     def peak(self, name: str) -> int:
-        """Bytes of tensors, weights and optimizer included: the second update has all that any later one has."""
+        """Peak bytes of tensors in two updates, with weights and optimizer; later updates need no more."""
 
         def twice() -> None:
             task = self.task(name)
@@ -176,7 +191,7 @@ class Bench:
         return peak_bytes(twice, self.device)
 
     def loading(self) -> Timing:
-        """One epoch of batches, as the training loop loads them."""
+        """Time loading one batch, over an epoch loaded as in training."""
         spec, sequences = self.size.spec, self.size.sequences
         data = self.size.data(BATCHES * sequences, seed=self.protocol.seed)
 
@@ -185,11 +200,11 @@ class Bench:
             for batch in load_batches(data, plan, spec):
                 batch.to(self.device)
 
-        taken = in_turn({"epoch": epoch}, repeats=self.protocol.repeats, device=self.device)["epoch"]
-        return Timing({repeat: seconds / BATCHES for repeat, seconds in taken.seconds.items()})
+        timing = in_turn({"epoch": epoch}, repeats=self.protocol.repeats, device=self.device)["epoch"]
+        return Timing({repeat: seconds / BATCHES for repeat, seconds in timing.seconds.items()})
 
     def sampling(self, model: SequenceModel) -> Timing:
-        """Drawing sequences, step by step."""
+        """Time drawing sequences, step by step."""
         model.eval()
         draws = {"draw": lambda: sample(model, SAMPLES, steps=self.size.steps, seed=self.protocol.seed)}
         return in_turn(draws, repeats=min(self.protocol.repeats, SAMPLING_REPEATS), device=self.device)["draw"]

@@ -1,4 +1,4 @@
-"""Peak memory of tensors: how many bytes live at once, a number that is the same every time."""
+"""Peak memory of tensors in bytes, a number that doesn't vary between runs."""
 
 from __future__ import annotations
 
@@ -12,10 +12,17 @@ from torch.profiler import ProfilerActivity, profile
 
 
 def peak_bytes(run: Callable[[], object], device: torch.device) -> int:
-    """The most bytes that tensors held at once on this device within `run`, beyond what was held before.
+    """Measure the peak memory of tensors while a function runs, beyond what was allocated before.
 
-    On a GPU it is the allocator's count; on a CPU, whose allocator keeps none, the running sum of all that torch's
-    profiler saw allocated and freed. What isn't a tensor (a matrix product's scratch space, Python) isn't in it.
+    On a GPU it is the allocator's count, on a CPU the running sum of allocations and frees in torch's profiler. Memory
+    of anything but tensors (a matrix product's scratch space, Python) isn't counted.
+
+    Args:
+        run: The function.
+        device: Where its tensors are.
+
+    Returns:
+        Bytes.
     """
     gc.collect()
     if device.type == "cuda":
@@ -37,7 +44,7 @@ def peak_bytes(run: Callable[[], object], device: torch.device) -> int:
 
 @contextmanager
 def _quiet_profiler() -> Iterator[None]:
-    """The profiler's library writes its starts and stops to stderr, unless this variable says otherwise."""
+    """Stop the profiler's library from writing to stderr when it starts and stops."""
     name = "KINETO_LOG_LEVEL"
     before = os.environ.get(name)
     os.environ.setdefault(name, "99")

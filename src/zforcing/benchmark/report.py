@@ -1,4 +1,4 @@
-"""What was measured, as text and as JSON."""
+"""Measurements as text and as JSON."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ MEMORY = (
 
 
 def to_json(results: Sequence[Result], protocol: Protocol, machine: Mapping[str, Any]) -> dict[str, Any]:
-    """One object. Seconds, bytes; a time step is one step of one sequence."""
+    """Format measurements as a JSON object, in seconds and bytes; a time step is one step of one sequence."""
     about = asdict(protocol) | {"reference_every": REFERENCE_EVERY}
     return {"machine": dict(machine), "protocol": about, "sizes": [_to_json(result) for result in results]}
 
@@ -39,14 +39,14 @@ def to_terminal(results: Sequence[Result], protocol: Protocol, machine: Mapping[
 
 
 def to_markdown(results: Sequence[Result], protocol: Protocol, machine: Mapping[str, Any], *, command: str) -> str:
-    """Part of a page, with the command that made it."""
+    """Format measurements as a part of a Markdown page, with the command that made it."""
     lines = [f"Made by `{command}`.", *header(protocol, machine), "", *(f"- {_about(result)}" for result in results)]
     titled = [f"\n{table.title}:\n\n{table.to_markdown()}" for table in tables(results)]
     return "\n".join([*lines, *titled, "", SPREAD, MEMORY])
 
 
 def header(protocol: Protocol, machine: Mapping[str, Any]) -> list[str]:
-    """Where and how it was measured, in two lines."""
+    """Describe in two lines where and how it was measured."""
     where = [machine["processor"], machine["device"], f"torch {machine['versions']['torch']}", protocol.precision]
     threads = "threads by size" if protocol.threads is None else f"threads {protocol.threads}"
     how = f"{protocol.repeats} repeats in turn after a warm-up, the reference in one of {REFERENCE_EVERY}"
@@ -118,7 +118,7 @@ def _sampling(results: Sequence[Result]) -> Table:
 
 
 def _about(result: Result) -> str:
-    """A size and what its model and floor are, in a line."""
+    """Describe a size, its model and its floor in a line."""
     size = result.size
     chosen = {k: v for k, v in result.settings.items() if k in size.settings or v != result.defaults[k]}
     settings = ", ".join(f"{name} {value}" for name, value in chosen.items())
@@ -134,10 +134,10 @@ def _network(network: RecurrentNetwork) -> str:
 
 
 def _time(timing: Timing) -> str:
-    """Median (least-most), in the unit that suits the median."""
+    """Format the median (min-max), in a unit that suits the median."""
     unit, factor = next((u, f) for u, f in UNITS.items() if timing.median * f >= 1 or u == "µs")
     values = [factor * x for x in (timing.median, min(timing.seconds.values()), max(timing.seconds.values()))]
-    digits = max(0, 2 - int(math.log10(max(values[0], 1))))  # three that count
+    digits = max(0, 2 - int(math.log10(max(values[0], 1))))  # three significant ones
     middle, low, high = (f"{value:.{digits}f}" for value in values)
     return f"{middle} {unit} ({low}-{high})"
 

@@ -1,4 +1,4 @@
-"""The named sizes: what is trained at which size, with random numbers for data."""
+"""Named sizes of data and model for benchmarks; the data is random."""
 
 from __future__ import annotations
 
@@ -13,42 +13,42 @@ from ..observations import Example, ObservationSpec, SequenceBatch, collate
 
 @dataclass(frozen=True)
 class Size:
-    """A batch of `sequences` of `steps` and a model's sizes.
-
-    spec:       real or binary observations, all of them scored
-    settings:   the model's, by name; those that a model doesn't know are left out
-    grows_from: a smaller number of steps, to say how time and memory grow from there; None: that isn't measured
-    """
+    """The size of a batch and of a model."""
 
     name: str
     about: str
-    steps: int
-    sequences: int
-    spec: ObservationSpec
-    settings: dict[str, int] = field(default_factory=dict)
-    grows_from: int | None = None
+    steps: int  # T
+    sequences: int  # B
+    spec: ObservationSpec  # real or binary observations, all of them scored
+    settings: dict[str, int] = field(default_factory=dict)  # of the model; those that it doesn't have are ignored
+    grows_from: int | None = None  # fewer steps, from which the growth of time and memory is measured
 
     def known_settings(self, config: type[Any]) -> dict[str, int]:
-        """Those of the settings that this model's `Config` has."""
+        """Select the settings that a model's `Config` has."""
         names = {f.name for f in fields(config)}
         return {name: value for name, value in self.settings.items() if name in names}
 
     def data(self, num: int, *, seed: int, steps: int | None = None) -> InMemory:
-        """Random sequences, [T, D] float32: a coin's bits, or standard normal numbers."""
+        """Draw random sequences [T, D] float32: fair bits, or standard normal numbers."""
         rng = np.random.default_rng([seed, num])
         shape = (self.steps if steps is None else steps, self.spec.size)
         draw = (lambda: rng.random(shape) < 0.5) if self.spec.kind == "binary" else (lambda: rng.standard_normal(shape))
         return InMemory([Example(draw().astype(np.float32)) for _ in range(num)])
 
     def batch(self, *, seed: int, steps: int | None = None) -> SequenceBatch:
-        """One batch of them."""
+        """Draw one batch of random sequences."""
         data = self.data(self.sequences, seed=seed, steps=steps)
         return collate(data.examples, self.spec)
 
 
 def sizes(*, hidden: int, latent: int, read: int, mlp: int) -> dict[str, int]:
-    """Settings by which models of all names are as large: nets of one hidden layer, as Z-Forcing's are. read: the size
-    of what is read of x, by either name.
+    """Make settings with which all models have about the same size: MLPs with one hidden layer, as in Z-Forcing.
+
+    Args:
+        hidden: Units of recurrent networks.
+        latent: Size of z_t.
+        read: Size of the embedding or the features of x, which models name differently.
+        mlp: Hidden units of the MLPs.
     """
     return {
         "hidden_size": hidden,

@@ -1,4 +1,4 @@
-"""Times of several things on one machine: taken in turn, so that a slow moment of the machine hits all of them."""
+"""Times of several tasks on one machine, measured in turn, so that a slow moment of the machine affects all of them."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ import torch
 
 @dataclass(frozen=True)
 class Timing:
-    """Seconds of one thing, by the number of the repeat."""
+    """The times of one task, in seconds, by the number of the repeat."""
 
     seconds: Mapping[int, float]
 
     @property
     def median(self) -> float:
-        """Of all repeats."""
+        """The median over all repeats, in seconds."""
         return median(self.seconds.values())
 
     def to_json(self) -> dict[str, Any]:
-        """Seconds: median, least and most, of how many repeats."""
+        """Median, minimum and maximum in seconds, and the number of repeats."""
         values = self.seconds.values()
         return {
             "median_seconds": self.median,
@@ -35,9 +35,9 @@ class Timing:
 
 @dataclass(frozen=True)
 class Ratio:
-    """How many times longer one thing takes than another: the ratio of medians, and the repeats' least and most.
+    """How many times longer one task takes than another: the ratio of medians, and the repeats' minimum and maximum.
 
-    Only repeats that took both count: what slowed the machine in one of them slowed both.
+    Only repeats that timed both count, as a slow machine in a repeat slows both.
     """
 
     of_medians: float
@@ -46,13 +46,13 @@ class Ratio:
 
     @classmethod
     def between(cls, over: Timing, under: Timing) -> Ratio:
-        """over / under. Some repeat must have taken both."""
+        """Compute over / under. At least one repeat must have timed both."""
         pairs = [(over.seconds[repeat], under.seconds[repeat]) for repeat in over.seconds if repeat in under.seconds]
         each = [a / b for a, b in pairs]
         return cls(median(a for a, _ in pairs) / median(b for _, b in pairs), min(each), max(each))
 
     def to_json(self) -> dict[str, float]:
-        """As plain JSON values."""
+        """The three ratios, by name."""
         return {"of_medians": self.of_medians, "min": self.least, "max": self.most}
 
 
@@ -64,24 +64,32 @@ def in_turn(
     every: Mapping[str, int] | None = None,
     done: Callable[[], None] = lambda: None,
 ) -> dict[str, Timing]:
-    """Run all tasks once to warm up, then each in every repeat, timed. every: a task's share, 3 is each third repeat.
+    """Run all tasks once to warm up, then time each of them in every repeat.
 
-    `done` is called after each task.
+    Args:
+        tasks: Functions by name.
+        repeats: Number of repeats.
+        device: The device that they use.
+        every: By name, run this task only in every n-th repeat.
+        done: Called after each task.
+
+    Returns:
+        The times by name.
     """
     seconds: dict[str, dict[int, float]] = {name: {} for name in tasks}
     for repeat in range(-1, repeats):
         for name, task in tasks.items():
             if repeat % (every or {}).get(name, 1) and repeat != -1:
                 continue
-            taken = clock(task, device)
+            elapsed = clock(task, device)
             if repeat >= 0:
-                seconds[name][repeat] = taken
+                seconds[name][repeat] = elapsed
             done()
-    return {name: Timing(taken) for name, taken in seconds.items()}
+    return {name: Timing(of_task) for name, of_task in seconds.items()}
 
 
 def clock(task: Callable[[], object], device: torch.device) -> float:
-    """Seconds that a task takes, what it started on a GPU included."""
+    """Time a task in seconds, including the work that it started on a GPU."""
     synchronize(device)
     start = time.perf_counter()
     task()
@@ -90,6 +98,6 @@ def clock(task: Callable[[], object], device: torch.device) -> float:
 
 
 def synchronize(device: torch.device) -> None:
-    """Wait for the GPU, if it is one."""
+    """Wait for the device, if it is a GPU."""
     if device.type == "cuda":
         torch.cuda.synchronize()

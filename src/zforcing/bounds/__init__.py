@@ -1,4 +1,7 @@
-"""The bounds, by the name that recipes and the command line use."""
+"""Bounds and estimates of the log-likelihood: exact, ELBO, IWAE, FIVO, importance sampling.
+
+`BOUNDS` holds them by the name that recipes and the command line use.
+"""
 
 from __future__ import annotations
 

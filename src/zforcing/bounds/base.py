@@ -1,4 +1,7 @@
-"""What every bound is: a function of a model and a batch. Bounds know the contract of models, never a model by name."""
+"""The base class of bounds: a bound maps a model and a batch to a `BoundResult`.
+
+A bound relies only on the interface of `SequenceModel`, never on a particular model.
+"""
 
 from __future__ import annotations
 
@@ -18,58 +21,76 @@ BoundKind = Literal["exact", "lower bound", "estimate"]
 
 @dataclass(frozen=True)
 class Weights:
-    """Weights of the terms of a training loss. What is reported never depends on them.
-
-    kl: of the KL; auxiliary: alpha, of log p(b_t | z_t); backward: beta, of log p(x_{t-1} | b_t).
-    """
+    """Weights of the terms of a training loss. Reported values (`BoundResult.value`) never depend on them."""
 
     kl: float = 1.0
+    """weight of the KL (KL annealing)"""
     auxiliary: float = 0.0
+    """alpha, the weight of Z-Forcing's log p(b_t | z_t)"""
     backward: float = 0.0
+    """beta, the weight of Z-Forcing's log p(x_{t-1} | b_t)"""
 
 
 @dataclass(frozen=True)
 class BoundResult:
-    """A bound on log p(x) for each sequence of a batch, in nats, float64.
-
-    value: [B], what is reported: on log p(x_1..x_T) with KL weight 1, no free bits and no auxiliary cost
-    loss:  [B], what is differentiated and minimized
-    terms: name -> [B], the parts of both, without weights
-    kind:  whether `value` is exact, a lower bound in expectation, or an estimate
-    state: after each sequence's last step, where the batch went on from a state; else None
-    """
+    """A bound on log p(x_1..x_T) for each of B sequences, in nats per sequence, float64."""
 
     value: Tensor
+    """[B], to report: the bound itself, with KL weight 1, no free bits and no auxiliary cost; without gradient"""
     loss: Tensor
+    """[B], to minimize: with weights, free bits and auxiliary costs"""
     terms: dict[str, Tensor]
+    """[B] each, by name (`log_px`, `kl`, ...): the parts of both, without weights"""
     kind: BoundKind
+    """whether `value` is exact, a lower bound in expectation, or an estimate"""
     state: State | None = None
+    """the model's state after each sequence's last step, if the bound was given a state to start from"""
 
 
 def is_needed(weight: float | Tensor) -> bool:
-    """Whether a term with this weight is needed at all; a tensor's value is not looked at (it may be on a GPU)."""
+    """Whether a term with this weight must be computed. A tensor always counts: reading it would wait for the GPU."""
     return isinstance(weight, Tensor) or weight != 0
 
 
 class Bound(ABC):
-    """A frozen dataclass whose fields are its settings. Adding one is one file and one registry line.
+    """A bound on log p(x), as a callable. Subclasses are frozen dataclasses whose fields are their settings.
 
-    A bound whose call needs no number back from a GPU says so by `capturable`: it can be a part of a CUDA graph.
+    Call it with a model and a batch: `ELBO()(model, batch).value` is in nats, [B].
+
+    Attributes:
+        name: The name in recipes and on the command line.
+        particles: K, the number of latent samples per step; a field where it can be chosen, else a class attribute.
+        capturable: Whether a call can be captured in a CUDA graph (it never waits for a value from the GPU).
+        requires_kl_weight_1: Whether the loss is only correct with `Weights(kl=1)`.
+        carries_state: Whether a call takes `state` and `context`, and returns the last state.
     """
 
-    name: ClassVar[str]  # as recipes and the command line know it
-    particles: int  # K, how many latents are drawn for a step; a setting where it can be chosen
+    name: ClassVar[str]
+    particles: int
     capturable: ClassVar[bool] = False
-    requires_kl_weight_1: ClassVar[bool] = False  # whether its loss is right at KL weight 1 alone
-    carries_state: ClassVar[bool] = False  # whether a call takes `state` and `context` and gives the state back
+    requires_kl_weight_1: ClassVar[bool] = False
+    carries_state: ClassVar[bool] = False
 
     @abstractmethod
     def __call__(self, model: SequenceModel, batch: SequenceBatch, *, weights: Weights = Weights()) -> BoundResult:
-        """The bound of each sequence."""
+        """Compute the bound for each sequence of a batch.
+
+        Args:
+            model: Any model; its parameters receive the gradient of `loss`.
+            batch: B sequences.
+            weights: Weights of the terms of the loss.
+
+        Returns:
+            The bound of each sequence, in nats.
+        """
 
 
 def check_bound(bound: Bound) -> None:
-    """Refuse settings of a wrong type, and numbers of particles below 1. Raises UserError, one line."""
+    """Check the types of a bound's settings and that it has at least one particle.
+
+    Raises:
+        UserError: One line that names every problem.
+    """
     problems = check_types(bound, "bound")
     if not problems and bound.particles < 1:
         problems.append(f"bound.particles is {bound.particles}; it must be 1 or more")

@@ -1,4 +1,4 @@
-"""The log-likelihood itself, for the models that have one in closed form."""
+"""The exact log-likelihood, for the models that have it in closed form."""
 
 from __future__ import annotations
 
@@ -12,10 +12,7 @@ from .base import Bound, BoundResult, Weights
 
 @dataclass(frozen=True)
 class Exact(Bound):
-    """log p(x): deterministic networks (a sum over steps) and the linear-Gaussian model (Kalman filter).
-
-    Raises UserError for other models, which have bounds and estimates only.
-    """
+    """The exact log p(x): of deterministic networks (a sum over steps) and linear-Gaussian models (a Kalman filter)."""
 
     name: ClassVar[str] = "exact"
 
@@ -23,7 +20,19 @@ class Exact(Bound):
     capturable = True
 
     def __call__(self, model: SequenceModel, batch: SequenceBatch, *, weights: Weights = Weights()) -> BoundResult:
-        """log p(x) of each sequence; there is nothing that weights could weigh."""
+        """Compute log p(x) of each sequence.
+
+        Args:
+            model: A model whose `log_likelihood` is exact.
+            batch: B sequences.
+            weights: Without effect: there is no KL and no auxiliary cost.
+
+        Returns:
+            log p(x) of each sequence, in nats.
+
+        Raises:
+            UserError: The model has no exact likelihood.
+        """
         value = model.log_likelihood(batch).double()
         zero = value.new_zeros(value.shape)
         return BoundResult(value.detach(), -value, {"log_px": value.detach(), "kl": zero}, "exact")

@@ -1,4 +1,4 @@
-"""The log-likelihood estimated by importance sampling from the posterior."""
+"""The log-likelihood, estimated by importance sampling from the posterior."""
 
 from __future__ import annotations
 
@@ -14,19 +14,21 @@ from .iwae import IWAE
 
 @dataclass(frozen=True)
 class Importance(Bound):
-    """log p(x) ~ log (1/K) sum_k w_k, as the papers of this family report it (VRNN: K = 40).
+    """The importance-sampling estimate log p(x) ~ log (1/K) sum_k w_k, which papers report (VRNN: K = 40).
 
-    The estimate of p(x) is unbiased, its logarithm is low on average (it is IWAE's number under another name): with
-    few particles it is a bound in disguise, which is why it says `estimate`. Its standard error over repeats tells
-    the noise, a rise with K the bias.
+    The value is that of `IWAE`. The estimate of p(x) is unbiased, so that its logarithm is too low on average, by less
+    with more particles. The standard error over repeats measures the noise, an increase with K shows the bias.
+
+    Raises:
+        UserError: `max_rows` is below 1.
     """
 
     name: ClassVar[str] = "importance"
 
     particles: int = 40
-    """K, how many latents are drawn for a sequence"""
+    """K, the number of latent samples per sequence"""
     max_rows: int = 8192
-    """particles times sequences that are in memory at once"""
+    """the most rows (particles times sequences) in memory at a time"""
 
     def __post_init__(self) -> None:
         check_bound(self)
@@ -34,6 +36,6 @@ class Importance(Bound):
             raise UserError(f"bound.max_rows is {self.max_rows}; it must be 1 or more")
 
     def __call__(self, model: SequenceModel, batch: SequenceBatch, *, weights: Weights = Weights()) -> BoundResult:
-        """The estimate for each sequence."""
+        """Compute the estimate for each sequence. See `Bound`."""
         result = IWAE(self.particles, max_rows=self.max_rows)(model, batch, weights=weights)
         return replace(result, kind="estimate" if model.latent_size else "exact")

@@ -1,4 +1,4 @@
-"""The importance-weighted bound, K particles, with plain and doubly-reparameterized gradients."""
+"""The importance-weighted bound with K particles, with plain or doubly reparameterized gradients."""
 
 from __future__ import annotations
 
@@ -21,28 +21,34 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class IWAE(Bound):
-    """log p(x) >= E[ log (1/K) sum_k w_k ], w_k = prod_t p(x_t | .) p(z_t | .) / q(z_t | .), z^k drawn from q.
+    """The importance-weighted bound with K samples of z per sequence.
 
-    Y. Burda, R. Grosse, R. Salakhutdinov, "Importance weighted autoencoders", ICLR 2016, arXiv 1509.00519. It rises
-    with K; K = 1 is the ELBO with the KL by sample.
+        log p(x) >= E[ log (1/K) sum_k w_k ],  w_k = prod_t p(x_t | .) p(z_t^k | .) / q(z_t^k | .),  z^k ~ q
 
-    gradient="doubly_reparameterized": G. Tucker et al., ICLR 2019, arXiv 1810.04152, equation 8. With v = w / sum w,
-    the parameters get sum_k v_k d log p(x, z^k) at fixed z^k, and sum_k v_k^2 (d log w_k / d z^k) through the sample:
-    the same mean, less variance, at the cost of two more passes.
+    Y. Burda, R. Grosse, R. Salakhutdinov, "Importance weighted autoencoders", ICLR 2016, arXiv 1509.00519.
+    It increases with K; K = 1 is the ELBO with a sampled KL.
 
-    In training, weights.kl scales log p(z) - log q(z) in the weights, and alpha log p(b|z) and beta log p(x|b) are
-    averaged over the particles. More than `max_rows` rows are taken a part at a time; their forward pass is done again
-    in the backward pass, so that memory stays bounded there too.
+    With `gradient="doubly_reparameterized"` (G. Tucker et al., ICLR 2019, arXiv 1810.04152, equation 8) and
+    v = w / sum w, the gradient is sum_k v_k d log p(x, z^k) at fixed z^k, plus sum_k v_k^2 (d log w_k / d z^k) through
+    the sample: the same mean with less variance, for two more passes.
+
+    In the loss, `weights.kl` scales log p(z) - log q(z) within w_k, and alpha log p(b|z) and beta log p(x|b) are
+    averaged over the particles. More than `max_rows` rows are processed in parts, and recomputed in the backward pass
+    (activation checkpointing), so that memory stays bounded.
+
+    Raises:
+        UserError: `max_rows` is below 1; at a call, `weights.kl` isn't 1 or the model has dropout, for a doubly
+            reparameterized gradient.
     """
 
     name: ClassVar[str] = "iwae"
 
     particles: int = 8
-    """K, how many latents are drawn for a sequence"""
+    """K, the number of latent samples per sequence"""
     gradient: Literal["plain", "doubly_reparameterized"] = "plain"
     """estimator of the gradient; both have the same mean"""
     max_rows: int = 8192
-    """particles times sequences that are in memory at once"""
+    """the most rows (particles times sequences) in memory at a time"""
 
     def __post_init__(self) -> None:
         check_bound(self)
@@ -51,12 +57,12 @@ class IWAE(Bound):
 
     @property
     def capturable(self) -> bool:  # type: ignore[override]  # here it depends on the settings
-        """The doubly-reparameterized gradient runs a backward pass within the forward one."""
+        """Only with the plain gradient: the other one runs a backward pass within the forward pass."""
         return self.gradient == "plain"
 
     @property
     def requires_kl_weight_1(self) -> bool:  # type: ignore[override]  # as above
-        """The doubly-reparameterized gradient is derived for the weights w_k themselves."""
+        """With the doubly reparameterized gradient, which is derived for the unscaled weights w_k."""
         return self.gradient == "doubly_reparameterized"
 
     def __call__(
@@ -67,7 +73,20 @@ class IWAE(Bound):
         weights: Weights = Weights(),
         noise: Tensor | None = None,
     ) -> BoundResult:
-        """noise: [K, B, T, Z], standard normal; None draws it. Raises UserError for a gradient that isn't defined."""
+        """Compute the bound of each sequence.
+
+        Args:
+            model: Any model.
+            batch: B sequences.
+            weights: Weights of the terms of the loss.
+            noise: [K, B, T, Z] standard normal; None draws it from torch's global generator.
+
+        Returns:
+            The bound of each sequence, in nats.
+
+        Raises:
+            UserError: The doubly reparameterized gradient isn't defined for these weights or this model.
+        """
         if self.gradient == "doubly_reparameterized" and weights.kl != 1:
             raise UserError(f"bound.gradient doubly_reparameterized needs weights.kl 1; it is {weights.kl}")
         if self.gradient == "doubly_reparameterized" and _drops(model):
@@ -75,13 +94,13 @@ class IWAE(Bound):
                 "bound.gradient doubly_reparameterized needs model.dropout 0: it runs the same network twice"
             )
         parts = self._parts(model, batch, noise)
-        # checkpointing asks for the generator's state, which a CUDA graph under capture can't tell
+        # checkpointing reads the generator's state, which isn't possible while a CUDA graph is captured
         capturing = torch.cuda.is_available() and torch.cuda.is_current_stream_capturing()
         keep = len(parts) == 1 or not torch.is_grad_enabled() or capturing
         drawn = [_call(_draw, model, batch, weights, part, keep=keep) for part in parts]
         log_w = torch.cat([d.log_w for d in drawn])  # [K, B]
         value = log_mean(log_w)
-        objective = log_mean(torch.cat([d.weighed for d in drawn]))
+        objective = log_mean(torch.cat([d.scaled_log_w for d in drawn]))
         if self.gradient == "doubly_reparameterized" and torch.is_grad_enabled() and model.latent_size:
             v = log_w.detach().softmax(0).split([len(d.log_w) for d in drawn])
             pieces = [_call(_surrogate, model, batch, d.z, v_k, keep=keep) for d, v_k in zip(drawn, v, strict=True)]
@@ -96,32 +115,32 @@ class IWAE(Bound):
         )
 
     def _parts(self, model: SequenceModel, batch: SequenceBatch, noise: Tensor | None) -> list[Tensor]:
-        """Noise for all K particles in parts of [k, B, T, Z] that fit the memory."""
+        """Noise for all K particles, in parts [k, B, T, Z] of at most `max_rows` rows."""
         if noise is None:
             noise = torch.stack([model.draw_noise(batch) for _ in range(self.particles)])
         return list(noise.split(max(1, self.max_rows // len(batch))))
 
 
 def _drops(model: SequenceModel) -> bool:
-    """Whether dropout is at work, so that two passes are of two networks."""
+    """Whether dropout is active, which makes two passes differ."""
     kinds = (nn.Dropout, nn.LSTM, nn.GRU)
     rates = [m.p if isinstance(m, nn.Dropout) else m.dropout for m in model.modules() if isinstance(m, kinds)]
     return model.training and any(rates)
 
 
 class _Drawn(NamedTuple):
-    """Of k particles: log w, it with weights.kl, KL, log p(x | z), auxiliary terms, each [k, B]; z [k B, T, Z]."""
+    """Results of k particles, [k, B] each; z is [k B, T, Z]."""
 
     log_w: Tensor
-    weighed: Tensor
+    scaled_log_w: Tensor  # with log p(z) - log q(z) scaled by weights.kl
     kl: Tensor
     log_px: Tensor
-    extra: Tensor
+    extra: Tensor  # the weighted auxiliary terms
     z: Tensor
 
 
 def _call(f: Callable[..., T], *arguments: Any, keep: bool) -> T:
-    """f(*arguments); unless `keep`, its graph is dropped now and made again in the backward pass."""
+    """f(*arguments); unless `keep`, its activations are dropped, and recomputed in the backward pass."""
     if keep:
         return f(*arguments)
     result: T = checkpoint(f, *arguments, use_reentrant=False)
@@ -131,15 +150,15 @@ def _call(f: Callable[..., T], *arguments: Any, keep: bool) -> T:
 def _draw(model: SequenceModel, batch: SequenceBatch, weights: Weights, noise: Tensor) -> _Drawn:
     k, B = noise.shape[:2]
     run = model.unroll(batch, noise=noise.flatten(0, 1), particles=k)
-    log_w, weighed = log_weights(run), log_weights(run, kl=weights.kl)
+    log_w, scaled = log_weights(run), log_weights(run, kl=weights.kl)
     kl, log_px = (masked_sum(term, run.batch.mask) for term in (run.kl, run.log_px))
     extra = extra_terms(run, weights)
-    log_w, weighed, kl, log_px, extra = (t.reshape(k, B) for t in (log_w, weighed, kl, log_px, extra))
-    return _Drawn(log_w, weighed, kl, log_px, extra, run.latents)
+    log_w, scaled, kl, log_px, extra = (t.reshape(k, B) for t in (log_w, scaled, kl, log_px, extra))
+    return _Drawn(log_w, scaled, kl, log_px, extra, run.latents)
 
 
 def _surrogate(model: SequenceModel, batch: SequenceBatch, z: Tensor, v: Tensor) -> Tensor:
-    """Per sequence, what has the doubly-reparameterized gradient: v [k, B] constant, z [k B, T, Z] with its graph."""
+    """A value [B] whose gradient is the doubly reparameterized one: v [k, B] constant, z [k B, T, Z] with its graph."""
     fixed = z.detach().requires_grad_()
     run = model.unroll(batch, latents=fixed, particles=len(v))
     log_w = log_weights(run)

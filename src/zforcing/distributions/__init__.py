@@ -1,4 +1,4 @@
-"""What torch.distributions lacks."""
+"""Distributions and functions of distributions that torch.distributions doesn't have."""
 
 from .combine import Combinable, Softmax, batch_first, combine, stack
 from .gaussian import at_least_float32, diagonal_gaussian, gaussian, gaussian_log_prob, no_latent, reparameterize

@@ -1,4 +1,4 @@
-"""Distributions of several steps or particles as one."""
+"""Combine distributions of several steps or particles into one with a larger batch."""
 
 from __future__ import annotations
 
@@ -11,20 +11,22 @@ from torch.distributions import Bernoulli, Categorical, Distribution, Independen
 
 
 class Combinable(Distribution):
-    """A distribution of our own, which says how others of its kind are combined with it."""
+    """Base class of distributions that define how `combine` works on them. A new distribution should be one."""
 
     def combined(self, f: Callable[..., Tensor], *others: Any) -> Distribution:
-        """The distribution whose parameters are f of its own and those of the others."""
+        """Return the distribution whose parameters are f(parameter of self, *parameters of others)."""
         raise NotImplementedError
 
 
 class Softmax(Categorical, Combinable):
-    """p(x) = softmax(logits)_x over V categories: logits [..., V], batch [...], event [].
+    """A categorical distribution, p(x) = softmax(logits)_x, that normalizes only once.
 
     torch's `Categorical` normalizes by a logsumexp and a difference, and does so again whenever it is transposed or
-    stacked: over the words of a language that is most of the work of an update. Here it is one log-softmax.
+    stacked, which is most of the work of an update with the vocabulary of a language. Here it is one log-softmax.
 
-    normalized: whether the logits are log-probabilities already
+    Args:
+        logits: [..., V]; the batch is [...], the event [].
+        normalized: Whether the logits are log-probabilities already.
     """
 
     def __init__(self, logits: Tensor, *, normalized: bool = False):
@@ -38,12 +40,22 @@ class Softmax(Categorical, Combinable):
         return Softmax(f(*logits), normalized=True)
 
     def expand(self, batch_shape: Sequence[int], _instance: Distribution | None = None) -> Softmax:
-        """With the batch [*batch_shape]."""
+        """Return the distribution with batch `batch_shape`, as torch's distributions do."""
         return Softmax(self.logits.expand(*batch_shape, self._num_events), normalized=True)
 
 
 def combine(f: Callable[..., Tensor], *distributions: Distribution) -> Distribution:
-    """The distribution whose parameters are f of the parameters of these, which are of one kind."""
+    """Return the distribution whose parameters are f(*parameters of these), which are of one type.
+
+    Args:
+        f: A function of as many tensors as there are distributions.
+        *distributions: Of the same type, such as `Independent(Normal)`.
+
+    Example:
+        >>> both = combine(lambda a, b: torch.stack([a, b]), *[Bernoulli(logits=torch.zeros(3))] * 2)
+        >>> both.batch_shape
+        torch.Size([2, 3])
+    """
     first = distributions[0]
     if isinstance(first, Combinable):
         return first.combined(f, *distributions[1:])
@@ -65,10 +77,10 @@ def combine(f: Callable[..., Tensor], *distributions: Distribution) -> Distribut
 
 
 def stack(distributions: Sequence[Distribution], *, dim: int) -> Distribution:
-    """Distributions of one kind with batches [n] as one with the batch [n, T] (dim=1) or [T, n] (dim=0)."""
+    """Stack T distributions of one type with batch [n] into one with batch [n, T] (dim=1) or [T, n] (dim=0)."""
     return combine(lambda *tensors: torch.stack(tensors, dim=dim), *distributions)
 
 
 def batch_first(distribution: Distribution) -> Distribution:
-    """The batch [T, n] as [n, T]: views, no copies."""
+    """Transpose the batch [T, n] into [n, T], without copying."""
     return combine(lambda tensor: tensor.transpose(0, 1), distribution)

@@ -1,4 +1,4 @@
-"""Gaussians whose densities are computed in one step, in float32 at least."""
+"""Gaussians, with densities in at least float32."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.distributions import Distribution, Independent, MultivariateNormal, Normal
 
-# Distributions made here skip torch's argument checks: the parameters are valid by construction, a check waits for the
-# GPU at every call, and a NaN must reach the loss, where the training loop names the step and the batch.
+# These distributions skip torch's argument checks: the parameters are valid by construction, a check waits for the GPU
+# at every call, and a NaN should reach the loss, where the training loop reports the step and the batch.
 
 
 def at_least_float32(x: Tensor) -> Tensor:
-    """Parameters of densities leave half precision: a log-density in bfloat16 has two or three digits."""
+    """Convert half-precision parameters of densities to float32: a log-density in bfloat16 has two or three digits."""
     return x.float() if x.dtype in (torch.float16, torch.bfloat16) else x
 
 
 def diagonal_gaussian(mean: Tensor, log_variance: Tensor, *, min_std: float = 0.0) -> Distribution:
-    """N(mean, diag(std^2)) over the last dimension, std = min_std + exp(log_variance / 2). Arguments [..., D]."""
+    """Return N(mean, diag(std^2)), std = min_std + exp(log_variance / 2); parameters [..., D], event [D]."""
     std = torch.exp(at_least_float32(log_variance) / 2)
     if min_std:
         std = std + min_std
@@ -28,8 +28,9 @@ def diagonal_gaussian(mean: Tensor, log_variance: Tensor, *, min_std: float = 0.
 
 
 def gaussian_log_prob(x: Tensor, mean: Tensor, log_variance: Tensor) -> Tensor:
-    """log N(x; mean, diag(exp(log_variance))), [..., D] -> [...]: `diagonal_gaussian(...).log_prob(x)` in half the
-    passes over memory. Differentiable once.
+    """Compute log N(x; mean, diag(exp(log_variance))), [..., D] -> [...], in nats.
+
+    It equals `diagonal_gaussian(mean, log_variance).log_prob(x)` with half the passes over memory. Differentiable once.
     """
     arguments = (at_least_float32(v) for v in (x, mean, log_variance))
     result: Tensor = _GaussianLogProb.apply(*arguments)  # type: ignore[no-untyped-call]  # torch's is
@@ -58,18 +59,26 @@ class _GaussianLogProb(torch.autograd.Function):
 
 
 def no_latent(like: Tensor) -> Distribution:
-    """The distribution of a latent of size 0, with the batch shape of like [..., F]: its density is 1, every KL 0."""
-    nothing = like[..., :0]
-    return diagonal_gaussian(nothing, nothing)
+    """Return the distribution of a latent of size 0, with batch [...] of like [..., F]: log-density and KL are 0."""
+    empty = like[..., :0]
+    return diagonal_gaussian(empty, empty)
 
 
 def gaussian(mean: Tensor, scale_tril: Tensor) -> Distribution:
-    """N(mean, L L^T) with L = scale_tril, [..., Z] and [..., Z, Z], lower triangular with a positive diagonal."""
+    """Return N(mean, L L^T), mean [..., Z], L = scale_tril [..., Z, Z], lower triangular with a positive diagonal."""
     return MultivariateNormal(mean, scale_tril=scale_tril, validate_args=False)
 
 
 def reparameterize(distribution: Distribution, noise: Tensor) -> Tensor:
-    """z = mean + std * noise, or mean + L noise, [..., Z]: a Gaussian's sample with a path for the gradient."""
+    """Sample a Gaussian by z = mean + std * noise, or mean + L noise: differentiable in its parameters.
+
+    Args:
+        distribution: A diagonal Gaussian or a `MultivariateNormal`, event [Z].
+        noise: [..., Z], standard normal.
+
+    Returns:
+        z [..., Z].
+    """
     if isinstance(distribution, MultivariateNormal):
         return distribution.loc + (distribution.scale_tril @ noise[..., None])[..., 0]
     return distribution.mean + distribution.stddev * noise

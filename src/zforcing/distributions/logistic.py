@@ -1,4 +1,4 @@
-"""A mixture of logistics, integrated over the cells of a grid: a distribution over levels with a notion of distance."""
+"""The discretized mixture of logistics: a distribution over ordered levels, as of integer audio or pixels."""
 
 from __future__ import annotations
 
@@ -16,13 +16,19 @@ from .mode import most_likely
 
 
 class DiscretizedLogisticMixture(Combinable):
-    """P(x) = sum_i w_i [ sigmoid((x + d - m_i) / s_i) - sigmoid((x - d - m_i) / s_i) ] over the L levels of [-1, 1].
+    """A mixture of k logistics, discretized to L equally spaced levels from -1 to 1.
 
-    d = 1 / (L - 1) is half a step; the lowest level takes all that is below it and the highest all above, so that the
-    probabilities of the levels sum to 1. T. Salimans, A. Karpathy, X. Chen, D. Kingma, "PixelCNN++", ICLR 2017 (arXiv
-    1701.05517, section 2.1).
+        P(x) = sum_i w_i [ sigmoid((x + d - m_i) / s_i) - sigmoid((x - d - m_i) / s_i) ],  d = 1 / (L - 1)
 
-    logits, mean, log_scale: [..., k]; w = softmax(logits), s = exp(log_scale). Batch [...], event [].
+    with w = softmax(logits) and s = exp(log_scale). The lowest level also has all probability below it, the highest all
+    above it, so that the probabilities sum to 1. T. Salimans, A. Karpathy, X. Chen, D. Kingma, "PixelCNN++", ICLR 2017,
+    arXiv 1701.05517, section 2.1.
+
+    Args:
+        logits: [..., k]; the batch is [...], the event [].
+        mean: [..., k], m.
+        log_scale: [..., k].
+        levels: L.
     """
 
     arg_constraints = {  # noqa: RUF012  # torch's distributions declare theirs so
@@ -36,7 +42,7 @@ class DiscretizedLogisticMixture(Combinable):
         super().__init__(logits.shape[:-1], validate_args=False)
 
     def combined(self, f: Callable[..., Tensor], *others: Any) -> Distribution:
-        """With f of the parameters."""
+        """See `combine`."""
         names = ("logits", "mean_of_each", "log_scale")
         return DiscretizedLogisticMixture(
             *(f(*(getattr(d, name) for d in (self, *others))) for name in names), levels=self.levels
@@ -44,23 +50,23 @@ class DiscretizedLogisticMixture(Combinable):
 
     @property
     def mean(self) -> Tensor:
-        """Of the logistics before they are cut into levels, at most 1 in size."""
+        """The mean of the mixture before discretization, with component means clamped to [-1, 1]."""
         each = self.mean_of_each.clamp(-1, 1)
         return (torch.softmax(self.logits, dim=-1) * each).sum(-1)
 
     @property
     def variance(self) -> Tensor:
-        """Of the logistics before they are cut into levels."""
+        """The variance of the mixture before discretization."""
         weights = torch.softmax(self.logits, dim=-1)
         each = self.mean_of_each.clamp(-1, 1)
         second = each.square() + torch.exp(2 * self.log_scale) * math.pi**2 / 3
         return (weights * second).sum(-1) - self.mean.square()
 
     def log_prob(self, value: Tensor) -> Tensor:
-        """log P(x) of levels, [...], in nats.
+        """log P(value) of levels [...], in nats.
 
         With a and b the arguments of the two sigmoids, log(sigmoid(a) - sigmoid(b)) is computed as
-        log sigmoid(a) + log sigmoid(-b) + log(1 - e^(b - a)): the difference of two sigmoids would round to 0.
+        log sigmoid(a) + log sigmoid(-b) + log(1 - e^(b - a)): the difference itself would round to 0.
         """
         half = 1 / (self.levels - 1)
         inverse = torch.exp(-self.log_scale)
@@ -73,7 +79,7 @@ class DiscretizedLogisticMixture(Combinable):
         return torch.logsumexp(torch.log_softmax(self.logits, dim=-1) + each, dim=-1)
 
     def sample(self, sample_shape: Any = torch.Size()) -> Tensor:  # noqa: B008  # torch's own default
-        """Levels, [...]: a component, its logistic at a uniform number, the nearest level."""
+        """Draw levels [...]: a component, a sample of its logistic, rounded to the nearest level."""
         shape = torch.Size(sample_shape) + self.logits.shape
         gumbel = -torch.log(-torch.log(_uniform(shape, self.logits)))
         component = (self.logits + gumbel).argmax(-1, keepdim=True)
@@ -85,7 +91,7 @@ class DiscretizedLogisticMixture(Combinable):
         return self.nearest_level(x)
 
     def nearest_level(self, x: Tensor) -> Tensor:
-        """The level that a real number belongs to."""
+        """Round x to the nearest level."""
         step = 2 / (self.levels - 1)
         return torch.round((x.clamp(-1, 1) + 1) / step) * step - 1
 
@@ -97,7 +103,7 @@ def _(distribution: DiscretizedLogisticMixture) -> Tensor:
 
 
 def _uniform(shape: torch.Size, like: Tensor) -> Tensor:
-    """In the open interval (0, 1)."""
+    """Uniform numbers in the open interval (0, 1)."""
     tiny = torch.finfo(like.dtype).tiny
     u = torch.rand(shape, dtype=like.dtype, device=like.device)
     return u.clamp(min=tiny, max=1 - torch.finfo(like.dtype).eps)

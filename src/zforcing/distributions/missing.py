@@ -1,4 +1,4 @@
-"""What we need of torch's distributions beyond what they offer: none of it is specific to a model."""
+"""Log-densities of partially observed vectors: missing values are integrated out."""
 
 from __future__ import annotations
 
@@ -17,10 +17,20 @@ from torch.distributions import (
 
 @singledispatch
 def log_prob_of_observed(distribution: Distribution, x: Tensor, observed: Tensor) -> Tensor:
-    """log p(the observed numbers of x), the others integrated out. Every emission's distribution is registered here.
+    """Compute log p(observed values of x), with the missing ones integrated out.
 
-    x [..., D] or [...]; observed like x, bool; returns [...], in nats, exactly 0 where nothing is observed. What x
-    holds where it isn't observed doesn't matter, as long as it is finite and in the support.
+    The distributions of all emissions are registered here (`log_prob_of_observed.register`).
+
+    Args:
+        distribution: With event [D] or [].
+        x: [..., D] or [...]; missing entries may have any finite value in the support.
+        observed: Like x, bool.
+
+    Returns:
+        Tensor [...], in nats; exactly 0 where nothing is observed.
+
+    Raises:
+        TypeError: There is no rule for this distribution.
     """
     raise TypeError(f"{type(distribution).__name__} has no rule for missing values: register one in {__name__}")
 
@@ -33,7 +43,7 @@ def _(distribution: Independent[Any], x: Tensor, observed: Tensor) -> Tensor:
 
 @log_prob_of_observed.register(MixtureSameFamily)
 def _(distribution: MixtureSameFamily, x: Tensor, observed: Tensor) -> Tensor:
-    """Of each component what it says of the observed numbers, mixed."""
+    """Mix the components' log-densities of the observed values."""
     weights = torch.log_softmax(distribution.mixture_distribution.logits, dim=-1)
     of_each = log_prob_of_observed(distribution.component_distribution, x[..., None, :], observed[..., None, :])
     mixed = torch.logsumexp(weights + of_each, dim=-1)

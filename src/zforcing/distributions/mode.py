@@ -1,4 +1,4 @@
-"""The likeliest value of a distribution."""
+"""The most likely value of a distribution."""
 
 from __future__ import annotations
 
@@ -19,10 +19,20 @@ from torch.distributions import (
 
 @singledispatch
 def most_likely(distribution: Distribution) -> Tensor:
-    """The likeliest x, number by number, shaped like a sample: what greedy decoding takes.
+    """Return the most likely value of each number, as greedy decoding uses it.
 
-    The mean of a Gaussian, of a mixture that of its heaviest component, the likelier value of a Bernoulli variable (1
-    on a tie) or category. Every emission's distribution is registered here.
+    This is the mean of a Gaussian, the mean of a mixture's component of the largest weight, the more likely value of a
+    Bernoulli variable (1 on a tie), and the most likely category. The distributions of all emissions are registered
+    here (`most_likely.register`).
+
+    Args:
+        distribution: Any distribution with a rule.
+
+    Returns:
+        Tensor shaped like a sample.
+
+    Raises:
+        TypeError: There is no rule for this distribution.
     """
     raise TypeError(f"{type(distribution).__name__} has no rule for greedy decoding: register one in {__name__}")
 

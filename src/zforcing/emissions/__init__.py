@@ -1,4 +1,4 @@
-"""Heads: from features of the state to p(x_t | .), a torch distribution over one observation."""
+"""Emissions: output heads that map features of the state to p(x_t | .), a torch distribution of one observation."""
 
 from __future__ import annotations
 
@@ -7,23 +7,41 @@ from ..errors import UserError
 from ..observations import ObservationSpec
 from .autoregressive import Autoregressive, AutoregressiveEmission
 from .heads import BernoulliEmission, CategoricalEmission, Emission, GaussianEmission, GaussianMixtureEmission
-from .numbers import LogisticNumber, number_of
 from .quantized import LogisticMixtureEmission
+from .scalar import LogisticScalar, scalar_density
 from .settings import EmissionSettings
 
 
 def make_emission(spec: ObservationSpec, features: int, settings: EmissionSettings = EmissionSettings()) -> Emission:
-    """The head for a kind of observation.
+    """Make the output head for a kind of observation.
 
-    real: a Gaussian, or a mixture of `components` of them over the whole vector; binary: Bernoulli variables;
-    quantized: for each number a discretized mixture of `components` logistics; categorical: a softmax. With
-    `autoregressive`, each number of a vector also depends on those before it.
+    - real: a diagonal Gaussian, or a mixture of `components` of them over the whole vector
+    - binary: independent Bernoulli variables
+    - quantized: for each number a discretized mixture of `components` logistics
+    - categorical: a softmax
 
-    Raises UserError for settings that this kind has no use for.
+    With `autoregressive`, each number of a vector also depends on the numbers before it.
+
+    Args:
+        spec: What one observation is.
+        features: F, the number of features that the head reads.
+        settings: Which distribution it is.
+
+    Returns:
+        A module from features [..., F] to a distribution with batch [...] and event [D] ([] for categories).
+
+    Raises:
+        UserError: The settings don't apply to this kind of observation.
+
+    Example:
+        >>> import torch
+        >>> head = make_emission(ObservationSpec("real", 3), 16, EmissionSettings(components=2))
+        >>> head(torch.zeros(4, 16)).log_prob(torch.zeros(4, 3)).shape
+        torch.Size([4])
     """
     if settings.components > 1 and spec.kind in ("binary", "categorical"):
         raise UserError(
-            f"model.components is {settings.components}; {spec.kind} observations have no mixture: set it 1"
+            f"model.components is {settings.components}; {spec.kind} observations have no mixture: set it to 1"
         )
     if settings.autoregressive:
         return _autoregressive(spec, features, settings)
@@ -33,19 +51,23 @@ def make_emission(spec: ObservationSpec, features: int, settings: EmissionSettin
         return BernoulliEmission(features, spec.size, logit_clamp=settings.logit_clamp)
     if spec.kind == "real" and settings.components > 1:
         return GaussianMixtureEmission(features, spec.size, components=settings.components, min_std=settings.min_std)
-    number = number_of(spec, settings)
-    if isinstance(number, LogisticNumber):
-        return LogisticMixtureEmission(features, spec.size, number=number)
+    scalar = scalar_density(spec, settings)
+    if isinstance(scalar, LogisticScalar):
+        return LogisticMixtureEmission(features, spec.size, scalar=scalar)
     return GaussianEmission(features, spec.size, min_std=settings.min_std)
 
 
 def _autoregressive(spec: ObservationSpec, features: int, settings: EmissionSettings) -> Emission:
     if spec.kind == "categorical":
-        raise UserError("model.autoregressive orders the numbers of an observation; a category is one: set it false")
+        raise UserError(
+            "model.autoregressive orders the numbers of a vector, and a category is one number: set it to false"
+        )
     if spec.missing:
-        raise UserError("model.autoregressive can't integrate missing values out: set it false, or data.missing refuse")
-    number = number_of(spec, settings)
-    return AutoregressiveEmission(features, spec.size, hidden=settings.autoregressive_size, number=number)
+        raise UserError(
+            "model.autoregressive can't integrate missing values out: set it to false, or data.missing to refuse"
+        )
+    scalar = scalar_density(spec, settings)
+    return AutoregressiveEmission(features, spec.size, hidden=settings.autoregressive_size, scalar=scalar)
 
 
 __all__ = [

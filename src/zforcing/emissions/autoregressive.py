@@ -1,9 +1,9 @@
-"""Numbers of one observation that depend on those before them: p(x_t | .) = prod_d p(x_{t,d} | x_{t,<d}, features).
+"""An autoregressive emission: p(x_t | features) = prod_d p(x_{t,d} | x_{t,<d}, features).
 
-A frame of audio is 200 samples that hang together, and a head that makes them independent given the state leaves that
-to latents, which is what made plain RNNs look weak on speech: Z. Dai, G. Lai, Y. Yang, S. Yoo, "Re-examination of the
-role of latent variables in sequence modeling", NeurIPS 2019, arXiv 1902.01388. The network is MADE's (M. Germain,
-K. Gregor, I. Murray, H. Larochelle, ICML 2015, arXiv 1502.03509) in the numbers' own order, with the features beside.
+A frame of audio is 200 correlated samples. A head that makes them independent given the state leaves their correlation
+to the latents, which made plain RNNs look weak on speech: Z. Dai, G. Lai, Y. Yang, S. Yoo, "Re-examination of the role
+of latent variables in sequence modeling", NeurIPS 2019, arXiv 1902.01388. The network is MADE (M. Germain, K. Gregor,
+I. Murray, H. Larochelle, ICML 2015, arXiv 1502.03509) in the order of the vector, conditioned on the features.
 """
 
 from __future__ import annotations
@@ -18,16 +18,16 @@ from torch.distributions import Distribution
 
 from ..distributions import Combinable, most_likely
 from .heads import Emission
-from .numbers import LogisticNumber, Number
+from .scalar import LogisticScalar, ScalarDensity
 
 
 class MaskedNetwork(nn.Module):
-    """Parameters of number d, [..., D, P], from features c and the numbers before it.
+    """MADE with one hidden layer: the P parameters of each x_d from features c and x_<d.
 
         hidden = relu(W_x x + W_c c),  parameters = V_h hidden + V_x x + V_c c
 
-    Hidden unit j has a degree m_j in 0..D-1, spread evenly: it reads x_1..x_{m_j}, and d reads it where d > m_j; V_x
-    lets d read x_<d directly (MADE's direct connections), which is a linear prediction. A masked weight is 0.
+    Hidden unit j has a degree m_j in 0..D-1, spread evenly: it reads x_1..x_{m_j}, and the outputs of d > m_j read it.
+    V_x are MADE's direct connections from x_<d to the outputs of d, a linear prediction. Masked weights count as 0.
     """
 
     def __init__(self, features: int, numbers: int, hidden: int, parameters: int):
@@ -41,7 +41,7 @@ class MaskedNetwork(nn.Module):
         nn.init.zeros_(self.out_from_numbers.weight)
 
     def forward(self, features: Tensor, x: Tensor) -> Tensor:
-        """[..., F] and [..., D] -> [..., D, P]."""
+        """Compute the parameters of all x_d at once, [..., F] and [..., D] -> [..., D, P]."""
         hidden = torch.relu(self.hidden_from_features(features) + F.linear(x, self._numbers_to_hidden()))
         out = self.out_from_features(features) + F.linear(hidden, self._hidden_to_out())
         out = out + F.linear(x, self._numbers_to_out())
@@ -49,32 +49,33 @@ class MaskedNetwork(nn.Module):
         return parameters
 
     def draw(self, features: Tensor, choose: Callable[[Tensor], Tensor]) -> Tensor:
-        """x [..., D], each number chosen by its parameters [..., P]: it adds its column to what the hidden units and
-        the later numbers read.
-        """
-        reads, is_read, before = self._numbers_to_hidden(), self._hidden_to_out(), self._numbers_to_out()
-        hidden, out = self.hidden_from_features(features), self.out_from_features(features)
-        drawn = []
-        for d in range(self.numbers):
-            own = slice(d * self.parameters_each, (d + 1) * self.parameters_each)
-            x = choose(out[..., own] + F.linear(torch.relu(hidden), is_read[own])).to(hidden.dtype)
-            drawn.append(x)
-            hidden = hidden + x[..., None] * reads[:, d]
-            out = out + x[..., None] * before[:, d]
-        return torch.stack(drawn, dim=-1)
+        """Generate x [..., D] in order; `choose` maps the parameters [..., P] of one x_d to its value [...].
 
-    # The masks, made where the weights are: bools that belong into no checkpoint.
+        Each new x_d adds its column to the preactivations of the hidden units and of the outputs.
+        """
+        to_hidden, from_hidden, direct = self._numbers_to_hidden(), self._hidden_to_out(), self._numbers_to_out()
+        hidden, out = self.hidden_from_features(features), self.out_from_features(features)
+        values = []
+        for d in range(self.numbers):
+            rows = slice(d * self.parameters_each, (d + 1) * self.parameters_each)
+            x = choose(out[..., rows] + F.linear(torch.relu(hidden), from_hidden[rows])).to(hidden.dtype)
+            values.append(x)
+            hidden = hidden + x[..., None] * to_hidden[:, d]
+            out = out + x[..., None] * direct[:, d]
+        return torch.stack(values, dim=-1)
+
+    # Masked weights. The masks are computed on the weights' device, and so are in no checkpoint.
 
     def _numbers_to_hidden(self) -> Tensor:
-        """[H, D]: j reads number d (from 1) if d <= m_j."""
+        """[H, D]: unit j reads x_d (d from 1) if d <= m_j."""
         return self.hidden_from_numbers.weight * (self._degrees[:, None] >= self._order)
 
     def _hidden_to_out(self) -> Tensor:
-        """[D P, H]: number d reads j if d > m_j."""
+        """[D P, H]: the outputs of d read unit j if d > m_j."""
         return self.out_from_hidden.weight * (self._order_of_out[:, None] > self._degrees)
 
     def _numbers_to_out(self) -> Tensor:
-        """[D P, D]: number d reads those before it."""
+        """[D P, D]: the outputs of d read x_<d."""
         return self.out_from_numbers.weight * (self._order_of_out[:, None] > self._order)
 
     @property
@@ -92,47 +93,53 @@ class MaskedNetwork(nn.Module):
 
 
 class Autoregressive(Combinable):
-    """prod_d p(x_d | x_<d, features): batch [...] of features [..., F], event [D]. Its mean has no closed form."""
+    """The distribution prod_d p(x_d | x_<d, features), with batch [...] and event [D]. Its mean has no closed form.
+
+    Args:
+        features: [..., F].
+        network: Gives the parameters of each x_d.
+        scalar: The family of distributions of each x_d.
+    """
 
     arg_constraints = {}  # noqa: RUF012  # torch's distributions declare theirs so
 
-    def __init__(self, features: Tensor, network: MaskedNetwork, number: Number):
-        self.features, self.network, self.number = features, network, number
+    def __init__(self, features: Tensor, network: MaskedNetwork, scalar: ScalarDensity):
+        self.features, self.network, self.scalar = features, network, scalar
         super().__init__(features.shape[:-1], torch.Size([network.numbers]), validate_args=False)
 
     def combined(self, f: Callable[..., Tensor], *others: Any) -> Distribution:
-        """With f of the features: the network is the same."""
-        return Autoregressive(f(self.features, *(d.features for d in others)), self.network, self.number)
+        """See `combine`: f is applied to the features."""
+        return Autoregressive(f(self.features, *(d.features for d in others)), self.network, self.scalar)
 
     def log_prob(self, value: Tensor) -> Tensor:
-        """[..., D] -> [...], nats."""
-        return self.number(self.network(self.features, value)).log_prob(value).sum(-1)
+        """log p(value), [..., D] -> [...], in nats."""
+        return self.scalar(self.network(self.features, value)).log_prob(value).sum(-1)
 
     def sample(self, sample_shape: Any = torch.Size()) -> Tensor:  # noqa: B008  # torch's own default
-        """[..., D]."""
+        """Draw samples, [..., D]."""
         with torch.no_grad():
             features = self.features.expand(*sample_shape, *self.features.shape)
-            return self.network.draw(features, lambda parameters: self.number(parameters).sample())
+            return self.network.draw(features, lambda parameters: self.scalar(parameters).sample())
 
 
 @most_likely.register(Autoregressive)
 @torch.no_grad()
 def _(distribution: Autoregressive) -> Tensor:
-    """The likeliest of each number after those chosen before it, which need not be the likeliest x."""
-    return distribution.network.draw(distribution.features, lambda p: most_likely(distribution.number(p)))
+    """Choose the most likely x_d given those chosen before it (greedy, so not always the most likely x)."""
+    return distribution.network.draw(distribution.features, lambda p: most_likely(distribution.scalar(p)))
 
 
 class AutoregressiveEmission(Emission):
-    """p(x_t | features) with a masked network over the numbers of x_t; `number` is the family of each of them."""
+    """An autoregressive emission with a masked network; `scalar` is the family of distributions of each x_{t,d}."""
 
-    def __init__(self, features: int, size: int, *, hidden: int, number: Number):
+    def __init__(self, features: int, size: int, *, hidden: int, scalar: ScalarDensity):
         super().__init__()
-        self.network = MaskedNetwork(features, size, hidden, number.size)
-        if isinstance(number, LogisticNumber):
+        self.network = MaskedNetwork(features, size, hidden, scalar.size)
+        if isinstance(scalar, LogisticScalar):
             with torch.no_grad():
-                self.network.out_from_features.bias.copy_(number.first_parameters().repeat(size))
-        self.number = number
+                self.network.out_from_features.bias.copy_(scalar.first_parameters().repeat(size))
+        self.scalar = scalar
 
     def forward(self, features: Tensor) -> Distribution:
-        """Batch [...], event [D]."""
-        return Autoregressive(features, self.network, self.number)
+        """Return p(x_t | features), batch [...], event [D]."""
+        return Autoregressive(features, self.network, self.scalar)

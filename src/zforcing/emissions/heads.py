@@ -1,4 +1,4 @@
-"""The plain heads: a Gaussian, Bernoulli variables, a softmax."""
+"""Emissions with one linear layer: a Gaussian, a mixture of Gaussians, Bernoulli variables, a softmax."""
 
 from __future__ import annotations
 
@@ -11,18 +11,22 @@ from ..distributions import Softmax, at_least_float32, diagonal_gaussian
 
 
 class Emission(nn.Module, ABC):
-    """features [..., F] -> a distribution with batch [...] over observations [D], or over categories []."""
+    """Base class: a module from features [..., F] to a distribution of one observation."""
 
     @abstractmethod
     def forward(self, features: Tensor) -> Distribution:
-        """p(x_t | features)."""
+        """Return p(x_t | features), with batch [...] and event [D], or [] for categories."""
 
 
 class GaussianEmission(Emission):
-    """N(mean, diag(std^2)), std = min_std + exp(log_variance / 2); one linear layer gives mean and log-variance.
+    """A diagonal Gaussian N(mean, diag(std^2)), std = min_std + exp(log_variance / 2).
 
-    `min_std` (in units of the normalized data) bounds the density from above: without it the likelihood of data with
-    exact repeats (silence, a sensor at its limit) has no maximum. 0, as published, by default. It changes likelihoods.
+    Args:
+        features: F.
+        size: D.
+        min_std: The smallest standard deviation, in units of the normalized data. It bounds the density: the likelihood
+            of data with exact repeats (silence, a sensor at its limit) has no maximum without it. 0, as published, by
+            default; another value changes likelihoods.
     """
 
     def __init__(self, features: int, size: int, *, min_std: float = 0.0):
@@ -31,16 +35,22 @@ class GaussianEmission(Emission):
         self.min_std = min_std
 
     def forward(self, features: Tensor) -> Distribution:
-        """Batch [...], event [D]."""
+        """Return p(x_t | features), batch [...], event [D]."""
         mean, log_variance = self.linear(features).chunk(2, dim=-1)
         return diagonal_gaussian(mean, log_variance, min_std=self.min_std)
 
 
 class GaussianMixtureEmission(Emission):
-    """sum_i w_i N(mean_i, diag(std_i^2)) over the whole of x_t, w = softmax(logits), std = min_std + exp(log_var / 2).
+    """A mixture of k diagonal Gaussians over vectors, sum_i w_i N(mean_i, diag(std_i^2)).
 
-    The components are of vectors, not of single numbers: RNN-GMM and VRNN-GMM of J. Chung et al., NIPS 2015 (20 of them
-    there, with std = softplus(.) + 1e-4). `min_std` as for `GaussianEmission`.
+    w = softmax(logits), std = min_std + exp(log_variance / 2). It is the emission of RNN-GMM and VRNN-GMM (J. Chung et
+    al., NIPS 2015, arXiv 1506.02216), who use 20 components and std = softplus(.) + 1e-4.
+
+    Args:
+        features: F.
+        size: D.
+        components: k.
+        min_std: As for `GaussianEmission`.
     """
 
     def __init__(self, features: int, size: int, *, components: int, min_std: float = 0.0):
@@ -49,7 +59,7 @@ class GaussianMixtureEmission(Emission):
         self.linear = nn.Linear(features, components * (1 + 2 * size))
 
     def forward(self, features: Tensor) -> Distribution:
-        """Batch [...], event [D]."""
+        """Return p(x_t | features), batch [...], event [D]."""
         k, D = self.components, self.size
         logits, mean, log_variance = at_least_float32(self.linear(features)).split([k, k * D, k * D], dim=-1)
         each = diagonal_gaussian(mean.unflatten(-1, (k, D)), log_variance.unflatten(-1, (k, D)), min_std=self.min_std)
@@ -59,8 +69,11 @@ class GaussianMixtureEmission(Emission):
 class BernoulliEmission(Emission):
     """D independent Bernoulli variables.
 
-    `logit_clamp` bounds the logits, as the Z-Forcing authors' Theano code does on MNIST (8, which keeps at least
-    3.35e-4 nats a pixel); None, by default, doesn't.
+    Args:
+        features: F.
+        size: D.
+        logit_clamp: Clamp the logits to plus or minus this, as the Z-Forcing authors' Theano code does on MNIST (8: at
+            least 3.35e-4 nats per pixel); None doesn't clamp.
     """
 
     def __init__(self, features: int, size: int, *, logit_clamp: float | None = None):
@@ -69,7 +82,7 @@ class BernoulliEmission(Emission):
         self.logit_clamp = logit_clamp
 
     def forward(self, features: Tensor) -> Distribution:
-        """Batch [...], event [D]."""
+        """Return p(x_t | features), batch [...], event [D]."""
         logits = at_least_float32(self.linear(features))
         if self.logit_clamp is not None:
             logits = logits.clamp(-self.logit_clamp, self.logit_clamp)
@@ -77,12 +90,12 @@ class BernoulliEmission(Emission):
 
 
 class CategoricalEmission(Emission):
-    """softmax(linear(features)) over the categories 0..size-1. The start symbol is no category and is never emitted."""
+    """A softmax over the categories 0..size-1. The start symbol isn't one of them and is never emitted."""
 
     def __init__(self, features: int, size: int):
         super().__init__()
         self.linear = nn.Linear(features, size)
 
     def forward(self, features: Tensor) -> Categorical:
-        """Batch [...], event []."""
+        """Return p(x_t | features), batch [...], event []."""
         return Softmax(at_least_float32(self.linear(features)))

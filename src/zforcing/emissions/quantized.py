@@ -1,4 +1,4 @@
-"""The head for numbers out of so many levels, independent of each other given the features."""
+"""The emission of quantized observations, whose numbers are independent given the features."""
 
 from __future__ import annotations
 
@@ -7,23 +7,20 @@ from torch import Tensor, nn
 from torch.distributions import Distribution, Independent
 
 from .heads import Emission
-from .numbers import LogisticNumber
+from .scalar import LogisticScalar
 
 
 class LogisticMixtureEmission(Emission):
-    """For each number of x_t a discretized mixture of logistics of its own.
+    """A discretized mixture of logistics for each number of x_t, initially spread over the range."""
 
-    What a new head says is spread over the range (`LogisticNumber.first_parameters`).
-    """
-
-    def __init__(self, features: int, size: int, *, number: LogisticNumber):
+    def __init__(self, features: int, size: int, *, scalar: LogisticScalar):
         super().__init__()
-        self.size, self.number = size, number
-        self.linear = nn.Linear(features, size * number.size)
+        self.size, self.scalar = size, scalar
+        self.linear = nn.Linear(features, size * scalar.size)
         with torch.no_grad():
-            self.linear.bias.copy_(number.first_parameters().repeat(size))
+            self.linear.bias.copy_(scalar.first_parameters().repeat(size))
 
     def forward(self, features: Tensor) -> Distribution:
-        """Batch [...], event [D]."""
-        parameters = self.linear(features).unflatten(-1, (self.size, self.number.size))
-        return Independent(self.number(parameters), 1, validate_args=False)
+        """Return p(x_t | features), batch [...], event [D]."""
+        parameters = self.linear(features).unflatten(-1, (self.size, self.scalar.size))
+        return Independent(self.scalar(parameters), 1, validate_args=False)

@@ -1,4 +1,4 @@
-"""The settings of emissions, which every model shares."""
+"""The settings of emissions, which all models share."""
 
 from __future__ import annotations
 
@@ -7,17 +7,17 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class EmissionSettings:
-    """How p(x_t | .) is read off a model's features. Settings of models inherit these."""
+    """Which distribution p(x_t | .) is. The `Config` of a model inherits these settings."""
 
     components: int = 1
-    """real data: how many Gaussians are mixed, each over the whole of x_t; quantized data: logistics for each number"""
+    """real data: Gaussians in the mixture, each over the whole of x_t; quantized data: logistics for each number"""
     autoregressive: bool = False
-    """each number of x_t also depends on those before it in x_t, by a masked network; `components` are each number's"""
+    """each number of x_t also depends on those before it in x_t (a masked network); `components` are for each number"""
     autoregressive_size: int = 512
     """autoregressive: hidden units of the masked network"""
     logit_clamp: float | None = None
     """binary data: the logits are clamped to plus or minus this (8 in the Z-Forcing authors' MNIST code); null: not"""
     min_std: float = 0.0
-    """real data: the least standard deviation of an emission, in units of the normalized data"""
+    """real data: the smallest standard deviation of an emission, in units of the normalized data"""
     min_scale: float = 0.1
-    """quantized data: the least scale of a logistic, in steps of the quantization"""
+    """quantized data: the smallest scale of a logistic, in steps between levels"""

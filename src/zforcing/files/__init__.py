@@ -1,1 +1,1 @@
-"""Readers and writers of file formats: arrays in, arrays out. They know no model and no data set."""
+"""Readers and writers of file formats, from and to arrays. They depend on no model and no data set."""

@@ -1,7 +1,7 @@
-"""Text files of binary images: one image a line, its pixels 0 or 1 with a blank between, as in binarized_mnist's .amat.
+"""Text files of binary images: one image per line, pixels 0 or 1 separated by blanks, as in binarized_mnist's .amat.
 
-Digits with one blank between them stand at the same places of every line, and numpy reads many lines at once. Anything
-else (tabs, 0.0 and 1.0, a mistake) is read word by word, which finds out where the mistake is.
+Lines with single digits and single blanks are parsed together by NumPy. Anything else (tabs, 0.0 and 1.0, a mistake) is
+parsed word by word, which also locates mistakes.
 """
 
 from __future__ import annotations
@@ -18,9 +18,18 @@ BLOCK = 1 << 20  # bytes of text in memory at a time
 
 
 def read_amat(file: Path, pixels: int, source: str) -> Array:
-    """Images [N, pixels], uint8. `source` begins a message.
+    """Read all images.
 
-    Raises UserError for a line with more or fewer pixels, or one that isn't 0 or 1, by its number.
+    Args:
+        file: The file, possibly compressed by gzip.
+        pixels: Pixels of an image.
+        source: The file's name in messages.
+
+    Returns:
+        Array [N, pixels], uint8.
+
+    Raises:
+        UserError: The file is empty, or a line has another number of pixels or one that isn't 0 or 1.
     """
     bits = bytearray()  # it grows in place: no second copy of a large file
     for first, lines in _blocks(file, source):
@@ -32,7 +41,7 @@ def read_amat(file: Path, pixels: int, source: str) -> Array:
 
 
 def read_lines(file: Path, source: str) -> Iterator[tuple[int, Array]]:
-    """Each line's number, from 1, and its pixels [k], uint8; empty lines are passed over."""
+    """Yield each line's number, from 1, and its pixels [k], uint8. Empty lines are skipped."""
     for first, lines in _blocks(file, source):
         for number, line in enumerate(lines, start=first):
             if words := line.split():
@@ -40,7 +49,7 @@ def read_lines(file: Path, source: str) -> Iterator[tuple[int, Array]]:
 
 
 def _blocks(file: Path, source: str) -> Iterator[tuple[int, list[bytes]]]:
-    """Whole lines, and the number of the first of them."""
+    """Yield lists of whole lines, each with the number of its first line."""
     number = 1
     with readable(source), opened(file) as stream:
         while lines := stream.readlines(BLOCK):
@@ -49,7 +58,7 @@ def _blocks(file: Path, source: str) -> Iterator[tuple[int, list[bytes]]]:
 
 
 def _digits(lines: Sequence[bytes], pixels: int) -> Array | None:
-    """[n, pixels] of lines that are digits with one blank between them; None when there is anything else."""
+    """Pixels [n, pixels] of lines of single digits and single blanks; None if a line has anything else."""
     stripped = [line.rstrip() for line in lines]
     if {len(line) for line in stripped} != {2 * pixels - 1}:
         return None
@@ -59,7 +68,7 @@ def _digits(lines: Sequence[bytes], pixels: int) -> Array | None:
 
 
 def _words(lines: Sequence[bytes], first: int, pixels: int, source: str) -> Array:
-    """[n, pixels] of lines of words, empty ones passed over."""
+    """Pixels [n, pixels] of lines of words; empty lines are skipped."""
     images = []
     for number, line in enumerate(lines, start=first):
         words = line.split()
@@ -74,8 +83,8 @@ def _bits(words: Sequence[bytes], number: int, source: str) -> Array:
     values = [_value(word) for word in words]
     for column, (word, value) in enumerate(zip(words, values, strict=True), start=1):
         if value not in (0, 1):
-            said = word[:20].decode(errors="replace")
-            raise UserError(f"{source}: line {number}, column {column} is {said!r}; a pixel is 0 or 1")
+            text = word[:20].decode(errors="replace")
+            raise UserError(f"{source}: line {number}, column {column} is {text!r}; a pixel is 0 or 1")
     return np.array(values, dtype=np.uint8)
 
 

@@ -1,4 +1,4 @@
-"""Reading .npz and .npy: arrays into rows, by their rank and by the arrays beside them."""
+"""Reading .npz and .npy files of sequences: arrays, with lengths or sequence names in other arrays."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ RANKS = (
 
 
 def read_npz(file: Path, layout: Layout, source: str) -> Rows:
-    """The sequences of an archive's array `layout.array`."""
+    """Read the sequences of an archive's array `layout.array`; see `read` in sequences.py."""
     arrays = _load(file, layout, source)
     values, observed = arrays["array"], arrays.get("observed")
     what = f"{source}: array {layout.array!r}"
@@ -39,14 +39,14 @@ def read_npz(file: Path, layout: Layout, source: str) -> Rows:
         order = _with_lengths(values, arrays["lengths"], layout, source)
     else:
         order = _equally_long(values, what)
-    seen = None if observed is None else order.apply(observed)
-    return Rows(source, order.apply(values), order.lengths, seen, order.names)
+    mask = None if observed is None else order.apply(observed)
+    return Rows(source, order.apply(values), order.lengths, mask, order.names)
 
 
 def read_npy(file: Path, source: str) -> Rows:
-    """The sequences of an array [N, T, D] or [N, T]."""
+    """Read the sequences of an array [N, T, D] or [N, T]; see `read` in sequences.py."""
     with file.open("rb") as stream:
-        if stream.read(6) != b"\x93NUMPY":  # numpy would take it for a pickle, and advise to load it as one
+        if stream.read(6) != b"\x93NUMPY":  # NumPy would take it for a pickle, and suggest allow_pickle=True
             raise UserError(f"{source}: is not an .npy file; write it with numpy.save")
     with readable(source):
         values: Array = np.load(file, allow_pickle=False)
@@ -58,9 +58,9 @@ def read_npy(file: Path, source: str) -> Rows:
 
 @contextmanager
 def open_npz(file: Path, source: str) -> Iterator[NpzFile]:
-    """The archive, closed afterwards. Raises UserError for what is none."""
-    if not zipfile.is_zipfile(file):  # as above; a truncated archive ends here too, its table stands at the end
-        raise UserError(f"{source}: is not an .npz archive, or not a whole one; write it with numpy.savez")
+    """Open an .npz archive within a `with` block. Raises UserError if it isn't one."""
+    if not zipfile.is_zipfile(file):  # also of a truncated archive, whose directory at the end is missing
+        raise UserError(f"{source}: is not an .npz archive, or a truncated one; write it with numpy.savez")
     with readable(source):
         archive = np.load(file, allow_pickle=False)
     with archive:
@@ -69,19 +69,19 @@ def open_npz(file: Path, source: str) -> Iterator[NpzFile]:
 
 def _load(file: Path, layout: Layout, source: str) -> dict[str, Array]:
     """The archive's arrays, by the setting that names them."""
-    # The names of the rows say all that lengths would.
+    # Names of the rows' sequences also determine their lengths.
     grouping = "lengths" if layout.sequence is None else "sequence"
-    wanted = {setting: getattr(layout, setting) for setting in ("array", "observed", grouping)}
+    array_names = {setting: getattr(layout, setting) for setting in ("array", "observed", grouping)}
     with open_npz(file, source) as archive:
-        for setting, name in wanted.items():
+        for setting, name in array_names.items():
             optional = setting in ("lengths", "observed") and name == getattr(Layout, setting)
             if name not in archive.files and not optional:
                 raise UserError(f"{source}: has no array {name!r}, it has {listed(archive.files)}; set data.{setting}")
         with readable(source):
-            arrays = {setting: archive[name] for setting, name in wanted.items() if name in archive.files}
+            arrays = {setting: archive[name] for setting, name in array_names.items() if name in archive.files}
     for setting, array in arrays.items():
-        if not isinstance(array, np.ndarray):  # of a member that is no array, numpy gives the bytes
-            raise UserError(f"{source}: {wanted[setting]!r} is no array; write the file with numpy.savez")
+        if not isinstance(array, np.ndarray):  # NumPy returns bytes for other members of a zip file
+            raise UserError(f"{source}: {array_names[setting]!r} is not an array; write the file with numpy.savez")
     return arrays
 
 
@@ -106,16 +106,16 @@ def _equally_long(values: Array, what: str) -> Order:
 
 
 def _with_lengths(values: Array, lengths: Array, layout: Layout, source: str) -> Order:
-    """Padded on the right where there are as many lengths as sequences; concatenated where they sum to the rows."""
+    """The array is padded if there are as many lengths as rows, concatenated if the lengths sum to the rows."""
     what = f"{source}: array {layout.lengths!r}"
     if lengths.ndim != 1 or lengths.dtype.kind not in "iu":
         raise UserError(f"{what} is {_shape(lengths)}; save one integer per sequence, its number of steps")
     if (lengths < 1).any():
         index = int(np.argmax(lengths < 1))
         raise UserError(f"{what} is {lengths[index]} at {index} (counted from 0); every sequence needs 1 step or more")
-    held = math.prod(values.shape[:2])  # steps, at most: also keeps what follows within int64
-    if (lengths > held).any():
-        index = int(np.argmax(lengths > held))
+    most = math.prod(values.shape[:2])  # steps; also prevents an int64 overflow below
+    if (lengths > most).any():
+        index = int(np.argmax(lengths > most))
         raise UserError(
             f"{what} is {lengths[index]} at {index} (counted from 0), more than {layout.array!r} "
             f"{list(values.shape)} holds; save the true lengths"

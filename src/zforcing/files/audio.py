@@ -1,6 +1,7 @@
-"""One file of audio: what its header says, and any stretch of its samples, at its own sample rate or at another.
+"""Read a mono audio file: its header, and any range of its samples, at its own or another sample rate.
 
-A sample is a 16-bit integer's value, -32768 to 32767, whatever the file holds; one of more bits has fractional digits.
+Samples are in units of 16-bit integers, -32768 to 32767, whatever the file's format; with more bits they have
+fractional digits.
 """
 
 from __future__ import annotations
@@ -18,24 +19,24 @@ from numpy.typing import NDArray
 from ..errors import UserError
 from .reading import Unreadable
 
-SCALE = 32768.0  # what soundfile calls 1
+SCALE = 32768.0  # soundfile's samples are from -1 to 1
 NIST = b"NIST_1A"
 UNKNOWN_SIZE = 0x7FFF0000  # programs that write a WAV file to a pipe put this or more where its size belongs
 BLOCK = 8192  # samples at the new rate that are resampled together, at least
 MARGIN = 512  # samples at the lower of two rates: the resampling filter reaches less far
-STEP = 1 << 20  # samples read together where a whole recording is passed over
+STEP = 1 << 20  # samples read together when a whole recording is read
 Samples = NDArray[np.float32]
 
 
 @dataclass(frozen=True)
 class Header:
-    """How many samples a recording has, and how many of them are a second."""
+    """The length and the sample rate of a recording."""
 
     samples: int
-    rate: int
+    rate: int  # samples per second
 
     def resampled(self, rate: int) -> int:
-        """How many samples it has at another rate: floor(samples * rate / own rate)."""
+        """The number of samples at another rate, floor(samples * rate / self.rate)."""
         return self.samples * rate // self.rate
 
 
@@ -43,7 +44,17 @@ class Header:
 
 
 def read_header(file: Path) -> Header:
-    """Without reading the samples, but for the last. Raises Unreadable if they can't be read, or aren't one channel."""
+    """Read the header, and the last sample to check that the file is complete.
+
+    Args:
+        file: WAV, FLAC, OGG, AIFF, AU, NIST SPHERE or another format that libsndfile reads.
+
+    Returns:
+        Length and sample rate.
+
+    Raises:
+        Unreadable: The file can't be read, is truncated or empty, or has more than one channel.
+    """
     _refuse_unopenable(file)
     promised = _promised_bytes(file)
     size = file.stat().st_size
@@ -53,21 +64,21 @@ def read_header(file: Path) -> Header:
         if audio.frames == 0:
             raise Unreadable(file, "holds no samples; record it again or remove it")
         if promised is not None and promised > size:
-            raise Unreadable(file, f"is cut short: its header promises {promised} bytes, it has {size}; copy it again")
+            raise Unreadable(file, f"is truncated: its header promises {promised} bytes, it has {size}; copy it again")
         try:
             audio.seek(audio.frames - 1)
             complete = len(audio.read(1)) == 1
-        except RuntimeError:  # libsndfile's; FLAC shows only so that its end is missing
+        except RuntimeError:  # from libsndfile; only so can one see that a FLAC file's end is missing
             complete = False
         if not complete:
-            raise Unreadable(file, f"is cut short: its header promises {audio.frames} samples; copy it again")
+            raise Unreadable(file, f"is truncated: its header promises {audio.frames} samples; copy it again")
         if audio.subtype in ("FLOAT", "DOUBLE"):
             _refuse_not_finite(file, audio)
         return Header(int(audio.frames), int(audio.samplerate))
 
 
 def _refuse_not_finite(file: Path, audio: Any) -> None:
-    """Integers are finite; of floating-point samples only reading them tells."""
+    """Read all samples to check that they are finite."""
     audio.seek(0)
     for block in audio.blocks(STEP, dtype="float32"):
         if not np.isfinite(block).all():
@@ -75,7 +86,7 @@ def _refuse_not_finite(file: Path, audio: Any) -> None:
 
 
 def is_sphere(file: Path) -> bool:
-    """Whether a file, under whatever name, begins as NIST's SPHERE files do."""
+    """Whether a file begins like a NIST SPHERE file, whatever its name."""
     try:
         with file.open("rb") as stream:
             return stream.read(len(NIST)) == NIST
@@ -85,21 +96,21 @@ def is_sphere(file: Path) -> bool:
 
 def _refuse_unopenable(file: Path) -> None:
     if file.is_symlink() and not file.exists():
-        raise Unreadable(file, "is a link to nothing; copy what it stands for, or remove it")
+        raise Unreadable(file, "is a broken symbolic link; copy its target, or remove it")
     if not file.exists():
         raise Unreadable(file, f"no such file; a relative path starts at {Path.cwd()}")
     if not file.is_file():
-        raise Unreadable(file, "is no file; name a recording")
+        raise Unreadable(file, "is not a regular file; name a recording")
     if not os.access(file, os.R_OK):
-        raise Unreadable(file, "may not be read; check its permissions")
+        raise Unreadable(file, "permission denied; make it readable")
     if file.stat().st_size == 0:
         raise Unreadable(file, "is empty (0 bytes); copy it again or remove it")
 
 
 def _promised_bytes(file: Path) -> int | None:
-    """How long a WAV, AIFF, AU or SPHERE file must be by its header; None where the header doesn't say.
+    """The size in bytes of a WAV, AIFF, AU or SPHERE file by its header; None if the header doesn't have it.
 
-    Raises Unreadable for OGG without the page that ends it. (FLAC says itself when it ends too early.)
+    Raises Unreadable for an OGG file without its last page. (libsndfile itself detects a truncated FLAC file.)
     """
     with file.open("rb") as stream:
         start = stream.read(12)
@@ -112,7 +123,7 @@ def _promised_bytes(file: Path) -> int | None:
             return 7 + int.from_bytes(start[4:8], "big")  # without the pad byte, which some writers leave out
         if start[:4] == b".snd":
             offset, size = (int.from_bytes(part, "big") for part in (start[4:8], start[8:]))
-            return None if size == 0xFFFFFFFF else offset + size  # which stands for unknown
+            return None if size == 0xFFFFFFFF else offset + size  # 0xFFFFFFFF is an unknown size
         if start[:4] == b"OggS":
             _refuse_ogg_without_end(file, stream)
     return None
@@ -124,11 +135,11 @@ def _refuse_ogg_without_end(file: Path, stream: BinaryIO) -> None:
     end = stream.read()
     at = end.rfind(b"OggS")
     if at < 0 or not end[at + 5 : at + 6] or not end[at + 5] & 4:
-        raise Unreadable(file, "is cut short: its last page is missing; copy it again")
+        raise Unreadable(file, "is truncated: its last page is missing; copy it again")
 
 
 def _promised_by_wav(stream: BinaryIO) -> int | None:
-    """Where the chunk `data` ends; the stream stands at the first chunk. RF64 has the size in the chunk `ds64`."""
+    """The end of the chunk `data`, from a stream at the first chunk. RF64 has the size in the chunk `ds64`."""
     large = None
     while len(chunk := stream.read(8)) == 8:
         size = int.from_bytes(chunk[4:], "little")
@@ -144,7 +155,7 @@ def _promised_by_wav(stream: BinaryIO) -> int | None:
 
 
 def _promised_by_sphere(file: Path, text: bytes) -> int | None:
-    """Header, and all samples. Refuses those that are compressed: no one's reader but NIST's knows how."""
+    """The size of header and samples. Refuses samples compressed by Shorten, which libsndfile can't read."""
     lines = text.decode("latin-1").split("end_head")[0].splitlines()
     fields = {words[0]: words[-1] for words in (line.split(maxsplit=2) for line in lines[2:]) if len(words) == 3}
     if "shorten" in fields.get("sample_coding", "").lower():
@@ -162,14 +173,26 @@ def _promised_by_sphere(file: Path, text: bytes) -> int | None:
 
 
 def read_samples(file: Path, start: int = 0, stop: int | None = None) -> Samples:
-    """[N]: samples start..stop-1 of a recording, or all from `start` on, at its own rate."""
+    """Read samples at the recording's own rate.
+
+    Args:
+        file: The recording.
+        start: The first sample, from 0.
+        stop: The sample after the last one; None is the end.
+
+    Returns:
+        Array [N] float32.
+
+    Raises:
+        Unreadable: The samples can't be read or aren't finite.
+    """
     with _opened(file) as audio:
         count = (audio.frames if stop is None else stop) - start
         try:
             audio.seek(start)
             samples: Samples = audio.read(count, dtype="float32") * np.float32(SCALE)
         except RuntimeError as error:
-            raise Unreadable(file, f"can't be read from sample {start} on ({error}); copy it again") from error
+            raise Unreadable(file, f"can't be read from sample {start} ({error}); copy it again") from error
     if len(samples) != count:
         raise Unreadable(file, f"ends at sample {start + len(samples)}, not at {start + count}; copy it again")
     if not np.isfinite(samples).all():
@@ -178,10 +201,20 @@ def read_samples(file: Path, start: int = 0, stop: int | None = None) -> Samples
 
 
 def read_resampled(file: Path, header: Header, rate: int, start: int, stop: int) -> Samples:
-    """[N]: samples start..stop-1 of a recording at `rate`, of which there are `header.resampled(rate)`.
+    """Read samples at another rate.
 
-    Resampled in blocks that begin at fixed places, with a margin on both sides: each sample is the same whatever
-    stretch it is read with, and a stretch costs the same wherever it stands in however long a recording.
+    The recording is resampled in blocks at fixed positions, with a margin on both sides, so that a sample doesn't
+    depend on the range it is read with, and the cost of a range doesn't depend on its position.
+
+    Args:
+        file: The recording.
+        header: Its header.
+        rate: The new rate, in samples per second. There are `header.resampled(rate)` samples.
+        start: The first sample, from 0.
+        stop: The sample after the last one.
+
+    Returns:
+        Array [N] float32.
     """
     if rate == header.rate:
         return read_samples(file, start, stop)
@@ -192,20 +225,20 @@ def read_resampled(file: Path, header: Header, rate: int, start: int, stop: int)
 
 
 def blocks_of(file: Path, header: Header, rate: int) -> Iterator[Samples]:
-    """All samples of a recording at `rate`, a few seconds or minutes at a time."""
+    """Yield all samples of a recording at a rate, in arrays of at most `STEP`."""
     samples = header.resampled(rate)
     for start in range(0, samples, STEP):
         yield read_resampled(file, header, rate, start, min(start + STEP, samples))
 
 
 def _block_size(old: int, new: int) -> int:
-    """In samples at the new rate; a whole number of samples at the old one lasts as long."""
+    """The block size in samples at the new rate, which is as long as a whole number of samples at the old rate."""
     unit = new // gcd(old, new)
     return unit * -(-BLOCK // unit)
 
 
 def _resampled_block(file: Path, header: Header, rate: int, block: int) -> Samples:
-    """The samples of one block, of which the last is shorter."""
+    """The samples of one block; the last block is shorter."""
     try:
         import soxr
     except ImportError as error:
@@ -219,9 +252,9 @@ def _resampled_block(file: Path, header: Header, rate: int, block: int) -> Sampl
     samples: Samples = soxr.resample(read_samples(file, start, stop), header.rate, rate)
     first = (begin - start) // down * up
     count = min(size, header.resampled(rate) - block * size)
-    result = np.zeros(count, dtype=np.float32)  # soxr rounds its length; the number of samples is the floor
-    found = samples[first : first + count]
-    result[: len(found)] = found
+    result = np.zeros(count, dtype=np.float32)  # soxr rounds the length, which may be a sample less
+    available = samples[first : first + count]
+    result[: len(available)] = available
     return result
 
 
@@ -231,23 +264,35 @@ def _opened(file: Path) -> Any:
     try:
         return soundfile.SoundFile(file)
     except UnicodeEncodeError as error:
-        raise Unreadable(file, "has a name that is no UTF-8; rename it") from error
+        raise Unreadable(file, "has a name that is not UTF-8; rename it") from error
     except soundfile.LibsndfileError as error:
         reason = error.error_string.strip(" .")
-        raise Unreadable(file, f"is no audio that libsndfile reads ({reason}); make it WAV or remove it") from error
+        raise Unreadable(
+            file, f"is not an audio file that libsndfile can read ({reason}); convert it to WAV or remove it"
+        ) from error
 
 
 def import_soundfile(file: Path) -> Any:
-    """The optional package that reads and writes audio; `file` is what needs it, for the message."""
+    """Import the optional package soundfile; `file` begins the message if it isn't installed."""
     try:
         import soundfile
-    except (ImportError, OSError) as error:  # OSError: it is there, the library that it calls isn't
+    except (ImportError, OSError) as error:  # OSError: its library libsndfile is missing
         raise UserError(f"{file}: audio needs soundfile; pip install 'zforcing[audio]'") from error
     return soundfile
 
 
 def write_wav(path: str | Path, samples: NDArray[np.int16], rate: int) -> None:
-    """[N] 16-bit samples, `rate` of them per second, as a WAV file of one channel. Replaces what is there."""
+    """Write a mono 16-bit WAV file, replacing an existing file.
+
+    Args:
+        path: The file.
+        samples: [N] int16.
+        rate: Samples per second.
+
+    Raises:
+        ValueError: `samples` has another type or shape.
+        UserError: The file can't be written, or soundfile isn't installed.
+    """
     file = Path(path)
     if samples.dtype != np.int16 or samples.ndim != 1:
         raise ValueError(f"samples are {samples.dtype} {list(samples.shape)}; they must be int16 [N]")

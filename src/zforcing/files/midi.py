@@ -1,6 +1,6 @@
-"""MIDI files as piano rolls.
+"""Read and write MIDI files as piano rolls.
 
-A roll says which pitches sound, not which are struck: a note that goes on looks like one that is struck again.
+A roll has the pitches that sound at each step, not the onsets: a held note looks like a repeated one.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from .reading import Unreadable, printable
 from .rolls import HIGHEST, LOWEST, PITCHES, Roll
 
 SUFFIXES = frozenset((".mid", ".midi"))
-LONGEST = 1_000_000  # steps; a damaged file may last for years
+LONGEST = 1_000_000  # steps; a damaged file may seem to last for years
 
 
 class TimeStep(NamedTuple):
-    """How long a step is: so many `seconds` at the file's own tempo, or else a quarter note's `per_quarter`-th part."""
+    """The duration of a step: `seconds` at the file's own tempo, or 1 / `per_quarter` of a quarter note if None."""
 
     per_quarter: int
     seconds: float | None = None
@@ -29,21 +29,21 @@ class TimeStep(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Notes:
-    """N notes: MIDI pitch, first step, and the step after the last one, each [N]."""
+    """N notes, in steps."""
 
-    pitch: NDArray[np.int64]
-    start: NDArray[np.int64]
-    stop: NDArray[np.int64]
+    pitch: NDArray[np.int64]  # [N], MIDI numbers
+    start: NDArray[np.int64]  # [N], first step
+    stop: NDArray[np.int64]  # [N], the step after the last one
 
     @property
     def playable(self) -> NDArray[np.bool_]:
-        """[N]: which of them a piano has."""
+        """Which notes are in a piano's range, [N]."""
         return (self.pitch >= LOWEST) & (self.pitch <= HIGHEST)
 
     def roll(self) -> Roll:
-        """[T, 88] of the notes that a piano has, one at least, from the first step of them to the last."""
-        kept = self.playable
-        pitch, start, stop = self.pitch[kept] - LOWEST, self.start[kept], self.stop[kept]
+        """The roll [T, 88] of the notes in a piano's range (there must be one), from their first step to the last."""
+        playable = self.playable
+        pitch, start, stop = self.pitch[playable] - LOWEST, self.start[playable], self.stop[playable]
         begin = int(start.min())
         roll = np.zeros((int(stop.max()) - begin, PITCHES), dtype=np.uint8)
         for p, first, last in zip(pitch.tolist(), (start - begin).tolist(), (stop - begin).tolist(), strict=True):
@@ -52,12 +52,20 @@ class Notes:
 
 
 def read_midi(file: Path, step: TimeStep, *, drums: bool = False) -> tuple[Roll, int]:
-    """All tracks of a file as one roll [T, 88], and how many notes were left out because no piano has their pitch.
+    """Read all tracks of a file as one roll, without the silence before the first and after the last note.
 
-    A note begins and ends at the nearest step (halves go up) and lasts one at least. Silence before the first and after
-    the last note is left out, as are percussion tracks unless `drums`.
+    A note starts and ends at the nearest step (halves are rounded up) and lasts at least one.
 
-    Raises Unreadable (a UserError) when the file can't be read or holds no note.
+    Args:
+        file: The MIDI file, format 0 or 1.
+        step: The duration of a step.
+        drums: Whether to read percussion tracks.
+
+    Returns:
+        The roll [T, 88], and the number of notes outside of a piano's range, which aren't in it.
+
+    Raises:
+        Unreadable: The file can't be read or has no note.
     """
     notes = _in_steps(_parsed(file), step, drums=drums)
     if not notes.playable.any():
@@ -66,12 +74,12 @@ def read_midi(file: Path, step: TimeStep, *, drums: bool = False) -> tuple[Roll,
         )
     steps = int(notes.stop.max())
     if steps > LONGEST:
-        raise Unreadable(file, f"lasts {steps} steps, more than {LONGEST}; is it damaged, or a step too short?")
+        raise Unreadable(file, f"has {steps} steps, more than {LONGEST}; is it damaged, or a step too short?")
     return notes.roll(), int((~notes.playable).sum())
 
 
 def import_symusic(what: str) -> Any:
-    """The optional package that reads and writes MIDI; `what` needs it, for the message."""
+    """Import the optional package symusic; `what` begins the message if it isn't installed."""
     try:
         import symusic
     except ImportError as error:
@@ -80,31 +88,31 @@ def import_symusic(what: str) -> Any:
 
 
 def _parsed(file: Path) -> Any:
-    """A symusic.Score in ticks."""
+    """The file as a symusic.Score in ticks."""
     symusic = import_symusic(printable(file))
     if not file.is_file():
         raise Unreadable(file, f"no such file; a relative path starts at {Path.cwd()}")
     if _has_patterns(file):
-        raise Unreadable(file, "holds patterns that don't sound together (format 2); save it as format 0 or 1")
+        raise Unreadable(file, "holds independent patterns (MIDI format 2); save it as format 0 or 1")
     try:
         score = symusic.Score(file)
-    except Exception as error:  # whatever its parser in C++ throws; a damaged file must not end the reading of a folder
+    except Exception as error:  # its C++ parser may throw anything; a damaged file must not stop reading a folder
         reason = " ".join(str(error).split())
-        raise Unreadable(file, f"is no MIDI file that symusic reads ({reason}); mend it or remove it") from error
+        raise Unreadable(file, f"is not a MIDI file that symusic can read ({reason}); repair or remove it") from error
     if score.ticks_per_quarter < 1:
-        raise Unreadable(file, "has no ticks per quarter note; mend it or remove it")
+        raise Unreadable(file, "has no ticks per quarter note; repair or remove it")
     return score
 
 
 def _has_patterns(file: Path) -> bool:
-    """Whether the header, `MThd` and its length, says format 2."""
+    """Whether the header (`MThd`, its length, the format) has format 2."""
     with file.open("rb") as opened:
         header = opened.read(10)
     return header.startswith(b"MThd") and header[8:] == b"\0\2"
 
 
 def _in_steps(score: Any, step: TimeStep, *, drums: bool) -> Notes:
-    """All notes, percussion only if `drums`, from a score in ticks."""
+    """Convert the notes of a score in ticks to steps, percussion only if `drums`."""
     rate = step.per_quarter / score.ticks_per_quarter if step.seconds is None else 1 / step.seconds
     timed = score if step.seconds is None else score.to("second")
     columns = [track.notes.numpy() for track in timed.tracks if drums or not track.is_drum]
@@ -116,20 +124,28 @@ def _in_steps(score: Any, step: TimeStep, *, drums: bool) -> Notes:
 
 
 def nearest(steps: NDArray[np.float64]) -> NDArray[np.int64]:
-    """The nearest whole step; halves go up, also those that rounding left a little short."""
+    """Round to the nearest step; halves are rounded up, also if a rounding error made them slightly smaller."""
     return np.floor(steps + 0.5 + 1e-6).astype(np.int64)
 
 
-TICKS = 480  # of a MIDI file in a quarter note, about
-VELOCITY = 80  # of MIDI's 0 to 127: a roll knows no loudness
+TICKS = 480  # per quarter note of a written file, approximately
+VELOCITY = 80  # of MIDI's 0 to 127: a roll has no loudness
 
 
 def write_midi(
     path: Path, roll: NDArray[Any], *, lowest_pitch: int, steps_per_quarter: int, quarters_per_minute: float
 ) -> None:
-    """A roll [T, D] of 0 and 1 as a MIDI file of one track, piano.
+    """Write a roll as a MIDI file with one piano track.
 
-    Raises UserError where symusic isn't installed, or the roll is none.
+    Args:
+        path: The file.
+        roll: [T, D] of 0 and 1.
+        lowest_pitch: The MIDI number of column 0.
+        steps_per_quarter: Steps in a quarter note.
+        quarters_per_minute: The tempo.
+
+    Raises:
+        UserError: symusic isn't installed, or `roll` isn't a roll.
     """
     symusic = import_symusic(str(path))
     per_step = max(1, TICKS // steps_per_quarter)
@@ -143,10 +159,10 @@ def write_midi(
 
 
 def held_notes(roll: NDArray[Any]) -> list[tuple[int, int, int]]:
-    """(column, first step, steps) of each stretch of ones in a column of a roll [T, D], in the order of time."""
+    """Find the notes of a roll [T, D]: (column, first step, number of steps) of each run of ones, ordered by time."""
     values = np.asarray(roll)
     if values.ndim != 2 or not ((values == 0) | (values == 1)).all():
-        raise UserError(f"a roll of {values.dtype} {list(values.shape)} is no music; it must be [T, D] of 0 and 1")
+        raise UserError(f"{values.dtype} {list(values.shape)} is not a piano roll; it must be [T, D] of 0 and 1")
     silence = np.zeros((1, values.shape[1]), dtype=np.int8)
     changes = np.diff(np.concatenate([silence, values.astype(np.int8), silence]), axis=0).T  # [D, T + 1]
     column, start = np.nonzero(changes == 1)

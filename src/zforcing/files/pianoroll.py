@@ -1,7 +1,4 @@
-"""Piano rolls to look at and to listen to.
-
-A roll says which pitches sound, not which are struck: consecutive steps of one pitch are written as one note.
-"""
+"""Pictures of piano rolls."""
 
 from __future__ import annotations
 
@@ -12,14 +9,18 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-WIDTH = 1600  # pixels that a picture should have, about
+WIDTH = 1600  # pixels of a picture, approximately
 GREYS = {"octave": 0.15, "gap": 0.5}
 
 
 def write_pianoroll(path: Path, rolls: Sequence[NDArray[Any]]) -> None:
-    """A PNG of rolls [T_i, D], numbers from 0 (white) to 1 (black), under each other: time goes right, pitch up.
+    """Write a PNG of rolls, one below the other: time to the right, pitch upward.
 
-    Pale lines are the As, with which the octaves of MIDI's pitch 21 begin: every 12th row from the lowest on.
+    Every 12th row from the lowest is light gray: the As of a piano, if column 0 is MIDI pitch 21.
+
+    Args:
+        path: The file.
+        rolls: [T_i, D], from 0 (white) to 1 (black).
     """
     from matplotlib.image import imsave
 
@@ -32,7 +33,7 @@ def write_pianoroll(path: Path, rolls: Sequence[NDArray[Any]]) -> None:
 
 
 def _panel(roll: NDArray[np.float32], steps: int) -> NDArray[np.float32]:
-    """[D, steps], the highest pitch on top."""
+    """The picture of one roll, [D, steps], with the highest pitch on top."""
     panel = np.zeros((steps, roll.shape[1]), dtype=np.float32)
     panel[:, ::12] = GREYS["octave"]
     panel[: len(roll)] = np.maximum(panel[: len(roll)], roll)

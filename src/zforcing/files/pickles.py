@@ -1,8 +1,8 @@
-"""Pickles of plain data, read without running them.
+"""Read pickles of plain data safely, without executing them.
 
-A pickle is a program for a machine with a stack, and the one in Python's own library imports and calls whatever the
-program names. This machine knows the instructions that build lists, tuples, dicts, numbers and text, and no others: it
-can call nothing. Nor does it reserve what a damaged file asks for, as the library's does for a memo of 2^32 entries.
+A pickle is a program for a stack machine, and Python's implementation imports and calls whatever the program names.
+This one only has the instructions that build lists, tuples, dicts, numbers and text, and can't call anything. It also
+doesn't allocate memory that a damaged file asks for, such as a memo of 2^32 entries.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Any
 from ..errors import UserError
 
 PICKLES = frozenset((".pickle", ".pkl"))  # suffixes
-PROTOCOLS = frozenset(("PROTO", "FRAME"))  # they say how what follows is written, which pickletools sees to
+PROTOCOLS = frozenset(("PROTO", "FRAME"))  # the encoding of what follows, which pickletools handles
 VALUES = (
     *("INT", "BININT", "BININT1", "BININT2", "LONG", "LONG1", "LONG4", "FLOAT", "BINFLOAT"),
     *("STRING", "BINSTRING", "SHORT_BINSTRING", "UNICODE", "BINUNICODE", "SHORT_BINUNICODE", "BINUNICODE8"),
@@ -24,15 +24,23 @@ IMPORTS = frozenset(("GLOBAL", "STACK_GLOBAL", "INST"))
 
 
 def read_pickle(file: Path, source: str) -> Any:
-    """What a pickle holds, of any protocol. `source` is what messages call the file.
+    """Read a pickle of any protocol.
 
-    Raises UserError when it is damaged, or holds anything but lists, tuples, dicts, numbers and text.
+    Args:
+        file: The file.
+        source: The file's name in messages.
+
+    Returns:
+        The object: lists, tuples, dicts, numbers and text.
+
+    Raises:
+        UserError: The file is damaged, or holds anything else.
     """
     machine = _Machine(source)
     try:
         content = file.read_bytes()
         if content.startswith(b"\x1f\x8b"):
-            raise UserError(f"{source}: is packed by gzip; unpack it with gunzip")
+            raise UserError(f"{source}: is compressed by gzip; decompress it with gunzip")
         for instruction, argument, _ in pickletools.genops(content):
             machine.run(instruction.name, argument)
         return machine.stack.pop()
@@ -40,13 +48,13 @@ def read_pickle(file: Path, source: str) -> Any:
         raise
     except OSError as error:
         raise UserError(f"{source}: can't be read ({error.strerror}); check its permissions") from error
-    except (ValueError, TypeError, AttributeError, LookupError) as error:  # what instructions out of place come to
+    except (ValueError, TypeError, AttributeError, LookupError) as error:  # from instructions in a wrong order
         reason = " ".join(str(error).split())
         raise UserError(f"{source}: is not a pickle, or a damaged one ({reason}); copy it again") from error
 
 
 class _Machine:
-    """What is built so far is on the stack; a mark is a place in it, a memo a thing that comes again."""
+    """The stack machine: a stack of values, marks (positions in it), and a memo of values used again."""
 
     def __init__(self, source: str):
         self.source = source
@@ -55,22 +63,22 @@ class _Machine:
         self.memo: dict[int, Any] = {}
 
     def run(self, name: str, argument: Any) -> None:
-        """One instruction."""
+        """Execute one instruction."""
         if name in IMPORTS:
             self._refuse_import(name, argument)
         elif name in INSTRUCTIONS:
             INSTRUCTIONS[name](self, argument)
         elif name not in PROTOCOLS:
             raise UserError(
-                f"{self.source}: holds something by the instruction {name}; only lists, tuples, dicts, numbers and "
+                f"{self.source}: has the unsupported pickle instruction {name}; only lists, tuples, dicts, numbers and "
                 f"text are read"
             )
 
     def _refuse_import(self, name: str, argument: Any) -> None:
-        found = ".".join(map(str, self.stack[-2:])) if name == "STACK_GLOBAL" else str(argument).replace(" ", ".")
+        target = ".".join(map(str, self.stack[-2:])) if name == "STACK_GLOBAL" else str(argument).replace(" ", ".")
         raise UserError(
-            f"{self.source}: holds {found}; only lists, tuples, dicts, numbers and text are read, for anything else in "
-            f"a pickle may run any code"
+            f"{self.source}: holds {target}; only lists, tuples, dicts, numbers and text are read, because anything "
+            f"else in a pickle can execute arbitrary code"
         )
 
     def push(self, value: Any) -> None:
@@ -96,29 +104,29 @@ class _Machine:
     def set_items(self, items: list[Any]) -> None:
         target = self.stack[-1]
         if not isinstance(target, dict):
-            raise TypeError("keys for what is no dict")
+            raise TypeError("keys for a value that is not a dict")
         target.update(_pairs(items))
 
     def since_mark(self) -> list[Any]:
-        """What was put on the stack since the last mark, taken off it."""
+        """Pop the values since the last mark."""
         start = self.marks.pop()
         items, self.stack[start:] = self.stack[start:], []
         return items
 
     def last(self, count: int) -> list[Any]:
-        """The last things on the stack, taken off it."""
+        """Pop the last `count` values."""
         return [self.stack.pop() for _ in range(count)][::-1]
 
     def _list(self) -> list[Any]:
         target = self.stack[-1]
         if not isinstance(target, list):
-            raise TypeError("an entry for what is no list")
+            raise TypeError("an entry for a value that is not a list")
         return target
 
 
 def _pairs(items: list[Any]) -> dict[Any, Any]:
     keys = items[::2]
-    if not all(type(key) in (str, int) for key in keys):  # hashing a tuple of tuples of ... may take for ever
+    if not all(type(key) in (str, int) for key in keys):  # hashing deeply nested tuples may take forever
         raise TypeError("the key of a dict is neither text nor a whole number")
     return dict(zip(keys, items[1::2], strict=True))
 

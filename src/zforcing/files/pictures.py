@@ -1,4 +1,4 @@
-"""Pictures of what a model makes."""
+"""Grids of images as PNG files."""
 
 from __future__ import annotations
 
@@ -11,7 +11,16 @@ from numpy.typing import NDArray
 
 
 def image_grid(images: NDArray[Any], *, columns: int | None = None, gap: int = 1) -> NDArray[Any]:
-    """Images [n, height, width] in [0, 1] side by side, with a grey line of `gap` pixels between them."""
+    """Arrange images in a grid, with gray lines between them.
+
+    Args:
+        images: [n, height, width], in [0, 1].
+        columns: Images in a row; None makes the grid about square.
+        gap: Width of the lines, in pixels.
+
+    Returns:
+        Array [height of the grid, width of the grid], float32.
+    """
     n, height, width = images.shape
     columns = columns or math.ceil(math.sqrt(n))
     rows = math.ceil(n / columns)
@@ -23,7 +32,7 @@ def image_grid(images: NDArray[Any], *, columns: int | None = None, gap: int = 1
 
 
 def write_image_grid(path: Path, images: NDArray[Any], *, columns: int | None = None) -> None:
-    """A PNG of `image_grid`, each pixel enlarged so that the small side of an image has about 64."""
+    """Write a PNG of `image_grid`, enlarged so that the smaller side of an image has about 64 pixels."""
     from matplotlib.image import imsave
 
     scale = max(1, 64 // min(images.shape[1:]))

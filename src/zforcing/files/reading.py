@@ -1,4 +1,4 @@
-"""Names of files as users write them."""
+"""Opening files that users name, and errors of reading them."""
 
 from __future__ import annotations
 
@@ -16,13 +16,18 @@ from ..errors import UserError
 
 
 def user_path(name: str, source: str) -> Path:
-    """The path, ~ being the user's home. `source` is what a message calls it.
+    """Make a path from a name, expanding ~.
 
-    Raises UserError about the home of a user that there isn't.
+    Args:
+        name: As the user wrote it.
+        source: What messages call it.
+
+    Raises:
+        UserError: ~ names a user without a home folder.
     """
     try:
         return Path(name).expanduser()
-    except RuntimeError as error:  # all that pathlib says of a home that it can't find
+    except RuntimeError as error:  # pathlib's error for a home that it can't find
         raise UserError(
             f"{source}: has no home folder for {name.split('/')[0]}; write ./{name} if it is a name"
         ) from error
@@ -33,37 +38,48 @@ GZIP = b"\x1f\x8b"
 
 
 def opened(file: Path) -> io.BufferedIOBase:
-    """The file's bytes, unpacked if they are gzip's, whatever the file is called."""
+    """Open a file for reading bytes, decompressing it if it is compressed by gzip, whatever its name."""
     with file.open("rb") as stream:
-        packed = stream.read(len(GZIP)) == GZIP
-    return gzip.open(file, "rb") if packed else file.open("rb")
+        compressed = stream.read(len(GZIP)) == GZIP
+    return gzip.open(file, "rb") if compressed else file.open("rb")
 
 
 @contextmanager
 def readable(source: str) -> Iterator[None]:
-    """Put around a library's reading, and nothing of ours: whatever it raises is a UserError about the file.
+    """Turn any error of a library that reads a file into a UserError, within a `with` block around that call.
 
-    On damaged files numpy alone raises eight kinds of error, MemoryError and tokenize.TokenError among them.
+    For damaged files NumPy alone raises eight types of error, such as MemoryError and tokenize.TokenError.
+
+    Args:
+        source: The file's name in messages.
+
+    Raises:
+        UserError: Anything was raised within.
     """
     try:
         yield
     except Exception as error:
-        if "Object arrays" in str(error):  # numpy's own words lead to allow_pickle, which may run any code
+        if "Object arrays" in str(error):  # NumPy's message suggests allow_pickle, which can execute arbitrary code
             raise UserError(
                 f"{source}: holds Python objects, which are not read; save ragged sequences as one padded array with "
                 f"an array of lengths, or as flat rows with the name of each row's sequence"
             ) from error
         reason = " ".join(str(error).split())
-        raise UserError(f"{source}: cannot be read ({reason}); write it again if it is damaged") from error
+        raise UserError(f"{source}: cannot be read ({reason}); if it is damaged, save or download it again") from error
 
 
 def listed(names: Sequence[str]) -> str:
-    """What there is instead of what was asked for."""
+    """Join names for a message, `nothing` if there are none."""
     return ", ".join(names) or "nothing"
 
 
 class Unreadable(UserError):
-    """A recording that can't be used. `reason` is the message without the file: what is wrong, and what to do."""
+    """A recording or MIDI file that can't be used.
+
+    Args:
+        file: The file.
+        reason: What is wrong, and what to do; an attribute, too.
+    """
 
     def __init__(self, file: Path, reason: str):
         super().__init__(f"{printable(file)}: {reason}")
@@ -71,5 +87,5 @@ class Unreadable(UserError):
 
 
 def printable(name: str | Path) -> str:
-    """A file's name with what isn't UTF-8 in it spelled out, so that a message can hold it."""
+    """Escape bytes of a file's name that aren't UTF-8, for messages."""
     return os.fsencode(name).decode("utf-8", errors="backslashreplace")

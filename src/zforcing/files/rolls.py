@@ -1,4 +1,4 @@
-"""Piano rolls as arrays: which of a piano's 88 keys sound at each step."""
+"""Piano rolls as arrays [T, 88]: which of a piano's keys sound at each step."""
 
 from __future__ import annotations
 
@@ -13,16 +13,24 @@ from numpy.typing import NDArray
 from ..errors import UserError
 from .reading import Array
 
-LOWEST = 21  # MIDI's number of A0
+LOWEST = 21  # A0 in MIDI
 PITCHES = 88
 HIGHEST = LOWEST + PITCHES - 1  # C8
 Roll = NDArray[np.uint8]  # [T, 88] of 0 and 1
 
 
 def from_pitches(steps: Any, what: str) -> Roll:
-    """Steps, each a list or a tuple of the MIDI numbers that sound -> [T, 88]. `what` they are, for messages.
+    """Make a roll from the pitches of each step.
 
-    Raises UserError for what is no list of such steps, or has none of them; a step of no pitches is silence.
+    Args:
+        steps: A list of steps, each a list or tuple of MIDI numbers, empty for silence.
+        what: The name of `steps` in messages.
+
+    Returns:
+        The roll [T, 88].
+
+    Raises:
+        UserError: `steps` isn't such a list, or is empty.
     """
     if not isinstance(steps, list | tuple) or not steps:
         raise UserError(f"{what} is {_brief(steps)}; it must be a list of steps, one or more")
@@ -51,7 +59,15 @@ def _refuse_pitch(steps: Sequence[Sequence[Any]], what: str) -> None:
 
 
 def from_matrix(values: Any, what: str) -> Roll:
-    """A matrix [T, 88] of 0 and 1 of any type -> the same in bytes. Raises UserError for anything else."""
+    """Make a roll from a matrix [T, 88] of 0 and 1 of any number type.
+
+    Args:
+        values: The matrix.
+        what: Its name in messages.
+
+    Raises:
+        UserError: It isn't such a matrix.
+    """
     matrix: Array = np.asarray(values)
     if matrix.ndim != 2 or matrix.shape[1] != PITCHES or len(matrix) == 0 or matrix.dtype.kind not in "biuf":
         raise UserError(
@@ -67,7 +83,7 @@ def from_matrix(values: Any, what: str) -> Roll:
 
 
 def _brief(value: object) -> str:
-    # a pickle of a few bytes may hold a list of lists of ... that is astronomically long
+    # the text of a value from a small pickle may be astronomically long
     try:
         text = reprlib.repr(value)
     except ValueError:

@@ -1,4 +1,4 @@
-"""What a file of sequences becomes: rows, one sequence after the other. A row is a step, a column a feature."""
+"""The sequences of a file as rows, one sequence after the other. A row is a step, a column a feature."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from .reading import Array
 
 @dataclass(frozen=True)
 class Layout:
-    """Which array or column is what: the fields of `Arrays` with the same names."""
+    """The names of arrays and columns in a file, as the settings of data `arrays` with these names."""
 
     array: str = "x"
     lengths: str = "lengths"
@@ -25,13 +25,14 @@ class Layout:
 class Rows:
     """N sequences of D features, R steps in all.
 
-    source:   the setting and the file, with which an error message begins
-    values:   [R, D], as in the file
-    lengths:  [N], steps; they sum to R
-    observed: [R, D] bool, or None when the file doesn't say
-    names:    [N], what the file calls its sequences, or None
-    columns:  what the file calls its D features, or None
-    lines:    [R], where a row stands in a text file, or None
+    Attributes:
+        source: The setting and the file, with which messages begin.
+        values: [R, D], as in the file.
+        lengths: [N], in steps; they sum to R.
+        observed: [R, D] bool, if the file has a mask.
+        names: [N], names of the sequences, if the file has them.
+        columns: Names of the D features, if the file has them.
+        lines: [R], the line of each row in a text file.
     """
 
     source: str
@@ -43,12 +44,12 @@ class Rows:
     lines: NDArray[np.int64] | None = None
 
     def sequence(self, index: int) -> str:
-        """How a message refers to a sequence: by its name, or by its number from 0."""
+        """Name a sequence in a message: by its name, or by its number from 0."""
         name = index if self.names is None else self.names[index : index + 1].tolist()[0]
         return f"sequence {name!r}"
 
     def place(self, row: int, feature: int) -> str:
-        """How a message refers to a number."""
+        """Describe the position of a value in a message."""
         ends = np.cumsum(self.lengths)
         index = int(np.searchsorted(ends, row, side="right"))
         step = row - int(ends[index] - self.lengths[index])
@@ -57,7 +58,7 @@ class Rows:
         return f"{self.sequence(index)}, step {step}, {what} ({where})"
 
     def take(self, members: NDArray[np.bool_]) -> Rows:
-        """The sequences where `members` [N] is True, in the same order."""
+        """Select the sequences where `members` [N] is True, in the same order."""
         if members.all():
             return self
         rows = np.repeat(members, self.lengths)  # [R]
@@ -74,11 +75,13 @@ class Rows:
 
 @dataclass(frozen=True, eq=False)
 class Order:
-    """How an array becomes rows: its first `axes` axes count steps, of which `index` picks the R that exist.
+    """How to turn an array into rows.
 
-    index:   [R], sequence after sequence; or all of them, as they stand
-    lengths: [N], steps
-    names:   [N], or None
+    Attributes:
+        axes: How many leading axes are flattened to steps: 2 for [N, T, ...], 1 for [R, ...].
+        index: [R], which of these steps are rows, sequence by sequence; or a slice of all.
+        lengths: [N], in steps.
+        names: [N], names of the sequences, or None.
     """
 
     axes: int
@@ -87,21 +90,24 @@ class Order:
     names: Array | None = None
 
     def apply(self, array: Array) -> Array:
-        """[N, T, D], [N, T], [R, D] or [R] -> [R, D]."""
+        """Turn an array [N, T, D], [N, T], [R, D] or [R] into rows [R, D]."""
         steps = int(np.prod(array.shape[: self.axes]))
         rows: Array = array.reshape(steps, -1)[self.index]
         return rows
 
 
 def grouped(names: Array) -> Order:
-    """Rows brought together by their sequence's name [R].
+    """Group rows by the name of their sequence.
 
-    Rows of one name are one sequence, in the file's order, wherever they stand; sequences come in the order of their
-    first rows.
+    Rows of one name are one sequence, in the file's order, also if other rows are between them. Sequences are in the
+    order of their first rows.
+
+    Args:
+        names: [R], the name of each row's sequence.
     """
     starts = np.flatnonzero(np.concatenate([[True], names[1:] != names[:-1]]))
     runs = np.diff(starts, append=len(names))
-    # Where a sequence's rows stand together, as they mostly do, sorting the runs is far less work than the rows.
+    # Rows of a sequence are usually consecutive: sorting runs of equal names is far less work than sorting rows.
     unique, first, inverse = np.unique(names[starts], return_index=True, return_inverse=True)
     appearance = np.argsort(first)
     rank = np.argsort(appearance)

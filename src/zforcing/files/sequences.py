@@ -1,4 +1,4 @@
-"""Reading a file of sequences, by its suffix."""
+"""Read a file of sequences: .npz, .npy, .csv or .parquet."""
 
 from __future__ import annotations
 
@@ -22,9 +22,18 @@ LACKS = {
 
 
 def read(path: str, layout: Layout, *, setting: str) -> Rows:
-    """All sequences of a file. `setting` named it, for messages.
+    """Read all sequences of a file.
 
-    Raises UserError when the file can't be read, or its arrays or columns can't be sequences.
+    Args:
+        path: The file; its suffix is its format.
+        layout: Names of its arrays or columns.
+        setting: The setting that names the file, for messages.
+
+    Returns:
+        The sequences.
+
+    Raises:
+        UserError: The file can't be read, or its arrays or columns can't be sequences.
     """
     file, source = find(path, setting), f"{setting} {path}"
     _refuse_unused_settings(file, layout, source)
@@ -40,7 +49,7 @@ def read(path: str, layout: Layout, *, setting: str) -> Rows:
 
 
 def feature_names(path: str, layout: Layout, *, setting: str) -> tuple[str, ...] | None:
-    """What a file calls its features, from its header alone; None for arrays, which don't name them."""
+    """Read the names of a file's features from its header; None for arrays, which have none. See `read`."""
     file, source = find(path, setting), f"{setting} {path}"
     match file.suffix.lower():
         case ".csv":
@@ -52,12 +61,12 @@ def feature_names(path: str, layout: Layout, *, setting: str) -> tuple[str, ...]
 
 
 def column_names(file: Path, source: str) -> list[str]:
-    """All columns of a .csv or .parquet file, from its header alone."""
+    """Read the names of all columns of a .csv or .parquet file from its header."""
     return csv_columns(file, source) if file.suffix.lower() == ".csv" else parquet_columns(file, source)
 
 
 def find(path: str, setting: str) -> Path:
-    """The file of sequences that `setting` names. Raises UserError where there is none, or it is of another kind."""
+    """Find the file of sequences that a setting names. Raises UserError if it can't be read, or by its suffix."""
     if not path:
         raise UserError(f"{setting} is empty; name a {SUFFIXES} file of sequences")
     source = f"{setting} {path}"
@@ -69,16 +78,16 @@ def find(path: str, setting: str) -> Path:
     if not file.exists():
         raise UserError(f"{source}: no such file; a relative path starts at {Path.cwd()}")
     if not os.access(file, os.R_OK):
-        raise UserError(f"{source}: may not be read; check its permissions")
+        raise UserError(f"{source}: permission denied; make it readable")
     return file
 
 
 def _refuse_unused_settings(file: Path, layout: Layout, source: str) -> None:
-    """A setting that this kind of file has no use for is a mistake, not to be passed over."""
+    """Refuse settings that don't apply to this kind of file."""
     suffix = file.suffix.lower()
     for name in LACKS[suffix]:
         value = getattr(layout, name)
         if value != getattr(Layout, name):
             raise UserError(
-                f"{source}: data.{name} is {value!r}, of which a {suffix} file has none; leave data.{name} out"
+                f"{source}: data.{name} is {value!r}, but it doesn't apply to a {suffix} file; leave data.{name} out"
             )

@@ -1,4 +1,4 @@
-"""Reading .csv and .parquet: a header, and one row per step. Without a sequence column the file is one sequence."""
+"""Read .csv and .parquet tables: a header, and one row per step. Without a sequence column they are one sequence."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from .reading import Array, listed, readable
 from .rows import Layout, Rows, grouped
 
 CHUNK = 512  # csv rows held as text at a time; the garbage collector makes 65,536 take four times as long
-Record = tuple[int, list[str]]  # where it ends in the file (a line, from 1), and its cells
+Record = tuple[int, list[str]]  # the number of its last line in the file, from 1, and its cells
 
 
 def features(header: Sequence[str], layout: Layout, source: str) -> tuple[str, ...]:
-    """The columns that are features. Every name that the settings mention must be in the header."""
+    """Choose the columns that are features. Raises UserError for a setting that names a column that doesn't exist."""
     for setting, names in (("sequence", [layout.sequence]), ("columns", layout.columns or ())):
         for name in names:
             if name is not None and name not in header:
@@ -31,7 +31,7 @@ def features(header: Sequence[str], layout: Layout, source: str) -> tuple[str, .
             raise UserError(f"data.columns is {listed(chosen)}: name each feature once, and not data.sequence")
     else:
         chosen = tuple(name for name in header if name != layout.sequence)
-        if {"", "__index_level_0__"} & set(chosen):  # pandas writes its row numbers so; they are no feature
+        if {"", "__index_level_0__"} & set(chosen):  # a pandas index, which isn't a feature
             raise UserError(f"{source}: has a column without a name, an index?; save without it or set data.columns")
     if not chosen:
         raise UserError(f"{source}: no column is left for features, it has {listed(header)}; set data.columns")
@@ -47,7 +47,7 @@ def _rows(
     sequences: NDArray[np.int64] | None,
     names: Array,
 ) -> Rows:
-    """A table [R, D], whose row r belongs to the sequence called names[sequences[r]]; all of them to one if None."""
+    """Make `Rows` of a table [R, D]; row r is in the sequence names[sequences[r]], or all in one if that is None."""
     if len(values) == 0:
         raise UserError(f"{source}: has a header and no rows; save 1 step or more")
     if sequences is None:
@@ -67,26 +67,26 @@ def _rows(
 
 
 def csv_columns(file: Path, source: str) -> list[str]:
-    """All columns, from the header alone."""
+    """Read the names of all columns from the header."""
     with file.open(encoding="utf-8-sig", newline="") as text:
         return _header(_records(text, source), source)
 
 
 def csv_features(file: Path, layout: Layout, source: str) -> tuple[str, ...]:
-    """The columns that are features, from the header alone."""
+    """Read the names of the features from the header."""
     with file.open(encoding="utf-8-sig", newline="") as text:
         return features(_header(_records(text, source), source), layout, source)
 
 
 def read_csv(file: Path, layout: Layout, source: str) -> Rows:
-    """The sequences of a file of comma-separated cells in UTF-8; an empty cell becomes NaN."""
+    """Read the sequences of a CSV file (commas, UTF-8); empty cells become NaN. See `read` in sequences.py."""
     with file.open(encoding="utf-8-sig", newline="") as text:
         records = _records(text, source)
         header = _header(records, source)
         columns = features(header, layout, source)
         body = _body(records, len(header), source)
         values, lines, sequences = [np.empty((0, len(columns)))], [np.empty(0, dtype=np.int64)], []
-        numbers: dict[str, int] = {}  # of the sequences, in the order of their first rows
+        numbers: dict[str, int] = {}  # number of each sequence by name, in the order of their first rows
         while chunk := list(islice(body, CHUNK)):
             values.append(_values(chunk, columns, header, source))
             lines.append(np.array([line for line, _ in chunk], dtype=np.int64))
@@ -119,7 +119,7 @@ def _records(text: TextIO, source: str) -> Iterator[Record]:
 
 
 def _first_line_not_in_utf8(file: Path) -> int:
-    """The reader can't say: it decodes many lines at once."""
+    """Find the line, which the reader doesn't know: it decodes many lines at once."""
     with file.open("rb") as lines:
         return next(n for n, line in enumerate(lines, start=1) if line.decode(errors="ignore").encode() != line)
 
@@ -142,7 +142,7 @@ def _refuse_twins(header: Sequence[str], source: str) -> None:
 
 
 def _body(records: Iterator[Record], cells_per_line: int, source: str) -> Iterator[Record]:
-    """What follows the header. Blank lines may end the file; elsewhere one could be a missing value, and is refused."""
+    """Yield the rows. Blank lines are allowed at the end; elsewhere one may be a missing value, and is an error."""
     blank: int | None = None
     for line, cells in records:
         if not cells:
@@ -158,12 +158,12 @@ def _body(records: Iterator[Record], cells_per_line: int, source: str) -> Iterat
 
 
 def _values(chunk: Sequence[Record], columns: Sequence[str], header: Sequence[str], source: str) -> Array:
-    """[R, D] float64, NaN where a cell is empty."""
+    """Parse cells to [R, D] float64, NaN where a cell is empty."""
     positions = [header.index(name) for name in columns]
     cells = [[record[i] for i in positions] for _, record in chunk]
     try:
         return np.array(cells, dtype=np.float64)
-    except ValueError:  # an empty cell or a text: only now is each of them looked at
+    except ValueError:  # an empty cell or text: check each cell
         filled = [[cell.strip() or "nan" for cell in row] for row in cells]
     for (line, _), row in zip(chunk, filled, strict=True):
         for name, cell in zip(columns, row, strict=True):
@@ -195,20 +195,20 @@ def _is_number(cell: str) -> bool:
 
 
 def parquet_columns(file: Path, source: str) -> list[str]:
-    """All columns, from the header alone."""
+    """Read the names of all columns from the header."""
     with _open_parquet(file, source) as parquet:
         names: list[str] = parquet.schema_arrow.names
         return names
 
 
 def parquet_features(file: Path, layout: Layout, source: str) -> tuple[str, ...]:
-    """The columns that are features, from the header alone."""
+    """Read the names of the features from the header."""
     with _open_parquet(file, source) as parquet:
         return features(parquet.schema_arrow.names, layout, source)
 
 
 def read_parquet(file: Path, layout: Layout, source: str) -> Rows:
-    """The sequences of a Parquet file; a null becomes NaN."""
+    """Read the sequences of a Parquet file; nulls become NaN. See `read` in sequences.py."""
     with _open_parquet(file, source) as parquet:
         header = parquet.schema_arrow.names
         _refuse_twins(header, source)
@@ -232,17 +232,17 @@ def _open_parquet(file: Path, source: str) -> Any:
 
 
 def _numbers(column: Any, name: str, source: str) -> Array:
-    """[R]; float32 as it is, everything else as float64."""
+    """A column [R] as numbers: float32 unchanged, all others as float64."""
     kind = str(column.type)
     if not kind.startswith(("bool", "int", "uint", "halffloat", "float", "double", "decimal")):
         raise UserError(f"{source}: column {name!r} holds {kind}, not numbers; leave it out of data.columns")
-    # Only floats have a NaN for the nulls.
+    # Integers have no NaN for nulls.
     numbers: Array = (column if kind == "float" else column.cast("float64", safe=False)).to_numpy()
     return numbers
 
 
 def _encoded(column: Any, name: str, source: str) -> tuple[NDArray[np.int64], Array]:
-    """Names [R] as numbers [R] and what each number is called."""
+    """Encode names [R] as numbers [R], with the name of each number."""
     if column.null_count:
         raise UserError(f"{source}: column {name!r} has {column.null_count} nulls; every row must name its sequence")
     if column.type.num_fields:

@@ -1,4 +1,7 @@
-"""The models, by the name that recipes and the command line use."""
+"""Stochastic recurrent networks and their baselines.
+
+`MODELS` holds them by the name that recipes and the command line use; `SequenceModel` is their base class.
+"""
 
 from __future__ import annotations
 

@@ -1,18 +1,18 @@
-"""A linear-Gaussian state-space model under the contract: the model whose likelihood is known exactly.
+"""A linear-Gaussian state-space model, whose exact likelihood checks bounds and estimates.
 
     z_t = A z_{t-1} + N(0, diag(q^2)), z_0 = 0;   x_t = C z_t + N(0, diag(r^2))
 
           z_{t-1} -> z_t
                       v
-                     x_t          the emission reads z_t alone
+                     x_t          the emission only reads z_t
 
 R. E. Kalman, "A new approach to linear filtering and prediction problems", 1960; backward information messages as in
-the two-filter smoother, D. Fraser and J. Potter, 1969. Proposals (the contract's posterior), from exact to blind:
+the two-filter smoother, D. Fraser and J. Potter, 1969. Proposals (the model's `posterior`):
 
-    smoothing   p(z_t | z_{t-1}, x_t..x_T): the exact posterior, under which every weight is p(x)
+    smoothing   p(z_t | z_{t-1}, x_t..x_T): the exact posterior, with which every importance weight is p(x)
     filtering   p(z_t | z_{t-1}, x_t): the locally optimal proposal
     learned     N(f([z_{t-1}, x_t])), f an MLP
-    prior       p(z_t | z_{t-1}): the bootstrap filter's
+    prior       p(z_t | z_{t-1}): as in the bootstrap filter
 """
 
 from __future__ import annotations
@@ -45,24 +45,34 @@ class LinearGaussianConfig:
     mlp_size: int = 32
     """hidden units of the learned proposal"""
     system_seed: int | None = None
-    """start from the random system with this seed (data `lgssm` draws from such a one); null: a neutral start"""
+    """start from the random system with this seed (data `lgssm` is drawn from one); null: A = 0.5 I, C random"""
 
     def __post_init__(self) -> None:
         check_settings(self)
 
 
 class LinearGaussianState(NamedTuple):
-    """z: the last latent, [n, Z]."""
+    """The state of `LinearGaussian`: the last latent."""
 
-    z: Tensor
+    z: Tensor  # [n, Z]
 
 
 class LinearGaussian(SequenceModel):
-    """A linear-Gaussian state-space model with learnable A, C, q and r. Real observations only; nothing is fed back."""
+    """A linear-Gaussian state-space model with learnable A, C, q and r, and an exact log-likelihood.
+
+    The module's docstring has its equations.
+
+    Args:
+        spec: What one observation is; real ones only.
+        config: The settings.
+
+    Raises:
+        UserError: The observations aren't real.
+    """
 
     name = "linear_gaussian"
     Config = LinearGaussianConfig
-    capturable = False  # torch.linalg looks at what it has factored
+    capturable = False  # torch.linalg checks its factorizations on the CPU
 
     def __init__(self, spec: ObservationSpec, config: LinearGaussianConfig = LinearGaussianConfig()):
         super().__init__(spec, config)
@@ -84,18 +94,20 @@ class LinearGaussian(SequenceModel):
 
     @property
     def latent_size(self) -> int:
-        """Z."""
+        """Z, the size of z_t."""
         size: int = self.config.latent_size
         return size
 
-    # The contract.
+    # The methods of SequenceModel.
 
     def initial_state(self, n: int, *, start: Tensor | None = None) -> LinearGaussianState:
-        """z_0 = 0. x_0 plays no part."""
+        """z_0 = 0, whatever x_0 is."""
         return LinearGaussianState(self.A.new_zeros(n, self.latent_size))
 
     def encode(self, batch: SequenceBatch, *, state: State | None = None) -> Tensor:
-        """[J_t, eta_t] flattened, [B, T, Z Z + Z]: what x_t (or x_t..x_T) says of z_t; [x_t, observed] when learned."""
+        """[J_t, eta_t] flattened, [B, T, Z Z + Z]: the evidence on z_t in x_t (or x_t..x_T), in information form; for
+        the learned proposal [x_t, observed_t], [B, T, 2 D].
+        """
         if self.config.proposal == "learned":
             scored = batch.scored
             return torch.cat([torch.where(scored, batch.x, torch.zeros_like(batch.x)), scored.to(batch.x)], dim=-1)
@@ -124,7 +136,7 @@ class LinearGaussian(SequenceModel):
         return gaussian(mean, torch.linalg.cholesky((V + V.mT) / 2))
 
     def after_latent(self, state: LinearGaussianState, z: Tensor) -> LinearGaussianState:
-        """Keeps z_t."""
+        """The state is z_t."""
         return LinearGaussianState(z)
 
     def emission(self, state: LinearGaussianState) -> Distribution:
@@ -133,17 +145,17 @@ class LinearGaussian(SequenceModel):
         return Independent(Normal(mean, self.log_r.exp().expand_as(mean), validate_args=False), 1, validate_args=False)
 
     def after_observation(self, state: LinearGaussianState, x: Tensor) -> LinearGaussianState:
-        """x_t changes nothing: the state is all that there is."""
+        """The state doesn't depend on x_t."""
         return state
 
-    # What is exact.
+    # Exact inference.
 
     def log_likelihood(self, batch: SequenceBatch) -> Tensor:
-        """log p(x_1..x_T) of each sequence, [B] in nats, by the Kalman filter; what is missing is integrated out."""
+        """log p(x_1..x_T) of each sequence, [B] in nats, by the Kalman filter; missing values are integrated out."""
         return self._filter(batch)[0]
 
     def smooth(self, batch: SequenceBatch) -> tuple[Tensor, Tensor]:
-        """Mean [B, T, Z] and covariance [B, T, Z, Z] of p(z_t | x_1..x_T): prediction times backward message."""
+        """Mean [B, T, Z] and covariance [B, T, Z, Z] of p(z_t | x_1..x_T), from prediction and backward message."""
         _, m, P = self._filter(batch)
         J, eta = self._messages(*self._evidence(batch))
         eye = torch.eye(self.latent_size).to(P)
@@ -162,7 +174,7 @@ class LinearGaussian(SequenceModel):
             m, P = m @ self.A.t(), self.A @ P @ self.A.t() + Q
             means.append(m)
             covariances.append(P)
-            # what is missing gets a zero row in C, no error and unit noise: it adds nothing to the determinant
+            # a missing value gets a zero row in C, no error and unit noise, and so adds nothing to the determinant
             C = self.C * scored[..., None]  # [B, D, Z]
             S = C @ P @ C.mT + torch.diag_embed(torch.where(scored, R, torch.ones_like(R)))
             error = torch.where(scored, x, torch.zeros_like(x)) - (C @ m[..., None])[..., 0]
@@ -182,7 +194,7 @@ class LinearGaussian(SequenceModel):
         return J, torch.einsum("di,btd->bti", self.C, precision * x)
 
     def _messages(self, J: Tensor, eta: Tensor) -> tuple[Tensor, Tensor]:
-        """The same of p(x_t..x_T | z_t), backwards in time; padding says nothing, so that lengths need no care."""
+        """J and eta of p(x_t..x_T | z_t), backward in time. They are 0 in the padding, which so has no effect."""
         eye = torch.diag(torch.exp(-2 * self.log_q))
         Js, etas = [J[:, -1]], [eta[:, -1]]
         for J_t, eta_t in zip(J[:, :-1].flip(1).unbind(1), eta[:, :-1].flip(1).unbind(1), strict=True):

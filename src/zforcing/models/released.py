@@ -1,6 +1,6 @@
-"""The authors' released PyTorch weights (sordonia/zforcing) as a ZForcing model.
+"""Load the PyTorch weights that the Z-Forcing authors released (sordonia/zforcing) into a `ZForcing` model.
 
-Their layout, NAME -> ours. Their forward cell stores matrices as (input, 4H); H hidden, E embedding, M mlp, Z latent:
+Released name, and name here. Their forward cell stores matrices as (input, 4H); H hidden, E embedding, M mlp, Z latent:
 
     emb_mod.0                       embed.layer
     bwd_mod.*                       backward_lstm.lstm.*
@@ -45,10 +45,17 @@ UNUSED = ["fwd_mod.ln_hh.gain", "fwd_mod.ln_hh.bias"]  # cond_ln replaces them b
 
 
 def load_released(arrays: Mapping[str, Any], **settings: Any) -> ZForcing:
-    """The authors' PyTorch model from its parameters, NAME -> array (a Gaussian model, any of their options).
+    """Make a model from the authors' released parameters (a Gaussian model, any of their options).
 
-    settings: ZForcingConfig fields that the arrays don't tell: `auxiliary_reads_state`, `auxiliary`.
-    Raises UserError for a missing, unknown or misshapen array, named.
+    Args:
+        arrays: Released name -> array.
+        **settings: Fields of `ZForcingConfig` that the arrays don't determine: `auxiliary_reads_state`, `auxiliary`.
+
+    Returns:
+        The model, in eval mode.
+
+    Raises:
+        UserError: An array is missing, unknown, or of the wrong shape.
     """
     tensors = {name: torch.as_tensor(value) for name, value in arrays.items()}
     _check_names(tensors)
@@ -62,36 +69,46 @@ def load_released(arrays: Mapping[str, Any], **settings: Any) -> ZForcing:
 
 
 def from_released(tensors: Mapping[str, Tensor], config: ZForcingConfig) -> dict[str, Tensor]:
-    """The state dict of our model; differentiable in the released tensors."""
-    ours = {f"{new}.{kind}": tensors[f"{old}.{kind}"] for old, new in SAME.items() for kind in ("weight", "bias")}
-    ours |= {name.replace("bwd_mod", "backward_lstm.lstm"): tensors[name] for name in BACKWARD}
+    """Convert released parameters to the state dict of a `ZForcing` model; differentiable.
+
+    Args:
+        tensors: Released name -> tensor.
+        config: The settings of the model.
+
+    Returns:
+        The state dict.
+    """
+    new_state = {f"{new}.{kind}": tensors[f"{old}.{kind}"] for old, new in SAME.items() for kind in ("weight", "bias")}
+    new_state |= {name.replace("bwd_mod", "backward_lstm.lstm"): tensors[name] for name in BACKWARD}
     hidden = config.hidden_size
     if not config.auxiliary_reads_state:
-        ours["auxiliary_net.first.weight"] = ours["auxiliary_net.first.weight"][:, hidden:]
+        new_state["auxiliary_net.first.weight"] = new_state["auxiliary_net.first.weight"][:, hidden:]
     if config.auxiliary == "squared_error":
         for kind in ("weight", "bias"):
-            ours[f"auxiliary_net.second.{kind}"] = ours[f"auxiliary_net.second.{kind}"][:hidden]
-    ours["cell.from_hidden.weight"] = tensors["fwd_mod.weight_hh"].t()
+            new_state[f"auxiliary_net.second.{kind}"] = new_state[f"auxiliary_net.second.{kind}"][:hidden]
+    new_state["cell.from_hidden.weight"] = tensors["fwd_mod.weight_hh"].t()
     inputs = tensors["fwd_mod.weight_ih"]
     if config.cell == "lstm":
-        ours["cell.from_latent.weight"] = inputs[: config.mlp_size].t()
-        ours["cell.from_input.weight"] = inputs[config.mlp_size :].t()
-        ours["cell.from_input.bias"] = tensors["fwd_mod.bias_ih"] + tensors["fwd_mod.bias_hh"]
-        ours |= {f"cell.latent_net.{kind}": tensors[f"gen_mod.{kind}"] for kind in ("weight", "bias")}
+        new_state["cell.from_latent.weight"] = inputs[: config.mlp_size].t()
+        new_state["cell.from_input.weight"] = inputs[config.mlp_size :].t()
+        new_state["cell.from_input.bias"] = tensors["fwd_mod.bias_ih"] + tensors["fwd_mod.bias_hh"]
+        new_state |= {f"cell.latent_net.{kind}": tensors[f"gen_mod.{kind}"] for kind in ("weight", "bias")}
     else:
-        ours["cell.from_input.weight"] = inputs.t()
-        ours["cell.input_gain"] = tensors["fwd_mod.ln_ih.gain"].flatten()
-        ours["cell.input_bias"] = tensors["fwd_mod.ln_ih.bias"].flatten()
+        new_state["cell.from_input.weight"] = inputs.t()
+        new_state["cell.input_gain"] = tensors["fwd_mod.ln_ih.gain"].flatten()
+        new_state["cell.input_bias"] = tensors["fwd_mod.ln_ih.bias"].flatten()
         for old, new in (("0", "first"), ("2", "second")):
-            ours |= {f"cell.latent_net.{new}.{kind}": tensors[f"gen_mod.{old}.{kind}"] for kind in ("weight", "bias")}
-    return ours
+            new_state |= {
+                f"cell.latent_net.{new}.{kind}": tensors[f"gen_mod.{old}.{kind}"] for kind in ("weight", "bias")
+            }
+    return new_state
 
 
 def _check_names(tensors: Mapping[str, Tensor]) -> None:
     cell = NORMALIZED_CELL if "fwd_mod.ln_ih.gain" in tensors else PLAIN_CELL
-    wanted = [f"{name}.{kind}" for name in SAME for kind in ("weight", "bias")] + BACKWARD + cell
-    missing = sorted(set(wanted) - set(tensors))
-    unknown = sorted(set(tensors) - set(wanted) - set(UNUSED))
+    expected = [f"{name}.{kind}" for name in SAME for kind in ("weight", "bias")] + BACKWARD + cell
+    missing = sorted(set(expected) - set(tensors))
+    unknown = sorted(set(tensors) - set(expected) - set(UNUSED))
     if missing:
         raise UserError(f"released weights: missing {', '.join(missing)}")
     if unknown:
@@ -99,7 +116,7 @@ def _check_names(tensors: Mapping[str, Tensor]) -> None:
 
 
 def _check_shapes(tensors: Mapping[str, Tensor]) -> None:
-    """Every array's, against the sizes that emb_mod.0.weight, pri_mod.0.weight and pri_mod.2.weight tell."""
+    """Check every shape against the sizes of emb_mod.0.weight, pri_mod.0.weight and pri_mod.2.weight."""
     for name in ("emb_mod.0.weight", "pri_mod.0.weight", "pri_mod.2.weight"):
         if tensors[name].dim() != 2 or 0 in tensors[name].shape:
             raise UserError(f"released weights: {name} is {tuple(tensors[name].shape)}; it must be a matrix")
@@ -134,7 +151,7 @@ def _check_shapes(tensors: Mapping[str, Tensor]) -> None:
     ]
     if problems:
         sizes = f"hidden {H}, embedding {E}, mlp {M}, latent {Z}, data {D}"
-        raise UserError(f"released weights: {'; '.join(problems)} (pri_mod and emb_mod tell the sizes: {sizes})")
+        raise UserError(f"released weights: {'; '.join(problems)} (the sizes by pri_mod and emb_mod: {sizes})")
 
 
 def _latent_size(tensors: Mapping[str, Tensor]) -> int:
@@ -145,7 +162,7 @@ def _latent_size(tensors: Mapping[str, Tensor]) -> int:
 
 
 def _config(tensors: Mapping[str, Tensor], settings: Mapping[str, Any]) -> ZForcingConfig:
-    """Sizes and cell from the shapes; the released output has no skip."""
+    """The settings: sizes and cell from the shapes; the released model has no output skip."""
     mlp, hidden = tensors["pri_mod.0.weight"].shape
     return ZForcingConfig(
         hidden_size=hidden,

@@ -1,4 +1,4 @@
-"""RNN: the deterministic baseline, an LSTM language model of observations. Its likelihood is exact.
+"""RNN: the deterministic baseline, an autoregressive LSTM. Its likelihood is exact.
 
 h_t = LSTM(e(x_{t-1}), h_{t-1});   p(x_t | x_<t) = emission(h_t)
 
@@ -18,7 +18,7 @@ from torch.distributions import Distribution
 
 from ..distributions import batch_first, no_latent
 from ..emissions import EmissionSettings, make_emission
-from ..nn import Embedder, FeatureNet, HiddenLayers, Readout, at_last, initialize_lstm, run_lstm
+from ..nn import Embedder, FeatureNet, HiddenLayers, Readout, initialize_lstm, last_step, run_lstm
 from ..observations import ObservationSpec, SequenceBatch
 from ..settings import check_settings
 from .base import Resample, SequenceModel, State, Unroll
@@ -42,27 +42,32 @@ class RNNConfig(EmissionSettings):
     output_skip: bool = True
     """whether the emission reads e(x_{t-1}) too, as Z-Forcing's does"""
     forget_bias: float = 0.0
-    """the forget gate's first bias"""
+    """initial bias of the forget gate"""
     activation_clamp: float | None = 3.0
-    """the leaky ReLU is clamped to plus or minus this; null: not"""
+    """the leaky ReLU is clamped to plus or minus this; null: not clamped"""
 
     def __post_init__(self) -> None:
         check_settings(self)
 
 
 class RNNState(NamedTuple):
-    """h, c: [n, L, H]; x: the last observation, [n, D] or [n]."""
+    """The state of `RNN`."""
 
-    h: Tensor
-    c: Tensor
-    x: Tensor
+    h: Tensor  # [n, L, H], hidden state of each layer
+    c: Tensor  # [n, L, H], cell of each layer
+    x: Tensor  # [n, D] or [n], the last observation
 
 
 class RNN(SequenceModel):
-    """An LSTM with a linear embedding and an emission. S. Hochreiter, J. Schmidhuber, "Long short-term memory", 1997.
+    """An autoregressive LSTM: h_t = LSTM(e(x_{t-1}), h_{t-1}), p(x_t | x_<t) = emission(h_t).
 
-    With a Gaussian emission and `feature_layers` this is RNN-Gauss of J. Chung et al., "A recurrent latent variable
-    model for sequential data", NIPS 2015 (arXiv 1506.02216), with a mixture RNN-GMM.
+    S. Hochreiter, J. Schmidhuber, "Long short-term memory", 1997. With a Gaussian emission and `feature_layers` it is
+    RNN-Gauss of J. Chung et al., "A recurrent latent variable model for sequential data", NIPS 2015, arXiv 1506.02216;
+    with a mixture, RNN-GMM.
+
+    Args:
+        spec: What one observation is.
+        config: The settings.
     """
 
     name = "rnn"
@@ -96,7 +101,7 @@ class RNN(SequenceModel):
 
     @property
     def latent_size(self) -> int:
-        """0: there is none."""
+        """0: there is no latent."""
         return 0
 
     def initial_state(self, n: int, *, start: Tensor | None = None) -> RNNState:
@@ -107,15 +112,15 @@ class RNN(SequenceModel):
         return RNNState(zeros, zeros, x)
 
     def encode(self, batch: SequenceBatch, *, state: State | None = None) -> Tensor:
-        """Nothing: [B, T, 0]."""
+        """An empty context, [B, T, 0]."""
         return self.lstm.get_parameter("weight_hh_l0").new_zeros(*batch.x.shape[:2], 0)
 
     def prior(self, state: RNNState) -> Distribution:
-        """Of a latent of size 0."""
+        """The distribution of a latent of size 0."""
         return no_latent(state.h[:, -1])
 
     def posterior(self, state: RNNState, context: Tensor) -> Distribution:
-        """Of a latent of size 0."""
+        """The distribution of a latent of size 0."""
         return no_latent(state.h[:, -1])
 
     def after_latent(self, state: RNNState, z: Tensor) -> RNNState:
@@ -129,7 +134,7 @@ class RNN(SequenceModel):
         return self._emission(state.h[:, -1], self._embed(state.x))
 
     def after_observation(self, state: RNNState, x: Tensor) -> RNNState:
-        """Keeps x_t for the next step."""
+        """The state remembers x_t for the next step."""
         return state._replace(x=x)
 
     # All steps at once, time first.
@@ -145,25 +150,25 @@ class RNN(SequenceModel):
         particles: int,
         resample: Resample | None,
     ) -> Unroll:
-        """All steps in one call of torch's LSTM a layer. Noise and latents [N, T, 0] are empty."""
+        """Run all steps in one call of torch's LSTM per layer. Noise and latents [N, T, 0] are empty."""
         rows = batch.repeat(particles)
         first = self.initial_state(len(rows), start=rows.start) if state is None else state
         embedded = self._embed(torch.cat([first.x[None], rows.past.transpose(0, 1)[:-1]]))  # e(x_{t-1}), [T, N, E]
         hidden, last = self._run(embedded, rows.lengths, first)
-        none = no_latent(hidden.transpose(0, 1))
+        latent = no_latent(hidden.transpose(0, 1))
 
-        def nothing() -> Tensor:
+        def zeros() -> Tensor:
             return hidden.new_zeros(rows.x.shape[:2])
 
         return Unroll(
             rows,
-            prior=none,
-            posterior=none,
-            latents=none.mean,
+            prior=latent,
+            posterior=latent,
+            latents=latent.mean,
             emission=batch_first(self._emission(hidden, embedded)),
-            auxiliary=nothing,
-            backward=nothing,
-            state=lambda: RNNState(*last(), at_last(rows.past.transpose(0, 1), rows.lengths)),
+            auxiliary=zeros,
+            backward=zeros,
+            state=lambda: RNNState(*last(), last_step(rows.past.transpose(0, 1), rows.lengths)),
         )
 
     def _embed(self, x: Tensor) -> Tensor:
@@ -178,16 +183,16 @@ class RNN(SequenceModel):
     def _run(
         self, embedded: Tensor, lengths: Tensor, state: RNNState
     ) -> tuple[Tensor, Callable[[], tuple[Tensor, Tensor]]]:
-        """h_1..h_T of the last layer [T, N, H], and what gives h, c [N, L, H] at each row's own last step."""
-        hidden, last = embedded, []
-        # layer by layer: cuDNN's own dropout between layers would heed no seed at the replay of a CUDA graph
+        """h_1..h_T of the last layer [T, N, H], and a function that returns each row's last h, c [N, L, H]."""
+        hidden, last_of_layers = embedded, []
+        # layer by layer: cuDNN's dropout between layers ignores the seed when a CUDA graph is replayed
         for layer, weights in enumerate(self.lstm.all_weights):
-            read = F.dropout(hidden, self.lstm.dropout, self.training) if layer else hidden
-            hidden, of_layer = run_lstm([*weights], read, state.h[:, layer], state.c[:, layer], lengths)
-            last.append(of_layer)
+            inputs = F.dropout(hidden, self.lstm.dropout, self.training) if layer else hidden
+            hidden, last = run_lstm([*weights], inputs, state.h[:, layer], state.c[:, layer], lengths)
+            last_of_layers.append(last)
 
-        def of_layers() -> tuple[Tensor, Tensor]:
-            h, c = zip(*(of_layer() for of_layer in last), strict=True)
+        def last_states() -> tuple[Tensor, Tensor]:
+            h, c = zip(*(last() for last in last_of_layers), strict=True)
             return torch.stack(h, dim=1), torch.stack(c, dim=1)
 
-        return hidden, of_layers
+        return hidden, last_states

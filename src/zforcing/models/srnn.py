@@ -1,7 +1,7 @@
-r"""SRNN: a chain of latents on top of a deterministic recurrent network, which reads no latent.
+r"""SRNN: a chain of latents on top of a deterministic recurrent network that doesn't read the latents.
 
 M. Fraccaro, S. K. Sønderby, U. Paquet, O. Winther, "Sequential neural models with stochastic layers", NIPS 2016, arXiv
-1605.07571. Its input u_t is the observation before, x_{t-1}.
+1605.07571. Its input u_t is the previous observation, x_{t-1}.
 
     network     d_t = GRU(e(x_{t-1}), d_{t-1}), d_0 = 0
     prior       p(z_t | .) = N(f_p([z_{t-1}, d_t])), z_0 = 0
@@ -19,13 +19,12 @@ M. Fraccaro, S. K. Sønderby, U. Paquet, O. Winther, "Sequential neural models w
      |         |
     d_t ---> d_{t+1}         the prior of z_t reads d_t; d_{t+1} has read x_t
 
-What differs, and why:
-- The paper's GRU reads x itself, and its code for speech reads it through two layers of units; here it reads e(x), a
-  linear map as in the models here, or through `embedding_layers` of units, so that categories and missing values can be
-  read. Both networks share it.
-- Mean and log-variance are two halves of one net's output, in prior and posterior; the authors' code has two nets, of
-  one hidden layer each.
-- a_t of the filtering posterior is the last hidden layer of its net, as in their code, but of `mlp_size` units.
+Differences from the paper:
+- The paper's GRU reads x itself, and its code for speech through two hidden layers. Here both networks read the shared
+  embedding e(x), linear as in the other models or with `embedding_layers`, which handles categories and missing values.
+- In prior and posterior, mean and log-variance are two halves of one network's output; the authors' code has two
+  networks with one hidden layer each.
+- a_t of the filtering posterior is the last hidden layer of its network, as in their code, but with `mlp_size` units.
 - The GRU is torch's: it resets W_h h with its bias, and its update gate is one minus the paper's.
 - The backward network never reads padding.
 - Dropout acts on e(x) and on the emission's features; 0 by default.
@@ -43,7 +42,7 @@ from torch.distributions import Distribution
 
 from ..distributions import batch_first, diagonal_gaussian
 from ..emissions import EmissionSettings, make_emission
-from ..nn import Affine, Embedder, FeatureNet, GaussianHead, at_last, copies, initialize_gru, run_gru
+from ..nn import Affine, Embedder, FeatureNet, GaussianHead, initialize_gru, last_step, repeat_particles, run_gru
 from ..observations import ObservationSpec, SequenceBatch, reverse_time_first
 from ..recurrence import Loop, equations
 from ..settings import check_settings
@@ -63,33 +62,40 @@ class SRNNConfig(EmissionSettings):
     embedding_layers: int | None = None
     """hidden layers of e(x); null: it is linear. The authors' code has 2 on music"""
     mlp_size: int = 512
-    """units of each layer of the nets"""
+    """units of each layer of the MLPs"""
     mlp_layers: int = 2
-    """hidden layers of each net"""
+    """hidden layers of each MLP"""
     posterior: Literal["smoothing", "filtering"] = "smoothing"
-    """what q(z_t | .) reads beside z_{t-1}: a GRU over the future, or a net of d_t and x_t"""
+    """what q(z_t | .) reads besides z_{t-1}: a GRU over the future, or an MLP of d_t and x_t"""
     residual_posterior: bool = True
-    """the posterior's mean is the prior's plus what its net says (the paper's Res_q)"""
+    """the posterior's mean is the prior's plus the output of the posterior's MLP (the paper's Res_q)"""
     dropout: float = 0.0
     """probability of dropping an entry of e(x) and of the emission's features, in training"""
     latent_clamp: float | None = None
-    """the outputs of the prior and posterior nets are clamped to plus or minus this; null: not"""
+    """means and log-variances of prior and posterior are clamped to plus or minus this; null: not clamped"""
     activation_clamp: float | None = 3.0
-    """the leaky ReLUs are clamped to plus or minus this; null: not"""
+    """the leaky ReLUs are clamped to plus or minus this; null: not clamped"""
 
     def __post_init__(self) -> None:
         check_settings(self)
 
 
 class SRNNState(NamedTuple):
-    """d: of the network that has read all x so far, [n, H]: d_{t+1} after x_t; z: the last latent, [n, Z]."""
+    """The state of `SRNN`."""
 
-    d: Tensor
-    z: Tensor
+    d: Tensor  # [n, H], of the deterministic network, which has read all x so far: d_{t+1} after x_t
+    z: Tensor  # [n, Z], the last latent
 
 
 class SRNN(SequenceModel):
-    """The stochastic recurrent neural network, smoothing or filtering. See the module."""
+    """The stochastic recurrent neural network (Fraccaro et al., 2016), smoothing or filtering.
+
+    The module's docstring has its equations and the differences from the paper.
+
+    Args:
+        spec: What one observation is.
+        config: The settings.
+    """
 
     name = "srnn"
     Config = SRNNConfig
@@ -130,18 +136,18 @@ class SRNN(SequenceModel):
 
     @property
     def label(self) -> str:
-        """With what isn't as in the paper's best model: smoothing, with the residual posterior."""
+        """The name, and what differs from the paper's best model (smoothing, residual posterior)."""
         config: SRNNConfig = self.config
         other = ["filtering"] * (config.posterior == "filtering") + ["no residual"] * (not config.residual_posterior)
         return f"{self.name} ({', '.join(other)})" if other else self.name
 
     @property
     def latent_size(self) -> int:
-        """Z."""
+        """Z, the size of z_t."""
         size: int = self.config.latent_size
         return size
 
-    # The contract, step by step.
+    # The methods of SequenceModel, for one step.
 
     def initial_state(self, n: int, *, start: Tensor | None = None) -> SRNNState:
         """d_1 = GRU(e(x_0), 0), z_0 = 0."""
@@ -153,7 +159,7 @@ class SRNN(SequenceModel):
     def encode(self, batch: SequenceBatch, *, state: State | None = None) -> Tensor:
         """a_1..a_T, [B, T, H], or [B, T, M] of the filtering posterior."""
         first = self.initial_state(len(batch), start=batch.start) if state is None else state
-        embedded = self.embed.linear_of(batch.past.transpose(0, 1))
+        embedded = self.embed.to_affine(batch.past.transpose(0, 1))
         d = self._network(embedded, first.d)[:-1]
         return self._contexts(d, self._observed(batch, embedded), batch.lengths).transpose(0, 1)
 
@@ -162,11 +168,11 @@ class SRNN(SequenceModel):
         return self._prior(state.z, state.d)
 
     def posterior(self, state: SRNNState, context: Tensor) -> Distribution:
-        """q(z_t | .) = N(f_q([z_{t-1}, a_t])), its mean beside the prior's if it is residual."""
+        """q(z_t | .) = N(f_q([z_{t-1}, a_t])), with the prior's mean added if it is residual."""
         return self._posterior(state.z, context, self.prior(state) if self.config.residual_posterior else None)
 
     def after_latent(self, state: SRNNState, z: Tensor) -> SRNNState:
-        """Keeps z_t."""
+        """The state remembers z_t."""
         return state._replace(z=z)
 
     def emission(self, state: SRNNState) -> Distribution:
@@ -177,7 +183,7 @@ class SRNN(SequenceModel):
         """d_{t+1} = GRU(e(x_t), d_t)."""
         return state._replace(d=self._next(state.d, x))
 
-    # All steps at once, time first: only the chain of latents is left in a loop.
+    # All steps at once, time first: only the chain of latents needs a loop.
 
     def fast_unroll(
         self,
@@ -190,28 +196,28 @@ class SRNN(SequenceModel):
         particles: int,
         resample: Resample | None,
     ) -> Unroll:
-        """Both networks before, the chain of latents in a loop (none where they are given), the emission after it."""
+        """Run both networks, then the loop over the latents (unless these are given), then the emission."""
         rows = batch.repeat(particles)
         first = self.initial_state(len(rows), start=rows.start) if state is None else state
-        embedded = self.embed.linear_of(batch.past.transpose(0, 1))
+        embedded = self.embed.to_affine(batch.past.transpose(0, 1))
         network = self._network(embedded, first.d[: len(batch)])  # d doesn't differ between particles
-        own_d, d = network[:-1], copies(network[:-1], particles)
+        batch_d, d = network[:-1], repeat_particles(network[:-1], particles)
         if context is None:
-            a = self._contexts(own_d, self._observed(batch, embedded), batch.lengths)
+            a = self._contexts(batch_d, self._observed(batch, embedded), batch.lengths)
         else:
             a = context.transpose(0, 1)
         if latents is not None:
             z = latents.transpose(0, 1)
             before = torch.cat([first.z[None], z[:-1]])
             prior = self._prior(before, d)
-            posterior = self._posterior(before, copies(a, particles), prior)
+            posterior = self._posterior(before, repeat_particles(a, particles), prior)
         else:
-            assert noise is not None, "a run is given noise or latents"
-            before, z, query, *numbers = self._loop(first, own_d, a, noise.transpose(0, 1), resample)
-            prior = GaussianHead.of(numbers[0]) if numbers else self._prior(before, d)
-            posterior = self._beside(query, prior)
+            assert noise is not None, "a run needs noise or latents"
+            before, z, query, *parameters = self._loop(first, batch_d, a, noise.transpose(0, 1), resample)
+            prior = GaussianHead.of(parameters[0]) if parameters else self._prior(before, d)
+            posterior = self._add_prior_mean(query, prior)
 
-        def nothing() -> Tensor:
+        def zeros() -> Tensor:
             return z.new_zeros(rows.x.shape[:2])
 
         return Unroll(
@@ -220,15 +226,17 @@ class SRNN(SequenceModel):
             posterior=batch_first(posterior),
             latents=z.transpose(0, 1),
             emission=batch_first(self._emission(z, d)),
-            auxiliary=nothing,
-            backward=nothing,
-            state=lambda: SRNNState(at_last(copies(network[1:], particles), rows.lengths), at_last(z, rows.lengths)),
+            auxiliary=zeros,
+            backward=zeros,
+            state=lambda: SRNNState(
+                last_step(repeat_particles(network[1:], particles), rows.lengths), last_step(z, rows.lengths)
+            ),
         )
 
     def _loop(
         self, first: SRNNState, d: Tensor, a: Tensor, noise: Tensor, resample: Resample | None
     ) -> tuple[Tensor, ...]:
-        """z_{t-1}, z_t, what f_q says and, of the residual posterior, what f_p says, [T, n, .] each; d, a [T, B, .]."""
+        """z_{t-1}, z_t, the output of f_q and, for the residual posterior, of f_p, [T, n, .] each; d, a [T, B, .]."""
         loop = Loop(steps=len(d), rows=len(first.z))
         before = loop.carried(first.z)
         nets = [self.posterior_net.record_joint(loop, before, a)]
@@ -242,10 +250,10 @@ class SRNN(SequenceModel):
             num_copies = len(first.z) // d.shape[1]
 
             def choose(t: int, values: Sequence[Tensor]) -> Tensor | None:
-                z_before, z_t, query, *numbers = values
+                z_before, z_t, query, *parameters = values
                 d_t = d[t].repeat(num_copies, 1)
-                p = GaussianHead.of(numbers[0]) if numbers else self._prior(z_before, d_t)
-                return resample(t, Step(p, self._beside(query, p), z_t, self._emission(z_t, d_t)))
+                p = GaussianHead.of(parameters[0]) if parameters else self._prior(z_before, d_t)
+                return resample(t, Step(p, self._add_prior_mean(query, p), z_t, self._emission(z_t, d_t)))
 
             loop.select(choose, [before, z, *nets])
         return loop.run(before, z, *nets)
@@ -258,12 +266,12 @@ class SRNN(SequenceModel):
         return out
 
     def _network(self, embedded: Affine, first: Tensor) -> Tensor:
-        """d_1..d_{T+1} [T + 1, B, H] from e(x_1)..e(x_T) and d_1 [B, H]; in the padding they mean nothing."""
+        """d_1..d_{T+1} [T + 1, B, H] from e(x_1)..e(x_T) and d_1 [B, H]; meaningless in the padding."""
         return torch.cat([first[None], run_gru(self.forward_gru, embedded, first)])
 
     def _observed(self, batch: SequenceBatch, embedded: Affine) -> Affine:
-        """e(x_1)..e(x_T), which the posterior reads; the network's own `embedded`, unless it was fed something else."""
-        return embedded if batch.fed is None else self.embed.linear_of(batch.read.transpose(0, 1))
+        """e(x_1)..e(x_T), which the posterior reads: `embedded`, unless the network was fed something else than x."""
+        return embedded if batch.fed is None else self.embed.to_affine(batch.read.transpose(0, 1))
 
     def _contexts(self, d: Tensor, embedded: Affine, lengths: Tensor) -> Tensor:
         """a_1..a_T from d_1..d_T and e(x_1)..e(x_T), [T, B, .] each."""
@@ -279,10 +287,10 @@ class SRNN(SequenceModel):
         return out
 
     def _posterior(self, z: Tensor, a: Tensor, prior: Distribution | None) -> Distribution:
-        return self._beside(self.posterior_net.parameters_of(torch.cat([z, a], dim=-1)), prior)
+        return self._add_prior_mean(self.posterior_net.parameters_of(torch.cat([z, a], dim=-1)), prior)
 
-    def _beside(self, query: Tensor, prior: Distribution | None) -> Distribution:
-        """The posterior from what f_q says, [..., 2 Z], and the prior, which is read if the posterior is residual."""
+    def _add_prior_mean(self, query: Tensor, prior: Distribution | None) -> Distribution:
+        """The posterior from the output of f_q [..., 2 Z], with the prior's mean added if it is residual."""
         mean, log_variance = query.chunk(2, dim=-1)
         if prior is not None and self.config.residual_posterior:
             mean = mean + prior.mean

@@ -1,4 +1,4 @@
-r"""VRNN: an LSTM that reads what it has emitted and the latent that it was emitted from.
+r"""VRNN: an LSTM that reads each observation together with the latent that generated it.
 
 J. Chung, K. Kastner, L. Dinh, K. Goel, A. Courville, Y. Bengio, "A recurrent latent variable model for sequential
 data", NIPS 2015, arXiv 1506.02216, equations 5 to 11.
@@ -14,17 +14,17 @@ data", NIPS 2015, arXiv 1506.02216, equations 5 to 11.
         \          v         ^
          `------> x_t ------'
 
-All of phi_x, phi_z, f_p, f_q, f_o have `mlp_layers` hidden layers of ReLUs; phi_x and phi_z end there, and so does what
-the emission reads.
+phi_x, phi_z, f_p, f_q and f_o have `mlp_layers` hidden ReLU layers each; the outputs of phi_x and phi_z, and the
+features that the emission reads, are the last hidden layer.
 
-What differs, and why:
-- Standard deviations are exp(log_variance / 2), as in all of this package, where the paper has a softplus.
-- h_0 = 0 where every observation is scored. Where the first one is conditioned on, h_0 = LSTM([phi_x(x_0), 0], 0): it
-  is read, and has no latent.
-- The defaults are the sizes of the authors' code for speech (600 and 500 units in the nets); the paper chose them anew
-  for each data set and model, to have as many parameters in all of them.
-- phi_x begins with the layer that every model here reads x by, so that categories and missing values can be read.
-- Dropout acts on phi_x(x) and on the emission's features; it is ours, and 0 by default.
+Differences from the paper:
+- Standard deviations are exp(log_variance / 2), as in all models here; the paper has a softplus.
+- h_0 = 0 if every observation is scored. If the first one is conditioned on, it is read and has no latent:
+  h_0 = LSTM([phi_x(x_0), 0], 0).
+- The default sizes are those of the authors' code for speech (600 and 500 units in the MLPs); the paper chose sizes for
+  each data set and model so that all have about as many parameters.
+- phi_x begins with the embedding that all models here share, which handles categories and missing values.
+- Dropout on phi_x(x) and on the emission's features is an addition; 0 by default.
 """
 
 from __future__ import annotations
@@ -45,10 +45,10 @@ from ..nn import (
     FeatureNet,
     GaussianHead,
     HiddenLayers,
-    at_last,
-    at_last_of_both,
-    copies,
     initialize_lstm,
+    last_step,
+    last_steps,
+    repeat_particles,
     run_lstm,
     weights_of,
 )
@@ -67,34 +67,41 @@ class VRNNConfig(EmissionSettings):
     latent_size: int = 200
     """size of z_t"""
     feature_size: int = 600
-    """units of each layer of phi_x, what is read of x, and of the emission's net"""
+    """units of each layer of phi_x, the features of x, and of the emission's MLP"""
     mlp_size: int = 500
-    """units of each layer of phi_z, what is read of z, and of the prior and posterior nets"""
+    """units of each layer of phi_z, the features of z, and of the prior's and posterior's MLPs"""
     mlp_layers: int = 4
-    """hidden layers of each net"""
+    """hidden layers of each MLP"""
     prior: Literal["conditional", "standard"] = "conditional"
-    """p(z_t | .): a net of h_{t-1}, or N(0, I) at every step (the paper's VRNN-I)"""
+    """p(z_t | .): an MLP of h_{t-1}, or N(0, I) at every step (the paper's VRNN-I)"""
     forget_bias: float = 0.0
-    """the forget gate's first bias"""
+    """initial bias of the forget gate"""
     dropout: float = 0.0
     """probability of dropping an entry of phi_x(x) and of the emission's features, in training"""
     latent_clamp: float | None = None
-    """means and log-variances of prior and posterior are clamped to plus or minus this; null: not"""
+    """means and log-variances of prior and posterior are clamped to plus or minus this; null: not clamped"""
 
     def __post_init__(self) -> None:
         check_settings(self)
 
 
 class VRNNState(NamedTuple):
-    """h, c: of the LSTM, [n, H]; z: the last latent, [n, Z]."""
+    """The state of `VRNN`."""
 
-    h: Tensor
-    c: Tensor
-    z: Tensor
+    h: Tensor  # [n, H], hidden state of the LSTM
+    c: Tensor  # [n, H], its cell
+    z: Tensor  # [n, Z], the last latent
 
 
 class VRNN(SequenceModel):
-    """The variational recurrent neural network, with a learned prior or a standard normal one. See the module."""
+    """The variational recurrent neural network (Chung et al., 2015), with a learned or a standard normal prior.
+
+    The module's docstring has its equations and the differences from the paper.
+
+    Args:
+        spec: What one observation is.
+        config: The settings.
+    """
 
     name = "vrnn"
     Config = VRNNConfig
@@ -120,19 +127,19 @@ class VRNN(SequenceModel):
 
     @property
     def label(self) -> str:
-        """With the prior, if it isn't the paper's."""
+        """The name, and the prior if it isn't the conditional one."""
         return self.name if self.config.prior == "conditional" else f"{self.name} ({self.config.prior} prior)"
 
     @property
     def latent_size(self) -> int:
-        """Z."""
+        """Z, the size of z_t."""
         size: int = self.config.latent_size
         return size
 
-    # The contract, step by step.
+    # The methods of SequenceModel, for one step.
 
     def initial_state(self, n: int, *, start: Tensor | None = None) -> VRNNState:
-        """h_0 = c_0 = 0, or LSTM([phi_x(x_0), 0], 0) where x_0 is an observation."""
+        """h_0 = c_0 = 0, or LSTM([phi_x(x_0), 0], 0) if x_0 is an observation."""
         weight = self.posterior_net.mlp.first.weight
         zeros, z = weight.new_zeros(n, self.config.hidden_size), weight.new_zeros(n, self.latent_size)
         if not self.spec.conditions_on_first:
@@ -153,7 +160,7 @@ class VRNN(SequenceModel):
         return self._posterior(state.h, context)
 
     def after_latent(self, state: VRNNState, z: Tensor) -> VRNNState:
-        """Keeps z_t."""
+        """The state remembers z_t."""
         return state._replace(z=z)
 
     def emission(self, state: VRNNState) -> Distribution:
@@ -164,7 +171,7 @@ class VRNN(SequenceModel):
         """h_t = LSTM([phi_x(x_t), phi_z(z_t)], h_{t-1})."""
         return VRNNState(*self._next(self._features(x), self.latent_net(state.z), state.h, state.c), state.z)
 
-    # All steps at once, time first: only what the sampled z_t enters is left in a loop.
+    # All steps at once, time first: only what depends on the sampled z_t needs a loop.
 
     def fast_unroll(
         self,
@@ -177,7 +184,7 @@ class VRNN(SequenceModel):
         particles: int,
         resample: Resample | None,
     ) -> Unroll:
-        """The LSTM and the posterior in a loop, or one call of torch's LSTM where the latents are given."""
+        """Run LSTM and posterior in a loop, or torch's LSTM in one call if the latents are given."""
         rows = batch.repeat(particles)
         first = self.initial_state(len(rows), start=rows.start) if state is None else state
         features = self._all_features(batch.past, batch.mask)
@@ -188,18 +195,18 @@ class VRNN(SequenceModel):
         if latents is not None:
             z = latents.transpose(0, 1)
             z_features = self.latent_net(z)
-            read = torch.cat([copies(features, particles), z_features], dim=-1)
-            hs, last = run_lstm(self.lstm, read, first.h, first.c, rows.lengths)
+            inputs = torch.cat([repeat_particles(features, particles), z_features], dim=-1)
+            hs, last = run_lstm(self.lstm, inputs, first.h, first.c, rows.lengths)
             before = torch.cat([first.h[None], hs[:-1]])
-            posterior = self._posterior(before, copies(contexts, particles))
+            posterior = self._posterior(before, repeat_particles(contexts, particles))
         else:
-            assert noise is not None, "a run is given noise or latents"
+            assert noise is not None, "a run needs noise or latents"
             before, hs, cs, z, z_features, parameters = self._loop(
                 first, contexts, features, noise.transpose(0, 1), resample
             )
-            last, posterior = partial(at_last_of_both, hs, cs, rows.lengths), GaussianHead.of(parameters)
+            last, posterior = partial(last_steps, hs, cs, rows.lengths), GaussianHead.of(parameters)
 
-        def nothing() -> Tensor:
+        def zeros() -> Tensor:
             return before.new_zeros(rows.x.shape[:2])
 
         return Unroll(
@@ -208,9 +215,9 @@ class VRNN(SequenceModel):
             posterior=batch_first(posterior),
             latents=z.transpose(0, 1),
             emission=batch_first(self._emission(before, z_features)),
-            auxiliary=nothing,
-            backward=nothing,
-            state=lambda: VRNNState(*last(), at_last(z, rows.lengths)),
+            auxiliary=zeros,
+            backward=zeros,
+            state=lambda: VRNNState(*last(), last_step(z, rows.lengths)),
         )
 
     def _loop(
@@ -223,18 +230,18 @@ class VRNN(SequenceModel):
         z = equations.sample(loop, parameters, noise)
         layer = self.latent_net.first
         z_features = self.latent_net.record(loop, equations.linear(loop, z, layer.weight, bias=layer.bias))
-        of_inputs, of_h, bias, other_bias = weights_of(self.lstm)
-        of_x, of_z = of_inputs.split([features.shape[-1], z_features.size], dim=1)
-        gates = equations.linear(loop, h, of_h, bias=bias + other_bias, given=features, given_weight=of_x)
-        equations.add_linear(loop, gates, z_features, of_z)
+        input_weight, h_weight, bias, other_bias = weights_of(self.lstm)
+        x_weight, z_weight = input_weight.split([features.shape[-1], z_features.size], dim=1)
+        gates = equations.linear(loop, h, h_weight, bias=bias + other_bias, given=features, given_weight=x_weight)
+        equations.add_linear(loop, gates, z_features, z_weight)
         h_t, c_t = equations.lstm(loop, gates, c)
         loop.carry(h, h_t)
         loop.carry(c, c_t)
         if resample is not None:
 
             def choose(t: int, values: Sequence[Tensor]) -> Tensor | None:
-                before, z_t, read, numbers = values
-                step = Step(self._prior(before), GaussianHead.of(numbers), z_t, self._emission(before, read))
+                before, z_t, z_features_t, query = values
+                step = Step(self._prior(before), GaussianHead.of(query), z_t, self._emission(before, z_features_t))
                 return resample(t, step)
 
             loop.select(choose, [h, z, z_features, parameters])
@@ -243,12 +250,12 @@ class VRNN(SequenceModel):
     # The densities and the LSTM, for one step [n, .] or all [T, n, .].
 
     def _features(self, x: Tensor) -> Tensor:
-        """phi_x(x)."""
+        """phi_x(x), [..., F]."""
         out: Tensor = self.dropout(self.embed_layers(self.embed(x)))
         return out
 
     def _all_features(self, x: Tensor, mask: Tensor) -> Tensor:
-        """phi_x(x_1..x_T), [T, B, F]; of 0 in the padding: ReLUs have no limit, and so had a variance made of them."""
+        """phi_x(x_1..x_T), [T, B, F]; of 0 in the padding, where the unbounded ReLUs could make a variance infinite."""
         exists = mask if x.dim() == 2 else mask[:, :, None]
         return self._features(torch.where(exists, x, torch.zeros_like(x)).transpose(0, 1))
 

@@ -1,4 +1,4 @@
-"""An affine map of an input that isn't multiplied yet."""
+"""An affine map that is computed later, so that it can be merged with the matrix that reads it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from torch import Tensor
 
 
 class Affine(NamedTuple):
-    """W u + b of u [..., F], not computed; without W it is u."""
+    """W u + b for u [..., F], not computed yet; it is u if W is None."""
 
     u: Tensor
     weight: Tensor | None = None
@@ -17,15 +17,15 @@ class Affine(NamedTuple):
 
     @property
     def value(self) -> Tensor:
-        """W u + b."""
+        """W u + b, computed."""
         return self.u if self.weight is None else F.linear(self.u, self.weight, self.bias)
 
     def times(self, weight: Tensor, bias: Tensor) -> tuple[Tensor, Tensor]:
-        """The weight and the bias by which u gives weight (W u + b) + bias."""
+        """Merge with a following affine map: the weight and bias that map u to weight (W u + b) + bias."""
         if self.weight is None or self.bias is None:
             return weight, bias
         return weight @ self.weight, weight @ self.bias + bias
 
     def at(self, steps: slice) -> Affine:
-        """Of some of the first dimension."""
+        """Select steps of the first dimension."""
         return self._replace(u=self.u[steps])

@@ -1,4 +1,4 @@
-"""LSTM cells that read a latent besides the state."""
+"""LSTM cells that also read a latent."""
 
 from __future__ import annotations
 
@@ -14,7 +14,15 @@ from .recurrent import LastState, run_lstm
 
 
 def lstm_update(gates: Tensor, c: Tensor) -> tuple[Tensor, Tensor]:
-    """(h_t, c_t) of an LSTM from c_{t-1} and the gates [n, 4H] before activation: input, forget, cell, output."""
+    """Compute h_t and c_t of an LSTM.
+
+    Args:
+        gates: [n, 4H], input, forget, cell and output gates before their activations.
+        c: [n, H], c_{t-1}.
+
+    Returns:
+        h_t and c_t, [n, H] each.
+    """
     i, f, g, o = gates.chunk(4, dim=-1)
     c = torch.sigmoid(f) * c + torch.sigmoid(i) * torch.tanh(g)
     return torch.sigmoid(o) * torch.tanh(c), c
@@ -23,7 +31,8 @@ def lstm_update(gates: Tensor, c: Tensor) -> tuple[Tensor, Tensor]:
 class LatentLSTMCell(nn.Module):
     """h_t, c_t = LSTM([g(z_t), e(x_{t-1})], h_{t-1}, c_{t-1}), g linear.
 
-    W_x is uniform in +-1/sqrt(H), each gate's W_h orthogonal, biases 0 (but `forget_bias`), as released.
+    As in the Z-Forcing authors' release, input weights start uniform in +-1/sqrt(H), each gate's hidden-to-hidden
+    matrix orthogonal, and biases at 0, except for `forget_bias`.
     """
 
     def __init__(self, embedding: int, latent: int, mlp: int, hidden: int, *, forget_bias: float = 0.0):
@@ -38,35 +47,36 @@ class LatentLSTMCell(nn.Module):
         initialize_gate_bias(self.from_input.bias, forget_bias=forget_bias)
 
     def forward(self, embedded: Tensor, z: Tensor, h: Tensor, c: Tensor) -> tuple[Tensor, Tensor]:
-        """One step: [n, E], [n, Z], [n, H], [n, H] -> h_t, c_t [n, H]."""
+        """Take one step: [n, E], [n, Z], [n, H], [n, H] -> h_t, c_t [n, H]."""
         return lstm_update(self.from_input(embedded) + self.from_hidden(h) + self.from_latent(self.latent_net(z)), c)
 
     def latent_layer(self) -> tuple[Tensor, Tensor]:
-        """The two linear maps from z to the gates as one: weight [4H, Z] and bias [4H]."""
+        """Merge the two linear maps from z to the gates: weight [4H, Z] and bias [4H]."""
         return self.from_latent.weight @ self.latent_net.weight, self.from_latent.weight @ self.latent_net.bias
 
     def run(self, embedded: Affine, z: Tensor, h: Tensor, c: Tensor, lengths: Tensor) -> tuple[Tensor, LastState]:
-        """All steps with latents known beforehand, as torch's LSTM of [e(x_{t-1}), z_t]; see `run_lstm`."""
-        of_z, bias = self.latent_layer()
-        of_u, whole = embedded.times(self.from_input.weight, self.from_input.bias + bias)
-        weights = [torch.cat([of_u, of_z], dim=1), self.from_hidden.weight, whole, torch.zeros_like(bias)]
+        """Take all steps with given latents z [T, n, Z], by torch's LSTM of [e(x_{t-1}), z_t]; see `run_lstm`."""
+        z_weight, z_bias = self.latent_layer()
+        u_weight, bias = embedded.times(self.from_input.weight, self.from_input.bias + z_bias)
+        weights = [torch.cat([u_weight, z_weight], dim=1), self.from_hidden.weight, bias, torch.zeros_like(bias)]
         return run_lstm(weights, torch.cat([embedded.u, z], dim=-1), h, c, lengths)
 
     def record(self, loop: Loop, embedded: Affine, z: Value, h: Value, c: Value) -> tuple[Value, Value]:
-        """The step's equations; embedded [T, B, E]. h_t, c_t."""
-        weight, bias = self.latent_layer()
-        of_u, whole = embedded.times(self.from_input.weight, self.from_input.bias + bias)
-        gates = equations.linear(loop, h, self.from_hidden.weight, bias=whole, given=embedded.u, given_weight=of_u)
+        """Record a step's equations in a loop, embedded [T, B, E]; returns h_t and c_t."""
+        weight, z_bias = self.latent_layer()
+        u_weight, bias = embedded.times(self.from_input.weight, self.from_input.bias + z_bias)
+        gates = equations.linear(loop, h, self.from_hidden.weight, bias=bias, given=embedded.u, given_weight=u_weight)
         equations.add_linear(loop, gates, z, weight)
         return equations.lstm(loop, gates, c)
 
 
 class LayerNormLatentLSTMCell(nn.Module):
-    """An LSTM cell whose latent sets the gain and the bias of its layer norm (`cond_ln` in the authors' release).
+    """An LSTM cell whose latent sets gain and bias of its layer norm (`cond_ln` in the Z-Forcing authors' release).
 
-    gates = LN(W_x e(x_{t-1}); learned gain and bias) + gain(z_t) * norm(W_h h_{t-1}) + bias(z_t), where
-    (gain - 1, bias) = MLP(z_t) clamped to [-3, 3] and norm(v) = (v - mean) / sqrt(unbiased variance + 1e-5).
-    The cell reads e(x_{t-1}) alone.
+        gates = norm(W_x e(x_{t-1})) * input_gain + input_bias + gain(z_t) * norm(W_h h_{t-1}) + bias(z_t)
+
+    with (gain - 1, bias) = MLP(z_t), clamped to plus or minus `limit`, and norm = `standardize`. The latent enters
+    through the layer norm only, not as an input.
     """
 
     def __init__(
@@ -92,16 +102,16 @@ class LayerNormLatentLSTMCell(nn.Module):
         initialize_gate_bias(self.input_bias, forget_bias=forget_bias)
 
     def inputs(self, embedded: Tensor) -> Tensor:
-        """The part of the gates that no state and no latent enters, [..., E] -> [..., 4H]."""
+        """The part of the gates that only depends on the input, [..., E] -> [..., 4H]."""
         return standardize(self.from_input(embedded)) * self.input_gain + self.input_bias
 
     def forward(self, embedded: Tensor, z: Tensor, h: Tensor, c: Tensor) -> tuple[Tensor, Tensor]:
-        """One step: [n, E], [n, Z], [n, H], [n, H] -> h_t, c_t [n, H]."""
+        """Take one step: [n, E], [n, Z], [n, H], [n, H] -> h_t, c_t [n, H]."""
         gain_minus_one, bias = clamp(self.latent_net(z), self.limit).chunk(2, dim=-1)
         return lstm_update(self.inputs(embedded) + (1 + gain_minus_one) * standardize(self.from_hidden(h)) + bias, c)
 
     def record(self, loop: Loop, embedded: Affine, z: Value, h: Value, c: Value) -> tuple[Value, Value]:
-        """The step's equations; embedded [T, B, E]. h_t, c_t."""
+        """Record a step's equations in a loop, embedded [T, B, E]; returns h_t and c_t."""
         hidden = equations.linear(loop, h, self.from_hidden.weight)
         equations.standardize(loop, hidden)
         first = self.latent_net.first
@@ -111,6 +121,6 @@ class LayerNormLatentLSTMCell(nn.Module):
 
 
 def standardize(x: Tensor) -> Tensor:
-    """(x - mean) / sqrt(unbiased variance + 1e-5) over the last dimension."""
+    """Compute (x - mean) / sqrt(unbiased variance + 1e-5) over the last dimension."""
     variance, mean = torch.var_mean(x, dim=-1, keepdim=True)
     return (x - mean) / torch.sqrt(variance + 1e-5)

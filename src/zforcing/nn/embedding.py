@@ -1,4 +1,4 @@
-"""What reads an observation, and what reads a state to emit one."""
+"""The embedding of observations, and the readout of features for the emission."""
 
 from __future__ import annotations
 
@@ -12,14 +12,19 @@ from .mlp import ClampedLeakyReLU, HiddenLayers, tensor_of
 
 
 class Embedder(nn.Module):
-    """e(x): one linear layer for vectors, a table for categories (with a row for the start symbol), then dropout.
+    """The embedding e(x) of an observation: a linear layer for vectors, a table for categories, then dropout.
 
-    With `layers` 1 or more it is a net: the activation of that, `layers` - 1 more layers with theirs, before dropout
-    (SRNN's code has two layers on music).
+    The table has a row for the start symbol. If the spec allows missing values, a missing number is replaced by a
+    learned one and the mask is read too, e = W [x or fill] + V mask + bias, and a missing category has its own row.
+    Otherwise a missing number is read as 0, the mean of normalized data, and a missing category as the start symbol.
 
-    Where the spec allows missing values, a missing number is read as a learned fill and the mask is read beside it
-    (e = W [x or fill] + V mask + bias); a missing category is a symbol of its own. Elsewhere a missing number, should
-    one come, is read as 0, the mean of normalized data, and a missing category as the start symbol.
+    Args:
+        spec: What one observation is.
+        size: E, the size of e(x).
+        dropout: Probability of dropping an entry of e(x) in training.
+        layers: Hidden layers of `size` units, counting the first linear map, each with its activation (SRNN's code has
+            2 on music). 0 leaves e(x) linear.
+        activation_limit: The activations are clamped to plus or minus this; None doesn't clamp.
     """
 
     def __init__(
@@ -46,27 +51,28 @@ class Embedder(nn.Module):
         self.dropout = nn.Dropout(dropout)
 
     def forward(self, x: Tensor) -> Tensor:
-        """[..., D] or [...] -> [..., E]."""
+        """Compute e(x), [..., D] or [...] -> [..., E]."""
         if isinstance(self.layer, nn.Embedding):
             embedded = self.layer(torch.where(is_missing(x), self.unknown, x))
         else:
-            embedded = F.linear(self._read(x), *self._weights())
+            embedded = F.linear(self._inputs(x), *self._weights())
         dropped: Tensor = self.dropout(embedded if self.hidden is None else self.hidden(embedded))
         return dropped
 
-    def linear_of(self, x: Tensor) -> Affine:
-        """e(x) as a linear map of something smaller than e(x), where it is one: who multiplies it by a matrix then
-        multiplies the two matrices instead. Else e(x) itself.
+    def to_affine(self, x: Tensor) -> Affine:
+        """e(x) as an `Affine`: not multiplied yet where e(x) is a linear map from a smaller size, else e(x) itself.
+
+        A layer that reads it then multiplies the two matrices, which is cheaper than multiplying all steps by both.
         """
         is_linear = not isinstance(self.layer, nn.Embedding) and self.hidden is None
         if is_linear and not (self.training and self.dropout.p):
-            read = self._read(x)
-            if read.shape[-1] < self.layer.weight.shape[0]:
-                return Affine(read, *self._weights())
+            inputs = self._inputs(x)
+            if inputs.shape[-1] < self.layer.weight.shape[0]:
+                return Affine(inputs, *self._weights())
         return Affine(self(x))
 
-    def _read(self, x: Tensor) -> Tensor:
-        """What the linear layer reads, [..., D], or [..., 2 D] with the mask."""
+    def _inputs(self, x: Tensor) -> Tensor:
+        """The input of the linear layer: x with missing values replaced, [..., D], or [..., 2 D] with the mask."""
         missing = is_missing(x)
         if self.reads_mask:
             return torch.cat([torch.where(missing, self.fill, x), (~missing).to(x.dtype)], dim=-1)
@@ -78,10 +84,10 @@ class Embedder(nn.Module):
 
 
 class Readout(nn.Module):
-    """Features of (h_t, e(x_{t-1})) for the emission.
+    """The features of (h_t, e(x_{t-1})) that the emission reads, [..., H], with dropout.
 
-    With `skip`, lrelu(W_h h_t + W_x e(x_{t-1})) of size H, as in the authors' Theano code; without, h_t itself, as in
-    their PyTorch release. Dropout on the result.
+    With `skip` they are lrelu(W_h h_t + W_x e(x_{t-1})), as in the Z-Forcing authors' Theano code; without, h_t, as in
+    their PyTorch release.
     """
 
     def __init__(
@@ -96,17 +102,19 @@ class Readout(nn.Module):
         self.dropout = nn.Dropout(dropout)
 
     def forward(self, h: Tensor, embedded: Tensor) -> Tensor:
-        """[..., H] and [..., E] -> [..., H]."""
-        return self.of_parts(h, self.input_part(Affine(embedded)))
+        """Compute the features, [..., H] and [..., E] -> [..., H]."""
+        return self.merge(h, self.project_input(Affine(embedded)))
 
-    def of_parts(self, h: Tensor, input_part: Tensor | None) -> Tensor:
-        """The same, with what it reads of e(x_{t-1}) given."""
-        features = h if input_part is None else self.activation(F.linear(h, self.from_hidden.weight) + input_part)
+    def merge(self, h: Tensor, projected_input: Tensor | None) -> Tensor:
+        """Compute the features from h_t and what `project_input` returned."""
+        features = (
+            h if projected_input is None else self.activation(F.linear(h, self.from_hidden.weight) + projected_input)
+        )
         out: Tensor = self.dropout(features)
         return out
 
-    def input_part(self, embedded: Affine) -> Tensor | None:
-        """W_x e(x_{t-1}) and the bias, [..., H]; None where it isn't read."""
+    def project_input(self, embedded: Affine) -> Tensor | None:
+        """Compute W_x e(x_{t-1}) + bias, [..., H]; None without `skip`."""
         return (
             F.linear(embedded.u, *embedded.times(self.from_input.weight, self.from_hidden.bias)) if self.skip else None
         )

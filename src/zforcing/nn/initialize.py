@@ -1,4 +1,4 @@
-"""Where recurrent weights begin."""
+"""Initialization of recurrent weights: orthogonal hidden-to-hidden matrices, biases 0."""
 
 from __future__ import annotations
 
@@ -9,26 +9,26 @@ from .mlp import tensor_of
 
 
 def weights_of(network: nn.LSTM | nn.GRU) -> list[Tensor]:
-    """Of its one layer: input to gates, hidden to gates, the two biases."""
+    """The weights of a network's first layer: input to gates, hidden to gates, and the two biases."""
     return [tensor_of(network, name) for name in ("weight_ih_l0", "weight_hh_l0", "bias_ih_l0", "bias_hh_l0")]
 
 
 @torch.no_grad()
 def initialize_hidden_to_gates(weight: Tensor) -> None:
-    """Each gate's hidden-to-hidden matrix [H, H], a part of [4H, H] or [3H, H], becomes orthogonal."""
+    """Make each gate's hidden-to-hidden matrix [H, H] orthogonal, in a weight [4H, H] or [3H, H]."""
     for gate in weight.split(weight.shape[1]):
         nn.init.orthogonal_(gate)
 
 
 @torch.no_grad()
 def initialize_gate_bias(bias: Tensor, *, forget_bias: float) -> None:
-    """Zeros, and `forget_bias` for the forget gate (the second quarter of [4H])."""
+    """Set a bias [4H] to 0, and to `forget_bias` for the forget gate (the second quarter)."""
     bias.zero_()
     bias.chunk(4)[1].fill_(forget_bias)
 
 
 def initialize_lstm(lstm: nn.LSTM, *, forget_bias: float) -> None:
-    """Orthogonal hidden-to-hidden matrices, biases 0 and `forget_bias`, in every layer."""
+    """Initialize every layer: orthogonal hidden-to-hidden matrices, biases 0, and `forget_bias` for forget gates."""
     for layer in range(lstm.num_layers):
         initialize_hidden_to_gates(getattr(lstm, f"weight_hh_l{layer}"))
         initialize_gate_bias(getattr(lstm, f"bias_ih_l{layer}"), forget_bias=forget_bias)
@@ -36,8 +36,8 @@ def initialize_lstm(lstm: nn.LSTM, *, forget_bias: float) -> None:
 
 
 def initialize_gru(gru: nn.GRU) -> None:
-    """Orthogonal hidden-to-hidden matrices, biases 0, of its one layer."""
-    _, of_hidden, *biases = weights_of(gru)
-    initialize_hidden_to_gates(of_hidden)
+    """Initialize the one layer of a GRU: orthogonal hidden-to-hidden matrices, biases 0."""
+    _, hidden_to_gates, *biases = weights_of(gru)
+    initialize_hidden_to_gates(hidden_to_gates)
     for bias in biases:
         nn.init.zeros_(bias)

@@ -1,4 +1,4 @@
-"""The networks that the models are put together from."""
+"""Recurrent layers: torch's LSTM and GRU over padded sequences, time first."""
 
 from __future__ import annotations
 
@@ -11,14 +11,11 @@ from torch.nn.utils.rnn import pack_padded_sequence
 from ..observations import reverse_time_first
 from .affine import Affine
 from .initialize import initialize_lstm, weights_of
-from .mlp import MLP as MLP
-from .mlp import GaussianHead as GaussianHead
-from .mlp import clamp as clamp
 from .mlp import tensor_of
 
 
 class BackwardLSTM(nn.Module):
-    """b_t = LSTM(e(x_t), b_{t+1}), b_{T+1} = 0: what the future from x_t on says. Padding is never read."""
+    """An LSTM that runs backward in time, b_t = LSTM(e(x_t), b_{t+1}), b_{T+1} = 0. It never reads padding."""
 
     def __init__(self, features: int, hidden: int, *, forget_bias: float = 0.0):
         super().__init__()
@@ -26,30 +23,37 @@ class BackwardLSTM(nn.Module):
         initialize_lstm(self.lstm, forget_bias=forget_bias)
 
     def forward(self, x: Tensor, lengths: Tensor) -> Tensor:
-        """[B, T, E], [B] -> [B, T, H]."""
+        """Compute b_1..b_T, [B, T, E] and lengths [B] -> [B, T, H]."""
         return self.time_first(Affine(x.transpose(0, 1)), lengths).transpose(0, 1)
 
     def time_first(self, x: Affine, lengths: Tensor) -> Tensor:
-        """[T, B, E], [B] -> [T, B, H]."""
+        """Compute b_1..b_T time first, [T, B, E] and lengths [B] -> [T, B, H]."""
         zeros = tensor_of(self.lstm, "weight_hh_l0").new_zeros(len(lengths), self.lstm.hidden_size)
         states, _ = run_lstm(self.lstm, x._replace(u=reverse_time_first(x.u, lengths)), zeros, zeros, lengths)
         return reverse_time_first(states, lengths)
 
 
 LastState = Callable[[], tuple[Tensor, Tensor]]
-"""Gives h and c [n, H] at each row's own last step."""
+"""Returns h and c [n, H] after each row's last step."""
 
 
 def run_lstm(
     lstm: nn.LSTM | list[Tensor], x: Tensor | Affine, h: Tensor, c: Tensor, lengths: Tensor
 ) -> tuple[Tensor, LastState]:
-    """One layer of torch's LSTM over x [T, n, F] from h, c [n, H]: h_1..h_T [T, n, H] (meaningless in the padding),
-    and a function that gives h and c [n, H] at each row's own last step.
+    """Run one layer of torch's LSTM over all steps.
 
-    lstm: a module, or its weights and biases: input to gates, hidden to gates, the two biases. The whole call returns
-    the last c of the longest rows alone; who asks for that of shorter ones pays for a second, packed call.
+    Args:
+        lstm: The module, or its weights as `weights_of` returns them.
+        x: [T, n, F].
+        h: [n, H], h_0.
+        c: [n, H], c_0.
+        lengths: [n], in steps.
+
+    Returns:
+        h_1..h_T [T, n, H], meaningless in the padding, and a function that returns h and c [n, H] after each row's last
+        step. For rows shorter than T the function needs a second run: torch returns no c but the last.
     """
-    x, weights = _read_by(lstm, x)
+    x, weights = _inputs_and_weights(lstm, x)
     first = (h[None].contiguous(), c[None].contiguous())
     hs, h_T, c_T = torch.lstm(x, first, weights, True, 1, 0.0, torch.is_grad_enabled(), False, False)
 
@@ -68,36 +72,43 @@ def run_lstm(
 
 
 def run_gru(gru: nn.GRU, x: Tensor | Affine, h: Tensor) -> Tensor:
-    """One layer of torch's GRU over x [T, n, F] from h [n, H]: h_1..h_T [T, n, H] (meaningless in the padding), of
-    which `at_last` takes each row's own last one.
+    """Run one layer of torch's GRU over all steps.
+
+    Args:
+        gru: The module.
+        x: [T, n, F].
+        h: [n, H], h_0.
+
+    Returns:
+        h_1..h_T [T, n, H], meaningless in the padding; `last_step` selects each row's last one.
     """
-    x, weights = _read_by(gru, x)
+    x, weights = _inputs_and_weights(gru, x)
     hs, _ = torch.gru(x, h[None].contiguous(), weights, True, 1, 0.0, torch.is_grad_enabled(), False, False)
     return hs
 
 
-def _read_by(network: nn.LSTM | nn.GRU | list[Tensor], x: Tensor | Affine) -> tuple[Tensor, list[Tensor]]:
-    """What one layer reads, not yet multiplied where it is `Affine`, and its weights and biases by which it does."""
+def _inputs_and_weights(network: nn.LSTM | nn.GRU | list[Tensor], x: Tensor | Affine) -> tuple[Tensor, list[Tensor]]:
+    """The input of one layer and its weights, into which the matrix of an `Affine` input is merged."""
     weights = network if isinstance(network, list) else weights_of(network)
     if isinstance(x, Affine):
-        of_u, bias = x.times(weights[0], weights[2])
-        x, weights = x.u, [of_u, weights[1], bias, weights[3]]
-    if x.is_cuda:  # cuDNN reads them from one piece of memory, or copies them together at every call, with a warning
+        input_weight, bias = x.times(weights[0], weights[2])
+        x, weights = x.u, [input_weight, weights[1], bias, weights[3]]
+    if x.is_cuda:  # cuDNN needs them in one block of memory, or copies them at every call, with a warning
         whole = torch.cat([w.flatten() for w in weights]).split([w.numel() for w in weights])
         weights = [part.view_as(w) for part, w in zip(whole, weights, strict=True)]
     return x, weights
 
 
-def copies(tensor: Tensor, particles: int) -> Tensor:
-    """[T, B, .] -> [T, K B, .], copy after copy of the batch."""
+def repeat_particles(tensor: Tensor, particles: int) -> Tensor:
+    """Repeat the rows for K particles, [T, B, .] -> [T, K B, .]: row i + j B is copy j of row i."""
     return tensor if particles == 1 else tensor.repeat(1, particles, 1)
 
 
-def at_last(values: Tensor, lengths: Tensor) -> Tensor:
-    """[T, n, ...] -> [n, ...] at each row's own last step."""
+def last_step(values: Tensor, lengths: Tensor) -> Tensor:
+    """Select each row's last step, [T, n, ...] -> [n, ...]; `lengths` [n] in steps."""
     return values[lengths - 1, torch.arange(len(lengths), device=lengths.device)]
 
 
-def at_last_of_both(hs: Tensor, cs: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
-    """`at_last` of h and of c, as `run_lstm` gives them."""
-    return at_last(hs, lengths), at_last(cs, lengths)
+def last_steps(hs: Tensor, cs: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
+    """Select each row's last h and c, as the function that `run_lstm` returns does."""
+    return last_step(hs, lengths), last_step(cs, lengths)

@@ -29,7 +29,7 @@ from .formats import (
 )
 from .normalization import Normalization
 from .sentences import prepare, split_sentences, split_words
-from .sequences import SequenceBatch, between, is_missing, masked_sum, reverse, reverse_time_first
+from .sequences import SequenceBatch, is_missing, masked_sum, reverse, reverse_time_first, slice_steps
 from .spec import ObservationSpec, missing_mark
 from .vocabulary import END, Tokens, Vocabulary, build_vocabulary
 
@@ -54,7 +54,6 @@ __all__ = [
     "Vocabulary",
     "Written",
     "as_read",
-    "between",
     "build_vocabulary",
     "check_binary",
     "check_kind",
@@ -73,6 +72,7 @@ __all__ = [
     "reverse",
     "reverse_time_first",
     "shorter_than",
+    "slice_steps",
     "split_sentences",
     "split_words",
     "with_gaps",

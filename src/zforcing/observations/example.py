@@ -16,34 +16,60 @@ from .spec import ObservationSpec, missing_mark
 
 @dataclass(frozen=True)
 class Example:
-    """One sequence: x [T, D] float32 (normalized), or [T] int64; observed like x, bool, or None when all of it is."""
+    """One sequence as a model reads it, in NumPy arrays."""
 
     x: Array
+    """[T, D] float32, normalized, or [T] int64 for categories"""
     observed: Array | None = None
+    """like x, bool: which values are observed; None when all of them are"""
 
 
 def collate(examples: Sequence[Example], spec: ObservationSpec) -> SequenceBatch:
-    """Pad B sequences on the right with zeros; move the first observation into `start` where it is conditioned on."""
-    first = 1 if spec.conditions_on_first else 0
-    lengths = torch.tensor([len(e.x) - first for e in examples], dtype=torch.int64)
+    """Make a batch of sequences: pad them on the right, and move a first observation that isn't scored into `start`.
+
+    Args:
+        examples: B sequences.
+        spec: What their observations are.
+
+    Returns:
+        The batch, on the CPU.
+
+    Raises:
+        UserError: A sequence has no step that is scored.
+
+    Example:
+        >>> import numpy as np
+        >>> examples = [Example(np.zeros((steps, 2), np.float32)) for steps in (4, 3)]
+        >>> collate(examples, ObservationSpec("real", 2, first_observation="conditioned")).lengths
+        tensor([3, 2])
+    """
+    unscored = spec.unscored_steps
+    lengths = torch.tensor([len(e.x) - unscored for e in examples], dtype=torch.int64)
     if int(lengths.min()) < 1:
-        raise UserError(f"a sequence of {first} steps has nothing to score: every sequence needs {first + 1} or more")
+        raise UserError(
+            f"a sequence of {unscored} steps has nothing to score: every sequence needs {unscored + 1} or more"
+        )
     steps = int(lengths.max())
 
     def pad(values: Sequence[Array]) -> torch.Tensor:
         out = torch.zeros(len(values), steps, *values[0].shape[1:], dtype=torch.from_numpy(values[0][:0]).dtype)
         for row, value in zip(out, values, strict=True):
-            row[: len(value) - first] = torch.from_numpy(value[first:])
+            row[: len(value) - unscored] = torch.from_numpy(value[unscored:])
         return out
 
     x = pad([e.x for e in examples])
     missing = any(e.observed is not None for e in examples)
-    seen = [np.ones(e.x.shape, dtype=bool) if e.observed is None else e.observed for e in examples] if missing else None
-    if first:
+    masks = [_observed(e) for e in examples] if missing else None
+    if unscored:
         start = torch.stack([torch.as_tensor(e.x[0]) for e in examples])
-        if seen is not None:
-            known = torch.stack([torch.as_tensor(s[0]) for s in seen])
-            start = torch.where(known, start, torch.full_like(start, missing_mark(start)))
+        if masks is not None:
+            observed = torch.stack([torch.as_tensor(mask[0]) for mask in masks])
+            start = torch.where(observed, start, torch.full_like(start, missing_mark(start)))
     else:
         start = spec.blank(len(examples), device=x.device, dtype=x.dtype)
-    return SequenceBatch(x, lengths, start, None if seen is None else pad(seen))
+    return SequenceBatch(x, lengths, start, None if masks is None else pad(masks))
+
+
+def _observed(example: Example) -> Array:
+    """The mask of observed values, all True where there is none."""
+    return np.ones(example.x.shape, dtype=bool) if example.observed is None else example.observed

@@ -1,4 +1,4 @@
-"""What is observed: batches of sequences with lengths and missing values, and their specification."""
+"""Batches of padded sequences with lengths and missing values."""
 
 from __future__ import annotations
 
@@ -14,26 +14,33 @@ from .spec import missing_mark
 class SequenceBatch:
     """B sequences, padded on the right to T steps.
 
-    x:        [B, T, D] float, or [B, T] int64 for categories: the observations that are scored, x_1..x_T
-    lengths:  [B] int64, each in 1..T
-    start:    [B, D] or [B]: x_0, NaN (or -1 for categories) where it is missing
-    observed: like x, bool, or None when nothing is missing; what is missing is not scored
-    fed:      like x, or None: what a model's state reads in place of x_1..x_T (word dropout), NaN or -1 where that is
-              missing. What is scored, and what a posterior looks at, remains x. x_0 is read as it is
+    Values of x in the padding and where nothing is observed (NaN, for example) are replaced by 0, so that they reach no
+    result and no gradient; so is the padding of `fed`.
 
-    What x holds in padding and where nothing is observed (a NaN, say) becomes 0 here, so that it reaches no value and
-    no gradient, and so does the padding of `fed`. On a GPU the values of `lengths` are not checked: that would wait for
-    it.
+    Raises:
+        ValueError: The shapes don't fit each other, or a length is not in 1..T. On a GPU the values of `lengths` are
+            not checked, which would wait for the GPU.
+
+    Example:
+        >>> import torch
+        >>> batch = SequenceBatch(torch.randn(2, 5, 3), torch.tensor([5, 2]), start=torch.zeros(2, 3))
+        >>> batch.mask.sum(1)
+        tensor([5, 2])
     """
 
     x: Tensor
+    """[B, T, D] float, or [B, T] int64 for categories: the observations that are scored, x_1..x_T"""
     lengths: Tensor
+    """[B] int64, in steps, each in 1..T"""
     start: Tensor
+    """[B, D] or [B]: x_0; NaN (-1 for categories) where it is missing"""
     observed: Tensor | None = None
+    """like x, bool: which values are observed, and so scored; None when nothing is missing"""
     fed: Tensor | None = None
+    """like x: what the model's state reads in place of x_1..x_T (word dropout), NaN or -1 where it is missing; None
+    when it reads x. Scores, and what the posterior reads, are of x either way"""
 
     def __post_init__(self) -> None:
-        """Raises ValueError when the shapes don't fit each other, or a length is not in 1..T."""
         shape = tuple(self.x.shape)
         if len(shape) not in (2, 3) or min(shape[:2]) < 1:
             raise ValueError(f"x is {list(shape)}; it must be [B, T, D], or [B, T] for categories, with B and T >= 1")
@@ -65,62 +72,69 @@ class SequenceBatch:
 
     @property
     def mask(self) -> Tensor:
-        """[B, T] bool: True at the steps that exist."""
+        """[B, T] bool: True at the steps before each sequence's end, False in the padding."""
         steps = torch.arange(self.x.shape[1], device=self.x.device)
         return steps < self.lengths[:, None]
 
     @property
     def read(self) -> Tensor:
-        """x as models read it: NaN, or -1 for categories, marks what is missing (`x` itself is always finite)."""
+        """x as models read it: missing values are NaN, or -1 for categories (`x` itself is always finite)."""
         if self.observed is None:
             return self.x
         return torch.where(self.observed, self.x, torch.full_like(self.x, missing_mark(self.x)))
 
     @property
     def past(self) -> Tensor:
-        """What `after_observation` reads of x_1..x_T, and so all that a state knows of them: `fed`, or else `read`."""
+        """What `after_observation` reads of x_1..x_T: `fed` if there is one, else `read`. Shaped like x."""
         return self.read if self.fed is None else self.fed
 
     @property
     def previous(self) -> Tensor:
-        """x_0..x_{T-1}, what comes before x_1..x_T; NaN or -1 where it is missing. Shaped like x."""
+        """x_0..x_{T-1}, the observation before each of x_1..x_T; NaN or -1 where it is missing. Shaped like x."""
         return torch.cat([self.start[:, None], self.read[:, :-1]], dim=1)
 
     @property
     def scored(self) -> Tensor:
-        """Shaped like x, bool: the numbers whose likelihood counts."""
+        """Shaped like x, bool: True where a value counts in the likelihood (it exists and is observed)."""
         return self._exists if self.observed is None else self._exists & self.observed
 
     @property
     def _exists(self) -> Tensor:
-        """`mask`, shaped like x."""
+        """`mask` expanded to the shape of x."""
         return self.mask if self.x.dim() == 2 else self.mask[:, :, None].expand_as(self.x)
 
     @property
     def tensors(self) -> dict[str, Tensor]:
-        """The fields that it has, by name."""
+        """The fields that aren't None, by name."""
         return {name: value for name, value in vars(self).items() if value is not None}
 
     @property
     def stepwise(self) -> dict[str, Tensor]:
-        """Those with a time dimension, shaped like x: x itself, `observed` and `fed`."""
+        """The fields with a time dimension, by name: x, and `observed` and `fed` if they aren't None."""
         return {name: value for name, value in self.tensors.items() if name not in ("lengths", "start")}
 
     def to(self, device: torch.device | str) -> SequenceBatch:
-        """The same batch on another device."""
+        """Return the batch on another device."""
         return SequenceBatch(**{name: value.to(device) for name, value in self.tensors.items()})
 
     def repeat(self, k: int) -> SequenceBatch:
-        """[B] -> [k B]: row i + j B is copy j of sequence i."""
+        """Repeat the batch k times: row i + j B of the k B rows is copy j of sequence i."""
         if k == 1:
             return self
         return SequenceBatch(**{name: v.repeat(k, *[1] * (v.dim() - 1)) for name, v in self.tensors.items()})
 
 
-def between(batch: SequenceBatch, start: int, stop: int) -> tuple[SequenceBatch, Tensor]:
-    """Steps start+1..stop, with x_start as x_0, of the sequences that have them, and which those are, [B] bool.
+def slice_steps(batch: SequenceBatch, start: int, stop: int) -> tuple[SequenceBatch, Tensor]:
+    """Cut out steps start+1..stop, with x_start as x_0, of the sequences that are longer than `start`.
 
-    x_0 is what was observed: what a state was fed in its place, the state that goes on has read.
+    Args:
+        batch: B sequences.
+        start: Steps before the slice.
+        stop: Steps before the end of the slice.
+
+    Returns:
+        The slice, with the rows of the sequences that reach it, and a mask [B] bool of these rows. Its x_0 is what was
+        observed, also where the state was fed something else: a state carried into the slice has read that already.
     """
     rows = batch.lengths > start
     before = batch.start[rows] if start == 0 else batch.read[rows, start - 1]
@@ -130,26 +144,32 @@ def between(batch: SequenceBatch, start: int, stop: int) -> tuple[SequenceBatch,
 
 
 def is_missing(x: Tensor) -> Tensor:
-    """Where the mark is."""
+    """Where x is missing (NaN, or negative in integers), bool like x."""
     return x.isnan() if x.is_floating_point() else x < 0
 
 
 def masked_sum(values: Tensor, mask: Tensor) -> Tensor:
-    """Sum over time [B, T] -> [B] in float64, of the steps that exist. Units are those of `values` (nats)."""
+    """Sum over the steps where mask is True, [B, T] -> [B] in float64, in the unit of `values` (nats)."""
     return torch.where(mask, values, torch.zeros_like(values)).sum(dim=1, dtype=torch.float64)
 
 
 def reverse(x: Tensor, lengths: Tensor) -> Tensor:
-    """[B, T, ...] with each row's first `length` steps in reverse order and its padding left at the end.
+    """Reverse each sequence in time and leave its padding at the end.
 
-    An RNN over the result has read nothing but the sequence when it reaches each step: padding comes last. Applying
-    it twice gives the original back.
+    An RNN over the result never reads padding before a step of the sequence. Reversing twice gives x back.
+
+    Args:
+        x: [B, T, ...].
+        lengths: [B], in steps.
+
+    Returns:
+        Tensor like x.
     """
     return reverse_time_first(x.transpose(0, 1), lengths).transpose(0, 1)
 
 
 def reverse_time_first(x: Tensor, lengths: Tensor) -> Tensor:
-    """`reverse` of [T, B, ...]."""
+    """`reverse` for time-first tensors [T, B, ...]."""
     T, B = x.shape[:2]
     if lengths.device.type == "cpu" and bool((lengths == T).all()):
         return x.flip(0)

@@ -1,4 +1,4 @@
-"""What one observation is."""
+"""The specification of one observation: its kind, its size, and how the first one is treated."""
 
 from __future__ import annotations
 
@@ -16,29 +16,35 @@ Kind = Literal["real", "binary", "categorical", "quantized"]
 
 @dataclass(frozen=True)
 class ObservationSpec:
-    """What one observation x_t is. The data says it; models are built from it.
+    """The kind and size of one observation x_t. The data set determines it, and models are built from it.
 
-    `real` and `binary` observations are vectors of `size` numbers; a `categorical` one is an integer in 0..size-1. A
-    `quantized` one is a vector of `size` numbers out of `levels` equally spaced ones from -1 to 1 (integer audio):
-    level k of 0..L-1 is the number -1 + 2 k / (L - 1), and its likelihood is a probability, not a density.
+    Raises:
+        UserError: A field has a value that isn't allowed, or that this kind of observation doesn't have.
 
-    x_0, what the model reads before it emits x_1, is a data protocol. With `first_observation="scored"` it is blank
-    (zeros; for categories an extra symbol with the number `size`) and every observation counts in the likelihood. With
-    `"conditioned"` it is the sequence's first observation, which is read and not scored: log p(x_2..x_T | x_1), as
-    SRNN and Z-Forcing report on speech.
-
-    `missing` says that observations may have gaps: a model then learns what to read in their place, and reads the mask.
-
-    `unknown` is the category that stands for words outside the vocabulary, in text: what word dropout feeds instead of
-    a word. It is one of the `size` categories, and is observed and scored as they are.
+    Example:
+        >>> ObservationSpec("real", 3).unscored_steps
+        0
+        >>> ObservationSpec("real", 200, first_observation="conditioned").unscored_steps
+        1
     """
 
     kind: Kind
+    """`real` and `binary` observations are vectors of `size` numbers, a `categorical` one is an integer in 0..size-1. A
+    `quantized` one (integer audio) is a vector of `size` numbers, each one of `levels` equally spaced numbers from -1
+    to 1; its likelihood is a probability, not a density"""
     size: int
+    """numbers in a vector, or how many categories there are"""
     first_observation: Literal["scored", "conditioned"] = "scored"
+    """what x_0 is, which the model reads before it emits x_1. scored: blank (zeros; for categories an extra symbol with
+    the number `size`), and every observation counts in the likelihood. conditioned: the first observation of the
+    sequence, which is read but not scored: log p(x_2..x_T | x_1), as SRNN and Z-Forcing report on speech"""
     missing: bool = False
+    """whether values may be missing. A model then reads the mask, and a learned value in place of each missing one"""
     levels: int | None = None
+    """quantized observations: L, how many levels there are; level k of 0..L-1 is the number -1 + 2 k / (L - 1)"""
     unknown: int | None = None
+    """text: the category of words outside the vocabulary, which word dropout feeds in place of a word. It is one of the
+    `size` categories, observed and scored like the others"""
 
     def __post_init__(self) -> None:
         if self.kind not in get_args(Kind):
@@ -65,16 +71,30 @@ class ObservationSpec:
 
     @property
     def conditions_on_first(self) -> bool:
-        """Whether x_0 is an observation, and so a target of the backward network too."""
+        """Whether x_0 is the first observation, which is read but not scored."""
         return self.first_observation == "conditioned"
 
+    @property
+    def unscored_steps(self) -> int:
+        """Steps at the start of a sequence that are read but not scored: 1 if the first is conditioned on, else 0."""
+        return int(self.conditions_on_first)
+
     def blank(self, n: int, *, device: torch.device, dtype: torch.dtype) -> Tensor:
-        """x_0 when nothing is known: zeros [n, D], or the start symbol [n]."""
+        """Return the x_0 that says nothing: zeros, or the start symbol of categories.
+
+        Args:
+            n: Number of sequences.
+            device: Device of the result.
+            dtype: Floating-point type of the result; categories are int64.
+
+        Returns:
+            Tensor [n, D], or [n] int64 for categories.
+        """
         if self.kind == "categorical":
             return torch.full((n,), self.size, device=device, dtype=torch.int64)
         return torch.zeros(n, self.size, device=device, dtype=dtype)
 
 
 def missing_mark(x: Tensor) -> float:
-    """What stands for a missing value in what models read: NaN, or -1 in integers."""
+    """The value that marks a missing entry of x in what models read: NaN, or -1 in integers."""
     return math.nan if x.is_floating_point() else -1

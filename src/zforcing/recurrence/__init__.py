@@ -1,4 +1,4 @@
-"""The fast loop over time: a model writes down its step's equations once, and the loop does the rest."""
+"""A fast loop over time: a model records its step's equations once, and the loop runs and differentiates them."""
 
 from __future__ import annotations
 

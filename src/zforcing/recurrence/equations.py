@@ -1,7 +1,7 @@
-"""What a step can do: each equation with its gradient, written for buffers that are reused.
+"""The equations of a step, each with its gradient, for buffers that are reused.
 
-Names in formulas: x, y, z are values at step t, [n, F]; d(.) is the gradient of what is minimized. In-place equations
-turn their value into the result and its gradient into the argument's.
+In formulas x, y, z are values at step t, [n, F], and d(.) is the gradient of the loss. In-place equations overwrite
+their argument by the result, and the result's gradient by the argument's.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ def linear(
 
 
 def add_linear(loop: Loop, y: Value, x: Value, weight: Tensor) -> None:
-    """y += W x, in place; y is what `linear` gave."""
+    """y += W x, in place; y is a result of `linear`."""
     loop.add(AffineMap(x, loop.tensor(weight), y, into=True))
 
 
@@ -56,13 +56,13 @@ def leaky_relu(loop: Loop, x: Value, slope: float) -> None:
 
 
 def clamp(loop: Loop, x: Value, limit: float | None) -> None:
-    """x clamped to [-limit, limit], in place; None leaves it alone."""
+    """x clamped to [-limit, limit], in place; None does nothing."""
     if limit is not None:
         loop.add(Clamp(x, limit))
 
 
 def given(loop: Loop, values: Tensor) -> Value:
-    """values_t, [T, n, F]: known before the loop."""
+    """values_t, of values [T, n, F] that are known before the loop."""
     y = loop.value(values.shape[-1])
     y.buffer.gradient_is_read_back = True
     loop.add(Given(loop.tensor(values), y))
@@ -103,7 +103,7 @@ def modulate(loop: Loop, x: Value, gain_and_bias: Value, given: Tensor) -> Value
 
 
 def over_copies(gradient: Tensor, rows: int) -> Tensor:
-    """Summed over the K copies of each row, [T, K m, F] -> [T, m, F]."""
+    """Sum over the K copies of each row, [T, K m, F] -> [T, m, F]."""
     return gradient if gradient.shape[1] == rows else gradient.unflatten(1, (-1, rows)).sum(1)
 
 

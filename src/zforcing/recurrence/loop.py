@@ -1,7 +1,7 @@
-"""A recurrence written once as equations, run over time with hand-written back-propagation.
+"""A recurrence recorded as equations, run over time with hand-written back-propagation.
 
 A model's step is a few equations between values of the step: products, activations, a sample, an LSTM. It records
-them on a `Loop`, and `run` takes them through all steps, as one node of autograd:
+them on a `Loop`, and `run` runs them over all steps, as one node of autograd:
 
     loop = Loop(steps=T, rows=n)
     h, c = loop.carried(h_0), loop.carried(c_0)
@@ -10,13 +10,13 @@ them on a `Loop`, and `run` takes them through all steps, as one node of autogra
     loop.carry(h, h_t), loop.carry(c, c_t)
     hs, cs = loop.run(h_t, c_t)                            [T, n, H] each
 
-What that gains over autograd's own record of the loop: what reads only given things is one product for a block of
-steps, before they are taken, and so are weight gradients after them, not a rank-n update a step; buffers are written
-in place, and those of a block stay in the cache; nothing is recorded step by step. What only reads the loop's values
-(prior, emission, all densities) belongs after it, for all steps at once.
+Advantages over a loop recorded by autograd: products with inputs that are known before the loop, and gradients of
+weights, are computed for a block of steps at a time instead of step by step; buffers are written in place, and those of
+a block stay in the cache; nothing is recorded at each step. What only reads the loop's results (prior, emission, all
+densities) belongs after the loop, for all steps at once.
 
-Each equation is an `Equation` (equations.py): what it does at step t, what its gradient does at step t, and what is
-left to do after the last one. Time is the first dimension here.
+Each equation is an `Equation` (equations.py): its forward and backward computation at step t, and for blocks of steps.
+Time is the first dimension here.
 """
 
 from __future__ import annotations
@@ -38,110 +38,110 @@ ROWS_AT_ONCE = 2048  # of a block's products: enough to be efficient, few enough
 
 
 class Value:
-    """What a step computes, [n, size]: some columns of a buffer [T, n, .]. Its gradient has the same columns."""
+    """A value of a step, [n, size]: columns of a buffer [T, n, .]. Its gradient has the same columns."""
 
     def __init__(self, buffer: Buffer, start: int, stop: int):
         self.buffer, self.start, self.stop = buffer, start, stop
 
     @property
     def size(self) -> int:
-        """Features."""
+        """The number of columns."""
         return self.stop - self.start
 
     def split(self, *sizes: int) -> list[Value]:
-        """Its columns in parts."""
+        """Split the columns into values of these sizes."""
         edges = [self.start]
         for size in sizes:
             edges.append(edges[-1] + size)
         return [Value(self.buffer, a, b) for a, b in pairwise(edges)]
 
     def of(self, tensor: Tensor) -> Tensor:
-        """Its columns of a buffer's tensor."""
+        """Select its columns of a tensor that is shaped like its buffer."""
         whole = (self.start, self.stop) == (0, self.buffer.size)
         return tensor if whole else tensor[..., self.start : self.stop]
 
     @property
     def key(self) -> tuple[int, int, int]:
-        """The same for two values that are the same columns."""
+        """An identifier of its columns."""
         return self.buffer.number, self.start, self.stop
 
 
 class Buffer:
-    """Memory for a value of every step, and what it is for."""
+    """The memory of a value at all steps, and how it is used."""
 
     def __init__(self, number: int, size: int):
         self.number, self.size = number, size
         self.is_output = False
-        self.begins_ahead = False  # a block of steps of it is written at once, before they are taken
-        self.gradient_is_read_back = False  # a block of steps at once, for weights
-        self.follows: Buffer | None = None  # the carried value that this is one step later
+        self.begins_ahead = False  # it is first written for a block of steps, before they run
+        self.gradient_is_read_back = False  # its gradients are read for a block of steps, for gradients of weights
+        self.follows: Buffer | None = None  # the carried value that it becomes in the next step
 
 
 class Equation:
-    """One line of a step: what is done at step t, and what is better done for a block of steps at once."""
+    """One equation of a step: what it computes at step t, and what it computes for a block of steps at once."""
 
     def forward(self, run: Execution) -> Step:
-        """Writes its values at t."""
+        """Return a function of t that computes its values at step t."""
         raise NotImplementedError
 
     def backward(self, run: Execution) -> Step:
-        """Writes or adds to the gradients of what it reads, from those of what it wrote, at t."""
+        """Return a function of t that writes, or adds to, the gradients of its arguments at step t."""
         raise NotImplementedError
 
     def ahead(self, run: Execution) -> Block | None:
-        """Before the steps of a block are taken forwards: what depends on none of them."""
+        """Return a function that runs before a block of forward steps, for what doesn't depend on them."""
         return None
 
     def behind(self, run: Execution) -> Block | None:
-        """After the steps of a block were taken backwards: gradients of what is not of one step."""
+        """Return a function that runs after a block of backward steps, for gradients of weights and inputs."""
         return None
 
 
 class Loop:
-    """The equations of a step over T steps and n rows. See the module, and `equations` for what a step can do."""
+    """The equations of a step, for T steps and n rows. See the module's docstring, and `equations`."""
 
     def __init__(self, *, steps: int, rows: int):
         self.steps, self.rows = steps, rows
         self.buffers: list[Buffer] = []
         self.equations: list[Equation] = []
-        self.tensors: list[Tensor] = []  # from outside: weights, what is given at every step, first values
-        self.initial: dict[int, int] = {}  # buffer of a carried value -> its first value, among the tensors
+        self.tensors: list[Tensor] = []  # weights, inputs of all steps, initial values
+        self.initial: dict[int, int] = {}  # number of a carried value's buffer -> index of its initial value
         self.selected: tuple[Select, list[Value]] | None = None
 
-    # What a step is made of.
+    # Recording.
 
     def tensor(self, tensor: Tensor) -> int:
-        """Registers a tensor from outside that may need a gradient; in half precision it becomes float32."""
+        """Register a tensor that may need a gradient, as float32 if it has half precision; returns its index."""
         self.tensors.append(at_least_float32(tensor))
         return len(self.tensors) - 1
 
     def value(self, size: int) -> Value:
-        """A new value of every step."""
+        """Make a new value with `size` columns."""
         self.buffers.append(Buffer(len(self.buffers), size))
         return Value(self.buffers[-1], 0, size)
 
     def carried(self, initial: Tensor) -> Value:
-        """A value that the step before has left, [n, F]; `initial` is that of the first step."""
+        """Make a value that is carried from step to step, [n, F], with its initial value."""
         value = self.value(initial.shape[1])
         self.initial[value.buffer.number] = self.tensor(initial)
         return value
 
     def carry(self, value: Value, following: Value) -> None:
-        """`following`, at the end of a step, is what `value` will be in the next one."""
+        """Let `value` be `following` in the next step."""
         following.buffer.follows = value.buffer
 
     def add(self, equation: Equation) -> None:
-        """Appends a line."""
+        """Append an equation."""
         self.equations.append(equation)
 
     def select(self, choose: Select, values: Sequence[Value]) -> None:
-        """After step t, choose(t, values of the step) may give an index [n] of rows that go on: row i from index[i]."""
+        """Call choose(t, values) after step t; if it returns an index [n], row i continues from row index[i]."""
         self.selected = choose, list(values)
 
-    # Running it.
+    # Running.
 
     def run(self, *outputs: Value) -> tuple[Tensor, ...]:
-        """The values of all steps, [T, n, F] each, differentiable once in every tensor that the equations read."""
+        """Run all steps and return the outputs, [T, n, F] each. They are differentiable once in all tensors."""
         for value in outputs:
             value.buffer.is_output = True
         keep = torch.is_grad_enabled() and any(tensor.requires_grad for tensor in self.tensors)
@@ -150,16 +150,16 @@ class Loop:
 
 
 class Execution:
-    """A loop's buffers while it runs, forwards or backwards."""
+    """The buffers of a loop that runs forward or backward."""
 
     def __init__(self, loop: Loop, tensors: Sequence[Tensor], *, keep: bool, lower: torch.dtype | None):
         self.loop, self.tensors, self.keep, self.lower = loop, tensors, keep, lower
         self.like = tensors[0]
-        self.block = min(loop.steps, -(-ROWS_AT_ONCE // loop.rows))  # steps whose products are taken at once
-        self.memory: list[Tensor] = []  # by buffer, [T (+ 1), n, F]; fewer steps of what nobody reads back
-        self.extra: dict[Any, Tensor] = {}  # what equations keep for their gradients
-        self.chosen: dict[int, Tensor] = {}  # rows that went on after a step
-        # backwards:
+        self.block = min(loop.steps, -(-ROWS_AT_ONCE // loop.rows))  # steps whose products are computed together
+        self.memory: list[Tensor] = []  # by buffer, [T (+ 1), n, F]; fewer steps if they aren't needed again
+        self.extra: dict[Any, Tensor] = {}  # what equations save for their gradients
+        self.chosen: dict[int, Tensor] = {}  # by step, the rows that continued
+        # backward:
         self.gradient_memory: dict[int, Tensor] = {}
         self.tensor_gradients: list[Tensor | None] = [None] * len(tensors)
         self.wanted: Sequence[bool] = [False] * len(tensors)
@@ -169,11 +169,11 @@ class Execution:
     # Values.
 
     def empty(self, steps: int, size: int) -> Tensor:
-        """New memory of the loop's kind, [steps, n, size]."""
+        """Allocate memory [steps, n, size] with the loop's dtype and device."""
         return self.like.new_empty(steps, self.loop.rows, size)
 
     def allocate(self) -> None:
-        """Memory for all buffers; a carried value and what follows it share theirs, a step apart."""
+        """Allocate all buffers. A carried value and its successor share memory, shifted by one step."""
         followers = {b.follows.number: b for b in self.loop.buffers if b.follows is not None}
         memory: dict[int, Tensor] = {}
         for b in self.loop.buffers:
@@ -184,7 +184,7 @@ class Execution:
             steps = self.loop.steps if kept else 1
             if after is None:
                 memory[b.number] = self.empty(self.block if b.begins_ahead and not kept else steps, b.size)
-            elif self.loop.selected is not None:  # rows change places in between
+            elif self.loop.selected is not None:  # rows may be reordered between steps
                 memory[b.number] = self.empty(steps + 1 if kept else 1, b.size)
                 memory[after.number] = self.empty(steps, b.size)
             else:
@@ -194,7 +194,7 @@ class Execution:
             self.memory[number][0] = self.tensors[index]
 
     def values(self, value: Value) -> Tensor:
-        """All steps, [T, n, F] (or [1, n, F])."""
+        """A value at all steps, [T, n, F], or [1, n, F] if only one step is stored."""
         tensor, steps = self.memory[value.buffer.number], self.loop.steps
         if len(tensor) == steps + 1:
             follows = value.buffer.follows is not None and self.loop.selected is None
@@ -202,16 +202,16 @@ class Execution:
         return value.of(tensor)
 
     def each(self, value: Value) -> list[Tensor]:
-        """One tensor [n, F] a step."""
+        """A value at each step, T tensors [n, F]."""
         return self.each_of(self.values(value))
 
     def each_of(self, tensor: Tensor) -> list[Tensor]:
-        """Views of the steps, T of them: memory for a block or one step serves all blocks or steps."""
+        """Views of T steps; memory of one block or step is reused for all blocks or steps."""
         views = list(tensor.unbind(0))
         return views if len(views) == self.loop.steps else views * -(-self.loop.steps // len(views))
 
     def kept(self, key: Any, size: int) -> Tensor:
-        """Memory [T, n, size] that an equation's gradient will read ([1, n, size] if there will be none)."""
+        """Memory [T, n, size] that an equation's gradient reads, or [1, n, size] without gradients."""
         if key not in self.extra:
             self.extra[key] = self.empty(self.loop.steps if self.keep else 1, size)
         return self.extra[key]
@@ -219,39 +219,39 @@ class Execution:
     # Gradients.
 
     def gradients(self, value: Value) -> Tensor:
-        """Of the block at work, [block, n, F], where they are read back after it; else of the step, [1, n, F]."""
+        """Gradients of a value in the current block, [block, n, F], if they are read after it; else [1, n, F]."""
         buffer = value.buffer
         if buffer.follows is not None and not buffer.gradient_is_read_back:
-            buffer = buffer.follows  # the same memory: what a step leaves is what the next one finds
+            buffer = buffer.follows  # the same memory: a carried value is its successor in the step before
         if buffer.number not in self.gradient_memory:
             steps = self.block if buffer.gradient_is_read_back else 1
             self.gradient_memory[buffer.number] = self.empty(steps, buffer.size)
         return value.of(self.gradient_memory[buffer.number])
 
     def each_gradient(self, value: Value) -> list[Tensor]:
-        """One tensor [n, F] a step."""
+        """The gradient of a value at each step, T tensors [n, F]."""
         return self.each_of(self.gradients(value))
 
     def first(self, value: Value) -> tuple[bool, list[Tensor] | None]:
-        """For an equation about to add to a gradient: whether it is the first to, and what came from outside.
+        """Whether an equation is the first to write the gradient of a value, and the gradient from after the loop.
 
-        The first one writes what came from outside (None: nothing) plus its own; the others add.
+        The first equation writes the gradient from after the loop, if any, plus its own; the others add theirs.
         """
         is_first = value.key not in self.begun and value.buffer.follows is None
         self.begun.add(value.key)
         return is_first, self.incoming.get(value.key) if is_first else None
 
     def only(self, value: Value) -> list[Tensor] | None:
-        """As `first`, for an equation that can't share a value with others. Raises ValueError if it does."""
+        """Like `first`, for an equation that must be the only one to read a value. Raises ValueError if it isn't."""
         is_first, incoming = self.first(value)
         if not is_first:
-            raise ValueError("an LSTM's cell state, and what is modulated, can be read by that one equation alone")
+            raise ValueError("only one equation can read an LSTM's cell state or a modulated value")
         return incoming
 
     # The loops.
 
     def forwards(self) -> None:
-        """All steps."""
+        """Run all steps."""
         self.allocate()
         steps = [equation.forward(self) for equation in self.loop.equations]
         if self.loop.selected is not None:
@@ -265,10 +265,10 @@ class Execution:
                 for step in steps:
                     step(t)
 
-    def _selection(self, choose: Select, seen: list[Value]) -> Step:
+    def _selection(self, choose: Select, arguments: list[Value]) -> Step:
         carried = [(b.follows, b) for b in self.loop.buffers if b.follows is not None]
         pairs = [(self.memory[a.number], self.each(Value(b, 0, b.size))) for a, b in carried]
-        shown, device = [self.each(value) for value in seen], self.like.device.type
+        shown, device = [self.each(value) for value in arguments], self.like.device.type
 
         def step(t: int) -> None:
             index = None
@@ -287,7 +287,7 @@ class Execution:
         return step
 
     def backwards(self, outputs: Sequence[Value], incoming: Sequence[Tensor | None]) -> None:
-        """All steps, the last one first; then what is left to do."""
+        """Run all steps backward."""
         given = {v.key: g for v, g in zip(outputs, incoming, strict=True) if g is not None}
         after = [b for b in self.loop.buffers if b.follows is not None]
         begin = [self._carried_gradient(b, given.pop((b.number, 0, b.size), None)) for b in after]
@@ -309,31 +309,31 @@ class Execution:
                 self.tensor_gradients[index] = self.gradient_memory[number][0]
 
     def _carried_gradient(self, buffer: Buffer, incoming: Tensor | None) -> Step:
-        """Turns the gradient of what step t + 1 found into that of what step t left."""
-        found = self.gradients(Value(buffer.follows or buffer, 0, buffer.size))[0]
-        left = self.each_gradient(Value(buffer, 0, buffer.size))
+        """Pass the gradient of a carried value at step t + 1 to its successor at step t."""
+        carried = self.gradients(Value(buffer.follows or buffer, 0, buffer.size))[0]
+        successor = self.each_gradient(Value(buffer, 0, buffer.size))
         outside = None if incoming is None else list(at_least_float32(incoming).unbind(0))
-        found.zero_()
-        chosen, apart = self.chosen, buffer.gradient_is_read_back
+        carried.zero_()
+        chosen, has_own_memory = self.chosen, buffer.gradient_is_read_back
 
         def step(t: int) -> None:
             if t in chosen:
-                left[t].copy_(torch.zeros_like(found).index_add_(0, chosen[t], found))
-            elif apart:
-                left[t].copy_(found)
+                successor[t].copy_(torch.zeros_like(carried).index_add_(0, chosen[t], carried))
+            elif has_own_memory:
+                successor[t].copy_(carried)
             if outside is not None:
-                left[t].add_(outside[t])
+                successor[t].add_(outside[t])
 
         return step
 
     def _require_all_begun(self, outputs: Sequence[Value]) -> None:
-        """What nothing in the loop reads starts from what came from outside alone."""
+        """Refuse outputs that no equation reads: nothing would write their gradients."""
         for value in outputs:
             if value.buffer.follows is None and value.key not in self.begun:
                 raise ValueError("an output that nothing in the loop reads belongs after the loop")
 
     def gradient_for(self, index: int | None) -> Tensor | None:
-        """Where the gradient of a tensor from outside is collected, zeros at first; None where nobody wants it."""
+        """The accumulated gradient of a registered tensor, initially 0; None if it isn't needed."""
         if index is None or not self.wanted[index]:
             return None
         gradient = self.tensor_gradients[index]

@@ -1,4 +1,4 @@
-"""Matrix products with one weight and many small inputs: what a recurrence does all day."""
+"""Matrix products of one weight with many small inputs, which take most of a recurrence's time."""
 
 from __future__ import annotations
 
@@ -9,15 +9,18 @@ import torch
 from torch import Tensor
 
 Product = Callable[[Tensor, Tensor, Tensor | None], object]
-"""product(x, out, add): out = x W^T + add, [n, in] -> [n, out]. `add` may be `out` itself; None is nothing."""
-PACKED_FROM = 2**18  # numbers in a weight from which packing it pays: it no longer fits the cache beside all the rest
+"""product(x, out, add): out = x W^T + add, [n, in] -> [n, out]. `add` may be `out` itself, or None."""
+PACKED_FROM = 2**18  # size of a weight from which packing it is faster: it no longer fits the cache
 
 
 def prepare(weight: Tensor, *, lower: torch.dtype | None = None) -> Product:
-    """A product with W [out, in] that will be used at every step.
+    """Prepare a product with W [out, in] that is computed at every step.
 
-    lower: the precision of the product's inputs, where it is less than that of out; the sum stays in out's.
-    On a CPU a large W is laid out for oneDNN once: BLAS would do so at every step, and takes twice as long.
+    On a CPU a large W is packed for oneDNN once; BLAS packs it at every step, and takes twice as long.
+
+    Args:
+        weight: W.
+        lower: A lower precision of the product's inputs (autocast); the sum keeps that of the output.
     """
     if lower is not None:
         return _in_lower_precision(weight.to(lower))
@@ -62,12 +65,12 @@ def _in_lower_precision(weight: Tensor) -> Product:
 
 
 def matmul(a: Tensor, b: Tensor, lower: torch.dtype | None) -> Tensor:
-    """a b, the factors in lower precision if one is named, the result in a's."""
+    """Compute a b, with factors in the precision `lower` if it isn't None, and the result in the precision of a."""
     return a @ b if lower is None else (a.to(lower) @ b.to(lower)).to(a.dtype)
 
 
 def add_matmul(out: Tensor | None, a: Tensor, b: Tensor, lower: torch.dtype | None) -> None:
-    """out += a b; None is a result that nobody wants."""
+    """Add a b to out; do nothing if out is None."""
     if out is None:
         return
     if lower is None:
@@ -78,7 +81,7 @@ def add_matmul(out: Tensor | None, a: Tensor, b: Tensor, lower: torch.dtype | No
 
 @cache
 def _can_pack() -> bool:
-    """Whether this build of torch has oneDNN's packed linear layer, and it says what a plain product says."""
+    """Whether this build of torch has oneDNN's packed linear layer, and its result equals a plain product."""
     if not torch.backends.mkldnn.is_available():
         return False
     like = torch.empty(0, dtype=torch.float32)

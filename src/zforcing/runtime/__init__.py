@@ -1,1 +1,1 @@
-"""How the machine is used: threads, memory, chunks of work, the device."""
+"""Use of the machine: device, CPU threads, memory, and work in cache-sized chunks."""

@@ -1,8 +1,8 @@
-"""Elementwise work on large tensors, a part at a time: what fits the cache is several times as fast.
+"""Elementwise work on large tensors in chunks that fit the CPU cache, which is several times as fast.
 
-A density of [T, n, H] numbers is some twenty passes over them, forwards and backwards, each writing a tensor of that
-size which the cache has long forgotten when it is read. Taken a part at a time, and done again in the backward pass
-instead of kept, only its arguments and its sums go through memory.
+A density of [T, n, H] numbers takes about twenty passes, forward and backward, each of which writes a tensor of that
+size that is no longer in the cache when it is read. In chunks, recomputed in the backward pass instead of stored, only
+the arguments and the sums go through memory.
 """
 
 from __future__ import annotations
@@ -14,16 +14,22 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-AT_ONCE = 2**17  # numbers of the largest argument in a part
+AT_ONCE = 2**17  # numbers of the largest argument in a chunk
 
 
 def in_chunks(f: Callable[..., Tensor], *tensors: Tensor) -> Tensor:
-    """f of tensors that share their first dimension, [T, ...] -> [T, ...], taken a few t at a time.
+    """Compute f(*tensors) a few steps at a time on a CPU, and at once on a GPU. Differentiable once.
 
-    f must treat each t by itself and read nothing else that needs a gradient. Differentiable once.
+    Args:
+        f: Maps tensors [T, ...] to a tensor [T, ...]. It must treat each step separately, and all tensors that need a
+            gradient must be arguments.
+        *tensors: Tensors with the same first dimension.
+
+    Returns:
+        f(*tensors).
     """
     steps = max(1, AT_ONCE * len(tensors[0]) // max(tensor.numel() for tensor in tensors))
-    if steps >= len(tensors[0]) or tensors[0].device.type != "cpu":  # a GPU has the memory bandwidth, and no time
+    if steps >= len(tensors[0]) or tensors[0].device.type != "cpu":  # a GPU has the bandwidth; launches would cost more
         return f(*tensors)
     result: Tensor = _InChunks.apply(f, steps, *tensors)  # type: ignore[no-untyped-call]  # torch's is
     return result
@@ -34,25 +40,25 @@ class _InChunks(torch.autograd.Function):
     def forward(ctx: Any, f: Callable[..., Tensor], steps: int, *tensors: Tensor) -> Tensor:
         ctx.f, ctx.steps = f, steps
         ctx.save_for_backward(*tensors)
-        return torch.cat([f(*parts) for parts in _parts(tensors, steps)])
+        return torch.cat([f(*chunk) for chunk in _chunks(tensors, steps)])
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
-        tensors, wanted = ctx.saved_tensors, ctx.needs_input_grad[2:]
-        results = [torch.empty_like(tensor) if want else None for tensor, want in zip(tensors, wanted, strict=True)]
-        at = 0
-        for parts, of_part in zip(_parts(tensors, ctx.steps), gradient.split(ctx.steps), strict=True):
-            parts = [part.detach().requires_grad_(want) for part, want in zip(parts, wanted, strict=True)]
+        tensors, needed = ctx.saved_tensors, ctx.needs_input_grad[2:]
+        results = [torch.empty_like(tensor) if need else None for tensor, need in zip(tensors, needed, strict=True)]
+        start = 0
+        for values, outer in zip(_chunks(tensors, ctx.steps), gradient.split(ctx.steps), strict=True):
+            chunk = [value.detach().requires_grad_(need) for value, need in zip(values, needed, strict=True)]
             with torch.enable_grad():
-                value = ctx.f(*parts)
-            found = iter(torch.autograd.grad(value, [part for part in parts if part.requires_grad], of_part))
+                output = ctx.f(*chunk)
+            inner = iter(torch.autograd.grad(output, [value for value in chunk if value.requires_grad], outer))
             for result in results:
                 if result is not None:
-                    result[at : at + len(of_part)] = next(found)
-            at += len(of_part)
+                    result[start : start + len(outer)] = next(inner)
+            start += len(outer)
         return None, None, *results
 
 
-def _parts(tensors: tuple[Tensor, ...], steps: int) -> Any:
+def _chunks(tensors: tuple[Tensor, ...], steps: int) -> Any:
     return zip(*(tensor.split(steps) for tensor in tensors), strict=True)

@@ -1,4 +1,4 @@
-"""The device that a model runs on."""
+"""The choice of the device that a model runs on."""
 
 from __future__ import annotations
 
@@ -8,7 +8,17 @@ from ..errors import UserError
 
 
 def pick_device(device: str) -> str:
-    """cpu or cuda: auto is cuda where there is one. Raises UserError for another name, or a GPU that isn't there."""
+    """Choose `cpu` or `cuda`.
+
+    Args:
+        device: `cpu`, `cuda`, or `auto`: cuda if torch has a GPU, else cpu.
+
+    Returns:
+        `cpu` or `cuda`.
+
+    Raises:
+        UserError: Another name, or `cuda` without a GPU.
+    """
     if device not in ("auto", "cpu", "cuda"):
         raise UserError(f"device is {device!r}; it must be auto, cpu or cuda")
     if device == "cuda" and not torch.cuda.is_available():

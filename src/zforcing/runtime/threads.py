@@ -1,16 +1,16 @@
-"""How many CPU threads torch should use: it depends on the work of one time step.
+"""The number of CPU threads for torch, chosen by the work of one time step.
 
-A recurrent network takes its steps one after the other, and each is a few matrix products. Threads share a product and
-then wait for each other, spinning; where a product takes microseconds they mostly wait, and on a machine that is busy
-with something else they wait long. A step's work is counted in multiply-adds,
+A recurrent network computes its steps one after the other, and each is a few matrix products. Threads share a product
+and then spin until all are done. If a product takes microseconds they mostly wait, and on a busy machine they wait
+long. A step's work is counted in multiply-adds,
 
-    rows * (weights of the largest hidden-to-gates matrix),
+    rows * (weights of the largest hidden-to-gates matrix).
 
-and from `LARGE` on torch's own number of threads is used, below it one. It is a function of sizes alone, never of a
-timing: the same run must give the same numbers again, bit for bit, and the order of sums depends on the threads.
+From `LARGE` on, torch's default number of threads is used, below it one. The rule only depends on sizes, never on a
+timing: a run must be repeatable bit for bit, and the order of sums depends on the number of threads.
 
-Measured with Z-Forcing's update on two cores (AMD EPYC, torch 2.13, float32): ms per time step with one thread and with
-two, on an idle machine, beside one and beside two busy processes; medians of 3, and last the worst with two threads.
+Measured with Z-Forcing's update on two cores (AMD EPYC, torch 2.13, float32): ms per time step with one and with two
+threads, on an idle machine and with one or two other busy processes; medians of 3, and the worst with two threads.
 
        H     rows   work, 10^6     idle: 1    2     1 busy: 1    2     2 busy: 1    2   worst of 2
       64       32          0.5        0.6   0.6         0.8   1.7         1.6   3.5          104
@@ -22,10 +22,10 @@ two, on an idle machine, beside one and beside two busy processes; medians of 3,
     1024       16           67         59    37          57   105         100   128          133
     1024       32          134         62    37          65   130         112   428          435
 
-A second thread gains up to 1.8 times on an idle machine and costs 2 times beside a busy process. What decides is the
-worst case: dozens of times for small products, 2 to 4 times for large ones. Threads that sleep while they wait
-(OMP_WAIT_POLICY=passive in the environment, before Python starts) made the last line 82 and 61, 80 and 86, 136 and 118:
-worth having on a shared machine, where --threads is more than 1.
+A second thread is up to 1.8 times faster on an idle machine and 2 times slower next to a busy process. The worst case
+decides: dozens of times slower for small products, 2 to 4 times for large ones. With threads that sleep while they wait
+(OMP_WAIT_POLICY=passive in the environment, before Python starts) the last line becomes 82 and 61, 80 and 86, 136 and
+118, which is useful on a shared machine with --threads above 1.
 """
 
 from __future__ import annotations
@@ -38,13 +38,13 @@ from typing import Literal, NamedTuple
 import torch
 from torch import nn
 
-LARGE = 64_000_000  # multiply-adds of a time step from which torch's own choice of threads pays
-ROWS = 32  # sequences at a time, for a caller who doesn't say
+LARGE = 64_000_000  # multiply-adds of a time step from which torch's default number of threads is used
+ROWS = 32  # sequences at a time, if the caller gives no number
 _asked_for: ContextVar[int | None] = ContextVar("threads_asked_for", default=None)
 
 
 class RecurrentNetwork(NamedTuple):
-    """One recurrent network that a model holds: what `torch.nn.LSTM` or `GRU` would need to be as large."""
+    """The size of a recurrent network, as arguments of `torch.nn.LSTM` or `GRU`."""
 
     kind: Literal["LSTM", "GRU"]
     input_size: int
@@ -54,18 +54,24 @@ class RecurrentNetwork(NamedTuple):
 
     @property
     def hidden_weights(self) -> int:
-        """Numbers in a layer's hidden-to-gates matrix."""
+        """The number of weights in a layer's hidden-to-gates matrix."""
         return (4 if self.kind == "LSTM" else 3) * self.hidden_size**2
 
 
 def recurrent_networks(model: nn.Module) -> list[RecurrentNetwork]:
-    """The model's recurrent networks, in its order: torch's LSTMs and GRUs and their cells, and cells of our own.
+    """Find the recurrent networks of a model: torch's LSTMs and GRUs and their cells, and custom cells.
 
-    A cell of our own is a module with two linear maps `from_input` and `from_hidden`, the latter from [H] to four gates
-    [4H] (it counts as an LSTM) or to three (a GRU). What it reads besides its input, a latent say, doesn't count.
+    A custom cell is a module with two linear maps, `from_input` and `from_hidden`; the latter maps [H] to four gates
+    [4H] (counted as an LSTM) or to three (a GRU). Other inputs, such as a latent, aren't counted.
+
+    Args:
+        model: Any module.
+
+    Returns:
+        Their sizes, in the order of `model.modules()`.
     """
-    found = (_recurrent_network(module) for module in model.modules())
-    return [network for network in found if network is not None]
+    networks = (_recurrent_network(module) for module in model.modules())
+    return [network for network in networks if network is not None]
 
 
 def _recurrent_network(module: nn.Module) -> RecurrentNetwork | None:
@@ -86,9 +92,14 @@ def _recurrent_network(module: nn.Module) -> RecurrentNetwork | None:
 
 
 def work_of_a_step(model: nn.Module, rows: int) -> int:
-    """Multiply-adds of a time step's largest product, for this many sequences (times particles) at a time.
+    """Count the multiply-adds of a time step's largest matrix product.
 
-    Of a model without a recurrent network it is the product with its largest matrix.
+    Args:
+        model: Any module. Without a recurrent network, the product with its largest matrix counts.
+        rows: Sequences (times particles) at a time.
+
+    Returns:
+        The number of multiply-adds.
     """
     weights = [network.hidden_weights for network in recurrent_networks(model)]
     return rows * max(weights or [p.numel() for p in model.parameters() if p.dim() == 2], default=0)
@@ -96,8 +107,12 @@ def work_of_a_step(model: nn.Module, rows: int) -> int:
 
 @contextmanager
 def cpu_threads(model: nn.Module, threads: int | None = None, *, rows: int | None = None) -> Iterator[None]:
-    """Within the block torch uses this many threads. None: those that `threads_asked_for` says, or else by the work of
-    a step of `rows` sequences (32 where the caller doesn't know).
+    """Set the number of CPU threads of torch within a `with` block.
+
+    Args:
+        model: The model that runs.
+        threads: The number; None is that of an enclosing `threads_asked_for`, or else by the work of a time step.
+        rows: Sequences (times particles) at a time; None is 32.
     """
     before, asked = torch.get_num_threads(), threads or _asked_for.get()
     small = work_of_a_step(model, rows or ROWS) < LARGE
@@ -110,7 +125,7 @@ def cpu_threads(model: nn.Module, threads: int | None = None, *, rows: int | Non
 
 @contextmanager
 def threads_asked_for(threads: int | None) -> Iterator[None]:
-    """Within the block every `cpu_threads` that isn't given a number takes this one: a command's --threads."""
+    """Set the number of threads for every `cpu_threads` without a number within a `with` block (option --threads)."""
     token = _asked_for.set(threads)
     try:
         yield

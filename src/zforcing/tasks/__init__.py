@@ -1,1 +1,1 @@
-"""What a trained model is for: one verb a file."""
+"""Uses of a trained model: sample, continue, interpolate, infer latents."""

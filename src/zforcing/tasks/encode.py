@@ -1,4 +1,4 @@
-"""The latents that the posterior infers of a sequence."""
+"""Inference of latents from sequences, by the posterior."""
 
 from __future__ import annotations
 
@@ -12,12 +12,23 @@ from ..observations import SequenceBatch
 
 @torch.no_grad()
 def infer_latents(model: SequenceModel, batch: SequenceBatch, *, noise: Tensor | None = None) -> Tensor:
-    """z_t of each sequence, [B, T, Z]: the posterior's means, each step's given those before it, or with `noise`
-    [B, T, Z] (standard normal) draws. Raises UserError for a model without latents.
+    """Infer the latents of sequences.
+
+    Args:
+        model: In eval mode.
+        batch: B sequences of T steps.
+        noise: [B, T, Z] standard normal, for draws from the posterior; None gives its mean at each step, given the
+            means of the steps before.
+
+    Returns:
+        z, [B, T, Z].
+
+    Raises:
+        UserError: The model has no latents.
     """
     if not model.latent_size:
         raise UserError(
-            f"model {model.name} has no latents to go from one to the other: take a run of zforcing, vrnn or srnn"
+            f"model {model.name} has no latents: use a run of a model with latents (zforcing, vrnn or srnn)"
         )
     if noise is None:
         noise = torch.zeros_like(model.draw_noise(batch))

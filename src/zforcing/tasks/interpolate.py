@@ -1,4 +1,4 @@
-"""Between two sequences, through their latents, as A. Goyal et al., "Z-Forcing", NIPS 2017, do between sentences."""
+"""Interpolation between two sequences through their latents, as in A. Goyal et al., "Z-Forcing", NIPS 2017."""
 
 from __future__ import annotations
 
@@ -19,18 +19,20 @@ LatentPath = Literal["linear", "spherical"]
 
 
 def linear(a: Tensor, b: Tensor, weight: float) -> Tensor:
-    """(1 - w) a + w b."""
+    """Linear interpolation, (1 - w) a + w b."""
     return torch.lerp(a, b, weight)
 
 
 def spherical(a: Tensor, b: Tensor, weight: float) -> Tensor:
-    """[sin((1 - w) o) a + sin(w o) b] / sin o, o the angle between a and b [..., Z]: keeps to lengths that Gaussian
-    latents have (T. White, "Sampling generative networks", 2016, arXiv 1609.04468). Linear where o is 0 or pi.
+    """Spherical interpolation, [sin((1 - w) o) a + sin(w o) b] / sin o, o the angle between a and b [..., Z].
+
+    It keeps the norms that Gaussian latents have (T. White, "Sampling generative networks", 2016, arXiv 1609.04468).
+    It is linear where o is 0 or pi.
     """
     cosine = torch.cosine_similarity(a, b, dim=-1, eps=torch.finfo(a.dtype).tiny)[..., None]
     angle = torch.acos(cosine.clamp(-1, 1))
     sine = torch.sin(angle)
-    defined = sine > torch.finfo(a.dtype).eps ** 0.25  # below, rounding of the cosine decides what the angle is
+    defined = sine > torch.finfo(a.dtype).eps ** 0.25  # below, the angle is a rounding error of the cosine
     divisor = torch.where(defined, sine, torch.ones_like(sine))
     mixed = (torch.sin((1 - weight) * angle) * a + torch.sin(weight * angle) * b) / divisor
     return torch.where(defined, mixed, linear(a, b, weight))
@@ -52,28 +54,31 @@ def interpolate(
     steps: int | None = None,
     seed: int = 0,
 ) -> Generated:
-    """Sequences on the way from a to b: their latents are inferred, mixed step by step, and decoded.
+    """Interpolate between sequences a and b: infer their latents, mix them step by step, and decode.
 
-    Row i has the weight i / (num_samples - 1) of b. x_t is chosen from p(x_t | z_<=t, x_<t) of the row's own x_<t,
-    which begin with `first_observations`. Beyond the end of a or b the prior's mean stands for its latent. The first
-    and the last row are reconstructions, the shorter one's prolonged.
+    Row i has the weight i / (num_samples - 1) of b. x_t is chosen from p(x_t | z_<=t, x_<t) given the row's own x_<t,
+    which start with `first_observations`. After the end of a or b the prior's mean is used as its latent. The first and
+    the last row are reconstructions; that of the shorter sequence continues after its end.
 
     Args:
-        model: in eval mode.
-        a: a batch of one sequence.
-        b: another one.
-        num_samples: rows, both ends included.
-        path: how latents are mixed, linearly or spherically.
+        model: In eval mode.
+        a: A batch of one sequence.
+        b: A batch of one sequence.
+        num_samples: Number of rows, with both ends.
+        path: How latents are mixed, linearly or spherically.
         choose: `most_likely` (greedy decoding) or `draw`.
-        infer: the posterior's means, or draws from it.
-        steps: how many are decoded; by default as many as the longer sequence has.
-        seed: of all that is drawn. Torch's global generator is left as it was.
+        infer: Whether latents are the posterior's means, or draws from it.
+        steps: Steps to decode; None is the length of the longer sequence.
+        seed: Seed of all random numbers. Torch's global generator is restored.
+
+    Returns:
+        `num_samples` sequences.
 
     Raises:
-        UserError: the model has no latents, or num_samples is below 2.
+        UserError: The model has no latents, or num_samples is below 2.
     """
     if num_samples < 2:
-        raise UserError(f"{num_samples} sequences from one to the other: it must be 2 or more, with both ends")
+        raise UserError(f"num_samples is {num_samples}; it must be 2 or more, as it counts both ends")
     with torch.random.fork_rng(), cpu_threads(model, rows=num_samples):
         torch.manual_seed(seed)
         ends = [infer_latents(model, x, noise=model.draw_noise(x) if infer == "draw" else None)[0] for x in (a, b)]
@@ -81,8 +86,8 @@ def interpolate(
 
         def latent(t: int, prior: Tensor) -> Tensor:
             """[num_samples, Z] from the prior's mean [num_samples, Z]."""
-            of_a, of_b = (z[t].expand_as(prior) if t < len(z) else prior for z in ends)
-            return torch.stack([PATHS[path](*rows) for rows in zip(of_a, of_b, weights, strict=True)])
+            z_a, z_b = (z[t].expand_as(prior) if t < len(z) else prior for z in ends)
+            return torch.stack([PATHS[path](*rows) for rows in zip(z_a, z_b, weights, strict=True)])
 
         state = model.initial_state(num_samples, start=first_observations(model, a, b, num_samples=num_samples))
         steps = max(map(len, ends)) if steps is None else steps
@@ -90,11 +95,19 @@ def interpolate(
 
 
 def first_observations(model: SequenceModel, a: SequenceBatch, b: SequenceBatch, *, num_samples: int) -> Tensor:
-    """x_0 of the sequences from a to b, [num_samples, D] or [num_samples]: mixed linearly where observations are real,
-    else the nearer sequence's.
+    """Interpolate x_0: linearly if observations are real, else that of the nearer sequence.
+
+    Args:
+        model: The model.
+        a: A batch of one sequence.
+        b: A batch of one sequence.
+        num_samples: Number of rows, with both ends.
+
+    Returns:
+        x_0 of each row, [num_samples, D] or [num_samples].
     """
-    of_a, of_b = a.start[0], b.start[0]
+    x_a, x_b = a.start[0], b.start[0]
     weights = [i / (num_samples - 1) for i in range(num_samples)]
     if model.spec.kind == "real":
-        return torch.stack([linear(of_a, of_b, weight) for weight in weights])
-    return torch.stack([of_a if weight < 0.5 else of_b for weight in weights])
+        return torch.stack([linear(x_a, x_b, weight) for weight in weights])
+    return torch.stack([x_a if weight < 0.5 else x_b for weight in weights])

@@ -1,4 +1,4 @@
-"""Using a trained model to make sequences."""
+"""Sampling sequences from a trained model, and continuing given ones."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from ..runtime.threads import cpu_threads
 
 @dataclass(frozen=True)
 class Generated:
-    """What a model drew.
+    """Sequences that a model generated.
 
     Attributes:
-        x: observations, [n, T, D], or [n, T] int64 for categories, as the model reads them.
-        latents: [n, T, Z].
+        x: Observations, [n, T, D], or [n, T] int64 for categories, as the model reads them.
+        latents: z, [n, T, Z].
         emission: p(x_t | z_<=t, x_<t) at every step, batch shape [n, T].
     """
 
@@ -64,19 +64,19 @@ def sample(
 def continue_from(
     model: SequenceModel, prefix: SequenceBatch, *, steps: int, num_samples: int = 1, seed: int = 0
 ) -> Generated:
-    """Continue each of B sequences: the latents of the prefix from the posterior, then as `sample` does.
+    """Continue sequences: draw the latents of the prefix from the posterior, then sample as `sample` does.
 
-    Each continuation has latents of its own for the prefix too. The posterior sees the prefix and nothing else.
+    Each continuation has its own latents for the prefix. The posterior reads nothing but the prefix.
 
     Args:
-        model: in eval mode.
-        prefix: the B sequences so far.
-        steps: how many steps follow.
-        num_samples: continuations of each sequence.
-        seed: of all that is drawn. Torch's global generator is left as it was.
+        model: In eval mode.
+        prefix: B sequences to continue.
+        steps: Steps to generate after them.
+        num_samples: Continuations of each sequence.
+        seed: Seed of all random numbers. Torch's global generator is restored.
 
     Returns:
-        The continuations alone, [num_samples B, steps, ...]: row i + j B is continuation j of sequence i.
+        The continuations without prefixes, [num_samples B, steps, ...]: row i + j B is continuation j of sequence i.
 
     Raises:
         UserError: num_samples or steps is below 1.
@@ -89,17 +89,17 @@ def continue_from(
 
 
 Choose = Callable[[Distribution], Tensor]
-"""x of an emission: `draw`, or `distributions.most_likely` for greedy decoding."""
+"""Chooses x from an emission: `draw`, or `distributions.most_likely` for greedy decoding."""
 
 
 def draw(emission: Distribution) -> Tensor:
-    """x ~ p(x_t | z_<=t, x_<t)."""
+    """Draw x ~ p(x_t | z_<=t, x_<t)."""
     x: Tensor = emission.sample()
     return x
 
 
 def from_prior(t: int, prior: Distribution) -> Tensor:
-    """z_t ~ p(z_t | past)."""
+    """Draw z_t ~ p(z_t | past)."""
     return reparameterize(prior, torch.randn_like(prior.mean))
 
 
@@ -111,7 +111,18 @@ def generate(
     latent: Callable[[int, Distribution], Tensor] = from_prior,
     choose: Choose = draw,
 ) -> Generated:
-    """From a state on, step by step: z_t = latent(t, prior) with t from 0, x_t = choose(emission)."""
+    """Generate from a state, step by step.
+
+    Args:
+        model: In eval mode.
+        state: The state to start from, n rows.
+        steps: T.
+        latent: Gives z_t [n, Z] from t (from 0) and the prior of z_t.
+        choose: Gives x_t from its emission.
+
+    Returns:
+        n sequences of T steps.
+    """
     xs: list[Tensor] = []
     zs, emissions = [], []
     for t in range(steps):
@@ -127,12 +138,12 @@ def generate(
 
 
 def _chosen(choose: Choose, emission: Distribution, state: State, *, step: int) -> Tensor:
-    """x. Raises UserError where the state overflowed: torch then complains of the emission's parameters."""
+    """Choose x. Raises UserError if the state has overflowed, for which torch reports invalid parameters."""
     try:
         return choose(emission)
     except (RuntimeError, ValueError):
         if all(bool(torch.isfinite(values).all()) for values in state):
             raise
         raise UserError(
-            f"the model's state is no longer finite at step {step} of what it draws: was its training stable?"
+            f"the model's state is not finite at step {step} of the sample: was its training stable?"
         ) from None

@@ -1,16 +1,16 @@
-"""What a model and a bound must satisfy, as functions that anyone can run on their own.
+"""Checks that every model and every bound must pass, to run on your own models and bounds.
 
-They need no test runner, and fit into one:
+They need no test runner, and work in any:
 
     from zforcing.testing import SPECS, check_model
 
     @pytest.mark.parametrize("spec", SPECS.values(), ids=SPECS)
-    def test_my_model_keeps_the_contract(spec):
+    def test_my_model(spec):
         check_model(lambda spec: MyModel(spec, MyConfig(latent_size=3)), spec)
 
-A failure is an AssertionError that names the check and says what is wrong. Checks compare in float64, with fixed seeds,
-in eval mode, and leave torch's generator, default dtype and threads, and the model, as they were. Take small models:
-everything is run many times. docs/extending.md shows a whole model.
+A failure is an AssertionError that names the check and says what is wrong. Checks compare in float64, with fixed seeds
+and in eval mode, and restore torch's generator, default dtype and threads, and the model. Use small models: each check
+runs the model several times. docs/extending.md shows a complete model.
 """
 
 from __future__ import annotations
@@ -62,13 +62,23 @@ MODEL_CHECKS: tuple[Check, ...] = (
     check_saved,
     check_dtype,
 )
-"""In this order: what fails first explains what fails later."""
+"""The checks of a model, ordered so that an early failure explains later ones."""
 
 
 def check_model(build: Callable[[ObservationSpec], SequenceModel], spec: ObservationSpec) -> None:
-    """All checks of a model, on random sequences of this kind; with gaps, if `spec.missing` allows them.
+    """Run all checks of a model on random sequences, with missing values if `spec.missing`.
 
-    build: makes the model, small, from a specification. Raises AssertionError from the first check that fails.
+    Args:
+        build: Makes a small model from a specification.
+        spec: What one observation is; `SPECS` has one of each kind.
+
+    Raises:
+        AssertionError: A check failed; the message names the check and what is wrong.
+
+    Example:
+        >>> from zforcing import VRNN, VRNNConfig
+        >>> config = VRNNConfig(hidden_size=3, latent_size=2, feature_size=4, mlp_size=4, mlp_layers=1)
+        >>> check_model(lambda spec: VRNN(spec, config), SPECS["real"])
     """
     with torch.random.fork_rng(devices=[]):
         seed(0)

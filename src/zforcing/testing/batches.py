@@ -1,4 +1,4 @@
-"""Batches to check models with, and the changes to them that must or must not matter."""
+"""Random batches for checks, and changes to them that must or must not change a model's results."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from ..observations import ObservationSpec, SequenceBatch, between, missing_mark
+from ..observations import ObservationSpec, SequenceBatch, missing_mark, slice_steps
 
 SPECS: dict[str, ObservationSpec] = {
     "real": ObservationSpec("real", 3),
@@ -19,15 +19,22 @@ SPECS: dict[str, ObservationSpec] = {
     "categorical with gaps": ObservationSpec("categorical", 5, missing=True),
     "conditioned with gaps": ObservationSpec("real", 2, first_observation="conditioned", missing=True),
 }
-"""What a model can be asked to observe, by name: for tests over all that yours supports."""
+"""Specifications of each kind of observation, by name, to test a model on those that it supports."""
 
 
 def random_batch(
     spec: ObservationSpec, lengths: Sequence[int] = (5, 3, 1), *, missing: bool = False, seed: int = 1
 ) -> SequenceBatch:
-    """Random sequences of these lengths (steps), float64; with `missing`, about a third of the numbers is unobserved.
+    """Make a batch of random sequences in float64, without using torch's global generator.
 
-    The same seed gives the same batch, whatever torch's default dtype; torch's global generator is left alone.
+    Args:
+        spec: What one observation is.
+        lengths: Length of each sequence, in steps.
+        missing: Whether about a third of the values are unobserved.
+        seed: The same seed gives the same batch, whatever torch's default dtype.
+
+    Returns:
+        A batch of `len(lengths)` sequences.
     """
     generator = torch.Generator().manual_seed(seed)
     x = _observations(spec, len(lengths), max(lengths), generator=generator)
@@ -40,62 +47,67 @@ def random_batch(
 
 
 def with_gaps(batch: SequenceBatch, *, conditioned: bool = False, seed: int = 2) -> SequenceBatch:
-    """The batch with gaps: a third of the numbers at random (of x_0 too, if `conditioned`), one step altogether."""
+    """Make a third of the values missing at random (also of x_0, if `conditioned`), and one step entirely."""
     generator = torch.Generator().manual_seed(seed)
     observed = torch.rand(batch.x.shape, generator=generator, dtype=torch.float64) > 0.3
-    observed[0, int(batch.lengths[0]) // 2] = False  # nothing at all, in the middle of a sequence
+    observed[0, int(batch.lengths[0]) // 2] = False  # a whole step in the middle of a sequence
     start = batch.start
     if conditioned:
-        known = torch.rand(start.shape, generator=generator, dtype=torch.float64) > 0.3
-        start = torch.where(known, start, torch.full_like(start, missing_mark(start)))
+        start_observed = torch.rand(start.shape, generator=generator, dtype=torch.float64) > 0.3
+        start = torch.where(start_observed, start, torch.full_like(start, missing_mark(start)))
     return replace(batch, start=start, observed=observed)
 
 
 def other_values(x: Tensor, spec: ObservationSpec) -> Tensor:
-    """For each number another one that it could have been; it stays in the support."""
+    """Replace each value by a different one in the support."""
     if spec.kind == "categorical":
         return (x + 1) % spec.size
     return 1 - x if spec.kind == "binary" else 3 - 2 * x
 
 
 def garbage_in_padding(batch: SequenceBatch, spec: ObservationSpec) -> SequenceBatch:
-    """The same sequences with other values behind their ends, and another mask. Raises ValueError without padding."""
-    behind = ~batch.mask
-    if not behind.any():
-        raise ValueError(f"lengths are {batch.lengths.tolist()}: nothing is padded; take sequences of several lengths")
-    numbers = behind if batch.x.dim() == 2 else behind[:, :, None].expand_as(batch.x)  # shaped like x
-    wild = torch.full_like(batch.x, 1000) if spec.kind == "real" else other_values(batch.x, spec)
-    observed = None if batch.observed is None else torch.where(numbers, ~batch.observed, batch.observed)
-    return with_x(replace(batch, observed=observed), torch.where(numbers, wild, batch.x))
+    """Put other values and another mask into the padding. Raises ValueError for a batch without padding."""
+    padding = ~batch.mask
+    if not padding.any():
+        raise ValueError(f"lengths are {batch.lengths.tolist()}: nothing is padded; use sequences of different lengths")
+    padded = padding if batch.x.dim() == 2 else padding[:, :, None].expand_as(batch.x)  # shaped like x
+    garbage = torch.full_like(batch.x, 1000) if spec.kind == "real" else other_values(batch.x, spec)
+    observed = None if batch.observed is None else torch.where(padded, ~batch.observed, batch.observed)
+    return with_x(replace(batch, observed=observed), torch.where(padded, garbage, batch.x))
 
 
 def with_x(batch: SequenceBatch, x: Tensor) -> SequenceBatch:
-    """The same batch with these observations, as they are: a `SequenceBatch` zeroes on its own what isn't scored, and
-    a model must not lean on that.
-    """
+    """Replace x without the zeroing of unscored values that `SequenceBatch` does: a model must not rely on that."""
     other = replace(batch)
     object.__setattr__(other, "x", x)
     return other
 
 
 def one_row(batch: SequenceBatch, row: int) -> SequenceBatch:
-    """A sequence alone, without padding."""
+    """Select one sequence as a batch without padding."""
     this, steps = slice(row, row + 1), int(batch.lengths[row])
-    of_steps = {name: value[this, :steps] for name, value in batch.stepwise.items()}
-    return SequenceBatch(lengths=batch.lengths[this], start=batch.start[this], **of_steps)
+    values = {name: value[this, :steps] for name, value in batch.stepwise.items()}
+    return SequenceBatch(lengths=batch.lengths[this], start=batch.start[this], **values)
 
 
 def halves(batch: SequenceBatch) -> tuple[SequenceBatch, SequenceBatch, Tensor]:
-    """The sequences that reach the second half of the steps, cut in two, and which they are, [B] bool.
+    """Cut the sequences that are longer than half of the steps in two.
 
-    Raises ValueError for a batch of one step.
+    Args:
+        batch: B sequences of 2 steps or more.
+
+    Returns:
+        The first and the second parts of these sequences, and a mask [B] bool of which they are.
+
+    Raises:
+        ValueError: The batch has only one step.
     """
     cut = batch.x.shape[1] // 2
     if not cut:
-        raise ValueError("a batch of one step can't be cut in two; take sequences of 2 steps or more")
-    second, rows = between(batch, cut, batch.x.shape[1])
-    whole, _ = between(batch, 0, cut)
-    return SequenceBatch(**{name: value[rows] for name, value in whole.tensors.items()}), second, rows
+        raise ValueError("a batch of one step can't be cut in two; use sequences of 2 steps or more")
+    second, rows = slice_steps(batch, cut, batch.x.shape[1])
+    first, _ = slice_steps(batch, 0, cut)
+    return SequenceBatch(**{name: value[rows] for name, value in first.tensors.items()}), second, rows
 
 
 def _observations(spec: ObservationSpec, *shape: int, generator: torch.Generator) -> Tensor:

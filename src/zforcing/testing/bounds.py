@@ -1,4 +1,4 @@
-"""The check of a bound: what it reports, what is differentiated, and against an exact likelihood where there is one."""
+"""The check of a bound: its value, its loss, and their relation to an exact likelihood where the model has one."""
 
 from __future__ import annotations
 
@@ -26,15 +26,28 @@ def check_bound(
     weights: Weights = Weights(kl=0.7, auxiliary=0.3, backward=0.2),
     surrogate: bool = False,
 ) -> None:
-    """A bound's record is what `BoundResult` says, and its value and its loss are not mistaken for each other.
+    """Check that a bound returns what `BoundResult` documents.
 
-    weights: of the loss, some that the bound accepts; what is reported must not depend on them.
-    surrogate: the loss is made for its gradient: without weights, it isn't minus the value.
+    Where the model has an exact likelihood (such as `LinearGaussian` from `zforcing.models`), an exact value must equal
+    it, and the mean of a lower bound must not exceed it by 5 standard errors. The check finds a surrogate loss reported
+    as the value, a log-likelihood of the wrong sign, sums in float32, a mask that is ignored, and a wrong `kind`.
 
-    Where the model knows its likelihood (`log_likelihood`; take `LinearGaussian` from `zforcing.models`), an exact
-    value must be it and the mean of a lower bound must not be above it by 5 standard errors. Catches the surrogate
-    reported as the bound, a log-likelihood of the wrong sign, sums in float32, a mask that the bound forgets, and a
-    `kind` that promises too much. Raises AssertionError; ValueError for a model that isn't in float64.
+    Args:
+        bound: The bound.
+        model: A model in float64.
+        batch: B sequences for it.
+        weights: Weights of the loss that the bound accepts; the reported value must not depend on them.
+        surrogate: Whether the loss only has the right gradient. Otherwise it must be minus the value without weights.
+
+    Raises:
+        AssertionError: The bound is wrong; the message says how.
+        ValueError: The model isn't in float64.
+
+    Example:
+        >>> from zforcing import ELBO, VRNN, VRNNConfig
+        >>> from zforcing.testing import SPECS, random_batch
+        >>> config = VRNNConfig(hidden_size=3, latent_size=2, feature_size=4, mlp_size=4, mlp_layers=1)
+        >>> check_bound(ELBO(), VRNN(SPECS["real"], config).double(), random_batch(SPECS["real"]))
     """
     with checking("check_bound", model):
         plain = _at(bound, model, batch, Weights())
@@ -45,9 +58,9 @@ def check_bound(
             assert_same(plain.loss.detach(), -plain.value, "without weights the loss is not minus the value")
         _check_loss(plain, model)
         if not batch.mask.all():
-            wild = _at(bound, model, garbage_in_padding(batch, model.spec), Weights())
+            with_garbage = _at(bound, model, garbage_in_padding(batch, model.spec), Weights())
             for name in ("value", "loss"):
-                assert_same(getattr(wild, name), getattr(plain, name), f"the {name} changes with the padding")
+                assert_same(getattr(with_garbage, name), getattr(plain, name), f"the {name} changes with the padding")
         _check_likelihood(bound, plain, model, batch)
 
 
@@ -57,44 +70,44 @@ def _at(bound: Bound, model: SequenceModel, batch: SequenceBatch, weights: Weigh
 
 
 def _check_record(result: BoundResult, model: SequenceModel, batch: SequenceBatch) -> None:
-    require(isinstance(result, BoundResult), f"a bound gives a BoundResult, not a {type(result).__name__}")
+    require(isinstance(result, BoundResult), f"a bound must return a BoundResult, not a {type(result).__name__}")
     numbers: dict[str, Tensor] = {"value": result.value, "loss": result.loss}
     for name, number in (numbers | {f"terms[{k!r}]": v for k, v in result.terms.items()}).items():
         require(number.shape == (len(batch),), f"{name} is {list(number.shape)}; it must be [B] = [{len(batch)}]")
         require(number.dtype == torch.float64, f"{name} is {number.dtype}; sums of nats are float64")
         require(bool(number.isfinite().all()), f"{name} is not finite: {number.tolist()}")
-    require(not result.value.requires_grad, "value has a gradient: it is what is reported, detach it")
-    require(result.loss.requires_grad, "loss has no gradient: it is what is differentiated")
+    require(not result.value.requires_grad, "value has a gradient: it is reported, not differentiated; detach it")
+    require(result.loss.requires_grad, "loss has no gradient: it is what training differentiates")
     require(result.kind in KINDS, f"kind is {result.kind!r}; it must be one of {KINDS}")
-    says_so = bool(model.latent_size) or result.kind == "exact"
-    require(says_so, f"kind is {result.kind!r}; without latents a bound is exact")
+    kind_is_right = bool(model.latent_size) or result.kind == "exact"
+    require(kind_is_right, f"kind is {result.kind!r}; without latents a bound is exact")
 
 
 def _check_weights(
     plain: BoundResult, weighted: BoundResult, weights: Weights, model: SequenceModel, batch: SequenceBatch
 ) -> None:
-    assert_same(weighted.value, plain.value, f"the value changes with {weights}: what is reported has no weights")
+    assert_same(weighted.value, plain.value, f"the value changes with {weights}: the reported value has no weights")
     if plain.kind != "exact" and weights.kl != 1 and model.unroll(batch).kl.any():
         require(not torch.equal(weighted.loss, plain.loss), f"the loss is the same with {weights}: are they used?")
 
 
 def _check_loss(plain: BoundResult, model: SequenceModel) -> None:
     learned = [p for p in model.parameters() if p.requires_grad]
-    found: tuple[Tensor | None, ...] = torch.autograd.grad(plain.loss.sum(), learned, allow_unused=True)
-    slopes = [g for g in found if g is not None]
-    require(all(bool(g.isfinite().all()) for g in slopes), "the gradient of the loss is not finite")
-    require(any(bool(g.any()) for g in slopes), "the gradient of the loss is zero everywhere")
+    results: tuple[Tensor | None, ...] = torch.autograd.grad(plain.loss.sum(), learned, allow_unused=True)
+    gradients = [g for g in results if g is not None]
+    require(all(bool(g.isfinite().all()) for g in gradients), "the gradient of the loss is not finite")
+    require(any(bool(g.any()) for g in gradients), "the gradient of the loss is zero everywhere")
 
 
 @torch.no_grad()
 def _check_likelihood(bound: Bound, plain: BoundResult, model: SequenceModel, batch: SequenceBatch) -> None:
     try:
         exact = model.log_likelihood(batch).double()
-    except UserError:  # it has bounds only
-        require(plain.kind != "exact", "kind is 'exact', and the model doesn't know its likelihood")
+    except UserError:  # the model has no exact likelihood
+        require(plain.kind != "exact", "kind is 'exact', but the model has no exact likelihood")
         return
     if plain.kind == "exact":
-        assert_same(plain.value, exact, "kind is 'exact', and the value is not the model's log_likelihood")
+        assert_same(plain.value, exact, "kind is 'exact', but the value is not the model's log_likelihood")
     if plain.kind == "lower bound":
         values = torch.stack([_at(bound, model, batch, Weights(), s).value for s in range(REPEATS)])
         mean, error = values.mean(0), values.std(0) / REPEATS**0.5
@@ -102,5 +115,5 @@ def _check_likelihood(bound: Bound, plain: BoundResult, model: SequenceModel, ba
         require(
             not above.any(),
             f"the mean of {REPEATS} values is {mean[above].tolist()} nats, above the log-likelihood "
-            f"{exact[above].tolist()}: that is no lower bound",
+            f"{exact[above].tolist()}: it is not a lower bound",
         )

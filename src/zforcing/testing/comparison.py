@@ -1,4 +1,4 @@
-"""What the checks share: where they run, what a run says and its gradients, and how two of them are compared."""
+"""What the checks share: their environment, the results and gradients of a run, and comparisons."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ TERMS = ("log_px", "kl", "auxiliary", "backward")
 
 
 def model_check(check: Check) -> Check:
-    """A check of a model that runs as `checking` says and fails under its own name."""
+    """Decorate a check of a model: it runs within `checking`, under its own name."""
 
     @wraps(check)
     def run(model: SequenceModel, batch: SequenceBatch) -> None:
@@ -31,9 +31,15 @@ def model_check(check: Check) -> Check:
 
 @contextmanager
 def checking(name: str, model: SequenceModel) -> Iterator[None]:
-    """Within: eval mode, few threads, a generator of its own. What fails is an AssertionError that begins with `name`.
+    """Run a check in eval mode, with few threads and a fixed seed, and restore all of it afterwards.
 
-    Raises ValueError, before anything runs, for a model that is not in float64.
+    Args:
+        name: Begins the messages of failures.
+        model: The model, in float64.
+
+    Raises:
+        AssertionError: Anything raised within.
+        ValueError: The model isn't in float64.
     """
     dtypes = {p.dtype for p in model.parameters()}
     if dtypes != {torch.float64}:
@@ -53,24 +59,24 @@ def checking(name: str, model: SequenceModel) -> Iterator[None]:
 
 
 def seed(number: int) -> None:
-    """Of torch's global generator on the CPU, where checks run; those of other devices are left alone."""
+    """Seed torch's global generator on the CPU, where checks run, and no other device's."""
     torch.default_generator.manual_seed(number)
 
 
 def noise_for(model: SequenceModel, batch: SequenceBatch, *, particles: int = 1) -> Tensor:
-    """Standard normal, [K B, T, Z]: the same at every call."""
+    """Standard normal noise [K B, T, Z], the same at every call."""
     generator = torch.Generator().manual_seed(2)
     size = (particles * len(batch), batch.x.shape[1], model.latent_size)
     return torch.randn(size, generator=generator, dtype=torch.float64)
 
 
 def loop_of(model: SequenceModel) -> Callable[..., Unroll]:
-    """The contract's loop, whatever `unroll` the model has."""
+    """The reference loop, `SequenceModel.walk`, whatever the model overrides."""
     return lambda batch, **given: SequenceModel.walk(model, batch, **given)
 
 
-def said(run: Unroll, batch: SequenceBatch) -> dict[str, Tensor]:
-    """All that a run says of the steps that exist, by name: terms (0 in the padding), densities, the last state."""
+def results(run: Unroll, batch: SequenceBatch) -> dict[str, Tensor]:
+    """The results of a run outside of the padding, by name: terms (0 in the padding), densities, the last state."""
     exists = batch.mask
     numbers = {name: getattr(run, name) for name in TERMS}
     numbers["latents"] = run.latents[exists]
@@ -85,8 +91,18 @@ def said(run: Unroll, batch: SequenceBatch) -> dict[str, Tensor]:
 def gradients(
     model: SequenceModel, outputs: Iterable[Tensor], *, others: Mapping[str, Tensor] | None = None
 ) -> dict[str, Tensor]:
-    """By each parameter's name (and that of `others` than parameters), of a fixed random combination of the outputs;
-    zeros where there is none.
+    """Compute gradients of a fixed random combination of outputs.
+
+    Args:
+        model: Its parameters are differentiated.
+        outputs: Tensors; those without a gradient are skipped.
+        others: More tensors to differentiate, by name.
+
+    Returns:
+        The gradient of each parameter and other tensor by name; zeros where the outputs don't depend on it.
+
+    Raises:
+        AssertionError: No output has a gradient.
     """
     total = torch.zeros((), dtype=torch.float64)
     for number, output in enumerate(outputs):
@@ -94,36 +110,36 @@ def gradients(
             generator = torch.Generator().manual_seed(number)
             weights = torch.randn(output.shape, generator=generator, dtype=torch.float64)
             total = total + (weights * output).sum()
-    require(total.requires_grad, "nothing that a run says has a gradient: is it detached, or under no_grad?")
+    require(total.requires_grad, "no result of a run has a gradient: is it detached, or under no_grad?")
     learned: dict[str, Tensor] = {name: p for name, p in model.named_parameters() if p.requires_grad}
     learned |= others or {}
-    found: tuple[Tensor | None, ...] = torch.autograd.grad(total, list(learned.values()), allow_unused=True)
-    pairs = zip(learned.items(), found, strict=True)
+    computed: tuple[Tensor | None, ...] = torch.autograd.grad(total, list(learned.values()), allow_unused=True)
+    pairs = zip(learned.items(), computed, strict=True)
     return {name: torch.zeros_like(p) if gradient is None else gradient for (name, p), gradient in pairs}
 
 
 def run_gradients(model: SequenceModel, run: Unroll) -> dict[str, Tensor]:
-    """By each parameter's name, of a fixed random combination of the run's terms and its last state."""
+    """The gradient of each parameter by name, for a fixed random combination of the run's terms and its last state."""
     return gradients(model, [getattr(run, name) for name in TERMS] + list(run.state))
 
 
 def require(condition: bool, message: str) -> None:
-    """What `assert` does, under `python -O` too."""
+    """Like `assert`, also under `python -O`."""
     if not condition:
         raise AssertionError(message)
 
 
-def assert_same(found: Tensor, expected: Tensor, what: str, *, tolerance: float = 1e-10) -> None:
-    """Tensors that are equal up to rounding. `what` says what it means when they are not."""
+def assert_same(actual: Tensor, expected: Tensor, what: str, *, tolerance: float = 1e-10) -> None:
+    """Require two tensors to be equal up to rounding; `what` says what a difference means."""
     limits: dict[str, Any] = {"rtol": tolerance, "atol": tolerance, "equal_nan": True}
-    alike = (found.shape, found.dtype) == (expected.shape, expected.dtype)
-    if not (alike and torch.allclose(found, expected, **limits)):  # ten times as fast as what says where
-        torch.testing.assert_close(found, expected, **limits, msg=lambda detail: f"{what}\n{detail}")
+    alike = (actual.shape, actual.dtype) == (expected.shape, expected.dtype)
+    if not (alike and torch.allclose(actual, expected, **limits)):  # ten times as fast as assert_close
+        torch.testing.assert_close(actual, expected, **limits, msg=lambda detail: f"{what}\n{detail}")
 
 
 def assert_same_numbers(
-    found: Mapping[str, Tensor], expected: Mapping[str, Tensor], what: str, *, tolerance: float = 1e-10
+    actual: Mapping[str, Tensor], expected: Mapping[str, Tensor], what: str, *, tolerance: float = 1e-10
 ) -> None:
-    """`assert_same` for each name."""
+    """Require tensors to be equal, by name (`assert_same`)."""
     for name, value in expected.items():
-        assert_same(found[name], value, f"{name} {what}", tolerance=tolerance)
+        assert_same(actual[name], value, f"{name} {what}", tolerance=tolerance)

@@ -1,4 +1,4 @@
-"""Checks of the densities: the KL, that sampling and training have the same ones, and what they are allowed to see.
+"""Checks of the densities: the KL, that sampling and training use the same ones, and that none reads the future.
 
 Each takes a model in float64 and a batch, and raises an AssertionError that begins with the check's name.
 """
@@ -22,11 +22,11 @@ from .comparison import assert_same, model_check, noise_for, require
 @model_check
 @torch.no_grad()
 def check_kl(model: SequenceModel, batch: SequenceBatch) -> None:
-    """KL(posterior || prior) is not negative, is the mean of log q - log p under q, and 0 for equal distributions.
+    """Check that KL(posterior || prior) >= 0 is the mean of log q - log p under q, and 0 for equal distributions.
 
     log q - log p of Gaussians is quadratic, so that its mean over the 2Z points mean +- sqrt(Z) (column of the root of
-    the covariance) is exact (S. Julier, J. Uhlmann, 1997). Catches the KL of the wrong sign or direction, and one that
-    is summed over the wrong dimension.
+    the covariance) is exact (S. Julier, J. Uhlmann, 1997). The check finds a KL of the wrong sign or direction, or
+    summed over the wrong dimension.
     """
     run, Z, exists = model.unroll(batch, noise=noise_for(model, batch)), model.latent_size, batch.mask
     kl = run.kl.detach()[exists]
@@ -37,35 +37,36 @@ def check_kl(model: SequenceModel, batch: SequenceBatch) -> None:
     mean = (run.posterior.log_prob(z) - run.prior.log_prob(z)).detach().mean(0)[exists]
     what = "the KL is not the mean of log q(z) - log p(z) under the posterior q: are q and p exchanged?"
     assert_same(kl, mean, what, tolerance=1e-8)
-    of_itself = kl_divergence(run.prior, run.prior)[exists]
-    assert_same(of_itself, torch.zeros_like(of_itself), "the KL of the prior from itself is not 0")
+    self_kl = kl_divergence(run.prior, run.prior)[exists]
+    assert_same(self_kl, torch.zeros_like(self_kl), "the KL of the prior from itself is not 0")
 
 
 @model_check
 def check_sampling(model: SequenceModel, batch: SequenceBatch) -> None:
-    """Run over what it has sampled, with the latents it has drawn, a model says what it said when it sampled.
+    """Check that a run over samples, with the sampled latents, has the densities that they were sampled from.
 
-    Catches the conditionals of training that are not those of generation: a decoder that never sees x_{t-1}, one that
-    reads h_{t-1} here and h_t there, another x_0. What is drawn must look like data, too.
+    The check finds densities in training that differ from those in generation: a decoder that doesn't read x_{t-1}, or
+    that reads h_{t-1} in one and h_t in the other, or another x_0. Samples must also have the data's shape and type.
     """
     start = batch.start if model.spec.conditions_on_first else None
     steps = batch.x.shape[1]
     with torch.no_grad():
-        drawn = sample(model, len(batch), steps=steps, seed=4, start=start)
+        samples = sample(model, len(batch), steps=steps, seed=4, start=start)
         require(
-            (drawn.x.shape, drawn.x.dtype) == (batch.x.shape, batch.x.dtype),
-            f"samples are {drawn.x.dtype} {list(drawn.x.shape)}; data is {batch.x.dtype} {list(batch.x.shape)}",
+            (samples.x.shape, samples.x.dtype) == (batch.x.shape, batch.x.dtype),
+            f"samples are {samples.x.dtype} {list(samples.x.shape)}; data is {batch.x.dtype} {list(batch.x.shape)}",
         )
-        whole = SequenceBatch(drawn.x, torch.full_like(batch.lengths, steps), batch.start)
-        run = model.unroll(whole, noise=_noise_behind(model, whole, drawn.latents))
+        sampled_batch = SequenceBatch(samples.x, torch.full_like(batch.lengths, steps), batch.start)
+        run = model.unroll(sampled_batch, noise=_noise_of(model, sampled_batch, samples.latents))
     # the noise was solved for, hence the tolerance
-    assert_same(run.latents, drawn.latents, "the posterior doesn't give the latents that were sampled", tolerance=1e-8)
-    trained, sampled = (emission.log_prob(drawn.x) for emission in (run.emission, drawn.emission))
+    what = "the posterior doesn't give the latents that were sampled"
+    assert_same(run.latents, samples.latents, what, tolerance=1e-8)
+    trained, sampled = (emission.log_prob(samples.x) for emission in (run.emission, samples.emission))
     assert_same(trained, sampled, "the emission in training is not the one that samples come from", tolerance=1e-8)
 
 
-def _noise_behind(model: SequenceModel, batch: SequenceBatch, latents: Tensor) -> Tensor:
-    """The noise from which the posterior makes these latents, [B, T, Z]."""
+def _noise_of(model: SequenceModel, batch: SequenceBatch, latents: Tensor) -> Tensor:
+    """The noise for which the posterior gives these latents, [B, T, Z]."""
     context, state, noise = model.encode(batch), model.initial_state(len(batch), start=batch.start), []
     for x, c, z in zip(batch.read.unbind(1), context.unbind(1), latents.unbind(1), strict=True):
         noise.append(_standardized(model.posterior(state, c), z))
@@ -83,23 +84,23 @@ def _standardized(q: Distribution, z: Tensor) -> Tensor:
 
 @model_check
 def check_causality(model: SequenceModel, batch: SequenceBatch) -> None:
-    """Given the latents, neither the prior of z_t nor the emission of x_t sees x_t, or anything after it.
+    """Check that, given the latents, neither the prior of z_t nor the emission of x_t reads x_t or anything later.
 
-    x_s and z_{s+1}, s >= t, are replaced by others, for each t: a change is seen whatever way it takes, a gradient only
-    along the ways that are not detached, and categories have none. Catches the future leaking into the generative
-    model, which looks like a very good likelihood. The posterior may look at the future; that is what it is for.
+    For each t, x_s and z_{s+1}, s >= t, are replaced by others. (A gradient would miss detached paths and categories.)
+    The check finds the future leaking into the generative model, which looks like a very good likelihood. The posterior
+    may read the future.
     """
     T = batch.x.shape[1]
-    copies, steps = batch.repeat(T), torch.arange(T)  # row i + t B is the copy whose x changes from step t on
+    copies, steps = batch.repeat(T), torch.arange(T)  # the x of row i + t B changes from step t on
     cut = steps.repeat_interleave(len(batch))[:, None]
-    unseen = steps >= cut if batch.x.dim() == 2 else (steps >= cut)[:, :, None]
-    changed = replace(copies, x=torch.where(unseen, other_values(copies.x, model.spec), copies.x))
+    future = steps >= cut if batch.x.dim() == 2 else (steps >= cut)[:, :, None]
+    changed = replace(copies, x=torch.where(future, other_values(copies.x, model.spec), copies.x))
     with torch.no_grad():
         z = model.unroll(batch, noise=noise_for(model, batch)).latents.repeat(T, 1, 1)
         before = model.unroll(copies, latents=z)
         after = model.unroll(changed, latents=torch.where((steps > cut)[:, :, None], z + 1, z))
-    known = copies.mask & (steps <= cut)  # [T B, T]
+    compared = copies.mask & (steps <= cut)  # [T B, T]
     for name, value in (("prior", z), ("emission", copies.x)):
         old, new = (getattr(run, name).log_prob(value) for run in (before, after))
-        what = f"the {name} changes with x that it is to predict, or that comes later (at index: from step, row, step)"
-        assert_same(torch.where(known, new, old).reshape(T, -1, T), old.reshape(T, -1, T), what)
+        what = f"the {name} changes with the x that it predicts, or with a later one (at index: from step, row, step)"
+        assert_same(torch.where(compared, new, old).reshape(T, -1, T), old.reshape(T, -1, T), what)

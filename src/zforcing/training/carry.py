@@ -11,7 +11,7 @@ from torch import Tensor
 from ..data import SequenceDataset
 from ..data.streams import Piece, load_pieces, streams
 from ..models import SequenceModel, State, map_state, where_rows
-from ..observations import SequenceBatch, between
+from ..observations import SequenceBatch, slice_steps
 
 PREFIX = "carried."  # of the names under which a checkpoint keeps a state
 
@@ -37,7 +37,7 @@ class GoingOn:
         ahead = drop(self.ahead)
         if ahead is self.ahead:
             return chunk, self
-        return between(ahead, 0, chunk.x.shape[1])[0], replace(self, ahead=ahead)
+        return slice_steps(ahead, 0, chunk.x.shape[1])[0], replace(self, ahead=ahead)
 
     def context(self, model: SequenceModel, steps: int) -> Tensor | None:
         """What the posterior looks at in the chunks' own steps, [B, steps, C], if it is more than the chunks."""
@@ -70,7 +70,7 @@ class Carry:
         loaded = load_pieces(self.data.at_epoch(epoch), plan, self.model.spec, look_ahead=self.look_ahead)
         for pieces, ahead in zip(plan, loaded, strict=True):
             ahead = ahead.to(device)
-            chunk, _ = between(ahead, 0, max(p.stop - p.start for p in pieces))
+            chunk, _ = slice_steps(ahead, 0, max(p.stop - p.start for p in pieces))
             yield pieces, chunk, GoingOn(self._first(pieces, chunk), ahead if self.look_ahead else None)
 
     def keep(self, pieces: Sequence[Piece], state: State | None) -> None:

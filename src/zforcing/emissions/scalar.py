@@ -1,6 +1,6 @@
-"""Families of distributions of a single number: what a head's outputs for that number mean.
+"""Families of distributions of a single number, from the outputs of a head for it.
 
-Each takes parameters [..., P] and gives a distribution with batch [...] and event []; `size` is P.
+Each maps parameters [..., P] to a distribution with batch [...] and event []; `size` is P.
 """
 
 from __future__ import annotations
@@ -18,19 +18,19 @@ from .settings import EmissionSettings
 
 
 @dataclass(frozen=True)
-class GaussianNumber:
-    """N(mean, std^2), std = min_std + exp(log_variance / 2), or a mixture of k of them with weights softmax(logits)."""
+class GaussianScalar:
+    """N(mean, std^2), std = min_std + exp(log_variance / 2), or a mixture of k with weights softmax(logits)."""
 
     components: int = 1
     min_std: float = 0.0
 
     @property
     def size(self) -> int:
-        """Mean and log-variance of each component, and its logit where there are several."""
+        """P: mean and log-variance of each component, and its logit if there are several."""
         return 2 if self.components == 1 else 3 * self.components
 
     def __call__(self, parameters: Tensor) -> Distribution:
-        """[..., P] -> batch [...]."""
+        """Return the distribution of parameters [..., P], batch [...]."""
         parameters = at_least_float32(parameters)
         if self.components == 1:
             mean, log_variance = parameters.unbind(-1)
@@ -45,8 +45,8 @@ class GaussianNumber:
 
 
 @dataclass(frozen=True)
-class LogisticNumber:
-    """A discretized mixture of k logistics over `levels` levels. No scale is below `min_scale` steps."""
+class LogisticScalar:
+    """A discretized mixture of k logistics over `levels` levels. Scales are at least `min_scale` level steps."""
 
     levels: int
     components: int = 1
@@ -54,44 +54,44 @@ class LogisticNumber:
 
     @property
     def size(self) -> int:
-        """Logit, mean and log-scale of each component."""
+        """P: logit, mean and log-scale of each component."""
         return 3 * self.components
 
     def __call__(self, parameters: Tensor) -> Distribution:
-        """[..., P] -> batch [...]."""
+        """Return the distribution of parameters [..., P], batch [...]."""
         logits, mean, log_scale = at_least_float32(parameters).chunk(3, dim=-1)
         least = math.log(self.min_scale * 2 / (self.levels - 1))
         return DiscretizedLogisticMixture(logits, mean, log_scale.clamp(min=least), levels=self.levels)
 
     def first_parameters(self) -> Tensor:
-        """[P], where a head should begin: equal weights, means evenly over the middle of the range, scales a tenth."""
+        """Initial values [P] of a head: equal weights, means spread over [-0.5, 0.5], scales of a tenth."""
         k = self.components
         means = torch.linspace(-0.5, 0.5, k) if k > 1 else torch.zeros(1)
         return torch.cat([torch.zeros(k), means, torch.full((k,), -2.3)])
 
 
 @dataclass(frozen=True)
-class BernoulliNumber:
-    """1 with probability sigmoid(logit), the logit clamped to [-logit_clamp, logit_clamp]; None: not."""
+class BernoulliScalar:
+    """1 with probability sigmoid(logit), the logit clamped to [-logit_clamp, logit_clamp] unless that is None."""
 
     logit_clamp: float | None = None
     size = 1
 
     def __call__(self, parameters: Tensor) -> Distribution:
-        """[..., 1] -> batch [...]."""
+        """Return the distribution of parameters [..., 1], batch [...]."""
         logits = at_least_float32(parameters[..., 0])
         if self.logit_clamp is not None:
             logits = logits.clamp(-self.logit_clamp, self.logit_clamp)
         return Bernoulli(logits=logits, validate_args=False)
 
 
-Number = GaussianNumber | LogisticNumber | BernoulliNumber
+ScalarDensity = GaussianScalar | LogisticScalar | BernoulliScalar
 
 
-def number_of(spec: ObservationSpec, settings: EmissionSettings) -> Number:
-    """The family for one number of a real, quantized or binary observation."""
+def scalar_density(spec: ObservationSpec, settings: EmissionSettings) -> ScalarDensity:
+    """Choose the family for one number of a real, quantized or binary observation."""
     if spec.kind == "real":
-        return GaussianNumber(settings.components, settings.min_std)
+        return GaussianScalar(settings.components, settings.min_std)
     if spec.levels is not None:
-        return LogisticNumber(spec.levels, settings.components, settings.min_scale)
-    return BernoulliNumber(settings.logit_clamp)
+        return LogisticScalar(spec.levels, settings.components, settings.min_scale)
+    return BernoulliScalar(settings.logit_clamp)
