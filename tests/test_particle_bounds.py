@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -19,6 +20,7 @@ from zforcing.bounds import FIVO, IWAE, Bound, Exact, Importance
 from zforcing.bounds.resampling import RESAMPLERS, effective_sample_size
 from zforcing.models import LinearGaussian, LinearGaussianConfig
 from zforcing.processes import LinearGaussianSystem
+from zforcing.testing import check_bound
 
 RESAMPLING = sorted(RESAMPLERS)
 
@@ -117,30 +119,34 @@ BOUNDS: dict[str, Callable[[], Bound]] = {
         particles=3, resampling="multinomial", threshold=2.0, resampling_gradient=True
     ),
 }
-DATA = {"full": ((4, 4, 4), False), "ragged": ((4, 1, 3), False), "missing": ((4, 1, 3), True)}
+BATCHES = {"full": ((4, 4, 4), False), "ragged": ((4, 1, 3), False), "missing": ((4, 1, 3), True)}
+OF_EACH_MODEL = list({case.model: case for case in reversed(CASES)}.values())
 
 
-@pytest.mark.parametrize("data", DATA)
-@pytest.mark.parametrize("name", BOUNDS)
-def test_every_bound_works_with_every_model_and_emission(
-    case: Case, spec: ObservationSpec, name: str, data: str
-) -> None:
-    lengths, missing = DATA[data]
+def accepted(name: str) -> Weights:
+    """Weights of the loss that this bound accepts, none of them the ones that are reported."""
+    return Weights(kl=1.0 if "doubly" in name else 0.7, auxiliary=0.1, backward=0.1)
+
+
+@pytest.mark.pairs(name=BOUNDS, data=BATCHES, case=OF_EACH_MODEL)
+def test_every_bound_is_a_bound_of_every_model(case: Case, spec: ObservationSpec, name: str, data: str) -> None:
+    """What `check_bound` asks; it compares with the exact likelihood where there is one."""
+    lengths, missing = BATCHES[data]
     model, batch, bound = case.build(spec), random_batch(spec, lengths, missing=missing), BOUNDS[name]()
-    torch.manual_seed(0)
-    result = bound(model, batch, weights=Weights(auxiliary=0.1, backward=0.1))
-    assert result.value.shape == result.loss.shape == (3,)
-    assert result.value.dtype == torch.float64
-    assert not result.value.requires_grad
-    assert result.value.isfinite().all()
-    result.loss.sum().backward()
-    assert all(p.grad.isfinite().all() for p in model.parameters() if p.grad is not None)
-    if model.latent_size == 0:
-        assert result.kind == "exact"
-        with torch.no_grad():
-            torch.testing.assert_close(result.value, model.log_likelihood(batch), rtol=0, atol=1e-10)
-    else:
-        assert result.kind == ("estimate" if name == "importance" else "lower bound")
+    check_bound(bound, model, batch, weights=accepted(name), surrogate="resampling gradient" in name)
+    kind = "exact" if model.latent_size == 0 else "estimate" if name == "importance" else "lower bound"
+    assert bound(model, batch).kind == kind
+
+
+@pytest.mark.parametrize("name", BOUNDS)
+def test_the_bound_of_a_float32_model_is_summed_in_float64(name: str) -> None:
+    torch.set_default_dtype(torch.float32)
+    spec = SPECS["real"]
+    model, batch = Case("zforcing", ZF_SIZE).build(spec).float(), random_batch(spec)
+    batch = replace(batch, x=batch.x.float(), start=batch.start.float())
+    assert model.unroll(batch).log_px.dtype == torch.float32
+    result = BOUNDS[name]()(model, batch)
+    assert {v.dtype for v in (result.value, result.loss, *result.terms.values())} == {torch.float64}
 
 
 @pytest.mark.parametrize("name", BOUNDS)
