@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import re
 import shutil
 import signal
@@ -430,7 +429,7 @@ def test_a_mistake_in_the_data_writes_nothing(tmp_path: Path, zf: Command) -> No
     assert not (tmp_path / "run").exists()
 
 
-def test_ctrl_c_saves_says_how_to_resume_and_the_run_goes_on(tmp_path: Path) -> None:
+def test_ctrl_c_saves_says_how_to_resume_and_the_run_goes_on(tmp_path: Path, zf: Command) -> None:
     run = tmp_path / "run"
     command = [sys.executable, "-m", "zforcing", "train", "digits-rnn", "--run-dir", str(run), *SMALL]
     command[command.index("--training.epochs") + 1] = "500"
@@ -449,15 +448,8 @@ def test_ctrl_c_saves_says_how_to_resume_and_the_run_goes_on(tmp_path: Path) -> 
     resume = re.search(r"go on with: zforcing (train .* --resume)", err)
     assert resume is not None
     step = json.loads((run / "checkpoints" / "last" / "training.json").read_text())["step"]
-    words = resume.group(1).split()
-    ended = subprocess.run(
-        [sys.executable, "-m", "zforcing", *words, "--training.max_steps", str(step + 3), "--json"],
-        capture_output=True,
-        text=True,
-        check=True,
-        env=os.environ,
-    )
-    assert json.loads(ended.stdout)["updates"] == step + 3
+    ended = zf(*resume.group(1).split(), "--training.max_steps", step + 3, "--json")
+    assert ended.json["updates"] == step + 3
 
 
 @pytest.mark.parametrize("kind", ["real", "binary", "categorical"])

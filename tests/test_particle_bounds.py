@@ -40,9 +40,11 @@ def linear_gaussian(
 
 @torch.no_grad()
 def repeated(bound: Bound, model: LinearGaussian, batch: SequenceBatch, times: int, seed: int = 0) -> Tensor:
-    """[times, B]."""
+    """[times, B], of copies of the batch: several at once, as many as make 16384 particles."""
     torch.manual_seed(seed)
-    return torch.stack([bound(model, batch).value for _ in range(times)])
+    most = max(1, 2**14 // (bound.particles * len(batch)))
+    parts = [bound(model, batch.repeat(min(most, times - done))).value for done in range(0, times, most)]
+    return torch.cat(parts).reshape(times, len(batch))
 
 
 def mean_and_error(values: Tensor) -> tuple[Tensor, Tensor]:
@@ -63,8 +65,8 @@ def test_bounds_are_below_the_likelihood_and_rise_with_particles() -> None:
 
 def test_iwae_with_1000_particles_is_within_002_nats_of_kalman() -> None:
     model, batch, exact = linear_gaussian(2, 2, 6, 8)
-    mean, error = mean_and_error(repeated(IWAE(particles=1000), model, batch, 100))
-    assert error.max() < 0.01
+    mean, error = mean_and_error(repeated(IWAE(particles=1000), model, batch, 50))
+    assert error.norm() / len(batch) < 0.005  # of the mean over the sequences
     assert (mean.mean() - exact.mean()).abs() < 0.02
 
 
@@ -281,7 +283,7 @@ def test_doubly_reparameterized_gradients_have_the_same_mean_and_less_variance()
     model = LinearGaussian(ObservationSpec("real", 1), LinearGaussianConfig(1, "learned", mlp_size=2)).double()
     shared = ["proposal_net.second.bias", "proposal_net.second.weight"]
     both = [
-        gradients(IWAE(8, gradient), model, batch, [*shared, "C", "log_q"], 800)  # type: ignore[arg-type]
+        gradients(IWAE(8, gradient), model, batch, [*shared, "C", "log_q"], 300)  # type: ignore[arg-type]
         for gradient in ("plain", "doubly_reparameterized")
     ]
     (plain, plain_error), (double, double_error) = (mean_and_error(g) for g in both)
