@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import product
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
+from pairs import pairwise
 from zforcing import MODELS, Generated, ObservationSpec, SequenceBatch, SequenceModel
 from zforcing.cli import main
 from zforcing.observations import DataDescription, Drawn, Example, Written
@@ -121,9 +123,6 @@ def zf(capfd: pytest.CaptureFixture[str]) -> Command:
     return call
 
 
-OF_OPTIONS = ("real", "conditioned with gaps", "categorical with gaps")
-
-
 @pytest.fixture(autouse=True)
 def float64_and_one_thread() -> Any:
     """Closed forms deserve double precision; small nets are faster with one thread."""
@@ -136,23 +135,37 @@ def float64_and_one_thread() -> Any:
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """`case`: all models; `case` and `spec`: each model's first case with all observations that it emits; the others,
-    which differ in an option, with plain ones and those that have everything (gaps, a first one conditioned on).
+    """`case`: all models with all options; `spec`: all observations. Of several arguments, pairs are covered
+    (tests/pairs.py): each model meets each kind that it emits, and with `@pytest.mark.pairs(check=CHECKS)` each check
+    meets each case and each kind. The mark can also name the `case`s to take.
     """
-    if "case" not in metafunc.fixturenames:
-        return
-    if "spec" in metafunc.fixturenames:
-        first = {case.model: case for case in reversed(CASES)}
-        fitting = [
-            (case, spec)
-            for case in CASES
-            for spec in (SPECS if case is first[case.model] else OF_OPTIONS)
-            if SPECS[spec].kind in case.kinds
-        ]
-        ids = [f"{case}-{spec}" for case, spec in fitting]
-        metafunc.parametrize(("case", "spec"), [(case, SPECS[spec]) for case, spec in fitting], ids=ids)
-    elif not any(mark.args[0] == "case" for mark in metafunc.definition.iter_markers("parametrize")):
-        metafunc.parametrize("case", CASES, ids=str)
+    own = {name for mark in metafunc.definition.iter_markers("parametrize") for name in _names(mark.args[0])}
+    marked = {name: of for mark in metafunc.definition.iter_markers("pairs") for name, of in mark.kwargs.items()}
+    given = {"case": CASES, "spec": list(SPECS)} | marked
+    factors = {name: list(of) for name, of in given.items() if name in metafunc.fixturenames and name not in own}
+    if factors:
+        rows = pairwise(list(rows_of(factors)), apart={("case", "spec")})
+        arguments = [[SPECS[row[name]] if name == "spec" else row[name] for name in factors] for row in rows]
+        ids = ["-".join(_id(row[name]) for name in factors) for row in rows]
+        metafunc.parametrize(list(factors), arguments, ids=ids)
+
+
+def rows_of(factors: Mapping[str, list[Any]]) -> Iterator[dict[str, Any]]:
+    """All arguments of a test that fit together, and the `model` of a case, which meets what its cases needn't all."""
+    for values in product(*factors.values()):
+        row = dict(zip(factors, values, strict=True))
+        if "case" in row:
+            row["model"] = row["case"].model
+        if not {"case", "spec"} <= set(row) or SPECS[row["spec"]].kind in row["case"].kinds:
+            yield row
+
+
+def _names(argnames: str | Sequence[str]) -> Sequence[str]:
+    return argnames.replace(" ", "").split(",") if isinstance(argnames, str) else argnames
+
+
+def _id(value: Any) -> str:
+    return str(getattr(value, "__name__", value)).removeprefix("check_")
 
 
 def random_batch(

@@ -13,7 +13,7 @@ from torch import Tensor
 import zforcing.recurrence.loop
 import zforcing.runtime.chunks
 from conftest import CASES, RNN_SIZE, SPECS, SRNN_SIZE, VRNN_SIZE, ZF_SIZE, Case
-from zforcing import SequenceBatch, SequenceModel, Weights
+from zforcing import ELBO, SequenceBatch, SequenceModel, Weights
 from zforcing.bounds import FIVO, IWAE, Bound
 from zforcing.models import Unroll, map_state
 from zforcing.recurrence import products
@@ -247,6 +247,54 @@ def test_a_large_model_in_float32() -> None:
     model, situation = Case("zforcing", sizes).build(SPECS["real"]), Situation(lengths=(5, 3))
     assert model.get_parameter("cell.from_hidden.weight").numel() >= products.PACKED_FROM
     assert_backends_agree_in_float32(model, situation.batch(), situation)
+
+
+# ---- long sequences
+
+
+def cost_of_an_update(model: SequenceModel, steps: int) -> tuple[int, int]:
+    """How many nodes autograd has for the loss of two sequences, and the bytes that it keeps for their gradients."""
+    kept: dict[int, int] = {}
+
+    def remember(tensor: Tensor) -> Tensor:
+        kept[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage().nbytes()
+        return tensor
+
+    batch = random_batch(SPECS["real"], (steps, steps // 2))
+    with torch.autograd.graph.saved_tensors_hooks(remember, lambda tensor: tensor):
+        loss = ELBO()(model, batch, weights=Weights(1.0, 0.1, 0.1)).loss.sum()
+    found, ahead = set(), [loss.grad_fn]
+    while ahead:
+        node = ahead.pop()
+        if node is not None and node not in found:
+            found.add(node)
+            ahead += [following for following, _ in node.next_functions]
+    return len(found), sum(kept.values())
+
+
+@pytest.mark.parametrize("case", [Case("rnn", RNN_SIZE), *LOOPS], ids=str)
+def test_an_update_of_twice_the_steps_costs_twice_as_much_at_most(case: Case) -> None:
+    model = by("fast", case.build(SPECS["real"]))
+    (nodes, size), (nodes_of_twice, size_of_twice) = (cost_of_an_update(model, steps) for steps in (40, 80))
+    assert nodes_of_twice <= 2 * nodes
+    assert size < size_of_twice <= 2 * size
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("case", [Case("rnn", RNN_SIZE), *LOOPS], ids=str)
+def test_float32_does_not_drift_over_10000_steps(case: Case) -> None:
+    """The errors of the last 1000 steps are as small as those of the first, and no larger than the reference's."""
+    model, batch = case.build(SPECS["real"]), random_batch(SPECS["real"], (10_000, 9_000))
+    noise = noise_for(model, batch)
+    with torch.no_grad():
+        exact = by("fast", model).unroll(batch, noise=noise)
+        terms = torch.stack([exact.log_px, exact.kl])
+        model.float()
+        runs = [by(backend, model).unroll(single(batch), noise=noise.float()) for backend in ("fast", "reference")]
+    fast, reference = ((torch.stack([run.log_px, run.kl]).double() - terms).abs() for run in runs)
+    assert fast[..., :1000].max() < 1e-3
+    assert fast[:, 0, -1000:].max() < 3 * fast[..., :1000].max()
+    assert fast.sum() < 1.5 * reference.sum()
 
 
 # ---- the pass itself

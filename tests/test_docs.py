@@ -44,7 +44,6 @@ def extending() -> Iterator[Any]:
 
 
 def test_every_block_of_extending_runs(extending: Any) -> None:
-    assert len(list(blocks(PAGE))) == 5
     assert extending.SampledELBO
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -19,6 +20,7 @@ from zforcing.bounds import FIVO, IWAE, Bound, Exact, Importance
 from zforcing.bounds.resampling import RESAMPLERS, effective_sample_size
 from zforcing.models import LinearGaussian, LinearGaussianConfig
 from zforcing.processes import LinearGaussianSystem
+from zforcing.testing import check_bound
 
 RESAMPLING = sorted(RESAMPLERS)
 
@@ -38,9 +40,11 @@ def linear_gaussian(
 
 @torch.no_grad()
 def repeated(bound: Bound, model: LinearGaussian, batch: SequenceBatch, times: int, seed: int = 0) -> Tensor:
-    """[times, B]."""
+    """[times, B], of copies of the batch: several at once, as many as make 16384 particles."""
     torch.manual_seed(seed)
-    return torch.stack([bound(model, batch).value for _ in range(times)])
+    most = max(1, 2**14 // (bound.particles * len(batch)))
+    parts = [bound(model, batch.repeat(min(most, times - done))).value for done in range(0, times, most)]
+    return torch.cat(parts).reshape(times, len(batch))
 
 
 def mean_and_error(values: Tensor) -> tuple[Tensor, Tensor]:
@@ -61,8 +65,8 @@ def test_bounds_are_below_the_likelihood_and_rise_with_particles() -> None:
 
 def test_iwae_with_1000_particles_is_within_002_nats_of_kalman() -> None:
     model, batch, exact = linear_gaussian(2, 2, 6, 8)
-    mean, error = mean_and_error(repeated(IWAE(particles=1000), model, batch, 100))
-    assert error.max() < 0.01
+    mean, error = mean_and_error(repeated(IWAE(particles=1000), model, batch, 50))
+    assert error.norm() / len(batch) < 0.005  # of the mean over the sequences
     assert (mean.mean() - exact.mean()).abs() < 0.02
 
 
@@ -117,30 +121,34 @@ BOUNDS: dict[str, Callable[[], Bound]] = {
         particles=3, resampling="multinomial", threshold=2.0, resampling_gradient=True
     ),
 }
-DATA = {"full": ((4, 4, 4), False), "ragged": ((4, 1, 3), False), "missing": ((4, 1, 3), True)}
+BATCHES = {"full": ((4, 4, 4), False), "ragged": ((4, 1, 3), False), "missing": ((4, 1, 3), True)}
+OF_EACH_MODEL = list({case.model: case for case in reversed(CASES)}.values())
 
 
-@pytest.mark.parametrize("data", DATA)
-@pytest.mark.parametrize("name", BOUNDS)
-def test_every_bound_works_with_every_model_and_emission(
-    case: Case, spec: ObservationSpec, name: str, data: str
-) -> None:
-    lengths, missing = DATA[data]
+def accepted(name: str) -> Weights:
+    """Weights of the loss that this bound accepts, none of them the ones that are reported."""
+    return Weights(kl=1.0 if "doubly" in name else 0.7, auxiliary=0.1, backward=0.1)
+
+
+@pytest.mark.pairs(name=BOUNDS, data=BATCHES, case=OF_EACH_MODEL)
+def test_every_bound_is_a_bound_of_every_model(case: Case, spec: ObservationSpec, name: str, data: str) -> None:
+    """What `check_bound` asks; it compares with the exact likelihood where there is one."""
+    lengths, missing = BATCHES[data]
     model, batch, bound = case.build(spec), random_batch(spec, lengths, missing=missing), BOUNDS[name]()
-    torch.manual_seed(0)
-    result = bound(model, batch, weights=Weights(auxiliary=0.1, backward=0.1))
-    assert result.value.shape == result.loss.shape == (3,)
-    assert result.value.dtype == torch.float64
-    assert not result.value.requires_grad
-    assert result.value.isfinite().all()
-    result.loss.sum().backward()
-    assert all(p.grad.isfinite().all() for p in model.parameters() if p.grad is not None)
-    if model.latent_size == 0:
-        assert result.kind == "exact"
-        with torch.no_grad():
-            torch.testing.assert_close(result.value, model.log_likelihood(batch), rtol=0, atol=1e-10)
-    else:
-        assert result.kind == ("estimate" if name == "importance" else "lower bound")
+    check_bound(bound, model, batch, weights=accepted(name), surrogate="resampling gradient" in name)
+    kind = "exact" if model.latent_size == 0 else "estimate" if name == "importance" else "lower bound"
+    assert bound(model, batch).kind == kind
+
+
+@pytest.mark.parametrize("name", BOUNDS)
+def test_the_bound_of_a_float32_model_is_summed_in_float64(name: str) -> None:
+    torch.set_default_dtype(torch.float32)
+    spec = SPECS["real"]
+    model, batch = Case("zforcing", ZF_SIZE).build(spec).float(), random_batch(spec)
+    batch = replace(batch, x=batch.x.float(), start=batch.start.float())
+    assert model.unroll(batch).log_px.dtype == torch.float32
+    result = BOUNDS[name]()(model, batch)
+    assert {v.dtype for v in (result.value, result.loss, *result.terms.values())} == {torch.float64}
 
 
 @pytest.mark.parametrize("name", BOUNDS)
@@ -275,7 +283,7 @@ def test_doubly_reparameterized_gradients_have_the_same_mean_and_less_variance()
     model = LinearGaussian(ObservationSpec("real", 1), LinearGaussianConfig(1, "learned", mlp_size=2)).double()
     shared = ["proposal_net.second.bias", "proposal_net.second.weight"]
     both = [
-        gradients(IWAE(8, gradient), model, batch, [*shared, "C", "log_q"], 800)  # type: ignore[arg-type]
+        gradients(IWAE(8, gradient), model, batch, [*shared, "C", "log_q"], 300)  # type: ignore[arg-type]
         for gradient in ("plain", "doubly_reparameterized")
     ]
     (plain, plain_error), (double, double_error) = (mean_and_error(g) for g in both)
