@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -15,102 +15,130 @@ from ..errors import UserError
 
 Split = Literal["train", "valid", "test"]
 SPLITS: tuple[Split, ...] = ("train", "valid", "test")
+Index = NDArray[np.int64]
+Order = Callable[[int, int], Index]  # how many things, seed -> their numbers in random order
 Files = dict[Split, list[str]]  # of each split, relative to a folder, with slashes, sorted
 
 
-def check_random_split(*, valid_fraction: float, test_fraction: float, split_seed: int) -> None:
-    """Raises UserError, by the names that the settings have, for shares or a seed that split nothing."""
+def check_random_split(
+    *, valid_fraction: float, test_fraction: float, split_seed: int, used: Collection[Split] = ("valid", "test")
+) -> None:
+    """Raises UserError, by the names that the settings have, for shares or a seed that split nothing.
+
+    A share of a split that isn't `used`, because it has files of its own, need only be a finite number.
+    """
     if split_seed < 0:
         raise UserError(f"data.split_seed is {split_seed}; it must be 0 or more")
-    for name, share in (("valid_fraction", valid_fraction), ("test_fraction", test_fraction)):
-        if not (math.isfinite(share) and 0 < share < 1):
-            raise UserError(f"data.{name} is {share}; it must be a number between 0 and 1")
-    if valid_fraction + test_fraction >= 1:
+    shares: dict[Split, float] = {"valid": valid_fraction, "test": test_fraction}
+    for split, share in shares.items():
+        if not math.isfinite(share) or (split in used and not 0 < share < 1):
+            raise UserError(f"data.{split}_fraction is {share}; it must be a number between 0 and 1")
+    if sum(shares[split] for split in used) >= 1:
         raise UserError(
             f"data.valid_fraction {valid_fraction} and data.test_fraction {test_fraction} leave nothing to train on; "
             f"their sum must be below 1"
         )
 
 
-def cut(count: int, shares: Mapping[Split, float], *, seed: int, what: str) -> dict[Split, NDArray[np.int64]]:
+# ---- in which order things are drawn; published splits depend on both
+
+
+def numpy_order(count: int, seed: int) -> Index:
+    """0..count-1 as `numpy.random.default_rng(seed)` permutes them."""
+    return np.random.default_rng(seed).permutation(count)
+
+
+def python_order(count: int, seed: int) -> Index:
+    """0..count-1 as `random.Random(seed)` shuffles them."""
+    order = list(range(count))
+    random.Random(seed).shuffle(order)
+    return np.array(order, dtype=np.int64)
+
+
+# ---- which things are in which split
+
+
+def cut(
+    count: int, shares: Mapping[Split, float], *, seed: int, what: str, remedy: str = "", order: Order = numpy_order
+) -> dict[Split, Index]:
     """Which of `count` things are in which split, at random, in ascending order: max(1, round(share * count)) each.
 
     The training split is what is left. The splits come in the order of `shares`, so that the first one depends on
-    nothing but its own share. `what` are the things, for a message.
+    nothing but its own share. `what` are the things and `remedy` what to do where they are too few, for a message.
     """
     sizes = [max(1, round(share * count)) for share in shares.values()]
     if sum(sizes) >= count:
-        lower = " and ".join(f"data.{split}_fraction" for split in shares)
-        raise UserError(
-            f"{what}: there are {count}, {sum(sizes)} are held out and none is left to train on; add some, lower "
-            f"{lower}, or give {' and '.join(shares)} files of their own"
-        )
-    pieces = np.split(np.random.default_rng(seed).permutation(count), np.cumsum(sizes))
+        lower = " or ".join(f"data.{split}_fraction" for split in shares)
+        remedy = remedy or f"add some, lower {lower}, or give {' and '.join(shares)} files of their own"
+        raise UserError(f"{what}: there are {count}, {sum(sizes)} are held out and none is left to train on; {remedy}")
+    pieces = np.split(order(count, seed), np.cumsum(sizes))
     names: list[Split] = [*shares, "train"]
     return {split: np.sort(piece) for split, piece in zip(names, pieces, strict=True)}
 
 
-def split_off(files: Sequence[str], shares: Mapping[Split, float], *, seed: int, root: Path) -> Files:
-    """Splits at random by file, in the order of `shares`; the rest is the training split.
+def cut_groups(
+    labels: Sequence[Hashable], shares: Mapping[Split, float], *, seed: int, order: Order = numpy_order
+) -> dict[Split, Index]:
+    """Which things are in which split, at random, those of one label together; each split has one label at least.
 
-    The sorted files are shuffled by `random.Random(seed)`; the first max(1, round(share * N)) are the first split.
+    There must be as many labels as splits, training among them. The labels come in the order in which they first
+    appear, shuffled; one joins a split if that brings its number of things nearer to its share.
     """
+    members: dict[Hashable, list[int]] = {}
+    for index, label in enumerate(labels):
+        members.setdefault(label, []).append(index)
+    known = list(members)
+    left = [known[i] for i in order(len(known), seed).tolist()]
+    result: dict[Split, Index] = {}
+    for number, (split, share) in enumerate(shares.items(), start=1):
+        needed = len(shares) - number + 1  # labels that the splits after this one need, training among them
+        chosen = _nearest(left, members, share * len(labels), most=len(left) - needed)
+        left = [label for label in left if label not in chosen]
+        result[split] = np.array(sorted(i for label in chosen for i in members[label]), dtype=np.int64)
+    return result | {"train": np.array(sorted(i for label in left for i in members[label]), dtype=np.int64)}
+
+
+def _nearest(
+    order: Sequence[Hashable], members: Mapping[Hashable, list[int]], wanted: float, *, most: int
+) -> list[Hashable]:
+    """Labels whose things are nearly as many as wanted; where each has too many, the one with the fewest."""
+    chosen: list[Hashable] = []
+    total = 0
+    for label in order:
+        count = len(members[label])
+        if len(chosen) < most and abs(total + count - wanted) < abs(total - wanted):
+            chosen.append(label)
+            total += count
+    return chosen or [min(order, key=lambda label: len(members[label]))]
+
+
+# ---- files
+
+
+def split_off(files: Sequence[str], shares: Mapping[Split, float], *, seed: int, root: Path) -> Files:
+    """Splits at random by file, in the order of `shares`; the rest is the training split."""
     if len(files) < 1 + len(shares):
         raise UserError(
             f"data.root {root}: has {len(files)} recording(s) to split into train, {' and '.join(shares)}, at least "
             f"one each; add recordings, or folders {', '.join(SPLITS)} and data.layout folders"
         )
-    shuffled = sorted(files)
-    random.Random(seed).shuffle(shuffled)
-    result: Files = {}
-    for split, share in shares.items():
-        count = max(1, round(share * len(files)))
-        result[split], shuffled = sorted(shuffled[:count]), shuffled[count:]
-    return _with_rest(result, shuffled, root)
+    parts = cut(len(files), shares, seed=seed, what=f"data.root {root}: recordings", order=python_order)
+    return _named(sorted(files), parts)
 
 
 def split_off_speakers(
     files: Sequence[str], shares: Mapping[Split, float], speakers: Mapping[str, str], *, seed: int, root: Path
 ) -> Files:
-    """Splits at random by speaker, in the order of `shares`, at least one each; the rest is the training split.
-
-    The sorted speakers are shuffled; one joins the first split if that brings its number of files nearer to its share.
-    """
-    by_speaker: dict[str, list[str]] = {}
-    for name in sorted(files):
-        by_speaker.setdefault(speakers[name], []).append(name)
-    if len(by_speaker) < 1 + len(shares):
+    """Splits at random by speaker, in the order of `shares`, at least one each; the rest is the training split."""
+    names = sorted(files, key=lambda name: (speakers[name], name))
+    known = sorted({speakers[name] for name in names})
+    if len(known) < 1 + len(shares):
         raise UserError(
-            f"data.root {root}: has {len(by_speaker)} speaker(s) by data.speaker ({', '.join(sorted(by_speaker))}) for "
+            f"data.root {root}: has {len(known)} speaker(s) by data.speaker ({', '.join(known)}) for "
             f"train, {' and '.join(shares)}, at least one each; mend data.speaker, or leave it out to split by file"
         )
-    order = sorted(by_speaker)
-    random.Random(seed).shuffle(order)
-    result: Files = {}
-    for number, (split, share) in enumerate(shares.items(), start=1):
-        needed = len(shares) - number + 1  # speakers that the splits after this one need, training among them
-        chosen = _nearest(order, by_speaker, share * len(files), most=len(order) - needed)
-        order = [speaker for speaker in order if speaker not in chosen]
-        result[split] = sorted(name for speaker in chosen for name in by_speaker[speaker])
-    return _with_rest(result, [name for speaker in order for name in by_speaker[speaker]], root)
+    return _named(names, cut_groups([speakers[name] for name in names], shares, seed=seed, order=python_order))
 
 
-def _nearest(order: Sequence[str], by_speaker: Mapping[str, list[str]], wanted: float, *, most: int) -> list[str]:
-    """Speakers whose files are nearly as many as wanted; where each has too many, the one with the fewest."""
-    chosen: list[str] = []
-    total = 0
-    for speaker in order:
-        count = len(by_speaker[speaker])
-        if len(chosen) < most and abs(total + count - wanted) < abs(total - wanted):
-            chosen.append(speaker)
-            total += count
-    return chosen or [min(order, key=lambda speaker: len(by_speaker[speaker]))]
-
-
-def _with_rest(held_out: Files, rest: Sequence[str], root: Path) -> Files:
-    if not rest:
-        raise UserError(
-            f"data.root {root}: all recordings are held out and none is left to train on; lower "
-            f"{' or '.join(f'data.{split}_fraction' for split in held_out)}"
-        )
-    return held_out | {"train": sorted(rest)}
+def _named(names: Sequence[str], parts: Mapping[Split, Index]) -> Files:
+    return {split: sorted(names[i] for i in index) for split, index in parts.items()}
