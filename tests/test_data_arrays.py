@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from zforcing.data import Arrays, InMemory, Split
+from zforcing.data import Arrays, Sequences, Split
 from zforcing.errors import UserError
 from zforcing.observations import DataDescription, Normalization, ObservationSpec
 
@@ -54,18 +54,18 @@ def whole(file: Path, **settings: Any) -> Arrays:
     return Arrays(path=str(file), **(defaults | settings))
 
 
-def loaded(data: Arrays, split: Split = "train") -> InMemory:
+def loaded(data: Arrays, split: Split = "train") -> Sequences:
     return data.load(split, data.describe())
 
 
 def sequences(data: Arrays, split: Split = "train") -> list[Any]:
     """x of every sequence, as lists."""
-    return [e.x.tolist() for e in loaded(data, split).examples]
+    return [e.x.tolist() for e in loaded(data, split)]
 
 
 def gaps(data: Arrays) -> list[Any]:
     """observed of every sequence, as lists."""
-    return [e.observed if e.observed is None else e.observed.tolist() for e in loaded(data).examples]
+    return [e.observed if e.observed is None else e.observed.tolist() for e in loaded(data)]
 
 
 # ---- layouts
@@ -81,7 +81,7 @@ def test_real_data_of_rank_2_has_one_feature(tmp_path: Path) -> None:
 
 def test_categories_of_rank_2_are_one_integer_per_step(tmp_path: Path) -> None:
     data = loaded(whole(npz(tmp_path, x=np.array([[1, 0], [3, 4]])), kind="categorical"))
-    assert [e.x.tolist() for e in data.examples] == [[1, 0], [3, 4]]
+    assert [e.x.tolist() for e in data] == [[1, 0], [3, 4]]
     assert data[0].x.dtype == np.int64
 
 
@@ -206,7 +206,7 @@ def test_a_parquet_file_is_one_sequence(tmp_path: Path) -> None:
 def test_zeros_and_ones_are_read_from_every_type_of_number(tmp_path: Path, dtype: str, kind: str) -> None:
     x = np.array([[0, 1], [1, 1]]).astype(dtype)
     data = loaded(whole(npz(tmp_path, x=x), kind=kind))
-    assert [e.x.reshape(-1).tolist() for e in data.examples] == [[0, 1], [1, 1]]
+    assert [e.x.reshape(-1).tolist() for e in data] == [[0, 1], [1, 1]]
 
 
 def test_the_order_of_an_array_in_memory_does_not_matter(tmp_path: Path) -> None:

@@ -14,6 +14,8 @@ OPTIONAL = (  # packages of the extras
     "music21",
     "onnx",
     "optuna",
+    "pandas",
+    "polars",
     "pyarrow",
     "soundfile",
     "soxr",
@@ -22,7 +24,8 @@ OPTIONAL = (  # packages of the extras
     "tokenizers",
     "wandb",
 )
-SLOW = ("accelerate", "jsonargparse", "matplotlib", "rich", "sklearn")  # required, but only by some of the commands
+# Required, but only by some of the commands and functions.
+SLOW = ("accelerate", "jsonargparse", "matplotlib", "narwhals", "rich", "sklearn")
 REFUSED = ("torchaudio", "torchvision")  # they pull in another torch
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 from importlib.metadata import version
 
 from .bounds import ELBO, BoundResult, Weights
+from .data import Sequences
 from .errors import UserError
 from .models import MODELS, RNN, SRNN, VRNN, RNNConfig, SequenceModel, SRNNConfig, VRNNConfig, ZForcing, ZForcingConfig
 from .observations import ObservationSpec, SequenceBatch
@@ -33,6 +34,7 @@ __all__ = [
     "Schedule",
     "SequenceBatch",
     "SequenceModel",
+    "Sequences",
     "UserError",
     "VRNNConfig",
     "Weights",

@@ -8,6 +8,7 @@ from .audio.speech import Speech
 from .dataset import InMemory, SequenceDataset
 from .images.digits import Digits
 from .images.mnist import DynamicMnist, Mnist
+from .memory import Sequences
 from .module import DataModule
 from .music.chorales import Chorales
 from .music.music import Music
@@ -33,6 +34,7 @@ __all__ = [
     "Mnist",
     "Music",
     "SequenceDataset",
+    "Sequences",
     "Speech",
     "Split",
     "Text",

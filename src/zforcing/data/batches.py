@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -47,9 +48,9 @@ def evaluation_batches(lengths: NDArray[np.int64], batch_size: int) -> list[list
 def load_batches(data: SequenceDataset, plan: Sequence[list[int]], spec: ObservationSpec) -> Iterator[SequenceBatch]:
     """The batches of a plan, one after the other. Torch's global generator is left alone."""
     loader: DataLoader[Any] = DataLoader(
-        data,  # type: ignore[arg-type]  # DataLoader wants a Dataset; a length and an index are all it uses
+        data,
         batch_sampler=plan,
-        collate_fn=lambda examples: collate(examples, spec),
+        collate_fn=partial(collate, spec=spec),  # a worker can't be sent a lambda
         generator=torch.Generator(),
     )
     return iter(loader)

@@ -2,24 +2,31 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from dataclasses import replace
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.utils.data import Dataset
 
+from ..errors import UserError
 from ..observations import DataDescription, Example, collate
 
 
-class SequenceDataset(ABC):
-    """One split. `lengths` [N] (steps, the first one included) is known without reading a sequence; `skipped` says how
-    many sources were left out because they couldn't be read, where that was asked for; `unknown`, of text, how many
-    symbols the vocabulary doesn't have; `remark` is what else its reader should know, such as what was left out.
+class SequenceDataset(Dataset[Example], ABC):
+    """One split. `lengths` [N] (steps, the first one included) is known without reading a sequence; `description` says
+    how its examples are read, None where nobody has said so; `skipped` says how many sources were left out because they
+    couldn't be read, where that was asked for; `unknown`, of text, how many symbols the vocabulary doesn't have;
+    `remark` is what else its reader should know, such as what was left out.
     """
 
     lengths: NDArray[np.int64]
+    description: DataDescription | None = None
     skipped: int = 0
     unknown: int | None = None
     remark: str = ""
@@ -42,6 +49,27 @@ class SequenceDataset(ABC):
         As many and as long as in epoch 0, and a pure function of the epoch, so that a run can resume anywhere.
         """
         return self
+
+    def described_as(self, description: DataDescription) -> Self:
+        """The same sequences as a model of that description reads them.
+
+        Sequences that are read from files are scaled as they are loaded: `DataModule.load(split, description)`.
+
+        Raises:
+            UserError: where these examples have been read by another description.
+        """
+        known = self.description
+        if known == description:
+            return self
+        if known is not None and replace(known, name=description.name, longest=description.longest) != description:
+            raise UserError(
+                f"these sequences of data {known.name} were read as {known.spec}, {known.normalization}, but the model "
+                f"was trained on {description.spec}, {description.normalization}; load them by the model's "
+                f"description: data.load(split, model.description)"
+            )
+        other = copy.copy(self)
+        other.description = description
+        return other
 
     def fingerprint(self) -> str:
         """12 hexadecimal digits, the same for the same numbers in the same order and units; reads every sequence.

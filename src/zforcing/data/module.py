@@ -21,7 +21,8 @@ class DataModule(ABC):
 
     @abstractmethod
     def load(self, split: Split, description: DataDescription) -> SequenceDataset:
-        """One split, scaled as `description` (the trained model's, when there is one) says.
+        """One split, scaled as `description` (the trained model's, when there is one) says, and which carries it
+        (`SequenceDataset.described_as`).
 
         Raises UserError when the split is empty or doesn't fit the description.
         """

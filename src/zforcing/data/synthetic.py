@@ -53,7 +53,7 @@ class Synthetic(DataModule):
     def load(self, split: Split, description: DataDescription) -> InMemory:
         """The sequences of one split; each split has draws of its own."""
         rng = np.random.default_rng([self.seed, SPLITS.index(split)])
-        return InMemory([self._draw(rng) for _ in range(getattr(self, split))])
+        return InMemory([self._draw(rng) for _ in range(getattr(self, split))]).described_as(description)
 
     def _draw(self, rng: np.random.Generator) -> Example:
         shortest = self.steps if self.shortest is None else self.shortest

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .reading import Array
+
+COUNTED = " (counted from 0)"
 
 
 @dataclass(frozen=True)
@@ -33,6 +35,7 @@ class Rows:
         names: [N], names of the sequences, if the file has them.
         columns: Names of the D features, if the file has them.
         lines: [R], the line of each row in a text file.
+        option: What stands before an option's name in a message: `data.` of a recipe's, nothing of an argument.
     """
 
     source: str
@@ -42,6 +45,7 @@ class Rows:
     names: Array | None = None
     columns: tuple[str, ...] | None = None
     lines: NDArray[np.int64] | None = None
+    option: str = "data."
 
     def sequence(self, index: int) -> str:
         """Name a sequence in a message: by its name, or by its number from 0."""
@@ -53,22 +57,25 @@ class Rows:
         ends = np.cumsum(self.lengths)
         index = int(np.searchsorted(ends, row, side="right"))
         step = row - int(ends[index] - self.lengths[index])
-        what = f"feature {feature}" if self.columns is None else f"column {self.columns[feature]!r}"
-        where = "counted from 0" if self.lines is None else f"line {self.lines[row]}"
-        return f"{self.sequence(index)}, step {step}, {what} ({where})"
+        what = self.feature(feature).removesuffix(COUNTED)
+        where = COUNTED if self.lines is None else f" (line {self.lines[row]})"
+        return f"{self.sequence(index)}, step {step}, {what}{where}"
+
+    def feature(self, feature: int) -> str:
+        """Name a feature in a message: by its column's name, or by its number."""
+        return f"feature {feature}{COUNTED}" if self.columns is None else f"column {self.columns[feature]!r}"
 
     def take(self, members: NDArray[np.bool_]) -> Rows:
         """Select the sequences where `members` [N] is True, in the same order."""
         if members.all():
             return self
         rows = np.repeat(members, self.lengths)  # [R]
-        return Rows(
-            source=self.source,
+        return replace(
+            self,
             values=self.values[rows],
             lengths=self.lengths[members],
             observed=None if self.observed is None else self.observed[rows],
             names=None if self.names is None else self.names[members],
-            columns=self.columns,
             lines=None if self.lines is None else self.lines[rows],
         )
 

@@ -13,7 +13,6 @@ An array [T, D] that is one long sequence must be saved as [1, T, D].
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from functools import cached_property
 from typing import ClassVar, Literal
@@ -25,26 +24,11 @@ from ...errors import UserError
 from ...files.reading import listed
 from ...files.rows import Layout, Rows
 from ...files.sequences import feature_names, read
-from ...observations import (
-    DataDescription,
-    Normalization,
-    ObservationSpec,
-    TableFormat,
-    as_read,
-    check_kind,
-    check_values,
-    with_gaps,
-)
-from ..dataset import InMemory
+from ...observations import DataDescription, ObservationSpec, TableFormat, check_kind, check_values, with_gaps
+from ..declared import Declared
+from ..memory import Given, Sequences
 from ..module import DataModule
-from ..splits import Split
-
-MANY_CATEGORIES = 100_000  # more, found and not asked for, must each have been seen a tenth of a time on average
-CHOICES = {
-    "kind": ("real", "binary", "categorical"),
-    "missing": ("refuse", "allow"),
-    "first_observation": ("scored", "conditioned"),
-}
+from ..splits import Split, check_random_split, cut
 
 
 @dataclass(frozen=True)
@@ -105,54 +89,34 @@ class Arrays(DataModule):
     """whether a sequence's first observation counts in the likelihood, or is only conditioned on"""
 
     def __post_init__(self) -> None:
-        for field, choices in CHOICES.items():
-            if getattr(self, field) not in choices:
-                raise UserError(f"data.{field} is {getattr(self, field)!r}; it must be {' or '.join(choices)}")
-        if self.categories is not None and self.kind != "categorical":
-            raise UserError(f"data.categories is {self.categories}, but data.kind {self.kind}; leave one of them out")
-        if self.categories is not None and self.categories < 1:
-            raise UserError(f"data.categories is {self.categories}; it must be 1 or more")
+        self._declared.check("data.")
+        if self.missing not in ("refuse", "allow"):
+            raise UserError(f"data.missing is {self.missing!r}; it must be refuse or allow")
         if self.sequence is not None and self.lengths != Layout.lengths:
             raise UserError(f"data.sequence {self.sequence} needs no data.lengths {self.lengths}; leave one out")
-        if self.split_seed < 0:
-            raise UserError(f"data.split_seed is {self.split_seed}; it must be 0 or more")
-        for name in ("valid_fraction", "test_fraction"):  # also one that isn't used
-            if not math.isfinite(getattr(self, name)):
-                raise UserError(f"data.{name} is {getattr(self, name)}; it must be a number between 0 and 1")
-        for split, share in self._shares.items():
-            if not 0 < share < 1:
-                raise UserError(f"data.{split}_fraction is {share}; it must lie between 0 and 1")
-        if sum(self._shares.values()) >= 1:
-            raise UserError(
-                f"data.valid_fraction {self.valid_fraction} and data.test_fraction {self.test_fraction} leave nothing "
-                f"to train on; their sum must be below 1"
-            )
+        check_random_split(
+            valid_fraction=self.valid_fraction,
+            test_fraction=self.test_fraction,
+            split_seed=self.split_seed,
+            used=self._shares.keys(),
+        )
 
     def describe(self) -> DataDescription:
         """What an observation is, how it is scaled and how long sequences are, from the training split."""
-        train = self._take(self._file("train"), "train")
-        first = 1 if self.first_observation == "conditioned" else 0
-        gaps = self.missing == "allow" or train.observed is not None
-        return DataDescription(
-            name="arrays",
-            spec=ObservationSpec(self.kind, self._size(train), self.first_observation, missing=gaps),
-            longest=int(train.lengths.max()) - first,
-            normalization=_fit(train) if self.kind == "real" and self.normalize else None,
-            format=self.format(train.columns),
-        )
+        return self._declared.describe(self._take(self._file("train"), "train"), "arrays")
 
-    def format(self, columns: tuple[str, ...] | None) -> TableFormat:
-        """What files a model of this data reads: those with the same columns, and the arrays that the settings name."""
-        names = columns if self.columns is None else tuple(self.columns)
-        return TableFormat(names, self.sequence, self.array, self.lengths, self.observed)
-
-    def load(self, split: Split, description: DataDescription) -> InMemory:
+    def load(self, split: Split, description: DataDescription) -> Sequences:
         """One split. All of the file that it is in must fit the description, so that a test set fails early."""
-        spec = description.spec
-        self._check_settings(spec)
+        self._check_settings(description.spec)
         file = self._file(split)
-        check_values(file, spec)
-        return InMemory(as_read(self._take(file, split), description))
+        check_values(file, description.spec)
+        return Sequences.of_rows(self._take(file, split), Given(description))
+
+    @property
+    def _declared(self) -> Declared:
+        missing = True if self.missing == "allow" else None
+        files = TableFormat(None, self.sequence, self.array, self.lengths, self.observed)
+        return Declared(self.kind, self.categories, self.normalize, self.first_observation, missing, files)
 
     @property
     def _shares(self) -> dict[Split, float]:
@@ -195,11 +159,7 @@ class Arrays(DataModule):
 
     def _read(self, path: str, setting: str) -> Rows:
         rows = read(path, self._layout, setting=setting)
-        if self.first_observation == "conditioned" and rows.lengths.min() < 2:
-            raise UserError(
-                f"{rows.source}: {rows.sequence(int(np.argmin(rows.lengths)))} has 1 step; data.first_observation "
-                f"conditioned needs 2 or more"
-            )
+        self._declared.check_steps(rows)
         known = with_gaps(rows, allowed=self.missing == "allow")
         check_kind(known, self.kind)
         return known
@@ -208,42 +168,19 @@ class Arrays(DataModule):
         """The sequences of a split, from all those of its file."""
         if split != "train" and split not in self._shares:
             return file
-        return file.take(self._members(len(file.lengths), file.source)[split])
+        members = self._members(len(file.lengths), file.source)[split]
+        return file.take(np.isin(np.arange(len(file.lengths)), members))
 
-    def _members(self, sequences: int, source: str) -> dict[Split, NDArray[np.bool_]]:
-        """For each split that is taken from `path`, which of its N sequences are in it, [N]."""
-        counts = [max(1, round(share * sequences)) for share in self._shares.values()]
-        if sequences < 1 + len(counts):
+    def _members(self, sequences: int, source: str) -> dict[Split, NDArray[np.int64]]:
+        """For each split that is taken from `path`, the numbers of its sequences."""
+        if sequences < 1 + len(self._shares):
             raise UserError(
                 f"{source}: holds {sequences} sequence(s), too few for train, {' and '.join(self._shares)}; name the "
                 f"sequence of each row in data.sequence, or give the splits files of their own, "
                 f"{' and '.join(f'data.{s}_path' for s in self._shares)}"
             )
-        if sum(counts) >= sequences:
-            raise UserError(
-                f"{source}: of {sequences} sequences, {sum(counts)} are held out and none is left to train on; lower "
-                f"{' or '.join(f'data.{s}_fraction' for s in self._shares)}"
-            )
-        # The test split first, so that it stays the same whatever is then held out for validation.
-        order = np.random.default_rng(self.split_seed).permutation(sequences)
-        pieces = np.split(order, np.cumsum(counts))
-        names: list[Split] = [*self._shares, "train"]
-        return {s: np.isin(np.arange(sequences), piece) for s, piece in zip(names, pieces, strict=True)}
-
-    def _size(self, train: Rows) -> int:
-        if self.kind != "categorical":
-            return int(train.values.shape[1])
-        if self.categories is not None:
-            return self.categories
-        largest = int(train.values.max())
-        seen = len(train.values) if train.observed is None else int(train.observed.sum())
-        if largest > max(MANY_CATEGORIES, 10 * seen):
-            raise UserError(
-                f"{train.source}: the largest category in the training split is {largest}, with {seen} observations; "
-                f"categories are numbered from 0, so renumber ids or times (numpy.unique, return_inverse), or set "
-                f"data.categories to how many there are"
-            )
-        return largest + 1
+        lower = " or ".join(f"data.{s}_fraction" for s in self._shares)
+        return cut(sequences, self._shares, seed=self.split_seed, what=f"{source}: sequences", remedy=f"lower {lower}")
 
     def _check_settings(self, spec: ObservationSpec) -> None:
         """The settings must ask for what the model was trained on."""
@@ -256,17 +193,3 @@ class Arrays(DataModule):
         for field, given, trained in settings:
             if given != trained:
                 raise UserError(f"data.{field} is {given}, but the model was trained with {trained}: set it so")
-
-
-def _fit(train: Rows) -> Normalization:
-    """From what is observed; every feature must be somewhere."""
-    if train.observed is None:
-        return Normalization.fit(train.values)
-    never = ~train.observed.any(axis=0)  # [D]
-    if never.any():
-        feature = int(np.argmax(never))
-        name = f"feature {feature} (counted from 0)" if train.columns is None else f"column {train.columns[feature]!r}"
-        raise UserError(
-            f"{train.source}: {name} is never observed in the training split; leave it out, or set data.normalize false"
-        )
-    return Normalization.fit(np.where(train.observed, train.values, np.nan))

@@ -92,6 +92,7 @@ class FramedRecordings(SequenceDataset):
     def __init__(self, recordings: Recordings, pieces: Pieces, description: DataDescription):
         if not isinstance(description.format, AudioFormat):
             raise ValueError("the description of recordings must say what their samples are")
+        self.description = description
         self.recordings = recordings
         self.pieces = pieces
         self.lengths = pieces.length

@@ -49,4 +49,4 @@ class Digits(DataModule):
 
         grey = load_digits().data[np.random.default_rng(0).permutation(1797)][SPLITS[split]]
         pixels = (grey >= self.threshold).astype(np.float32)[:, :, None]
-        return InMemory([Example(image) for image in pixels])
+        return InMemory([Example(image) for image in pixels]).described_as(description)

@@ -93,7 +93,7 @@ class Mnist(DataModule):
         pixels = self._pixels(split)
         if split == "train":
             self._pixels("test")
-        return BinaryImages(pixels, STEP[self.order])
+        return BinaryImages(pixels, STEP[self.order]).described_as(description)
 
     def _pixels(self, split: Split) -> Array:
         """[N, 784] of 0 and 1."""
@@ -159,10 +159,11 @@ class DynamicMnist(DataModule):
         size, seed = STEP[self.order], self.binarization_seed
         if split == "train":
             self._grey("test")
-            return RedrawnImages(self._grey_train[: -self.valid_images], size, seed=seed)
+            grey = self._grey_train[: -self.valid_images]
+            return RedrawnImages(grey, size, seed=seed).described_as(description)
         grey = self._grey_train[-self.valid_images :] if split == "valid" else self._grey("test")
         drawn = [images.binarize(image, split, index, seed=seed) for index, image in enumerate(grey)]
-        return BinaryImages(np.stack(drawn), size)
+        return BinaryImages(np.stack(drawn), size).described_as(description)
 
     @cached_property
     def _grey_train(self) -> Array:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from typing import Literal
 
 import numpy as np
@@ -58,7 +59,9 @@ class RedrawnImages(SequenceDataset):
 
     def at_epoch(self, epoch: int) -> RedrawnImages:
         """The same images with that epoch's pixels."""
-        return RedrawnImages(self.grey, self.size, seed=self.seed, epoch=epoch)
+        other = copy.copy(self)
+        other.epoch = epoch
+        return other
 
 
 def binarize(grey: Array, split: Split, index: int, *, seed: int, epoch: int = 0) -> Array:

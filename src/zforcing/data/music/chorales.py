@@ -71,7 +71,7 @@ class Chorales(DataModule):
     def load(self, split: Split, description: DataDescription) -> Rolls:
         """One split. All chorales are read: a minute the first time, which the user's cache keeps."""
         check_trained_on("chorales", self.first_observation, self._format, description)
-        return Rolls(Collection(self._splits[split]), first=self._first)
+        return Rolls(Collection(self._splits[split]), first=self._first).described_as(description)
 
     @property
     def _first(self) -> int:

@@ -114,7 +114,8 @@ class Music(DataModule):
     def load(self, split: Split, description: DataDescription) -> Rolls:
         """One split. All splits are read, so that a bad test set fails early."""
         self._check_settings(description)
-        return Rolls(self._music[split], first=self._first, chunk=self.chunk_steps if split == "train" else None)
+        chunk = self.chunk_steps if split == "train" else None
+        return Rolls(self._music[split], first=self._first, chunk=chunk).described_as(description)
 
     @cached_property
     def _file(self) -> Path:

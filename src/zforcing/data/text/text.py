@@ -141,8 +141,8 @@ class Text(DataModule):
                     f"it so"
                 )
         if split == "train" and "_training" in vars(self) and self._training[0] == vocabulary:
-            return self._training[1]  # `describe` has just made it
-        return self._numbered(self._sentences(split), vocabulary, split)
+            return self._training[1].described_as(description)  # `describe` has just made it
+        return self._numbered(self._sentences(split), vocabulary, split).described_as(description)
 
     @cached_property
     def _root(self) -> Path:

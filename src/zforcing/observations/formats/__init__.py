@@ -10,7 +10,7 @@ from .base import Described, Format
 from .drawn import Drawn, Written
 from .image import ImageFormat, check_binary, in_steps
 from .music import MusicFormat
-from .rows import as_read, check_kind, check_values, with_gaps
+from .rows import as_read, check_kind, check_values, example_of, mark_gaps, refuse_large, scaled, with_gaps
 from .table import TableFormat
 from .text import TextFormat, refuse_end_symbol
 from .version_1 import format_of_version_1
@@ -46,12 +46,16 @@ __all__ = [
     "check_values",
     "decode",
     "encode",
+    "example_of",
     "format_from_json",
     "format_of_version_1",
     "in_steps",
+    "mark_gaps",
     "mulaw_decode",
     "mulaw_encode",
     "refuse_end_symbol",
+    "refuse_large",
+    "scaled",
     "shorter_than",
     "with_gaps",
 ]

@@ -1,4 +1,4 @@
-"""Rows of a file as sequences that a model reads: what is missing, what the numbers may be, how they are scaled."""
+"""Rows of numbers as sequences that a model reads: what is missing, what the numbers may be, how they are scaled."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...errors import UserError
-from ...files.reading import Array
 from ...files.rows import Rows
 from ..example import Example
 from ..spec import ObservationSpec
@@ -17,55 +16,69 @@ from .base import Described
 LARGEST = np.float64(np.finfo(np.float32).max)  # a numpy scalar: float16 data is compared as float64
 
 
-def _refuse(rows: Rows, wrong: NDArray[np.bool_], fix: str) -> None:
+def refuse(rows: Rows, wrong: NDArray[np.bool_], fix: str) -> None:
     """Raise about the first number where `wrong` [R, D] is True."""
     if wrong.any():
         row, feature = divmod(int(np.argmax(wrong)), wrong.shape[1])
         raise UserError(f"{rows.source}: {rows.values[row, feature]} at {rows.place(row, feature)}; {fix}")
 
 
-def with_gaps(rows: Rows, *, allowed: bool) -> Rows:
-    """The same rows with `observed` complete and 0 where nothing is observed."""
+def refuse_large(rows: Rows) -> None:
+    """Raise about an infinite number, or one that no float32 holds."""
+    if rows.values.dtype.kind == "f":
+        fix = f"numbers must be finite, and at most {LARGEST:.1e} in size"
+        refuse(rows, np.abs(rows.values) > LARGEST, fix)
+
+
+def mark_gaps(rows: Rows) -> Rows:
+    """The same rows, NaN being missing, with `observed` complete (None without gaps) and 0 where nothing is."""
     values, observed = rows.values, rows.observed
-    if values.dtype.kind == "f":
-        _refuse(rows, np.abs(values) > LARGEST, f"numbers must be finite, and at most {LARGEST:.1e} in size")
-        nan = np.isnan(values)
-        if not allowed:
-            _refuse(
-                rows,
-                nan if observed is None else nan & observed,
-                "if it is missing, data.missing allow accepts it, or in an .npz a bool array named by data.observed",
-            )
-        if nan.any():
-            observed = ~nan if observed is None else observed & ~nan
+    nan = np.isnan(values) if values.dtype.kind == "f" else np.zeros(values.shape, dtype=bool)
+    if nan.any():
+        observed = ~nan if observed is None else observed & ~nan
     if observed is None:
         return rows
     return replace(rows, values=np.where(observed, values, np.zeros((), values.dtype)), observed=observed)
 
 
+def with_gaps(rows: Rows, *, allowed: bool) -> Rows:
+    """`mark_gaps`, after a look at the numbers. Raises UserError about one that is infinite, or where gaps aren't
+    `allowed`, about a NaN that isn't known to be missing.
+    """
+    refuse_large(rows)
+    if not allowed and rows.values.dtype.kind == "f":
+        nan = np.isnan(rows.values)
+        refuse(
+            rows,
+            nan if rows.observed is None else nan & rows.observed,
+            "if it is missing, data.missing allow accepts it, or in an .npz a bool array named by data.observed",
+        )
+    return mark_gaps(rows)
+
+
 def check_kind(rows: Rows, kind: str) -> None:
     """Binary data is 0 or 1; categories are one whole number per step, from 0."""
-    values = rows.values
+    values, option = rows.values, rows.option
     if kind == "binary":
-        _refuse(rows, (values != 0) & (values != 1), "binary data is 0 or 1: mend the data or data.kind")
+        refuse(rows, (values != 0) & (values != 1), f"binary data is 0 or 1: mend the data or {option}kind")
     if kind == "categorical":
         if values.shape[1] != 1:
             raise UserError(
-                f"{rows.source}: has {values.shape[1]} numbers per step; data.kind categorical needs one: an array "
-                f"[N, T], flat rows [R], or a single one of data.columns"
+                f"{rows.source}: has {values.shape[1]} numbers per step; {option}kind categorical needs one: an array "
+                f"[N, T], flat rows [R], or a single one of {option}columns"
             )
         wrong = (values < 0) | (values != np.floor(values))
-        _refuse(rows, wrong, "a category is a whole number from 0: mend the data or data.kind")
+        refuse(rows, wrong, f"a category is a whole number from 0: mend the data or {option}kind")
 
 
 def check_values(rows: Rows, spec: ObservationSpec) -> None:
-    """A file must have as many features as the model was trained on, and no other categories."""
+    """Rows must have as many features as the model was trained on, and no other categories."""
     if spec.kind == "categorical":
-        _refuse(
+        refuse(
             rows,
             rows.values >= spec.size,
-            f"categories are 0..{spec.size - 1}, as in the training split or by data.categories; to have more, train "
-            f"with data.categories {int(rows.values.max()) + 1}",
+            f"categories are 0..{spec.size - 1}, as in the training split or by {rows.option}categories; to have more, "
+            f"train with {rows.option}categories {int(rows.values.max()) + 1}",
         )
     elif rows.values.shape[1] != spec.size:
         raise UserError(
@@ -73,24 +86,43 @@ def check_values(rows: Rows, spec: ObservationSpec) -> None:
         )
 
 
-def as_read(rows: Rows, description: Described) -> list[Example]:
-    """As a model reads them."""
-    spec, scaling = description.spec, description.normalization
-    if spec.kind == "categorical":
-        x = rows.values[:, 0].astype(np.int64)  # [R]
-        observed = None if rows.observed is None else rows.observed[:, 0]
+def scaled(rows: Rows, description: Described) -> Rows:
+    """The same rows as a model reads them: [R, D] float32, normalized, or [R, 1] int64; 0 where nothing is observed.
+
+    Raises UserError about a number that the normalization takes beyond what a float32 holds.
+    """
+    if description.spec.kind == "categorical":
+        return replace(rows, values=rows.values.astype(np.int64))
+    normalization = description.normalization
+    if normalization is None:
+        x = rows.values.astype(np.float32)
     else:
-        x = (rows.values if scaling is None else scaling.apply(rows.values)).astype(np.float32)  # [R, D]
-        observed = rows.observed
-        if observed is not None:
-            x[~observed] = 0  # where the scaling moved it
-    return _examples(x, observed, rows.lengths)
+        with np.errstate(over="ignore"):
+            x = normalization.apply(rows.values)
+        refuse(
+            rows,
+            ~np.isfinite(x),
+            "it is more of the training split's standard deviations away than a number can say, for that column hardly "
+            "varies there: mend it, or leave the column out",
+        )
+    if rows.observed is not None:
+        x[~rows.observed] = 0  # where the scaling moved it
+    return replace(rows, values=x)
 
 
-def _examples(x: Array, observed: Array | None, lengths: NDArray[np.int64]) -> list[Example]:
-    ends = np.cumsum(lengths).tolist()
-    starts = [0, *ends[:-1]]
+def as_read(rows: Rows, description: Described) -> list[Example]:
+    """Each sequence as a model reads it."""
+    read = scaled(rows, description)
+    ends = np.cumsum(rows.lengths).tolist()
     return [
-        Example(x[start:end], None if observed is None else observed[start:end])
-        for start, end in zip(starts, ends, strict=True)
+        example_of(read, start, end, kind=description.spec.kind)
+        for start, end in zip([0, *ends[:-1]], ends, strict=True)
     ]
+
+
+def example_of(read: Rows, start: int, stop: int, *, kind: str) -> Example:
+    """Rows start..stop-1 of `scaled` ones."""
+    x, observed = read.values[start:stop], None if read.observed is None else read.observed[start:stop]
+    if kind != "categorical":
+        return Example(x, observed)
+    return Example(x[:, 0], None if observed is None else observed[:, 0])

@@ -1,0 +1,294 @@
+"""Data frames of pandas, polars and pyarrow as rows of sequences, through narwhals."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import UserError
+from ..files.reading import Array, listed
+from ..files.rows import Rows, grouped
+from .intervals import Timeline, fill, report, split_at
+
+Gaps = Literal["keep", "split", "fill"]
+SOURCE = "from_frame"
+INDEX_NAMES = re.compile(r"|Unnamed: \d+|index|level_\d+|__index_level_\d+__|rownames")  # as files are written with it
+
+
+@dataclass(frozen=True, eq=False)
+class FrameRows:
+    """The rows of a frame, the group of each sequence [N], and what a reader should know."""
+
+    rows: Rows
+    groups: NDArray[Any] | None
+    remark: str
+
+
+def read_frame(
+    frame: Any,
+    *,
+    by: str | Sequence[str] | None,
+    order: str | None,
+    columns: Sequence[str] | None,
+    group: str | None,
+    gaps: Gaps,
+    max_gap: float,
+) -> FrameRows:
+    """See `Sequences.from_frame`."""
+    _check_options(order, gaps, max_gap)
+    keys = [by] if isinstance(by, str) else list(by or ())
+    table, index_remark = _native(frame, [*keys, order, group])
+    _check_header(table.columns, keys=keys, order=order, columns=columns, group=group)
+    ids, names = _ids(table, keys)  # before the features: an id that is missing is the graver mistake
+    times = None if order is None else _times(table, order)
+    chosen, dropped = _features(table, {*keys, order, group}, columns)
+    values = np.column_stack([_numbers(table, name) for name in chosen])
+    labels = None if group is None else _labels(table, group)
+    arranged = grouped(ids)
+    rank = np.repeat(np.arange(len(arranged.lengths)), arranged.lengths)
+    index = np.arange(len(ids))[arranged.index]
+    if times is not None:
+        index = index[np.lexsort((times.at[index], rank))]
+    rows = Rows(
+        SOURCE,
+        values[index],
+        arranged.lengths,
+        names=None if not keys else names[arranged.names],
+        columns=tuple(chosen),
+        option="",
+    )
+    groups = rows.names if labels is None else _one_each(labels[index], rows, str(group))
+    remarks = [index_remark, dropped]
+    if times is not None:
+        timeline = Timeline(times.at[index], times.unit, str(order), max_gap)
+        remarks.append(report(rows, timeline))
+        if gaps == "split":
+            rows, groups = split_at(rows, timeline, groups)
+        if gaps == "fill":
+            rows = fill(rows, timeline)
+    return FrameRows(rows, groups, "; ".join(part for part in remarks if part))
+
+
+def _check_options(order: str | None, gaps: Gaps, max_gap: float) -> None:
+    if gaps not in get_args(Gaps):
+        raise UserError(f"gaps is {gaps!r}; it must be {' or '.join(get_args(Gaps))}")
+    if gaps != "keep" and order is None:
+        raise UserError(f"gaps is {gaps!r}, which needs the time of each row; name its column in order")
+    if not max_gap > 1:
+        raise UserError(f"max_gap is {max_gap}; it must be more than 1 median interval")
+
+
+# ---- the frame and its columns
+
+
+def _native(frame: Any, wanted: Sequence[str | None]) -> tuple[Any, str]:
+    """The frame for narwhals, and what to say about an index of pandas'."""
+    import narwhals as nw
+
+    try:
+        table = nw.from_native(frame, eager_only=True)
+    except TypeError as error:
+        raise UserError(
+            f"{SOURCE}: a {type(frame).__name__} is no data frame of pandas, polars or pyarrow (collect a lazy one); "
+            f"Sequences reads arrays and lists"
+        ) from error
+    if not table.implementation.is_pandas_like():
+        return table, ""
+    names = [str(name) for name in frame.index.names if name is not None]
+    if not names and frame.index.dtype.kind in "iu":
+        return table, ""  # row numbers
+    if set(names) & set(wanted) - set(table.columns):
+        return nw.from_native(frame.reset_index(), eager_only=True), ""
+    what = f"index ({listed(names)})" if names else "index"
+    return table, f"pandas' {what} is no feature and isn't read (frame.reset_index() makes columns of it)"
+
+
+def _check_header(
+    header: Sequence[Any], *, keys: Sequence[str], order: str | None, columns: Sequence[str] | None, group: str | None
+) -> None:
+    if isinstance(columns, str):
+        raise UserError(f"columns is {columns!r}; it must be a list: [{columns!r}]")
+    odd = [name for name in header if not isinstance(name, str)]
+    if odd:
+        raise UserError(f"{SOURCE}: a column is called {odd[0]!r}; names must be text: frame.columns = [...]")
+    if len(header) == 1 and re.search(r"[;\t]", header[0]):
+        raise UserError(
+            f"{SOURCE}: the only column is called {header[0]!r}, so its file separates cells by semicolons or tabs; "
+            f"read it with sep=';' (and decimal=',' if it writes 1,5 for one and a half)"
+        )
+    for option, names in (("by", keys), ("order", [order]), ("columns", columns or ()), ("group", [group])):
+        for name in names:
+            if name is not None and name not in header:
+                raise UserError(f"{SOURCE}: there is no column {name!r} for {option}; there are {listed(header)}")
+    twice = [name for name in columns or () if list(columns or ()).count(name) > 1 or name in (*keys, order)]
+    if twice:
+        raise UserError(f"columns has {twice[0]!r}; name each feature once, and neither by nor order")
+
+
+def _features(table: Any, others: set[str | None], columns: Sequence[str] | None) -> tuple[list[str], str]:
+    """The columns that are features, and a remark on those that were left out."""
+    candidates = [name for name in table.columns if name not in others]
+    dropped = [] if columns is not None else [name for name in candidates if _numbers_the_rows(table, name)]
+    chosen = [name for name in (candidates if columns is None else columns) if name not in dropped]
+    text = [name for name in chosen if not (table.schema[name].is_numeric() or table.schema[name] == _boolean())]
+    if text:
+        raise UserError(f"{SOURCE}: {_without_numbers(table, text)}")
+    named = " and ".join(f"column {name!r}" for name in dropped)
+    if not chosen:
+        why = f"{named} only numbers the rows" if dropped else f"there are {listed(table.columns)}"
+        raise UserError(f"{SOURCE}: no column is left for features: {why}; name the features in columns")
+    if not dropped:
+        return chosen, ""
+    return chosen, f"left out: {named}, which only numbers the rows (if it is a feature, name it in columns)"
+
+
+def _boolean() -> Any:
+    import narwhals as nw
+
+    return nw.Boolean
+
+
+def _numbers_the_rows(table: Any, name: str) -> bool:
+    """Whether a column is a saved index: called like one, or 0, 1, 2, ... or 1, 2, 3, ... down the frame."""
+    if INDEX_NAMES.fullmatch(name):
+        return True
+    if not table.schema[name].is_integer() or len(table) < 3 or table[name].is_null().any():
+        return False
+    x = table[name].to_numpy()
+    return bool(x[0] in (0, 1) and (np.diff(x.astype(np.int64)) == 1).all())
+
+
+def _without_numbers(table: Any, text: Sequence[str]) -> str:
+    comma = [name for name in text if _decimal_comma(table, name)]
+    if comma:
+        return (
+            f"column {comma[0]!r} holds text with decimal commas, such as {_first(table, comma[0])!r}; read the file "
+            f"with decimal=','"
+        )
+    kinds = ", ".join(f"{name!r} ({table.schema[name]})" for name in text)
+    return (
+        f"no numbers in {kinds}; name the features in columns, or make category codes of them (0, 1, 2, ...: "
+        f"pandas.factorize, polars' to_physical)"
+    )
+
+
+def _first(table: Any, name: str) -> Any:
+    filled = table[name].drop_nulls()
+    return filled.to_list()[0] if len(filled) else None
+
+
+def _decimal_comma(table: Any, name: str) -> bool:
+    return bool(re.fullmatch(r"\s*[-+]?\d+,\d+\s*", str(_first(table, name))))
+
+
+def _numbers(table: Any, name: str) -> Array:
+    """[R]: bools, integers without nulls and floats as they are; else float64, NaN for null."""
+    import narwhals as nw
+
+    column, kind = table[name], table.schema[name]
+    null = column.is_null().to_numpy().astype(bool)
+    if null.any() or kind == nw.Decimal:
+        values: Array = column.fill_null(False if kind == nw.Boolean else 0).cast(nw.Float64).to_numpy().copy()
+        values[null] = np.nan
+        return values
+    plain: Array = column.to_numpy()
+    return plain.astype(bool) if kind == nw.Boolean else plain
+
+
+# ---- ids, groups, times
+
+
+def _absent(table: Any, name: str) -> NDArray[np.bool_]:
+    """[R]: where an id or a time is null, NaN or empty text."""
+    column, kind = table[name], table.schema[name]
+    absent: NDArray[np.bool_] = column.is_null().to_numpy().astype(bool)
+    if kind.is_float():
+        absent = absent | column.fill_null(0).is_nan().to_numpy().astype(bool)  # polars tells NaN from null
+    if str(kind) == "String":
+        absent = absent | (column.fill_null("").str.strip_chars() == "").to_numpy().astype(bool)
+    return absent
+
+
+def _refuse_absent(table: Any, name: str, what: str) -> None:
+    absent = _absent(table, name)
+    if absent.any():
+        where = f"row {int(np.argmax(absent))} (counted from 0)"
+        more = f" and in {int(absent.sum()) - 1} more" if absent.sum() > 1 else ""
+        raise UserError(
+            f"{SOURCE}: column {name!r} is missing in {where}{more}; every row must {what}: leave such rows out, or "
+            f"fill them"
+        )
+
+
+def _ids(table: Any, keys: Sequence[str]) -> tuple[NDArray[np.int64], Array]:
+    """Of each row [R], the number of its sequence; and what each number is called."""
+    if len(table) == 0:
+        raise UserError(f"{SOURCE}: the frame has no rows; it needs 1 step or more")
+    if not keys:
+        return np.zeros(len(table), dtype=np.int64), np.empty(0)
+    for name in keys:
+        _refuse_absent(table, name, "name its sequence")
+    columns = [table[name].to_list() for name in keys]
+    labels = columns[0] if len(keys) == 1 else list(zip(*columns, strict=True))
+    numbers: dict[Any, int] = {}
+    ids = np.array([numbers.setdefault(label, len(numbers)) for label in labels], dtype=np.int64)
+    return ids, _objects(list(numbers))
+
+
+def _objects(labels: Sequence[Any]) -> Array:
+    result = np.empty(len(labels), dtype=object)  # of tuples numpy would make an array [N, 2]
+    result[:] = labels
+    return result
+
+
+def _labels(table: Any, group: str) -> Array:
+    _refuse_absent(table, group, "have a group")
+    return _objects(table[group].to_list())
+
+
+def _one_each(labels: Array, rows: Rows, group: str) -> Array:
+    """The group of each sequence [N], from that of each row [R]."""
+    starts = np.cumsum(rows.lengths) - rows.lengths
+    own = np.repeat(labels[starts], rows.lengths)
+    for index, (start, length) in enumerate(zip(starts.tolist(), rows.lengths.tolist(), strict=True)):
+        other = [x for x in labels[start : start + length] if x != own[start]]
+        if other:
+            raise UserError(
+                f"{SOURCE}: {rows.sequence(index)} has rows of {group} {own[start]!r} and {other[0]!r}; a sequence is "
+                f"in one group"
+            )
+    own_group: Array = labels[starts]
+    return own_group
+
+
+@dataclass(frozen=True, eq=False)
+class Times:
+    """at: [R], numbers; unit: ns, us or ms that they count, or nothing where the column held plain numbers."""
+
+    at: Array
+    unit: str
+
+
+def _times(table: Any, order: str) -> Times:
+    import narwhals as nw
+
+    _refuse_absent(table, order, "have its place in time")
+    kind, column = table.schema[order], table[order]
+    if kind.is_numeric():
+        return Times(column.to_numpy(), "")
+    if not kind.is_temporal() or kind == nw.Time:
+        raise UserError(
+            f"{SOURCE}: order {order!r} holds {kind}; it must hold numbers, dates or times (pandas.to_datetime, "
+            f"polars' str.to_datetime)"
+        )
+    if getattr(kind, "time_zone", None) is not None:
+        column = column.dt.convert_time_zone("UTC").dt.replace_time_zone(None)
+    at: Array = column.to_numpy()
+    resolution = np.datetime_data(at.dtype)[0]
+    fine = resolution if resolution in ("ns", "us", "ms") else "us"
+    return Times(at.astype(f"{at.dtype.kind}8[{fine}]").astype(np.int64), fine)

@@ -1,0 +1,127 @@
+"""The time between the steps of a sequence: gaps reported, cut at, or filled with missing steps."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import UserError
+from ..files.reading import Array
+from ..files.rows import Rows
+
+MOST_FILLED = 20  # steps on the grid for each that is there, at most
+
+
+@dataclass(frozen=True, eq=False)
+class Timeline:
+    """The times of rows [R], sorted within each sequence.
+
+    at:      numbers, or integers in `unit` (ns, us, ms)
+    column:  what the times are called
+    max_gap: an interval of more than so many median ones is a gap
+    """
+
+    at: Array
+    unit: str
+    column: str
+    max_gap: float
+
+    def duration(self, interval: float) -> str:
+        """An interval for a message."""
+        if not self.unit:
+            return f"{interval:g}"
+        seconds = interval / {"ns": 1e9, "us": 1e6, "ms": 1e3}[self.unit]
+        for name, size in (("d", 86400), ("h", 3600), ("min", 60)):
+            if seconds >= size:
+                return f"{seconds / size:g} {name}"
+        return f"{seconds:g} s"
+
+    def moment(self, row: int) -> str:
+        """A time for a message."""
+        if not self.unit:
+            return f"{self.at[row]:g}"
+        return re.sub(r"\.0+$", "", str(self.at[row].astype(f"datetime64[{self.unit}]"))).replace("T", " ")
+
+
+def _intervals(rows: Rows, times: Timeline) -> NDArray[np.float64]:
+    """[R]: the time since the step before, NaN for the first of each sequence. Two of one time are refused."""
+    since: NDArray[np.float64] = np.diff(times.at, prepend=times.at[:1]).astype(np.float64)
+    since[np.cumsum(rows.lengths) - rows.lengths] = np.nan
+    twice = since == 0
+    if twice.any():
+        row = int(np.argmax(twice))
+        sequence = int(np.searchsorted(np.cumsum(rows.lengths), row, side="right"))
+        raise UserError(
+            f"{rows.source}: {rows.sequence(sequence)} has two rows at {times.column} {times.moment(row)} "
+            f"(repeated times in all: {int(twice.sum())}); leave one of them, or name the column that tells them apart "
+            f"in by"
+        )
+    return since
+
+
+def _gaps(since: NDArray[np.float64], max_gap: float) -> tuple[float, NDArray[np.bool_]]:
+    """The median interval, and which steps [R] come after a gap."""
+    known = since[~np.isnan(since)]
+    if not len(known):
+        return np.nan, np.zeros(len(since), dtype=bool)
+    median = float(np.median(known))
+    return median, since > max_gap * median
+
+
+def report(rows: Rows, times: Timeline) -> str:
+    """For a remark: how many steps come after a gap, and the longest; empty without."""
+    since = _intervals(rows, times)
+    median, gap = _gaps(since, times.max_gap)
+    if not gap.any():
+        return ""
+    row = int(np.nanargmax(since))
+    sequence = int(np.searchsorted(np.cumsum(rows.lengths), row, side="right"))
+    return (
+        f"{int(gap.sum())} of {int((~np.isnan(since)).sum())} steps come more than {times.max_gap:g} median intervals "
+        f"({times.duration(median)}) after the one before; the longest, {times.duration(float(since[row]))}, before "
+        f"{times.column} {times.moment(row)} of {rows.sequence(sequence)}"
+    )
+
+
+def split_at(rows: Rows, times: Timeline, groups: NDArray[Any] | None) -> tuple[Rows, NDArray[Any]]:
+    """A sequence of its own after each gap; the parts of one sequence keep its name, and are one group."""
+    _, gap = _gaps(_intervals(rows, times), times.max_gap)
+    begins = gap.copy()
+    begins[np.cumsum(rows.lengths) - rows.lengths] = True
+    starts = np.flatnonzero(begins)
+    origin = np.searchsorted(np.cumsum(rows.lengths), starts, side="right")
+    names = None if rows.names is None else rows.names[origin]
+    parts = replace(rows, lengths=np.diff(starts, append=len(rows.values)), names=names)
+    return parts, origin if groups is None else groups[origin]
+
+
+def fill(rows: Rows, times: Timeline) -> Rows:
+    """Missing steps (NaN) where time has gaps, so that steps are one median interval apart.
+
+    Raises UserError where two steps would be at one place of the grid, or the grid would be far longer than the data.
+    """
+    since = _intervals(rows, times)
+    median, _ = _gaps(since, times.max_gap)
+    jump = np.where(np.isnan(since), 1, np.rint(since / median)).astype(np.int64)
+    if (jump < 1).any():
+        row = int(np.argmax(jump < 1))
+        raise UserError(
+            f"{rows.source}: gaps 'fill' needs regular steps, but {times.column} {times.moment(row)} comes "
+            f"{times.duration(float(since[row]))} after the one before, where the median is {times.duration(median)}; "
+            f"resample the frame, or use gaps='split'"
+        )
+    total = int(jump.sum())
+    if total > MOST_FILLED * len(jump):
+        raise UserError(
+            f"{rows.source}: gaps 'fill' would make {total} steps of {len(jump)}; use gaps='split', or leave out what "
+            f"is far away"
+        )
+    place = np.cumsum(jump) - 1  # [R], of each row among the filled ones
+    values = np.full((total, rows.values.shape[1]), np.nan)
+    values[place] = rows.values
+    last = place[np.cumsum(rows.lengths) - 1]
+    return replace(rows, values=values, lengths=np.diff(last, prepend=-1))
