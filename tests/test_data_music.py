@@ -567,7 +567,7 @@ BAD_FOLDERS: dict[str, tuple[Callable[[Path], object], dict[str, Any], list[str]
     "an empty split": (lambda t: [midis(t, train=2), (t / "valid").mkdir()], {}, ["folder of the valid split"]),
     "no train": (lambda t: midis(t, test=2), {}, ["has a folder test but none that is called train"]),
     "two valid": (lambda t: midis(t, train=1, dev=1, valid=1), {}, ["dev and valid are both the folder of the valid"]),
-    "two files": (lambda t: midis(t, a=2), {}, ["of 2 MIDI files, 2 are held out", "data.test_fraction"]),
+    "two files": (lambda t: midis(t, a=2), {}, ["MIDI files: there are 2, 2 are held out", "data.test_fraction"]),
     "all spoilt": (
         lambda t: [midis(t, train=1, test=1), midi(t / "valid" / "a.mid", [])],
         {"skip_unreadable": True},

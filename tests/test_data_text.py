@@ -635,7 +635,7 @@ def test_a_file_is_no_folder_of_reviews(tmp_path: Path) -> None:
 def test_too_few_lines_to_split_are_refused(tmp_path: Path, lines: int) -> None:
     said = message(root=numbered_lines(tmp_path, lines))
     assert f"there are {lines}, 2 are held out and none is left to train on" in said
-    assert "data.test_fraction and data.valid_fraction" in said
+    assert "data.test_fraction or data.valid_fraction" in said
 
 
 def test_byte_pairs_say_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

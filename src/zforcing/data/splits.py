@@ -115,14 +115,9 @@ def _nearest(
 # ---- files
 
 
-def split_off(files: Sequence[str], shares: Mapping[Split, float], *, seed: int, root: Path) -> Files:
-    """Splits at random by file, in the order of `shares`; the rest is the training split."""
-    if len(files) < 1 + len(shares):
-        raise UserError(
-            f"data.root {root}: has {len(files)} recording(s) to split into train, {' and '.join(shares)}, at least "
-            f"one each; add recordings, or folders {', '.join(SPLITS)} and data.layout folders"
-        )
-    parts = cut(len(files), shares, seed=seed, what=f"data.root {root}: recordings", order=python_order)
+def split_off(files: Sequence[str], shares: Mapping[Split, float], *, seed: int, what: str) -> Files:
+    """Splits at random by file, in the order of `shares`; the rest is the training split. `what`, for a message."""
+    parts = cut(len(files), shares, seed=seed, what=what, order=python_order)
     return _named(sorted(files), parts)
 
 

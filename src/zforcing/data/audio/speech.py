@@ -26,7 +26,7 @@ from ...observations import (
 from .. import folders
 from ..module import DataModule
 from ..pieces import Pieces
-from ..splits import Files, Split, check_random_split, split_off, split_off_speakers
+from ..splits import SPLITS, Files, Split, check_random_split, split_off, split_off_speakers
 from . import layouts
 from .framed import FramedRecordings, Recordings, mean_and_std, refuse, scan
 
@@ -207,7 +207,14 @@ class Speech(DataModule):
             return files
         whole = files["train"]
         if pattern is None:
-            return files | split_off(whole, missing, seed=self.split_seed, root=self._root)
+            if len(whole) < 1 + len(missing):
+                raise UserError(
+                    f"data.root {self._root}: has {len(whole)} recording(s) to split into train, "
+                    f"{' and '.join(missing)}, at least one each; add recordings, or folders {', '.join(SPLITS)} and "
+                    f"data.layout folders"
+                )
+            what = f"data.root {self._root}: recordings"
+            return files | split_off(whole, missing, seed=self.split_seed, what=what)
         speakers = layouts.name_speakers(whole, pattern, self._root)
         return files | split_off_speakers(whole, missing, speakers, seed=self.split_seed, root=self._root)
 

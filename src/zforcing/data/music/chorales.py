@@ -84,7 +84,7 @@ class Chorales(DataModule):
     @cached_property
     def _splits(self) -> dict[Split, list[Roll]]:
         notes = cached_chorales()
-        names = split_off(sorted(notes), SHARES, seed=self.split_seed, root=Path("music21"))
+        names = split_off(sorted(notes), SHARES, seed=self.split_seed, what="music21: chorales")
         return {s: [sounding(notes[name], self.steps_per_quarter) for name in those] for s, those in names.items()}
 
 

@@ -28,13 +28,7 @@ def split_midi(root: Path, shares: Mapping[Split, float], *, seed: int, source: 
             where = f"in its folder of the {split} split" if found else "below it"
             raise UserError(f"{source}: no MIDI files {where}; they are called {' or '.join(sorted(SUFFIXES))}")
     missing: dict[Split, float] = {split: share for split, share in shares.items() if split not in files}
-    held_out = sum(max(1, round(share * len(files["train"]))) for share in missing.values())
-    if held_out >= len(files["train"]):
-        raise UserError(
-            f"{source}: of {len(files['train'])} MIDI files, {held_out} are held out and none is left to train on; add "
-            f"files, or lower {' and '.join(f'data.{split}_fraction' for split in missing)}"
-        )
-    return files | split_off(files["train"], missing, seed=seed, root=root) if missing else files
+    return files | split_off(files["train"], missing, seed=seed, what=f"{source}: MIDI files") if missing else files
 
 
 def origins(root: Path, files: Files) -> dict[Split, str]:
