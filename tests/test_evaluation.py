@@ -68,9 +68,8 @@ def measure(
     found = evaluate(
         Fake(),  # type: ignore[arg-type]
         data,
-        description,
+        description=description,
         bound=bound or SumOfNumbers(),
-        bound_name="sum",
         **({"split": "test"} | options),
     )
     json.dumps(found.to_json(), allow_nan=False)
@@ -90,7 +89,7 @@ def test_the_units_follow_from_the_bounds_of_ragged_sequences() -> None:
         "fake",
         "made up",
         "test",
-        "sum",
+        "SumOfNumbers",
         "lower bound",
     )
 
@@ -163,13 +162,13 @@ def test_latents_that_say_next_to_nothing_have_collapsed(kl: float, kind: str, c
 
 def test_a_bound_that_is_not_finite_names_its_sequence() -> None:
     data = split([[1, 1], [1, 1]], [[1, math.nan]], [[1, 1], [1, 1], [1, 1]])
-    with pytest.raises(UserError, match=r"the sum of sequence 1 of the valid split is nan \(1 of 3"):
+    with pytest.raises(UserError, match=r"the SumOfNumbers of sequence 1 of the valid split is nan \(1 of 3"):
         measure(data, split="valid")
 
 
 @pytest.mark.parametrize("noise", [[math.inf, -math.inf], [1e300, 1e300]])
 def test_repeats_and_sums_that_overflow_are_refused(noise: list[float]) -> None:
-    with pytest.raises(UserError, match=r"the sum of sequence 0 of the test split is (nan|1e\+300)"):
+    with pytest.raises(UserError, match=r"the SumOfNumbers of sequence 0 of the test split is (nan|1e\+300)"):
         measure(bound=SumOfNumbers(noise), repeats=2)
 
 

@@ -164,11 +164,12 @@ def same(one: list[Tensor], other: list[Tensor], tolerance: float = 0.0) -> bool
 
 def assert_same_updates(one: list[Updated], other: list[Updated]) -> None:
     for a, b in zip(one, other, strict=True):
-        assert (a.applied, a.result.kind) == (b.applied, b.result.kind)
+        ((one_result,), (other_result,)) = a.results, b.results
+        assert (a.applied, one_result.kind) == (b.applied, other_result.kind)
         assert math.isclose(a.gradient_norm, b.gradient_norm, rel_tol=1e-12)
         assert a.sums == pytest.approx(b.sums, rel=1e-12)
-        assert a.result.terms.keys() == b.result.terms.keys()
-        torch.testing.assert_close(a.result.value, b.result.value, rtol=1e-12, atol=1e-12)
+        assert one_result.terms.keys() == other_result.terms.keys()
+        torch.testing.assert_close(one_result.value, other_result.value, rtol=1e-12, atol=1e-12)
 
 
 # An update against formulas.
@@ -205,11 +206,12 @@ def test_the_sums_are_over_the_batchs_sequences() -> None:
     update, batch = eager(), batches()[0]
     expected = module_of(update)(batch, WEIGHTS)
     updated = update(batch, WEIGHTS, learning_rate=0.1)
-    assert updated.sums == pytest.approx(
-        {"value": float(expected.value.sum()), "loss": float(expected.loss.detach().sum()), "kl": 0.0, "sequences": 4.0}
-    )
+    terms = {name: float(term.detach().sum()) for name, term in expected.terms.items()}
+    sums = {"value": float(expected.value.sum()), "loss": float(expected.loss.detach().sum()), "sequences": 4.0}
+    assert updated.sums == pytest.approx(sums | terms)
+    assert set(terms) == {"log_px", "kl", "auxiliary", "backward"}
     assert updated.loss == updated.sums["loss"]
-    assert not updated.result.loss.requires_grad
+    assert not updated.results[0].loss.requires_grad
 
 
 def test_adam_is_fused_where_torch_can() -> None:
@@ -314,9 +316,11 @@ def test_a_capture_changes_neither_weights_nor_moments_nor_the_generator(capture
 def test_what_an_update_returned_stays_when_the_next_one_runs() -> None:
     update = graph(capture=Recording())
     first = run(update, batches()[:1])[0]
-    before = {name: term.clone() for name, term in first.result.terms.items()} | {"value": first.result.value.clone()}
+    before = {name: term.clone() for name, term in first.results[0].terms.items()} | {
+        "value": first.results[0].value.clone()
+    }
     run(update, batches()[2:3])
-    after = first.result.terms | {"value": first.result.value}
+    after = first.results[0].terms | {"value": first.results[0].value}
     assert all(torch.equal(after[name], before[name]) for name in before)
 
 
