@@ -15,12 +15,13 @@ import torch
 from torch import nn
 
 from conftest import Case, write_samples
-from zforcing import ObservationSpec, SequenceBatch, UserError, sample
+from zforcing import ELBO, IWAE, ObservationSpec, SequenceBatch, UserError, evaluate, sample
 from zforcing.bounds import Bound
 from zforcing.bounds.base import BoundResult
 from zforcing.data import Arrays, DataModule, Digits, InMemory
-from zforcing.evaluation.likelihood import Evaluation, evaluate
-from zforcing.observations import DataDescription, Example, Normalization
+from zforcing.data.fingerprint import Fingerprint
+from zforcing.evaluation.likelihood import Evaluation
+from zforcing.observations import DataDescription, Example, Normalization, collate
 
 PAIRS = ObservationSpec("real", 2)
 
@@ -204,6 +205,50 @@ def test_units_and_settings_of_the_data_change_the_fingerprint(tmp_path: Path) -
     found = [measured(data) for data in [*modules, Digits(), Digits(threshold=4)]]
     assert len(set(found)) == 6
     assert measured(Arrays(one)) == found[0]
+
+
+class Counted(InMemory):
+    """Counts how often each sequence is read."""
+
+    def __getitem__(self, index: int) -> Example:
+        self.read = [*getattr(self, "read", []), index]
+        return super().__getitem__(index)
+
+
+def test_each_sequence_is_read_once() -> None:
+    data = Counted(RAGGED.examples)
+    assert measure(data, repeats=3, max_rows=2).data_fingerprint == RAGGED.fingerprint()
+    assert sorted(data.read) == [0, 1, 2]
+
+
+@pytest.mark.parametrize("at_most", [0, 16, 10**6])
+@pytest.mark.parametrize("order", [[0, 1, 2], [2, 1, 0], [1, 2, 0], []])
+def test_a_fingerprint_is_that_of_the_order_of_the_data(order: list[int], at_most: int) -> None:
+    fingerprint = Fingerprint(RAGGED.lengths, at_most=at_most)
+    for index in order:
+        fingerprint.add(index, RAGGED[index])
+    assert fingerprint.digits(RAGGED.__getitem__) == RAGGED.fingerprint() == "fa10337590d3"
+
+
+def test_a_model_and_its_data_are_enough() -> None:
+    """No description, no split: the numbers are in the model's units."""
+    model = Case("rnn").build(PAIRS).float()
+    found = evaluate(model, RAGGED)
+    batch = collate(RAGGED.examples, PAIRS)
+    assert found.nats_per_sequence == pytest.approx(float(ELBO()(model, batch).value.mean()), rel=1e-6)
+    assert (found.bound, found.kind, found.split, found.data) == ("elbo", "exact", "", "data")
+    assert evaluate(model, RAGGED, bound=IWAE(2)).bound == "iwae"
+    with pytest.raises(UserError, match="the data has nothing to score"):
+        evaluate(model, split([[0, 0]], observed=[[[False, False]]]))
+
+
+@pytest.mark.parametrize(("kind", "sign"), [("exact", "="), ("lower bound", ">="), ("estimate", "~")])
+def test_an_evaluation_says_what_it_is(kind: str, sign: str) -> None:
+    said = repr(measure(bound=SumOfNumbers(kind=kind)))
+    assert said == (
+        f"<Evaluation: log p(x) {sign} -3.00 ± 1.53 nats per sequence ({kind}; fake, SumOfNumbers; 3 sequences of made "
+        "up test)>"
+    )
 
 
 # ---- files of samples

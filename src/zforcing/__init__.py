@@ -37,6 +37,7 @@ from .training.fit import fit
 from .training.history import History
 from .training.loop import Diverged
 from .training.schedules import Schedule, WeightSchedules
+from .training.trackers import Tracker
 
 __version__ = version("zforcing")
 __all__ = [
@@ -63,6 +64,7 @@ __all__ = [
     "Schedule",
     "SequenceBatch",
     "SequenceModel",
+    "Tracker",
     "UserError",
     "VRNNConfig",
     "WeightSchedules",

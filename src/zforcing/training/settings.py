@@ -64,6 +64,8 @@ class TrainingConfig:
     """updates between rows of metrics.jsonl"""
     checkpoint_every: int | None = 500
     """updates between checkpoints within an epoch (there is one after every epoch too); null: none"""
+    track: Literal["none", "tensorboard", "wandb"] = "none"
+    """where a run also sends its metrics: none; tensorboard writes into the run folder; wandb to Weights & Biases"""
     max_nonfinite: int = 10
     """stop after this many updates in a row whose loss or gradient is not finite; they are skipped"""
     threads: int | None = None
@@ -129,6 +131,8 @@ def training_config(settings: Mapping[str, Any]) -> TrainingConfig:
             unknown.append(f"unknown setting {name}" + (f" (did you mean {near[0]}?)" if near else ""))
     if unknown:
         raise UserError(f"{'; '.join(unknown)}: it is one of {', '.join(known)}")
+    if settings.get("track", "none") != "none":
+        raise UserError("track is a setting of runs, which have a folder: give fit callbacks=[Tracker(...)] instead")
     return TrainingConfig(**settings)
 
 

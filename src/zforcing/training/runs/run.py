@@ -31,8 +31,9 @@ from ..parallel import Processes, processes
 from ..progress import INTERRUPTED, Progress, reason_to_stop
 from ..reporter import Reporter
 from ..signals import Stop, stop_on
+from ..trackers import open_tracker
 from .checkpoint import check_same_data, load_carried, load_training, save_training
-from .config import RunConfig
+from .config import RunConfig, flatten
 from .folder import check_folder, environment
 from .log import Rows
 
@@ -70,7 +71,8 @@ def train(
         rows = config.training.batch_size * config.bound.particles
         with cpu_threads(training.model, config.training.threads, rows=rows), reporter:
             files = RunFolder(run_dir, config, description, training)
-            end = _until_the_end(training, replace(at, finished=""), [files, reporter, *callbacks], run_dir)
+            everyone = [files, reporter, *_trackers(config, run_dir), *callbacks]
+            end = _until_the_end(training, replace(at, finished=""), everyone, run_dir)
     if end.finished == INTERRUPTED:
         raise Interrupted
     return end
@@ -136,6 +138,11 @@ def _until_the_end(training: Training, at: Progress, callbacks: list[Callback], 
             "lower training.learning_rate or a model.min_std above 0"
         )
     return end
+
+
+def _trackers(config: RunConfig, folder: Path) -> list[Callback]:
+    name = config.training.track
+    return [] if name == "none" else [open_tracker(name, folder, flatten(config.to_dict()))]
 
 
 class RunFolder(Callback):
