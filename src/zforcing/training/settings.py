@@ -139,9 +139,12 @@ def training_config(settings: Mapping[str, Any]) -> TrainingConfig:
 def check_together(bound: Bound, weights: WeightSchedules, settings: TrainingConfig) -> None:
     """Raises UserError where a bound can't be trained with these weights or settings."""
     if bound.requires_kl_weight_1 and weights.kl != Schedule():
-        raise UserError(
-            f"bound {type(bound).__name__} with these settings needs weights.kl 1, from the first step to the last"
-        )
+        raise UserError(f"bound {_name(bound)} with these settings needs weights.kl 1, from the first step to the last")
     if settings.truncated_bptt_steps is not None and not bound.carries_state:
-        name = type(bound).__name__.lower()
-        raise UserError(f"training.truncated_bptt_steps needs bound elbo, whose terms add up over time; not {name}")
+        raise UserError(
+            f"training.truncated_bptt_steps needs bound elbo, whose terms add up over time; not {_name(bound)}"
+        )
+
+
+def _name(bound: Bound) -> str:
+    return getattr(bound, "name", type(bound).__name__)
