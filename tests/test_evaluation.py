@@ -232,9 +232,9 @@ def test_a_fingerprint_is_that_of_the_order_of_the_data(order: list[int], at_mos
 
 def test_a_model_and_its_data_are_enough() -> None:
     """No description, no split: the numbers are in the model's units."""
-    model = Case("rnn").build(PAIRS).float()
+    model = Case("rnn").build(PAIRS)
     found = evaluate(model, RAGGED)
-    batch = collate(RAGGED.examples, PAIRS)
+    batch = collate(RAGGED.examples, PAIRS).to("cpu", torch.float64)
     assert found.nats_per_sequence == pytest.approx(float(ELBO()(model, batch).value.mean()), rel=1e-6)
     assert (found.bound, found.kind, found.split, found.data) == ("elbo", "exact", "", "data")
     assert evaluate(model, RAGGED, bound=IWAE(2)).bound == "iwae"

@@ -106,7 +106,7 @@ class IWAE(Bound):
             pieces = [_call(_surrogate, model, batch, d.z, v_k, keep=keep) for d, v_k in zip(drawn, v, strict=True)]
             surrogate = torch.stack(pieces).sum(0)
             objective = value.detach() + surrogate - surrogate.detach()  # the bound's value, the surrogate's gradient
-        kl, log_px, extra = (torch.cat([d[i] for d in drawn]).mean(0) for i in (2, 3, 4))
+        kl, log_px, extra = (torch.cat([getattr(d, of) for d in drawn]).mean(0) for of in ("kl", "log_px", "extra"))
         costs = {name: torch.cat([d.costs[name] for d in drawn]).mean(0).detach() for name in drawn[0].costs}
         return BoundResult(
             value=value.detach(),

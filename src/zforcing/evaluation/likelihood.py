@@ -10,7 +10,6 @@ from typing import Any, get_args
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import nn
 
 from ..bounds import ELBO, Bound, BoundKind, BoundResult, ChunkedELBO
 from ..data import SequenceDataset
@@ -19,6 +18,7 @@ from ..data.fingerprint import Fingerprint
 from ..errors import UserError
 from ..models import SequenceModel
 from ..observations import DataDescription, Example, SequenceBatch, collate
+from ..runtime.device import place_of
 from ..runtime.threads import cpu_threads
 from ..settings import check_types
 
@@ -190,7 +190,7 @@ def evaluate(
             found.read(indices, examples, true_log_likelihood)
             batch = collate(examples, described.spec)
             found.count(batch, indices)
-            batch = batch.to(_device(model))
+            batch = batch.to(*place_of(model))
             for repeat in range(repeats):
                 found.add(bound(model, batch), indices, repeat)
                 progress(len(indices))
@@ -226,10 +226,6 @@ def _description(model: SequenceModel, data: SequenceDataset, given: DataDescrip
 def _batches(data: SequenceDataset, size: int) -> Iterator[tuple[list[int], list[Example]]]:
     for indices in evaluation_batches(data.lengths, size):
         yield indices, [data[i] for i in indices]
-
-
-def _device(model: nn.Module) -> torch.device:
-    return next((p.device for p in model.parameters()), torch.device("cpu"))
 
 
 def _protocol(bound: Bound, description: DataDescription) -> dict[str, Any]:

@@ -19,7 +19,8 @@ from ..data import SequenceDataset
 from ..data.batches import load_batches, training_batches
 from ..errors import UserError
 from ..models import SequenceModel
-from ..observations import ObservationSpec, SequenceBatch
+from ..observations import SequenceBatch
+from ..runtime.device import place_of
 from .carry import Carry
 from .parallel import Processes
 from .settings import TrainingConfig
@@ -74,9 +75,9 @@ class WholeSequences(Feed):
     per = "sequence"
 
     def __init__(
-        self, data: SequenceDataset, spec: ObservationSpec, settings: TrainingConfig, *, seed: int, here: Processes
+        self, data: SequenceDataset, model: SequenceModel, settings: TrainingConfig, *, seed: int, here: Processes
     ):
-        self.data, self.spec, self.seed, self.here = data, spec, seed, here
+        self.data, self.model, self.seed, self.here = data, model, seed, here
         self.batch_size, self.accumulate = settings.batch_size, settings.accumulate
 
     def plan(self, epoch: int) -> list[list[int]]:
@@ -85,7 +86,7 @@ class WholeSequences(Feed):
 
     def updates(self, plan: Sequence[list[int]], *, epoch: int) -> Iterator[Work]:
         cuts = [_cut(indices, self.batch_size) for indices in plan]
-        batches = own_parts(self.data.at_epoch(epoch), [b for cut in cuts for b in cut], self.spec, self.here)
+        batches = own_parts(self.data.at_epoch(epoch), [b for cut in cuts for b in cut], self.model, self.here)
         for indices, cut in zip(plan, cuts, strict=True):
             own = zip(cut, islice(batches, len(cut)), strict=True)
             yield Work(indices, [Part(batch, share * len(b) / len(indices)) for b, (batch, share) in own])
@@ -159,20 +160,20 @@ def make_feed(
 ) -> Feed:
     """What the settings ask for."""
     if settings.truncated_bptt_steps is None:
-        return WholeSequences(data, model.spec, settings, seed=seed, here=here)
+        return WholeSequences(data, model, settings, seed=seed, here=here)
     return Chunks(data, model, settings, seed=seed, here=here)
 
 
 def own_parts(
-    data: SequenceDataset, plan: Sequence[list[int]], spec: ObservationSpec, here: Processes
+    data: SequenceDataset, plan: Sequence[list[int]], model: SequenceModel, here: Processes
 ) -> Iterator[tuple[SequenceBatch, float]]:
     """This process's part of each batch, and the weight that makes mean-over-part * weight average to the batch's mean.
     A process with nothing left takes one sequence with weight 0, so that all take the same steps.
     """
     parts = [batch[here.rank :: here.world] for batch in plan]
     own = [part or batch[:1] for part, batch in zip(parts, plan, strict=True)]
-    for whole, part, batch in zip(plan, parts, load_batches(data, own, spec), strict=True):
-        yield batch.to(here.device), len(part) * here.world / len(whole)
+    for whole, part, batch in zip(plan, parts, load_batches(data, own, model.spec), strict=True):
+        yield batch.to(*place_of(model)), len(part) * here.world / len(whole)
 
 
 def _cut(indices: list[int], size: int) -> list[list[int]]:

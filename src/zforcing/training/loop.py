@@ -248,7 +248,7 @@ def _measured(training: Training, data: SequenceDataset, weights: Weights) -> tu
     seed_everything(training.seed, "validation", here.rank)
     plan = evaluation_batches(data.lengths, settings.evaluation_batch_size)
     sums: dict[str, float] = {}
-    for batch, share in own_parts(data, plan, training.model.spec, here):
+    for batch, share in own_parts(data, plan, training.model, here):
         with autocast(here.device, settings.precision):
             result = training.feed.measure(training.module, batch, weights)
         sums = added(sums, sums_of(result, share, here=here))
