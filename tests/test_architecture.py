@@ -49,7 +49,7 @@ NEVER = {  # packages that no module imports, and why
 }
 LATE = {  # packages that are imported in the functions that need them, but for these rooms
     **dict.fromkeys((*OPTIONAL, "matplotlib", "sklearn", "scipy"), ()),
-    "accelerate": ("training",),
+    "accelerate": (),
 }
 SAYS_NOTHING = {"common", "helper", "helpers", "misc", "util", "utils"}
 
@@ -142,7 +142,7 @@ def test_a_module_is_named_after_its_idea(module: str) -> None:
         ("from .. import nn", [("zforcing.nn", True)]),
         ("from . import base", [("zforcing.models.base", True)]),
         ("from .. import ELBO", [("zforcing", True)]),
-        ("def f():\n    from ..training import fit", [("zforcing.training", False)]),
+        ("def f():\n    from ..training import begin", [("zforcing.training", False)]),
         ("import zforcing.data as d", [("zforcing.data", True)]),
         ("if TYPE_CHECKING:\n    import pyarrow", [("pyarrow", False)]),
         ("try:\n    import pyarrow\nexcept ImportError:\n    pass", [("pyarrow", True)]),

@@ -17,6 +17,7 @@ from zforcing import ELBO, ObservationSpec, UserError, load
 from zforcing.observations import DataDescription, ImageFormat, Normalization
 from zforcing.saving.atomic import Writing, current, read_json
 from zforcing.saving.model import load_checkpoint, save_model
+from zforcing.training.progress import Progress
 from zforcing.training.runs.checkpoint import check_same_data, load_training, read_progress, save_training
 
 
@@ -213,7 +214,9 @@ def edit_progress(**values: Any) -> Callable[[Path], None]:
 def test_moments_and_progress_come_back(tmp_path: Path) -> None:
     model, adam = trained(tmp_path, updates=2)
     other = torch.optim.Adam(model.parameters())
-    assert load_training(tmp_path, model, other) == PROGRESS | {"step": 2} == read_progress(tmp_path)
+    expected = Progress.from_json(PROGRESS | {"step": 2})
+    assert load_training(tmp_path, model, other) == expected == read_progress(tmp_path)
+    assert expected.to_json() == PROGRESS | {"step": 2}
     for parameter in list(model.parameters())[1:]:
         for name, value in adam.state[parameter].items():
             assert torch.equal(value, other.state[parameter][name])

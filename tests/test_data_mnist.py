@@ -16,7 +16,7 @@ import torch
 from safetensors.torch import load_file
 
 from conftest import write_samples
-from zforcing import UserError
+from zforcing import SequenceModel, UserError
 from zforcing.data import DATA, DynamicMnist, Mnist, SequenceDataset, Split
 from zforcing.data.images import mnist
 from zforcing.data.images import sequences as images
@@ -25,9 +25,12 @@ from zforcing.data.images.sequences import BinaryImages, Order, binarize
 from zforcing.observations import DataDescription, ImageFormat, ObservationSpec, collate
 from zforcing.observations.formats import image
 from zforcing.tasks.sample import Generated
+from zforcing.training.callbacks import Callback
+from zforcing.training.progress import Progress
 from zforcing.training.reporter import Reporter
 from zforcing.training.runs import run as loop
 from zforcing.training.runs.config import parse_config
+from zforcing.training.update import EagerUpdate, Part, Updated
 
 PACKED = Path(__file__).parents[2] / "shared" / "data" / "packed"
 SPLITS: tuple[Split, ...] = ("train", "valid", "test")
@@ -505,23 +508,19 @@ def train(config: Any, folder: Path, **options: Any) -> Any:
 
 @pytest.mark.parametrize(("training", "step"), [({}, 4), ({"truncated_bptt_steps": 10}, 11)])
 def test_a_run_stopped_in_its_second_epoch_and_resumed_equals_the_uninterrupted_one(
-    configure: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, training: dict[str, int], step: int
+    configure: Callable[..., Any], tmp_path: Path, training: dict[str, int], step: int
 ) -> None:
+    class Stop(Callback):
+        def on_update(self, at: Progress, updated: Updated, model: SequenceModel) -> None:
+            if at.step == step + 1:
+                assert at.epoch == 1
+                assert at.batch > 1
+                os.kill(os.getpid(), signal.SIGINT)
+
     config = configure(**training)
     train(config, tmp_path / "whole")
-    original = loop.Run._update
-
-    def update(self: loop.Run, *arguments: Any) -> None:
-        original(self, *arguments)
-        if self.progress.step == step:
-            assert self.progress.epoch == 1
-            assert self.progress.batch > 0
-            os.kill(os.getpid(), signal.SIGINT)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(loop.Run, "_update", update)
-        with pytest.raises(loop.Interrupted):
-            train(config, tmp_path / "parts")
+    with pytest.raises(loop.Interrupted):
+        train(config, tmp_path / "parts", callbacks=[Stop()])
     train(config, tmp_path / "parts", resume=True)
     whole, parts = (load_file(tmp_path / name / "checkpoints/last/model.safetensors") for name in ("whole", "parts"))
     assert all(torch.equal(whole[name], parts[name]) for name in whole)
@@ -533,15 +532,21 @@ def test_each_epoch_trains_on_its_own_pixels(
     configure: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, training: dict[str, int]
 ) -> None:
     seen: dict[int, set[bytes]] = {}
-    original = loop.Run._update
+    images: list[bytes] = []
+    original = EagerUpdate.over
 
-    def update(self: loop.Run, batch: Any, *arguments: Any) -> None:
-        seen.setdefault(self.progress.epoch, set()).update(x.numpy().tobytes() for x in batch.x)
-        original(self, batch, *arguments)
+    def over(self: EagerUpdate, parts: list[Part], *arguments: Any, **named: Any) -> Updated:
+        images.extend(x.numpy().tobytes() for part in parts for x in part.batch.x)
+        return original(self, parts, *arguments, **named)
 
-    monkeypatch.setattr(loop.Run, "_update", update)
+    class Epochs(Callback):
+        def on_update(self, at: Progress, updated: Updated, model: SequenceModel) -> None:
+            seen.setdefault(at.epoch, set()).update(images)
+            images.clear()
+
+    monkeypatch.setattr(EagerUpdate, "over", over)
     config = configure(**training)
-    train(config, tmp_path / "run")
+    train(config, tmp_path / "run", callbacks=[Epochs()])
     data = config.data.load("train", config.data.describe())
     for epoch in range(3):
         drawn = data.at_epoch(epoch)

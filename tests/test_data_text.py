@@ -286,9 +286,8 @@ def test_perplexity_is_over_words_and_ends(tmp_path: Path) -> None:
     found = evaluate(
         Fake(),  # type: ignore[arg-type]  # it has what is called, and no more
         data.load("test", description),
-        description,
+        description=description,
         bound=Unigram([0.01, 0.5, 0.25, 0.25]),
-        bound_name="unigram",
         split="test",
     )
     assert found.num_dims == found.num_steps == 6

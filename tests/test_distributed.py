@@ -16,10 +16,11 @@ OPTIONS += ["--training.batch_size", "33", "--training.max_steps", "42"]  # an e
 
 
 @pytest.mark.slow
-def test_two_processes_give_the_run_of_one(tmp_path: Path) -> None:
+@pytest.mark.parametrize("accumulated", [[], ["--training.batch_size", "11", "--training.accumulate", "3"]])
+def test_two_processes_give_the_run_of_one(tmp_path: Path, accumulated: list[str]) -> None:
     one = [sys.executable, "-m", "zforcing", "train", *OPTIONS, "--run-dir", str(tmp_path / "one")]
     launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
-    two = [*launch, "-m", "zforcing", "train", *OPTIONS, "--run-dir", str(tmp_path / "two")]
+    two = [*launch, "-m", "zforcing", "train", *OPTIONS, *accumulated, "--run-dir", str(tmp_path / "two")]
     for command in (one, two):
         done = subprocess.run(command, capture_output=True, text=True, check=True)
         assert json.loads(done.stdout)["updates"] == 42  # one object, from one of the processes

@@ -15,12 +15,13 @@ import torch
 from torch import nn
 
 from conftest import Case, write_samples
-from zforcing import ObservationSpec, SequenceBatch, UserError, sample
+from zforcing import ELBO, IWAE, ObservationSpec, SequenceBatch, UserError, evaluate, sample
 from zforcing.bounds import Bound
 from zforcing.bounds.base import BoundResult
 from zforcing.data import Arrays, DataModule, Digits, InMemory
-from zforcing.evaluation.likelihood import Evaluation, evaluate
-from zforcing.observations import DataDescription, Example, Normalization
+from zforcing.data.fingerprint import Fingerprint
+from zforcing.evaluation.likelihood import Evaluation
+from zforcing.observations import DataDescription, Example, Normalization, collate
 
 PAIRS = ObservationSpec("real", 2)
 
@@ -68,9 +69,8 @@ def measure(
     found = evaluate(
         Fake(),  # type: ignore[arg-type]
         data,
-        description,
+        description=description,
         bound=bound or SumOfNumbers(),
-        bound_name="sum",
         **({"split": "test"} | options),
     )
     json.dumps(found.to_json(), allow_nan=False)
@@ -90,7 +90,7 @@ def test_the_units_follow_from_the_bounds_of_ragged_sequences() -> None:
         "fake",
         "made up",
         "test",
-        "sum",
+        "SumOfNumbers",
         "lower bound",
     )
 
@@ -163,13 +163,13 @@ def test_latents_that_say_next_to_nothing_have_collapsed(kl: float, kind: str, c
 
 def test_a_bound_that_is_not_finite_names_its_sequence() -> None:
     data = split([[1, 1], [1, 1]], [[1, math.nan]], [[1, 1], [1, 1], [1, 1]])
-    with pytest.raises(UserError, match=r"the sum of sequence 1 of the valid split is nan \(1 of 3"):
+    with pytest.raises(UserError, match=r"the SumOfNumbers of sequence 1 of the valid split is nan \(1 of 3"):
         measure(data, split="valid")
 
 
 @pytest.mark.parametrize("noise", [[math.inf, -math.inf], [1e300, 1e300]])
 def test_repeats_and_sums_that_overflow_are_refused(noise: list[float]) -> None:
-    with pytest.raises(UserError, match=r"the sum of sequence 0 of the test split is (nan|1e\+300)"):
+    with pytest.raises(UserError, match=r"the SumOfNumbers of sequence 0 of the test split is (nan|1e\+300)"):
         measure(bound=SumOfNumbers(noise), repeats=2)
 
 
@@ -205,6 +205,50 @@ def test_units_and_settings_of_the_data_change_the_fingerprint(tmp_path: Path) -
     found = [measured(data) for data in [*modules, Digits(), Digits(threshold=4)]]
     assert len(set(found)) == 6
     assert measured(Arrays(one)) == found[0]
+
+
+class Counted(InMemory):
+    """Counts how often each sequence is read."""
+
+    def __getitem__(self, index: int) -> Example:
+        self.read = [*getattr(self, "read", []), index]
+        return super().__getitem__(index)
+
+
+def test_each_sequence_is_read_once() -> None:
+    data = Counted(RAGGED.examples)
+    assert measure(data, repeats=3, max_rows=2).data_fingerprint == RAGGED.fingerprint()
+    assert sorted(data.read) == [0, 1, 2]
+
+
+@pytest.mark.parametrize("at_most", [0, 16, 10**6])
+@pytest.mark.parametrize("order", [[0, 1, 2], [2, 1, 0], [1, 2, 0], []])
+def test_a_fingerprint_is_that_of_the_order_of_the_data(order: list[int], at_most: int) -> None:
+    fingerprint = Fingerprint(RAGGED.lengths, at_most=at_most)
+    for index in order:
+        fingerprint.add(index, RAGGED[index])
+    assert fingerprint.digits(RAGGED.__getitem__) == RAGGED.fingerprint() == "fa10337590d3"
+
+
+def test_a_model_and_its_data_are_enough() -> None:
+    """No description, no split: the numbers are in the model's units."""
+    model = Case("rnn").build(PAIRS)
+    found = evaluate(model, RAGGED)
+    batch = collate(RAGGED.examples, PAIRS).to("cpu", torch.float64)
+    assert found.nats_per_sequence == pytest.approx(float(ELBO()(model, batch).value.mean()), rel=1e-6)
+    assert (found.bound, found.kind, found.split, found.data) == ("elbo", "exact", "", "data")
+    assert evaluate(model, RAGGED, bound=IWAE(2)).bound == "iwae"
+    with pytest.raises(UserError, match="the data has nothing to score"):
+        evaluate(model, split([[0, 0]], observed=[[[False, False]]]))
+
+
+@pytest.mark.parametrize(("kind", "sign"), [("exact", "="), ("lower bound", ">="), ("estimate", "~")])
+def test_an_evaluation_says_what_it_is(kind: str, sign: str) -> None:
+    said = repr(measure(bound=SumOfNumbers(kind=kind)))
+    assert said == (
+        f"<Evaluation: log p(x) {sign} -3.00 ± 1.53 nats per sequence ({kind}; fake, SumOfNumbers; 3 sequences of made "
+        "up test)>"
+    )
 
 
 # ---- files of samples

@@ -18,7 +18,7 @@ import yaml
 
 from conftest import Command, Result
 from test_table import ENVIRONMENT, EVALUATION
-from zforcing import UserError
+from zforcing import Diverged, UserError
 from zforcing.cli import main
 from zforcing.cli.train import split_settings
 from zforcing.evaluation.paper import paper_tables, read_paper_table
@@ -181,7 +181,7 @@ def test_a_run_that_diverges_is_named_and_the_others_are_trained(
 
     def first_diverges(config: Any, run: Path, **more: Any) -> Any:
         if config.seed == 0:
-            raise loop.Diverged("the loss is not finite")
+            raise Diverged("the loss is not finite")
         return train(config, run, **more)
 
     monkeypatch.setattr(loop, "train", first_diverges)

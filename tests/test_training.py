@@ -17,16 +17,19 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from zforcing import ELBO, SequenceBatch, SequenceModel, UserError, Weights, load
+from zforcing import ELBO, Diverged, SequenceBatch, SequenceModel, UserError, Weights, load
 from zforcing.bounds import BoundResult
 from zforcing.evaluation.likelihood import evaluate
-from zforcing.training import graph
+from zforcing.training import graph, loop
+from zforcing.training.callbacks import Callback
+from zforcing.training.feed import WholeSequences
+from zforcing.training.parallel import Alone
 from zforcing.training.progress import Progress
 from zforcing.training.reporter import Reporter
-from zforcing.training.runs import run as loop
 from zforcing.training.runs.config import RunConfig, parse_config
-from zforcing.training.runs.run import Diverged, Interrupted, train
+from zforcing.training.runs.run import Interrupted, RunFolder, train
 from zforcing.training.schedules import WeightSchedules
+from zforcing.training.update import EagerUpdate, Updated
 
 MODELS = {
     "rnn": {"name": "rnn", "hidden_size": 5, "embedding_size": 4, "dropout": 0.2},
@@ -90,31 +93,41 @@ def rows_of(folder: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
 
 
-def stop_after(monkeypatch: pytest.MonkeyPatch, updates: int) -> None:
-    """Send this process Ctrl-C's signal when so many updates are done."""
-    original, done = loop.Run._update, 0
+class StopAfter(Callback):
+    """Sends this process Ctrl-C's signal when so many updates are done."""
 
-    def update(self: loop.Run, *arguments: Any) -> None:
-        nonlocal done
-        original(self, *arguments)
-        done += 1
-        if done == updates:
+    def __init__(self, updates: int):
+        self.updates = updates
+
+    def on_update(self, at: Progress, updated: Updated, model: SequenceModel) -> None:
+        if at.step == self.updates:
             os.kill(os.getpid(), signal.SIGINT)
 
-    monkeypatch.setattr(loop.Run, "_update", update)
+
+class DieIn(Callback):
+    """The power fails at the end of this update, before it is noted anywhere."""
+
+    def __init__(self, update: int):
+        self.update = update
+
+    def on_update(self, at: Progress, updated: Updated, model: SequenceModel) -> None:
+        if at.step == self.update:
+            raise RuntimeError("power failure")
+
+
+def die(*_: Any, **__: Any) -> None:
+    raise RuntimeError("power failure")
 
 
 @pytest.mark.parametrize("model", MODELS)
 @pytest.mark.parametrize("updates", [1, 4, 6, 11])  # within an epoch of 4, at its end, and past a logged row
 def test_a_stopped_and_resumed_run_equals_the_uninterrupted_one(
-    configure: Callable[..., RunConfig], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, model: str, updates: int
+    configure: Callable[..., RunConfig], tmp_path: Path, model: str, updates: int
 ) -> None:
     config = configure(model)
     run(config, tmp_path / "whole")
-    with monkeypatch.context() as patch:
-        stop_after(patch, updates)
-        with pytest.raises(Interrupted):
-            run(config, tmp_path / "pieces")
+    with pytest.raises(Interrupted):
+        run(config, tmp_path / "pieces", callbacks=[StopAfter(updates)])
     torch.manual_seed(99)  # whatever happened in between
     run(config, tmp_path / "pieces", resume=True)
 
@@ -131,17 +144,17 @@ def test_a_signal_at_any_moment_of_an_update_is_kept(
     configure: Callable[..., RunConfig], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Even just after the processes have told each other that nobody wants to stop."""
-    original, done = loop.Run._over_processes, 0
+    original, done = loop.sums_of, 0
 
-    def over_processes(self: loop.Run, *arguments: Any) -> dict[str, float]:
+    def sums_of(*arguments: Any, **named: Any) -> dict[str, float]:
         nonlocal done
-        sums = original(self, *arguments)
+        sums = original(*arguments, **named)
         done += 1
         if done == 3:
             os.kill(os.getpid(), signal.SIGINT)
         return sums
 
-    monkeypatch.setattr(loop.Run, "_over_processes", over_processes)
+    monkeypatch.setattr(loop, "sums_of", sums_of)
     with pytest.raises(Interrupted):
         run(configure(), tmp_path / "run")
 
@@ -149,40 +162,27 @@ def test_a_signal_at_any_moment_of_an_update_is_kept(
 def test_a_signal_while_processes_agree_is_kept(
     configure: Callable[..., RunConfig], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from accelerate import Accelerator
+    original, done = Alone.total, 0
 
-    original, done = Accelerator.reduce, 0
-
-    def reduce(self: Accelerator, tensor: torch.Tensor, *arguments: Any, **named: Any) -> Any:
+    def total(self: Alone, own: torch.Tensor) -> torch.Tensor:
         nonlocal done
         done += 1
         if done == 3:
             os.kill(os.getpid(), signal.SIGINT)
-        return original(self, tensor, *arguments, **named)
+        return original(self, own)
 
-    monkeypatch.setattr(Accelerator, "reduce", reduce)
+    monkeypatch.setattr(Alone, "total", total)
     with pytest.raises(Interrupted):
         run(configure(), tmp_path / "run")
 
 
 def test_a_killed_run_resumes_from_its_last_checkpoint_and_drops_later_rows(
-    configure: Callable[..., RunConfig], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    configure: Callable[..., RunConfig], tmp_path: Path
 ) -> None:
     config = configure(checkpoint_every=2, log_every=1)
     run(config, tmp_path / "whole")
-
-    def die(*_: Any) -> None:
-        raise RuntimeError("power failure")
-
-    original = loop.Run._update
-
-    def update(self: loop.Run, *arguments: Any) -> None:
-        die() if self.progress.step == 7 else original(self, *arguments)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(loop.Run, "_update", update)
-        with pytest.raises(RuntimeError, match="power failure"):
-            run(config, tmp_path / "killed")
+    with pytest.raises(RuntimeError, match="power failure"):
+        run(config, tmp_path / "killed", callbacks=[DieIn(8)])
     assert [r["step"] for r in rows_of(tmp_path / "killed")][-1] == 7  # the checkpoint is of step 6
     run(config, tmp_path / "killed", resume=True)
     assert (tmp_path / "whole" / "metrics.jsonl").read_text() == (tmp_path / "killed" / "metrics.jsonl").read_text()
@@ -197,15 +197,12 @@ def test_a_run_killed_in_its_first_validation_begins_again(
     config = configure()
     run(config, tmp_path / "whole")
 
-    def die(*_: Any) -> None:
-        raise RuntimeError("power failure")
-
-    for method in ("_save", "_validate"):
+    for where, method in ((RunFolder, "save"), (loop, "validated")):
         with monkeypatch.context() as patch:
-            patch.setattr(loop.Run, method, die)
+            patch.setattr(where, method, die)
             with pytest.raises(RuntimeError, match="power failure"):
                 run(config, tmp_path / method)
-        assert (tmp_path / method / "checkpoints").exists() == (method == "_validate")
+        assert (tmp_path / method / "checkpoints").exists() == (method == "validated")
         run(config, tmp_path / method, resume=True)
         for file in ("metrics.jsonl", "config.yaml"):
             assert (tmp_path / method / file).read_text() == (tmp_path / "whole" / file).read_text()
@@ -214,21 +211,12 @@ def test_a_run_killed_in_its_first_validation_begins_again(
 
 
 def test_a_run_killed_before_its_second_checkpoint_validates_only_once(
-    configure: Callable[..., RunConfig], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    configure: Callable[..., RunConfig], tmp_path: Path
 ) -> None:
     config = configure()
     run(config, tmp_path / "whole")
-    original = loop.Run._update
-
-    def update(self: loop.Run, *arguments: Any) -> None:
-        if self.progress.step == 2:
-            raise RuntimeError("power failure")
-        original(self, *arguments)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(loop.Run, "_update", update)
-        with pytest.raises(RuntimeError, match="power failure"):
-            run(config, tmp_path / "killed")
+    with pytest.raises(RuntimeError, match="power failure"):
+        run(config, tmp_path / "killed", callbacks=[DieIn(3)])
     run(config, tmp_path / "killed", resume=True)
     assert (tmp_path / "whole" / "metrics.jsonl").read_text() == (tmp_path / "killed" / "metrics.jsonl").read_text()
 
@@ -291,13 +279,13 @@ def test_broken_weights_never_replace_the_last_good_checkpoint(
 def test_a_run_in_which_nothing_was_finite_has_diverged(
     configure: Callable[..., RunConfig], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    original = loop.Run._over_processes
+    original = WholeSequences.measure
 
-    def over_processes(self: loop.Run, *arguments: Any) -> dict[str, float]:
-        sums = original(self, *arguments)
-        return sums if self.module.training else sums | {"value": math.nan}
+    def measure(self: WholeSequences, *arguments: Any) -> BoundResult:
+        result = original(self, *arguments)
+        return replace(result, value=result.value * math.nan)
 
-    monkeypatch.setattr(loop.Run, "_over_processes", over_processes)
+    monkeypatch.setattr(WholeSequences, "measure", measure)
     with pytest.raises(Diverged, match=r"no validation .* was finite"):
         run(configure(epochs=1), tmp_path / "run")
     json.loads((tmp_path / "run" / "checkpoints" / "last" / "training.json").read_text(), parse_constant=pytest.fail)
@@ -363,9 +351,7 @@ def test_the_best_checkpoint_scores_the_best_logged_validation(
     assert end.best == max(values)
     assert values[-1] < max(values)
     description = config.data.describe()
-    data = config.data.load("valid", description)
-    model = load(tmp_path / "run")
-    measured = evaluate(model, data, description, bound=ELBO(), bound_name="elbo", split="valid")
+    measured = evaluate(load(tmp_path / "run"), config.data.load("valid", description), description=description)
     assert math.isclose(measured.nats_per_sequence, max(values), rel_tol=1e-6)
     assert [row["best"] for row in validations] == [
         v > max(values[:i], default=-math.inf) for i, v in enumerate(values)
@@ -488,14 +474,12 @@ def test_the_reference_backend_walks_the_contract(
 
 @pytest.mark.usefixtures("graphs_anywhere")
 def test_a_stopped_and_resumed_run_in_graphs_equals_the_uninterrupted_one(
-    configure: Callable[..., RunConfig], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    configure: Callable[..., RunConfig], tmp_path: Path
 ) -> None:
     config = configure(backend="graph", batch_size=7)  # the last batch of an epoch is smaller
     run(config, tmp_path / "whole")
-    with monkeypatch.context() as patch:
-        stop_after(patch, 6)
-        with pytest.raises(Interrupted):
-            run(config, tmp_path / "pieces")
+    with pytest.raises(Interrupted):
+        run(config, tmp_path / "pieces", callbacks=[StopAfter(6)])
     run(config, tmp_path / "pieces", resume=True)
     for file in ("model", "training"):
         one, other = (weights_of(tmp_path / name, file=file) for name in ("whole", "pieces"))
@@ -607,11 +591,11 @@ def test_nine_in_a_row_do_not_stop_the_run(configure: Callable[..., RunConfig], 
 def test_a_second_interrupt_stops_at_once(
     configure: Callable[..., RunConfig], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def update(self: loop.Run, *_: Any) -> None:
+    def over(self: EagerUpdate, *_: Any, **__: Any) -> None:
         os.kill(os.getpid(), signal.SIGINT)
         os.kill(os.getpid(), signal.SIGINT)
 
-    monkeypatch.setattr(loop.Run, "_update", update)
+    monkeypatch.setattr(EagerUpdate, "over", over)
     before = signal.getsignal(signal.SIGINT)  # ignored, where the tests run behind nohup
     with pytest.raises(KeyboardInterrupt):
         run(configure(), tmp_path / "run")

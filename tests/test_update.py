@@ -21,11 +21,11 @@ from torch.utils._pytree import tree_leaves
 
 from conftest import CASES, RNN_SIZE, SPECS, SRNN_SIZE, VRNN_SIZE, ZF_SIZE, Case, random_batch
 from zforcing import ELBO, ObservationSpec, SequenceBatch, SequenceModel, UserError, Weights
-from zforcing.bounds import BOUNDS, Bound, BoundResult
+from zforcing.bounds import BOUNDS, IWAE, Bound, BoundResult
 from zforcing.data.batches import bucket, pad_steps
 from zforcing.training.graph import Capture, GraphUpdate, check_capturable
 from zforcing.training.settings import TrainingConfig
-from zforcing.training.update import BoundModule, EagerUpdate, Updated, make_optimizer
+from zforcing.training.update import BoundModule, EagerUpdate, Part, Updated, make_optimizer
 
 RNN = Case("rnn", RNN_SIZE)
 ZFORCING = Case("zforcing", ZF_SIZE | {"dropout": 0.2})
@@ -164,11 +164,12 @@ def same(one: list[Tensor], other: list[Tensor], tolerance: float = 0.0) -> bool
 
 def assert_same_updates(one: list[Updated], other: list[Updated]) -> None:
     for a, b in zip(one, other, strict=True):
-        assert (a.applied, a.result.kind) == (b.applied, b.result.kind)
+        ((one_result,), (other_result,)) = a.results, b.results
+        assert (a.applied, one_result.kind) == (b.applied, other_result.kind)
         assert math.isclose(a.gradient_norm, b.gradient_norm, rel_tol=1e-12)
         assert a.sums == pytest.approx(b.sums, rel=1e-12)
-        assert a.result.terms.keys() == b.result.terms.keys()
-        torch.testing.assert_close(a.result.value, b.result.value, rtol=1e-12, atol=1e-12)
+        assert one_result.terms.keys() == other_result.terms.keys()
+        torch.testing.assert_close(one_result.value, other_result.value, rtol=1e-12, atol=1e-12)
 
 
 # An update against formulas.
@@ -205,11 +206,12 @@ def test_the_sums_are_over_the_batchs_sequences() -> None:
     update, batch = eager(), batches()[0]
     expected = module_of(update)(batch, WEIGHTS)
     updated = update(batch, WEIGHTS, learning_rate=0.1)
-    assert updated.sums == pytest.approx(
-        {"value": float(expected.value.sum()), "loss": float(expected.loss.detach().sum()), "kl": 0.0, "sequences": 4.0}
-    )
+    terms = {name: float(term.detach().sum()) for name, term in expected.terms.items()}
+    sums = {"value": float(expected.value.sum()), "loss": float(expected.loss.detach().sum()), "sequences": 4.0}
+    assert updated.sums == pytest.approx(sums | terms)
+    assert set(terms) == {"log_px", "kl", "auxiliary", "backward"}
     assert updated.loss == updated.sums["loss"]
-    assert not updated.result.loss.requires_grad
+    assert not updated.results[0].loss.requires_grad
 
 
 def test_adam_is_fused_where_torch_can() -> None:
@@ -242,6 +244,53 @@ def test_a_loss_or_gradient_that_is_not_finite_changes_nothing(
     for _ in range(2):
         other(batch, WEIGHTS, learning_rate=0.1)
     assert same(memory(update), memory(other))
+
+
+# Several batches, one after the other.
+
+
+class Drawn(Bound):
+    """A bound of sequences whose noise is known, [K, N, T, Z]: of those in `order`, as they come."""
+
+    def __init__(self, bound: Bound, noise: Tensor):
+        self.bound, self.noise, self.order = bound, noise, list[int]()
+
+    @property
+    def particles(self) -> int:  # type: ignore[override]  # that of another bound
+        return self.bound.particles
+
+    def __call__(self, model: SequenceModel, batch: SequenceBatch, *, weights: Weights = WEIGHTS) -> BoundResult:
+        rows, self.order = self.order[: len(batch)], self.order[len(batch) :]
+        noise = self.noise[:, rows, : batch.x.shape[1]]
+        given = noise[0] if isinstance(self.bound, ELBO) else noise
+        return self.bound(model, batch, weights=weights, noise=given)  # type: ignore[call-arg]
+
+
+def rows_of(batch: SequenceBatch, rows: Sequence[int]) -> SequenceBatch:
+    """Some sequences of a batch, padded to the longest of them."""
+    steps = int(batch.lengths[list(rows)].max())
+    return SequenceBatch(batch.x[list(rows), :steps], batch.lengths[list(rows)], batch.start[list(rows)])
+
+
+@pytest.mark.parametrize("bound", [ELBO(), IWAE(3)], ids=lambda bound: type(bound).__name__)
+@pytest.mark.parametrize("cut", [[[0, 1, 2, 3, 4, 5]], [[0, 1], [2, 3], [4, 5]], [[5], [0, 3, 2, 4], [1]]])
+def test_accumulated_batches_are_the_large_batch(bound: Bound, cut: list[list[int]]) -> None:
+    """Ragged, of unequal sizes: the mean is over all sequences, not over the batches' means."""
+    whole = random_batch(SPECS["real"], (9, 2, 7, 1, 5, 3))
+    torch.manual_seed(0)
+    drawn = Drawn(bound, torch.randn(3, 6, 9, 3))
+    updates = []
+    for batches in ([[0, 1, 2, 3, 4, 5]], cut):
+        drawn.order = [row for batch in batches for row in batch]
+        module, optimizer = parts(Case("zforcing", ZF_SIZE), drawn)
+        given = [Part(rows_of(whole, rows), len(rows) / 6) for rows in batches]
+        update = EagerUpdate(module, optimizer, max_grad_norm=2.0)
+        updates.append((update.over(given, WEIGHTS, learning_rate=0.1), memory(update)))
+    (one, weights), (other, other_weights) = updates
+    assert one.gradient_norm == pytest.approx(other.gradient_norm, rel=1e-10)
+    assert one.sums == pytest.approx(other.sums, rel=1e-10)
+    assert {"log_px", "kl", "auxiliary", "backward"} <= set(one.sums)
+    assert same(weights, other_weights, 1e-10)
 
 
 # Captured and replayed.
@@ -314,9 +363,10 @@ def test_a_capture_changes_neither_weights_nor_moments_nor_the_generator(capture
 def test_what_an_update_returned_stays_when_the_next_one_runs() -> None:
     update = graph(capture=Recording())
     first = run(update, batches()[:1])[0]
-    before = {name: term.clone() for name, term in first.result.terms.items()} | {"value": first.result.value.clone()}
+    (result,) = first.results
+    before = {name: term.clone() for name, term in result.terms.items()} | {"value": result.value.clone()}
     run(update, batches()[2:3])
-    after = first.result.terms | {"value": first.result.value}
+    after = result.terms | {"value": result.value}
     assert all(torch.equal(after[name], before[name]) for name in before)
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import math
+import os
+import signal
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -36,14 +38,15 @@ from zforcing.testing import (
     check_unroll,
     check_unroll_gradient,
 )
+from zforcing.training.callbacks import Callback
 from zforcing.training.carry import Carry
 from zforcing.training.graph import GraphUpdate
+from zforcing.training.progress import Progress
 from zforcing.training.reporter import Reporter
-from zforcing.training.runs import run as loop
 from zforcing.training.runs.config import RunConfig, parse_config
 from zforcing.training.runs.run import Interrupted, train
 from zforcing.training.settings import TrainingConfig
-from zforcing.training.update import BoundModule, EagerUpdate, make_optimizer
+from zforcing.training.update import BoundModule, EagerUpdate, Updated, make_optimizer
 from zforcing.training.word_dropout import WordDropout
 
 WORDS = ObservationSpec("categorical", 5, unknown=0)
@@ -332,22 +335,22 @@ def rows_of(folder: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
 
 
+class StopAfterFirst(Callback):
+    """Ctrl-C when an update is done."""
+
+    def on_update(self, at: Progress, updated: Updated, model: SequenceModel) -> None:
+        if at.step == 1:
+            os.kill(os.getpid(), signal.SIGINT)
+
+
 @pytest.mark.parametrize("chunks", [None, 2])
 def test_a_stopped_and_resumed_run_that_drops_words_equals_the_uninterrupted_one(
-    configure: Callable[..., RunConfig], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, chunks: int | None
+    configure: Callable[..., RunConfig], tmp_path: Path, chunks: int | None
 ) -> None:
     config = configure(word_dropout=0.5, truncated_bptt_steps=chunks)
     run(config, tmp_path / "whole")
-    update = loop.Run._update
-    with monkeypatch.context() as patch:
-
-        def stop_after_one(self: loop.Run, *arguments: Any) -> None:
-            update(self, *arguments)
-            self.stop_requested = self.stopping = True
-
-        patch.setattr(loop.Run, "_update", stop_after_one)
-        with pytest.raises(Interrupted):
-            run(config, tmp_path / "pieces")
+    with pytest.raises(Interrupted):
+        run(config, tmp_path / "pieces", callbacks=[StopAfterFirst()])
     torch.manual_seed(99)  # whatever happened in between
     run(config, tmp_path / "pieces", resume=True)
     assert rows_of(tmp_path / "pieces") == rows_of(tmp_path / "whole")

@@ -1,33 +1,64 @@
 """zforcing: stochastic recurrent networks, trained, measured and used.
 
-import zforcing
-model = zforcing.load("runs/digits-zforcing-aux")      # a trained model, in eval mode
-images = zforcing.sample(model, 16, steps=64, seed=0).x  # [16, 64, 1]
+import zforcing as zf
+history = zf.fit(model, train, valid)                # data in memory; the best weights are in the model afterwards
+zf.evaluate(model, test, bound=zf.IWAE(64))          # nats per sequence
+model = zf.load("runs/digits-zforcing-aux")          # a trained model, in eval mode
+images = zf.sample(model, 16, steps=64, seed=0).x    # [16, 64, 1]
 """
 
 from __future__ import annotations
 
 from importlib.metadata import version
 
-from .bounds import ELBO, BoundResult, Weights
+from .bounds import ELBO, FIVO, IWAE, BoundResult, Exact, Importance, Weights
 from .data import Sequences
 from .errors import UserError
-from .models import MODELS, RNN, SRNN, VRNN, RNNConfig, SequenceModel, SRNNConfig, VRNNConfig, ZForcing, ZForcingConfig
+from .evaluation.likelihood import Evaluation, evaluate
+from .models import (
+    MODELS,
+    RNN,
+    SRNN,
+    VRNN,
+    LinearGaussian,
+    LinearGaussianConfig,
+    RNNConfig,
+    SequenceModel,
+    SRNNConfig,
+    VRNNConfig,
+    ZForcing,
+    ZForcingConfig,
+)
 from .observations import ObservationSpec, SequenceBatch
 from .registry import register
 from .saving.model import load
 from .tasks.sample import Generated, continue_from, sample
-from .training.schedules import Schedule
+from .training.callbacks import Callback
+from .training.fit import fit
+from .training.history import History
+from .training.loop import Diverged
+from .training.schedules import Schedule, WeightSchedules
+from .training.trackers import Tracker
 
 __version__ = version("zforcing")
 __all__ = [
     "ELBO",
+    "FIVO",
+    "IWAE",
     "MODELS",
     "RNN",
     "SRNN",
     "VRNN",
     "BoundResult",
+    "Callback",
+    "Diverged",
+    "Evaluation",
+    "Exact",
     "Generated",
+    "History",
+    "Importance",
+    "LinearGaussian",
+    "LinearGaussianConfig",
     "ObservationSpec",
     "RNNConfig",
     "SRNNConfig",
@@ -35,13 +66,17 @@ __all__ = [
     "SequenceBatch",
     "SequenceModel",
     "Sequences",
+    "Tracker",
     "UserError",
     "VRNNConfig",
+    "WeightSchedules",
     "Weights",
     "ZForcing",
     "ZForcingConfig",
     "__version__",
     "continue_from",
+    "evaluate",
+    "fit",
     "load",
     "register",
     "sample",

@@ -71,10 +71,13 @@ class FIVO(Bound):
         value = log_mean(log_w).sum(-1)
         objective = log_mean(filtering.by_segment(likelihood + weights.kl * ratio))  # [B, S]
         loss = -objective.sum(-1)
+        terms = {"log_px": likelihood.mean(0).sum(-1), "kl": -ratio.mean(0).sum(-1)}
         if is_needed(weights.auxiliary):
-            loss = loss - weights.auxiliary * by_particle(run.auxiliary).mean(0).sum(-1)
+            terms["auxiliary"] = by_particle(run.auxiliary).mean(0).sum(-1)
+            loss = loss - weights.auxiliary * terms["auxiliary"]
         if is_needed(weights.backward):
-            loss = loss - weights.backward * masked_sum(run.backward[:B], batch.mask)
+            terms["backward"] = masked_sum(run.backward[:B], batch.mask)
+            loss = loss - weights.backward * terms["backward"]
         if self.resampling_gradient:  # a choice of ancestors affects later segments only
             log_choices = filtering.log_choices(log_w)  # [B, S - 1]
             later = (objective.sum(-1, keepdim=True) - objective.cumsum(-1))[:, :-1].detach()
@@ -82,7 +85,7 @@ class FIVO(Bound):
         return BoundResult(
             value=value.detach(),
             loss=loss,
-            terms={"log_px": likelihood.detach().mean(0).sum(-1), "kl": -ratio.detach().mean(0).sum(-1)},
+            terms={name: term.detach() for name, term in terms.items()},
             kind="lower bound" if model.latent_size else "exact",
         )
 

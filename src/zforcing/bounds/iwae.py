@@ -14,7 +14,7 @@ from ..errors import UserError
 from ..models.base import SequenceModel
 from ..observations import SequenceBatch, masked_sum
 from .base import Bound, BoundResult, Weights, check_bound
-from .particles import extra_terms, log_mean, log_weights
+from .particles import auxiliary_costs, log_mean, log_weights, weighted_sum
 
 T = TypeVar("T")
 
@@ -106,11 +106,12 @@ class IWAE(Bound):
             pieces = [_call(_surrogate, model, batch, d.z, v_k, keep=keep) for d, v_k in zip(drawn, v, strict=True)]
             surrogate = torch.stack(pieces).sum(0)
             objective = value.detach() + surrogate - surrogate.detach()  # the bound's value, the surrogate's gradient
-        kl, log_px, extra = (torch.cat([d[i] for d in drawn]).mean(0) for i in (2, 3, 4))
+        kl, log_px, extra = (torch.cat([getattr(d, of) for d in drawn]).mean(0) for of in ("kl", "log_px", "extra"))
+        costs = {name: torch.cat([d.costs[name] for d in drawn]).mean(0).detach() for name in drawn[0].costs}
         return BoundResult(
             value=value.detach(),
             loss=-objective - extra,
-            terms={"log_px": log_px.detach(), "kl": kl.detach()},
+            terms={"log_px": log_px.detach(), "kl": kl.detach()} | costs,
             kind="lower bound" if model.latent_size else "exact",
         )
 
@@ -137,6 +138,7 @@ class _Drawn(NamedTuple):
     log_px: Tensor
     extra: Tensor  # the weighted auxiliary terms
     z: Tensor
+    costs: dict[str, Tensor]  # their parts by name, unweighted
 
 
 def _call(f: Callable[..., T], *arguments: Any, keep: bool) -> T:
@@ -152,9 +154,11 @@ def _draw(model: SequenceModel, batch: SequenceBatch, weights: Weights, noise: T
     run = model.unroll(batch, noise=noise.flatten(0, 1), particles=k)
     log_w, scaled = log_weights(run), log_weights(run, kl=weights.kl)
     kl, log_px = (masked_sum(term, run.batch.mask) for term in (run.kl, run.log_px))
-    extra = extra_terms(run, weights)
+    costs = auxiliary_costs(run, weights)
+    extra = weighted_sum(costs, weights, like=kl)
     log_w, scaled, kl, log_px, extra = (t.reshape(k, B) for t in (log_w, scaled, kl, log_px, extra))
-    return _Drawn(log_w, scaled, kl, log_px, extra, run.latents)
+    costs = {name: cost.reshape(k, B) for name, cost in costs.items()}
+    return _Drawn(log_w, scaled, kl, log_px, extra, run.latents, costs)
 
 
 def _surrogate(model: SequenceModel, batch: SequenceBatch, z: Tensor, v: Tensor) -> Tensor:

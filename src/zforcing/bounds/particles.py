@@ -16,13 +16,17 @@ def log_weights(run: Unroll, *, kl: float = 1.0) -> Tensor:
     return masked_sum(run.log_px, run.batch.mask) + kl * masked_sum(ratio, run.batch.mask)
 
 
-def extra_terms(run: Unroll, weights: Weights) -> Tensor:
-    """Compute Z-Forcing's sum_t alpha log p(b_t | z_t) + beta log p(x_{t-1} | b_t) of each row, float64 [N]."""
-    total = run.log_px.new_zeros(len(run.batch), dtype=torch.float64)
-    if is_needed(weights.auxiliary):
-        total = total + weights.auxiliary * masked_sum(run.auxiliary, run.batch.mask)
-    if is_needed(weights.backward):
-        total = total + weights.backward * masked_sum(run.backward, run.batch.mask)
+def auxiliary_costs(run: Unroll, weights: Weights) -> dict[str, Tensor]:
+    """Sum log p(b_t | z_t) ("auxiliary") and log p(x_{t-1} | b_t) ("backward") of each row, float64 [N], if needed."""
+    names = [name for name in ("auxiliary", "backward") if is_needed(getattr(weights, name))]
+    return {name: masked_sum(getattr(run, name), run.batch.mask) for name in names}
+
+
+def weighted_sum(costs: dict[str, Tensor], weights: Weights, *, like: Tensor) -> Tensor:
+    """Compute alpha log p(b_t | z_t) + beta log p(x_{t-1} | b_t) from `auxiliary_costs`, float64, shaped as `like`."""
+    total = torch.zeros_like(like, dtype=torch.float64)
+    for name, cost in costs.items():
+        total = total + getattr(weights, name) * cost
     return total
 
 

@@ -42,9 +42,9 @@ def train(argv: Sequence[str]) -> int:
     if options.print_config:
         print(json.dumps(config.to_dict()) if options.json else config.to_yaml().rstrip())
         return 0
-    from accelerate import PartialState
-
-    from ..training.runs.run import Diverged, Interrupted
+    from ..training.loop import Diverged
+    from ..training.parallel import is_main_process
+    from ..training.runs.run import Interrupted
     from ..training.runs.run import train as run_training
 
     run = Path(options.run_dir or f"runs/{config.recipe}")
@@ -57,7 +57,7 @@ def train(argv: Sequence[str]) -> int:
     except Diverged as error:
         print(f"zforcing: {error}", file=sys.stderr)
         return 1
-    if not PartialState().is_main_process:
+    if not is_main_process():
         return 0
     result = {
         "run": str(run),

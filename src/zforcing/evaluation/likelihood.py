@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any, get_args
 
@@ -11,12 +11,14 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from ..bounds import BOUNDS, Bound, BoundKind, BoundResult, ChunkedELBO
+from ..bounds import ELBO, Bound, BoundKind, BoundResult, ChunkedELBO
 from ..data import SequenceDataset
 from ..data.batches import evaluation_batches
+from ..data.fingerprint import Fingerprint
 from ..errors import UserError
 from ..models import SequenceModel
 from ..observations import DataDescription, Example, SequenceBatch, collate
+from ..runtime.device import place_of
 from ..runtime.threads import cpu_threads
 from ..settings import check_types
 
@@ -24,11 +26,11 @@ COLLAPSED = 0.01  # nats per step under which the latents say next to nothing
 SENSIBLE = 1e100  # nats per sequence; sums and squares of smaller ones stay finite
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Evaluation:
     """log p(x), or a bound on it: higher is better. KL weight 1, no free bits, no auxiliary cost. Numbers are finite.
 
-    model, data, split, bound: names
+    model, data, split, bound: names; split is "" where none was given
     kind:                "exact", "lower bound" (in expectation) or "estimate": what the nats are of log p(x)
     particles:           K of the bound
     repeats:             how often the bound was taken, with noise of its own each time; its mean is reported
@@ -123,74 +125,119 @@ class Evaluation:
             raise UserError("; ".join(problems))
         return evaluation
 
+    def __repr__(self) -> str:
+        sign = {"exact": "=", "lower bound": ">=", "estimate": "~"}[self.kind]
+        error = "" if self.standard_error is None else f" ± {self.standard_error:.2f}"
+        of = " ".join(word for word in (f"{self.num_sequences} sequences of", self.data, self.split) if word)
+        return (
+            f"<Evaluation: log p(x) {sign} {self.nats_per_sequence:.2f}{error} nats per sequence ({self.kind}; "
+            f"{self.model}, {self.bound}; {of})>"
+        )
+
     @property
     def collapsed(self) -> bool:
         """Whether a model with latents doesn't use them."""
         return self.kind != "exact" and self.kl_per_sequence * self.num_sequences < COLLAPSED * self.num_steps
 
 
-@torch.no_grad()
 def evaluate(
     model: SequenceModel,
     data: SequenceDataset,
-    description: DataDescription,
     *,
-    bound: Bound,
-    bound_name: str,
-    split: str,
+    bound: Bound = ELBO(),
     repeats: int = 1,
-    true_log_likelihood: Callable[[Example], float | None] = lambda example: None,
     seed: int = 0,
+    split: str = "",
+    description: DataDescription | None = None,
+    true_log_likelihood: Callable[[Example], float | None] = lambda example: None,
     max_rows: int = 256,
-    device: torch.device | str = "cpu",
+    device: torch.device | str | None = None,
     progress: Callable[[int], None] = lambda done: None,
 ) -> Evaluation:
-    """The bound on each sequence of `data`, averaged over `repeats`.
+    """How well a model explains data: the bound on log p(x) of each sequence, averaged over `repeats`.
 
-    max_rows: sequences times particles taken at once (but at least one sequence); `progress` is told how many
-    sequences are done after each batch, `repeats` times the number of sequences in all.
+    The model is put in eval mode. The global generator of torch is left as it was.
 
-    Raises UserError when nothing in `data` is observed, and when a bound is not finite (or beyond 1e100 in size): it
-    names the sequence. Torch's global generator is left as it was.
+    Args:
+        model: a trained model.
+        data: sequences in the model's units, each of which is read once.
+        bound: what is measured, in nats per sequence: `ELBO()`, `IWAE(64)`, `FIVO(64)`, `Exact()`, ...
+        repeats: how often, with noise of its own each time.
+        seed: of that noise.
+        split: what the data is called in the result, such as "test".
+        description: of the data; by default the model's own, or else the data's.
+        true_log_likelihood: log p(x) of a sequence under the process that made it, where that is known.
+        max_rows: sequences times particles taken at once (but at least one sequence).
+        device: where to compute; by default where the model is.
+        progress: is told how many sequences are done after each batch, `repeats` times their number in all.
+
+    Returns:
+        Nats per sequence, their standard error, and the same in other units.
+
+    Raises:
+        UserError: nothing in `data` is observed, or a bound is not finite (or beyond 1e100 in size); it names the
+            sequence.
+
+    Example:
+        zf.evaluate(model, test, bound=zf.IWAE(64)).nats_per_sequence
     """
-    model = model.to(device).eval()
-    found = _Found.empty(repeats, len(data))
-    with torch.random.fork_rng(), cpu_threads(model, rows=max_rows):
+    described = _description(model, data, description)
+    model = (model if device is None else model.to(device)).eval()
+    found = _Found.empty(repeats, data)
+    with torch.random.fork_rng(), torch.no_grad(), cpu_threads(model, rows=max_rows):
         torch.manual_seed(seed)
-        for indices in evaluation_batches(data.lengths, max(1, max_rows // bound.particles)):
-            examples = [data[i] for i in indices]
-            found.true.update({i: true_log_likelihood(x) for i, x in zip(indices, examples, strict=True)})
-            batch = collate(examples, description.spec)
+        for indices, examples in _batches(data, max(1, max_rows // bound.particles)):
+            found.read(indices, examples, true_log_likelihood)
+            batch = collate(examples, described.spec)
             found.count(batch, indices)
+            batch = batch.to(*place_of(model))
             for repeat in range(repeats):
-                found.add(bound(model, batch.to(device)), indices, repeat)
+                found.add(bound(model, batch), indices, repeat)
                 progress(len(indices))
-    found.check(bound_name, split)
+    found.check(bound_name(bound), f"the {split} split" if split else "the data")
     return Evaluation(
         model=model.label,
-        data=description.name,
+        data=described.name,
         split=split,
-        bound=bound_name,
-        kind=found.kind,
-        particles=bound.particles,
-        repeats=repeats,
+        **_protocol(bound, described),
+        **found.in_units(described),
         num_skipped=data.skipped,
         num_unknown=data.unknown,
         remark=data.remark,
-        first_observation=description.spec.first_observation,
-        chunk_steps=bound.steps if isinstance(bound, ChunkedELBO) else None,
-        look_ahead=bound.look_ahead if isinstance(bound, ChunkedELBO) else None,
-        data_fingerprint=data.fingerprint(),
+        repeats=repeats,
+        data_fingerprint=found.fingerprint.digits(data.__getitem__),
         seed=seed,
-        **found.in_units(description),
     )
 
 
 def bound_name(bound: Bound) -> str:
-    """As recipes and the command line know it; of a bound that they don't know, its class's name."""
-    if isinstance(bound, ChunkedELBO):
-        return "elbo"
-    return next((name for name, cls in BOUNDS.items() if type(bound) is cls), type(bound).__name__)
+    """As recipes and the command line know it; of a bound that isn't registered its class's name."""
+    return getattr(bound, "name", type(bound).__name__)
+
+
+def _description(model: SequenceModel, data: SequenceDataset, given: DataDescription | None) -> DataDescription:
+    """Of the data: what is given, the model's, the data's own, or what can be said without any."""
+    for description in (given, getattr(model, "description", None), getattr(data, "description", None)):
+        if isinstance(description, DataDescription):
+            return description
+    return DataDescription("data", model.spec, longest=int(data.lengths.max()))
+
+
+def _batches(data: SequenceDataset, size: int) -> Iterator[tuple[list[int], list[Example]]]:
+    for indices in evaluation_batches(data.lengths, size):
+        yield indices, [data[i] for i in indices]
+
+
+def _protocol(bound: Bound, description: DataDescription) -> dict[str, Any]:
+    """What a number was taken under."""
+    chunked = bound if isinstance(bound, ChunkedELBO) else None
+    return {
+        "bound": bound_name(bound),
+        "particles": bound.particles,
+        "first_observation": description.spec.first_observation,
+        "chunk_steps": None if chunked is None else chunked.steps,
+        "look_ahead": None if chunked is None else chunked.look_ahead,
+    }
 
 
 @dataclass
@@ -202,13 +249,23 @@ class _Found:
     scored: NDArray[np.int64]  # [D], how often each number of an observation was scored ([1] for categories)
     true: dict[int, float | None]
     steps: NDArray[np.int64]  # [N], scored ones
+    fingerprint: Fingerprint
     kind: str = ""
 
     @classmethod
-    def empty(cls, repeats: int, sequences: int) -> _Found:
+    def empty(cls, repeats: int, data: SequenceDataset) -> _Found:
         """Nothing yet."""
-        nothing = np.zeros(sequences, dtype=np.int64)
-        return cls(np.zeros((repeats, sequences)), np.zeros(sequences), np.zeros(1, dtype=np.int64), {}, nothing)
+        n = len(data)
+        values, kl, steps = np.zeros((repeats, n)), np.zeros(n), np.zeros(n, dtype=np.int64)
+        return cls(values, kl, np.zeros(1, dtype=np.int64), {}, steps, Fingerprint(data.lengths))
+
+    def read(
+        self, indices: list[int], examples: list[Example], true_log_likelihood: Callable[[Example], float | None]
+    ) -> None:
+        """These sequences, before they are a batch."""
+        for index, example in zip(indices, examples, strict=True):
+            self.true[index] = true_log_likelihood(example)
+            self.fingerprint.add(index, example)
 
     def count(self, batch: SequenceBatch, indices: list[int]) -> None:
         """The steps and numbers of a batch of these sequences."""
@@ -222,16 +279,16 @@ class _Found:
         self.values[repeat, indices] = result.value.cpu().numpy()
         self.kl[indices] += result.terms["kl"].cpu().numpy() / len(self.values)
 
-    def check(self, bound: str, split: str) -> None:
+    def check(self, bound: str, data: str) -> None:
         """Refuse what has no mean."""
         if not self.scored.sum():
             raise UserError(
-                f"the {split} split has nothing to score: no number in its {len(self.kl)} sequences is observed; look "
-                f"at the data's gaps, or take another split"
+                f"{data} has nothing to score: no number in its {len(self.kl)} sequences is observed; look at the "
+                "data's gaps, or take another split"
             )
         with np.errstate(invalid="ignore", over="ignore"):
-            _check_finite(self.values.mean(0), what=bound, split=split)
-        _check_finite(self.kl, what="KL", split=split)
+            _check_finite(self.values.mean(0), what=bound, data=data)
+        _check_finite(self.kl, what="KL", data=data)
 
     def in_units(self, description: DataDescription) -> dict[str, Any]:
         """The totals, in the units of `Evaluation`."""
@@ -250,6 +307,7 @@ class _Found:
             "nats_per_step_of_sequences": math.fsum(each / self.steps) / sequences,
             "bits_per_dim": bits,
             "perplexity": _perplexity(total / dims) if kind == "categorical" else None,
+            "kind": self.kind,
             "kl_per_sequence": math.fsum(self.kl) / sequences,
             "raw_nats_per_sequence": None if raw is None else raw / sequences,
             "normalization_std": None if log_std is None else math.exp(log_std / dims),
@@ -277,11 +335,11 @@ def _log_std(description: DataDescription, scored: NDArray[np.int64]) -> float |
     return math.fsum(scored * np.log(description.normalization.std))
 
 
-def _check_finite(each: NDArray[np.float64], *, what: str, split: str) -> None:
+def _check_finite(each: NDArray[np.float64], *, what: str, data: str) -> None:
     wrong = np.flatnonzero(~(np.abs(each) < SENSIBLE))
     if len(wrong):
         raise UserError(
-            f"the {what} of sequence {wrong[0]} of the {split} split is {each[wrong[0]]} ({len(wrong)} of {len(each)} "
+            f"the {what} of sequence {wrong[0]} of {data} is {each[wrong[0]]} ({len(wrong)} of {len(each)} "
             f"are not finite, or beyond {SENSIBLE:.0e}): look at the sequence, or train with a model.min_std above 0"
         )
 

@@ -111,7 +111,8 @@ def train_runs(planned: Sequence[PlannedRun], *, device: str, say: Callable[[str
     Raises:
         training.runs.run.Interrupted: After Ctrl-C, the state saved; the same call goes on.
     """
-    from ..training.runs.run import Diverged, train
+    from ..training.loop import Diverged
+    from ..training.runs.run import train
 
     diverged = []
     for run in planned:
@@ -147,7 +148,7 @@ def is_finished(run: Path) -> bool:
     from ..training.runs.checkpoint import read_progress
 
     last, best = (current(run / "checkpoints" / which) for which in ("last", "best"))
-    return last.is_dir() and best.is_dir() and bool(read_progress(last)["finished"])
+    return last.is_dir() and best.is_dir() and bool(read_progress(last).finished)
 
 
 def evaluate_runs(

@@ -26,7 +26,8 @@ ENVIRONMENT = {
 }
 SIGNS = {"exact": "exact", "lower bound": "≥", "estimate": "≈"}
 NO_DIFFERENCE = {"seed", "about", "recipe"} | {  # runs that differ in these alone are means of one another
-    f"training.{name}" for name in ("threads", "backend", "evaluation_batch_size", "log_every", "checkpoint_every")
+    f"training.{name}"
+    for name in ("threads", "backend", "evaluation_batch_size", "log_every", "checkpoint_every", "track")
 }
 
 

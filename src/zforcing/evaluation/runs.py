@@ -16,7 +16,7 @@ from ..runtime.device import pick_device
 from ..runtime.threads import threads_asked_for
 from ..saving.model import load_checkpoint
 from ..training.runs.folder import read_run_config
-from .likelihood import Evaluation, bound_name, evaluate
+from .likelihood import Evaluation, evaluate
 from .saved import name_in_files
 
 Backend = Literal["fast", "reference"]
@@ -74,9 +74,8 @@ def evaluate_run(
         return evaluate(
             found.model,
             sequences,
-            found.description,
+            description=found.description,
             bound=bound,
-            bound_name=bound_name(bound),
             split=split,
             repeats=repeats,
             true_log_likelihood=data.true_log_likelihood,

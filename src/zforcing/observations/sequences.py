@@ -113,9 +113,10 @@ class SequenceBatch:
         """The fields with a time dimension, by name: x, and `observed` and `fed` if they aren't None."""
         return {name: value for name, value in self.tensors.items() if name not in ("lengths", "start")}
 
-    def to(self, device: torch.device | str) -> SequenceBatch:
-        """Return the batch on another device."""
-        return SequenceBatch(**{name: value.to(device) for name, value in self.tensors.items()})
+    def to(self, device: torch.device | str, dtype: torch.dtype | None = None) -> SequenceBatch:
+        """Return the batch on another device, its real numbers in this floating type if one is given."""
+        types = {name: dtype if value.is_floating_point() else None for name, value in self.tensors.items()}
+        return SequenceBatch(**{name: v.to(device=device, dtype=types[name]) for name, v in self.tensors.items()})
 
     def repeat(self, k: int) -> SequenceBatch:
         """Repeat the batch k times: row i + j B of the k B rows is copy j of sequence i."""

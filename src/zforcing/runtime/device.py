@@ -1,8 +1,9 @@
-"""The choice of the device that a model runs on."""
+"""The device that a model runs on, and its floating type."""
 
 from __future__ import annotations
 
 import torch
+from torch import nn
 
 from ..errors import UserError
 
@@ -24,3 +25,9 @@ def pick_device(device: str) -> str:
     if device == "cuda" and not torch.cuda.is_available():
         raise UserError("device cuda: torch finds no GPU here; use device cpu or auto")
     return "cuda" if device != "cpu" and torch.cuda.is_available() else "cpu"
+
+
+def place_of(model: nn.Module) -> tuple[torch.device, torch.dtype | None]:
+    """The device and the floating type of a model's parameters; the CPU and None for one that has none."""
+    first = next(model.parameters(), None)
+    return (torch.device("cpu"), None) if first is None else (first.device, first.dtype)

@@ -12,6 +12,7 @@ from ..data import SequenceDataset
 from ..data.streams import Piece, load_pieces, streams
 from ..models import SequenceModel, State, map_state, where_rows
 from ..observations import SequenceBatch, slice_steps
+from ..runtime.device import place_of
 
 PREFIX = "carried."  # of the names under which a checkpoint keeps a state
 
@@ -69,7 +70,7 @@ class Carry:
         """Each batch of chunks, with what it goes on from. Call `keep` before the next one is taken."""
         loaded = load_pieces(self.data.at_epoch(epoch), plan, self.model.spec, look_ahead=self.look_ahead)
         for pieces, ahead in zip(plan, loaded, strict=True):
-            ahead = ahead.to(device)
+            ahead = ahead.to(device, place_of(self.model)[1])
             chunk, _ = slice_steps(ahead, 0, max(p.stop - p.start for p in pieces))
             yield pieces, chunk, GoingOn(self._first(pieces, chunk), ahead if self.look_ahead else None)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import fields
 
 import torch
@@ -14,7 +14,7 @@ from ..data.batches import bucket, pad_steps
 from ..errors import UserError
 from ..models.base import SequenceModel
 from ..observations import SequenceBatch
-from .update import EagerUpdate, Precision, Updated, _mapped
+from .update import EagerUpdate, Part, Precision, Sums, Updated, mapped, sums_of
 
 WARM_UPS = 3  # before a capture, as in torch's notes on CUDA graphs
 Capture = Callable[[Callable[[], None]], Callable[[], None]]
@@ -93,7 +93,7 @@ class GraphUpdate:
         *,
         max_grad_norm: float | None,
         precision: Precision = "float32",
-        sums: Callable[[BoundResult, float], dict[str, float]] | None = None,
+        sums: Sums = sums_of,
         longest: int | None = None,
         capture: Capture | None = None,
         say: Callable[[str], None] = lambda line: None,
@@ -117,7 +117,15 @@ class GraphUpdate:
         for group in optimizer.param_groups:
             group["lr"], group["capturable"] = self.learning_rate, True
 
-    def __call__(self, batch: SequenceBatch, weights: Weights, *, learning_rate: float, share: float = 1.0) -> Updated:
+    def over(self, parts: Sequence[Part], weights: Weights, *, learning_rate: float) -> Updated:
+        """As an `EagerUpdate`, of one batch of whole sequences: the settings refuse others."""
+        ((batch, share, going_on),) = parts
+        assert going_on is None, "a graph's memory carries no state"
+        return self(batch, weights, learning_rate=learning_rate, share=share)
+
+    def __call__(
+        self, batch: SequenceBatch, weights: Weights, *, learning_rate: float, share: float | Tensor = 1.0
+    ) -> Updated:
         """As an `EagerUpdate` of the padded batch."""
         padded = pad_steps(batch, bucket(batch.x.shape[1], most=self.longest))
         shapes = ((name, value.shape, value.dtype) for name, value in padded.tensors.items())
@@ -132,9 +140,9 @@ class GraphUpdate:
         self.share.fill_(share)
         self.learning_rate.fill_(learning_rate)
         graph.replay()
-        result = _mapped(torch.clone, graph.result)  # the next replay writes where this one did
+        result = mapped(torch.clone, graph.result)  # the next replay writes where this one did
         norm, skipped = torch.stack([graph.gradient_norm.double(), self.skip.double()]).tolist()
-        return Updated(result, self.eager.sums(result, share), norm, not skipped)
+        return Updated((result,), self.eager.sums(result, share), norm, not skipped)
 
     def _captured(self, batch: SequenceBatch) -> _Graph:
         """A graph for batches of this shape; weights, moments and generators stay as they are."""
@@ -142,7 +150,7 @@ class GraphUpdate:
         weights = Weights(**self.weights)  # type: ignore[arg-type]  # a bound multiplies by them; a replay reads them anew
 
         def work() -> None:
-            result, norm = self.eager.gradient(graph.batch, weights, self.share)
+            (result,), norm = self.eager.gradient([Part(graph.batch, self.share)], weights)
             finite = result.loss.sum().isfinite() & norm.isfinite()
             self.skip.copy_(self.capturing | ~finite)
             self.optimizer.step()

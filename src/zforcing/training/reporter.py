@@ -2,19 +2,33 @@
 
 from __future__ import annotations
 
+import math
 import sys
+import time
+from importlib.util import find_spec
 from types import TracebackType
+from typing import TYPE_CHECKING
 
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+from ..models import SequenceModel
+from .callbacks import Callback, Start
+from .history import Row, SkippedRow, ValidationRow
+from .progress import Progress
+from .update import Updated
+
+if TYPE_CHECKING:
+    from rich.progress import TaskID
 
 
-class Reporter:
-    """A bar on a terminal, a line per validation elsewhere, nothing when `quiet`. All of it on stderr."""
+class Reporter(Callback):
+    """A bar on a terminal or in a notebook, a line per validation, nothing when `quiet`. All of it on stderr."""
 
     def __init__(self, *, quiet: bool = False):
+        from rich.console import Console  # takes a while: importing zforcing does without it
+        from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
+        from rich.progress import Progress as Bar
+
         self.console = Console(file=sys.stderr, quiet=quiet, highlight=False, soft_wrap=True)
-        self.bar = Progress(
+        self.bar = Bar(
             TextColumn("epoch {task.fields[epoch]}"),
             BarColumn(),
             MofNCompleteColumn(),
@@ -22,10 +36,12 @@ class Reporter:
             TimeElapsedColumn(),
             TextColumn("{task.fields[left]}"),
             console=self.console,
-            disable=not self.console.is_terminal,
+            disable=quiet or not (self.console.is_terminal or _shows_widgets(self.console.is_jupyter)),
             transient=True,
         )
         self.task: TaskID | None = None
+        self.updates = self.first_step = 0
+        self.started = 0.0
 
     def __enter__(self) -> Reporter:
         self.bar.start()
@@ -36,22 +52,55 @@ class Reporter:
     ) -> None:
         self.bar.stop()
 
-    def start(self, *, total: int, done: int) -> None:
-        """Begin the bar: how many updates there may be, and how many are done."""
-        self.task = self.bar.add_task("", total=total, completed=done, epoch=1, numbers="", left="")
-
-    def update(
-        self, *, step: int, epoch: int, log_likelihood: float, kl: float, rate: float, seconds_left: float
-    ) -> None:
-        """Nats per sequence of the batch, its KL, updates per second, seconds left if no early stop comes."""
-        if self.task is not None:
-            numbers = f"{log_likelihood:.2f} nats  kl {kl:.2f}  {rate:.1f} steps/s"
-            left = f"{duration(seconds_left)} left"
-            self.bar.update(self.task, completed=step, epoch=epoch + 1, numbers=numbers, left=left)
-
     def say(self, line: str) -> None:
         """One line, above the bar."""
         self.console.print(line, markup=False)
+
+    def on_start(self, at: Progress, start: Start, model: SequenceModel) -> None:
+        """The remarks, and a bar of how many updates there may be."""
+        for remark in start.remarks:
+            self.say(remark)
+        self.updates, self.first_step, self.started = start.updates, at.step, time.perf_counter()
+        self.task = self.bar.add_task("", total=start.updates, completed=at.step, epoch=1, numbers="", left="")
+
+    def on_update(self, at: Progress, updated: Updated, model: SequenceModel) -> None:
+        """Nats per sequence of the batch, its KL, updates per second, the time left if no early stop comes."""
+        if self.task is None or self.bar.disable or not updated.applied:
+            return
+        rate = (at.step - self.first_step) / (time.perf_counter() - self.started)
+        nats, kl = (updated.sums[name] / updated.sums["sequences"] for name in ("value", "kl"))
+        numbers = f"{nats:.2f} nats  kl {kl:.2f}  {rate:.1f} steps/s"
+        left = f"{duration((self.updates - at.step) / rate)} left"
+        self.bar.update(self.task, completed=at.step, epoch=at.epoch + 1, numbers=numbers, left=left)
+
+    def on_row(self, at: Progress, row: Row, model: SequenceModel) -> None:
+        """A line for each update that was skipped."""
+        if isinstance(row, SkippedRow):
+            sequences = f"{', '.join(map(str, row.sequences[:8]))}{', ...' if len(row.sequences) > 8 else ''}"
+            self.say(
+                f"the {row.what} is not finite at step {row.step} (epoch {row.epoch}, batch {row.batch}, sequences "
+                f"{sequences}): update skipped"
+            )
+
+    def on_validation(self, at: Progress, row: ValidationRow, model: SequenceModel) -> None:
+        """A line for each validation."""
+        kl = f"  kl {row.terms['kl']:.2f}" if model.latent_size else ""
+        self.say(
+            f"epoch {row.epoch:3d}  step {row.step:6d}  validation {row.nats:.3f} nats per sequence ({row.kind})"
+            f"{kl}  learning rate {row.learning_rate:.2g}  {duration(row.seconds)}{' *' if row.best else ''}"
+        )
+
+    def on_end(self, at: Progress, model: SequenceModel) -> None:
+        """How it ended."""
+        best = f"; best validation {at.best:.3f} nats per sequence after epoch {at.best_epoch}"
+        skipped = f", {at.nonfinite} updates skipped as not finite" if at.nonfinite else ""
+        measured = best if math.isfinite(at.best) else ""
+        self.say(f"finished: {at.finished}{measured}, {at.step} updates, {duration(at.seconds)}{skipped}")
+
+
+def _shows_widgets(notebook: bool) -> bool:
+    """Whether this is a notebook in which rich can draw a bar."""
+    return notebook and find_spec("ipywidgets") is not None
 
 
 def duration(seconds: float) -> str:

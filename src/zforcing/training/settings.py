@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal
+import difflib
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Any, Literal
 
+from ..bounds.base import Bound
 from ..errors import UserError
 from ..settings import check_types
+from .schedules import Schedule, WeightSchedules
 
 MOST_THREADS = 1024  # torch accepts more and then fails
 
@@ -22,7 +26,10 @@ class TrainingConfig:
     max_minutes: float | None = None
     """minutes of training, at most, over all its sessions; null: no limit. How far that is depends on the machine"""
     batch_size: int = 32
-    """sequences per update, over all processes"""
+    """sequences at a time, over all processes"""
+    accumulate: int = 1
+    """batches per update, one after the other: an update of batch_size times accumulate sequences in the memory of one
+    batch"""
     evaluation_batch_size: int = 256
     """sequences at a time where nothing is learned"""
     learning_rate: float = 1e-3
@@ -57,6 +64,8 @@ class TrainingConfig:
     """updates between rows of metrics.jsonl"""
     checkpoint_every: int | None = 500
     """updates between checkpoints within an epoch (there is one after every epoch too); null: none"""
+    track: Literal["none", "tensorboard", "wandb"] = "none"
+    """where a run also sends its metrics: none; tensorboard writes into the run folder; wandb to Weights & Biases"""
     max_nonfinite: int = 10
     """stop after this many updates in a row whose loss or gradient is not finite; they are skipped"""
     threads: int | None = None
@@ -72,7 +81,8 @@ class TrainingConfig:
         if problems:
             raise UserError("; ".join(problems))
         for name in (
-            "epochs", "batch_size", "evaluation_batch_size", "log_every", "max_nonfinite", "learning_rate_decay_from"
+            "epochs", "batch_size", "accumulate", "evaluation_batch_size", "log_every", "max_nonfinite",
+            "learning_rate_decay_from",
         ):  # fmt: skip
             if getattr(self, name) < 1:
                 problems.append(f"training.{name} is {getattr(self, name)}; it must be 1 or more")
@@ -88,6 +98,10 @@ class TrainingConfig:
             problems.append(f"training.look_ahead is {self.look_ahead}; it needs training.truncated_bptt_steps")
         if self.truncated_bptt_steps is not None and self.backend == "graph":
             problems.append("training.backend graph can't carry a state from update to update: set it fast")
+        if self.accumulate > 1 and self.backend == "graph":
+            problems.append("training.backend graph captures an update of one batch: set it fast, or accumulate 1")
+        if self.accumulate > 1 and self.truncated_bptt_steps is not None:
+            problems.append("training.accumulate needs whole sequences: with truncated_bptt_steps it must be 1")
         if self.min_learning_rate < 0:
             problems.append(f"training.min_learning_rate is {self.min_learning_rate}; it must be 0 or more")
         if self.threads is not None and self.threads > MOST_THREADS:
@@ -105,3 +119,32 @@ class TrainingConfig:
                 problems.append(f"training.{name} is {getattr(self, name)}; it must be in (0, 1]")
         if problems:
             raise UserError("; ".join(problems))
+
+
+def training_config(settings: Mapping[str, Any]) -> TrainingConfig:
+    """The settings by name. Raises UserError, one line with all that is wrong."""
+    known = [field.name for field in fields(TrainingConfig)]
+    unknown = []
+    for name in settings:
+        if name not in known:
+            near = difflib.get_close_matches(name, known, n=1)
+            unknown.append(f"unknown setting {name}" + (f" (did you mean {near[0]}?)" if near else ""))
+    if unknown:
+        raise UserError(f"{'; '.join(unknown)}: it is one of {', '.join(known)}")
+    if settings.get("track", "none") != "none":
+        raise UserError("track is a setting of runs, which have a folder: give fit callbacks=[Tracker(...)] instead")
+    return TrainingConfig(**settings)
+
+
+def check_together(bound: Bound, weights: WeightSchedules, settings: TrainingConfig) -> None:
+    """Raises UserError where a bound can't be trained with these weights or settings."""
+    if bound.requires_kl_weight_1 and weights.kl != Schedule():
+        raise UserError(f"bound {_name(bound)} with these settings needs weights.kl 1, from the first step to the last")
+    if settings.truncated_bptt_steps is not None and not bound.carries_state:
+        raise UserError(
+            f"training.truncated_bptt_steps needs bound elbo, whose terms add up over time; not {_name(bound)}"
+        )
+
+
+def _name(bound: Bound) -> str:
+    return getattr(bound, "name", type(bound).__name__)

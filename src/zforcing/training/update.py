@@ -10,23 +10,23 @@ CUDA graph for each shape of batch and replays that. Both say the same, up to ro
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import torch
-from accelerate import Accelerator
 from torch import Tensor, nn
 
 from ..bounds import ELBO, Bound, BoundResult, Weights
-from ..models import SequenceModel
+from ..models import SequenceModel, State
 from ..observations import SequenceBatch
 from .carry import GoingOn
+from .parallel import Alone, Processes
 from .settings import TrainingConfig
 from .word_dropout import WordDropout
 
 Precision = Literal["float32", "bfloat16"]
-SUMS = ("value", "loss", "kl", "sequences")
+Sums = Callable[[BoundResult, float | Tensor], dict[str, float]]
 
 
 class BoundModule(nn.Module):
@@ -71,31 +71,63 @@ def autocast(device: torch.device, precision: Precision) -> torch.autocast:
     return torch.autocast(device.type, dtype=torch.bfloat16, enabled=precision == "bfloat16")
 
 
-def summed(result: BoundResult) -> Tensor:
-    """[4] float64: `SUMS` over a batch's sequences."""
-    sequences = torch.ones_like(result.value).sum()
-    return torch.stack([result.value.sum(), result.loss.sum(), result.terms["kl"].sum(), sequences])
+def sums_of(
+    result: BoundResult, share: float | Tensor = 1.0, *, here: Processes | None = None, **own: float
+) -> dict[str, float]:
+    """Sums over a batch's sequences, in float64: "value", "loss" and each term of the bound, in nats, by name, and how
+    many "sequences" there are; of all processes, where a batch is spread over them.
+
+    share: 0 where this process only keeps pace with the others; own: numbers of this process that are summed too
+    """
+    parts = {"value": result.value, "loss": result.loss} | result.terms
+    sums = torch.stack([part.detach().sum(dtype=torch.float64) for part in parts.values()])
+    sequences = torch.ones_like(result.value).sum(dtype=torch.float64)
+    of_batch = torch.cat([sums, sequences[None]])
+    if not share:
+        of_batch = torch.zeros_like(of_batch)
+    of_process = torch.cat([of_batch, of_batch.new_tensor(list(own.values()))])
+    total = of_process if here is None else here.total(of_process)
+    return dict(zip([*parts, "sequences", *own], total.tolist(), strict=True))
+
+
+class Part(NamedTuple):
+    """A batch that an update takes, and what its mean loss counts.
+
+    share: the parts' mean losses times their shares add up to the mean over all of the update's sequences. With several
+        processes each has parts of its own, and the gradients are averaged over processes, which the share makes up for
+    going_on: where chunks of sequences go on from
+    """
+
+    batch: SequenceBatch
+    share: float | Tensor = 1.0
+    going_on: GoingOn | None = None
 
 
 @dataclass(frozen=True)
 class Updated:
     """What an update did.
 
-    result:        the bound of this process's sequences; nothing can be differentiated any more
-    sums:          of the whole batch (all processes): value, loss and kl in nats, and how many sequences
+    results:       the bound of this process's sequences, a batch each; nothing can be differentiated any more
+    sums:          over all of the update's sequences (all processes): the value, the loss and each term of the bound in
+                   nats, and how many "sequences" (`sums_of`)
     gradient_norm: before it was clipped
     applied:       False: the loss or the gradient was not finite, and neither weights nor moments changed
     """
 
-    result: BoundResult
+    results: tuple[BoundResult, ...]
     sums: dict[str, float]
     gradient_norm: float
     applied: bool
 
     @property
     def loss(self) -> float:
-        """Sum over the batch's sequences, nats."""
+        """Sum over the update's sequences, nats."""
         return self.sums["loss"]
+
+    @property
+    def state(self) -> State | None:
+        """After each sequence's last step, of the last batch, where it went on from a state."""
+        return self.results[-1].state
 
 
 class EagerUpdate:
@@ -105,8 +137,8 @@ class EagerUpdate:
     optimizer:     Adam over its parameters
     max_grad_norm: the gradient is scaled down to this norm; None: never
     precision:     of the forward pass; bfloat16 is autocast
-    accelerator:   for data-parallel training
-    sums:          what replaces `summed` where a batch is spread over processes: (result, share) -> sums by name
+    here:          this process, among those that train together; None: the only one
+    sums:          what to sum over the sequences, as `sums_of`
     """
 
     def __init__(
@@ -116,30 +148,24 @@ class EagerUpdate:
         *,
         max_grad_norm: float | None,
         precision: Precision = "float32",
-        accelerator: Accelerator | None = None,
-        sums: Callable[[BoundResult, float], dict[str, float]] | None = None,
+        here: Processes | None = None,
+        sums: Sums = sums_of,
     ):
-        self.module, self.optimizer, self.accelerator = module, optimizer, accelerator
+        self.module, self.optimizer, self.here = module, optimizer, here or Alone()
         self.max_grad_norm, self.precision = max_grad_norm or math.inf, precision
-        self.sums = sums or (lambda result, share: dict(zip(SUMS, summed(result).tolist(), strict=True)))
+        self.sums = sums
 
-    def __call__(
-        self,
-        batch: SequenceBatch,
-        weights: Weights,
-        *,
-        learning_rate: float,
-        share: float = 1.0,
-        going_on: GoingOn | None = None,
-    ) -> Updated:
-        """One step of Adam on the mean loss of the batch's sequences, unless it or its gradient isn't finite.
+    def __call__(self, batch: SequenceBatch, weights: Weights, *, learning_rate: float, share: float = 1.0) -> Updated:
+        """`over` one batch."""
+        return self.over([Part(batch, share)], weights, learning_rate=learning_rate)
 
-        share: with several processes each adds the sequences that are its own, and data-parallel training averages the
-        gradients over processes: the factor that makes the average of the parts' means the whole batch's mean.
-        going_on: where chunks of sequences go on from.
+    def over(self, parts: Sequence[Part], weights: Weights, *, learning_rate: float) -> Updated:
+        """One step of Adam on the mean loss over the sequences of several batches, which are taken one after the other
+        (gradient accumulation: the memory of one of them), unless the loss or its gradient isn't finite.
         """
-        result, norm = self.gradient(batch, weights, share, going_on)
-        sums, gradient_norm = self.sums(result, share), float(norm)
+        results, norm = self.gradient(parts, weights)
+        sums = total_sums([self.sums(result, part.share) for result, part in zip(results, parts, strict=True)])
+        gradient_norm = float(norm)
         applied = math.isfinite(sums["loss"]) and math.isfinite(gradient_norm)
         if applied:
             for group in self.optimizer.param_groups:
@@ -147,28 +173,34 @@ class EagerUpdate:
             self.optimizer.step()
         else:
             self.optimizer.zero_grad()
-        return Updated(result, sums, gradient_norm, applied)
+        return Updated(results, sums, gradient_norm, applied)
 
-    def gradient(
-        self, batch: SequenceBatch, weights: Weights, share: float | Tensor, going_on: GoingOn | None = None
-    ) -> tuple[BoundResult, Tensor]:
-        """The bound and the norm of its gradient, which the parameters then hold, clipped. Nothing waits for the GPU
+    def gradient(self, parts: Sequence[Part], weights: Weights) -> tuple[tuple[BoundResult, ...], Tensor]:
+        """The bounds and the norm of their gradient, which the parameters then hold, clipped. Nothing waits for the GPU
         here, and nothing may: this is what a CUDA graph captures.
         """
-        with autocast(batch.x.device, self.precision):
-            result: BoundResult = self.module(batch, weights, going_on)
-        loss = result.loss.mean() * share
         self.optimizer.zero_grad()  # to None: in a capture, the graph's own memory takes the gradient
-        if self.accelerator is None:
-            loss.backward()
-            norm = nn.utils.clip_grad_norm_(self.module.parameters(), self.max_grad_norm)
-        else:
-            self.accelerator.backward(loss)
-            norm = self.accelerator.clip_grad_norm_(self.module.parameters(), self.max_grad_norm)
-        return _mapped(torch.Tensor.detach, result), norm
+        results = []
+        for part in parts[:-1]:
+            with self.here.without_exchange(self.module):
+                results.append(self._added(part, weights))
+        results.append(self._added(parts[-1], weights))
+        return tuple(results), self.here.clip(self.module, self.max_grad_norm)
+
+    def _added(self, part: Part, weights: Weights) -> BoundResult:
+        """The bound of a part, whose gradient is added to what the parameters hold."""
+        with autocast(part.batch.x.device, self.precision):
+            result: BoundResult = self.module(part.batch, weights, part.going_on)
+        self.here.backward(result.loss.mean() * part.share)
+        return mapped(torch.Tensor.detach, result)
 
 
-def _mapped(f: Callable[[Tensor], Tensor], result: BoundResult) -> BoundResult:
+def total_sums(sums: Sequence[dict[str, float]]) -> dict[str, float]:
+    """The sums of several batches, by name."""
+    return {name: sum(part[name] for part in sums) for name in sums[0]}
+
+
+def mapped(f: Callable[[Tensor], Tensor], result: BoundResult) -> BoundResult:
     """f applied to each tensor of a result."""
     terms = {name: f(term) for name, term in result.terms.items()}
     return replace(result, value=f(result.value), loss=f(result.loss), terms=terms)

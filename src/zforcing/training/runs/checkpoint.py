@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +17,8 @@ from ...observations import DataDescription
 from ...observations.formats.version_1 import LATER
 from ...saving.atomic import _write_json, read_json
 from ...saving.model import _misfits, _read_tensors, _read_weights
-from ...settings import check_types
 from ..carry import PREFIX
+from ..progress import Progress
 
 MOMENTS = ("step", "exp_avg", "exp_avg_sq")  # Adam's, of each parameter
 
@@ -65,12 +64,12 @@ def save_training(
     _write_json(folder / "training.json", dict(progress))
 
 
-def load_training(folder: Path, model: SequenceModel, optimizer: torch.optim.Optimizer) -> dict[str, Any]:
+def load_training(folder: Path, model: SequenceModel, optimizer: torch.optim.Optimizer) -> Progress:
     """Weights and moments into model and optimizer; returns the progress. Raises UserError for what doesn't fit."""
     weights, progress = _read_weights(model, folder / "model.safetensors"), read_progress(folder)
     moments = _read_moments(folder / "training.safetensors", optimizer)
-    if not moments and progress["step"] > progress["nonfinite"]:
-        raise UserError(f"{folder / 'training.safetensors'} holds no moments after {progress['step']} updates")
+    if not moments and progress.step > progress.nonfinite:
+        raise UserError(f"{folder / 'training.safetensors'} holds no moments after {progress.step} updates")
     model.load_state_dict(weights)
     optimizer.load_state_dict({"state": moments, "param_groups": optimizer.state_dict()["param_groups"]})
     return progress
@@ -82,39 +81,14 @@ def load_carried(folder: Path) -> dict[str, Tensor]:
     return {name: tensor for name, tensor in tensors.items() if name.startswith(PREFIX)}
 
 
-@dataclass(frozen=True)
-class _Progress:
-    """The types of what training.json must hold; the loop that writes it says what it means."""
-
-    epoch: int
-    batch: int
-    step: int
-    learning_rate: float
-    best: float | None
-    best_epoch: int
-    previous: float | None
-    validations_without_best: int
-    nonfinite: int
-    nonfinite_in_a_row: int
-    rows: int
-    seconds: float
-    finished: str
-
-
-def read_progress(folder: Path) -> dict[str, Any]:
+def read_progress(folder: Path) -> Progress:
     """training.json of a checkpoint folder. Raises UserError when a value is missing or of the wrong type."""
     path = folder / "training.json"
     values = read_json(path)
-    names = [field.name for field in fields(_Progress)]
-    problems = [f"progress.{name} is missing" for name in [*names, "since_row"] if name not in values]
-    if not problems:
-        problems = check_types(_Progress(**{name: values[name] for name in names}), "progress")
-        sums = values["since_row"]
-        if not (isinstance(sums, dict) and all(isinstance(v, int | float) for v in sums.values())):
-            problems.append(f"progress.since_row is {sums!r}; it must be names with numbers")
-    if problems:
-        raise UserError(f"{path} is damaged or edited: {'; '.join(problems)}")
-    return values
+    try:
+        return Progress.from_json(values)
+    except UserError as error:
+        raise UserError(f"{path} is damaged or edited: {error}") from None
 
 
 def _as_json(description: DataDescription) -> Any:

@@ -24,8 +24,8 @@ from ...errors import UserError
 from ...models import MODELS, SequenceModel
 from ...observations import ObservationSpec
 from ...registry import Family, import_source
-from ..schedules import Schedule, WeightSchedules
-from ..settings import TrainingConfig
+from ..schedules import WeightSchedules
+from ..settings import TrainingConfig, check_together
 from .recipes import one_line, suggest
 
 SECTIONED = ("data", "model", "bound", "weights", "training")
@@ -51,14 +51,7 @@ class RunConfig:
     def __post_init__(self) -> None:
         if not 0 <= self.seed < 2**63:
             raise UserError(f"seed is {self.seed}; it must be 0 or more and less than 2**63")
-        if self.bound.requires_kl_weight_1 and self.weights.kl != Schedule():
-            raise UserError(
-                f"bound {self.bound.name} with these settings needs weights.kl 1, from the first step to the last"
-            )
-        if self.training.truncated_bptt_steps is not None and not self.bound.carries_state:
-            raise UserError(
-                f"training.truncated_bptt_steps needs bound elbo, whose terms add up over time; not {self.bound.name}"
-            )
+        check_together(self.bound, self.weights, self.training)
 
     def build_model(self, spec: ObservationSpec) -> SequenceModel:
         """A new model; its parameters come from torch's global generator."""

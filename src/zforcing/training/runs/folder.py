@@ -16,7 +16,14 @@ from ...saving.atomic import current, read_json
 from .config import RunConfig, flatten, import_all, parse_config
 from .recipes import read_recipe
 
-BUDGET = ("epochs", "max_steps", "max_minutes", "patience", "checkpoint_every")  # may change when a run goes on
+BUDGET = (
+    "epochs",
+    "max_steps",
+    "max_minutes",
+    "patience",
+    "checkpoint_every",
+    "track",
+)  # may change when a run goes on
 
 
 def check_folder(config: RunConfig, folder: Path, *, resume: bool) -> bool:

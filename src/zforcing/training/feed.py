@@ -1,0 +1,180 @@
+"""What each update of an epoch trains on: whole sequences, or chunks of them that go on from a state.
+
+Both are pure functions of the seed and the epoch, so that a run can resume anywhere.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ..bounds import BoundResult, ChunkedELBO, Weights
+from ..data import SequenceDataset
+from ..data.batches import load_batches, training_batches
+from ..errors import UserError
+from ..models import SequenceModel
+from ..observations import SequenceBatch
+from ..runtime.device import place_of
+from .carry import Carry
+from .parallel import Processes
+from .settings import TrainingConfig
+from .update import Part, Updated
+
+
+@dataclass(frozen=True)
+class Work:
+    """What one update trains on. indices: its sequences, of all processes; parts: what this process computes."""
+
+    indices: list[int]
+    parts: list[Part]
+
+
+class Feed(ABC):
+    """The updates of an epoch. per: what a batch's rows are, a whole "sequence" or a "chunk" of one."""
+
+    per: str
+
+    @abstractmethod
+    def plan(self, epoch: int) -> list[Any]:
+        """An entry for each update of the epoch."""
+
+    @abstractmethod
+    def updates(self, plan: Sequence[Any], *, epoch: int) -> Iterator[Work]:
+        """What these entries of a plan train on, one after the other."""
+
+    @abstractmethod
+    def measure(self, module: torch.nn.Module, batch: SequenceBatch, weights: Weights) -> BoundResult:
+        """The bound of whole sequences, as training's memory allows."""
+
+    @abstractmethod
+    def keep(self, entry: Any, updated: Updated) -> None:
+        """What the next update goes on from, after the update of a plan's entry."""
+
+    @abstractmethod
+    def forget(self) -> None:
+        """Begin anew, at the end of an epoch."""
+
+    @abstractmethod
+    def tensors(self) -> dict[str, Tensor]:
+        """What a checkpoint keeps of the state between two updates."""
+
+    @abstractmethod
+    def restore(self, tensors: Mapping[str, Tensor]) -> None:
+        """The inverse of `tensors`. Raises KeyError or ValueError for those of another model."""
+
+
+class WholeSequences(Feed):
+    """Batches of whole sequences; an update takes `accumulate` of them, one after the other."""
+
+    per = "sequence"
+
+    def __init__(
+        self, data: SequenceDataset, model: SequenceModel, settings: TrainingConfig, *, seed: int, here: Processes
+    ):
+        self.data, self.model, self.seed, self.here = data, model, seed, here
+        self.batch_size, self.accumulate = settings.batch_size, settings.accumulate
+
+    def plan(self, epoch: int) -> list[list[int]]:
+        """Those of batches that are `accumulate` times as large."""
+        return training_batches(self.data.lengths, self.batch_size * self.accumulate, seed=self.seed, epoch=epoch)
+
+    def updates(self, plan: Sequence[list[int]], *, epoch: int) -> Iterator[Work]:
+        cuts = [_cut(indices, self.batch_size) for indices in plan]
+        batches = own_parts(self.data.at_epoch(epoch), [b for cut in cuts for b in cut], self.model, self.here)
+        for indices, cut in zip(plan, cuts, strict=True):
+            own = zip(cut, islice(batches, len(cut)), strict=True)
+            yield Work(indices, [Part(batch, share * len(b) / len(indices)) for b, (batch, share) in own])
+
+    def measure(self, module: torch.nn.Module, batch: SequenceBatch, weights: Weights) -> BoundResult:
+        result: BoundResult = module(batch, weights)
+        return result
+
+    def keep(self, entry: Any, updated: Updated) -> None:
+        """Nothing: each sequence begins anew."""
+
+    def forget(self) -> None:
+        """Nothing is kept."""
+
+    def tensors(self) -> dict[str, Tensor]:
+        """None."""
+        return {}
+
+    def restore(self, tensors: Mapping[str, Tensor]) -> None:
+        """There was nothing to keep."""
+
+
+class Chunks(Feed):
+    """Truncated back-propagation through time: chunks that go on from the state of those before (`Carry`)."""
+
+    per = "chunk"
+
+    def __init__(
+        self, data: SequenceDataset, model: SequenceModel, settings: TrainingConfig, *, seed: int, here: Processes
+    ):
+        if here.world > 1:
+            raise UserError(
+                "training.truncated_bptt_steps trains in one process: a state stays with its row of the batch"
+            )
+        assert settings.truncated_bptt_steps is not None, "whole sequences have no state to carry"
+        self.model, self.seed, self.device = model, seed, here.device
+        self.chunked = ChunkedELBO(settings.truncated_bptt_steps)
+        self.carry = Carry(
+            data,
+            model,
+            batch_size=settings.batch_size,
+            steps=settings.truncated_bptt_steps,
+            look_ahead=settings.look_ahead,
+        )
+
+    def plan(self, epoch: int) -> list[Any]:
+        return self.carry.plan(seed=self.seed, epoch=epoch)
+
+    def updates(self, plan: Sequence[Any], *, epoch: int) -> Iterator[Work]:
+        for pieces, batch, going_on in self.carry.batches(plan, self.device, epoch=epoch):
+            yield Work([piece.index for piece in pieces], [Part(batch, 1.0, going_on)])
+
+    def measure(self, module: torch.nn.Module, batch: SequenceBatch, weights: Weights) -> BoundResult:
+        return self.chunked(self.model, batch, weights=weights)
+
+    def keep(self, entry: Any, updated: Updated) -> None:
+        self.carry.keep(entry, updated.state if updated.applied else None)
+
+    def forget(self) -> None:
+        self.carry.keep([], None)
+
+    def tensors(self) -> dict[str, Tensor]:
+        return self.carry.tensors()
+
+    def restore(self, tensors: Mapping[str, Tensor]) -> None:
+        self.carry.restore(tensors, self.device)
+
+
+def make_feed(
+    data: SequenceDataset, model: SequenceModel, settings: TrainingConfig, *, seed: int, here: Processes
+) -> Feed:
+    """What the settings ask for."""
+    if settings.truncated_bptt_steps is None:
+        return WholeSequences(data, model, settings, seed=seed, here=here)
+    return Chunks(data, model, settings, seed=seed, here=here)
+
+
+def own_parts(
+    data: SequenceDataset, plan: Sequence[list[int]], model: SequenceModel, here: Processes
+) -> Iterator[tuple[SequenceBatch, float]]:
+    """This process's part of each batch, and the weight that makes mean-over-part * weight average to the batch's mean.
+    A process with nothing left takes one sequence with weight 0, so that all take the same steps.
+    """
+    parts = [batch[here.rank :: here.world] for batch in plan]
+    own = [part or batch[:1] for part, batch in zip(parts, plan, strict=True)]
+    for whole, part, batch in zip(plan, parts, load_batches(data, own, model.spec), strict=True):
+        yield batch.to(*place_of(model)), len(part) * here.world / len(whole)
+
+
+def _cut(indices: list[int], size: int) -> list[list[int]]:
+    return [indices[i : i + size] for i in range(0, len(indices), size)]

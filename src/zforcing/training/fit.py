@@ -1,0 +1,105 @@
+"""`fit`: train a model on data in memory. No folder, no files: the model has its best weights afterwards.
+
+history = fit(model, train, valid, epochs=20, learning_rate=3e-3)
+history.best.nats, history.stopped
+"""
+
+from __future__ import annotations
+
+import math
+import signal
+from collections.abc import Iterable
+from typing import Any
+
+import torch
+
+from ..bounds import ELBO, Bound
+from ..data import SequenceDataset
+from ..models import SequenceModel
+from ..runtime.threads import cpu_threads
+from .callbacks import Callback, KeepBest, KeepRows
+from .history import History
+from .loop import HINT, Diverged, prepare, run
+from .parallel import processes
+from .progress import Progress
+from .reporter import Reporter
+from .schedules import WeightSchedules
+from .settings import check_together, training_config
+from .signals import stop_on
+
+
+def fit(
+    model: SequenceModel,
+    train: SequenceDataset,
+    valid: SequenceDataset | None = None,
+    *,
+    bound: Bound = ELBO(),
+    weights: WeightSchedules = WeightSchedules(),
+    seed: int = 0,
+    callbacks: Iterable[Callback] = (),
+    device: str = "auto",
+    progress: bool = True,
+    **settings: Any,
+) -> History:
+    """Train a model on data in memory. Afterwards it has the weights that validated best, and is in eval mode.
+
+    Ctrl-C (the stop button of a notebook) ends training after the update at work, with the best weights so far. The
+    global generator of torch is left as it was; the same seed, data and machine give the same weights again.
+
+    Args:
+        model: trained in place, and moved to the device.
+        train: what it learns from.
+        valid: what chooses the best weights, and stops training when it gets no better (`patience`). Without it
+            training goes on until its budget is spent, and the last weights are kept.
+        bound: what is maximized, of log p(x), in nats per sequence.
+        weights: of the loss's terms, a schedule each.
+        seed: of the order of batches, and of all noise.
+        callbacks: what else should happen on the way (`Callback`).
+        device: "auto", "cpu" or "cuda".
+        progress: whether to show how it goes on stderr, with a bar on a terminal and in a notebook.
+        **settings: of `TrainingConfig`: epochs, max_minutes, batch_size, learning_rate, patience and so on.
+
+    Returns:
+        How it went: rows, the best validation, why it ended.
+
+    Raises:
+        UserError: a setting is unknown or doesn't go with the others.
+        Diverged: too many losses or gradients in a row were not finite, or all validations. The model has its best
+            weights so far.
+
+    Example:
+        history = zf.fit(model, train, valid, max_minutes=2, learning_rate=3e-3)
+    """
+    config = training_config(settings)
+    check_together(bound, weights, config)
+    keep, rows, here = KeepBest(), KeepRows(), processes(device)
+    reporter = Reporter(quiet=not (progress and here.is_main))
+    at = Progress(learning_rate=config.learning_rate)
+    with (
+        torch.random.fork_rng(),  # the caller's generator is not ours to move
+        reporter,
+        stop_on([signal.SIGINT], say=reporter.say) as stop,
+        cpu_threads(model, config.threads, rows=config.batch_size * bound.particles),
+    ):
+        training = prepare(
+            model,
+            train,
+            valid,
+            bound=bound,
+            weights=weights,
+            settings=config,
+            seed=seed,
+            here=here,
+            stop=stop,
+            say=reporter.say,
+        )
+        try:
+            at = run(training, at, [keep, rows, reporter, *callbacks])
+        except Diverged as error:
+            raise Diverged(f"{error}; the model has its best weights so far. {HINT}") from None
+        finally:
+            keep.restore(model)
+            model.eval()
+    if valid is not None and not math.isfinite(at.best):
+        raise Diverged("no validation was finite: look at the data's scale, or try a lower learning_rate")
+    return History(tuple(rows.rows), at.finished, at.step, at.seconds)

@@ -1,0 +1,191 @@
+"""What training says of itself: rows as frozen records, and all of them together."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any, ClassVar
+
+from ..bounds.base import BoundKind, Weights
+
+NO_TERMS = ("sequences", "updates", "gradient_norm")  # of an update's sums
+
+
+@dataclass(frozen=True)
+class TrainingRow:
+    """Means over the updates since the row before.
+
+    epoch:         the one at work, from 1; step: updates done
+    per:           what a batch's rows are, and `nats` and `terms` are means over: a "sequence", or a "chunk" of one
+    nats:          the bound on log p(x)
+    loss:          what was minimized, nats
+    terms:         the bound's and the loss's parts without their weights, nats: log_px, kl, and each cost that counts
+    weights:       of the loss's terms, at the last of the updates
+    gradient_norm: before it was clipped
+    learning_rate: Adam's
+    seconds:       of training so far
+    """
+
+    event: ClassVar[str] = "training"
+
+    epoch: int
+    step: int
+    per: str
+    nats: float
+    loss: float
+    terms: Mapping[str, float]
+    weights: Weights
+    gradient_norm: float
+    learning_rate: float
+    seconds: float = field(compare=False)
+
+    def to_dict(self) -> dict[str, Any]:
+        """As a row of metrics.jsonl: a function of the seed, and so without the seconds."""
+        return (
+            {"event": self.event, "epoch": self.epoch, "step": self.step}
+            | {f"nats_per_{self.per}": self.nats, f"kl_per_{self.per}": self.terms["kl"], "loss": self.loss}
+            | {"gradient_norm": self.gradient_norm, "learning_rate": self.learning_rate}
+            | _weights(self.weights)
+            | _terms(self.terms, self.per)
+        )
+
+
+@dataclass(frozen=True)
+class ValidationRow:
+    """The bound on the validation split, with the same noise each time.
+
+    epoch:         epochs completed; step: updates done
+    nats:          of log p(x), mean over sequences
+    loss:          with the weights of the last update
+    terms:         as those of `TrainingRow`, mean over sequences
+    kind:          what the nats are of log p(x): "exact", "lower bound" or "estimate"
+    best:          whether it is the best so far
+    learning_rate: Adam's from here on
+    """
+
+    event: ClassVar[str] = "validation"
+
+    epoch: int
+    step: int
+    nats: float
+    loss: float
+    terms: Mapping[str, float]
+    weights: Weights
+    kind: BoundKind
+    best: bool
+    learning_rate: float
+    seconds: float = field(compare=False)
+
+    def to_dict(self) -> dict[str, Any]:
+        """As a row of metrics.jsonl."""
+        return (
+            {"event": self.event, "epoch": self.epoch, "step": self.step}
+            | {"nats_per_sequence": self.nats, "kl_per_sequence": self.terms["kl"], "kind": self.kind}
+            | {"best": self.best, "learning_rate": self.learning_rate, "loss": self.loss}
+            | _terms(self.terms, "sequence")
+        )
+
+
+@dataclass(frozen=True)
+class SkippedRow:
+    """An update that was skipped, because its loss or its gradient (`what`) is not finite; which sequences it took."""
+
+    event: ClassVar[str] = "nonfinite"
+
+    epoch: int
+    step: int
+    batch: int
+    what: str
+    loss: float
+    gradient_norm: float
+    sequences: tuple[int, ...]
+    seconds: float = field(compare=False)
+
+    def to_dict(self) -> dict[str, Any]:
+        """As a row of metrics.jsonl."""
+        return {
+            "event": self.event,
+            "epoch": self.epoch,
+            "step": self.step,
+            "what": self.what,
+            "loss": self.loss,
+            "gradient_norm": self.gradient_norm,
+            "sequences": list(self.sequences),
+        }
+
+
+Row = TrainingRow | ValidationRow | SkippedRow
+
+
+@dataclass(frozen=True)
+class History:
+    """How training went.
+
+    rows:    every `log_every` updates, at every validation, and for every update that was skipped, in their order
+    stopped: why it ended
+    updates: how many there were, skipped ones too
+    seconds: how long it took
+
+    Example:
+        history = zf.fit(model, train, valid)
+        history.best.nats
+        pandas.DataFrame(history.to_dict()["validation"]).plot("step", "nats_per_sequence")
+    """
+
+    rows: tuple[Row, ...]
+    stopped: str
+    updates: int
+    seconds: float
+
+    @property
+    def training(self) -> tuple[TrainingRow, ...]:
+        """The rows about updates."""
+        return tuple(row for row in self.rows if isinstance(row, TrainingRow))
+
+    @property
+    def validation(self) -> tuple[ValidationRow, ...]:
+        """The rows about validations; the first one is of before the first update."""
+        return tuple(row for row in self.rows if isinstance(row, ValidationRow))
+
+    @property
+    def skipped(self) -> tuple[SkippedRow, ...]:
+        """The rows about updates that were skipped."""
+        return tuple(row for row in self.rows if isinstance(row, SkippedRow))
+
+    @property
+    def best(self) -> ValidationRow | None:
+        """The best validation, whose weights the model has; None where nothing was validated."""
+        return next((row for row in reversed(self.validation) if row.best), None)
+
+    def to_dict(self) -> dict[str, dict[str, list[Any]]]:
+        """Columns by name, of the rows of each event: "training", "validation", "nonfinite"."""
+        return {
+            cls.event: _columns([row.to_dict() | {"seconds": row.seconds} for row in self.rows if isinstance(row, cls)])
+            for cls in (TrainingRow, ValidationRow, SkippedRow)
+        }
+
+    def __repr__(self) -> str:
+        b = self.best
+        best = "" if b is None else f"best {b.nats:.3f} nats per sequence ({b.kind}) after epoch {b.epoch}; "
+        return f"<History: {best}{self.updates} updates in {self.seconds:.1f} s; stopped: {self.stopped}>"
+
+
+def _weights(weights: Weights) -> dict[str, float]:
+    return {f"{name}_weight": value for name, value in asdict(weights).items()}
+
+
+def _terms(terms: Mapping[str, float], per: str) -> dict[str, float]:
+    return {f"{name}_per_{per}": value for name, value in terms.items() if name != "kl"}
+
+
+def _columns(rows: list[dict[str, Any]]) -> dict[str, list[Any]]:
+    names = dict.fromkeys(name for row in rows for name in row)
+    return {name: [row.get(name) for row in rows] for name in names}
+
+
+def means(sums: Mapping[str, float], weights: Weights) -> tuple[float, float, dict[str, float]]:
+    """The bound, the loss and the terms, each a mean over sequences; a cost of weight 0 is no term of the loss."""
+    parts = {name: value / sums["sequences"] for name, value in sums.items() if name not in NO_TERMS}
+    nats, loss = parts.pop("value"), parts.pop("loss")
+    idle = {name for name, weight in asdict(weights).items() if not weight} - {"kl"}
+    return nats, loss, {name: value for name, value in parts.items() if name not in idle}

@@ -1,0 +1,285 @@
+"""The training loop: epoch -> batches -> update -> validate -> stop.
+
+Everything random at a step (latents, dropout of units and words, the order of batches) is a pure function of the seed
+and the step, so that training that was stopped anywhere goes on bit for bit as if it hadn't been. Where it is, is a
+frozen record (`Progress`) that goes in and comes out; what changes in place are the weights, Adam's moments, and the
+state that chunks go on from.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from ..bounds import Bound, Weights
+from ..data import SequenceDataset
+from ..data.batches import evaluation_batches
+from ..models import SequenceModel
+from .callbacks import Callback, Callbacks, Start
+from .feed import Feed, Work, make_feed, own_parts
+from .graph import GraphUpdate, check_capturable
+from .history import SkippedRow, TrainingRow, ValidationRow, means
+from .parallel import Processes
+from .progress import INTERRUPTED, Progress, added, checkpoint_is_due, reason_to_stop, spent_budget
+from .schedules import WeightSchedules
+from .settings import TrainingConfig
+from .signals import Stop
+from .update import BoundModule, EagerUpdate, Updated, autocast, make_optimizer, sums_of
+
+HINT = "Try a lower learning_rate or max_grad_norm, or look at the sequences that were named"
+
+
+class Diverged(Exception):
+    """Losses or gradients that are not finite: too many in a row, or in every validation."""
+
+
+@dataclass(frozen=True)
+class Training:
+    """What trains: a model, its bound and optimizer, its data, and how.
+
+    model, module: the model, and what is called to train it (the bound with it; wrapped, with several processes)
+    update:        one step of Adam
+    feed:          what each update trains on
+    train, valid:  the data; valid is measured after each epoch, or None
+    """
+
+    model: SequenceModel
+    module: nn.Module
+    optimizer: torch.optim.Optimizer
+    update: EagerUpdate | GraphUpdate
+    feed: Feed
+    train: SequenceDataset
+    valid: SequenceDataset | None
+    weights: WeightSchedules
+    settings: TrainingConfig
+    seed: int
+    here: Processes
+    stop: Stop
+
+
+def prepare(
+    model: SequenceModel,
+    train: SequenceDataset,
+    valid: SequenceDataset | None,
+    *,
+    bound: Bound,
+    weights: WeightSchedules,
+    settings: TrainingConfig,
+    seed: int,
+    here: Processes,
+    stop: Stop,
+    say: Callable[[str], None],
+    restore: Callable[[Feed, torch.optim.Adam], None] = lambda feed, adam: None,
+) -> Training:
+    """The model on its device, an optimizer and an update for it.
+
+    restore: puts moments and a carried state back, before processes share them. Raises UserError for settings that
+    don't go with the model, the bound or the device.
+    """
+    model.backend = "reference" if settings.backend == "reference" else "fast"
+    if settings.backend == "graph":
+        check_capturable(model, bound, device=here.device, processes=here.world)
+    model.to(here.device)
+    adam = make_optimizer(model, settings)
+    feed = make_feed(train, model, settings, seed=seed, here=here)
+    restore(feed, adam)
+    module, optimizer = here.prepare(BoundModule(model, bound, word_dropout=settings.word_dropout), adam)
+    common: Any = {
+        "max_grad_norm": settings.max_grad_norm,
+        "precision": settings.precision,
+        "sums": lambda result, share: sums_of(result, share, here=here, stop=float(stop.requested)),
+    }
+    update: EagerUpdate | GraphUpdate
+    if settings.backend == "graph":
+        longest = int(train.lengths.max()) - model.spec.conditions_on_first
+        update = GraphUpdate(module, adam, longest=longest, say=say, **common)
+    else:
+        update = EagerUpdate(module, optimizer, here=here, **common)
+    return Training(model, module, optimizer, update, feed, train, valid, weights, settings, seed, here, stop)
+
+
+def run(training: Training, at: Progress, callbacks: Iterable[Callback]) -> Progress:
+    """Train until a budget is spent or validation has stopped getting better; where that ends (`finished` says why).
+
+    at: where training is; a new one's is `Progress(learning_rate=...)`. When it was asked to stop it ends after the
+    update at work, `INTERRUPTED`, at a checkpoint that isn't. Raises Diverged after too many updates in a row that are
+    not finite.
+    """
+    told, clock = Callbacks(tuple(callbacks)), _clock(at.seconds)
+    told.on_start(at, Start(_updates_at_most(training), _remarks(training)), training.model)
+    if at.rows == 0:
+        told.on_checkpoint(at, training.model)  # so that it can go on from anywhere, from its first validation too
+        at = validated(training, at, told, clock)
+        told.on_checkpoint(at, training.model)
+    while not at.finished:
+        at = _epoch(training, at, told, clock)
+    told.on_end(at, training.model)
+    return at
+
+
+def _epoch(training: Training, at: Progress, told: Callback, clock: Callable[[], float]) -> Progress:
+    """The rest of the epoch that training is in, its validation, and what follows from that."""
+    settings, model = training.settings, training.model
+    plan = training.feed.plan(at.epoch)
+    training.module.train()
+    left = plan[at.batch :]
+    for entry, work in zip(left, training.feed.updates(left, epoch=at.epoch), strict=True):
+        at, stopping = _updated(training, at, entry, work, told, clock)
+        if stopping:
+            told.on_checkpoint(at, model)
+            return replace(at, finished=INTERRUPTED)
+        if spent_budget(at, settings):
+            break
+        if checkpoint_is_due(at, settings) and at.batch < len(plan):
+            told.on_checkpoint(at, model)
+    if at.batch == len(plan):
+        at = at.after_epoch()
+        training.feed.forget()
+    at = validated(training, at, told, clock)
+    at = replace(at, finished=reason_to_stop(at, settings))
+    if at.finished or not at.nonfinite_in_a_row:  # else the last checkpoint stays the last good one
+        told.on_checkpoint(at, model)
+    return at
+
+
+def _updated(
+    training: Training, at: Progress, entry: Any, work: Work, told: Callback, clock: Callable[[], float]
+) -> tuple[Progress, bool]:
+    """After one step of Adam, unless its loss or gradient is not finite; and whether a process was asked to stop."""
+    seed_everything(training.seed, "step", at.step, training.here.rank)
+    weights = training.weights.at(at.step)
+    updated = training.update.over(work.parts, weights, learning_rate=at.learning_rate)
+    training.feed.keep(entry, updated)
+    sums = dict(updated.sums)
+    stopping = sums.pop("stop") > 0  # a signal to one process stops all of them, at the same update
+    updated = replace(updated, sums=sums)
+    if updated.applied:
+        numbers = {"gradient_norm": updated.gradient_norm, "updates": 1.0}
+        after = at.after_update(sums | numbers, seconds=clock())
+    else:
+        after = _skipped(training, at, work, updated, told, clock)
+    told.on_update(after, updated, training.model)
+    if after.step % training.settings.log_every == 0 and after.since_row:
+        row = _training_row(training, after, weights)
+        after = replace(after.after_row(), since_row={})
+        told.on_row(after, row, training.model)
+    return after, stopping
+
+
+def _skipped(
+    training: Training, at: Progress, work: Work, updated: Updated, told: Callback, clock: Callable[[], float]
+) -> Progress:
+    """After an update that was not finite. Raises Diverged when there were too many in a row."""
+    what = "gradient" if math.isfinite(updated.loss) else "loss"
+    after = at.after_skipped(seconds=clock()).after_row()
+    row = SkippedRow(
+        epoch=at.epoch + 1,
+        step=at.step,
+        batch=at.batch,
+        what=what,
+        loss=updated.loss,
+        gradient_norm=updated.gradient_norm,
+        sequences=tuple(work.indices),
+        seconds=after.seconds,
+    )
+    told.on_row(after, row, training.model)
+    if after.nonfinite_in_a_row >= training.settings.max_nonfinite:
+        raise Diverged(
+            f"{after.nonfinite_in_a_row} updates in a row without a finite loss and gradient, the last at step "
+            f"{at.step}"
+        )
+    return after
+
+
+def _training_row(training: Training, at: Progress, weights: Weights) -> TrainingRow:
+    """Means over the updates since the last row. weights: of the last update."""
+    nats, loss, terms = means(at.since_row, weights)
+    return TrainingRow(
+        epoch=at.epoch + 1,
+        step=at.step,
+        per=training.feed.per,
+        nats=nats,
+        loss=loss,
+        terms=terms,
+        weights=weights,
+        gradient_norm=at.since_row["gradient_norm"] / at.since_row["updates"],
+        learning_rate=at.learning_rate,
+        seconds=at.seconds,
+    )
+
+
+def validated(training: Training, at: Progress, told: Callback, clock: Callable[[], float]) -> Progress:
+    """After the bound was measured on the validation split, with the same noise each time, if there is one."""
+    if training.valid is None:
+        return at
+    weights = training.weights.at(max(at.step - 1, 0))
+    sums, kind = _measured(training, training.valid, weights)
+    nats, loss, terms = means(sums, weights)
+    after = at.after_validation(nats, training.settings, seconds=clock()).after_row()
+    row = ValidationRow(
+        epoch=at.epoch,
+        step=at.step,
+        nats=nats,
+        loss=loss,
+        terms=terms,
+        weights=weights,
+        kind=kind,
+        best=nats > at.best,
+        learning_rate=after.learning_rate,
+        seconds=after.seconds,
+    )
+    told.on_row(after, row, training.model)
+    told.on_validation(after, row, training.model)
+    return after
+
+
+@torch.no_grad()
+def _measured(training: Training, data: SequenceDataset, weights: Weights) -> tuple[dict[str, float], Any]:
+    """Sums over the sequences of a split, of all processes, and the kind of the bound."""
+    here, settings = training.here, training.settings
+    training.module.eval()
+    seed_everything(training.seed, "validation", here.rank)
+    plan = evaluation_batches(data.lengths, settings.evaluation_batch_size)
+    sums: dict[str, float] = {}
+    for batch, share in own_parts(data, plan, training.model, here):
+        with autocast(here.device, settings.precision):
+            result = training.feed.measure(training.module, batch, weights)
+        sums = added(sums, sums_of(result, share, here=here))
+    return sums, result.kind
+
+
+def _updates_at_most(training: Training) -> int:
+    """Of chunks the number may differ a little from epoch to epoch: here it is the first one's."""
+    settings = training.settings
+    in_epochs = settings.epochs * len(training.feed.plan(0))
+    return in_epochs if settings.max_steps is None else min(in_epochs, settings.max_steps)
+
+
+def _remarks(training: Training) -> tuple[str, ...]:
+    """What to know of the data: what was left out of it, and what isn't measured."""
+    splits = {"train": training.train} | ({} if training.valid is None else {"valid": training.valid})
+    skipped = sum(data.skipped for data in splits.values())
+    said = [f"{skipped} files of the training and validation splits were left out as unreadable"] if skipped else []
+    said += [f"{name} split: {data.remark}" for name, data in splits.items() if data.remark]
+    if training.valid is None:
+        said.append("no validation data: training goes on until its budget is spent, and the last weights are kept")
+    return tuple(said)
+
+
+def _clock(before: float) -> Callable[[], float]:
+    """Seconds of training, those of sessions before included."""
+    started = time.perf_counter() - before
+    return lambda: time.perf_counter() - started
+
+
+def seed_everything(seed: int, *purpose: int | str) -> None:
+    """Seed torch's generators for one purpose: the same seed and purpose give the same noise, others independent."""
+    words = [seed, *(int.from_bytes(p.encode(), "big") if isinstance(p, str) else p for p in purpose)]
+    torch.manual_seed(int(np.random.SeedSequence(words).generate_state(1, np.uint64)[0]))

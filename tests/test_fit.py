@@ -1,0 +1,389 @@
+"""Training in memory: what is in the model afterwards, what is said on the way, and that a run is the same loop."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import signal
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from zforcing import (
+    ELBO,
+    FIVO,
+    IWAE,
+    RNN,
+    BoundResult,
+    Callback,
+    Diverged,
+    ObservationSpec,
+    RNNConfig,
+    Schedule,
+    SequenceBatch,
+    SequenceModel,
+    UserError,
+    Weights,
+    WeightSchedules,
+    ZForcing,
+    ZForcingConfig,
+    evaluate,
+    fit,
+)
+from zforcing.bounds import Bound
+from zforcing.data import InMemory
+from zforcing.observations import Example
+from zforcing.saving.model import load
+from zforcing.training.loop import seed_everything
+from zforcing.training.reporter import Reporter
+from zforcing.training.runs.config import parse_config
+from zforcing.training.runs.run import train
+from zforcing.training.settings import TrainingConfig
+
+REAL = ObservationSpec("real", 2)
+WEIGHTS = WeightSchedules(kl=Schedule(0.5), auxiliary=Schedule(0.01), backward=Schedule(0.02))
+
+
+@pytest.fixture(autouse=True)
+def float32() -> None:
+    torch.set_default_dtype(torch.float32)
+
+
+def walks(n: int, seed: int = 0, dtype: Any = np.float32) -> InMemory:
+    """Ragged random walks."""
+    rng = np.random.default_rng(seed)
+    return InMemory([Example(rng.normal(size=(rng.integers(2, 8), 2)).cumsum(0).astype(dtype)) for _ in range(n)])
+
+
+def rnn(seed: int = 0) -> RNN:
+    torch.manual_seed(seed)
+    return RNN(REAL, RNNConfig(hidden_size=5, embedding_size=4))
+
+
+def zforcing(seed: int = 0, **settings: Any) -> ZForcing:
+    torch.manual_seed(seed)
+    sizes = {"hidden_size": 5, "embedding_size": 4, "latent_size": 2, "mlp_size": 4}
+    return ZForcing(REAL, ZForcingConfig(**(sizes | settings)))
+
+
+def copied(model: SequenceModel) -> dict[str, torch.Tensor]:
+    return {name: value.clone() for name, value in model.state_dict().items()}
+
+
+def same(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> bool:
+    return all(torch.equal(one[name], other[name]) for name in one)
+
+
+quiet: dict[str, Any] = {"progress": False, "device": "cpu"}
+
+
+def test_fit_reaches_what_it_should() -> None:
+    """x_t = x_{t-1} with probability 0.9: an RNN must come close to the entropy, and not below it."""
+    rng = np.random.default_rng(1)
+    x = ((rng.random((400, 10)) < 0.1).cumsum(1) % 2).astype(np.float32)[:, :, None]
+    train, valid = (InMemory([Example(e) for e in part]) for part in (x[:320], x[320:]))
+    model = RNN(ObservationSpec("binary", 1), RNNConfig(hidden_size=8, embedding_size=4))
+    history = fit(model, train, valid, epochs=30, learning_rate=0.02, **quiet)
+    flips = [np.diff(e.x[:, 0], prepend=0) for e in valid.examples]
+    true = np.mean([sum(math.log(0.1 if d else 0.9) for d in f) for f in flips])
+    assert history.best is not None
+    assert true - 0.1 < history.best.nats < true + 0.3  # more would be a leak of the future
+    assert history.best.kind == "exact"
+
+
+def test_the_best_weights_are_in_the_model_and_it_is_in_eval_mode() -> None:
+    model, valid = rnn(), walks(8, seed=1)
+    history = fit(
+        model, walks(32), valid, epochs=12, batch_size=8, learning_rate=0.5, learning_rate_factor=1.0, **quiet
+    )
+    values = [row.nats for row in history.validation]
+    assert history.best is not None
+    assert history.best.nats == max(values) > values[-1]  # jumpy on purpose: the best is not the last
+    assert not model.training
+    assert evaluate(model, valid).nats_per_sequence == pytest.approx(max(values), rel=1e-6)
+
+
+def test_the_seed_decides_all() -> None:
+    ends = []
+    for seed in (3, 3, 4):
+        model = zforcing(dropout=0.2)
+        torch.manual_seed(len(ends))  # whatever the caller does with it
+        fit(model, walks(32), walks(8, seed=1), epochs=2, seed=seed, **quiet)
+        ends.append(copied(model))
+    assert same(ends[0], ends[1])
+    assert not same(ends[0], ends[2])
+
+
+def test_the_callers_generator_is_left_alone() -> None:
+    model = zforcing()
+    torch.manual_seed(5)
+    expected = torch.rand(3)
+    torch.manual_seed(5)
+    fit(model, walks(16), walks(8), epochs=1, **quiet)
+    assert torch.equal(torch.rand(3), expected)
+
+
+def test_no_file_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    fit(rnn(), walks(16), walks(8), epochs=1, **quiet)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_run_is_the_same_training(tmp_path: Path) -> None:
+    """Rows and weights, bit for bit, with random walks from a file."""
+    rng = np.random.default_rng(0)
+    np.savez(tmp_path / "x.npz", x=rng.normal(size=(40, 6, 2)).cumsum(1), lengths=rng.integers(2, 7, size=40))
+    training = {"epochs": 3, "batch_size": 8, "learning_rate": 0.05, "log_every": 2}
+    weights = {"kl": {"start": 0.5}, "auxiliary": {"start": 0.01}, "backward": {"start": 0.02}}
+    sizes = {"hidden_size": 5, "embedding_size": 4, "latent_size": 2, "mlp_size": 4, "dropout": 0.2}
+    data, model = {"name": "arrays", "path": str(tmp_path / "x.npz")}, {"name": "zforcing"} | sizes
+    config = parse_config({"data": data, "model": model, "weights": weights, "training": training, "seed": 7})
+    train(config, tmp_path / "run", device="cpu", reporter=Reporter(quiet=True))
+
+    description = config.data.describe()
+    seed_everything(7, "weights")
+    fitted = config.build_model(description.spec)
+    splits = (config.data.load(split, description) for split in ("train", "valid"))
+    history = fit(fitted, *splits, weights=WEIGHTS, seed=7, **training, **quiet)
+    rows = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
+    assert [row.to_dict() for row in history.rows] == rows
+    assert same(copied(fitted), copied(load(tmp_path / "run")))
+
+
+# Without validation.
+
+
+def test_without_validation_it_trains_to_its_budget_and_says_so(capsys: pytest.CaptureFixture[str]) -> None:
+    model = rnn()
+    before = copied(model)
+    history = fit(model, walks(16), epochs=2, batch_size=8, patience=1, log_every=1, device="cpu")
+    assert (history.stopped, history.updates, history.best, history.validation) == ("epochs 2", 4, None, ())
+    assert len(history.training) == 4
+    assert not same(before, copied(model))
+    assert "no validation data" in capsys.readouterr().err
+
+
+def test_the_budget_can_be_steps_or_minutes() -> None:
+    assert fit(rnn(), walks(16), batch_size=4, max_steps=3, **quiet).stopped == "max_steps 3"
+    history = fit(rnn(), walks(16), batch_size=4, max_minutes=1e-6, **quiet)
+    assert (history.stopped, history.updates) == ("max_minutes 1e-06", 1)
+
+
+def test_progress_is_said_on_stderr_unless_it_is_not_wanted(capsys: pytest.CaptureFixture[str]) -> None:
+    fit(rnn(), walks(16), walks(8), epochs=1, device="cpu")
+    said = capsys.readouterr()
+    assert "validation" in said.err
+    assert "finished: epochs 1; best validation" in said.err
+    fit(rnn(), walks(16), walks(8), epochs=1, **quiet)
+    assert capsys.readouterr().err == said.out == ""
+
+
+# What ends it early.
+
+
+class Interrupt(Callback):
+    """Ctrl-C, so many times, when an update is done."""
+
+    def __init__(self, step: int, times: int = 1):
+        self.step, self.times = step, times
+
+    def on_update(self, at: Any, updated: Any, model: SequenceModel) -> None:
+        if at.step == self.step:
+            for _ in range(self.times):
+                os.kill(os.getpid(), signal.SIGINT)
+
+
+def test_ctrl_c_ends_after_the_update_with_the_best_weights() -> None:
+    model, valid = rnn(), walks(8, seed=1)
+    before = signal.getsignal(signal.SIGINT)
+    history = fit(model, walks(32), valid, batch_size=8, callbacks=[Interrupt(6)], learning_rate=0.05, **quiet)
+    assert (history.stopped, history.updates) == ("interrupted", 7)
+    assert history.best is not None
+    assert history.best.step == 4
+    assert evaluate(model, valid).nats_per_sequence == pytest.approx(history.best.nats, rel=1e-6)
+    assert not model.training
+    assert signal.getsignal(signal.SIGINT) is before
+
+
+def test_a_second_ctrl_c_ends_at_once_with_the_best_weights() -> None:
+    model, valid = rnn(), walks(8, seed=1)
+    best = evaluate(model, valid).nats_per_sequence
+    with pytest.raises(KeyboardInterrupt):
+        fit(model, walks(32), valid, batch_size=8, callbacks=[Interrupt(2, times=2)], learning_rate=0.05, **quiet)
+    assert evaluate(model, valid).nats_per_sequence == pytest.approx(best, rel=1e-6)  # of before the first update
+    assert not model.training
+
+
+@dataclass(frozen=True)
+class Broken(ELBO):
+    """A bound whose loss is not finite in training from an update on, or never is."""
+
+    good: int = 0
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "calls", [])
+
+    def __call__(self, model: SequenceModel, batch: SequenceBatch, **named: Any) -> BoundResult:
+        result = super().__call__(model, batch, **named)
+        if model.training:
+            self.calls.append(None)  # type: ignore[attr-defined]
+        broken = len(self.calls) > self.good if model.training else self.good < 0  # type: ignore[attr-defined]
+        factor = math.nan if broken else 1.0
+        return replace(result, loss=result.loss * factor, value=result.value * (factor if self.good < 0 else 1.0))
+
+
+def test_updates_that_are_not_finite_end_it_with_the_best_weights() -> None:
+    model, valid = rnn(), walks(8, seed=1)
+    with pytest.raises(Diverged, match=r"^3 updates in a row .* last at step 7; the model has its best weights"):
+        fit(model, walks(32), valid, bound=Broken(good=5), batch_size=8, max_nonfinite=3, learning_rate=0.05, **quiet)
+    assert all(p.isfinite().all() for p in model.parameters())
+    assert not model.training
+    start = evaluate(rnn(), valid).nats_per_sequence
+    assert evaluate(model, valid).nats_per_sequence > start  # those of the first epoch
+
+
+def test_validation_that_is_never_finite_is_an_error() -> None:
+    with pytest.raises(Diverged, match="no validation was finite"):
+        fit(rnn(), walks(16), walks(8), bound=Broken(good=-1), epochs=1, **quiet)
+
+
+# What is wrong.
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"learning_rat": 0.1}, r"unknown setting learning_rat \(did you mean learning_rate\?\)"),
+        ({"learning_rate": -1.0}, r"training\.learning_rate is -1\.0; it must be positive"),
+        ({"track": "wandb"}, "track is a setting of runs"),
+        ({"device": "gpu"}, "device is 'gpu'"),
+        ({"bound": IWAE(2), "truncated_bptt_steps": 2}, "needs bound elbo.*not iwae"),
+        ({"bound": IWAE(2, "doubly_reparameterized"), "weights": WEIGHTS}, "needs weights.kl 1"),
+    ],
+)
+def test_a_wrong_setting_is_named(settings: dict[str, Any], said: str) -> None:
+    with pytest.raises(UserError, match=said):
+        fit(zforcing(), walks(8), **({"progress": False} | settings))
+
+
+# What it says.
+
+
+@pytest.mark.parametrize("bound", [ELBO(), IWAE(3), FIVO(3)], ids=lambda b: type(b).__name__)
+def test_rows_hold_every_term_of_the_loss(bound: Bound) -> None:
+    history = fit(
+        zforcing(), walks(16), walks(8), bound=bound, weights=WEIGHTS, epochs=1, batch_size=8, log_every=1, **quiet
+    )
+    for row in (*history.training, *history.validation):
+        assert set(row.terms) == {"log_px", "kl", "auxiliary", "backward"}
+        assert row.weights == Weights(0.5, 0.01, 0.02)
+        written = row.to_dict()
+        assert {"log_px_per_sequence", "kl_per_sequence", "auxiliary_per_sequence", "backward_per_sequence"} <= set(
+            written
+        )
+        assert "seconds" not in written
+        t, w = row.terms, row.weights
+        costs = w.auxiliary * t["auxiliary"] + w.backward * t["backward"]
+        if isinstance(bound, ELBO):
+            assert row.loss == pytest.approx(-t["log_px"] + w.kl * t["kl"] - costs)
+            assert row.nats == pytest.approx(t["log_px"] - t["kl"])
+    assert all(row.gradient_norm > 0 and row.learning_rate > 0 for row in history.training)
+
+
+def test_a_cost_without_a_weight_is_no_term() -> None:
+    history = fit(zforcing(), walks(16), walks(8), epochs=1, log_every=1, **quiet)
+    assert {name for row in history.training for name in row.terms} == {"log_px", "kl"}
+
+
+def test_a_history_gives_columns_and_says_how_it_went() -> None:
+    history = fit(rnn(), walks(16), walks(8), epochs=2, batch_size=8, log_every=1, **quiet)
+    columns = history.to_dict()
+    assert set(columns) == {"training", "validation", "nonfinite"}
+    assert columns["validation"]["step"] == [0, 2, 4]
+    assert columns["validation"]["nats_per_sequence"] == [row.nats for row in history.validation]
+    assert len(columns["training"]["loss"]) == 4
+    assert columns["training"]["seconds"] == sorted(columns["training"]["seconds"])
+    assert repr(history).startswith("<History: best ")
+    assert "nats per sequence (exact)" in repr(history)
+
+
+class Recorder(Callback):
+    def __init__(self) -> None:
+        self.told: list[str] = []
+
+    def on_start(self, at: Any, start: Any, model: SequenceModel) -> None:
+        self.told.append(f"start of {start.updates}")
+
+    def on_update(self, at: Any, updated: Any, model: SequenceModel) -> None:
+        self.told.append(f"update {at.step}")
+
+    def on_row(self, at: Any, row: Any, model: SequenceModel) -> None:
+        self.told.append(row.event)
+
+    def on_validation(self, at: Any, row: Any, model: SequenceModel) -> None:
+        assert not model.training
+        self.told.append(f"validated at {row.step}")
+
+    def on_checkpoint(self, at: Any, model: SequenceModel) -> None:
+        self.told.append(f"checkpoint {at.step}")
+
+    def on_end(self, at: Any, model: SequenceModel) -> None:
+        self.told.append(f"end: {at.finished}")
+
+
+def test_callbacks_are_told_what_happens_in_its_order() -> None:
+    recorder = Recorder()
+    fit(
+        rnn(),
+        walks(24),
+        walks(8),
+        epochs=1,
+        batch_size=8,
+        log_every=2,
+        checkpoint_every=2,
+        callbacks=[recorder],
+        **quiet,
+    )
+    assert recorder.told == [
+        *("start of 3", "checkpoint 0", "validation", "validated at 0", "checkpoint 0"),
+        *("update 1", "update 2", "training", "checkpoint 2", "update 3"),
+        *("validation", "validated at 3", "checkpoint 3", "end: epochs 1"),
+    ]
+
+
+# Several batches an update.
+
+
+def doubles(n: int, seed: int) -> InMemory:
+    return walks(n, seed, dtype=np.float64)
+
+
+@pytest.mark.parametrize("limit", [None, 0.5])
+def test_accumulated_batches_train_as_the_large_one_does(limit: float | None) -> None:
+    """Ragged batches, the last one smaller; without noise, in float64."""
+    ends, rows = [], []
+    for batch_size, accumulate in ((12, 1), (4, 3), (5, 3)):
+        model = rnn().double()
+        settings: dict[str, Any] = {"batch_size": batch_size, "accumulate": accumulate, "max_grad_norm": limit}
+        history = fit(
+            model, doubles(30, 0), doubles(8, 1), epochs=3, log_every=1, learning_rate=0.05, **settings, **quiet
+        )
+        ends.append(copied(model))
+        rows.append([row.loss for row in history.training])
+    for name in ends[0]:
+        torch.testing.assert_close(ends[0][name], ends[1][name], rtol=1e-9, atol=1e-9)
+    assert rows[0] == pytest.approx(rows[1], rel=1e-9)
+    assert not np.allclose(rows[0][:2], rows[2][:2], rtol=1e-6)  # 15 sequences an update are another thing
+
+
+@pytest.mark.parametrize(
+    ("more", "said"), [({"backend": "graph"}, "one batch"), ({"truncated_bptt_steps": 2}, "must be 1")]
+)
+def test_what_can_not_accumulate_is_refused(more: dict[str, Any], said: str) -> None:
+    with pytest.raises(UserError, match=said):
+        TrainingConfig(accumulate=2, **more)
