@@ -18,7 +18,7 @@ from zforcing.bounds import FIVO, IWAE, Bound
 from zforcing.models import Unroll, map_state
 from zforcing.recurrence import products
 from zforcing.testing import random_batch
-from zforcing.testing.comparison import TERMS, gradients, noise_for, said
+from zforcing.testing.comparison import TERMS, gradients, noise_for, run_results
 from zforcing.testing.particles import Ancestors
 
 Backend = Literal["reference", "fast"]
@@ -112,7 +112,7 @@ def results(model: SequenceModel, batch: SequenceBatch, situation: Situation) ->
     if situation.ancestors:
         given["resample"] = choose
     run = model.unroll(batch, **given)
-    numbers = said(run, batch.repeat(K))
+    numbers = run_results(run, batch.repeat(K))
     outputs = [*numbers.values(), run.state.h if hasattr(run.state, "h") else run.state.z]
     slopes = gradients(model, outputs, others={name: v for name, v in leaves.items() if v.numel()})
     if situation.ancestors:
@@ -312,9 +312,9 @@ def test_values_without_gradients_are_those_with(case: Case, ancestors: bool, mo
     """Without gradients the loop reuses its memory from block to block."""
     monkeypatch.setattr(zforcing.recurrence.loop, "ROWS_AT_ONCE", 25)
     model, batch = case.build(SPECS["real"]), random_batch(SPECS["real"], LENGTHS)
-    expected = said(fast_run(model, batch, ancestors=ancestors), batch.repeat(3))
+    expected = run_results(fast_run(model, batch, ancestors=ancestors), batch.repeat(3))
     with torch.no_grad():
-        found = said(fast_run(model, batch, ancestors=ancestors), batch.repeat(3))
+        found = run_results(fast_run(model, batch, ancestors=ancestors), batch.repeat(3))
     assert_equal(found, {name: v.detach() for name, v in expected.items()}, 1e-12)
 
 

@@ -75,7 +75,7 @@ def loop_of(model: SequenceModel) -> Callable[..., Unroll]:
     return lambda batch, **given: SequenceModel.walk(model, batch, **given)
 
 
-def results(run: Unroll, batch: SequenceBatch) -> dict[str, Tensor]:
+def run_results(run: Unroll, batch: SequenceBatch) -> dict[str, Tensor]:
     """The results of a run outside of the padding, by name: terms (0 in the padding), densities, the last state."""
     exists = batch.mask
     numbers = {name: getattr(run, name) for name in TERMS}

@@ -23,8 +23,8 @@ from .comparison import (
     model_check,
     noise_for,
     require,
-    results,
     run_gradients,
+    run_results,
 )
 
 
@@ -59,7 +59,7 @@ def check_padding(model: SequenceModel, batch: SequenceBatch) -> None:
     clean = model.unroll(batch, noise=noise)
     other = model.unroll(garbage_in_padding(batch, model.spec), noise=other_noise)
     what = "changes with the contents of the padding"
-    assert_same_numbers(results(other, batch), results(clean, batch), what)
+    assert_same_numbers(run_results(other, batch), run_results(clean, batch), what)
     gradients = run_gradients(model, clean)
     assert_same_numbers(run_gradients(model, other), gradients, f"has a gradient that {what}", tolerance=1e-9)
 
@@ -95,7 +95,7 @@ def check_missing(model: SequenceModel, batch: SequenceBatch) -> None:
     assert_same_numbers(run_gradients(model, other), gradients, f"has a gradient that {what}", tolerance=1e-9)
 
     masks = (torch.ones_like(batch.scored), None)
-    with_mask, without = (results(model.unroll(replace(batch, observed=o), noise=noise), batch) for o in masks)
+    with_mask, without = (run_results(model.unroll(replace(batch, observed=o), noise=noise), batch) for o in masks)
     assert_same_numbers(with_mask, without, "changes when there is a mask and everything is observed")
 
 
@@ -108,12 +108,12 @@ def check_fed(model: SequenceModel, batch: SequenceBatch) -> None:
     """
     noise = noise_for(model, batch)
     plain, same = (model.unroll(replace(batch, fed=fed), noise=noise) for fed in (None, batch.read))
-    assert_same_numbers(results(same, batch), results(plain, batch), "changes when x itself is fed")
+    assert_same_numbers(run_results(same, batch), run_results(plain, batch), "changes when x itself is fed")
 
     fed = replace(batch, fed=_every_other_replaced(batch, model))
     runs = [unroll(fed, noise=noise) for unroll in (model.unroll, loop_of(model))]
     what = "of unroll is not that of the reference loop when something else than x is fed: read `batch.past`"
-    assert_same_numbers(results(runs[0], fed), results(runs[1], fed), what)
+    assert_same_numbers(run_results(runs[0], fed), run_results(runs[1], fed), what)
     gradients = [run_gradients(model, run) for run in runs]
     assert_same_numbers(gradients[0], gradients[1], f"has a gradient that {what}", tolerance=1e-9)
 

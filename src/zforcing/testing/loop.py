@@ -29,8 +29,8 @@ from .comparison import (
     model_check,
     noise_for,
     require,
-    results,
     run_gradients,
+    run_results,
     seed,
 )
 
@@ -148,7 +148,7 @@ def check_noise(model: SequenceModel, batch: SequenceBatch) -> None:
     that are the same at every call.
     """
     noise = noise_for(model, batch)
-    one, other = (results(model.unroll(batch, noise=noise), batch) for _ in range(2))
+    one, other = (run_results(model.unroll(batch, noise=noise), batch) for _ in range(2))
     assert_same_numbers(one, other, "differs between two unrolls with the same noise: what else is random?")
     latents = []
     for number in (1, 1, 2):
@@ -168,7 +168,9 @@ def check_unroll(model: SequenceModel, batch: SequenceBatch) -> None:
     """
     noise = noise_for(model, batch)
     fast, loop = (unroll(batch, noise=noise) for unroll in (model.unroll, loop_of(model)))
-    assert_same_numbers(results(fast, batch), results(loop, batch), "of unroll is not that of the reference loop")
+    assert_same_numbers(
+        run_results(fast, batch), run_results(loop, batch), "of unroll is not that of the reference loop"
+    )
 
 
 @model_check
@@ -194,7 +196,7 @@ def check_carried_state(model: SequenceModel, batch: SequenceBatch) -> None:
     state = loop_of(model)(first, noise=noise[:, :cut]).state
     fast, loop = (unroll(second, noise=noise[:, cut:], state=state) for unroll in (model.unroll, loop_of(model)))
     what = "of unroll is not that of the reference loop when both continue from a state"
-    assert_same_numbers(results(fast, second), results(loop, second), what)
+    assert_same_numbers(run_results(fast, second), run_results(loop, second), what)
 
 
 @model_check
@@ -232,13 +234,13 @@ def check_latents(model: SequenceModel, batch: SequenceBatch) -> None:
     drawn = model.unroll(batch, noise=noise_for(model, batch))
     given = model.unroll(batch, latents=drawn.latents)
     what = "changes when the latents that were drawn are given"
-    assert_same_numbers(results(given, batch), results(drawn, batch), what)
+    assert_same_numbers(run_results(given, batch), run_results(drawn, batch), what)
     numbers: list[dict[str, Tensor]] = []
     gradients: list[dict[str, Tensor]] = []
     for unroll in (model.unroll, loop_of(model)):
         z = (drawn.latents.detach() + 1).requires_grad_()
         run = unroll(batch, latents=z)
-        numbers.append(results(run, batch))
+        numbers.append(run_results(run, batch))
         if model.latent_size:
             (by_z,) = torch.autograd.grad((run.log_px - run.kl).sum(), z)
             gradients.append({"the gradient by latents": by_z})
@@ -283,7 +285,7 @@ def check_dtype(model: SequenceModel, batch: SequenceBatch) -> None:
             torch.set_default_dtype(other)
             cast = _cast(batch, dtype)
             run = deepcopy(model).to(dtype).unroll(cast, noise=noise_for(model, batch).to(dtype))
-            dtypes = {name: v.dtype for name, v in results(run, cast).items() if v.is_floating_point()}
+            dtypes = {name: v.dtype for name, v in run_results(run, cast).items() if v.is_floating_point()}
             wrong = {name: result for name, result in dtypes.items() if result != dtype}
             require(not wrong, f"the parameters are {dtype}, torch's default is {other}, these have another: {wrong}")
     finally:
@@ -315,5 +317,5 @@ def check_saved(model: SequenceModel, batch: SequenceBatch) -> None:
     new = cls(model.spec, config).double().eval()
     new.load_state_dict(model.state_dict())
     noise = noise_for(model, batch)
-    actual, expected = (results(m.unroll(batch, noise=noise), batch) for m in (new, model))
+    actual, expected = (run_results(m.unroll(batch, noise=noise), batch) for m in (new, model))
     assert_same_numbers(actual, expected, "of a new model with the same config and state dict is not the same")

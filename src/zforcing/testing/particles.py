@@ -12,7 +12,16 @@ from torch import Tensor
 
 from ..models.base import SequenceModel, Step
 from ..observations import SequenceBatch
-from .comparison import TERMS, assert_same, assert_same_numbers, model_check, noise_for, require, results, run_gradients
+from .comparison import (
+    TERMS,
+    assert_same,
+    assert_same_numbers,
+    model_check,
+    noise_for,
+    require,
+    run_gradients,
+    run_results,
+)
 
 K = 3
 
@@ -33,8 +42,8 @@ def check_particles(model: SequenceModel, batch: SequenceBatch) -> None:
 @torch.no_grad()
 def _check_copies(model: SequenceModel, batch: SequenceBatch) -> None:
     noise = noise_for(model, batch, particles=K)
-    together = results(model.unroll(batch, noise=noise, particles=K), batch.repeat(K))
-    parts = [results(model.unroll(batch, noise=part), batch) for part in noise.split(len(batch))]
+    together = run_results(model.unroll(batch, noise=noise, particles=K), batch.repeat(K))
+    parts = [run_results(model.unroll(batch, noise=part), batch) for part in noise.split(len(batch))]
     separate = {name: torch.cat([part[name] for part in parts]) for name in together}
     assert_same_numbers(
         together, separate, f"of {K} particles is not that of {K} runs: row i + j B is copy j of sequence i"
@@ -69,7 +78,7 @@ def _check_ancestors(model: SequenceModel, batch: SequenceBatch) -> None:
         choose = Ancestors(batch, K)
         run = unroll(batch, noise=noise, particles=K, resample=choose)
         choose.require_asked()
-        numbers.append(choose.shown | results(run, rows))
+        numbers.append(choose.shown | run_results(run, rows))
         gradients.append(run_gradients(model, run))
     what = "by unroll than by the reference loop, with resampling"
     assert_same_numbers(numbers[0], numbers[1], f"is different {what}")
