@@ -335,7 +335,7 @@ MISTAKES = [
     (["bench", "--threads", "0"], "--threads"),
     (["bench", "--seed", "-1"], "--seed"),
     (["bench", "--device", "tpu"], "device"),
-    (["bench", "frames", "--model", "linear_gaussian"], "linear_gaussian"),
+    (["bench", "frames", "--model", "linear_gaussian"], "floor"),
     (["train", "digits-rnn", "--resume"], "--resume"),
     (["train", "digits-rnn", "surplus"], "surplus"),
     (["evaluate", "nowhere"], "nowhere"),
