@@ -22,6 +22,9 @@ TEXT: dict[str, Any] = {
     "tokens": "words", "max_vocabulary": 9, "tokenize": None, "lowercase": None, "min_words": None, "max_words": None,
     "split_by": "document", **SHARES,
 }  # fmt: skip
+ARRAYS: dict[str, Any] = {
+    "array": "x", "lengths": "lengths", "observed": "observed", "sequence": None, "columns": None, **SHARES
+}  # fmt: skip
 
 
 def read(data: dict[str, Any]) -> Any:
@@ -141,6 +144,24 @@ def test_what_was_said_of_sentences_is_kept() -> None:
 def test_null_stood_for_a_default_of_the_layout() -> None:
     assert renamed({"name": "text", "layout": "reviews", "max_words": None}) == {"name": "reviews", "max_words": 16}
     assert renamed({"name": "text", "layout": "lines", "tokenize": None}) == {"name": "text", "tokenize": False}
+
+
+# ---- arrays
+
+
+@pytest.mark.parametrize("path", ["a.csv", "a.Parquet"])
+def test_arrays_in_a_table_are_a_table(path: str) -> None:
+    given = {"name": "arrays", "path": path, **ARRAYS, "sequence": "trip", "columns": ["u"], "missing": "allow"}
+    expected = today("table", path=path, sequence="trip", columns=["u"], missing="allow", **SHARES)
+    assert read(given) == expected
+
+
+@pytest.mark.parametrize("path", ["a.npz", "a.npy"])
+def test_arrays_have_no_columns(path: str) -> None:
+    given = {"name": "arrays", "path": path, **ARRAYS, "observed": "o"}
+    assert read(given) == today("arrays", path=path, observed="o", **SHARES)
+    with pytest.raises(UserError, match=r"unknown setting data\.columns.*data arrays"):
+        read(given | {"columns": ["u"]})
 
 
 # ---- what isn't of 0.1

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from ..registry import Family
 from .arrays.arrays import Arrays
+from .arrays.table import Table
 from .audio.blizzard import Blizzard
 from .audio.folder import AudioFolder
 from .audio.timit import Timit
@@ -38,6 +39,7 @@ DATA: Family[DataModule] = Family(
         PolyphonicMusic,
         Reviews,
         SrnnMusic,
+        Table,
         Text,
         Timit,
     ),
@@ -62,6 +64,7 @@ __all__ = [
     "Sequences",
     "Split",
     "SrnnMusic",
+    "Table",
     "Text",
     "Timit",
 ]

@@ -6,11 +6,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from ..files.sequences import TABLES
 from .audio.layouts import is_timit
 from .folders import split_folders
 from .text.documents import is_folder_of_documents
 
 OF_MIDI = ("valid_fraction", "test_fraction", "split_seed", "drums", "skip_unreadable")
+OF_ARCHIVES = ("array", "lengths", "observed")
 OF_SRNN = ("streams", "continue_streams")
 SENTENCES = {"min_words": (1, 5), "max_words": (None, 16), "tokenize": (False, True), "lowercase": (False, True)}
 
@@ -18,15 +20,24 @@ SENTENCES = {"min_words": (1, 5), "max_words": (None, 16), "tokenize": (False, T
 def renamed(data: Mapping[str, Any]) -> dict[str, Any]:
     """A section `data` with today's names, without the settings that its data set had no use for.
 
-    In 0.1 one data set (speech, music, text) had a `layout`, by which its settings meant something or nothing. A
-    setting that meant something and is no more (TIMIT's `speaker`, say) is kept: it is refused as unknown.
+    In 0.1 one data set (speech, music, text) had a `layout`, or (arrays) a suffix, by which its settings meant
+    something or nothing. A setting that meant something and is no more (TIMIT's `speaker`, say) is kept: it is
+    refused as unknown.
     """
     name = str(data.get("name"))
+    if name == "arrays":
+        return _arrays(data)
     convert = {"speech": _speech, "music": _music, "text": _text}.get(name)
     if convert is None or (name == "text" and "layout" not in data):
         return dict(data)
     settings = {key: value for key, value in data.items() if key not in ("name", "layout")}
     return convert(str(data.get("layout", "auto")), settings)
+
+
+def _arrays(data: Mapping[str, Any]) -> dict[str, Any]:
+    if Path(str(data.get("path", ""))).suffix.lower() in TABLES:
+        return {"name": "table"} | _without(data, "name", *OF_ARCHIVES)
+    return _without(data, "columns") if data.get("columns", ...) is None else dict(data)
 
 
 def _speech(layout: str, settings: dict[str, Any]) -> dict[str, Any]:
