@@ -21,7 +21,7 @@ import soundfile
 import torch
 
 from zforcing.bounds import ELBO
-from zforcing.data import Speech
+from zforcing.data import AudioFolder
 from zforcing.data.batches import load_batches, training_batches
 from zforcing.models import RNN, RNNConfig
 
@@ -53,7 +53,7 @@ def peak_mib() -> float:
 def measure(root: Path, every: int) -> None:
     """One epoch; prints what it took."""
     before, start = peak_mib(), time.perf_counter()
-    data = Speech(str(root), chunk_frames=40)
+    data = AudioFolder(str(root), chunk_frames=40)
     description = data.describe()
     train = data.load("train", description)
     described = time.perf_counter() - start

@@ -42,7 +42,7 @@ def described(
     levels = {"float": None, "pcm": 65536, "mulaw": 256}[encoding]
     spec = ObservationSpec("real" if levels is None else "quantized", size, levels=levels)
     normalization = None if scaling is None else Normalization((scaling[0],) * size, (scaling[1],) * size)
-    return DataDescription("speech", spec, 10, normalization, format=AudioFormat(rate, encoding))
+    return DataDescription("audio-folder", spec, 10, normalization, format=AudioFormat(rate, encoding))
 
 
 def read_recording(file: str | Path, description: DataDescription) -> Example:

@@ -93,7 +93,7 @@ def test_counts_are_those_of_the_recordings(runs: Path, zf: Command, name: str, 
     frames = frames_to_test(runs / name)
     steps = sum(frames) - first * len(frames)
     assert (values["num_sequences"], values["num_steps"], values["num_dims"]) == (len(frames), steps, steps * FRAME)
-    assert (values["sample_rate"], values["num_skipped"], values["data"]) == (RATE, 0, "speech")
+    assert (values["sample_rate"], values["num_skipped"], values["data"]) == (RATE, 0, "audio-folder")
     assert values["first_observation"] == ("conditioned" if first else "scored")
     assert (values["chunk_steps"], values["look_ahead"]) == (None, None)
 

@@ -16,7 +16,7 @@ from matplotlib.image import imread
 from conftest import Command
 from zforcing.cli import main
 from zforcing.cli.sources import kept, read_sequence, read_sequences
-from zforcing.data import Digits, Music, Text
+from zforcing.data import Digits, PolyphonicMusic, Text
 from zforcing.errors import UserError
 from zforcing.observations import Example
 
@@ -142,7 +142,8 @@ def test_a_first_step_that_is_read_is_mixed_and_written(runs: Path, tmp_path: Pa
     values = zf("interpolate", tmp_path / "run", "test:0", "test:1", "--num", 4, "--out", tmp_path / "out", "--json")
     arrays = np.load(values.json["files"][0])
     assert arrays["x"].shape == (4, 8, 88)
-    test = Music(str(runs / "music.pickle")).load("test", Music(str(runs / "music.pickle")).describe())
+    music = PolyphonicMusic(str(runs / "music.pickle"))
+    test = music.load("test", music.describe())
     assert np.array_equal(arrays["start"], [test[0].x[0], test[0].x[0], test[1].x[0], test[1].x[0]])
 
 
@@ -264,8 +265,8 @@ MISTAKES: list[tuple[list[object], str]] = [
     (["continue", "run-text", "caf\udce9 bar"], "is not UTF-8"),
     (["continue", "run-text", "./nowhere/good.txt"], "good.txt"),
     (["continue", "run-music", "test:0", "--given", "nan"], "--given is nan; it must be a number or null"),
-    (["train", "jsb-rnn", "--data.first_observation", "x"], "it must be 'scored' or 'conditioned' or null"),
-    (["train", "imdb-rnn", "--data.tokenize", "x"], "--data.tokenize is x; it must be true or false or null"),
+    (["train", "jsb-rnn", "--data.first_observation", "x"], "it must be 'scored' or 'conditioned'"),
+    (["train", "imdb-rnn", "--data.tokenize", "x"], "--data.tokenize is x; it must be true or false"),
     (["sample", "run-music", "--steps", "x"], "--steps is x; it must be a whole number or null"),
     (["sample", "run-music", "--steps", ""], "--steps is empty; it must be a whole number or null"),
     (["sample", "run-music", "--num", "x"], "--num is x; it must be a whole number"),

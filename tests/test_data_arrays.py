@@ -14,7 +14,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from zforcing.data import Arrays, Sequences, Split
+from zforcing.data import Arrays, Sequences, Split, Table
+from zforcing.data.arrays.dataset import FileDataModule
 from zforcing.errors import UserError
 from zforcing.observations import DataDescription, Normalization, ObservationSpec
 
@@ -48,22 +49,27 @@ def parquet(tmp_path: Path, columns: dict[str, Any], name: str = "x.parquet") ->
     return tmp_path / name
 
 
-def whole(file: Path, **settings: Any) -> Arrays:
+def data_of(path: str, **settings: Any) -> FileDataModule:
+    """The data set that reads such a file."""
+    return (Table if path.endswith((".csv", ".parquet")) else Arrays)(path, **settings)
+
+
+def whole(file: Path, **settings: Any) -> FileDataModule:
     """All of a file as the training split, in its own units."""
     defaults = {"valid_path": str(file), "test_path": str(file)} | {"normalize": False}
-    return Arrays(path=str(file), **(defaults | settings))
+    return data_of(str(file), **(defaults | settings))
 
 
-def loaded(data: Arrays, split: Split = "train") -> Sequences:
+def loaded(data: FileDataModule, split: Split = "train") -> Sequences:
     return data.load(split, data.describe())
 
 
-def sequences(data: Arrays, split: Split = "train") -> list[Any]:
+def sequences(data: FileDataModule, split: Split = "train") -> list[Any]:
     """x of every sequence, as lists."""
     return [e.x.tolist() for e in loaded(data, split)]
 
 
-def gaps(data: Arrays) -> list[Any]:
+def gaps(data: FileDataModule) -> list[Any]:
     """observed of every sequence, as lists."""
     return [e.observed if e.observed is None else e.observed.tolist() for e in loaded(data)]
 
@@ -357,7 +363,7 @@ def test_many_categories_are_believed_where_they_may_be_meant(
 # ---- splits
 
 
-def members(data: Arrays, split: Split) -> list[int]:
+def members(data: FileDataModule, split: Split) -> list[int]:
     """Which sequences of UNITS are in a split, by their values."""
     return [int(x[0][0]) for x in sequences(data, split)]
 
@@ -441,7 +447,7 @@ def test_a_fraction_that_is_not_used_may_be_anything_below_1(tmp_path: Path) -> 
 def message(*, split: Split = "train", **settings: Any) -> str:
     """What reading says is wrong."""
     with pytest.raises(UserError) as error:
-        loaded(Arrays(**settings), split)
+        loaded(data_of(**{"path": ""} | settings), split)
     assert "\n" not in str(error.value)
     return str(error.value)
 
@@ -485,7 +491,7 @@ PLACE = "sequence 1, step 2, feature 0"
 BAD_FILES: dict[str, tuple[Callable[[Path], Path], dict[str, Any], list[str]]] = {
     "no such file": (lambda t: t / "none.npz", {}, ["none.npz", "no such file"]),
     "a folder": (lambda t: t, {}, ["folder", ".npz"]),
-    "unknown suffix": (lambda t: text(t, "1 2", "x.txt"), {}, ["'.txt'", ".npz, .npy, .csv or .parquet"]),
+    "unknown suffix": (lambda t: text(t, "1 2", "x.txt"), {}, ["'.txt'", ".npz or .npy"]),
     # damaged files
     "npz: empty file": (lambda t: text(t, "", "x.npz"), {}, ["numpy.savez"]),
     "npz: not an archive": (lambda t: text(t, "hello" * 99, "x.npz"), {}, ["numpy.savez"]),
@@ -523,10 +529,11 @@ BAD_FILES: dict[str, tuple[Callable[[Path], Path], dict[str, Any], list[str]]] =
     "csv: columns is empty": (lambda t: text(t, CSV), {"columns": []}, ["data.columns"]),
     "parquet: no column": (lambda t: parquet(t, {"u": [1]}), {"columns": ["w"]}, ["no column 'w'", "data.columns"]),
     "parquet: row index": (lambda t: parquet(t, {"u": [1], "__index_level_0__": [0]}), {}, ["index", "data.columns"]),
-    # settings that a format has no use for
-    "npz: columns": (lambda t: npz(t, x=ones(2, 2)), {"columns": ["u"]}, ["data.columns", "leave"]),
-    "npy: sequence": (lambda t: npy(t, ones(2, 2)), {"sequence": "s"}, ["data.sequence", "leave"]),
-    "csv: array": (lambda t: text(t, CSV), {"array": "y"}, ["data.array", "leave"]),
+    # names of what one array doesn't have
+    "npy: array": (lambda t: npy(t, ones(2, 2)), {"array": "y"}, ["data.array is 'y'", "one array", "leave"]),
+    "npy: lengths": (lambda t: npy(t, ones(2, 2)), {"lengths": "n"}, ["data.lengths is 'n'", "one array", "leave"]),
+    "npy: observed": (lambda t: npy(t, ones(2, 2)), {"observed": "o"}, ["data.observed is 'o'", "one array", "leave"]),
+    "npy: sequence": (lambda t: npy(t, ones(2, 2)), {"sequence": "s"}, ["data.sequence is 's'", "one array", "leave"]),
     # types and ranks
     "complex numbers": (lambda t: npz(t, x=ones(2, 2) * 1j), {}, ["'x'", "complex128", "real numbers"]),
     "strings": (lambda t: npz(t, x=np.array([["a"]])), {}, ["'x'", "<U1", "real numbers"]),
@@ -755,15 +762,30 @@ def test_a_parquet_test_file_with_other_columns_is_refused(tmp_path: Path) -> No
     assert "its features are v, u, those of data.path u, v" in said
 
 
-def test_a_test_file_of_another_format_needs_only_as_many_features(tmp_path: Path) -> None:
-    train, test = npz(tmp_path, x=ones(1, 3, 2)), text(tmp_path, "u,v\n1,2\n")
-    data = Arrays(str(train), str(test), str(test), normalize=False)
-    assert sequences(data, "test") == [[[1, 2]]]
+def test_a_file_of_the_other_data_set_says_which_reads_it(tmp_path: Path) -> None:
+    for table in (text(tmp_path, CSV), parquet(tmp_path, {"u": [1.0]}), text(tmp_path, CSV, "x.CSV")):
+        with pytest.raises(UserError, match=r"is a table; set --data\.name table, or take recipe table-zforcing-aux"):
+            Arrays(str(table)).describe()
+    for file in (npz(tmp_path, x=UNITS), npy(tmp_path, UNITS)):
+        with pytest.raises(UserError, match=r"holds arrays; set --data\.name arrays, or take recipe arrays-zforcing"):
+            Table(str(file)).describe()
+
+
+def test_a_test_split_of_the_other_data_set_is_refused_by_its_setting(tmp_path: Path) -> None:
+    train, test = npz(tmp_path, x=ones(3, 3, 2)), text(tmp_path, "u,v\n1,2\n")
+    assert f"data.test_path {test}: is a table" in message(split="test", path=str(train), test_path=str(test))
+
+
+def test_a_table_of_another_suffix_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"its suffix is '\.txt'; it must be \.csv or \.parquet"):
+        Table(str(text(tmp_path, CSV, "x.txt"))).describe()
+    with pytest.raises(UserError, match=r"data\.path is empty; name a \.csv or \.parquet file"):
+        Table().describe()
 
 
 def test_columns_reads_files_that_order_them_differently(tmp_path: Path) -> None:
     train, test = text(tmp_path, "u,v\n1,2\n"), parquet(tmp_path, {"w": [0.0], "v": [2.0], "u": [1.0]})
-    data = Arrays(str(train), str(test), str(test), columns=["u", "v"], normalize=False)
+    data = Table(str(train), str(test), str(test), columns=["u", "v"], normalize=False)
     assert sequences(data, "test") == [[[1, 2]]]
 
 

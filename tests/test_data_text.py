@@ -18,9 +18,10 @@ from conftest import write_samples
 from zforcing import MODELS, ObservationSpec, SequenceBatch
 from zforcing.bounds import Bound
 from zforcing.bounds.base import BoundResult
-from zforcing.data import DATA, Split, Text
+from zforcing.data import DATA, Reviews, Split, Text
 from zforcing.data.dataset import SequenceDataset
 from zforcing.data.text.dataset import TextDataset
+from zforcing.data.text.sentences import SentenceDataModule
 from zforcing.errors import UserError
 from zforcing.evaluation.likelihood import evaluate
 from zforcing.observations import (
@@ -83,23 +84,23 @@ def acl_imdb(root: Path, each: int = 20) -> str:
     return str(root)
 
 
-def sentences(data: Text, split: Split = "train") -> list[str]:
+def sentences(data: SentenceDataModule, split: Split = "train") -> list[str]:
     description = data.describe()
     assert description.format.vocabulary is not None
     loaded = data.load(split, description)
     return [description.format.vocabulary.decode(loaded[i].x) for i in range(len(loaded))]
 
 
-def loaded(data: Text, split: Split = "train") -> TextDataset:
+def loaded(data: SentenceDataModule, split: Split = "train") -> TextDataset:
     return data.load(split, data.describe())
 
 
-def counts(data: Text) -> list[int]:
+def counts(data: SentenceDataModule) -> list[int]:
     description = data.describe()
     return [len(data.load(split, description)) for split in SPLITS]
 
 
-def vocabulary(data: Text) -> Vocabulary:
+def vocabulary(data: SentenceDataModule) -> Vocabulary:
     found = data.describe().format.vocabulary
     assert found is not None
     return found
@@ -109,9 +110,9 @@ def built(tokens: Any, *text: str, most: int = 100) -> Vocabulary:
     return build_vocabulary(text, tokens, most=most, lowercase=False, tokenize=False)
 
 
-def message(split: Split = "train", **settings: Any) -> str:
+def message(split: Split = "train", cls: type[SentenceDataModule] = Text, **settings: Any) -> str:
     with pytest.raises(UserError) as error:
-        loaded(Text(**settings), split)
+        loaded(cls(**settings), split)
     said = str(error.value)
     assert "\n" not in said
     return said
@@ -121,7 +122,7 @@ def message(split: Split = "train", **settings: Any) -> str:
 
 
 def test_text_is_registered() -> None:
-    assert DATA["text"] is Text
+    assert (DATA["text"], DATA["reviews"]) == (Text, Reviews)
 
 
 def test_words_are_numbered_by_frequency_and_then_by_the_alphabet(tmp_path: Path) -> None:
@@ -375,7 +376,7 @@ def test_lines_are_prepared_if_asked_for(tmp_path: Path) -> None:
 
 
 def test_aclimdb_is_read_as_it_is_distributed(tmp_path: Path) -> None:
-    data = Text(acl_imdb(tmp_path))
+    data = Reviews(acl_imdb(tmp_path))
     description = data.describe()
     found = {split: data.load(split, description) for split in SPLITS}
     # each review has one sentence of 9 words, one of 4 and one of 6
@@ -391,7 +392,7 @@ def test_aclimdb_is_read_as_it_is_distributed(tmp_path: Path) -> None:
 def test_sentences_of_a_review_stay_together(tmp_path: Path) -> None:
     for n in range(30):
         write(tmp_path / "ab"[n % 2] / f"{n}.txt", f"first of r{n} is it. Second of r{n} is it.")
-    data = Text(str(tmp_path), valid_fraction=0.1, test_fraction=0.2, tokens="bytes")
+    data = Reviews(str(tmp_path), valid_fraction=0.1, test_fraction=0.2, tokens="bytes")
     reviews = [{line.split()[2] for line in sentences(data, split)} for split in SPLITS]
     assert [len(names) for names in reviews] == [21, 3, 6]
     assert counts(data) == [42, 6, 12]
@@ -399,7 +400,7 @@ def test_sentences_of_a_review_stay_together(tmp_path: Path) -> None:
 
 
 def test_sentences_can_be_split_as_in_the_paper(tmp_path: Path) -> None:
-    data = Text(acl_imdb(tmp_path), split_by="sentence", tokens="bytes")
+    data = Reviews(acl_imdb(tmp_path), split_by="sentence", tokens="bytes")
     assert counts(data) == [130 - 6 - 13, 6, 13]  # of both folders together: 130 sentences, 5 % and 10 %
     assert any("testpos" in line for line in sentences(data))
 
@@ -408,27 +409,27 @@ def test_folders_of_splits_are_found_below_reviews(tmp_path: Path) -> None:
     for folder, count in {"train": 4, "dev": 2, "test": 3}.items():
         for n in range(count):
             write(tmp_path / folder / f"x{n}" / "a.txt", f"There is only one {n}.")
-    assert counts(Text(str(tmp_path))) == [4, 2, 3]
+    assert counts(Reviews(str(tmp_path))) == [4, 2, 3]
 
 
 def test_folders_beside_those_of_the_splits_are_named(tmp_path: Path) -> None:
     for folder in ("train", "val", "test", "held-out"):
         write(tmp_path / folder / "a.txt", "There is only one here.")
-    data = Text(str(tmp_path))
+    data = Reviews(str(tmp_path))
     assert counts(data) == [1, 1, 1]
     assert loaded(data).remark == "held-out isn't read: no split is called so"
 
 
-def test_layout_reviews_takes_train_txt_for_a_document(tmp_path: Path) -> None:
+def test_reviews_take_train_txt_for_a_document(tmp_path: Path) -> None:
     for name in ("train", "b", "c"):
         write(tmp_path / f"{name}.txt", "One two three four. One two three", "four five six.")
-    data = Text(str(tmp_path), layout="reviews")
+    data = Reviews(str(tmp_path))
     assert counts(data) == [2, 2, 2]
     assert sentences(data) == ["one two three four .", "one two three four five six ."]
 
 
 def test_reviews_may_be_read_as_they_are(tmp_path: Path) -> None:
-    data = Text(acl_imdb(tmp_path), tokenize=False, lowercase=False, min_words=1, max_words=99)
+    data = Reviews(acl_imdb(tmp_path), tokenize=False, lowercase=False, min_words=1, max_words=99)
     assert "It's short." in sentences(data)
 
 
@@ -531,9 +532,13 @@ def test_a_sample_of_bytes_stays_on_its_line(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("settings", "expected"),
     [
-        ({"layout": "line"}, "data.layout is 'line'; it must be auto or lines or reviews"),
         ({"tokens": "word"}, "data.tokens is 'word'; it must be words or characters or bytes or bpe"),
-        ({"split_by": "line"}, "data.split_by is 'line'; it must be document or sentence"),
+        ({"cls": Reviews, "split_by": "line"}, "data.split_by is 'line'; it must be document or sentence"),
+        ({"cls": Reviews, "min_words": 0}, "data.min_words is 0; it must be 1 or more"),
+        (
+            {"cls": Reviews, "min_words": 20},
+            "data.min_words is 20 and data.max_words 16: no sentence has so many words",
+        ),
         ({"min_words": 0}, "data.min_words is 0; it must be 1 or more"),
         ({"max_words": -1}, "data.max_words is -1; it must be 1 or more"),
         ({"min_words": 5, "max_words": 4}, "data.min_words is 5 and data.max_words 4"),
@@ -551,15 +556,11 @@ def test_settings_that_make_no_sense_are_refused(settings: dict[str, Any], expec
     assert expected in message(**settings)
 
 
-def test_a_limit_that_contradicts_the_reviews_own_is_refused(tmp_path: Path) -> None:
-    assert "keeps sentences of 20 to 16 words: none" in message(root=acl_imdb(tmp_path), min_words=20)
-
-
-@pytest.mark.parametrize("layout", ["lines", "reviews"])
-def test_text_in_another_encoding_is_refused(tmp_path: Path, layout: str) -> None:
+@pytest.mark.parametrize("cls", [Text, Reviews])
+def test_text_in_another_encoding_is_refused(tmp_path: Path, cls: type[SentenceDataModule]) -> None:
     for name in ("train", "valid", "test"):
         (tmp_path / f"{name}.txt").write_bytes(b"fine\nna\xefve\n")
-    said = message(root=str(tmp_path), layout=layout)
+    said = message(cls=cls, root=str(tmp_path))
     assert ".txt: line 2 is not UTF-8 (byte 7 of the file, 0xef); save the file as UTF-8" in said
 
 
@@ -609,9 +610,9 @@ def test_a_text_that_spells_the_end_symbol_is_refused(tmp_path: Path) -> None:
 
 def test_a_folder_without_train_is_refused(tmp_path: Path) -> None:
     write(tmp_path / "test.txt", "a")
-    assert "has no train.txt" in message(root=str(tmp_path), layout="lines")
+    assert "has no train.txt; name the file, or set data.name reviews" in message(root=str(tmp_path))
     (tmp_path / "dev").mkdir()
-    assert "has a folder dev and none that is called train" in message(root=str(tmp_path), layout="reviews")
+    assert "has a folder dev and none that is called train" in message(cls=Reviews, root=str(tmp_path))
 
 
 def test_two_files_of_a_split_are_refused(tmp_path: Path) -> None:
@@ -621,13 +622,15 @@ def test_two_files_of_a_split_are_refused(tmp_path: Path) -> None:
 
 
 def test_folders_without_text_are_refused(tmp_path: Path) -> None:
-    assert "no .txt file below its folder; mend data.root" in message(root=str(tmp_path))
+    assert "no .txt file below its folder; mend data.root" in message(cls=Reviews, root=str(tmp_path))
     (tmp_path / "train").mkdir()
-    assert "no .txt file below its folder train" in message(root=str(tmp_path))
+    assert "no .txt file below its folder train" in message(cls=Reviews, root=str(tmp_path))
 
 
 def test_a_file_is_no_folder_of_reviews(tmp_path: Path) -> None:
-    assert "is a file, which data.layout lines reads" in message(root=numbered_lines(tmp_path), layout="reviews")
+    assert "is a file; reviews are in a folder (data.name text reads" in message(
+        cls=Reviews, root=numbered_lines(tmp_path)
+    )
 
 
 @pytest.mark.parametrize("lines", [1, 2])

@@ -215,7 +215,7 @@ def test_nothing_to_go_on_with_is_refused(numbers: tuple[int, int]) -> None:
 def test_integers_are_written_as_samples_of_16_bits(tmp_path: Path, encoding: Any, levels: int) -> None:
     spec = ObservationSpec("quantized", 4, levels=levels)
     drawn = sample(Case("rnn", {"hidden_size": 6, "embedding_size": 4}).build(spec), 2, steps=3, seed=0)
-    description = DataDescription("speech", spec, longest=3, format=AudioFormat(8000, encoding))
+    description = DataDescription("audio-folder", spec, longest=3, format=AudioFormat(8000, encoding))
     with np.load(write_samples(tmp_path, "drawn", drawn, description).files[0]) as arrays:
         assert np.abs(arrays["x"]).max() > 100
         np.testing.assert_allclose(encode(np.rint(arrays["x"]), AudioFormat(8000, encoding), None), drawn.x)

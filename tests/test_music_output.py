@@ -20,7 +20,7 @@ from zforcing.observations import DataDescription, MusicFormat, ObservationSpec,
 from zforcing.observations.formats.music import PICTURED
 from zforcing.tasks.sample import Generated
 
-MUSIC = DataDescription("music", ObservationSpec("binary", 88), longest=9, format=MusicFormat())
+MUSIC = DataDescription("polyphonic", ObservationSpec("binary", 88), longest=9, format=MusicFormat())
 
 
 def noise(*shape: int, seed: int = 0) -> Any:

@@ -31,7 +31,7 @@ TINY = ["--data.frame_size", 10, "--model.hidden_size", 4, "--model.embedding_si
 STEPS = "--training.max_steps"
 AUDIO = {
     "model": "rnn",
-    "data": "speech",
+    "data": "audio-folder",
     "kind": "exact",
     "kl_per_sequence": 0.0,
     "raw_nats_per_sequence": -1000.0,
@@ -388,7 +388,7 @@ def plant(
     settings = {
         "recipe": f"{size}-{row}",
         "seed": seed,
-        "data": {"name": "speech", "root": "x"} if data is None else data,
+        "data": {"name": "audio-folder", "root": "x"} if data is None else data,
     }
     settings |= {"model": {"name": "rnn"}, "training": {"max_minutes": max_minutes}}
     (run / "config.yaml").write_text(yaml.safe_dump(settings))
@@ -433,9 +433,9 @@ def test_the_protocol_of_our_column_is_said(tmp_path: Path, zf: Command) -> None
     plant(tmp_path, "rnn-gauss", 0, num_skipped=2)
     assert zf("table", "speech", "--runs", tmp_path, "--find").code == 0
     assert (
-        "Ours (speech-small): data speech, 3 sequences of the test split, 2 more left out as unreadable, 12 steps, 12 "
-        "numbers, 8000 samples per second, normalized by a standard deviation of 2000.0; the first step is read and "
-        "not scored. Fingerprint 0123456789ab."
+        "Ours (speech-small): data audio-folder, 3 sequences of the test split, 2 more left out as unreadable, 12 "
+        "steps, 12 numbers, 8000 samples per second, normalized by a standard deviation of 2000.0; the first step is "
+        "read and not scored. Fingerprint 0123456789ab."
     ) in (tmp_path / "table-speech-small.md").read_text()
 
 
@@ -460,7 +460,7 @@ def test_json_is_one_object_with_protocol_kind_and_published(tmp_path: Path, zf:
     assert values == json.loads((tmp_path / "table-speech-small.json").read_text())
     assert (values["table"], values["size"]) == ("speech", "speech-small")
     assert values["protocol"] == {
-        "data": "speech",
+        "data": "audio-folder",
         "split": "test",
         "first_observation": "conditioned",
         "sample_rate": 8000,
@@ -557,7 +557,7 @@ def test_a_run_on_other_sequences_stands_beside_no_published_number(tmp_path: Pa
 def test_a_run_trained_on_a_changed_set_stands_beside_no_published_number(tmp_path: Path, zf: Command) -> None:
     known = {"num_steps": 9396, "num_dims": 9396 * 88}
     for row, remark in (("rnn", ""), ("srnn", "the train split isn't that of the chorales")):
-        plant(tmp_path, row, 0, size="jsb-resampled", data={"name": "music"}, bounds=FIVO, remark=remark, **known)
+        plant(tmp_path, row, 0, size="jsb-resampled", data=MUSIC, bounds=FIVO, remark=remark, **known)
         words = ("table", "music", "--runs", tmp_path, "--find", "--out", tmp_path / "page")
         result = zf(*words)
         assert result.code == 0, result.err
@@ -655,7 +655,7 @@ def test_there_are_the_tables_of_the_papers_experiments() -> None:
     assert paper_tables() == ["imdb", "mnist", "music", "speech"]
 
 
-MUSIC = {"name": "music", "path": "jsb.npz"}
+MUSIC = {"name": "srnn-music", "path": "jsb.npz"}
 FIVO = (("elbo", {}), ("fivo16", {"bound": "fivo", "particles": 16, "nats_per_step_of_sequences": -4.5}))
 
 
@@ -677,6 +677,12 @@ def test_music_is_given_per_step_by_two_bounds_beside_the_number_of_its_own_file
     assert cells(page, "RNN")[1:] == ["exact", "-7.000", "-", "1", "120", "-", "-"]
     assert "nats per step" in page
     assert "standard deviation of an emission" not in page
+
+
+def test_runs_of_0_1_stand_in_the_rows_of_their_recipes(tmp_path: Path, zf: Command) -> None:
+    plant(tmp_path, "srnn", 0, size="jsb-resampled", data={"name": "music", "layout": "srnn", "path": "x"}, bounds=FIVO)
+    assert zf("table", "music", "--runs", tmp_path, "--find").code == 0
+    assert cells((tmp_path / "table-jsb-resampled.md").read_text(), "SRNN (smooth + res_q)")[2] == "-2.400"
 
 
 def test_another_size_has_the_numbers_of_its_own_data(tmp_path: Path, zf: Command) -> None:

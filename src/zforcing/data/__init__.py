@@ -4,26 +4,51 @@ from __future__ import annotations
 
 from ..registry import Family
 from .arrays.arrays import Arrays
-from .audio.speech import Speech
+from .arrays.table import Table
+from .audio.blizzard import Blizzard
+from .audio.folder import AudioFolder
+from .audio.timit import Timit
 from .dataset import InMemory, SequenceDataset
 from .images.digits import Digits
 from .images.mnist import DynamicMnist, Mnist
 from .memory import Sequences
 from .module import DataModule
 from .music.chorales import Chorales
-from .music.music import Music
+from .music.midi_folder import MidiFolder
+from .music.polyphonic_music import PolyphonicMusic
+from .music.srnn_music import SrnnMusic
 from .splits import Split
 from .synthetic import LinearGaussianData, MarkovData
+from .text.reviews import Reviews
 from .text.text import Text
 
 DATA: Family[DataModule] = Family(
     "data set",
     DataModule,
-    classes=(Arrays, Chorales, Digits, LinearGaussianData, MarkovData, Mnist, DynamicMnist, Music, Speech, Text),
+    classes=(
+        Arrays,
+        AudioFolder,
+        Blizzard,
+        Chorales,
+        Digits,
+        DynamicMnist,
+        LinearGaussianData,
+        MarkovData,
+        MidiFolder,
+        Mnist,
+        PolyphonicMusic,
+        Reviews,
+        SrnnMusic,
+        Table,
+        Text,
+        Timit,
+    ),
 )
 __all__ = [
     "DATA",
     "Arrays",
+    "AudioFolder",
+    "Blizzard",
     "Chorales",
     "DataModule",
     "Digits",
@@ -31,11 +56,15 @@ __all__ = [
     "InMemory",
     "LinearGaussianData",
     "MarkovData",
+    "MidiFolder",
     "Mnist",
-    "Music",
+    "PolyphonicMusic",
+    "Reviews",
     "SequenceDataset",
     "Sequences",
-    "Speech",
     "Split",
+    "SrnnMusic",
+    "Table",
     "Text",
+    "Timit",
 ]

@@ -15,6 +15,11 @@ class DataModule(ABC):
 
     name: ClassVar[str]  # as recipes and the command line know it
 
+    @classmethod
+    def is_like(cls, other: type[DataModule]) -> bool:
+        """Whether the two read the same kind of observations from other files: they share a base class."""
+        return bool(set(cls.__mro__) & set(other.__mro__) - set(DataModule.__mro__))
+
     @abstractmethod
     def describe(self) -> DataDescription:
         """What the model keeps; computed from the training split alone."""

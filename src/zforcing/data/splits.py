@@ -20,24 +20,20 @@ Order = Callable[[int, int], Index]  # how many things, seed -> their numbers in
 Files = dict[Split, list[str]]  # of each split, relative to a folder, with slashes, sorted
 
 
-def check_random_split(
-    *, valid_fraction: float, test_fraction: float, split_seed: int, used: Collection[Split] = ("valid", "test")
-) -> None:
-    """Raises UserError, by the names that the settings have, for shares or a seed that split nothing.
+def check_random_split(*, split_seed: int, used: Collection[Split] = SPLITS, **fractions: float) -> None:
+    """Raises UserError, by the names that the settings have (valid_fraction), for shares or a seed that split nothing.
 
     A share of a split that isn't `used`, because it has files of its own, need only be a finite number.
     """
     if split_seed < 0:
         raise UserError(f"data.split_seed is {split_seed}; it must be 0 or more")
-    shares: dict[Split, float] = {"valid": valid_fraction, "test": test_fraction}
-    for split, share in shares.items():
-        if not math.isfinite(share) or (split in used and not 0 < share < 1):
-            raise UserError(f"data.{split}_fraction is {share}; it must be a number between 0 and 1")
-    if sum(shares[split] for split in used) >= 1:
-        raise UserError(
-            f"data.valid_fraction {valid_fraction} and data.test_fraction {test_fraction} leave nothing to train on; "
-            f"their sum must be below 1"
-        )
+    shares = {name: share for name, share in fractions.items() if name.removesuffix("_fraction") in used}
+    for name, share in fractions.items():
+        if not math.isfinite(share) or (name in shares and not 0 < share < 1):
+            raise UserError(f"data.{name} is {share}; it must be a number between 0 and 1")
+    if sum(shares.values()) >= 1:
+        given = " and ".join(f"data.{name} {share}" for name, share in shares.items())
+        raise UserError(f"{given} leave nothing to train on; their sum must be below 1")
 
 
 # ---- in which order things are drawn; published splits depend on both
@@ -122,15 +118,23 @@ def split_off(files: Sequence[str], shares: Mapping[Split, float], *, seed: int,
 
 
 def split_off_speakers(
-    files: Sequence[str], shares: Mapping[Split, float], speakers: Mapping[str, str], *, seed: int, root: Path
+    files: Sequence[str],
+    shares: Mapping[Split, float],
+    speakers: Mapping[str, str],
+    *,
+    seed: int,
+    root: Path,
+    setting: str = "data.speaker",
 ) -> Files:
-    """Splits at random by speaker, in the order of `shares`, at least one each; the rest is the training split."""
+    """Splits at random by speaker, in the order of `shares`, at least one each; the rest is the training split.
+    `setting` asked for it, for messages.
+    """
     names = sorted(files, key=lambda name: (speakers[name], name))
     known = sorted({speakers[name] for name in names})
     if len(known) < 1 + len(shares):
         raise UserError(
-            f"data.root {root}: has {len(known)} speaker(s) by data.speaker ({', '.join(known)}) for "
-            f"train, {' and '.join(shares)}, at least one each; mend data.speaker, or leave it out to split by file"
+            f"data.root {root}: has {len(known)} speaker(s) by {setting} ({', '.join(known)}) for "
+            f"train, {' and '.join(shares)}, at least one each; mend {setting}, or leave it out to split by file"
         )
     return _named(names, cut_groups([speakers[name] for name in names], shares, seed=seed, order=python_order))
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from ..data import DATA
 from ..errors import UserError
 from ..training.runs.recipes import Published, read_recipe
 from .measures import Measure
@@ -157,17 +158,23 @@ def paper_rows(table: PaperTable, size: str, found: Mapping[str, Sequence[Row]])
 
 
 def check_data(recipe: str, settings: Mapping[str, Any]) -> None:
-    """Raises UserError for a run of a recipe on data of another name, or text in other tokens: the table says what its
+    """Raises UserError for a run of a recipe on data of another kind, or text in other tokens: the table says what its
     recipes are of, and a perplexity per character is no perplexity per word.
     """
     of_recipe = read_recipe(recipe)["data"]
     for name in ("name", "tokens"):
         wanted, found = of_recipe.get(name), settings.get(f"data.{name}")
-        if wanted is not None and found != wanted:
+        alike = name == "name" and _are_alike(str(wanted), str(found))
+        if wanted is not None and found != wanted and not alike:
             raise UserError(
                 f"recipe {recipe} is of data.{name} {wanted}, and numbers on {found} can't stand in its row: leave out "
                 f"--data.{name}, or compare runs of your own by zforcing table RUN RUN"
             )
+
+
+def _are_alike(wanted: str, found: str) -> bool:
+    """Whether two data sets, by name, hold the same kind of observations."""
+    return wanted in DATA and found in DATA and DATA[wanted].is_like(DATA[found])
 
 
 def _check_seeds(runs: Sequence[Row]) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 
 import yaml
 
+from ..data.renamed import renamed
 from ..errors import UserError
 from ..saving.atomic import current
 from ..training.runs.config import flatten, parse_config
@@ -135,6 +136,8 @@ def _read_row(run: Path, *, split: str, bound: str) -> Row:
     environment = _read(run / "environment.json", parse_json, ENVIRONMENT, remedy=kept)
     environment["command"] = _without_out(environment["command"])
     config = _read(run / "config.yaml", yaml.safe_load, {"recipe": (str,)}, remedy=kept)
+    if isinstance(config.get("data"), dict):
+        config["data"] = renamed(config["data"])
     settings = {name: value for name, value in flatten(_complete(config)).items() if name not in NO_DIFFERENCE}
     name, recipe = run.absolute().name, config["recipe"]
     return Row(name, recipe, evaluation, trained["seconds"], trained["step"], environment, settings)

@@ -14,7 +14,7 @@ from typing import Any
 
 from ..errors import UserError
 
-PICKLES = frozenset((".pickle", ".pkl"))  # suffixes
+PICKLES = frozenset((".p", ".pickle", ".pkl"))  # suffixes
 PROTOCOLS = frozenset(("PROTO", "FRAME"))  # the encoding of what follows, which pickletools handles
 VALUES = (
     *("INT", "BININT", "BININT1", "BININT2", "LONG", "LONG1", "LONG4", "FLOAT", "BINFLOAT"),

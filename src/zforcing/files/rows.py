@@ -14,7 +14,7 @@ COUNTED = " (counted from 0)"
 
 @dataclass(frozen=True)
 class Layout:
-    """The names of arrays and columns in a file, as the settings of data `arrays` with these names."""
+    """The names of arrays and columns in a file, as the settings of data `arrays` and `table` with these names."""
 
     array: str = "x"
     lengths: str = "lengths"

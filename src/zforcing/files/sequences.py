@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 from ..errors import UserError
@@ -11,23 +12,18 @@ from .reading import user_path
 from .rows import Layout, Rows
 from .tables import csv_columns, csv_features, parquet_columns, parquet_features, read_csv, read_parquet
 
-SUFFIXES = ".npz, .npy, .csv or .parquet"
-ARRAY_SETTINGS = ("array", "lengths", "observed")
-LACKS = {
-    ".npz": ("columns",),
-    ".npy": (*ARRAY_SETTINGS, "sequence", "columns"),
-    ".csv": ARRAY_SETTINGS,
-    ".parquet": ARRAY_SETTINGS,
-}
+ARRAYS = (".npz", ".npy")
+TABLES = (".csv", ".parquet")
 
 
-def read(path: str, layout: Layout, *, setting: str) -> Rows:
+def read(path: str, layout: Layout, *, setting: str, suffixes: Sequence[str] = (*ARRAYS, *TABLES)) -> Rows:
     """Read all sequences of a file.
 
     Args:
         path: The file; its suffix is its format.
         layout: Names of its arrays or columns.
         setting: The setting that names the file, for messages.
+        suffixes: Those that it may have.
 
     Returns:
         The sequences.
@@ -35,8 +31,7 @@ def read(path: str, layout: Layout, *, setting: str) -> Rows:
     Raises:
         UserError: The file can't be read, or its arrays or columns can't be sequences.
     """
-    file, source = find(path, setting), f"{setting} {path}"
-    _refuse_unused_settings(file, layout, source)
+    file, source = find(path, setting, suffixes), f"{setting} {path}"
     match file.suffix.lower():
         case ".npz":
             return read_npz(file, layout, source)
@@ -48,16 +43,10 @@ def read(path: str, layout: Layout, *, setting: str) -> Rows:
             return read_parquet(file, layout, source)
 
 
-def feature_names(path: str, layout: Layout, *, setting: str) -> tuple[str, ...] | None:
-    """Read the names of a file's features from its header; None for arrays, which have none. See `read`."""
-    file, source = find(path, setting), f"{setting} {path}"
-    match file.suffix.lower():
-        case ".csv":
-            return csv_features(file, layout, source)
-        case ".parquet":
-            return parquet_features(file, layout, source)
-        case _:
-            return None
+def feature_names(path: str, layout: Layout, *, setting: str) -> tuple[str, ...]:
+    """Read the names of a table's features from its header. See `read`."""
+    file, source = find(path, setting, TABLES), f"{setting} {path}"
+    return (csv_features if file.suffix.lower() == ".csv" else parquet_features)(file, layout, source)
 
 
 def column_names(file: Path, source: str) -> list[str]:
@@ -65,29 +54,19 @@ def column_names(file: Path, source: str) -> list[str]:
     return csv_columns(file, source) if file.suffix.lower() == ".csv" else parquet_columns(file, source)
 
 
-def find(path: str, setting: str) -> Path:
+def find(path: str, setting: str, suffixes: Sequence[str] = (*ARRAYS, *TABLES)) -> Path:
     """Find the file of sequences that a setting names. Raises UserError if it can't be read, or by its suffix."""
+    kinds = f"{', '.join(suffixes[:-1])} or {suffixes[-1]}"
     if not path:
-        raise UserError(f"{setting} is empty; name a {SUFFIXES} file of sequences")
+        raise UserError(f"{setting} is empty; name a {kinds} file of sequences")
     source = f"{setting} {path}"
     file = user_path(path, source)
     if file.is_dir():
-        raise UserError(f"{source}: is a folder; name a {SUFFIXES} file")
-    if file.suffix.lower() not in LACKS:
-        raise UserError(f"{source}: its suffix is {file.suffix!r}; it must be {SUFFIXES}")
+        raise UserError(f"{source}: is a folder; name a {kinds} file")
+    if file.suffix.lower() not in suffixes:
+        raise UserError(f"{source}: its suffix is {file.suffix!r}; it must be {kinds}")
     if not file.exists():
         raise UserError(f"{source}: no such file; a relative path starts at {Path.cwd()}")
     if not os.access(file, os.R_OK):
         raise UserError(f"{source}: permission denied; make it readable")
     return file
-
-
-def _refuse_unused_settings(file: Path, layout: Layout, source: str) -> None:
-    """Refuse settings that don't apply to this kind of file."""
-    suffix = file.suffix.lower()
-    for name in LACKS[suffix]:
-        value = getattr(layout, name)
-        if value != getattr(Layout, name):
-            raise UserError(
-                f"{source}: data.{name} is {value!r}, but it doesn't apply to a {suffix} file; leave data.{name} out"
-            )

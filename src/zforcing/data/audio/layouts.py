@@ -9,7 +9,7 @@ from pathlib import Path, PurePosixPath
 from ...errors import UserError
 from ...files.audio import is_sphere
 from ..folders import SHOWN, find_files, folders_in, split_folders
-from ..splits import Files, Split
+from ..splits import SPLITS, Files, Split, split_off
 
 AUDIO = frozenset((".wav", ".flac", ".ogg", ".sph", ".nist", ".aif", ".aiff", ".au"))
 WAV = frozenset((".wav",))
@@ -43,7 +43,7 @@ def is_timit(found: Mapping[Split, Path]) -> bool:
     )
 
 
-# ---- layouts
+# ---- trees
 
 
 def timit(root: Path, *, include_sa: bool) -> Files:
@@ -54,8 +54,8 @@ def timit(root: Path, *, include_sa: bool) -> Files:
     found = split_folders(root)
     if not is_timit(found):
         raise UserError(
-            f"data.root {root}: has no folders TRAIN and TEST with DR1 to DR8 in them, as TIMIT has; mend data.root or "
-            f"data.layout"
+            f"data.root {root}: has no folders TRAIN and TEST with DR1 to DR8 in them, as TIMIT has; correct "
+            f"data.root, or set another data.name"
         )
     files: Files = {}
     for split, folder in found.items():
@@ -74,8 +74,8 @@ def folders(root: Path) -> Files:
     found = split_folders(root)
     if "train" not in found:
         raise UserError(
-            f"data.root {root}: has no folder train{_there(root)}; mend data.root, or set data.layout files to split "
-            f"what is below it at random"
+            f"data.root {root}: has no folder train but {_there(root)}; correct data.root, or set data.random_split "
+            f"true to split what is below it at random"
         )
     return {split: find_audio(folder, root) for split, folder in found.items()}
 
@@ -94,9 +94,7 @@ def blizzard(root: Path) -> Files:
 
 def _there(root: Path) -> str:
     names = [folder.name for folder in folders_in(root)]
-    return (
-        f" but {', '.join(names[:SHOWN])}{', ...' if len(names) > SHOWN else ''}" if names else " and no other folder"
-    )
+    return f"{', '.join(names[:SHOWN])}{', ...' if len(names) > SHOWN else ''}"
 
 
 def name_speakers(files: Sequence[str], pattern: re.Pattern[str], root: Path) -> dict[str, str]:
@@ -111,3 +109,22 @@ def name_speakers(files: Sequence[str], pattern: re.Pattern[str], root: Path) ->
             )
         speakers[name] = match.group(group)
     return speakers
+
+
+def split_recordings(files: Sequence[str], shares: Mapping[Split, float], *, seed: int, root: Path) -> Files:
+    """Splits at random by recording; what is left is the training split."""
+    if len(files) < 1 + len(shares):
+        raise UserError(
+            f"data.root {root}: has {len(files)} recording(s) to split into train, {' and '.join(shares)}, at least "
+            f"one each; add recordings, or folders {', '.join(SPLITS)}"
+        )
+    return split_off(files, shares, seed=seed, what=f"data.root {root}: recordings")
+
+
+def refuse_empty(files: Files, root: Path) -> Files:
+    """The files, if each split has some. Raises UserError about one that has none."""
+    for split, names in files.items():
+        if not names:
+            where = "below it" if len(files) == 1 else f"in its folder of the {split} split"
+            raise UserError(f"data.root {root}: no audio {where}; audio is {FORMATS}")
+    return files

@@ -1,7 +1,7 @@
 """Bach's chorales from the corpus that ships inside the package music21: no download.
 
 They are much of what the set "JSB chorales" is made of, but neither its split nor its time step: nats per step don't
-compare with those that papers report on JSB (for them, see `music`).
+compare with those that papers report on JSB (for them, see `polyphonic_music`).
 
 Source: M. S. Cuthbert, C. Ariza, "music21: a toolkit for computer-aided musicology and symbolic music data", ISMIR
 2010.
@@ -12,7 +12,6 @@ from __future__ import annotations
 import os
 import tempfile
 from dataclasses import dataclass
-from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, ClassVar, Literal
@@ -20,19 +19,18 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 
 from ...errors import UserError
+from ...files.midi import TimeStep
 from ...files.reading import Array, readable
 from ...files.rolls import HIGHEST, LOWEST, PITCHES, Roll
-from ...observations import DataDescription, MusicFormat, ObservationSpec
-from ..module import DataModule
-from ..splits import Split, split_off
-from .music import check_step, check_trained_on
-from .rolls import Collection, Rolls
+from ..splits import Split, check_random_split, split_off
+from .dataset import MusicDataModule, check_step
+from .rolls import Collection
 
 SHARES: dict[Split, float] = {"test": 77 / 382, "valid": 76 / 382}  # those of JSB's 382 chorales
 
 
 @dataclass(frozen=True)
-class Chorales(DataModule):
+class Chorales(MusicDataModule):
     """350 chorales in four voices, most of them; split at random by chorale, about 60/20/20 %.
 
     A pitch sounds in a step if it sounds when the step begins: what is shorter and begins later is left out. Many
@@ -51,41 +49,26 @@ class Chorales(DataModule):
     """which chorales are validated and tested on"""
 
     def __post_init__(self) -> None:
-        if self.first_observation not in ("scored", "conditioned"):
-            raise UserError(f"data.first_observation is {self.first_observation!r}; it must be scored or conditioned")
-        if self.steps_per_quarter < 1:
-            raise UserError(f"data.steps_per_quarter is {self.steps_per_quarter}; it must be 1 or more")
-        if self.split_seed < 0:
-            raise UserError(f"data.split_seed is {self.split_seed}; it must be 0 or more")
-        check_step(self.steps_per_quarter, None)
-
-    def describe(self) -> DataDescription:
-        """88 binary numbers a step, and how long training sequences are."""
-        return DataDescription(
-            name="chorales",
-            spec=ObservationSpec("binary", PITCHES, self.first_observation),
-            longest=max(map(len, self._splits["train"])) - self._first,
-            format=self._format,
-        )
-
-    def load(self, split: Split, description: DataDescription) -> Rolls:
-        """One split. All chorales are read: a minute the first time, which the user's cache keeps."""
-        check_trained_on("chorales", self.first_observation, self._format, description)
-        return Rolls(Collection(self._splits[split]), first=self._first).described_as(description)
+        super().__post_init__()
+        check_random_split(split_seed=self.split_seed)
+        check_step(self.steps_per_quarter)
 
     @property
-    def _first(self) -> int:
-        return 1 if self.first_observation == "conditioned" else 0
+    def protocol(self) -> Literal["scored", "conditioned"]:
+        return self.first_observation
 
     @property
-    def _format(self) -> MusicFormat:
-        return MusicFormat.of_steps(self.steps_per_quarter, None)
+    def time_step(self) -> TimeStep:
+        return TimeStep(self.steps_per_quarter)
 
-    @cached_property
-    def _splits(self) -> dict[Split, list[Roll]]:
+    def read_splits(self) -> dict[Split, Collection]:
+        """A minute the first time, which the user's cache keeps."""
         notes = cached_chorales()
         names = split_off(sorted(notes), SHARES, seed=self.split_seed, what="music21: chorales")
-        return {s: [sounding(notes[name], self.steps_per_quarter) for name in those] for s, those in names.items()}
+        return {
+            split: Collection([sounding(notes[name], self.steps_per_quarter) for name in members])
+            for split, members in names.items()
+        }
 
 
 def sounding(notes: Array, steps_per_quarter: int) -> Roll:

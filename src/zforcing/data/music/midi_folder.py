@@ -3,15 +3,85 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
+from typing import ClassVar, Literal
 
 from ...errors import UserError
 from ...files.midi import SUFFIXES, TimeStep, read_midi
 from ...files.reading import Unreadable, printable
 from .. import folders
-from ..splits import Files, Split, split_off
+from ..splits import Files, Split, check_random_split, split_off
+from .dataset import MusicDataModule, check_step, existing_path
 from .rolls import Collection, told
+
+
+@dataclass(frozen=True)
+class MidiFolder(MusicDataModule):
+    """MIDI files below a folder. Folders train, valid (or validation, val, dev) and test are the splits, where there
+    are such; a split without a folder is split off the training files at random.
+    """
+
+    name: ClassVar[str] = "midi-folder"
+
+    path: str = ""
+    """folder of MIDI files"""
+
+    first_observation: Literal["scored", "conditioned"] = "scored"
+    """whether a sequence's first step counts in the likelihood, or is only conditioned on"""
+
+    steps_per_quarter: int | None = None
+    """steps in a quarter note; 4 without it and without data.seconds_per_step"""
+
+    seconds_per_step: float | None = None
+    """length of a step in seconds, at the tempo of each file, in place of data.steps_per_quarter"""
+
+    drums: bool = False
+    """whether percussion tracks are in too"""
+
+    valid_fraction: float = 0.1
+    """share of the files to validate on, where they have no folder of their own; one at least"""
+
+    test_fraction: float = 0.1
+    """share of the files to test on, where they have no folder of their own; one at least"""
+
+    split_seed: int = 1234
+    """which files are validated and tested on, where they have no folder of their own"""
+
+    skip_unreadable: bool = False
+    """whether to leave out files that can't be used (damaged, without notes), or refuse them"""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_random_split(
+            split_seed=self.split_seed, valid_fraction=self.valid_fraction, test_fraction=self.test_fraction
+        )
+        check_step(self.steps_per_quarter, self.seconds_per_step)
+
+    @property
+    def protocol(self) -> Literal["scored", "conditioned"]:
+        return self.first_observation
+
+    @property
+    def time_step(self) -> TimeStep:
+        return TimeStep(self.steps_per_quarter or 4, self.seconds_per_step)
+
+    @property
+    def reads_drums(self) -> bool:
+        return self.drums
+
+    def read_splits(self) -> dict[Split, Collection]:
+        root, source = existing_path(self.path, is_folder=True, what="a folder of MIDI files")
+        shares: dict[Split, float] = {"test": self.test_fraction, "valid": self.valid_fraction}
+        return load_midi(
+            root,
+            split_midi(root, shares, seed=self.split_seed, source=source),
+            self.time_step,
+            drums=self.drums,
+            first=self._first,
+            skip_unreadable=self.skip_unreadable,
+            source=source,
+        )
 
 
 def split_midi(root: Path, shares: Mapping[Split, float], *, seed: int, source: str) -> Files:

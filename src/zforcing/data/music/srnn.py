@@ -53,8 +53,8 @@ def _load(file: Path, source: str) -> dict[str, Array]:
         missing = [name for name in NAMES if name not in archive.files]
         if missing:
             raise UserError(
-                f"{source}: has no array {listed(missing)}, it has {listed(archive.files)}; data.layout srnn reads "
-                f"the SRNN authors' files (for your own arrays there is data arrays)"
+                f"{source}: has no array {listed(missing)}, it has {listed(archive.files)}; data.name srnn-music "
+                f"reads the SRNN authors' files (for your own arrays there is data.name arrays)"
             )
         with readable(source):
             return {name: archive[name] for name in NAMES}

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,7 +15,6 @@ from ...observations import prepare, split_sentences
 from .. import folders
 from ..splits import Split
 
-Layout = Literal["lines", "reviews"]
 Files = dict[Split, list[Path]]
 LABELS = ("neg", "pos", "unsup")  # aclImdb's folders of reviews; the .txt files beside them are lists of addresses
 
@@ -47,22 +45,16 @@ class Sentences:
 # ---- which files
 
 
-def find_layout(root: Path) -> Layout:
-    """`lines` for a file, and for a folder with a train.txt; `reviews` for every other folder."""
-    return "lines" if root.is_file() or "train" in _split_files(root) else "reviews"
+def is_folder_of_documents(root: Path) -> bool:
+    """Whether it is a folder, and none of train.txt."""
+    return not root.is_file() and "train" not in _split_files(root)
 
 
 def lines_files(root: Path) -> Files:
     """The files of the splits; of a single file, it alone."""
     if root.is_file():
         return {"train": [root]}
-    found = _split_files(root)
-    if "train" not in found:
-        raise UserError(
-            f"data.root {root}: has no train.txt; name the file in data.root, or set data.layout reviews if each file "
-            f"is a document"
-        )
-    return {split: [file] for split, file in found.items()}
+    return {split: [file] for split, file in _split_files(root).items()}
 
 
 def _split_files(root: Path) -> dict[Split, Path]:
@@ -79,13 +71,16 @@ def _split_files(root: Path) -> dict[Split, Path]:
     return found
 
 
-def unread(root: Path, layout: Layout) -> list[str]:
-    """The names of .txt files (of reviews: folders) beside those of the splits: they may be misspelt."""
+def unread_folders(root: Path) -> list[str]:
+    """The names of folders beside those of the splits, where there are such: they may be misspelt."""
+    found = folders.split_folders(root).values()
+    return [folder.name for folder in folders.folders_in(root) if found and folder not in found]
+
+
+def unread_files(root: Path) -> list[str]:
+    """The names of .txt files beside those of the splits: they may be misspelt."""
     if root.is_file():
         return []
-    if layout == "reviews":
-        found = folders.split_folders(root).values()
-        return [folder.name for folder in folders.folders_in(root) if found and folder not in found]
     used = _split_files(root).values()
     return [f.name for f in _listed(root) if f.suffix.lower() == ".txt" and f.is_file() and f not in used]
 
@@ -93,7 +88,7 @@ def unread(root: Path, layout: Layout) -> list[str]:
 def review_files(root: Path) -> Files:
     """All .txt files below the folders train, and valid and test if there are; without such, all of the root's."""
     if root.is_file():
-        raise UserError(f"data.root {root}: is a file, which data.layout lines reads; reviews are in a folder")
+        raise UserError(f"data.root {root}: is a file; reviews are in a folder (data.name text reads lines of a file)")
     found = folders.split_folders(root)
     if found and "train" not in found:
         names = " and ".join(folder.name for folder in found.values())

@@ -142,7 +142,7 @@ def _rolls(file: Path, source: str, step: TimeStep, drums: bool) -> list[Roll]:
         return [from_pitches(read_pickle(file, source), f"{source}: its sequence")]
     if suffix == ".npz":
         return [from_matrix(matrix, f"{source}: array 'x'") for matrix in _matrices(file, source)]
-    raise UserError(f"{source}: its suffix is {file.suffix!r}; it must be .mid, .midi, .npz, .pickle or .pkl")
+    raise UserError(f"{source}: its suffix is {file.suffix!r}; it must be .mid, .midi, .npz, .p, .pickle or .pkl")
 
 
 def _matrices(file: Path, source: str) -> Array:

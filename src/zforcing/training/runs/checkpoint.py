@@ -29,8 +29,8 @@ def check_same_data(checkpoint_folder: Path, description: DataDescription) -> No
     config = read_json(path)
     before = _leaves(_as_json(DataDescription.from_json(config.get("data") or {})))
     now = _leaves(_as_json(description))
-    unknown = LATER if config.get("format_version") == 1 else frozenset()
-    names = [name for name in before | now if before.get(name) != now.get(name) and _field(name) not in unknown]
+    free = {"name"} | (LATER if config.get("format_version") == 1 else set())  # other names of the same data
+    names = [name for name in before | now if before.get(name) != now.get(name) and _field(name) not in free]
     if names:
         said = [f"{name} was {before.get(name)}, is {now.get(name)}" for name in names[:4]]
         more = [f"{len(names) - 4} more"] if len(names) > 4 else []

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import torch
 
+from ...data.renamed import renamed
 from ...errors import UserError
 from ...saving.atomic import current, read_json
 from .config import RunConfig, flatten, import_all, parse_config
@@ -43,6 +44,7 @@ def check_folder(config: RunConfig, folder: Path, *, resume: bool) -> bool:
     if not isinstance(before, dict):
         raise UserError(f"{checkpoint / 'training.json'} is damaged: it has no settings")
     before = {k: v for k, v in before.items() if k != "imports"}  # `config` has imported them, from where they are now
+    before["data"] = renamed(before.get("data", {}))
     changed = differences(parse_config(before, where=str(checkpoint if begun else path)), config)
     if changed:
         raise UserError(f"--resume: {folder} was begun with other settings: {'; '.join(changed)}")

@@ -21,6 +21,7 @@ from typing import Any
 
 import yaml
 
+from ...data.renamed import renamed
 from ...errors import UserError
 from ...registry import is_file
 
@@ -193,4 +194,6 @@ def _mapping(text: str, name: str) -> dict[str, Any]:
         raise UserError(f"{name} is no YAML: {one_line(error)}") from None
     if not isinstance(values, dict):
         raise UserError(f"{name} is no recipe: it must be a YAML mapping with data, model and training")
+    if isinstance(values.get("data"), dict):
+        values["data"] = renamed(values["data"])
     return values

@@ -1,16 +1,16 @@
-"""Recordings below a folder, of speech or of anything else: the raw samples in frames, one frame a step.
+"""Recordings as sequences of frames of raw samples, one frame a step: what all data sets of audio share.
 
 As in J. Chung et al., "A Recurrent Latent Variable Model for Sequential Data", NeurIPS 2015 (https://arxiv.org/abs/
-1506.02216): frames of 200 consecutive samples, normalized by one mean and one standard deviation for all of them.
+1506.02216): frames of 200 consecutive samples, normalized by one mean and standard deviation for all of them.
 """
 
 from __future__ import annotations
 
-import re
+from abc import abstractmethod
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import Literal
 
 import numpy as np
 
@@ -23,35 +23,22 @@ from ...observations import (
     Normalization,
     ObservationSpec,
 )
-from .. import folders
+from ...settings import check_types
 from ..module import DataModule
 from ..pieces import Pieces
-from ..splits import SPLITS, Files, Split, check_random_split, split_off, split_off_speakers
-from . import layouts
+from ..splits import Files, Split
 from .framed import FramedRecordings, Recordings, mean_and_std, refuse, scan
-
-CHOICES = {
-    "layout": ("auto", "folders", "files", "timit", "blizzard"),
-    "encoding": ("float", "pcm", "mulaw"),
-    "first_observation": ("scored", "conditioned"),
-}
 
 
 @dataclass(frozen=True)
-class Speech(DataModule):
-    """Audio files of one channel, read as frames of raw samples; a step is a frame.
+class AudioDataModule(DataModule):
+    """Audio files of one channel, read as frames of raw samples; a step is a frame. A subclass says which files.
 
     Files are read when they are needed, so that a data set may be larger than the memory.
     """
 
-    name: ClassVar[str] = "speech"
-
     root: str = ""
     """folder of the recordings"""
-
-    layout: Literal["auto", "folders", "files", "timit", "blizzard"] = "auto"
-    """where the splits come from: folders (train, and valid or dev, and test), files (all below data.root, split at
-    random), timit (TRAIN and TEST with DR1 to DR8), blizzard (all .wav files, split at random); auto looks which"""
 
     frame_size: int = 200
     """samples in a frame; what is left at a recording's end is not read"""
@@ -71,37 +58,17 @@ class Speech(DataModule):
     evaluation_chunk_frames: int | None = None
     """the same for the validation and test recordings, each piece of which is then a sequence of its own"""
 
-    valid_fraction: float = 0.05
-    """share of the recordings to validate on, where they have no folder of their own; one at least"""
-
-    test_fraction: float = 0.05
-    """share of the recordings to test on, where they have no folder of their own; one at least"""
-
-    split_seed: int = 1234
-    """which recordings are validated and tested on, where they have no folder of their own"""
-
-    speaker: str | None = None
-    """regular expression whose group 1 (or group `speaker`), found in a file's path relative to data.root, is its
-    speaker: each speaker is then in one of the splits that are made at random"""
-
-    include_sa: bool = True
-    """TIMIT: whether the two sentences that all speakers read, SA1 and SA2, are in, as in published results"""
-
     skip_unreadable: bool = False
     """whether to leave out files that can't be used (damaged, stereo, shorter than a frame), or refuse them"""
 
     def __post_init__(self) -> None:
-        for field, choices in CHOICES.items():
-            if getattr(self, field) not in choices:
-                raise UserError(f"data.{field} is {getattr(self, field)!r}; it must be {' or '.join(choices)}")
+        problems = check_types(self, "data")
+        if problems:
+            raise UserError("; ".join(problems))
         for field in ("frame_size", "sample_rate", "chunk_frames", "evaluation_chunk_frames"):
             value = getattr(self, field)
             if value is not None and value < 1:
                 raise UserError(f"data.{field} is {value}; it must be 1 or more")
-        check_random_split(
-            valid_fraction=self.valid_fraction, test_fraction=self.test_fraction, split_seed=self.split_seed
-        )
-        self._speaker_pattern()
 
     def describe(self) -> DataDescription:
         """What a frame is, how samples are scaled and how long sequences are, from the training split.
@@ -113,7 +80,7 @@ class Speech(DataModule):
         frames = train.frames(self.frame_size, rate)
         pieces = Pieces.cut(frames, first=self._first, chunk=self.chunk_frames)
         return DataDescription(
-            name="speech",
+            name=self.name,
             spec=ObservationSpec(
                 "real" if levels is None else "quantized", self.frame_size, self.first_observation, levels=levels
             ),
@@ -151,7 +118,7 @@ class Speech(DataModule):
         """All splits, from the headers of all files; kept, for each split is asked for."""
         found: dict[Split, Recordings] = {}
         wrong: dict[str, str] = {}
-        files = self._split_files()
+        files = self.split_files(self._root)
         for split, names in files.items():
             found[split], unusable = scan(
                 self._root, names, size=self.frame_size, first=self._first, rate=self.sample_rate
@@ -186,68 +153,12 @@ class Speech(DataModule):
                 )
         return first
 
-    def _split_files(self) -> Files:
-        """Which files are in which split, before any of them is opened. No split is empty."""
-        layout, files = self._layout(), self._listed_files()
-        for split, names in files.items():
-            if not names:
-                where = "below it" if len(files) == 1 else f"in its folder of the {split} split"
-                raise UserError(f"data.root {self._root}: no audio {where}; audio is {layouts.FORMATS}")
-        if layout != "timit" and not self.include_sa:
-            raise UserError(f"data.include_sa is false, but data.layout {layout}: only TIMIT has SA sentences")
-        shares: dict[Split, float] = {"test": self.test_fraction, "valid": self.valid_fraction}
-        missing: dict[Split, float] = {split: share for split, share in shares.items() if split not in files}
-        pattern = self._speaker_pattern()
-        if not missing:
-            if pattern is not None:
-                raise UserError(
-                    f"data.speaker is {self.speaker!r}, but data.root {self._root} has a folder for each split; "
-                    f"leave data.speaker out"
-                )
-            return files
-        whole = files["train"]
-        if pattern is None:
-            if len(whole) < 1 + len(missing):
-                raise UserError(
-                    f"data.root {self._root}: has {len(whole)} recording(s) to split into train, "
-                    f"{' and '.join(missing)}, at least one each; add recordings, or folders {', '.join(SPLITS)} and "
-                    f"data.layout folders"
-                )
-            what = f"data.root {self._root}: recordings"
-            return files | split_off(whole, missing, seed=self.split_seed, what=what)
-        speakers = layouts.name_speakers(whole, pattern, self._root)
-        return files | split_off_speakers(whole, missing, speakers, seed=self.split_seed, root=self._root)
+    @abstractmethod
+    def split_files(self, root: Path) -> Files:
+        """Which files below the folder are in which split, relative to it, before any of them is opened.
 
-    def _listed_files(self) -> Files:
-        root = self._root
-        match self._layout():
-            case "timit":
-                return layouts.timit(root, include_sa=self.include_sa)
-            case "folders":
-                return layouts.folders(root)
-            case "blizzard":
-                return layouts.blizzard(root)
-            case _:
-                return {"train": layouts.find_audio(root, root)}
-
-    def _layout(self) -> str:
-        if self.layout != "auto":
-            return self.layout
-        found = folders.split_folders(self._root)
-        if layouts.is_timit(found):
-            return "timit"
-        return "folders" if found else "files"
-
-    def _speaker_pattern(self) -> re.Pattern[str] | None:
-        if self.speaker is None:
-            return None
-        try:
-            pattern = re.compile(self.speaker)
-        except re.error as error:
-            raise UserError(f"data.speaker is {self.speaker!r}: no regular expression ({error}); mend it") from error
-        if pattern.groups == 0:
-            raise UserError(f"data.speaker is {self.speaker!r}; it must have a group (in parentheses) that is the name")
-        return pattern
+        Raises UserError when a split would be empty.
+        """
 
     def _fit(self, train: Recordings, rate: int) -> Normalization:
         """One mean and one standard deviation of all training samples, the same for each sample of a frame."""
@@ -263,7 +174,7 @@ class Speech(DataModule):
         audio, spec = description.format, description.spec
         if not isinstance(audio, AudioFormat):
             raise UserError(
-                f"data speech holds audio, but the model was trained on data {description.name}: name its own data"
+                f"data {self.name} holds audio, but the model was trained on data {description.name}: name its own data"
             )
         for field, given, trained in (
             ("encoding", self.encoding, audio.encoding),

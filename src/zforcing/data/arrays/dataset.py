@@ -1,0 +1,156 @@
+"""Sequences from files of people's own: what arrays and tables share."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ...errors import UserError
+from ...files.rows import Rows
+from ...observations import DataDescription, ObservationSpec, TableFormat, check_kind, check_values, with_gaps
+from ..declared import Declared
+from ..memory import Given, Sequences
+from ..module import DataModule
+from ..splits import Split, check_random_split, cut
+
+
+@dataclass(frozen=True)
+class FileDataModule(DataModule):
+    """Sequences of real, binary or categorical observations, of fixed or ragged length, with or without gaps. A
+    subclass says of which files.
+
+    A split without a file of its own is split off `path` by whole sequences, at random.
+    """
+
+    path: str = ""
+    """file of sequences: the training split, and whatever has no file of its own"""
+
+    valid_path: str | None = None
+    """file of the validation split; without it the split is taken from data.path"""
+
+    test_path: str | None = None
+    """file of the test split; without it the split is taken from data.path"""
+
+    valid_fraction: float = 0.1
+    """share of data.path's sequences to validate on, where there is no data.valid_path; one sequence at least"""
+
+    test_fraction: float = 0.1
+    """share of data.path's sequences to test on, where there is no data.test_path; one sequence at least"""
+
+    split_seed: int = 0
+    """which sequences of data.path are validated and tested on; the test split depends on nothing else but its share"""
+
+    kind: Literal["real", "binary", "categorical"] = "real"
+    """what a step holds: real (numbers), binary (0 or 1) or categorical (one integer from 0)"""
+
+    categories: int | None = None
+    """how many categories there are; without it, the largest in the training split plus 1 (numbered from 0)"""
+
+    missing: Literal["refuse", "allow"] = "refuse"
+    """whether NaN (an empty .csv cell, a .parquet null) means a missing value, or a mistake"""
+
+    normalize: bool = True
+    """real data: subtract the training split's mean and divide by its standard deviation, per feature"""
+
+    first_observation: Literal["scored", "conditioned"] = "scored"
+    """whether a sequence's first observation counts in the likelihood, or is only conditioned on"""
+
+    def __post_init__(self) -> None:
+        self._declared.check("data.")
+        if self.missing not in ("refuse", "allow"):
+            raise UserError(f"data.missing is {self.missing!r}; it must be refuse or allow")
+        check_random_split(
+            valid_fraction=self.valid_fraction,
+            test_fraction=self.test_fraction,
+            split_seed=self.split_seed,
+            used=self._shares.keys(),
+        )
+
+    def describe(self) -> DataDescription:
+        """What an observation is, how it is scaled and how long sequences are, from the training split."""
+        return self._declared.describe(self._take(self._file("train"), "train"), self.name)
+
+    def load(self, split: Split, description: DataDescription) -> Sequences:
+        """One split. All of the file that it is in must fit the description, so that a test set fails early."""
+        self._check_settings(description.spec)
+        file = self._file(split)
+        check_values(file, description.spec)
+        return Sequences.of_rows(self._take(file, split), Given(description))
+
+    @property
+    @abstractmethod
+    def format(self) -> TableFormat:
+        """What files a model of this data reads."""
+
+    @abstractmethod
+    def read_file(self, path: str, *, setting: str) -> Rows:
+        """All sequences of a file that `setting` (`data.test_path`) named. Raises UserError where it has none."""
+
+    @property
+    def _declared(self) -> Declared:
+        missing = True if self.missing == "allow" else None
+        return Declared(self.kind, self.categories, self.normalize, self.first_observation, missing, self.format)
+
+    @property
+    def _shares(self) -> dict[Split, float]:
+        """Of `path`'s sequences, for the splits without a file of their own."""
+        shares: dict[Split, float] = {}
+        if self.test_path is None:
+            shares["test"] = self.test_fraction
+        if self.valid_path is None:
+            shares["valid"] = self.valid_fraction
+        return shares
+
+    @cached_property
+    def _shared(self) -> Rows:
+        """The file of `path`, kept: up to three splits are read from it."""
+        return self._read(self.path, "data.path")
+
+    def _file(self, split: Split) -> Rows:
+        """All sequences of the file that holds a split."""
+        own = {"train": None, "valid": self.valid_path, "test": self.test_path}[split]
+        if own is None:
+            return self._shared
+        return self._read(own, f"data.{split}_path")
+
+    def _read(self, path: str, setting: str) -> Rows:
+        rows = self.read_file(path, setting=setting)
+        self._declared.check_steps(rows)
+        known = with_gaps(rows, allowed=self.missing == "allow")
+        check_kind(known, self.kind)
+        return known
+
+    def _take(self, file: Rows, split: Split) -> Rows:
+        """The sequences of a split, from all those of its file."""
+        if split != "train" and split not in self._shares:
+            return file
+        members = self._members(len(file.lengths), file.source)[split]
+        return file.take(np.isin(np.arange(len(file.lengths)), members))
+
+    def _members(self, sequences: int, source: str) -> dict[Split, NDArray[np.int64]]:
+        """For each split that is taken from `path`, the numbers of its sequences."""
+        if sequences < 1 + len(self._shares):
+            raise UserError(
+                f"{source}: holds {sequences} sequence(s), too few for train, {' and '.join(self._shares)}; name the "
+                f"sequence of each row in data.sequence, or give the splits files of their own, "
+                f"{' and '.join(f'data.{s}_path' for s in self._shares)}"
+            )
+        lower = " or ".join(f"data.{s}_fraction" for s in self._shares)
+        return cut(sequences, self._shares, seed=self.split_seed, what=f"{source}: sequences", remedy=f"lower {lower}")
+
+    def _check_settings(self, spec: ObservationSpec) -> None:
+        """The settings must ask for what the model was trained on."""
+        settings: list[tuple[str, str, str]] = [
+            ("kind", self.kind, spec.kind),
+            ("first_observation", self.first_observation, spec.first_observation),
+        ]
+        if self.categories is not None:
+            settings.append(("categories", str(self.categories), str(spec.size)))
+        for field, given, trained in settings:
+            if given != trained:
+                raise UserError(f"data.{field} is {given}, but the model was trained with {trained}: set it so")

@@ -1,0 +1,57 @@
+"""People's own sequences in tables: a row is a step, a column a feature."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar
+
+from ...errors import UserError
+from ...files.reading import listed
+from ...files.rows import Layout, Rows
+from ...files.sequences import ARRAYS, TABLES, feature_names, read
+from ...observations import TableFormat
+from .dataset import FileDataModule
+
+
+@dataclass(frozen=True)
+class Table(FileDataModule):
+    """Sequences in a .csv or .parquet file. Rows of one name are one sequence, in the file's order; without a column of
+    names the file is one sequence.
+    """
+
+    name: ClassVar[str] = "table"
+
+    sequence: str | None = None
+    """column with the name of each row's sequence (its rows may stand anywhere)"""
+
+    columns: list[str] | None = None
+    """columns of the features; without it, all but data.sequence"""
+
+    @property
+    def format(self) -> TableFormat:
+        return TableFormat(None, self.sequence)
+
+    def read_file(self, path: str, *, setting: str) -> Rows:
+        if Path(path).suffix.lower() in ARRAYS:
+            raise UserError(
+                f"{setting} {path}: holds arrays; set --data.name arrays, or take recipe arrays-zforcing-aux or "
+                f"arrays-rnn"
+            )
+        rows = read(path, self._layout, setting=setting, suffixes=TABLES)
+        if rows.columns is not None and path != self.path and self.columns is None:
+            self._check_names(rows.columns, rows.source)
+        return rows
+
+    @property
+    def _layout(self) -> Layout:
+        return Layout(sequence=self.sequence, columns=None if self.columns is None else tuple(self.columns))
+
+    def _check_names(self, names: tuple[str, ...], source: str) -> None:
+        """The same columns in another order would pass for the same features."""
+        trained_on = feature_names(self.path, self._layout, setting="data.path")
+        if names != trained_on:
+            raise UserError(
+                f"{source}: its features are {listed(names)}, those of data.path {listed(trained_on)}; name those to "
+                f"use in data.columns"
+            )

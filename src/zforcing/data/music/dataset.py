@@ -1,0 +1,131 @@
+"""Polyphonic music as piano rolls, which of a piano's 88 keys sound at each step: what all data sets of music share."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Literal
+
+from ...errors import UserError
+from ...files.midi import TimeStep
+from ...files.reading import user_path
+from ...files.rolls import PITCHES
+from ...observations import DataDescription, MusicFormat, ObservationSpec
+from ...settings import check_types
+from ..module import DataModule
+from ..splits import Split
+from .rolls import Collection, Rolls
+
+
+@dataclass(frozen=True)
+class MusicDataModule(DataModule):
+    """Piano rolls: a step is 88 numbers, 0 or 1. Papers report nats per step."""
+
+    chunk_steps: int | None = field(default=None, kw_only=True)  # a subclass' path comes first
+    """scored steps of the pieces that training sequences are cut into, the last one shorter; without it, none are"""
+
+    def __post_init__(self) -> None:
+        problems = check_types(self, "data")
+        if problems:
+            raise UserError("; ".join(problems))
+        if self.chunk_steps is not None and self.chunk_steps < 1:
+            raise UserError(f"data.chunk_steps is {self.chunk_steps}; it must be 1 or more")
+
+    @property
+    @abstractmethod
+    def protocol(self) -> Literal["scored", "conditioned"]:
+        """Whether a sequence's first step counts in the likelihood, or is only conditioned on."""
+
+    @property
+    @abstractmethod
+    def time_step(self) -> TimeStep:
+        """How long a step is: which MIDI files are read in, and written in."""
+
+    @property
+    def reads_drums(self) -> bool:
+        """Whether percussion in MIDI files is read too."""
+        return False
+
+    @abstractmethod
+    def read_splits(self) -> dict[Split, Collection]:
+        """All splits."""
+
+    def describe(self) -> DataDescription:
+        """88 binary numbers a step, and how long training sequences are."""
+        train = Rolls(self._music["train"], first=self._first, chunk=self.chunk_steps)
+        return DataDescription(
+            name=self.name,
+            spec=ObservationSpec("binary", PITCHES, self.protocol),
+            longest=int(train.lengths.max()) - self._first,
+            format=self._format,
+        )
+
+    def load(self, split: Split, description: DataDescription) -> Rolls:
+        """One split. All splits are read, so that a bad test set fails early."""
+        check_trained_on(self.name, self.protocol, self._format, description)
+        chunk = self.chunk_steps if split == "train" else None
+        return Rolls(self._music[split], first=self._first, chunk=chunk).described_as(description)
+
+    @property
+    def _first(self) -> int:
+        """How many steps of a sequence are not scored."""
+        return 1 if self.protocol == "conditioned" else 0
+
+    @property
+    def _format(self) -> MusicFormat:
+        return MusicFormat.of_steps(*self.time_step, drums=self.reads_drums)
+
+    @cached_property
+    def _music(self) -> dict[Split, Collection]:
+        """All splits; kept, for each is asked for."""
+        return self.read_splits()
+
+
+def existing_path(path: str, *, is_folder: bool, what: str) -> tuple[Path, str]:
+    """The file or folder that data.path names, and what a message calls it. Raises UserError where it isn't there."""
+    source = f"data.path {path}"
+    if not path:
+        raise UserError(f"data.path is empty; name {what}")
+    file = user_path(path, source)
+    if not file.exists():
+        raise UserError(f"{source}: no such file or folder; a relative path starts at {Path.cwd()}")
+    if file.is_dir() != is_folder:
+        raise UserError(f"{source}: is {'a folder' if file.is_dir() else 'a file'}; name {what}")
+    return file, source
+
+
+def check_step(steps_per_quarter: int | None, seconds_per_step: float | None = None) -> None:
+    """Raises UserError for a step that can't be written as MIDI, or that is given twice."""
+    if steps_per_quarter is not None and not 1 <= steps_per_quarter <= 480:
+        raise UserError(f"data.steps_per_quarter is {steps_per_quarter}; it must be a whole number, 1 to 480")
+    if seconds_per_step is None:
+        return
+    if steps_per_quarter is not None:
+        raise UserError(
+            f"data.steps_per_quarter is {steps_per_quarter} and data.seconds_per_step {seconds_per_step}: both say how "
+            f"long a step is; leave one of them out"
+        )
+    if not 0.001 <= seconds_per_step <= 3:
+        raise UserError(f"data.seconds_per_step is {seconds_per_step}; it must be a number of seconds, 0.001 to 3")
+
+
+def check_trained_on(name: str, first_observation: str, music: MusicFormat, description: DataDescription) -> None:
+    """Raises UserError where data `name` isn't what the model was trained on."""
+    trained = description.format
+    if not isinstance(trained, MusicFormat):
+        raise UserError(
+            f"data {name} holds music, but the model was trained on data {description.name}: name its own data"
+        )
+    if description.spec.first_observation != first_observation:
+        raise UserError(
+            f"data.first_observation is {first_observation}, but the model was trained with "
+            f"{description.spec.first_observation}: set it so"
+        )
+    for key in ("steps_per_quarter", "quarters_per_minute", "lowest_pitch"):
+        if getattr(music, key) != getattr(trained, key):
+            raise UserError(
+                f"a step of the data has {key} {getattr(music, key)}, but the model was trained with "
+                f"{getattr(trained, key)}: set data.steps_per_quarter or data.seconds_per_step so"
+            )

@@ -1,0 +1,77 @@
+"""Settings of data sets as zforcing 0.1 wrote them, in today's names: runs of then are still read."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from ..files.sequences import TABLES
+from .audio.layouts import is_timit
+from .folders import split_folders
+from .text.documents import is_folder_of_documents
+
+OF_MIDI = ("valid_fraction", "test_fraction", "split_seed", "drums", "skip_unreadable")
+OF_ARCHIVES = ("array", "lengths", "observed")
+OF_SRNN = ("streams", "continue_streams")
+SENTENCES = {"min_words": (1, 5), "max_words": (None, 16), "tokenize": (False, True), "lowercase": (False, True)}
+
+
+def renamed(data: Mapping[str, Any]) -> dict[str, Any]:
+    """A section `data` with today's names, without the settings that its data set had no use for.
+
+    In 0.1 one data set (speech, music, text) had a `layout`, or (arrays) a suffix, by which its settings meant
+    something or nothing. A setting that meant something and is no more (TIMIT's `speaker`, say) is kept: it is
+    refused as unknown.
+    """
+    name = str(data.get("name"))
+    if name == "arrays":
+        return _arrays(data)
+    convert = {"speech": _speech, "music": _music, "text": _text}.get(name)
+    if convert is None or (name == "text" and "layout" not in data):
+        return dict(data)
+    settings = {key: value for key, value in data.items() if key not in ("name", "layout")}
+    return convert(str(data.get("layout", "auto")), settings)
+
+
+def _arrays(data: Mapping[str, Any]) -> dict[str, Any]:
+    if Path(str(data.get("path", ""))).suffix.lower() in TABLES:
+        return {"name": "table"} | _without(data, "name", *OF_ARCHIVES)
+    return _without(data, "columns") if data.get("columns", ...) is None else dict(data)
+
+
+def _speech(layout: str, settings: dict[str, Any]) -> dict[str, Any]:
+    root = Path(str(settings.get("root", ""))).expanduser()
+    if settings.get("speaker") is None:
+        settings = _without(settings, "speaker")
+    if layout == "timit" or (layout == "auto" and root.is_dir() and is_timit(split_folders(root))):
+        return {"name": "timit"} | _without(settings, "test_fraction")
+    if layout == "blizzard":
+        return {"name": "blizzard"} | _without(settings, "include_sa")
+    return {"name": "audio-folder", "random_split": layout == "files"} | _without(settings, "include_sa")
+
+
+def _music(layout: str, settings: dict[str, Any]) -> dict[str, Any]:
+    path = Path(str(settings.get("path", ""))).expanduser()
+    if layout == "auto":
+        layout = "midi" if path.is_dir() else "srnn" if path.suffix.lower() == ".npz" else "pickle"
+    settings = {key: value for key, value in settings.items() if value is not None}  # null stood for the default
+    if layout == "midi":
+        return {"name": "midi-folder"} | _without(settings, *OF_SRNN)
+    if layout == "srnn":
+        return {"name": "srnn-music"} | _without(settings, *OF_MIDI, "first_observation")
+    return {"name": "polyphonic"} | _without(settings, *OF_MIDI, *OF_SRNN)
+
+
+def _text(layout: str, settings: dict[str, Any]) -> dict[str, Any]:
+    root = Path(str(settings.get("root", ""))).expanduser()
+    reviews = layout == "reviews" or (layout == "auto" and root.is_dir() and is_folder_of_documents(root))
+    # Null stood for a default of the layout, and means any number of words today.
+    defaults = {key: both[reviews] for key, both in SENTENCES.items() if settings.get(key, ...) is None}
+    if reviews:
+        return {"name": "reviews"} | settings | defaults
+    return {"name": "text"} | _without(settings | defaults, "split_by")
+
+
+def _without(settings: Mapping[str, Any], *names: str) -> dict[str, Any]:
+    return {key: value for key, value in settings.items() if key not in names}

@@ -1,0 +1,76 @@
+"""Sentences of documents, such as IMDB's reviews, as Z-Forcing's language model was trained.
+
+A. Goyal, A. Sordoni, M.-A. Côté, N. R. Ke, Y. Bengio, "Z-Forcing: Training Stochastic Recurrent Networks", NIPS 2017
+(https://arxiv.org/abs/1711.05411): sentences of 5 to 16 words of IMDB reviews, in lower case. Where this differs from
+the authors' code: the vocabulary is that of the training split (they counted the words of the validation and test sets
+too, so that fewer of these were unknown); words and sentences are cut by rules (`observations/sentences.py`); and
+reviews are split, not sentences, unless `split_by` says so.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import ClassVar, Literal
+
+from ..splits import SPLITS, Split, cut
+from . import documents
+from .documents import Files, Rules, Sentences
+from .sentences import SentenceDataModule
+from .text import check_words
+
+
+@dataclass(frozen=True)
+class Reviews(SentenceDataModule):
+    """A folder of documents, each a .txt file, with folders train and test (as aclImdb has) or without."""
+
+    name: ClassVar[str] = "reviews"
+
+    tokenize: bool = True
+    """whether sentences are cut into words and signs (don't, -> do n't ,)"""
+
+    lowercase: bool = True
+    """whether sentences are read in lower case"""
+
+    min_words: int = 5
+    """words of the shortest sentence that is kept (before its words are cut into anything smaller)"""
+
+    max_words: int | None = 16
+    """words of the longest sentence that is kept; null: any number"""
+
+    split_by: Literal["document", "sentence"] = "document"
+    """whether a document's sentences stay in one split, or all sentences (of all folders) are split at random, as in
+    the paper"""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_words(self.min_words, self.max_words)
+
+    @property
+    def rules(self) -> Rules:
+        return Rules(self.tokenize, self.lowercase, self.min_words, self.max_words)
+
+    @cached_property
+    def files(self) -> Files:
+        files = documents.review_files(self.folder)
+        if self.split_by == "sentence":
+            return {"train": [file for split in SPLITS for file in files.get(split, [])]}
+        shares = self.missing_shares(files)
+        if shares:
+            whole = files["train"]
+            parts = cut(len(whole), shares, seed=self.split_seed, what=f"data.root {self.folder}: reviews")
+            files |= {split: [whole[i] for i in index] for split, index in parts.items()}
+        return files
+
+    @cached_property
+    def cut_splits(self) -> frozenset[Split]:
+        there = documents.review_files(self.folder) if self.split_by == "document" else self.files
+        return frozenset(self.missing_shares(there))
+
+    @property
+    def unread(self) -> list[str]:
+        return documents.unread_folders(self.folder)
+
+    def read(self, files: list[Path]) -> Sentences:
+        return documents.read_reviews(files, self.rules)
