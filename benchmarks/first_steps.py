@@ -21,8 +21,7 @@ import torch
 from zforcing.data import Split
 from zforcing.errors import UserError
 from zforcing.observations import collate
-from zforcing.saving.model import load_checkpoint
-from zforcing.training.runs.folder import read_run_config
+from zforcing.training.runs.trained import Trained
 
 EDGES = (0, 1, 2, 3, 10, 30, 100, 10**9)
 BATCH = 34
@@ -31,9 +30,9 @@ BATCH = 34
 @torch.no_grad()
 def by_step(run: Path, split: Split) -> list[float]:
     """The mean of the steps between each two EDGES."""
-    found = load_checkpoint(run)
-    model, description = found.model.eval(), found.description
-    data = read_run_config(run).data.load(split, description)
+    found = Trained.load(str(run), which="best")
+    model, description = found.model, found.description
+    data = found.data.load(split, description)
     total, count = np.zeros(int(data.lengths.max())), np.zeros(int(data.lengths.max()))
     torch.manual_seed(0)
     for begin in range(0, len(data), BATCH):

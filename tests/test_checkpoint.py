@@ -16,7 +16,7 @@ from conftest import SPECS, Case, draw_noise, random_batch
 from zforcing import ELBO, ObservationSpec, UserError, load
 from zforcing.observations import DataDescription, ImageFormat, Normalization
 from zforcing.saving.atomic import Writing, current, read_json
-from zforcing.saving.model import load_checkpoint, save_model
+from zforcing.saving.model import save as save_model
 from zforcing.training.progress import Progress
 from zforcing.training.runs.checkpoint import check_same_data, load_training, read_progress, save_training
 
@@ -26,10 +26,8 @@ def save(folder: Path, case: Case, spec: ObservationSpec) -> Any:
     scaling = (
         Normalization((0.1, -2.0, 1e-3)[: spec.size], (1.0, 3.0, 0.3)[: spec.size]) if spec.kind == "real" else None
     )
-    folder.mkdir(parents=True, exist_ok=True)
-    save_model(
-        folder, model, DataDescription("arrays", spec, longest=7, normalization=scaling, format=ImageFormat(1, 6))
-    )
+    model.description = DataDescription("arrays", spec, longest=7, normalization=scaling, format=ImageFormat(1, 6))
+    save_model(folder, model)
     return model
 
 
@@ -43,7 +41,8 @@ def test_a_loaded_model_gives_the_same_numbers(case: Case, spec: ObservationSpec
 
 def test_the_datas_description_comes_back(tmp_path: Path) -> None:
     save(tmp_path, Case("rnn"), SPECS["real"])
-    description = load_checkpoint(tmp_path).description
+    description = load(tmp_path).description
+    assert description is not None
     assert description.normalization == Normalization((0.1, -2.0, 1e-3), (1.0, 3.0, 0.3))
     assert (description.spec, description.longest, description.format) == (SPECS["real"], 7, ImageFormat(1, 6))
 
@@ -273,7 +272,8 @@ def test_what_is_written_is_json_without_nan(tmp_path: Path) -> None:
 
 def test_data_that_has_changed_since_the_run_began_is_named(tmp_path: Path) -> None:
     save(tmp_path, Case("rnn"), SPECS["real"])
-    same = load_checkpoint(tmp_path).description
+    same = load(tmp_path).description
+    assert same is not None
     check_same_data(tmp_path, same)
     scaled = replace(same, normalization=Normalization((0.1, -2.0, 1e-3), (1.0, 3.5, 0.3)))
     with pytest.raises(UserError, match=r"data has changed.*normalization\.std\[1\] was 3\.0, is 3\.5\. .*data\.path"):

@@ -499,6 +499,6 @@ def test_sampling_conditions_on_first_observations_of_the_data(tmp_path: Path, z
     assert zf("train", "arrays-rnn", *options, "--run-dir", run, *SMALL).code == 0
     assert zf("evaluate", run, "--json").json["num_steps"] == 4 * 5
     result = zf("sample", run, "--num", 3, "--json")
-    assert "validation split" in result.err
+    assert "x_1 is that of one of 32 training sequences" in result.err
     with np.load(result.json["files"][0]) as drawn:
         assert drawn["x"].shape == (3, 5, 2)

@@ -18,7 +18,8 @@ from zforcing.cli import main
 from zforcing.cli.sources import kept, read_sequence, read_sequences
 from zforcing.data import Digits, PolyphonicMusic, Text
 from zforcing.errors import UserError
-from zforcing.observations import Example
+from zforcing.observations import Example, TextFormat
+from zforcing.training.runs.trained import Trained
 
 SMALL = ["--model.hidden_size", "6", "--model.latent_size", "2", "--model.embedding_size", "4", "--model.mlp_size", "4"]
 STEPS = ["--training.max_steps", "2", "--device", "cpu"]
@@ -293,18 +294,17 @@ def test_a_mistake_in_a_recipe_names_the_file(tmp_path: Path, zf: Command) -> No
 
 
 def test_sources_are_sequences_of_the_data_files_or_text(runs: Path) -> None:
-    data = Text(root=str(runs / "text"))
-    description = data.describe()
-    vocabulary = description.format.vocabulary
-    assert vocabulary is not None
-    assert [vocabulary.decode(e.x) for e in read_sequences("train:1-2", data, description)] == SENTENCES[1:3]
-    listed = [vocabulary.decode(e.x) for e in read_sequences("train:3,0-1,0", data, description)]
+    found = Trained.load(str(runs / "run-text"), which="best")
+    assert isinstance(found.description.format, TextFormat)
+    vocabulary = found.description.format.vocabulary
+    assert [vocabulary.decode(e.x) for e in read_sequences("train:1-2", found)] == SENTENCES[1:3]
+    listed = [vocabulary.decode(e.x) for e in read_sequences("train:3,0-1,0", found)]
     assert listed == [SENTENCES[i] for i in (3, 0, 1, 0)]
-    own, given = (read_sequence(source, data, description).x.tolist() for source in ("train:0", "a good film"))
+    own, given = (read_sequence(source, found).x.tolist() for source in ("train:0", "a good film"))
     assert own == given == [*vocabulary.encode("a good film"), vocabulary.end]
-    assert read_sequences("a good", data, description)[0].x.tolist() == vocabulary.encode("a good")
+    assert read_sequences("a good", found)[0].x.tolist() == vocabulary.encode("a good")
     (runs / "begin.txt").write_text("the end\na film\n")
-    assert len(read_sequences(str(runs / "begin.txt"), data, description)) == 2
+    assert len(read_sequences(str(runs / "begin.txt"), found)) == 2
 
 
 def test_a_share_or_a_number_of_the_scored_steps_is_kept() -> None:

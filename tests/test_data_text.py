@@ -34,7 +34,7 @@ from zforcing.observations import (
     split_sentences,
     split_words,
 )
-from zforcing.saving.model import load_checkpoint, save_model
+from zforcing.saving.model import load, save
 from zforcing.tasks.sample import Generated
 
 SHARED = Path(__file__).parents[2] / "shared" / "data"
@@ -215,11 +215,12 @@ def test_a_vocabulary_prepares_what_it_encodes() -> None:
 def test_the_vocabulary_comes_back_from_the_run_s_files(tmp_path: Path, tokens: Any) -> None:
     description = Text(by_file(tmp_path / "text"), tokens=tokens, max_vocabulary=5).describe()
     model = MODELS["rnn"](description.spec, MODELS["rnn"].Config(hidden_size=3, embedding_size=2))
-    (tmp_path / "run").mkdir()
-    save_model(tmp_path / "run", model, description)
-    again = load_checkpoint(tmp_path / "run").description
+    model.description = description
+    save(tmp_path / "run", model)
+    again = load(tmp_path / "run").description
     assert again == description
-    assert again.format.vocabulary is not None
+    assert again is not None
+    assert isinstance(again.format, TextFormat)
     assert again.format.vocabulary.decode(again.format.vocabulary.encode("the")) == "the"
 
 

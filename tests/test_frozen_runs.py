@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from conftest import Command
-from zforcing.saving.model import load_checkpoint
+from zforcing.saving.model import load
 
 RUNS = Path(__file__).parent / "data" / "frozen"
 NUMBERS: dict[str, Any] = json.loads((RUNS / "numbers.json").read_text("utf-8"))
@@ -29,11 +29,12 @@ def frozen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.mark.parametrize("run", NUMBERS)
 def test_a_frozen_run_loads_and_has_the_weights_and_the_data_of_its_files(run: str) -> None:
-    checkpoint = load_checkpoint(RUNS / run)
+    model = load(RUNS / run)
     written = json.loads((RUNS / run / "checkpoints" / "best" / "config.json").read_text("utf-8"))
-    assert checkpoint.model.name == written["model"]["name"]
-    assert checkpoint.description.longest == written["data"]["longest"]
-    assert checkpoint.model.spec.size == written["data"]["spec"]["size"]
+    assert model.name == written["model"]["name"]
+    assert model.description is not None
+    assert model.description.longest == written["data"]["longest"]
+    assert model.spec.size == written["data"]["spec"]["size"]
 
 
 @pytest.mark.parametrize(

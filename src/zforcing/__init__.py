@@ -29,9 +29,9 @@ from .models import (
     ZForcing,
     ZForcingConfig,
 )
-from .observations import ObservationSpec, SequenceBatch
+from .observations import DataDescription, ObservationSpec, SequenceBatch
 from .registry import register
-from .saving.model import load
+from .saving.model import load, save
 from .tasks.sample import Generated, continue_from, sample
 from .training.callbacks import Callback
 from .training.fit import fit
@@ -51,6 +51,7 @@ __all__ = [
     "VRNN",
     "BoundResult",
     "Callback",
+    "DataDescription",
     "Diverged",
     "Evaluation",
     "Exact",
@@ -80,4 +81,5 @@ __all__ = [
     "load",
     "register",
     "sample",
+    "save",
 ]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from jsonargparse import Namespace
@@ -12,7 +13,8 @@ from jsonargparse import Namespace
 from ..bounds import ELBO, Bound, ChunkedELBO
 from ..data.splits import SPLITS
 from ..errors import UserError
-from ..training.runs.folder import read_run_config, run_folder
+from ..saving.model import find_checkpoint
+from ..training.runs.folder import read_run_config
 from .options import (
     at_least,
     bound_options,
@@ -25,6 +27,7 @@ from .options import (
     print_values,
     whole_number,
 )
+from .sample import file_name
 
 if TYPE_CHECKING:
     from ..evaluation.likelihood import Evaluation
@@ -32,13 +35,15 @@ MUCH_UNKNOWN = 0.25  # of the symbols
 
 
 def evaluate(argv: Sequence[str]) -> int:
-    """Measure a trained model on a split: zforcing evaluate RUN [--split test]."""
+    """Measure a trained model on a split of its data, or on a file: zforcing evaluate RUN [FILE] [--split test]."""
     from ..evaluation.runs import evaluate_run
     from ..evaluation.saved import evaluation_file, name_in_files, save_evaluation
 
     parser = command_parser("evaluate", evaluate)
-    parser.add_argument("run", type=str, help="a run folder")
-    parser.add_argument("--split", type=str, default="test", help="train, valid or test")
+    parser.add_argument("run", type=str, help="a run folder, or one that zforcing.save wrote")
+    file_help = "sequences in the units of the training data, in a file of their kind; without it, a split of the data"
+    parser.add_argument("file", type=str | None, nargs="?", default=None, help=file_help)
+    parser.add_argument("--split", type=str | None, default=None, help="train, valid or test; test by default")
     bound_options(parser)
     parser.add_argument("--repeats", type=int, default=1, help="how often the bound is taken; its mean is reported")
     parser.add_argument(
@@ -63,18 +68,22 @@ def evaluate(argv: Sequence[str]) -> int:
     )
     common_options(parser, seed="seed of the latents' noise")
     options = parser.parse_args(list(argv))
-    one_of("split", options.split, SPLITS)
+    if options.file is not None and (options.split is not None or options.skip_unreadable):
+        raise UserError("--split and --skip-unreadable are for the run's own data: leave them out, or the file")
+    one_of("split", options.split or "test", SPLITS)
     one_of("checkpoint", options.checkpoint, ("best", "last"))
     one_of("backend", options.backend, ("fast", "reference"))
     at_least(1, "batch-size", options.batch_size)
     at_least(1, "repeats", options.repeats)
     check_common(options)
-    run = run_folder(options.run)
-    bound = in_chunks(options, chosen_bound(options, trained_by=read_run_config(run).bound))
+    run = Path(options.run)
+    find_checkpoint(run, which=options.checkpoint)
+    bound = in_chunks(options, chosen_bound(options, trained_by=trained_by(run)))
     result = evaluate_run(
         run,
         bound=bound,
-        split=options.split,
+        split=options.split or "test",
+        file=options.file,
         checkpoint=options.checkpoint,
         repeats=options.repeats,
         seed=options.seed,
@@ -85,8 +94,8 @@ def evaluate(argv: Sequence[str]) -> int:
         device=options.device,
         counting=counting,
     )
-    name = name_in_files(bound)
-    path = evaluation_file(run, split=options.split, bound=name, checkpoint=options.checkpoint)
+    of = (options.split or "test") if options.file is None else file_name(options.file)
+    path = evaluation_file(run, split=of, bound=name_in_files(bound), checkpoint=options.checkpoint)
     save_evaluation(result, path, checkpoint=options.checkpoint)
     values = result.to_json() | {"checkpoint": options.checkpoint}
     if options.json:
@@ -113,6 +122,11 @@ def warn(result: Evaluation) -> None:
             "weights.backward",
             file=sys.stderr,
         )
+
+
+def trained_by(run: Path) -> Bound | None:
+    """The bound that a run was trained by; None where a folder holds a model alone."""
+    return read_run_config(run).bound if (run / "config.yaml").is_file() else None
 
 
 def in_chunks(options: Namespace, bound: Bound) -> Bound:

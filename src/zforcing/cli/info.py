@@ -14,9 +14,10 @@ from ..models import MODELS
 from ..observations import DataDescription
 from ..registry import Family
 from ..saving.atomic import read_json
-from ..saving.model import find_checkpoint, load_checkpoint
+from ..saving.model import find_checkpoint
 from ..training.runs.folder import read_run_config, run_folder
 from ..training.runs.recipes import recipes
+from ..training.runs.trained import Trained
 from .options import command_parser, import_option, print_values, take_imports
 
 
@@ -62,7 +63,7 @@ def about_run(run: Path) -> dict[str, Any]:
     """What a run folder holds."""
     config = read_run_config(run)
     folder = find_checkpoint(run)
-    found = load_checkpoint(run)
+    found = Trained.load(str(run), which="best")
     progress = read_json(folder / "training.json")
     return {
         "run": str(run),

@@ -9,8 +9,7 @@ from ..distributions import most_likely
 from ..observations import Drawn, collate
 from ..runtime.device import pick_device
 from ..runtime.threads import threads_asked_for
-from ..saving.model import load_checkpoint
-from ..training.runs.folder import read_run_config, run_folder
+from ..training.runs.trained import Trained
 from .options import at_least, check_common, command_parser, common_options, one_of
 from .sample import checkpoint_and_folder, file_name, report, stem_of
 from .sources import HELP, read_sequence
@@ -27,7 +26,7 @@ def interpolate(argv: Sequence[str]) -> int:
     from ..tasks.sample import draw
 
     parser = command_parser("interpolate", interpolate)
-    parser.add_argument("run", type=str, help="a run folder")
+    parser.add_argument("run", type=str, help="a run folder, or one that zforcing.save wrote")
     parser.add_argument("a", type=str, help=HELP)
     parser.add_argument("b", type=str, help="the same")
     parser.add_argument("--num", type=int, default=7, help="sequences, both ends included")
@@ -46,10 +45,9 @@ def interpolate(argv: Sequence[str]) -> int:
     ):
         one_of(name, options[name], allowed)
     check_common(options)
-    run, device = run_folder(options.run), pick_device(options.device)
-    found = load_checkpoint(run, which=options.checkpoint, device=device)
-    data, description = read_run_config(run).data, found.description
-    examples = [read_sequence(source, data, description) for source in (options.a, options.b)]
+    found = Trained.load(options.run, which=options.checkpoint, device=pick_device(options.device))
+    run, description, device = found.folder, found.description, found.device
+    examples = [read_sequence(source, found) for source in (options.a, options.b)]
     ends = [collate([example], description.spec).to(device) for example in examples]
     with threads_asked_for(options.threads):
         drawn = between(

@@ -11,14 +11,15 @@ from pathlib import Path
 from typing import Any
 
 from jsonargparse import ArgumentParser, Namespace
+from torch import Tensor
 
-from ..data.dataset import random_first_observations
+from ..data.starts import random_first_observations
 from ..errors import UserError
 from ..observations import DataDescription, Drawn, Written, collate
 from ..runtime.device import pick_device
 from ..runtime.threads import threads_asked_for
-from ..saving.model import load_checkpoint
-from ..training.runs.folder import read_run_config, run_folder
+from ..tasks.sample import pick_starts
+from ..training.runs.trained import Trained
 from .options import at_least, check_common, command_parser, common_options, one_of
 from .sources import HELP, OWN, is_path, kept, read_sequences
 
@@ -30,29 +31,44 @@ def sample(argv: Sequence[str]) -> int:
     from ..tasks.sample import sample as draw
 
     parser = command_parser("sample", sample)
-    parser.add_argument("run", type=str, help="a run folder")
+    parser.add_argument("run", type=str, help="a run folder, or one that zforcing.save wrote")
     generating_options(parser, num=64, num_help="how many sequences", steps="as long as what was trained on by default")
     common_options(parser, seed="seed of all that is drawn")
     options = parser.parse_args(list(argv))
     check_generating(options)
-    run, device = run_folder(options.run), pick_device(options.device)
-    found = load_checkpoint(run, which=options.checkpoint, device=device)
-    steps = asked_steps(options, found.description, default=found.description.format.default_steps(found.description))
-    start = None
-    if found.description.spec.conditions_on_first:
-        print("x_1 is taken from the validation split: the model conditions on it", file=sys.stderr)
-        valid = read_run_config(run).data.load("valid", found.description)
-        start = random_first_observations(valid, found.description, options.num, seed=options.seed).to(device)
+    found = Trained.load(options.run, which=options.checkpoint, device=pick_device(options.device))
+    run, description = found.folder, found.description
+    steps = asked_steps(options, description, default=description.format.default_steps(description))
+    start = first_observations(found, options.num, seed=options.seed)
     with threads_asked_for(options.threads):
         drawn = draw(found.model, options.num, steps=steps, seed=options.seed, start=start)
     folder, stem = Path(options.out or run / "samples"), stem_of(options, "sample")
-    written = found.description.format.write(
-        folder, stem, Drawn.of(drawn.x, drawn.latents, start=start), found.description
-    )
+    written = description.format.write(folder, stem, Drawn.of(drawn.x, drawn.latents, start=start), description)
     report(
         written, {"run": str(run), "num": options.num, "steps": steps, "seed": options.seed}, json_wanted=options.json
     )
     return 0
+
+
+def first_observations(found: Trained, num: int, *, seed: int) -> Tensor | None:
+    """x_0 of so many samples, where the model conditions on it: the model's own, or of a run that kept none the
+    validation split's. Says so on stderr.
+    """
+    if not found.description.spec.conditions_on_first:
+        return None
+    if found.model.starts is not None:
+        kept = len(found.model.starts)
+        print(f"x_1 is that of one of {kept} training sequences: the model conditions on it", file=sys.stderr)
+        return pick_starts(found.model, num, seed=seed)
+    try:
+        valid = found.data.load("valid", found.description)
+    except UserError as error:
+        raise UserError(
+            f"the model in {found.folder} conditions on the first observation and is of a version that kept none with "
+            f"it, and its data can't be read ({error}): sample where the data is, or use `zforcing continue`"
+        ) from None
+    print("x_1 is taken from the validation split: the model conditions on it", file=sys.stderr)
+    return random_first_observations(valid, found.description, num, seed=seed).to(found.device)
 
 
 def continue_(argv: Sequence[str]) -> int:
@@ -60,7 +76,7 @@ def continue_(argv: Sequence[str]) -> int:
     from ..tasks.sample import continue_from
 
     parser = command_parser("continue", continue_)
-    parser.add_argument("run", type=str, help="a run folder")
+    parser.add_argument("run", type=str, help="a run folder, or one that zforcing.save wrote")
     parser.add_argument("prefix", type=str, help=f"what to go on from: {HELP}")
     default = "one second of audio, what is missing of an image, as long as what was trained on by default"
     generating_options(parser, num=4, num_help="continuations of each sequence", steps=default)
@@ -70,13 +86,12 @@ def continue_(argv: Sequence[str]) -> int:
     common_options(parser, seed="seed of all that is drawn")
     options = parser.parse_args(list(argv))
     check_generating(options)
-    run, device = run_folder(options.run), pick_device(options.device)
-    found = load_checkpoint(run, which=options.checkpoint, device=device)
-    description = found.description
-    whole = read_sequences(options.prefix, read_run_config(run).data, description)
+    found = Trained.load(options.run, which=options.checkpoint, device=pick_device(options.device))
+    run, description = found.folder, found.description
+    whole = read_sequences(options.prefix, found)
     examples = kept(whole, options.given, first=int(description.spec.conditions_on_first))
     steps = asked_steps(options, description, default=description.format.steps_after(examples, description))
-    prefix = collate(examples, description.spec).to(device)
+    prefix = collate(examples, description.spec).to(found.device)
     with threads_asked_for(options.threads):
         drawn = continue_from(found.model, prefix, steps=steps, seed=options.seed, num_samples=options.num)
     given = [] if options.given is None else [f"given{options.given:g}"]

@@ -6,10 +6,11 @@ import re
 import sys
 from typing import cast
 
-from ..data import DataModule, Split
+from ..data import Split
 from ..errors import UserError
 from ..files.reading import user_path
-from ..observations import DataDescription, Example
+from ..observations import Example
+from ..training.runs.trained import Trained
 
 NUMBERS = r"\d{1,18}(?:-\d{1,18})?"
 OWN = re.compile(rf"(train|valid|test):({NUMBERS}(?:,{NUMBERS})*)", re.ASCII)
@@ -19,34 +20,34 @@ HELP = (
 )
 
 
-def read_sequences(source: str, data: DataModule, description: DataDescription) -> list[Example]:
+def read_sequences(source: str, found: Trained) -> list[Example]:
     """What `source` names, see HELP. Of text the end symbol isn't read, except that of the run's own data.
 
     Raises UserError when there is no such sequence or file.
     """
     own = OWN.fullmatch(source)
     if own:
-        return _of_split(cast(Split, own[1]), own[2].split(","), data, description)
-    kind = description.format
+        return _of_split(cast(Split, own[1]), own[2].split(","), found)
+    kind = found.description.format
     _refuse_misspelt(source, sentences=kind.is_text)
     if kind.is_text and not is_path(source):
         example, unknown = kind.parse(source)
         if unknown:
             print(f"not in the vocabulary, and read as unknown: {' '.join(unknown)}", file=sys.stderr)
         return [example]
-    found = kind.read(source, description)
-    count = kind.unknown_in(found)
+    examples = kind.read(source, found.description)
+    count = kind.unknown_in(examples)
     if count is not None:
         print(f"{source}: read as a file, {count} of its symbols unknown", file=sys.stderr)
-    return found
+    return examples
 
 
-def read_sequence(source: str, data: DataModule, description: DataDescription) -> Example:
+def read_sequence(source: str, found: Trained) -> Example:
     """The one whole sequence that `source` names; a sentence has its end. Raises UserError when there are several."""
-    found = read_sequences(source, data, description)
-    if len(found) > 1:
-        raise UserError(f"{source} holds {len(found)} sequences: name one, such as test:0, or a file of one")
-    return description.format.whole(found[0])
+    examples = read_sequences(source, found)
+    if len(examples) > 1:
+        raise UserError(f"{source} holds {len(examples)} sequences: name one, such as test:0, or a file of one")
+    return found.description.format.whole(examples[0])
 
 
 def kept(examples: list[Example], given: float | None, *, first: int) -> list[Example]:
@@ -73,9 +74,12 @@ def kept(examples: list[Example], given: float | None, *, first: int) -> list[Ex
     return beginnings
 
 
-def _of_split(split: Split, parts: list[str], data: DataModule, description: DataDescription) -> list[Example]:
-    """The sequences of the parts, each a number or first-last."""
-    sequences = data.load(split, description)
+def _of_split(split: Split, parts: list[str], trained: Trained) -> list[Example]:
+    """The sequences of the parts, each a number or first-last, of the run's own data, which must be there."""
+    try:
+        sequences = trained.data.load(split, trained.description)
+    except UserError as error:
+        raise UserError(f"{split}:{','.join(parts)} is of the run's own data, which can't be read: {error}") from None
     found = []
     for part in parts:
         first, last = (int(number) for number in (part.split("-") * 2)[:2])

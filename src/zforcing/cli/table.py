@@ -11,7 +11,7 @@ from pathlib import Path
 from rich.console import Console
 
 from ..data.splits import SPLITS
-from ..saving.model import load_checkpoint
+from ..saving.model import load
 from .options import bound_options, chosen_bound, command_parser, one_of
 from .paper_table import paper_table
 
@@ -46,7 +46,8 @@ def runs_side_by_side(argv: Sequence[str]) -> int:
     if options.json:
         print(json.dumps({"rows": [row.to_json() for row in rows]}))
         return 0
-    dim = load_checkpoint(Path(options.runs[0])).description.format.number
+    described = load(Path(options.runs[0])).description
+    dim = "dim" if described is None else described.format.number
     if options.markdown:
         print(to_markdown(rows, dim=dim, command=shlex.join(["zforcing", "table", *argv])))
     else:

@@ -10,11 +10,10 @@ from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
-from torch import Tensor
 from torch.utils.data import Dataset
 
 from ..errors import UserError
-from ..observations import DataDescription, Example, collate
+from ..observations import DataDescription, Example
 from .fingerprint import Fingerprint
 
 
@@ -88,10 +87,3 @@ class InMemory(SequenceDataset):
 
     def __getitem__(self, index: int) -> Example:
         return self.examples[index]
-
-
-def random_first_observations(data: SequenceDataset, description: DataDescription, n: int, *, seed: int) -> Tensor:
-    """x_0 of n sequences drawn from `data`, for models that condition on the first observation. [n, D] or [n]."""
-    rows = np.random.default_rng(seed).integers(len(data), size=n).tolist()
-    first = 1 if description.spec.conditions_on_first else 0
-    return collate([data.piece(i, 0, 1 + first) for i in rows], description.spec).start

@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import Literal
 
 from ..bounds import Bound
-from ..data import DataModule
+from ..data import DataModule, InMemory, SequenceDataset
 from ..data.splits import Split
 from ..errors import UserError
+from ..observations import DataDescription, Example
 from ..runtime.device import pick_device
 from ..runtime.threads import threads_asked_for
-from ..saving.model import load_checkpoint
-from ..training.runs.folder import read_run_config
+from ..training.runs.trained import Trained
 from .likelihood import Evaluation, evaluate
 from .saved import name_in_files
 
@@ -35,6 +35,7 @@ def evaluate_run(
     *,
     bound: Bound,
     split: Split = "test",
+    file: str | None = None,
     checkpoint: Which = "best",
     repeats: int = 1,
     seed: int = 0,
@@ -45,12 +46,15 @@ def evaluate_run(
     device: str = "auto",
     counting: Counter = silent,
 ) -> Evaluation:
-    """How well a run's model explains a split of its data. Nothing is written: see `saved.save_evaluation`.
+    """How well a run's model explains a split of its data, or a file of one's own.
+
+    Nothing is written: see `saved.save_evaluation`.
 
     Args:
-        run: A run folder.
+        run: A run folder, or, to measure a file, one that `zforcing.save` wrote.
         bound: What is measured of log p(x).
         split: train, valid or test.
+        file: A file of sequences in the training data's units, in place of a split; the data need not be there.
         checkpoint: best on the validation split, or last.
         repeats: How often the bound is taken; its mean is reported.
         seed: Of the latents' noise.
@@ -64,11 +68,13 @@ def evaluate_run(
     Raises:
         UserError: The folder is no run's, or its data isn't there or can't be scored.
     """
-    data = read_run_config(run).data
-    data = without_unreadable(data) if skip_unreadable else data
-    found = load_checkpoint(run, which=checkpoint)
+    found = Trained.load(str(run), which=checkpoint)
     found.model.backend = backend
-    sequences = data.load(split, found.description)
+    if file is None:
+        data = without_unreadable(found.data) if skip_unreadable else found.data
+        sequences, true_log_likelihood = data.load(split, found.description), data.true_log_likelihood
+    else:
+        sequences, true_log_likelihood = read_whole(file, found.description), nobody_knows
     shown = counting(f"{name_in_files(bound)} of {run}", len(sequences) * repeats)
     with shown as advance, threads_asked_for(threads):
         return evaluate(
@@ -76,14 +82,27 @@ def evaluate_run(
             sequences,
             description=found.description,
             bound=bound,
-            split=split,
+            split=split if file is None else Path(file).name,
             repeats=repeats,
-            true_log_likelihood=data.true_log_likelihood,
+            true_log_likelihood=true_log_likelihood,
             seed=seed,
             max_rows=batch_size,
             device=pick_device(device),
             progress=advance,
         )
+
+
+def read_whole(file: str, description: DataDescription) -> SequenceDataset:
+    """The sequences of a file, each with what ends it."""
+    kind = description.format
+    data = InMemory([kind.whole(example) for example in kind.read(file, description)])
+    data.unknown = kind.unknown_in(data.examples)
+    return data
+
+
+def nobody_knows(example: Example) -> float | None:
+    """log p(x) of a sequence under the process that made it, where that isn't known."""
+    return None
 
 
 def without_unreadable(data: DataModule) -> DataModule:

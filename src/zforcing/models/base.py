@@ -22,9 +22,10 @@ be added to `after_observation` and `initial_state` without a change to models t
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import fields
 from functools import cached_property
-from typing import Any, ClassVar, Literal, NamedTuple
+from typing import Any, ClassVar, Literal, NamedTuple, Protocol, Self, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -32,7 +33,18 @@ from torch.distributions import Distribution, kl_divergence
 
 from ..distributions import log_prob_of_observed, reparameterize, stack
 from ..errors import UserError
-from ..observations import ObservationSpec, SequenceBatch, masked_sum
+from ..observations import DataDescription, ObservationSpec, SequenceBatch, masked_sum
+
+C = TypeVar("C")
+
+
+class HasDescription(Protocol):
+    """What `for_data` asks of data."""
+
+    @property
+    def description(self) -> DataDescription:
+        """What a model keeps of the data."""
+
 
 State = Any  # a NamedTuple of tensors [n, ...], each model's own
 
@@ -161,6 +173,10 @@ class SequenceModel(nn.Module, ABC):
         capturable: Whether a CUDA graph can hold the model (it never waits for a value from the GPU).
         spec: What one observation is.
         config: The settings.
+        description: What the model was trained on, with which the user's units become what it reads, and back; None
+            where nobody said.
+        starts: First observations of training sequences, [n, D] or [n], with which samples of a model that conditions
+            on them begin; None where it has kept none.
     """
 
     name: ClassVar[str]
@@ -172,6 +188,42 @@ class SequenceModel(nn.Module, ABC):
         super().__init__()
         self.spec = spec
         self.config = config
+        self.description: DataDescription | None = None
+        self.starts: Tensor | None = None
+
+    @classmethod
+    def for_data(cls, data: HasDescription, **settings: Any) -> Self:
+        """A new model of some data, which keeps the data's description. Its parameters come from torch's generator.
+
+        Args:
+            data: has a `description`, such as training sequences.
+            **settings: those of the model's `Config` that differ from the defaults.
+
+        Raises:
+            UserError: a setting is unknown or out of range.
+
+        Example:
+            model = ZForcing.for_data(train, hidden_size=64)
+        """
+        model = cls(data.description.spec, cls.make_config(None, settings))
+        model.description = data.description
+        return model
+
+    @classmethod
+    def make_config(cls, config: C | None, settings: Mapping[str, Any]) -> C:
+        """The settings that a model was given: a `Config`, or some of its fields by name. Raises UserError for both, or
+        for a field that there isn't.
+        """
+        if config is not None:
+            if settings:
+                raise UserError(f"model {cls.name} is given config and {', '.join(settings)}: put them into the config")
+            return config
+        known = {field.name for field in fields(cls.Config)}
+        unknown = [name for name in settings if name not in known]
+        if unknown:
+            raise UserError(f"model {cls.name} has no setting {', '.join(unknown)}; it has {', '.join(sorted(known))}")
+        made: C = cls.Config(**settings)
+        return made
 
     @property
     def label(self) -> str:

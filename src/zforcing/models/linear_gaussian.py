@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -74,7 +74,8 @@ class LinearGaussian(SequenceModel):
     Config = LinearGaussianConfig
     capturable = False  # torch.linalg checks its factorizations on the CPU
 
-    def __init__(self, spec: ObservationSpec, config: LinearGaussianConfig = LinearGaussianConfig()):
+    def __init__(self, spec: ObservationSpec, config: LinearGaussianConfig | None = None, **settings: Any):
+        config = self.make_config(config, settings)
         super().__init__(spec, config)
         if spec.kind != "real":
             raise UserError(f"model linear_gaussian emits real observations; the data's are {spec.kind}")

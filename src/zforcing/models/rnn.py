@@ -73,7 +73,8 @@ class RNN(SequenceModel):
     name = "rnn"
     Config = RNNConfig
 
-    def __init__(self, spec: ObservationSpec, config: RNNConfig = RNNConfig()):
+    def __init__(self, spec: ObservationSpec, config: RNNConfig | None = None, **settings: Any):
+        config = self.make_config(config, settings)
         super().__init__(spec, config)
         layers = config.feature_layers
         self.embed = Embedder(spec, config.embedding_size, dropout=0.0 if layers else config.dropout)

@@ -100,7 +100,8 @@ class SRNN(SequenceModel):
     name = "srnn"
     Config = SRNNConfig
 
-    def __init__(self, spec: ObservationSpec, config: SRNNConfig = SRNNConfig()):
+    def __init__(self, spec: ObservationSpec, config: SRNNConfig | None = None, **settings: Any):
+        config = self.make_config(config, settings)
         super().__init__(spec, config)
         hidden, latent, embedding, mlp = (
             config.hidden_size,

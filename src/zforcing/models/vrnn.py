@@ -106,7 +106,8 @@ class VRNN(SequenceModel):
     name = "vrnn"
     Config = VRNNConfig
 
-    def __init__(self, spec: ObservationSpec, config: VRNNConfig = VRNNConfig()):
+    def __init__(self, spec: ObservationSpec, config: VRNNConfig | None = None, **settings: Any):
+        config = self.make_config(config, settings)
         super().__init__(spec, config)
         hidden, latent, features, mlp = config.hidden_size, config.latent_size, config.feature_size, config.mlp_size
         relus: dict[str, Any] = {"layers": config.mlp_layers, "slope": 0.0, "activation_limit": None}

@@ -38,7 +38,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -147,7 +147,8 @@ class ZForcing(SequenceModel):
     name = "zforcing"
     Config = ZForcingConfig
 
-    def __init__(self, spec: ObservationSpec, config: ZForcingConfig = ZForcingConfig()):
+    def __init__(self, spec: ObservationSpec, config: ZForcingConfig | None = None, **settings: Any):
+        config = self.make_config(config, settings)
         super().__init__(spec, config)
         hidden, latent, embedding, mlp = (
             config.hidden_size,

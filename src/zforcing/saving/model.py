@@ -2,15 +2,15 @@
 
 model.safetensors      the weights
 config.json            format version, the model's name and settings, the data's description
+starts.safetensors     first observations of training sequences (of a model that conditions on them)
 training.safetensors   Adam's moments          (to go on training; loading a model doesn't need them)
 training.json          where the run was
 
-`load` gives the model; `load_checkpoint` the model and the data's description, with which raw numbers become what the
-model reads, and back:
+`load` gives the model, with the description of its data, by which raw numbers become what it reads, and back:
 
-    checkpoint = load_checkpoint("runs/mine")
-    scaling = checkpoint.description.normalization      (None where the data wasn't normalized)
-    x = scaling.apply(raw);  raw = scaling.invert(x)
+    model = load("runs/mine")
+    x = model.description.format.from_units(raw, model.description)
+    raw = model.description.format.to_units(x, model.description)
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -33,6 +33,7 @@ from ..models import MODELS, SequenceModel
 from ..observations import DataDescription
 from .atomic import _write_json, current, read_json
 
+STARTS = "starts.safetensors"
 FORMAT_VERSION = 2
 READABLE = (1, FORMAT_VERSION)
 
@@ -41,27 +42,18 @@ class UnknownModel(UserError):
     """A saved model's class isn't registered."""
 
 
-@dataclass(frozen=True)
-class Checkpoint:
-    """A model in eval mode, and the description of the data that it was trained on (normalization, image shape)."""
-
-    model: SequenceModel
-    description: DataDescription
-
-
 def load(run: str | Path, *, which: str = "best", device: torch.device | str = "cpu") -> SequenceModel:
-    """The trained model of a run folder, in eval mode. Neither the trainer nor a pickle is involved.
+    """A trained model, in eval mode, with the description of its data. Neither the trainer nor a pickle is involved.
 
-    run: a run folder, or a checkpoint folder itself; which: "best" on the validation split, or "last".
-    Its weights are float32 (float64 if all those in the file are). What the model reads is normalized: see
-    `load_checkpoint`. Raises UserError when the folder is none, is of another format version or damaged, or when a
-    weight is missing, misshapen or not finite.
+    Args:
+        run: a run folder, a checkpoint folder of one, or a folder that `save` wrote.
+        which: of a run folder the checkpoint, "best" on the validation split or "last".
+        device: where its weights are put, float32 (float64 if all those in the file are).
+
+    Raises:
+        UserError: there is no such folder, it is of another format version or damaged, or a weight is missing, has
+            another shape or isn't finite.
     """
-    return load_checkpoint(run, which=which, device=device).model
-
-
-def load_checkpoint(run: str | Path, *, which: str = "best", device: torch.device | str = "cpu") -> Checkpoint:
-    """As `load`, with the data's description: its normalization is what turns raw numbers into what the model reads."""
     folder = find_checkpoint(run, which=which)
     path = folder / "config.json"
     config = read_json(path)
@@ -88,7 +80,8 @@ def load_checkpoint(run: str | Path, *, which: str = "best", device: torch.devic
         raise UserError(f"{path} asks for a model that can't be built: {said}") from None
     _check_description(path, config["data"], folder / "model.safetensors")
     model.load_state_dict(_read_weights(model, folder / "model.safetensors"), assign=True)
-    return Checkpoint(model.to(device).eval(), description)
+    model.description, model.starts = description, _read_starts(folder / STARTS, description, config["data"])
+    return model.to(device).eval()
 
 
 def _registered(path: Path, name: object) -> type[SequenceModel]:
@@ -139,18 +132,60 @@ def find_checkpoint(run: str | Path, *, which: str = "best") -> Path:
     return checkpoint
 
 
-def save_model(folder: Path, model: SequenceModel, description: DataDescription) -> None:
-    """model.safetensors and config.json, into a folder that exists."""
-    weights = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in model.state_dict().items()}
-    data = json.loads(json.dumps(description.to_json()))
-    save_file(weights, folder / "model.safetensors", metadata={"description": _digest(data)})
+def save(folder: str | Path, model: SequenceModel) -> None:
+    """Keep a model and the description of its data: model.safetensors and config.json, and starts.safetensors where it
+    has starts. `load` gives it back.
+
+    Args:
+        folder: made where there is none; files of another model in it are replaced.
+        model: one with a `description`.
+
+    Raises:
+        UserError: the model has no description.
+
+    Example:
+        save("mine", model)
+    """
+    if model.description is None:
+        raise UserError(
+            f"this {model.name} has no description of its data: make it by for_data, or set model.description = "
+            "zforcing.DataDescription(name, model.spec, longest)"
+        )
+    place = Path(folder)
+    place.mkdir(parents=True, exist_ok=True)
+    data = json.loads(json.dumps(model.description.to_json()))
+    _save_tensors(place / "model.safetensors", model.state_dict(), data)
+    if model.starts is None:
+        (place / STARTS).unlink(missing_ok=True)
+    else:
+        _save_tensors(place / STARTS, {"x": model.starts}, data)
     config = {
         "format_version": FORMAT_VERSION,
         "zforcing_version": version("zforcing"),
         "model": {"name": model.name, "settings": asdict(model.config)},
         "data": data,
     }
-    _write_json(folder / "config.json", config)
+    _write_json(place / "config.json", config)
+
+
+def _save_tensors(path: Path, tensors: Mapping[str, Tensor], data: dict[str, Any]) -> None:
+    """Tensors, wherever they are, and the digest of the description that they belong to."""
+    own = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
+    save_file(own, path, metadata={"description": _digest(data)})
+
+
+def _read_starts(path: Path, description: DataDescription, data: dict[str, Any]) -> Tensor | None:
+    """First observations of the training data, [n, D] or [n]; None where none were kept."""
+    if not path.is_file():
+        return None
+    _check_description(path.with_name("config.json"), data, path)
+    tensors, spec = _read_tensors(path), description.spec
+    starts = tensors.get("x")
+    shape: tuple[int, ...] = () if spec.kind == "categorical" else (spec.size,)
+    if starts is None or starts.dim() < 1 or starts.shape[1:] != shape or len(starts) < 1:
+        found = sorted(tensors) if starts is None else list(starts.shape)
+        raise UserError(f"{path} is damaged: it holds {found}, and should x [n, {', '.join(map(str, shape))}]")
+    return starts
 
 
 def _read_tensors(path: Path) -> dict[str, Tensor]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.distributions import Distribution
@@ -42,7 +43,8 @@ def sample(
         num_samples: n, how many sequences.
         steps: T, how long they are.
         seed: of all that is drawn. Torch's global generator is left as it was.
-        start: x_0, [n, D] or [n], which a model that conditions on the first observation needs.
+        start: x_0, [n, D] or [n], of a model that conditions on the first observation; by default some of those that
+            it has kept of its training data (`model.starts`).
 
     Raises:
         UserError: num_samples or steps is below 1, or start is missing or has another shape.
@@ -51,13 +53,27 @@ def sample(
         raise UserError(f"{num_samples} samples of {steps} steps: both must be 1 or more")
     spec = model.spec
     if start is None and spec.conditions_on_first:
-        raise UserError("the model conditions on the first observation: give start, x_0 of each of the samples")
+        start = pick_starts(model, num_samples, seed=seed)
     shape = (num_samples,) if spec.kind == "categorical" else (num_samples, spec.size)
     if start is not None and start.shape != shape:
         raise UserError(f"start is {list(start.shape)}; {num_samples} samples of this model begin with {list(shape)}")
     with torch.random.fork_rng(), cpu_threads(model, rows=num_samples):
         torch.manual_seed(seed)
         return generate(model, model.initial_state(num_samples, start=start), steps)
+
+
+def pick_starts(model: SequenceModel, num_samples: int, *, seed: int = 0) -> Tensor:
+    """x_0 of samples, [n, D] or [n]: first observations of the training data, drawn from those that the model has kept.
+
+    Raises:
+        UserError: it has kept none.
+    """
+    if model.starts is None:
+        raise UserError("the model conditions on the first observation: give start, x_0 of each of the samples")
+    rows = np.random.default_rng(seed).integers(len(model.starts), size=num_samples)
+    parameter = next(model.parameters())
+    picked = model.starts[torch.from_numpy(rows)].to(parameter.device)
+    return picked.to(parameter.dtype) if picked.is_floating_point() else picked
 
 
 @torch.no_grad()

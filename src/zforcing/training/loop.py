@@ -21,6 +21,7 @@ from torch import nn
 from ..bounds import Bound, Weights
 from ..data import SequenceDataset
 from ..data.batches import evaluation_batches
+from ..data.starts import first_observations
 from ..models import SequenceModel
 from .callbacks import Callback, Callbacks, Start
 from .feed import Feed, Work, make_feed, own_parts
@@ -83,6 +84,7 @@ def prepare(
     restore: puts moments and a carried state back, before processes share them. Raises UserError for settings that
     don't go with the model, the bound or the device.
     """
+    _describe(model, train)
     model.backend = "reference" if settings.backend == "reference" else "fast"
     if settings.backend == "graph":
         check_capturable(model, bound, device=here.device, processes=here.world)
@@ -103,6 +105,14 @@ def prepare(
     else:
         update = EagerUpdate(module, optimizer, here=here, **common)
     return Training(model, module, optimizer, update, feed, train, valid, weights, settings, seed, here, stop)
+
+
+def _describe(model: SequenceModel, train: SequenceDataset) -> None:
+    """Let the model know of its data what the data says of itself, unless it knows already."""
+    if model.description is None:
+        model.description = train.description
+    if model.description is not None and model.starts is None:
+        model.starts = first_observations(train, model.description)
 
 
 def run(training: Training, at: Progress, callbacks: Iterable[Callback]) -> Progress:

@@ -18,10 +18,9 @@ import torch
 from ...data import SequenceDataset
 from ...errors import UserError
 from ...models import SequenceModel
-from ...observations import DataDescription
 from ...runtime.threads import cpu_threads
 from ...saving.atomic import Writing, current, write_text
-from ...saving.model import save_model
+from ...saving.model import save
 from ..callbacks import Callback, Start
 from ..feed import Feed
 from ..history import Row, ValidationRow
@@ -64,13 +63,13 @@ def train(
         torch.random.fork_rng(),  # the caller's generator is not ours to move
         stop_on([signal.SIGINT, signal.SIGTERM], say=reporter.say) as stop,
     ):
-        training, at, description = begin(config, run_dir, resume=resume, here=here, stop=stop, reporter=reporter)
+        training, at = begin(config, run_dir, resume=resume, here=here, stop=stop, reporter=reporter)
         if at.finished and reason_to_stop(at, config.training):
             reporter.say(f"{run_dir}: finished already ({at.finished}); nothing left to do")
             return at
         rows = config.training.batch_size * config.bound.particles
         with cpu_threads(training.model, config.training.threads, rows=rows), reporter:
-            files = RunFolder(run_dir, config, description, training)
+            files = RunFolder(run_dir, config, training)
             everyone = [files, reporter, *_trackers(config, run_dir), *callbacks]
             end = _until_the_end(training, replace(at, finished=""), everyone, run_dir)
     if end.finished == INTERRUPTED:
@@ -80,7 +79,7 @@ def train(
 
 def begin(
     config: RunConfig, folder: Path, *, resume: bool, here: Processes, stop: Stop, reporter: Reporter
-) -> tuple[Training, Progress, DataDescription]:
+) -> tuple[Training, Progress]:
     """The run's data, its model and optimizer, and where it is: at its beginning, or at its last checkpoint."""
     going_on = check_folder(config, folder, resume=resume)
     description = config.data.describe()
@@ -90,6 +89,7 @@ def begin(
     }
     seed_everything(config.seed, "weights")
     model = config.build_model(description.spec).float()  # as the data, whatever torch's default is
+    model.description = description
     last = current(folder / "checkpoints" / "last")
     at = Progress(learning_rate=config.training.learning_rate)
 
@@ -114,7 +114,7 @@ def begin(
         restore=restore,
     )
     here.wait()  # all have looked at the folder before one writes into it
-    return training, at, description
+    return training, at
 
 
 def restore_carried(feed: Feed, checkpoint: Path) -> None:
@@ -148,8 +148,8 @@ def _trackers(config: RunConfig, folder: Path) -> list[Callback]:
 class RunFolder(Callback):
     """What a run writes: its configuration, rows of metrics and timing, and the checkpoints `best` and `last`."""
 
-    def __init__(self, folder: Path, config: RunConfig, description: DataDescription, training: Training):
-        self.folder, self.config, self.description, self.training = folder, config, description, training
+    def __init__(self, folder: Path, config: RunConfig, training: Training):
+        self.folder, self.config, self.training = folder, config, training
         self.metrics, self.timing = Rows(folder / "metrics.jsonl"), Rows(folder / "timing.jsonl")
 
     def on_start(self, at: Progress, start: Start, model: SequenceModel) -> None:
@@ -180,7 +180,7 @@ class RunFolder(Callback):
         """Weights, moments, the carried state, and where training is; complete, or not there at all."""
         if self.training.here.is_main:
             with Writing(self.folder / "checkpoints" / which) as folder:
-                save_model(folder, model, self.description)
+                save(folder, model)
                 settings = {"settings": self.config.to_dict()}
                 save_training(folder, self.training.optimizer, at.to_json() | settings, self.training.feed.tensors())
         self.training.here.wait()

@@ -1,0 +1,65 @@
+"""A trained model with what its folder says of it, on whatever machine: its data need not be there."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+
+from ...data import DataModule
+from ...data.arrays.dataset import FileDataModule
+from ...errors import UserError
+from ...models import SequenceModel
+from ...observations import DataDescription, TableFormat
+from ...saving.model import find_checkpoint, load
+from .config import RunConfig
+from .folder import read_run_config
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A model, the description of its data, and the folder that it is in: a run's, or one that `save` wrote."""
+
+    folder: Path
+    model: SequenceModel
+    description: DataDescription
+
+    @classmethod
+    def load(cls, folder: str, *, which: str, device: torch.device | str = "cpu") -> Trained:
+        """Raises UserError where there is no model."""
+        path = Path(folder)
+        find_checkpoint(path, which=which)  # a folder that is none is said to be none, before anything else
+        model = load(path, which=which, device=device)
+        found = cls(path, model, _description(model))
+        if found.description.format == TableFormat() and found.config is not None:
+            return replace(found, description=_with_columns(found.description, found.config.data))
+        return found
+
+    @property
+    def device(self) -> torch.device:
+        """Where the model is."""
+        return next(self.model.parameters()).device
+
+    @property
+    def config(self) -> RunConfig | None:
+        """The run's; None where the folder holds the model alone."""
+        return read_run_config(self.folder) if (self.folder / "config.yaml").is_file() else None
+
+    @property
+    def data(self) -> DataModule:
+        """The run's own data. Raises UserError where the folder doesn't say which it was."""
+        config = self.config
+        if config is None:
+            raise UserError(f"{self.folder} holds a model and doesn't say where its data is: give a file of sequences")
+        return config.data
+
+
+def _description(model: SequenceModel) -> DataDescription:
+    assert model.description is not None, "a model that was loaded has a description"
+    return model.description
+
+
+def _with_columns(description: DataDescription, data: DataModule) -> DataDescription:
+    """What format version 1 didn't keep of a table, from the run's settings."""
+    return replace(description, format=data.format) if isinstance(data, FileDataModule) else description

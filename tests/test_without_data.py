@@ -1,0 +1,309 @@
+"""A run folder alone is enough to use its model: the training data is gone before anything here is asked of it."""
+
+from __future__ import annotations
+
+import json
+import pickle
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+
+from conftest import Command
+from zforcing import RNN, ZForcing, load, sample, save
+from zforcing.cli import main
+from zforcing.data import Arrays
+from zforcing.data.starts import first_observations
+from zforcing.errors import UserError
+from zforcing.observations import DataDescription, ObservationSpec, TableFormat
+
+FROZEN = Path(__file__).parent / "data" / "frozen"
+SMALL = ["--model.hidden_size", "6", "--model.latent_size", "2", "--model.embedding_size", "4", "--model.mlp_size", "4"]
+STEPS = ["--training.max_steps", "2", "--device", "cpu"]
+RNG = np.random.default_rng(0)
+SENTENCES = ["a good film", "a bad film", "the good end", "a film of the end", "good and bad"]
+
+
+@pytest.fixture(autouse=True)
+def float32() -> None:
+    torch.set_default_dtype(torch.float32)
+
+
+def tables(data: Path, own: Path) -> list[str]:
+    """Trips with gaps; the user's file has its columns in another order, and one more."""
+    for split in ("train", "valid", "test"):
+        rows = [
+            (f"{split}{trip}", f"{30 + 5 * v:.2f}", "" if step == 3 else f"{h:.2f}")
+            for trip in range(6)
+            for step, (v, h) in enumerate(RNG.normal(size=(7, 2)))
+        ]
+        (data / f"{split}.csv").write_text("\n".join(["trip,speed,heat", *map(",".join, rows)]) + "\n")
+    (own / "mine.csv").write_text("\n".join(["heat,trip,note,speed", *(f"{h},{t},9,{v}" for t, v, h in rows)]) + "\n")
+    first = [f"{h},one,9,{v}" for t, v, h in rows if t == "test0"]
+    (own / "one.csv").write_text("\n".join(["heat,trip,note,speed", *first]) + "\n")
+    paths = [f"--data.{name}={data / split}.csv" for name, split in PATHS.items()]
+    return ["arrays-zforcing-aux", *paths, "--data.sequence=trip", "--data.missing=allow"]
+
+
+PATHS = {"path": "train", "valid_path": "valid", "test_path": "test"}
+
+
+def images(data: Path, own: Path) -> list[str]:
+    bits = {split: RNG.integers(0, 2, size=(8, 28, 28)).astype(np.uint8) for split in ("train", "valid", "test")}
+    np.savez(data / "images.npz", **bits)  # type: ignore[arg-type]  # its stub takes them for allow_pickle
+    np.save(own / "mine.npy", bits["test"])
+    np.save(own / "one.npy", bits["test"][:1])
+    return [
+        "mnist-small-zforcing",
+        f"--data.root={data / 'images.npz'}",
+        "--data.order=rows",
+        "--data.check_known=false",
+    ]
+
+
+def recordings(data: Path, own: Path) -> list[str]:
+    for split in ("train", "valid", "test"):
+        (data / split).mkdir()
+        for i in range(1 if split == "test" else 3):
+            samples = (RNG.standard_normal(400) * 3000).astype(np.int16)
+            soundfile.write(data / split / f"{i}.wav", samples, 8000, subtype="PCM_16")
+    for name in ("mine", "one"):
+        shutil.copy(data / "test" / "0.wav", own / f"{name}.wav")
+    words = ["--data.frame_size=20", "--data.first_observation=conditioned", "--data.chunk_frames=null"]
+    return ["speech-small-zforcing", f"--data.root={data}", *words]
+
+
+def music(data: Path, own: Path) -> list[str]:
+    pieces = [[tuple(RNG.integers(21, 109, size=3).tolist()) for _ in range(9)] for _ in range(4)]
+    (data / "music.pickle").write_bytes(pickle.dumps(dict.fromkeys(("train", "valid", "test"), pieces), 2))
+    rolls = np.zeros((4, 9, 88))
+    for i, piece in enumerate(pieces):
+        for t, step in enumerate(piece):
+            rolls[i, t, np.array(step) - 21] = 1
+    np.savez(own / "mine.npz", x=rolls)
+    np.savez(own / "one.npz", x=rolls[0])
+    return ["jsb-zforcing", f"--data.path={data / 'music.pickle'}"]
+
+
+def text(data: Path, own: Path) -> list[str]:
+    for split in ("train", "valid", "test"):
+        (data / f"{split}.txt").write_text("\n".join(SENTENCES) + "\n")
+    shutil.copy(data / "test.txt", own / "mine.txt")
+    (own / "one.txt").write_text(f"{SENTENCES[0]}\n")
+    return ["imdb-small-zforcing", f"--data.root={data}"]
+
+
+KINDS: dict[str, Callable[[Path, Path], list[str]]] = {
+    "table": tables,
+    "image": images,
+    "audio": recordings,
+    "music": music,
+    "text": text,
+}
+ENDINGS = {"table": ["csv"], "image": ["png"], "audio": ["wav"] * 2, "music": ["png", "mid", "mid"], "text": ["txt"]}
+
+
+@dataclass(frozen=True)
+class Moved:
+    """A run on a machine without its data, what it gave where the data was, and two files of the user's own."""
+
+    run: Path
+    measured: dict[str, Any]
+    mine: Path
+    one: Path
+
+
+@pytest.fixture(scope="module", params=KINDS)
+def moved(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[str, Moved]:
+    kind: str = request.param
+    there, here = tmp_path_factory.mktemp("there"), tmp_path_factory.mktemp("here")
+    torch.set_default_dtype(torch.float32)
+    (there / "data").mkdir()
+    recipe, *words = KINDS[kind](there / "data", here)
+    assert main(["train", recipe, *words, "--run-dir", str(there / "run"), *SMALL, *STEPS]) == 0
+    assert main(["evaluate", str(there / "run"), "--threads", "1", "--device", "cpu"]) == 0
+    measured = json.loads((there / "run" / "evaluation-test-elbo.json").read_text())
+    shutil.move(there / "run", here / "run")
+    shutil.rmtree(there)
+    (mine,), (one,) = here.glob("mine.*"), here.glob("one.*")
+    return kind, Moved(here / "run", measured, mine, one)
+
+
+def test_a_file_is_measured_as_the_same_sequences_of_the_data_were(moved: tuple[str, Moved], zf: Command) -> None:
+    kind, found = moved
+    values = zf("evaluate", found.run, found.mine, "--threads", 1, "--device", "cpu", "--json").json
+    other = {name for name in values if values[name] != found.measured[name]}
+    assert other <= {"split", "remark"}
+    assert values["split"] == found.mine.name
+    (file,) = found.run.glob("evaluation-mine-????????-elbo.json")
+    assert json.loads(file.read_text()) == values
+    assert (values["num_unknown"] is None) == (kind != "text")
+
+
+def test_samples_need_no_data(moved: tuple[str, Moved], tmp_path: Path, zf: Command) -> None:
+    kind, found = moved
+    result = zf("sample", found.run, "--num", 2, "--out", tmp_path, "--json")
+    assert [file.rsplit(".", 1)[1] for file in result.json["files"]] == ["npz", *ENDINGS[kind]]
+    assert ("x_1 is that of one of 3 training sequences" in result.err) == (kind == "audio")
+    again = zf("sample", found.run, "--num", 2, "--out", tmp_path / "again", "--json").json["files"][0]
+    with np.load(result.json["files"][0]) as a, np.load(again) as b:
+        assert all(np.array_equal(a[name], b[name]) for name in a)
+
+
+def test_continuations_need_no_data(moved: tuple[str, Moved], tmp_path: Path, zf: Command) -> None:
+    kind, found = moved
+    words = ["--num", 2, "--given", 2, "--steps", 3, "--out", tmp_path]
+    values = zf("continue", found.run, found.one, *words, "--json").json
+    endings = [] if kind == "image" else ENDINGS[kind]  # 2 + 3 rows are no image
+    assert [file.rsplit(".", 1)[1] for file in values["files"]] == ["npz", *endings]
+    assert values["prefix_steps"] == [3 if kind == "audio" else 2]
+    assert np.load(values["files"][0])["x"].shape[:2] == (2, 3)
+
+
+def test_interpolations_need_no_data(moved: tuple[str, Moved], tmp_path: Path, zf: Command) -> None:
+    kind, found = moved
+    values = zf("interpolate", found.run, found.one, found.one, "--num", 2, "--out", tmp_path, "--json").json
+    assert [file.rsplit(".", 1)[1] for file in values["files"]] == ["npz", *ENDINGS[kind]]
+
+
+def test_sequences_of_the_runs_own_data_need_it_and_say_so(moved: tuple[str, Moved], zf: Command) -> None:
+    _, found = moved
+    said = zf("continue", found.run, "test:0").mistake
+    assert "test:0 is of the run's own data, which can't be read: data." in said
+    assert "no such file" in said or "no such folder" in said
+    assert "no such f" in zf("evaluate", found.run).mistake
+
+
+def test_a_file_has_no_splits(moved: tuple[str, Moved], zf: Command) -> None:
+    _, found = moved
+    assert "for the run's own data" in zf("evaluate", found.run, found.mine, "--split", "test").mistake
+    assert "for the run's own data" in zf("evaluate", found.run, found.mine, "--skip-unreadable").mistake
+
+
+# ---- runs of format version 1
+
+
+@pytest.fixture
+def frozen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Frozen runs whose data has been moved away, and `trips.csv` as the user's own file."""
+    for run in ("zforcing-trips", "vrnn-recordings"):
+        shutil.copytree(FROZEN / run, tmp_path / run)
+    shutil.copy(FROZEN / "data" / "trips.csv", tmp_path / "mine.csv")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def test_an_old_run_of_a_table_takes_its_columns_from_its_settings(frozen: Path, zf: Command) -> None:
+    values = zf("evaluate", "zforcing-trips", "mine.csv", "--json").json
+    assert values["num_sequences"] == len({line.split(",")[0] for line in Path("mine.csv").read_text().split()[1:]})
+    names = ["trip,x0,x1"]
+    files = zf("sample", "zforcing-trips", "--num", 1, "--steps", 2, "--json").json["files"]
+    assert Path(files[1]).read_text().splitlines()[:1] == names
+
+
+def test_an_old_run_that_conditions_on_the_first_observation_samples_where_its_data_is(
+    frozen: Path, zf: Command
+) -> None:
+    said = zf("sample", "vrnn-recordings", "--num", 1).mistake
+    assert "is of a version that kept none with it, and its data can't be read (data.root" in said
+    shutil.copytree(FROZEN / "data", frozen / "data")
+    assert "x_1 is taken from the validation split" in zf("sample", "vrnn-recordings", "--num", 1).err
+
+
+# ---- a model of one's own loop
+
+
+@dataclass(frozen=True)
+class Given:
+    """Data, as far as a model is made for it."""
+
+    description: DataDescription
+
+
+CONDITIONED = DataDescription("mine", ObservationSpec("real", 2, "conditioned"), 5)
+
+
+def test_a_model_for_data_has_its_spec_and_its_description() -> None:
+    model = ZForcing.for_data(Given(CONDITIONED), hidden_size=4)
+    assert model.spec == CONDITIONED.spec
+    assert model.description is CONDITIONED
+    assert model.config == ZForcing.Config(hidden_size=4)
+
+
+def test_settings_are_given_by_name_or_as_a_config() -> None:
+    spec = CONDITIONED.spec
+    assert RNN(spec, hidden_size=4).config == RNN(spec, RNN.Config(hidden_size=4)).config
+    assert RNN(spec).config == RNN.Config()
+    with pytest.raises(UserError, match=r"model rnn has no setting hiden_size; it has .*hidden_size"):
+        RNN(spec, hiden_size=4)
+    with pytest.raises(UserError, match="model rnn is given config and hidden_size"):
+        RNN(spec, RNN.Config(), hidden_size=4)
+    with pytest.raises(UserError, match="model rnn has no setting hiden_size"):
+        RNN.for_data(Given(CONDITIONED), hiden_size=4)
+
+
+def test_a_saved_model_gives_samples_from_the_starts_that_it_keeps(tmp_path: Path, zf: Command) -> None:
+    model = RNN.for_data(Given(CONDITIONED), hidden_size=4, embedding_size=3)
+    with pytest.raises(UserError, match="conditions on the first observation: give start"):
+        sample(model, 2, steps=3)
+    model.starts = torch.tensor([[1.0, 2.0], [float("nan"), 4.0]])
+    save(tmp_path / "mine", model)
+    again = load(tmp_path / "mine")
+    assert again.description == CONDITIONED
+    assert again.starts is not None
+    torch.testing.assert_close(again.starts, model.starts, equal_nan=True)
+    assert sample(again, 5, steps=3, seed=1).x.shape == (5, 3, 2)
+    values = zf("sample", tmp_path / "mine", "--num", 9, "--json").json
+    with np.load(values["files"][0]) as arrays:
+        assert {row[1] for row in arrays["start"].tolist()} == {2.0, 4.0}
+    model.starts = None
+    save(tmp_path / "mine", model)
+    assert load(tmp_path / "mine").starts is None
+    assert "doesn't say where its data is: give a file" in zf("sample", tmp_path / "mine").mistake
+
+
+def test_a_model_without_a_description_is_not_saved(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="this rnn has no description of its data: make it by for_data, or set"):
+        save(tmp_path / "mine", RNN(CONDITIONED.spec, hidden_size=4))
+
+
+def test_starts_of_another_model_are_refused(tmp_path: Path) -> None:
+    for name, longest in (("a", 5), ("b", 6)):
+        description = DataDescription("mine", CONDITIONED.spec, longest)
+        model = RNN.for_data(Given(description), hidden_size=4, embedding_size=3)
+        model.starts = torch.zeros(2, 2)
+        save(tmp_path / name, model)
+    shutil.copy(tmp_path / "a" / "starts.safetensors", tmp_path / "b" / "starts.safetensors")
+    with pytest.raises(UserError, match="isn't that of the weights beside it"):
+        load(tmp_path / "b")
+
+
+@pytest.mark.parametrize("starts", [torch.zeros(2, 3), torch.zeros(0, 2), torch.zeros(())])
+def test_starts_that_no_model_of_the_kind_has_are_refused(tmp_path: Path, starts: torch.Tensor) -> None:
+    model = RNN.for_data(Given(CONDITIONED), hidden_size=4, embedding_size=3)
+    model.starts = starts
+    save(tmp_path / "mine", model)
+    with pytest.raises(UserError, match=r"starts\.safetensors is damaged: it holds .*, and should x \[n, 2\]"):
+        load(tmp_path / "mine")
+
+
+def test_the_starts_that_are_kept_are_at_most_64_of_the_training_data(tmp_path: Path) -> None:
+    x = RNG.normal(size=(200, 3, 2))
+    np.savez(tmp_path / "mine.npz", x=x)
+    data = Arrays(str(tmp_path / "mine.npz"), first_observation="conditioned", normalize=False)
+    description = data.describe()
+    assert description.format == TableFormat()
+    starts = first_observations(data.load("train", description), description)
+    assert starts is not None
+    assert starts.shape == (64, 2)
+    first = {tuple(row) for row in x[:, 0].astype(np.float32).tolist()}
+    assert {tuple(row) for row in starts.tolist()} <= first
+    assert len({tuple(row) for row in starts.tolist()}) == 64
+    scored = Arrays(str(tmp_path / "mine.npz")).describe()
+    assert first_observations(data.load("train", description), scored) is None
