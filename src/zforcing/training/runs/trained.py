@@ -19,22 +19,27 @@ from .folder import read_run_config
 
 @dataclass(frozen=True)
 class Trained:
-    """A model, the description of its data, and the folder that it is in: a run's, or one that `save` wrote."""
+    """A model, the description of its data, and the folder that it is in: a run's, or one that `save` wrote, which has
+    no `config`.
+    """
 
     folder: Path
     model: SequenceModel
     description: DataDescription
+    config: RunConfig | None
 
     @classmethod
     def load(cls, folder: str, *, which: str, device: torch.device | str = "cpu") -> Trained:
         """Raises UserError where there is no model."""
         path = Path(folder)
         find_checkpoint(path, which=which)  # a folder that is none is said to be none, before anything else
+        # before the model: a run says which file or module registers one of the user's own
+        config = read_run_config(path) if (path / "config.yaml").is_file() else None
         model = load(path, which=which, device=device)
-        found = cls(path, model, _description(model))
-        if found.description.format == TableFormat() and found.config is not None:
-            return replace(found, description=_with_columns(found.description, found.config.data))
-        return found
+        description = _description(model)
+        if description.format == TableFormat() and config is not None:
+            description = _with_columns(description, config.data)
+        return cls(path, model, description, config)
 
     @property
     def device(self) -> torch.device:
@@ -42,17 +47,11 @@ class Trained:
         return next(self.model.parameters()).device
 
     @property
-    def config(self) -> RunConfig | None:
-        """The run's; None where the folder holds the model alone."""
-        return read_run_config(self.folder) if (self.folder / "config.yaml").is_file() else None
-
-    @property
     def data(self) -> DataModule:
         """The run's own data. Raises UserError where the folder doesn't say which it was."""
-        config = self.config
-        if config is None:
+        if self.config is None:
             raise UserError(f"{self.folder} holds a model and doesn't say where its data is: give a file of sequences")
-        return config.data
+        return self.config.data
 
 
 def _description(model: SequenceModel) -> DataDescription:
