@@ -252,7 +252,7 @@ VERSION_1 = {name: value for name, value in DESCRIBED.items() if name != "format
             "data.format.width is 8.5; it must be a whole number",
         ),
         ({"format": {"name": "image", "height": 3, "width": 3}}, "images of 3x3 pixels, which steps of 2 don't make"),
-        ({"format": {"name": "smell"}}, "data.format.name is 'smell'; it must be one of table, image, audio, music"),
+        ({"format": {"name": "smell"}}, "unknown data.format.name 'smell'; it is one of audio, image, music, table"),
         ({"format": {"height": 8}}, "has no 'name'"),
         ({"format": 8}, "doesn't fit"),
         ({"format": {"name": "table", "names": ["a"]}}, "data.format.names has 1 names for 2 features"),

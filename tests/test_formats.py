@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from conftest import Command
-from zforcing import ZForcing
+from zforcing import ZForcing, register
 from zforcing.errors import UserError
 from zforcing.observations import (
     FORMATS,
@@ -210,7 +210,8 @@ class Shouts(Format):
 @pytest.fixture
 def shouting(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A model of shouts, saved."""
-    monkeypatch.setitem(FORMATS, "shouts", Shouts)
+    monkeypatch.setattr(FORMATS, "_classes", dict(FORMATS._classes))
+    register(Shouts)
     torch.manual_seed(0)
     spec = ObservationSpec("real", 1)
     model = ZForcing(spec, hidden_size=4, latent_size=2, embedding_size=3, mlp_size=4)
@@ -237,17 +238,17 @@ def test_a_made_up_format_takes_a_class_and_an_entry(shouting: Path, tmp_path: P
     assert zf("interpolate", shouting, one, one, "--num", 2, "--out", tmp_path / "out").code == 0
     measured = zf("evaluate", shouting, one, "--json").json
     assert (measured["data"], measured["num_steps"]) == ("crowd", 3)
-    assert "data.format.name is 'shouts'" in str(_without(shouting))
+    assert "unknown data.format.name 'shouts'" in str(_without(shouting))
 
 
 def _without(folder: Path) -> UserError:
     """What is said where the format isn't known."""
-    known = FORMATS.pop("shouts")
+    known = FORMATS._classes.pop("shouts")
     try:
         with pytest.raises(UserError) as caught:
             load(folder)
     finally:
-        FORMATS["shouts"] = known
+        FORMATS._classes["shouts"] = known
     return caught.value
 
 

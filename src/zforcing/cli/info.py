@@ -11,7 +11,7 @@ from typing import Any
 from ..bounds import BOUNDS
 from ..data import DATA
 from ..models import MODELS
-from ..observations import DataDescription
+from ..observations import FORMATS, DataDescription
 from ..registry import Family
 from ..saving.atomic import read_json
 from ..saving.model import find_checkpoint
@@ -55,7 +55,7 @@ def registered() -> dict[str, Any]:
     """The names that recipes and commands may use, those of one's own too, and the version."""
     from .. import __version__
 
-    families: dict[str, Family[Any]] = {"models": MODELS, "bounds": BOUNDS, "data": DATA}
+    families: dict[str, Family[Any]] = {"models": MODELS, "bounds": BOUNDS, "data": DATA, "formats": FORMATS}
     return {"zforcing": __version__} | {kind: ", ".join(sorted(family)) for kind, family in families.items()}
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ...errors import UserError
+from ...registry import Family
 from .audio import LEVELS, AudioFormat, decode, encode, mulaw_decode, mulaw_encode, shorter_than
 from .base import Described, Format
 from .drawn import Drawn, Written
@@ -15,17 +15,15 @@ from .table import TableFormat
 from .text import TextFormat, refuse_end_symbol
 from .version_1 import format_of_version_1
 
-FORMATS: dict[str, type[Format]] = {
-    kind.name: kind for kind in (TableFormat, ImageFormat, AudioFormat, MusicFormat, TextFormat)
-}
+FORMATS: Family[Format] = Family(
+    "format", Format, classes=(TableFormat, ImageFormat, AudioFormat, MusicFormat, TextFormat)
+)
 
 
 def format_from_json(values: dict[str, Any]) -> Format:
     """The inverse of `Format.to_json`. Raises KeyError, TypeError or UserError for what no format has."""
-    name = values["name"]
-    if name not in FORMATS:
-        raise UserError(f"data.format.name is {name!r}; it must be one of {', '.join(FORMATS)}")
-    return FORMATS[name].from_json({key: value for key, value in values.items() if key != "name"})
+    cls = FORMATS.find(values["name"], setting="data.format.name")
+    return cls.from_json({key: value for key, value in values.items() if key != "name"})
 
 
 __all__ = [

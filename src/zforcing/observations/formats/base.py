@@ -1,6 +1,6 @@
 """What every kind of observation knows of itself: its units, its files, how long it is, and what its words mean.
 
-A new kind is one file with a `Format`, and one entry in `FORMATS`: descriptions keep it by its name, and every command
+A new kind is one file with a `Format` that is registered: descriptions keep it by its name, and every command
 reads and writes its files.
 """
 
