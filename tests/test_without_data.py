@@ -48,7 +48,7 @@ def tables(data: Path, own: Path) -> list[str]:
     first = [f"{h},one,9,{v}" for t, v, h in rows if t == "test0"]
     (own / "one.csv").write_text("\n".join(["heat,trip,note,speed", *first]) + "\n")
     paths = [f"--data.{name}={data / split}.csv" for name, split in PATHS.items()]
-    return ["arrays-zforcing-aux", *paths, "--data.sequence=trip", "--data.missing=allow"]
+    return ["table-zforcing-aux", *paths, "--data.sequence=trip", "--data.missing=allow"]
 
 
 PATHS = {"path": "train", "valid_path": "valid", "test_path": "test"}
