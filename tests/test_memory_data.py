@@ -689,3 +689,11 @@ def test_examples_without_a_description_take_one_and_refuse_another() -> None:
 
 def test_sequences_are_public() -> None:
     assert zf.Sequences is Sequences
+
+
+def test_an_evaluation_reads_sequences_as_the_model_was_trained() -> None:
+    train, later = Sequences([[1.0, 3.0], [2.0, 5.0]]), Sequences([[10.0, 30.0], [20.0, 50.0]])
+    model = zf.RNN(train.description.spec, zf.RNNConfig(hidden_size=4))
+    as_trained = zf.evaluate(model, later, description=train.description)
+    assert as_trained.data_fingerprint == later.described_as(train.description).fingerprint()
+    assert as_trained.data_fingerprint != zf.evaluate(model, later).data_fingerprint

@@ -160,7 +160,7 @@ def evaluate(
 
     Args:
         model: a trained model.
-        data: sequences in the model's units, each of which is read once.
+        data: sequences, each of which is read once; `Sequences` are normalized as the description says.
         bound: what is measured, in nats per sequence: `ELBO()`, `IWAE(64)`, `FIVO(64)`, `Exact()`, ...
         repeats: how often, with noise of its own each time.
         seed: of that noise.
@@ -182,11 +182,12 @@ def evaluate(
         zf.evaluate(model, test, bound=zf.IWAE(64)).nats_per_sequence
     """
     described = _description(model, data, description)
+    sequences = data.described_as(described)
     model = (model if device is None else model.to(device)).eval()
-    found = _Found.empty(repeats, data)
+    found = _Found.empty(repeats, sequences)
     with torch.random.fork_rng(), torch.no_grad(), cpu_threads(model, rows=max_rows):
         torch.manual_seed(seed)
-        for indices, examples in _batches(data, max(1, max_rows // bound.particles)):
+        for indices, examples in _batches(sequences, max(1, max_rows // bound.particles)):
             found.read(indices, examples, true_log_likelihood)
             batch = collate(examples, described.spec)
             found.count(batch, indices)
@@ -201,11 +202,11 @@ def evaluate(
         split=split,
         **_protocol(bound, described),
         **found.in_units(described),
-        num_skipped=data.skipped,
-        num_unknown=data.unknown,
-        remark=data.remark,
+        num_skipped=sequences.skipped,
+        num_unknown=sequences.unknown,
+        remark=sequences.remark,
         repeats=repeats,
-        data_fingerprint=found.fingerprint.digits(data.__getitem__),
+        data_fingerprint=found.fingerprint.digits(sequences.__getitem__),
         seed=seed,
     )
 
