@@ -160,7 +160,7 @@ def evaluate(
 
     Args:
         model: a trained model.
-        data: sequences in the model's units, each of which is read once.
+        data: sequences, read as the model reads them by its description; each is read once.
         bound: what is measured, in nats per sequence: `ELBO()`, `IWAE(64)`, `FIVO(64)`, `Exact()`, ...
         repeats: how often, with noise of its own each time.
         seed: of that noise.
@@ -182,6 +182,7 @@ def evaluate(
         zf.evaluate(model, test, bound=zf.IWAE(64)).nats_per_sequence
     """
     described = _description(model, data, description)
+    data = data.described_as(described)
     model = (model if device is None else model.to(device)).eval()
     found = _Found.empty(repeats, data)
     with torch.random.fork_rng(), torch.no_grad(), cpu_threads(model, rows=max_rows):

@@ -32,7 +32,7 @@ from torch.distributions import Distribution, kl_divergence
 
 from ..distributions import log_prob_of_observed, reparameterize, stack
 from ..errors import UserError
-from ..observations import ObservationSpec, SequenceBatch, masked_sum
+from ..observations import DataDescription, ObservationSpec, SequenceBatch, masked_sum
 
 State = Any  # a NamedTuple of tensors [n, ...], each model's own
 
@@ -161,6 +161,8 @@ class SequenceModel(nn.Module, ABC):
         capturable: Whether a CUDA graph can hold the model (it never waits for a value from the GPU).
         spec: What one observation is.
         config: The settings.
+        description: What the model was trained on, with which the user's units become what it reads, and back; None
+            where nobody said.
     """
 
     name: ClassVar[str]
@@ -172,6 +174,7 @@ class SequenceModel(nn.Module, ABC):
         super().__init__()
         self.spec = spec
         self.config = config
+        self.description: DataDescription | None = None
 
     @property
     def label(self) -> str:
