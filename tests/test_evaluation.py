@@ -209,7 +209,7 @@ def test_units_and_settings_of_the_data_change_the_fingerprint(tmp_path: Path) -
 
 
 class Counted(InMemory):
-    """Counts how often each sequence is read."""
+    """Notes which sequences are read."""
 
     def __init__(self, examples: Sequence[Example]):
         super().__init__(examples)

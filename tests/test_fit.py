@@ -27,6 +27,7 @@ from zforcing import (
     Schedule,
     SequenceBatch,
     SequenceModel,
+    Sequences,
     UserError,
     Weights,
     WeightSchedules,
@@ -354,6 +355,26 @@ def test_callbacks_are_told_what_happens_in_its_order() -> None:
         *("update 1", "update 2", "training", "checkpoint 2", "update 3"),
         *("validation", "validated at 3", "checkpoint 3", "end: epochs 1"),
     ]
+
+
+# The data's description.
+
+
+def test_a_model_keeps_the_description_of_what_it_was_trained_on_and_reads_other_data_by_it() -> None:
+    rng = np.random.default_rng(0)
+    raw = [5 + 3 * rng.normal(size=(rng.integers(2, 8), 2)) for _ in range(40)]
+    train, valid, test = Sequences(raw).split(0.6, 0.2, 0.2, seed=0)
+    model = rnn()
+    fit(model, train, valid, epochs=1, **quiet)
+    assert model.description == train.description
+    found = evaluate(model, test)
+    assert found.normalization_std == pytest.approx(3, rel=0.2)
+    others = Sequences([test.raw(i) for i in range(len(test))])  # with a normalization of their own
+    assert others.description.normalization != train.description.normalization
+    assert evaluate(model, others).nats_per_sequence == pytest.approx(found.nats_per_sequence, rel=1e-6)
+    before = model.description
+    fit(model, others, epochs=1, **quiet)
+    assert model.description is before
 
 
 # Several batches an update.

@@ -47,7 +47,8 @@ def fit(
     global generator of torch is left as it was; the same seed, data and machine give the same weights again.
 
     Args:
-        model: trained in place, and moved to the device.
+        model: trained in place, and moved to the device. It keeps the description of `train` if it has none; if it has
+            one, all data is read by that.
         train: what it learns from.
         valid: what chooses the best weights, and stops training when it gets no better (`patience`). Without it
             training goes on until its budget is spent, and the last weights are kept.
@@ -71,6 +72,7 @@ def fit(
         history = zf.fit(model, train, valid, max_minutes=2, learning_rate=3e-3)
     """
     config = training_config(settings)
+    train, valid = _as_the_model_reads(model, train, valid)
     check_together(bound, weights, config)
     keep, rows, here = KeepBest(), KeepRows(), processes(device)
     reporter = Reporter(quiet=not (progress and here.is_main))
@@ -103,3 +105,13 @@ def fit(
     if valid is not None and not math.isfinite(at.best):
         raise Diverged("no validation was finite: look at the data's scale, or try a lower learning_rate")
     return History(tuple(rows.rows), at.finished, at.step, at.seconds)
+
+
+def _as_the_model_reads(
+    model: SequenceModel, train: SequenceDataset, valid: SequenceDataset | None
+) -> tuple[SequenceDataset, SequenceDataset | None]:
+    """The data by the model's description, which is that of `train` where it had none."""
+    model.description = model.description or train.description
+    if model.description is None:
+        return train, valid
+    return train.described_as(model.description), None if valid is None else valid.described_as(model.description)
