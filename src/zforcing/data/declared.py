@@ -63,7 +63,7 @@ class Declared:
         """From the training split alone, whose gaps are marked. Raises UserError where a feature is never observed."""
         missing = train.observed is not None if self.missing is None else self.missing
         spec = ObservationSpec(self.kind, self._size(train), self.first_observation, missing=missing)
-        longest = int(train.lengths.max()) - (1 if spec.conditions_on_first else 0)
+        longest = int(train.lengths.max()) - spec.unscored_steps
         normalization = _fit(train) if self.kind == "real" and self.normalize else None
         return DataDescription(name, spec, longest, normalization, replace(self.format, names=train.columns))
 

@@ -393,7 +393,7 @@ class Sequences(SequenceDataset):
 
     @property
     def _unscored(self) -> int:
-        return 1 if self.description.spec.conditions_on_first else 0
+        return self.description.spec.unscored_steps
 
     def _own_rows(self) -> Rows:
         """The rows of these sequences alone, each once, for what is fitted to them."""

@@ -60,7 +60,7 @@ def load_pieces(
     `start` is the observation before the piece where the spec conditions on the first one; else it is blank, and only
     a piece that begins its sequence should read it: the others go on from a state that has.
     """
-    first = 1 if spec.conditions_on_first else 0
+    first = spec.unscored_steps
     for pieces in plan:
         ends = [min(p.stop + look_ahead, int(data.lengths[p.index]) - first) for p in pieces]
         examples = [data.piece(p.index, p.start, end + first) for p, end in zip(pieces, ends, strict=True)]

@@ -76,16 +76,13 @@ class AudioDataModule(DataModule):
         For float it reads all training recordings once: a few minutes for some hundred hours.
         """
         train, rate = self._recordings["train"], self._rate
-        levels = LEVELS[self.encoding]
         frames = train.frames(self.frame_size, rate)
         pieces = Pieces.cut(frames, first=self._first, chunk=self.chunk_frames)
         return DataDescription(
             name=self.name,
-            spec=ObservationSpec(
-                "real" if levels is None else "quantized", self.frame_size, self.first_observation, levels=levels
-            ),
+            spec=self._spec,
             longest=int(pieces.length.max()) - self._first,
-            normalization=self._fit(train, rate) if levels is None else None,
+            normalization=self._fit(train, rate) if self._spec.levels is None else None,
             format=AudioFormat(rate, self.encoding),
         )
 
@@ -98,9 +95,16 @@ class AudioDataModule(DataModule):
         return FramedRecordings(recordings, Pieces.cut(frames, first=self._first, chunk=chunk), description)
 
     @property
+    def _spec(self) -> ObservationSpec:
+        levels = LEVELS[self.encoding]
+        return ObservationSpec(
+            "real" if levels is None else "quantized", self.frame_size, self.first_observation, levels=levels
+        )
+
+    @property
     def _first(self) -> int:
         """How many frames of a sequence are not scored."""
-        return 1 if self.first_observation == "conditioned" else 0
+        return self._spec.unscored_steps
 
     @cached_property
     def _root(self) -> Path:

@@ -57,7 +57,7 @@ class MusicDataModule(DataModule):
         train = Rolls(self._music["train"], first=self._first, chunk=self.chunk_steps)
         return DataDescription(
             name=self.name,
-            spec=ObservationSpec("binary", PITCHES, self.protocol),
+            spec=self._spec,
             longest=int(train.lengths.max()) - self._first,
             format=self._format,
         )
@@ -69,9 +69,13 @@ class MusicDataModule(DataModule):
         return Rolls(self._music[split], first=self._first, chunk=chunk).described_as(description)
 
     @property
+    def _spec(self) -> ObservationSpec:
+        return ObservationSpec("binary", PITCHES, self.protocol)
+
+    @property
     def _first(self) -> int:
         """How many steps of a sequence are not scored."""
-        return 1 if self.protocol == "conditioned" else 0
+        return self._spec.unscored_steps
 
     @property
     def _format(self) -> MusicFormat:
