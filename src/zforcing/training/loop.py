@@ -84,7 +84,8 @@ def prepare(
     restore: puts moments and a carried state back, before processes share them. Raises UserError for settings that
     don't go with the model, the bound or the device.
     """
-    _describe(model, train)
+    if model.description is not None and model.starts is None:
+        model.starts = first_observations(train, model.description)
     model.backend = "reference" if settings.backend == "reference" else "fast"
     if settings.backend == "graph":
         check_capturable(model, bound, device=here.device, processes=here.world)
@@ -105,14 +106,6 @@ def prepare(
     else:
         update = EagerUpdate(module, optimizer, here=here, **common)
     return Training(model, module, optimizer, update, feed, train, valid, weights, settings, seed, here, stop)
-
-
-def _describe(model: SequenceModel, train: SequenceDataset) -> None:
-    """Let the model know of its data what the data says of itself, unless it knows already."""
-    if model.description is None:
-        model.description = train.description
-    if model.description is not None and model.starts is None:
-        model.starts = first_observations(train, model.description)
 
 
 def run(training: Training, at: Progress, callbacks: Iterable[Callback]) -> Progress:
