@@ -688,7 +688,7 @@ BAD_SETTINGS: dict[str, tuple[dict[str, Any], list[str]]] = {
     "a fraction that is NaN": ({"test_fraction": float("nan")}, ["data.test_fraction"]),
     "a fraction that is NaN and not used": (
         {"valid_fraction": float("nan"), "valid_path": "PATH"},
-        ["data.valid_fraction is nan", "between 0 and 1"],
+        ["data.valid_fraction is nan", "it must be a finite number"],
     ),
     "a fraction that is infinite": ({"test_fraction": float("inf")}, ["data.test_fraction is inf"]),
     "fractions that sum to 1": (

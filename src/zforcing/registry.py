@@ -1,4 +1,4 @@
-"""Models, bounds, data sets and their like by the name that recipes, saved models and the command line use.
+"""Models, bounds, data sets, formats and their like by the name that recipes, saved models and the command line use.
 
     @zforcing.register
     class DeepMarkov(SequenceModel):

@@ -15,7 +15,7 @@ from ...data.renamed import renamed
 from ...errors import UserError
 from ...saving.atomic import current, read_json
 from .config import RunConfig, flatten, import_all, parse_config
-from .recipes import read_recipe
+from .recipes import read_recipe, recipe_lines
 
 BUDGET = (
     "epochs",
@@ -61,7 +61,7 @@ def differences(before: RunConfig, now: RunConfig) -> list[str]:
 
 def environment(device: torch.device) -> str:
     """What the run ran on, as JSON: versions, processor, device, threads."""
-    packages = ("zforcing", "torch", "accelerate", "numpy", "safetensors", "jsonargparse", "scikit-learn")
+    packages = ("zforcing", "torch", "accelerate", "numpy", "safetensors", "scikit-learn")
     return json.dumps(
         {
             "started": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
@@ -99,4 +99,4 @@ def run_folder(name: str) -> Path:
 def read_run_config(run: Path) -> RunConfig:
     """The run's resolved configuration."""
     path = run / "config.yaml"
-    return parse_config(read_recipe(str(path)), where=str(path))
+    return parse_config(read_recipe(str(path)), where=str(path), lines=recipe_lines(str(path)))
