@@ -134,7 +134,9 @@ def read_settings(
     parser.add_settings_of(config, section_names(values))
     options = parser.parse_args(words)
     said = {name: value for name, value in vars(options).items() if "." in name or name in SETTINGS_APART}
-    return options, build_config(settings_given(config) | with_constants(said), parser.names, imports=config.imports)
+    return options, build_config(
+        settings_given(config) | with_constants(said), parser.names, imports=config.imports, callbacks=config.callbacks
+    )
 
 
 class SettingsParser(Parser):
@@ -160,7 +162,7 @@ class SettingsParser(Parser):
 
 def settings_given(config: RunConfig) -> dict[str, Any]:
     """A configuration's settings by dotted name."""
-    return {key: value for key, value in flatten(config.to_dict()).items() if key != "imports"}
+    return {key: value for key, value in flatten(config.to_dict()).items() if key not in ("imports", "callbacks")}
 
 
 def with_constants(given: Mapping[str, Any]) -> dict[str, Any]:

@@ -7,6 +7,7 @@ model:    {name, ...}             a model and its settings (zforcing.models)
 bound:    {name, ...}             what is optimized (zforcing.bounds)
 weights:  {kl, auxiliary, backward}  schedules of the loss's weights
 training: {...}                   the optimizer and the loop
+callbacks: [{name, ...}, ...]     what else happens on the way: registered callbacks and their settings
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from ...models import MODELS, SequenceModel
 from ...observations import ObservationSpec
 from ...registry import Family, import_source
 from ...settings import Range, Setting, as_typed, made, settings_in, takes_null, unfit
+from ..callbacks import CALLBACKS, Callback
 from ..schedules import WeightSchedules
 from ..settings import TrainingConfig, check_together
 from .recipes import suggest
@@ -48,6 +50,7 @@ class RunConfig:
     recipe: str = ""
     about: str = ""
     imports: tuple[str, ...] = ()
+    callbacks: tuple[Callback, ...] = ()
 
     def __post_init__(self) -> None:
         if wanted := unfit(self.seed, SEED):
@@ -64,7 +67,8 @@ class RunConfig:
         named = {s: {"name": name} | asdict(getattr(self, s)) for s, name in names.items()}
         rest = {"weights": asdict(self.weights), "training": asdict(self.training)}
         imports = {"imports": list(self.imports)} if self.imports else {}
-        return {"recipe": self.recipe, "about": self.about, "seed": self.seed} | imports | named | rest
+        callbacks = {"callbacks": [_as_dict(one) for one in self.callbacks]} if self.callbacks else {}
+        return {"recipe": self.recipe, "about": self.about, "seed": self.seed} | imports | named | rest | callbacks
 
     def to_yaml(self) -> str:
         """`to_dict` as YAML."""
@@ -122,15 +126,22 @@ def parse_config(
     """
     values = {k: v for k, v in with_constants(values).items() if k not in SECTIONED or v is not None}
     imports = import_all(values.pop("imports", None), where=where)
+    callbacks = read_callbacks(values.pop("callbacks", None), where=where)
     names = section_names(values)
     flat = flatten(values)
     refuse_unknown(flat, names, where=where)
     given = {key: value for key, value in flat.items() if value != {}}  # an empty section is its defaults
     refuse_unfit(given, settings_of(names), where=where, lines=lines or {})
-    return build_config(given, names, imports=imports)
+    return build_config(given, names, imports=imports, callbacks=callbacks)
 
 
-def build_config(given: Mapping[str, Any], names: Mapping[str, str], *, imports: tuple[str, ...] = ()) -> RunConfig:
+def build_config(
+    given: Mapping[str, Any],
+    names: Mapping[str, str],
+    *,
+    imports: tuple[str, ...] = (),
+    callbacks: tuple[Callback, ...] = (),
+) -> RunConfig:
     """The configuration from settings by dotted name, which fit; those that aren't given have their defaults."""
     known = settings_of(names)
     missing = [name for name, setting in known.items() if name not in given and setting.default is MISSING]
@@ -140,7 +151,7 @@ def build_config(given: Mapping[str, Any], names: Mapping[str, str], *, imports:
     flat = defaults | {name: as_typed(value, known[name].hint) for name, value in given.items()}
     built = {section: made(cls, section, flat) for section, cls in parts_of(names).items()}
     rest = {name: flat[name] for name in ("seed", "recipe", "about")}
-    return RunConfig(**built, **rest, model_name=names["model"], imports=imports)
+    return RunConfig(**built, **rest, model_name=names["model"], imports=imports, callbacks=callbacks)
 
 
 def import_all(sources: Any, *, where: str) -> tuple[str, ...]:
@@ -152,6 +163,34 @@ def import_all(sources: Any, *, where: str) -> tuple[str, ...]:
     for source in sources or ():
         import_source(source)
     return tuple(sources or ())
+
+
+def read_callbacks(given: Any, *, where: str) -> tuple[Callback, ...]:
+    """The callbacks of a list of names, or of mappings with a name and settings."""
+    if not (given is None or (isinstance(given, list) and all(isinstance(one, str | dict) for one in given))):
+        raise UserError(f"{where}: callbacks is {given!r}; it must be a list such as [my_callback, {{name: another}}]")
+    return tuple(_callback({"name": one} if isinstance(one, str) else one, where=where) for one in given or ())
+
+
+def _callback(given: Mapping[str, Any], *, where: str) -> Callback:
+    cls = CALLBACKS.find(given.get("name"), setting="callbacks.name")
+    known = {setting.name: setting for setting in settings_in(cls, cls.name)}
+    values = {f"{cls.name}.{key}": value for key, value in given.items() if key != "name"}
+    for key in values:
+        if key not in known:
+            raise UserError(f"{where}: unknown setting {key}{suggest(key, set(known))} (of a callback)")
+    refuse_unfit(values, known, where=where, lines={})
+    left = [name for name, setting in known.items() if name not in values and setting.default is MISSING]
+    if left:
+        raise UserError(f"{where}: {', '.join(left)} must be given: there is no default")
+    made_of = {name: setting.default for name, setting in known.items()} | values
+    callback: Callback = made(cls, cls.name, made_of)
+    return callback
+
+
+def _as_dict(callback: Any) -> dict[str, Any]:
+    settings = {field.name: getattr(callback, field.name) for field in fields(callback) if field.init}
+    return {"name": callback.name} | settings
 
 
 def refuse_unknown(given: Mapping[str, Any], names: Mapping[str, str], *, where: str) -> None:

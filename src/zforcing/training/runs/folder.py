@@ -43,7 +43,8 @@ def check_folder(config: RunConfig, folder: Path, *, resume: bool) -> bool:
     before = read_json(checkpoint / "training.json").get("settings") if begun else read_recipe(str(path))
     if not isinstance(before, dict):
         raise UserError(f"{checkpoint / 'training.json'} is damaged: it has no settings")
-    before = {k: v for k, v in before.items() if k != "imports"}  # `config` has imported them, from where they are now
+    # What runs beside training may change; what is imported is where `config` has found it.
+    before = {k: v for k, v in before.items() if k not in ("imports", "callbacks")}
     before["data"] = renamed(before.get("data", {}))
     changed = differences(parse_config(before, where=str(checkpoint if begun else path)), config)
     if changed:
@@ -54,7 +55,7 @@ def check_folder(config: RunConfig, folder: Path, *, resume: bool) -> bool:
 def differences(before: RunConfig, now: RunConfig) -> list[str]:
     """The settings that differ, but for those that only say how long to train and how often to write."""
     old, new = flatten(before.to_dict()), flatten(now.to_dict())
-    free = {f"training.{name}" for name in BUDGET} | {"about", "recipe", "imports"}
+    free = {f"training.{name}" for name in BUDGET} | {"about", "recipe", "imports", "callbacks"}
     keys = [k for k in old | new if k not in free and old.get(k) != new.get(k)]
     return [f"{k} was {old.get(k)}, is {new.get(k)}" for k in keys]
 
