@@ -38,6 +38,7 @@ ROOMS = (
     "evaluation",
     "benchmark",
     "testing",
+    "api",
     "",  # the package itself: what it exports comes from everywhere, and only the commands may ask it for its version
     "cli",
     "__main__",

@@ -683,12 +683,12 @@ BAD_SETTINGS: dict[str, tuple[dict[str, Any], list[str]]] = {
     "first_observation": ({"first_observation": "free"}, ["data.first_observation", "conditioned"]),
     "categories of real data": ({"categories": 3}, ["data.categories", "data.kind"]),
     "no categories": ({"kind": "categorical", "categories": 0}, ["data.categories", "1 or more"]),
-    "valid_fraction of 0": ({"valid_fraction": 0.0}, ["data.valid_fraction", "between 0 and 1"]),
-    "test_fraction of 1": ({"test_fraction": 1.0}, ["data.test_fraction", "between 0 and 1"]),
+    "valid_fraction of 0": ({"valid_fraction": 0.0}, ["data.valid_fraction", "more than 0 and less than 1"]),
+    "test_fraction of 1": ({"test_fraction": 1.0}, ["data.test_fraction", "more than 0 and less than 1"]),
     "a fraction that is NaN": ({"test_fraction": float("nan")}, ["data.test_fraction"]),
     "a fraction that is NaN and not used": (
         {"valid_fraction": float("nan"), "valid_path": "PATH"},
-        ["data.valid_fraction is nan", "between 0 and 1"],
+        ["data.valid_fraction is nan", "it must be a finite number"],
     ),
     "a fraction that is infinite": ({"test_fraction": float("inf")}, ["data.test_fraction is inf"]),
     "fractions that sum to 1": (

@@ -647,7 +647,7 @@ BAD_SETTINGS: dict[str, tuple[dict[str, Any], list[str]]] = {
     "chunk_frames": ({"chunk_frames": 0}, ["data.chunk_frames is 0", "1 or more"]),
     "evaluation_chunk_frames": ({"evaluation_chunk_frames": 0}, ["data.evaluation_chunk_frames is 0"]),
     "split_seed": ({"split_seed": -1}, ["data.split_seed is -1"]),
-    "valid_fraction": ({"valid_fraction": 0.0}, ["data.valid_fraction is 0.0", "between 0 and 1"]),
+    "valid_fraction": ({"valid_fraction": 0.0}, ["data.valid_fraction is 0.0", "more than 0 and less than 1"]),
     "test_fraction": ({"test_fraction": float("nan")}, ["data.test_fraction is nan"]),
     "fractions that sum to 1": ({"valid_fraction": 0.5, "test_fraction": 0.5}, ["their sum must be below 1"]),
     "no expression": ({"speaker": "(a"}, ["data.speaker is '(a'", "not a regular expression"]),

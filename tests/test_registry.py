@@ -212,6 +212,49 @@ def test_a_data_set_and_a_bound_of_ones_own_train_and_measure(tmp_path: Path) ->
     assert (found["data"], found["bound"]) == ("ramps", "mean_elbo")
 
 
+CALLBACK = """
+from dataclasses import dataclass
+from typing import ClassVar
+import zforcing
+
+@zforcing.register
+@dataclass
+class Steps(zforcing.Callback):
+    name: ClassVar[str] = "steps"
+    file: str
+    every: int = 1
+
+    def on_update(self, at, updated, model):
+        if at.step % self.every == 0:
+            open(self.file, "a").write(f"{at.step} ")
+"""
+
+
+def test_a_callback_of_ones_own_is_told_what_happens(tmp_path: Path) -> None:
+    (tmp_path / "steps.py").write_text(CALLBACK)
+    recipe = {
+        "imports": ["steps.py"],
+        "callbacks": [{"name": "steps", "file": "steps.txt", "every": 2}],
+        "data": DATA_SET,
+        "model": {"name": "rnn", "hidden_size": 4},
+        "training": TRAINED | {"batch_size": 4},
+    }
+    (tmp_path / "recipe.yaml").write_text(json.dumps(recipe))
+    worked(command(tmp_path, "train", "recipe.yaml", "--run-dir", "run"))
+    assert (tmp_path / "steps.txt").read_text() in ("0 2 4 ", "2 4 ")
+    printed = json.loads(worked(command(tmp_path, "train", "run/config.yaml", "--print-config", "--json")))
+    assert printed["callbacks"] == recipe["callbacks"]
+    for wrong, said in (
+        ([{"name": "steps", "file": "x", "evry": 2}], "unknown setting steps.evry (did you mean steps.every?)"),
+        ([{"name": "steps", "file": "x", "every": "x"}], "steps.every is 'x'; it must be a whole number"),
+        (["steps"], "steps.file must be given"),
+        (["step"], "unknown callbacks.name 'step' (did you mean steps?)"),
+        ("steps", "callbacks is 'steps'; it must be a list"),
+    ):
+        (tmp_path / "wrong.yaml").write_text(json.dumps(recipe | {"callbacks": wrong}))
+        assert said in mistake(command(tmp_path, "train", "wrong.yaml"))
+
+
 def test_info_lists_what_is_registered(deep_markov: Path) -> None:
     listed = json.loads(worked(command(deep_markov, "info", "--import", "deep_markov.py", "--json")))
     assert "deep_markov" in listed["models"].split(", ")
@@ -298,10 +341,10 @@ class NoDataclass(DataModule):
         (NoName, r"NoName can't be registered as a bound: the name 'elbo' is taken by zforcing\.bounds\.elbo\.ELBO"),
         (small_model(name=None), r"its `name` is None; give the class one"),
         (small_model(name="a/b"), r"its `name` is 'a/b'"),
-        (small_model(Config=None), r"its `Config` must be a frozen dataclass"),
+        (small_model(Config=None), r"its `Config` must be a dataclass"),
         (SequenceModel, r"can't be registered as a model: it is abstract; define after_latent, after_observation"),
         (Bound, r"can't be registered as a bound: it is abstract; define __call__"),
-        (NoDataclass, r"can't be registered as a data set: it must be a frozen dataclass"),
+        (NoDataclass, r"can't be registered as a data set: it must be a dataclass"),
         (int, r"<class 'int'> can't be registered: it must be a class derived from one of .*SequenceModel"),
         (ELBO(), r"ELBO\(.*\) can't be registered"),
     ],

@@ -25,7 +25,7 @@ OPTIONAL = (  # packages of the extras
     "wandb",
 )
 # Required, but only by some of the commands and functions.
-SLOW = ("accelerate", "jsonargparse", "matplotlib", "narwhals", "rich", "sklearn")
+SLOW = ("accelerate", "matplotlib", "narwhals", "rich", "sklearn")
 REFUSED = ("torchaudio", "torchvision")  # they pull in another torch
 
 

@@ -5,81 +5,33 @@ history = zf.fit(model, train, valid)                # data in memory; the best 
 zf.evaluate(model, test, bound=zf.IWAE(64))          # nats per sequence
 model = zf.load("runs/digits-zforcing-aux")          # a trained model, in eval mode
 images = zf.sample(model, 16, steps=64, seed=0).x    # [16, 64, 1]
+
+All names are those of `zforcing.api`, which is imported, and torch with it, when the first one is used: the help of the
+command line needs neither.
 """
 
 from __future__ import annotations
 
-from importlib.metadata import version
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
-from .bounds import ELBO, FIVO, IWAE, BoundResult, Exact, Importance, Weights
-from .data import Sequences
-from .errors import UserError
-from .evaluation.likelihood import Evaluation, evaluate
-from .models import (
-    MODELS,
-    RNN,
-    SRNN,
-    VRNN,
-    LinearGaussian,
-    LinearGaussianConfig,
-    RNNConfig,
-    SequenceModel,
-    SRNNConfig,
-    VRNNConfig,
-    ZForcing,
-    ZForcingConfig,
-)
-from .observations import DataDescription, ObservationSpec, SequenceBatch
-from .registry import register
-from .saving.model import load, save
-from .tasks.sample import Generated, continue_from, sample
-from .training.callbacks import Callback
-from .training.fit import fit
-from .training.history import History
-from .training.loop import Diverged
-from .training.schedules import Schedule, WeightSchedules
-from .training.trackers import Tracker
+if TYPE_CHECKING:
+    from .api import *  # noqa: F403  # what type checkers see: each name stands there once
 
-__version__ = version("zforcing")
-__all__ = [
-    "ELBO",
-    "FIVO",
-    "IWAE",
-    "MODELS",
-    "RNN",
-    "SRNN",
-    "VRNN",
-    "BoundResult",
-    "Callback",
-    "DataDescription",
-    "Diverged",
-    "Evaluation",
-    "Exact",
-    "Generated",
-    "History",
-    "Importance",
-    "LinearGaussian",
-    "LinearGaussianConfig",
-    "ObservationSpec",
-    "RNNConfig",
-    "SRNNConfig",
-    "Schedule",
-    "SequenceBatch",
-    "SequenceModel",
-    "Sequences",
-    "Tracker",
-    "UserError",
-    "VRNNConfig",
-    "WeightSchedules",
-    "Weights",
-    "ZForcing",
-    "ZForcingConfig",
-    "__version__",
-    "continue_from",
-    "evaluate",
-    "fit",
-    "load",
-    "register",
-    "sample",
-    "save",
-]
+
+def __getattr__(name: str) -> Any:
+    """A public name, or a package of ours that the public names have imported."""
+    if name.startswith("__") and name not in ("__all__", "__version__"):
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    api = import_module(".api", __name__)
+    if hasattr(api, name):
+        return getattr(api, name)
+    if name in globals():  # bounds, models and the like, which importing the public names has imported
+        return globals()[name]
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    """The public names."""
+    names: list[str] = import_module(".api", __name__).__all__
+    return names

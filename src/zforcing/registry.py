@@ -1,4 +1,4 @@
-"""Models, bounds, data sets and their like by the name that recipes, saved models and the command line use.
+"""Models, bounds, data sets, formats and callbacks by the name that recipes, saved models and the command line use.
 
     @zforcing.register
     class DeepMarkov(SequenceModel):
@@ -111,8 +111,8 @@ class Family(Mapping[str, type[T]]):
     @property
     def _wanted_settings(self) -> str:
         if self._settings:
-            return f"its `{self._settings}` must be a frozen dataclass, its settings"
-        return "it must be a frozen dataclass, whose fields are its settings (@register stands above @dataclass)"
+            return f"its `{self._settings}` must be a dataclass, its settings"
+        return "it must be a dataclass, whose fields are its settings (@register stands above @dataclass)"
 
     def _settings_of(self, cls: type[T]) -> Any:
         return getattr(cls, self._settings, None) if self._settings else cls

@@ -11,10 +11,9 @@ from typing import ClassVar, Literal
 
 from torch import Tensor
 
-from ..errors import UserError
 from ..models.base import SequenceModel, State
 from ..observations import SequenceBatch
-from ..settings import check_types
+from ..settings import check
 
 BoundKind = Literal["exact", "lower bound", "estimate"]
 
@@ -71,6 +70,10 @@ class Bound(ABC):
     requires_kl_weight_1: ClassVar[bool] = False
     carries_state: ClassVar[bool] = False
 
+    def __post_init__(self) -> None:
+        """Refuse settings that don't fit their fields. Raises UserError, one line."""
+        check(self, "bound")
+
     @abstractmethod
     def __call__(self, model: SequenceModel, batch: SequenceBatch, *, weights: Weights = Weights()) -> BoundResult:
         """Compute the bound for each sequence of a batch.
@@ -83,16 +86,3 @@ class Bound(ABC):
         Returns:
             The bound of each sequence, in nats.
         """
-
-
-def check_bound(bound: Bound) -> None:
-    """Check the types of a bound's settings and that it has at least one particle.
-
-    Raises:
-        UserError: One line that names every problem.
-    """
-    problems = check_types(bound, "bound")
-    if not problems and bound.particles < 1:
-        problems.append(f"bound.particles is {bound.particles}; it must be 1 or more")
-    if problems:
-        raise UserError("; ".join(problems))

@@ -11,7 +11,7 @@ from torch import Tensor
 from ..errors import UserError
 from ..models.base import SequenceModel, State, map_state
 from ..observations import SequenceBatch, slice_steps
-from .base import Bound, BoundResult, Weights, check_bound
+from .base import Bound, BoundResult, Weights
 from .elbo import ELBO
 
 
@@ -40,7 +40,7 @@ class ChunkedELBO(Bound):
     """time steps after a chunk that its posterior reads; null: all of them"""
 
     def __post_init__(self) -> None:
-        check_bound(self)
+        super().__post_init__()
         if self.steps < 1:
             raise UserError(f"chunks of {self.steps} steps: the number of steps must be 1 or more")
         if self.look_ahead is not None and self.look_ahead < 0:

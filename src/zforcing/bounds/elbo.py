@@ -7,10 +7,10 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from ..errors import UserError
 from ..models.base import SequenceModel, State
 from ..observations import SequenceBatch, masked_sum
-from .base import Bound, BoundResult, Weights, check_bound, is_needed
+from ..settings import NotNegative
+from .base import Bound, BoundResult, Weights, is_needed
 
 
 @dataclass(frozen=True)
@@ -46,13 +46,8 @@ class ELBO(Bound):
     capturable = True
     carries_state = True
 
-    free_nats: float = 0.0
+    free_nats: NotNegative = 0.0
     """free bits, in nats per step: a smaller KL of a step costs this much (D. Kingma et al., NIPS 2016, 1606.04934)"""
-
-    def __post_init__(self) -> None:
-        check_bound(self)
-        if self.free_nats < 0:
-            raise UserError(f"bound.free_nats is {self.free_nats}; it must be 0 or more")
 
     def __call__(
         self,

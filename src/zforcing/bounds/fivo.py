@@ -13,7 +13,8 @@ from ..distributions import log_prob_of_observed
 from ..errors import UserError
 from ..models.base import SequenceModel, Step
 from ..observations import SequenceBatch, masked_sum
-from .base import Bound, BoundResult, Weights, check_bound, is_needed
+from ..settings import Count, NotNegative
+from .base import Bound, BoundResult, Weights, is_needed
 from .particles import log_mean
 from .resampling import RESAMPLERS, effective_sample_size
 
@@ -37,19 +38,17 @@ class FIVO(Bound):
 
     name: ClassVar[str] = "fivo"
 
-    particles: int = 8
+    particles: Count = 8
     """K, the number of particles"""
     resampling: Literal["multinomial", "systematic", "stratified"] = "systematic"
     """how ancestors are drawn"""
-    threshold: float = 0.5
+    threshold: NotNegative = 0.5
     """resample where the effective sample size is below this fraction of K; 0: never, above 1: always"""
     resampling_gradient: bool = False
     """add the gradient of the choice of ancestors (multinomial only): unbiased, and much noisier"""
 
     def __post_init__(self) -> None:
-        check_bound(self)
-        if self.threshold < 0:
-            raise UserError(f"bound.threshold is {self.threshold}; it must be 0 or more")
+        super().__post_init__()
         if self.resampling_gradient and self.resampling != "multinomial":
             raise UserError(f"bound.resampling_gradient needs bound.resampling multinomial; it is {self.resampling}")
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
-from ..errors import UserError
 from ..models.base import SequenceModel
 from ..observations import SequenceBatch
-from .base import Bound, BoundResult, Weights, check_bound
+from ..settings import Count
+from .base import Bound, BoundResult, Weights
 from .iwae import IWAE
 
 
@@ -25,15 +25,10 @@ class Importance(Bound):
 
     name: ClassVar[str] = "importance"
 
-    particles: int = 40
+    particles: Count = 40
     """K, the number of latent samples per sequence"""
-    max_rows: int = 8192
+    max_rows: Count = 8192
     """the most rows (particles times sequences) in memory at a time"""
-
-    def __post_init__(self) -> None:
-        check_bound(self)
-        if self.max_rows < 1:
-            raise UserError(f"bound.max_rows is {self.max_rows}; it must be 1 or more")
 
     def __call__(self, model: SequenceModel, batch: SequenceBatch, *, weights: Weights = Weights()) -> BoundResult:
         """Compute the estimate for each sequence. See `Bound`."""

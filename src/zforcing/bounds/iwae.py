@@ -13,7 +13,8 @@ from torch.utils.checkpoint import checkpoint
 from ..errors import UserError
 from ..models.base import SequenceModel
 from ..observations import SequenceBatch, masked_sum
-from .base import Bound, BoundResult, Weights, check_bound
+from ..settings import Count
+from .base import Bound, BoundResult, Weights
 from .particles import auxiliary_costs, log_mean, log_weights, weighted_sum
 
 T = TypeVar("T")
@@ -43,17 +44,12 @@ class IWAE(Bound):
 
     name: ClassVar[str] = "iwae"
 
-    particles: int = 8
+    particles: Count = 8
     """K, the number of latent samples per sequence"""
     gradient: Literal["plain", "doubly_reparameterized"] = "plain"
     """estimator of the gradient; both have the same mean"""
-    max_rows: int = 8192
+    max_rows: Count = 8192
     """the most rows (particles times sequences) in memory at a time"""
-
-    def __post_init__(self) -> None:
-        check_bound(self)
-        if self.max_rows < 1:
-            raise UserError(f"bound.max_rows is {self.max_rows}; it must be 1 or more")
 
     @property
     def capturable(self) -> bool:  # type: ignore[override]  # here it depends on the settings

@@ -5,28 +5,28 @@ from __future__ import annotations
 import json
 import shlex
 import sys
+from argparse import Namespace
 from collections.abc import Sequence
 from typing import Any
 
 import torch
-from jsonargparse import ArgumentParser, Namespace, set_parsing_settings
 from rich.console import Console
 
 from ..errors import UserError
 from ..models import MODELS
 from ..runtime.device import pick_device
+from ..settings import made, settings_in
 from .options import (
     at_least,
     check_common,
     command_parser,
     common_options,
     counting,
-    describe_sections,
     one_of,
     option_value,
-    replaced,
     take_imports,
 )
+from .parser import Parser, add_settings
 
 
 def bench(argv: Sequence[str]) -> int:
@@ -45,7 +45,7 @@ def bench(argv: Sequence[str]) -> int:
     if options.backend == "graph" and device != "cuda":
         raise UserError("--backend graph needs a GPU: use --backend fast")
     protocol = Protocol(
-        model=options.model.name,
+        model=options.model,
         backend=options.backend,
         repeats=options.repeats,
         threads=options.threads,
@@ -72,11 +72,11 @@ def parse_bench(argv: Sequence[str]) -> tuple[Namespace, dict[str, Any]]:
     """Options of the command, and the model's settings (its `Config`) at each of the sizes asked for."""
     from ..benchmark import SIZES
 
-    words, _ = take_imports([replaced(word, {"--model": "--model.name"}) for word in argv])
-    model = option_value("--model.name", words) or "zforcing"
+    words, _ = take_imports(argv)
+    model = option_value(("--model", "--model.name"), words) or "zforcing"
     MODELS.find(model, setting="--model")
-    parsers = {name: bench_parser(model, name) for name in SIZES}
-    options = parsers["pixels"].parse_args(words)
+    config = MODELS.settings_of(model)
+    options = bench_parser(model).parse_args(words)
     unknown = [name for name in options.sizes if name not in SIZES]
     if unknown:
         raise UserError(f"unknown size {unknown[0]!r}; it is one of {', '.join(SIZES)}")
@@ -84,19 +84,17 @@ def parse_bench(argv: Sequence[str]) -> tuple[Namespace, dict[str, Any]]:
     one_of("precision", options.precision, ("float32", "bfloat16"))
     at_least(1, "repeats", options.repeats)
     check_common(options)
-    settings = {}
-    for name in options.sizes or SIZES:
-        parsed = parsers[name].parse_args(words)
-        parsed["model"].pop("name")
-        settings[name] = parsers[name].instantiate(parsed)["model"]
-    return options, settings
+    given = {name: value for name, value in vars(options).items() if name.startswith("model.")}
+    defaults = {setting.name: setting.default for setting in settings_in(config, "model")}
+    sizes = options.sizes or SIZES
+    return options, {name: made(config, "model", defaults | sizes_of(name, config) | given) for name in sizes}
 
 
-def bench_parser(model: str, size: str) -> ArgumentParser:
-    """Of `bench`, the model's settings as this size has them."""
+def bench_parser(model: str) -> Parser:
+    """Of `bench`; help shows the model's settings as the first size has them."""
     from ..benchmark import SIZES
 
-    config = MODELS[model].Config
+    config = MODELS.settings_of(model)
     usage = "zforcing bench [SIZE ...] [--model NAME] [--model.setting value ...] [--backend NAME] [--json] ..."
     parser = command_parser("bench", bench, usage=usage)
     sizes = "; ".join(f"{name}: {size.about}" for name, size in SIZES.items())
@@ -108,9 +106,14 @@ def bench_parser(model: str, size: str) -> ArgumentParser:
     parser.add_argument("--precision", type=str, default="float32", help="float32 or bfloat16 (autocast)")
     common_options(parser, seed="seed of weights, data and noise")
     parser.add_argument("--markdown", action="store_true", help="part of a page, with the command that made it")
-    parser.add_argument("--model.name", type=str, default=model, help=f"one of {', '.join(sorted(MODELS))}")
-    set_parsing_settings(docstring_parse_attribute_docstrings=True)
-    parser.add_class_arguments(config, "model")
-    parser.set_defaults({f"model.{name}": value for name, value in SIZES[size].known_settings(config).items()})
-    describe_sections(parser)
+    names = f"one of {', '.join(sorted(MODELS))}"
+    parser.add_argument("--model", "--model.name", type=str, default=model, help=names)
+    add_settings(parser, settings_in(config, "model"), sizes_of(next(iter(SIZES)), config), short={})
     return parser
+
+
+def sizes_of(size: str, config: type[Any]) -> dict[str, int]:
+    """The model's settings at this size, by dotted name."""
+    from ..benchmark import SIZES
+
+    return {f"model.{name}": value for name, value in SIZES[size].known_settings(config).items()}

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import json
 import sys
+from argparse import Namespace
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
-
-from jsonargparse import Namespace
 
 from ..bounds import ELBO, Bound, ChunkedELBO
 from ..data.splits import SPLITS

@@ -15,6 +15,7 @@ from ..observations import FORMATS, DataDescription
 from ..registry import Family
 from ..saving.atomic import read_json
 from ..saving.model import find_checkpoint
+from ..training.callbacks import CALLBACKS
 from ..training.runs.folder import read_run_config, run_folder
 from ..training.runs.recipes import recipes
 from ..training.runs.trained import Trained
@@ -55,7 +56,13 @@ def registered() -> dict[str, Any]:
     """The names that recipes and commands may use, those of one's own too, and the version."""
     from .. import __version__
 
-    families: dict[str, Family[Any]] = {"models": MODELS, "bounds": BOUNDS, "data": DATA, "formats": FORMATS}
+    families: dict[str, Family[Any]] = {
+        "models": MODELS,
+        "bounds": BOUNDS,
+        "data": DATA,
+        "formats": FORMATS,
+        "callbacks": CALLBACKS,
+    }
     return {"zforcing": __version__} | {kind: ", ".join(sorted(family)) for kind, family in families.items()}
 
 

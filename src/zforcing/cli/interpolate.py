@@ -43,7 +43,7 @@ def interpolate(argv: Sequence[str]) -> int:
         ("infer", ("mean", "draw")),
         ("checkpoint", ("best", "last")),
     ):
-        one_of(name, options[name], allowed)
+        one_of(name, vars(options)[name], allowed)
     check_common(options)
     found = Trained.load(options.run, which=options.checkpoint, device=pick_device(options.device))
     run, description, device = found.folder, found.description, found.device
@@ -65,11 +65,12 @@ def interpolate(argv: Sequence[str]) -> int:
         if description.spec.conditions_on_first
         else None
     )
-    chosen = [options[name] for name in ("path", "decode", "infer") if options[name] != parser.get_default(name)]
+    given = vars(options)
+    chosen = [given[name] for name in ("path", "decode", "infer") if given[name] != parser.get_default(name)]
     stem = stem_of(options, "interpolate", file_name(options.a), file_name(options.b), *chosen)
     made, folder = Drawn.of(drawn.x, drawn.latents, start=start), Path(options.out or run / "samples")
     written = description.format.write(folder, stem, made, description)
-    values = {name: options[name] for name in ("a", "b", "num", "path", "decode", "infer", "seed")}
+    values = {name: given[name] for name in ("a", "b", "num", "path", "decode", "infer", "seed")}
     unknown = description.format.unknown_in(examples)
     if unknown is not None:
         values["unknown"] = unknown

@@ -2,56 +2,44 @@
 
 from __future__ import annotations
 
-import argparse
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from argparse import Namespace
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import fields, replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from jsonargparse import ArgumentParser, Namespace
 from rich.console import Console
 from rich.progress import Progress
 
 from ..bounds import BOUNDS, Bound
 from ..errors import UserError
 from ..registry import import_source
-from ..training.runs.config import SECTIONED, WEIGHTS
+from ..settings import Count
+from ..training.runs.config import SEED
 from ..training.runs.recipes import whole_path
-from ..training.settings import MOST_THREADS
+from ..training.settings import THREADS
+from .parser import Parser
 
 
-def command_parser(name: str, command: Callable[..., Any], *, usage: str | None = None) -> ArgumentParser:
-    """A parser that raises instead of exiting; its help says what the command is for."""
-    return ArgumentParser(prog=f"zforcing {name}", description=command.__doc__, usage=usage, exit_on_error=False)
+def command_parser(name: str, command: Callable[..., Any], *, usage: str | None = None) -> Parser:
+    """A parser whose help says what the command is for."""
+    return Parser(f"zforcing {name}", description=command.__doc__, usage=usage)
 
 
-def describe_sections(parser: ArgumentParser) -> None:
-    """jsonargparse offers each section as an option that reads a file (`--data CONFIG`): here a recipe is that file.
-
-    What is refused goes from the help; a number for `--weights.kl` is a constant.
-    """
-    hidden, constants = {f"--{name}" for name in SECTIONED}, {f"--weights.{name}" for name in WEIGHTS}
-    for action in parser._actions:
-        if hidden & set(action.option_strings):
-            action.help = argparse.SUPPRESS
-        elif constants & set(action.option_strings):
-            action.metavar, action.help = "NUMBER", "the same at every step"
-
-
-def common_options(parser: ArgumentParser, *, seed: str) -> None:
+def common_options(parser: Parser, *, seed: str) -> None:
     """What evaluate, sample and their like share."""
-    parser.add_argument("--seed", type=int, default=0, help=seed)
+    parser.add_argument("--seed", type=SEED, default=0, help=seed)
     threads = "CPU threads; by default one where a time step is little work, else torch's own choice"
-    parser.add_argument("--threads", type=int | None, default=None, help=threads)
+    parser.add_argument("--threads", type=THREADS | None, default=None, help=threads)
     parser.add_argument("--device", type=str, default="auto", help="auto, cpu or cuda")
     import_option(parser)
     parser.add_argument("--json", action="store_true", help="one JSON object on stdout")
 
 
-def import_option(parser: ArgumentParser) -> None:
+def import_option(parser: Parser) -> None:
     """For models, bounds and data sets of one's own."""
     parser.add_argument(
         "--import",
@@ -77,10 +65,10 @@ def take_imports(words: Sequence[str]) -> tuple[list[str], list[str]]:
     return rest, sources
 
 
-def bound_options(parser: ArgumentParser) -> None:
+def bound_options(parser: Parser) -> None:
     """Which bound, and its particles."""
     parser.add_argument("--bound", type=str, default="elbo", help=f"what is measured: {', '.join(BOUNDS)}")
-    parser.add_argument("--particles", type=int | None, default=None, help="K of fivo, importance and iwae")
+    parser.add_argument("--particles", type=Count | None, default=None, help="K of fivo, importance and iwae")
 
 
 def chosen_bound(options: Namespace, *, trained_by: Bound | None = None) -> Bound:
@@ -92,7 +80,6 @@ def chosen_bound(options: Namespace, *, trained_by: Bound | None = None) -> Boun
             raise UserError(f"--particles: {options.bound} has none to choose; fivo, importance and iwae have")
         return bound
     if options.particles is not None:
-        at_least(1, "particles", options.particles)
         bound = replace(bound, particles=options.particles)  # type: ignore[type-var]  # bounds are dataclasses
     return bound
 
@@ -118,30 +105,18 @@ def whole_number(option: str, text: str) -> int:
 
 
 def check_common(options: Namespace) -> None:
-    """Refuse a seed that no generator takes, and threads that torch doesn't; import what is to be imported."""
+    """Import what is to be imported."""
     for source in options.imports:
         import_source(source)
-    if not 0 <= options.seed < 2**63:
-        raise UserError(f"--seed is {options.seed}; it must be 0 or more and less than 2**63")
-    if options.threads is not None and not 1 <= options.threads <= MOST_THREADS:
-        raise UserError(f"--threads is {options.threads}; it must be between 1 and {MOST_THREADS}")
 
 
-def replaced(word: str, names: Mapping[str, str]) -> str:
-    """An option, or `--option=value`, by its other name."""
-    option, equals, value = word.partition("=")
-    return names.get(option, option) + equals + value
-
-
-def option_value(option: str, words: Sequence[str]) -> str | None:
-    """The value of `--option value` or `--option=value`, the last one given."""
-    found = None
+def option_value(names: Sequence[str], words: Sequence[str]) -> str | None:
+    """The value of `--option value` or `--option=value`, by any of the option's names."""
     for word, following in pairwise([*words, ""]):
-        if word == option:
-            found = following
-        elif word.startswith(option + "="):
-            found = word.split("=", 1)[1]
-    return found
+        name, equals, value = word.partition("=")
+        if name in names:
+            return value if equals else following
+    return None
 
 
 @contextmanager

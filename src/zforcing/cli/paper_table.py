@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 import shlex
 import sys
+from argparse import Namespace
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from jsonargparse import Namespace
 from rich.console import Console
 
 from ..errors import UserError

@@ -6,11 +6,11 @@ import hashlib
 import json
 import re
 import sys
+from argparse import Namespace
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from jsonargparse import ArgumentParser, Namespace
 from torch import Tensor
 
 from ..data.starts import random_first_observations
@@ -21,6 +21,7 @@ from ..runtime.threads import threads_asked_for
 from ..tasks.sample import pick_starts
 from ..training.runs.trained import Trained
 from .options import at_least, check_common, command_parser, common_options, one_of
+from .parser import Parser
 from .sources import HELP, OWN, is_path, kept, read_sequences
 
 MOST_STEPS = 100_000_000
@@ -132,7 +133,7 @@ def stem_of(options: Namespace, *parts: str) -> str:
     return "-".join([*parts, *checkpoint, f"seed{options.seed}"])
 
 
-def generating_options(parser: ArgumentParser, *, num: int, num_help: str, steps: str) -> None:
+def generating_options(parser: Parser, *, num: int, num_help: str, steps: str) -> None:
     """How many and how long, from which checkpoint, to where."""
     parser.add_argument("--num", type=int, default=num, help=num_help)
     parser.add_argument("--steps", type=int | None, default=None, help=f"time steps drawn; {steps}")
@@ -140,7 +141,7 @@ def generating_options(parser: ArgumentParser, *, num: int, num_help: str, steps
     checkpoint_and_folder(parser)
 
 
-def checkpoint_and_folder(parser: ArgumentParser) -> None:
+def checkpoint_and_folder(parser: Parser) -> None:
     """From which checkpoint, to where."""
     parser.add_argument("--checkpoint", type=str, default="best", help="best (on the validation split) or last")
     parser.add_argument("--out", type=str | None, default=None, help="folder to write to; RUN/samples by default")

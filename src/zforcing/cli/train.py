@@ -5,31 +5,35 @@ from __future__ import annotations
 import json
 import shlex
 import sys
-from collections.abc import Sequence
+from argparse import SUPPRESS, Namespace
+from collections.abc import Mapping, Sequence
+from dataclasses import MISSING
 from pathlib import Path
 from typing import Any
 
-from jsonargparse import ArgumentParser, Namespace
-
 from ..errors import UserError
+from ..settings import NotNegative, Setting, settings_in
 from ..training.runs.config import (
     SECTIONS,
     WEIGHTS,
     RunConfig,
-    add_settings,
+    build_config,
     flatten,
-    from_namespace,
     import_all,
-    known_settings,
     parse_config,
     refuse_unknown,
     section_names,
+    settings_of,
 )
-from ..training.runs.recipes import read_recipe
-from .options import command_parser, describe_sections, import_option, option_value, replaced, take_imports
+from ..training.runs.recipes import read_recipe, recipe_lines
+from ..training.schedules import Schedule
+from .options import import_option, option_value, take_imports
+from .parser import Parser, add_settings
 
-FLAGS = {"--skip-unreadable": ("--data.skip_unreadable", "true")}
-SHORT = {"--threads": "--training.threads", "--backend": "--training.backend"}  # what `train` also understands
+SHORT = {"training.threads": "--threads", "training.backend": "--backend"}  # what `train` also understands
+SKIP = "--skip-unreadable"
+SETTINGS_APART = ("about", "seed")  # those of no section
+SOME_RECIPE = "digits-zforcing-aux"  # to have settings to show
 
 
 def train(argv: Sequence[str]) -> int:
@@ -78,32 +82,29 @@ def train(argv: Sequence[str]) -> int:
 
 def parse_train(argv: Sequence[str]) -> tuple[Namespace, RunConfig]:
     """Options of the command, and the configuration: the recipe's values, then what the command line says."""
-    words = ["--print-config" if word == "--print_config" else word for word in argv]  # jsonargparse has one of its own
-    words, imports = take_imports(words)
+    words, imports = take_imports(argv)
     if not words or words[0].startswith("-"):
-        if {"-h", "--help"} & set(words):
-            words = ["digits-zforcing-aux", "--help"]  # some recipe, to have settings to show
-        else:
+        if not {"-h", "--help"} & set(words):
             raise UserError("train: name a recipe first (`zforcing recipes` lists them) or a YAML file")
-    words = settings_words(words)
+        words = [SOME_RECIPE, "--help"]
     usage = "zforcing train RECIPE_OR_FILE [--dotted.setting value ...] [--run-dir DIR] [--resume]"
-    parser = command_parser("train", train, usage=usage)
+    parser = SettingsParser("zforcing train", description=train.__doc__, usage=usage)
     parser.add_argument("recipe", type=str, help="a recipe's name, or a YAML file such as a run's config.yaml")
-    parser.add_argument("--run-dir", type=str | None, default=None, help="where to write; runs/RECIPE by default")
+    parser.add_argument("--run-dir", type=str, default=None, help="where to write; runs/RECIPE by default")
     parser.add_argument("--resume", action="store_true", help="go on with the run in --run-dir")
     parser.add_argument("--device", type=str, default="auto", help="auto, cpu or cuda")
     import_option(parser)
     parser.add_argument("--json", action="store_true", help="one JSON object on stdout")
-    parser.add_argument("--print-config", action="store_true", help="(or --print_config) show the configuration, stop")
-    own = ("recipe", "run_dir", "resume", "device", "imports", "json", "print_config")
-    return read_settings(parser, words, own=own, imports=imports)
+    parser.add_argument("--print-config", "--print_config", action="store_true", help="show the configuration, stop")
+    return read_settings(parser, words, imports=imports)
 
 
 def recipe_config(recipe: str, words: Sequence[str]) -> RunConfig:
-    """A recipe's configuration, and over it what `--dotted.setting value` words say."""
-    parser = command_parser("train", train)
+    """A recipe's configuration, with the settings that words such as `--training.epochs 3` say."""
+    left, imports = take_imports(words)
+    parser = SettingsParser("zforcing train", description=train.__doc__)
     parser.add_argument("recipe", type=str)
-    return read_settings(parser, [recipe, *settings_words(words)], own=("recipe",), imports=())[1]
+    return read_settings(parser, [recipe, *left], imports=imports)[1]
 
 
 def split_settings(argv: Sequence[str]) -> tuple[list[str], list[str]]:
@@ -114,37 +115,67 @@ def split_settings(argv: Sequence[str]) -> tuple[list[str], list[str]]:
     for word in argv:
         if word.startswith("--"):
             name = word.split("=")[0]
-            into = settings if "." in name or name in (*FLAGS, *SHORT) else own
+            into = settings if "." in name or name in (*SHORT.values(), SKIP, "--import") else own
         into.append(word)
     return own, settings
 
 
-def settings_words(words: Sequence[str]) -> list[str]:
-    """Words with the short names of settings spelled out."""
-    return with_constants([replaced(part, SHORT) for word in words for part in FLAGS.get(word, (word,))])
-
-
 def read_settings(
-    parser: ArgumentParser, words: Sequence[str], *, own: Sequence[str], imports: Sequence[str]
+    parser: SettingsParser, words: Sequence[str], *, imports: Sequence[str]
 ) -> tuple[Namespace, RunConfig]:
     """What words say: of the command's own options, which the parser has, and of the settings of the recipe that the
-    first word names. imports: beside those of the recipe.
+    first word names.
     """
-    values = read_recipe(words[0])
-    values["imports"] = [*import_all(values.get("imports"), where=words[0]), *imports]
-    values = with_named_sections(values, words[1:])
-    names = section_names(values)
-    add_settings(parser, names)
-    describe_sections(parser)
-    options = {name.replace("_", "-") for name in own} - {"recipe", "imports"} | {"import", "help"}
-    given = {w[2:].split("=")[0]: None for w in words[1:] if w.startswith("--") and w != "--"}
-    refuse_unknown({k: "" for k in given if k not in options}, names, where="train")
-    config = parse_config(values, where=words[0])  # the recipe's own mistakes, before those of the command line
-    parser.set_defaults({k: v for k, v in flatten(config.to_dict()).items() if k not in ("recipe", "imports")})
-    parsed = parser.parse_args(list(words))
-    read = Namespace({name: parsed.pop(name) for name in own})
-    parsed["recipe"] = config.recipe
-    return read, from_namespace(parser, parsed, imports=config.imports)
+    recipe, *rest = words
+    values = read_recipe(recipe)
+    values["imports"] = [*import_all(values.get("imports"), where=recipe), *imports]
+    values = with_named_sections(values, rest)
+    config = parse_config(values, where=recipe, lines=recipe_lines(recipe))  # its own mistakes, before the options'
+    parser.add_settings_of(config, section_names(values))
+    options = parser.parse_args(words)
+    said = {name: value for name, value in vars(options).items() if "." in name or name in SETTINGS_APART}
+    return options, build_config(
+        settings_given(config) | with_constants(said), parser.names, imports=config.imports, callbacks=config.callbacks
+    )
+
+
+class SettingsParser(Parser):
+    """A parser with the settings of a data set, a model and a bound too."""
+
+    names: Mapping[str, str]
+
+    def add_settings_of(self, config: RunConfig, names: Mapping[str, str]) -> None:
+        """Options for all settings; help says what they are in `config`."""
+        self.names, known = names, settings_of(names)
+        if "data.skip_unreadable" in known:
+            flag = {"action": "store_const", "const": True, "default": SUPPRESS, "dest": "data.skip_unreadable"}
+            self.add_argument(SKIP, help="short for --data.skip_unreadable true", **flag)
+        constants = [Setting(f"weights.{name}", NotNegative, MISSING, "the same at every step") for name in WEIGHTS]
+        settings = [setting for setting in known.values() if setting.name != "recipe"]
+        add_settings(self, [*settings, *constants], settings_given(config), short=SHORT)
+
+    def refuse_unknown(self, name: str) -> None:
+        """Raise UserError, which says of an unknown setting which data set, model and bound don't have it."""
+        key = "data.skip_unreadable" if name == SKIP else name.removeprefix("--")
+        refuse_unknown({key: ""}, self.names, where="train")
+
+
+def settings_given(config: RunConfig) -> dict[str, Any]:
+    """A configuration's settings by dotted name."""
+    return {key: value for key, value in flatten(config.to_dict()).items() if key not in ("imports", "callbacks")}
+
+
+def with_constants(given: Mapping[str, Any]) -> dict[str, Any]:
+    """`--weights.kl 0.5` spelled out: the schedule that is 0.5 at every step."""
+    out: dict[str, Any] = {}
+    for key, value in given.items():
+        if key in {f"weights.{name}" for name in WEIGHTS}:
+            out |= {f"{setting.name}": setting.default for setting in settings_in(Schedule, key)} | {
+                f"{key}.start": value
+            }
+        else:
+            out[key] = value
+    return out
 
 
 def with_named_sections(values: dict[str, Any], words: Sequence[str]) -> dict[str, Any]:
@@ -153,38 +184,15 @@ def with_named_sections(values: dict[str, Any], words: Sequence[str]) -> dict[st
     Of the old part's settings those stay that the new one has too; the others are named on stderr.
     """
     for section in SECTIONS:
-        name = option_value(f"--{section}.name", words)
+        name = option_value([f"--{section}.name"], words)
         given = values.get(section) or {}
         if name is None or not isinstance(given, dict) or name == given.get("name"):
             continue
         values = values | {section: {"name": name}}
-        names = section_names(values)
-        kept = {k: v for k, v in given.items() if k != "name" and f"{section}.{k}" in known_settings(names)}
+        known = settings_of(section_names(values))
+        kept = {k: v for k, v in given.items() if k != "name" and f"{section}.{k}" in known}
         dropped = sorted(set(given) - set(kept) - {"name"})
         if dropped:
             print(f"{section} {name} has no {', '.join(dropped)}: the recipe's values are left out", file=sys.stderr)
         values = values | {section: {"name": name} | kept}
     return values
-
-
-def with_constants(words: Sequence[str]) -> list[str]:
-    """`--weights.kl 0.5` spelled out: the schedule that is 0.5 at every step."""
-    out: list[str] = []
-    pending = [part for word in words for part in (word.split("=", 1) if word.startswith("--weights.") else [word])]
-    while pending:
-        word = pending.pop(0)
-        if word in {f"--weights.{name}" for name in WEIGHTS} and pending and is_number(pending[0]):
-            constant = {"start": pending.pop(0), "end": "null", "per_step": "0", "period": "null"}
-            out += [part for key, value in constant.items() for part in (f"{word}.{key}", value)]
-        else:
-            out.append(word)
-    return out
-
-
-def is_number(text: str) -> bool:
-    """Whether float() takes it."""
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True

@@ -6,6 +6,7 @@ from abc import ABC, abstractmethod
 from typing import ClassVar
 
 from ..observations import DataDescription, Example
+from ..settings import check
 from .dataset import SequenceDataset
 from .splits import Split
 
@@ -14,6 +15,10 @@ class DataModule(ABC):
     """A data set: a frozen dataclass whose fields are its settings. Adding one is one file and one registry line."""
 
     name: ClassVar[str]  # as recipes and the command line know it
+
+    def __post_init__(self) -> None:
+        """Refuse settings that don't fit their fields. Raises UserError, one line."""
+        check(self, "data")
 
     @classmethod
     def is_like(cls, other: type[DataModule]) -> bool:

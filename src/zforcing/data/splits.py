@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import random
 from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
 from pathlib import Path
@@ -20,17 +19,15 @@ Order = Callable[[int, int], Index]  # how many things, seed -> their numbers in
 Files = dict[Split, list[str]]  # of each split, relative to a folder, with slashes, sorted
 
 
-def check_random_split(*, split_seed: int, used: Collection[Split] = SPLITS, **fractions: float) -> None:
-    """Raises UserError, by the names that the settings have (valid_fraction), for shares or a seed that split nothing.
+def check_random_split(*, used: Collection[Split] = SPLITS, **fractions: float) -> None:
+    """Raises UserError, by the names that the settings have (valid_fraction), for shares that split nothing.
 
-    A share of a split that isn't `used`, because it has files of its own, need only be a finite number.
+    A share of a split that isn't `used`, because it has files of its own, may be any number.
     """
-    if split_seed < 0:
-        raise UserError(f"data.split_seed is {split_seed}; it must be 0 or more")
     shares = {name: share for name, share in fractions.items() if name.removesuffix("_fraction") in used}
-    for name, share in fractions.items():
-        if not math.isfinite(share) or (name in shares and not 0 < share < 1):
-            raise UserError(f"data.{name} is {share}; it must be a number between 0 and 1")
+    for name, share in shares.items():
+        if not 0 < share < 1:
+            raise UserError(f"data.{name} is {share}; it must be more than 0 and less than 1")
     if sum(shares.values()) >= 1:
         given = " and ".join(f"data.{name} {share}" for name, share in shares.items())
         raise UserError(f"{given} leave nothing to train on; their sum must be below 1")

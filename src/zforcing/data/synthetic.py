@@ -12,6 +12,7 @@ from ..errors import UserError
 from ..files.reading import Array
 from ..observations import DataDescription, Example, ObservationSpec
 from ..processes import HiddenMarkovChain, LinearGaussianSystem
+from ..settings import Count, Probability, Seed
 from .dataset import InMemory
 from .module import DataModule
 from .splits import SPLITS, Split
@@ -21,34 +22,27 @@ from .splits import SPLITS, Split
 class Synthetic(DataModule):
     """Settings that the synthetic data sets share."""
 
-    steps: int = 20
+    steps: Count = 20
     """length of the longest sequences"""
-    shortest: int | None = None
+    shortest: Count | None = None
     """length of the shortest sequences, lengths being uniform in between; null: all have the same"""
-    missing: float = 0.0
+    missing: Probability = 0.0
     """share of the numbers that is missing, at random"""
-    train: int = 1000
+    train: Count = 1000
     """sequences to train on"""
-    valid: int = 200
+    valid: Count = 200
     """sequences to validate on"""
-    test: int = 200
+    test: Count = 200
     """sequences to test on"""
-    system_seed: int = 1
+    system_seed: Seed = 1
     """which process: seed of its parameters"""
-    seed: int = 0
+    seed: Seed = 0
     """which sequences: seed of the draws"""
 
     def __post_init__(self) -> None:
-        for name in ("steps", *SPLITS):
-            if getattr(self, name) < 1:
-                raise UserError(f"data.{name} is {getattr(self, name)}; it must be 1 or more")
-        if self.shortest is not None and not 1 <= self.shortest <= self.steps:
+        super().__post_init__()
+        if self.shortest is not None and self.shortest > self.steps:
             raise UserError(f"data.shortest is {self.shortest}; it must lie between 1 and data.steps {self.steps}")
-        if not 0 <= self.missing < 1:
-            raise UserError(f"data.missing is {self.missing}; it must be 0 or more and less than 1")
-        for name in ("system_seed", "seed"):
-            if getattr(self, name) < 0:
-                raise UserError(f"data.{name} is {getattr(self, name)}; it must be 0 or more")
 
     def load(self, split: Split, description: DataDescription) -> InMemory:
         """The sequences of one split; each split has draws of its own."""
@@ -74,16 +68,10 @@ class LinearGaussianData(Synthetic):
 
     name: ClassVar[str] = "lgssm"
 
-    latent_size: int = 2
+    latent_size: Count = 2
     """size of the hidden state"""
-    size: int = 2
+    size: Count = 2
     """numbers per observation"""
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        for name in ("latent_size", "size"):
-            if getattr(self, name) < 1:
-                raise UserError(f"data.{name} is {getattr(self, name)}; it must be 1 or more")
 
     @property
     def system(self) -> LinearGaussianSystem:
@@ -109,16 +97,10 @@ class MarkovData(Synthetic):
 
     name: ClassVar[str] = "markov"
 
-    states: int = 3
+    states: Count = 3
     """hidden states"""
-    symbols: int = 4
+    symbols: Count = 4
     """symbols, the categories of an observation"""
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        for name in ("states", "symbols"):
-            if getattr(self, name) < 1:
-                raise UserError(f"data.{name} is {getattr(self, name)}; it must be 1 or more")
 
     @property
     def chain(self) -> HiddenMarkovChain:

@@ -20,7 +20,7 @@ from ..models import SequenceModel
 from ..observations import DataDescription, Example, SequenceBatch, collate
 from ..runtime.device import place_of
 from ..runtime.threads import cpu_threads
-from ..settings import check_types
+from ..settings import problems_of
 
 COLLAPSED = 0.01  # nats per step under which the latents say next to nothing
 SENSIBLE = 1e100  # nats per sequence; sums and squares of smaller ones stay finite
@@ -117,7 +117,7 @@ class Evaluation:
         if missing:
             raise UserError(f"the evaluation has no {', '.join(missing)}")
         evaluation = cls(**{field.name: values[field.name] for field in fields(cls)})
-        problems = check_types(evaluation, "evaluation")
+        problems = problems_of(evaluation, "evaluation")
         if evaluation.kind not in get_args(BoundKind):
             kinds = " or ".join(get_args(BoundKind))
             problems.append(f"evaluation.kind is {evaluation.kind!r}; it must be {kinds}")

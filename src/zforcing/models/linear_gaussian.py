@@ -30,7 +30,7 @@ from ..errors import UserError
 from ..nn import MLP
 from ..observations import ObservationSpec, SequenceBatch
 from ..processes import LinearGaussianSystem
-from ..settings import check_settings
+from ..settings import Count, Seed, check
 from .base import SequenceModel, State
 
 
@@ -38,17 +38,17 @@ from .base import SequenceModel, State
 class LinearGaussianConfig:
     """Settings of the linear-Gaussian model."""
 
-    latent_size: int = 2
+    latent_size: Count = 2
     """size of z_t"""
     proposal: Literal["smoothing", "filtering", "learned", "prior"] = "filtering"
     """what z_t is drawn from: the exact posterior, the locally optimal one, a learned one, or the prior"""
-    mlp_size: int = 32
+    mlp_size: Count = 32
     """hidden units of the learned proposal"""
-    system_seed: int | None = None
+    system_seed: Seed | None = None
     """start from the random system with this seed (data `lgssm` is drawn from one); null: A = 0.5 I, C random"""
 
     def __post_init__(self) -> None:
-        check_settings(self)
+        check(self, "model")
 
 
 class LinearGaussianState(NamedTuple):

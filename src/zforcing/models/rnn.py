@@ -20,7 +20,7 @@ from ..distributions import batch_first, no_latent
 from ..emissions import EmissionSettings, make_emission
 from ..nn import Embedder, FeatureNet, HiddenLayers, Readout, initialize_lstm, last_step, run_lstm
 from ..observations import ObservationSpec, SequenceBatch
-from ..settings import check_settings
+from ..settings import Count, Positive, Probability, check
 from .base import Resample, SequenceModel, State, Unroll
 
 
@@ -28,26 +28,26 @@ from .base import Resample, SequenceModel, State, Unroll
 class RNNConfig(EmissionSettings):
     """Settings of the RNN."""
 
-    hidden_size: int = 256
+    hidden_size: Count = 256
     """units of the LSTM, in each layer"""
-    embedding_size: int = 128
+    embedding_size: Count = 128
     """size of e(x)"""
-    num_layers: int = 1
+    num_layers: Count = 1
     """layers of the LSTM"""
-    feature_layers: int | None = None
+    feature_layers: Count | None = None
     """ReLU layers of `embedding_size` units between x and the LSTM, and as many before the emission (4 in the VRNN
     paper's RNN-Gauss); null: e(x) is linear, and the emission reads the state"""
-    dropout: float = 0.0
+    dropout: Probability = 0.0
     """probability of dropping an entry of e(x), of h_t between layers and of the emission's features, in training"""
     output_skip: bool = True
     """whether the emission reads e(x_{t-1}) too, as Z-Forcing's does"""
     forget_bias: float = 0.0
     """initial bias of the forget gate"""
-    activation_clamp: float | None = 3.0
+    activation_clamp: Positive | None = 3.0
     """the leaky ReLU is clamped to plus or minus this; null: not clamped"""
 
     def __post_init__(self) -> None:
-        check_settings(self)
+        check(self, "model")
 
 
 class RNNState(NamedTuple):

@@ -45,7 +45,7 @@ from ..emissions import EmissionSettings, make_emission
 from ..nn import Affine, Embedder, FeatureNet, GaussianHead, initialize_gru, last_step, repeat_particles, run_gru
 from ..observations import ObservationSpec, SequenceBatch, reverse_time_first
 from ..recurrence import Loop, equations
-from ..settings import check_settings
+from ..settings import Count, Positive, Probability, check
 from .base import Resample, SequenceModel, State, Step, Unroll
 
 
@@ -53,31 +53,31 @@ from .base import Resample, SequenceModel, State, Step, Unroll
 class SRNNConfig(EmissionSettings):
     """Settings of the SRNN."""
 
-    hidden_size: int = 1024
+    hidden_size: Count = 1024
     """units of the forward and of the backward GRU"""
-    latent_size: int = 256
+    latent_size: Count = 256
     """size of z_t"""
-    embedding_size: int = 200
+    embedding_size: Count = 200
     """size of e(x), which both GRUs read"""
-    embedding_layers: int | None = None
+    embedding_layers: Count | None = None
     """hidden layers of e(x); null: it is linear. The authors' code has 2 on music"""
-    mlp_size: int = 512
+    mlp_size: Count = 512
     """units of each layer of the MLPs"""
-    mlp_layers: int = 2
+    mlp_layers: Count = 2
     """hidden layers of each MLP"""
     posterior: Literal["smoothing", "filtering"] = "smoothing"
     """what q(z_t | .) reads besides z_{t-1}: a GRU over the future, or an MLP of d_t and x_t"""
     residual_posterior: bool = True
     """the posterior's mean is the prior's plus the output of the posterior's MLP (the paper's Res_q)"""
-    dropout: float = 0.0
+    dropout: Probability = 0.0
     """probability of dropping an entry of e(x) and of the emission's features, in training"""
-    latent_clamp: float | None = None
+    latent_clamp: Positive | None = None
     """means and log-variances of prior and posterior are clamped to plus or minus this; null: not clamped"""
-    activation_clamp: float | None = 3.0
+    activation_clamp: Positive | None = 3.0
     """the leaky ReLUs are clamped to plus or minus this; null: not clamped"""
 
     def __post_init__(self) -> None:
-        check_settings(self)
+        check(self, "model")
 
 
 class SRNNState(NamedTuple):

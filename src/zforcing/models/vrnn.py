@@ -54,7 +54,7 @@ from ..nn import (
 )
 from ..observations import ObservationSpec, SequenceBatch
 from ..recurrence import Loop, equations
-from ..settings import check_settings
+from ..settings import Count, Positive, Probability, check
 from .base import Resample, SequenceModel, State, Step, Unroll
 
 
@@ -62,27 +62,27 @@ from .base import Resample, SequenceModel, State, Step, Unroll
 class VRNNConfig(EmissionSettings):
     """Settings of the VRNN."""
 
-    hidden_size: int = 2000
+    hidden_size: Count = 2000
     """units of the LSTM"""
-    latent_size: int = 200
+    latent_size: Count = 200
     """size of z_t"""
-    feature_size: int = 600
+    feature_size: Count = 600
     """units of each layer of phi_x, the features of x, and of the emission's MLP"""
-    mlp_size: int = 500
+    mlp_size: Count = 500
     """units of each layer of phi_z, the features of z, and of the prior's and posterior's MLPs"""
-    mlp_layers: int = 4
+    mlp_layers: Count = 4
     """hidden layers of each MLP"""
     prior: Literal["conditional", "standard"] = "conditional"
     """p(z_t | .): an MLP of h_{t-1}, or N(0, I) at every step (the paper's VRNN-I)"""
     forget_bias: float = 0.0
     """initial bias of the forget gate"""
-    dropout: float = 0.0
+    dropout: Probability = 0.0
     """probability of dropping an entry of phi_x(x) and of the emission's features, in training"""
-    latent_clamp: float | None = None
+    latent_clamp: Positive | None = None
     """means and log-variances of prior and posterior are clamped to plus or minus this; null: not clamped"""
 
     def __post_init__(self) -> None:
-        check_settings(self)
+        check(self, "model")
 
 
 class VRNNState(NamedTuple):

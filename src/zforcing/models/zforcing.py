@@ -74,7 +74,7 @@ from ..nn import (
 from ..observations import ObservationSpec, SequenceBatch, is_missing
 from ..recurrence import Loop, equations
 from ..runtime.chunks import in_chunks
-from ..settings import check_settings
+from ..settings import Count, Positive, Probability, check
 from .base import Resample, SequenceModel, State, Step, Unroll, map_state
 
 
@@ -82,17 +82,17 @@ from .base import Resample, SequenceModel, State, Step, Unroll, map_state
 class ZForcingConfig(EmissionSettings):
     """Settings of Z-Forcing."""
 
-    hidden_size: int = 1024
+    hidden_size: Count = 1024
     """units of the forward and of the backward LSTM"""
-    latent_size: int = 256
+    latent_size: Count = 256
     """size of z_t"""
-    embedding_size: int = 512
+    embedding_size: Count = 512
     """size of e(x), which both LSTMs read"""
-    embedding_layers: int | None = None
+    embedding_layers: Count | None = None
     """hidden layers of e(x); null: it is linear, as in the authors' PyTorch release"""
-    mlp_size: int = 512
+    mlp_size: Count = 512
     """hidden units of the prior, posterior and auxiliary networks; size of g(z)"""
-    dropout: float = 0.0
+    dropout: Probability = 0.0
     """probability of dropping an entry of e(x) and of the emission's features, in training"""
     auxiliary: Literal["gaussian", "squared_error"] = "gaussian"
     """log p(b_t | z_t): a Gaussian log-density, or minus the squared distance to tanh(mean)"""
@@ -108,17 +108,17 @@ class ZForcingConfig(EmissionSettings):
     """the forward cell: an LSTM that reads g(z_t), or one whose layer norm has its gain and bias from z_t"""
     forget_bias: float = 0.0
     """initial bias of the forget gates (the authors use 1 on text)"""
-    latent_clamp: float | None = 8.0
+    latent_clamp: Positive | None = 8.0
     """means and log-variances of prior and posterior are clamped to plus or minus this; null: not clamped"""
-    auxiliary_clamp: float | None = 8.0
+    auxiliary_clamp: Positive | None = 8.0
     """the auxiliary network's outputs, before the tanh of the mean, are clamped to this range; null: not clamped"""
-    activation_clamp: float | None = 3.0
+    activation_clamp: Positive | None = 3.0
     """the leaky ReLUs are clamped to plus or minus this; null: not clamped"""
-    norm_clamp: float | None = 3.0
+    norm_clamp: Positive | None = 3.0
     """cell layer_norm: (gain - 1) and bias are clamped to plus or minus this; null: not clamped"""
 
     def __post_init__(self) -> None:
-        check_settings(self)
+        check(self, "model")
 
 
 class ZForcingState(NamedTuple):

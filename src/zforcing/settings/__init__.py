@@ -1,8 +1,27 @@
-"""Checks of dataclass settings: the types that the fields declare, and their ranges."""
+"""Settings are frozen dataclasses: what they hold is checked, read from text and described by their fields alone."""
 
-from .check import check_settings, check_types
+from .check import as_typed, check, in_words, problems_of, takes_null, unfit
+from .fields import Setting, made, settings_in
+from .ranges import Count, Factor, NotNegative, Positive, Probability, Range, Seed, Share
+from .text import read
 
 __all__ = [
-    "check_settings",
-    "check_types",
+    "Count",
+    "Factor",
+    "NotNegative",
+    "Positive",
+    "Probability",
+    "Range",
+    "Seed",
+    "Setting",
+    "Share",
+    "as_typed",
+    "check",
+    "in_words",
+    "made",
+    "problems_of",
+    "read",
+    "settings_in",
+    "takes_null",
+    "unfit",
 ]

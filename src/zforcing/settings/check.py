@@ -1,36 +1,68 @@
-"""The check that all settings share: a dataclass's values are of the types that its fields declare."""
+"""The check that all settings share: a dataclass's values fit the types and the ranges that its fields declare."""
 
 from __future__ import annotations
 
-import math
 import sys
 from dataclasses import fields
+from functools import cache
 from types import UnionType
-from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from ..errors import UserError
+from .ranges import Range
+
+WORDS = {int: "a whole number", float: "a finite number", bool: "true or false", str: "text", type(None): "null"}
 
 
-def check_types(config: Any, section: str) -> list[str]:
-    """What is wrong with the values of a dataclass, a line for each field, named SECTION.FIELD; [] if nothing is.
+def check(config: Any, section: str) -> None:
+    """Refuse a dataclass's values that don't fit its fields.
+
+    Raises:
+        UserError: one line that holds every problem.
+    """
+    problems = problems_of(config, section)
+    if problems:
+        raise UserError("; ".join(problems))
+
+
+def problems_of(config: Any, section: str) -> list[str]:
+    """What is wrong with the values of a dataclass, a line for each field, named SECTION.FIELD; [] if nothing is."""
+    hints = hints_of(type(config))  # type: ignore[arg-type]  # classes have a hash
+    values = {field.name: getattr(config, field.name) for field in fields(config)}
+    unfits = {name: unfit(value, hints[name]) for name, value in values.items()}
+    return [f"{section}.{name} is {values[name]!r}; it must be {wanted}" for name, wanted in unfits.items() if wanted]
+
+
+def unfit(value: Any, hint: Any) -> str:
+    """What the value should be, in words, where it doesn't fit the type; "" where it does.
 
     An int, float, bool or str field holds one (a float also an int; no bool passes for a number; floats are finite), a
-    Literal field one of its values, and None only fits where the field allows it. Other types aren't looked at.
+    Literal field one of its values, a list of text texts, `Annotated[..., Range(...)]` what is in the range, and None
+    only fits where the field allows it. Other types aren't looked at.
     """
-    hints = get_type_hints(type(config))
-    values = {field.name: getattr(config, field.name) for field in fields(config)}
-    return [
-        f"{section}.{name} is {value!r}; it must be {_said(hints[name])}"
-        for name, value in values.items()
-        if not _fits(value, hints[name])
-    ]
+    if not fits_type(value, hint):
+        return in_words(hint)
+    ranges = [] if value is None else ranges_of(hint)
+    missed = [str(one) for one in ranges if value not in one]
+    return " and ".join(missed) + (", or null" if takes_null(hint) else "") if missed else ""
 
 
-def _fits(value: Any, hint: Any) -> bool:
+@cache
+def hints_of(cls: type[Any]) -> dict[str, Any]:
+    """The types of a dataclass's fields, with their ranges."""
+    return get_type_hints(cls, include_extras=True)
+
+
+def fits_type(value: Any, hint: Any) -> bool:
+    """Whether the value is of the type, whatever its range."""
+    if get_origin(hint) is Annotated:
+        return fits_type(value, get_args(hint)[0])
     if get_origin(hint) in (Union, UnionType):
-        return any(_fits(value, choice) for choice in get_args(hint))
+        return any(fits_type(value, choice) for choice in get_args(hint))
     if get_origin(hint) is Literal:
         return any(value == choice and type(value) is type(choice) for choice in get_args(hint))
+    if hint == list[str]:
+        return isinstance(value, list) and all(isinstance(one, str) for one in value)
     if hint is float:
         number = isinstance(value, int | float) and not isinstance(value, bool)
         return number and abs(value) <= sys.float_info.max  # False for NaN
@@ -39,42 +71,36 @@ def _fits(value: Any, hint: Any) -> bool:
     return isinstance(value, hint) if hint in (bool, str, type(None)) else True
 
 
-def _said(hint: Any) -> str:
+def ranges_of(hint: Any) -> list[Range]:
+    """The ranges of a type, also of one that may be null instead."""
+    if get_origin(hint) is Annotated:
+        return [one for one in get_args(hint)[1:] if isinstance(one, Range)]
     if get_origin(hint) in (Union, UnionType):
-        return " or ".join(_said(choice) for choice in get_args(hint))
+        return [one for choice in get_args(hint) for one in ranges_of(choice)]
+    return []
+
+
+def takes_null(hint: Any) -> bool:
+    """Whether None fits."""
+    return type(None) in get_args(hint) if get_origin(hint) in (Union, UnionType) else hint in (None, type(None))
+
+
+def in_words(hint: Any) -> str:
+    """What fits a type."""
+    if get_origin(hint) is Annotated:
+        return in_words(get_args(hint)[0])
+    if get_origin(hint) in (Union, UnionType):
+        return " or ".join(in_words(choice) for choice in get_args(hint))
     if get_origin(hint) is Literal:
         return " or ".join(map(str, get_args(hint)))
-    names = {int: "a whole number", float: "a finite number", bool: "true or false", str: "text", type(None): "null"}
-    return names.get(hint, str(hint))
+    return "a list of texts such as [a, b]" if hint == list[str] else WORDS.get(hint, str(hint))
 
 
-__all__ = ["check_settings", "check_types"]
-
-
-def check_settings(config: Any, *, section: str = "model") -> None:
-    """Refuse values of the wrong type, sizes below 1, probabilities outside [0, 1), clamps that are not positive, and
-    negative floors and seeds.
-
-    Raises UserError, one line that holds every problem.
-    """
-    problems = check_types(config, section)
-    for field in fields(config):
-        name, value = field.name, getattr(config, field.name)
-        if not isinstance(value, int | float) or not abs(value) < math.inf:
-            continue  # null, or of a wrong type and named already
-        if name.endswith(("_size", "_layers")) and value < 1:
-            problems.append(f"{section}.{name} is {value}; it must be 1 or more")
-        elif name == "dropout" and not 0 <= value < 1:
-            problems.append(f"{section}.{name} is {value}; it must be 0 or more and less than 1")
-        elif name.endswith("_clamp") and value <= 0:
-            problems.append(f"{section}.{name} is {value}; it must be positive, or null for no clamp")
-        elif name == "min_scale" and value <= 0:
-            problems.append(f"{section}.{name} is {value}; it must be positive")
-        elif name == "components" and value < 1:
-            problems.append(f"{section}.{name} is {value}; it must be 1 or more")
-        elif name.startswith("min_") and value < 0:
-            problems.append(f"{section}.{name} is {value}; it must be 0 or more")
-        elif name.endswith("_seed") and value < 0:
-            problems.append(f"{section}.{name} is {value}; it must be 0 or more, or null")
-    if problems:
-        raise UserError("; ".join(problems))
+def as_typed(value: Any, hint: Any) -> Any:
+    """A value that fits, with whole numbers as floats where the setting is a float."""
+    if get_origin(hint) is Annotated:
+        return as_typed(value, get_args(hint)[0])
+    kinds = get_args(hint) if get_origin(hint) in (Union, UnionType) else (hint,)
+    bare = [get_args(kind)[0] if get_origin(kind) is Annotated else kind for kind in kinds]
+    whole = isinstance(value, int) and not isinstance(value, bool)
+    return float(value) if whole and float in bare and int not in bare else value

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor
 
 from ..models import SequenceModel
+from ..registry import Family
 from .history import Row, ValidationRow
 from .progress import Progress
 from .update import Updated
@@ -36,7 +38,13 @@ class Callback:
         class Losses(zf.Callback):
             def on_update(self, at, updated, model):
                 print(at.step, updated.loss / updated.sums["sequences"])
+
+    Attributes:
+        name: The name in recipes (`callbacks: [losses]`), of one that is registered (`zforcing.register`). It is a
+            dataclass then, whose fields are its settings.
     """
+
+    name: ClassVar[str]
 
     def on_start(self, at: Progress, start: Start, model: SequenceModel) -> None:
         """Before the first update, and before the validation that comes before it."""
@@ -57,6 +65,9 @@ class Callback:
 
     def on_end(self, at: Progress, model: SequenceModel) -> None:
         """When training has ended by itself; `at.finished` says why. Not after an exception or an interruption."""
+
+
+CALLBACKS: Family[Callback] = Family("callback", Callback)  # those of recipes; the package itself has none
 
 
 class Callbacks(Callback):

@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any
 
 from ..errors import UserError
-from ..settings import check_types
+from ..settings import problems_of
 from .settings import TrainingConfig
 
 INTERRUPTED = "interrupted"  # why training ended, when it was asked to; a checkpoint of then goes on
@@ -98,7 +98,7 @@ class Progress:
             raise UserError("; ".join(problems))
         known = {name: values[name] for name in names}
         progress = cls(**known | {name: -math.inf for name in UNKNOWN if known[name] is None})
-        problems = check_types(cls(**known | {name: 0.0 for name in UNKNOWN if known[name] is None}), "progress")
+        problems = problems_of(cls(**known | {name: 0.0 for name in UNKNOWN if known[name] is None}), "progress")
         sums = progress.since_row
         if not (isinstance(sums, dict) and all(isinstance(v, int | float) for v in sums.values())):
             problems.append(f"progress.since_row is {sums!r}; it must be names with numbers")

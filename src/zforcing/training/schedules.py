@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from ..bounds.base import Weights
 from ..errors import UserError
-from ..settings import check_types
+from ..settings import Count, NotNegative, check
 
 
 @dataclass(frozen=True)
@@ -19,27 +19,21 @@ class Schedule:
     Cyclic:            Schedule(0.0, end=1.0, per_step=1e-3, period=2000)   (H. Fu et al., NAACL 2019, arXiv 1903.10145)
     """
 
-    start: float = 1.0
+    start: NotNegative = 1.0
     """value at step 0"""
-    end: float | None = None
+    end: NotNegative | None = None
     """last value, above or below start; null: constant"""
-    per_step: float = 0.0
+    per_step: NotNegative = 0.0
     """how far it moves a step, without a sign"""
-    period: int | None = None
+    period: Count | None = None
     """steps after which it begins again; null: never"""
 
     def __post_init__(self) -> None:
-        problems = check_types(self, "schedule")
-        if problems:
-            raise UserError("; ".join(problems))
-        if self.per_step < 0:
-            raise UserError(f"a schedule's per_step is {self.per_step}; it has no sign: `end` gives the direction")
+        check(self, "schedule")
         if self.end is not None and self.end != self.start and self.per_step == 0:
             raise UserError(f"a schedule from {self.start} to {self.end} needs per_step, how far it moves a step")
         if self.end is None and (self.per_step != 0 or self.period is not None):
             raise UserError("a schedule with per_step or period needs `end`, the value that it goes to")
-        if self.period is not None and self.period < 1:
-            raise UserError(f"a schedule's period is {self.period} steps; it must be 1 or more, or null")
 
     def __call__(self, step: int) -> float:
         """The value at this step, counted from 0."""

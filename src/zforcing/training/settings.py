@@ -5,70 +5,70 @@ from __future__ import annotations
 import difflib
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from ..bounds.base import Bound
 from ..errors import UserError
-from ..settings import check_types
+from ..settings import Count, Factor, NotNegative, Positive, Probability, Range, problems_of
 from .schedules import Schedule, WeightSchedules
 
-MOST_THREADS = 1024  # torch accepts more and then fails
+THREADS = Annotated[int, Range(at_least=1, at_most=1024)]  # torch accepts more and then fails
 
 
 @dataclass(frozen=True)
 class TrainingConfig:
     """The optimizer and the loop."""
 
-    epochs: int = 100
+    epochs: Count = 100
     """passes over the training split, at most"""
-    max_steps: int | None = None
+    max_steps: Count | None = None
     """updates, at most; null: as many as the epochs have"""
-    max_minutes: float | None = None
+    max_minutes: Positive | None = None
     """minutes of training, at most, over all its sessions; null: no limit. How far that is depends on the machine"""
-    batch_size: int = 32
+    batch_size: Count = 32
     """sequences at a time, over all processes"""
-    accumulate: int = 1
+    accumulate: Count = 1
     """batches per update, one after the other: an update of batch_size times accumulate sequences in the memory of one
     batch"""
-    evaluation_batch_size: int = 256
+    evaluation_batch_size: Count = 256
     """sequences at a time where nothing is learned"""
-    learning_rate: float = 1e-3
+    learning_rate: Positive = 1e-3
     """Adam's"""
-    beta1: float = 0.9
+    beta1: Probability = 0.9
     """Adam's decay of the gradient's mean"""
-    beta2: float = 0.999
+    beta2: Probability = 0.999
     """Adam's decay of the squared gradient's mean"""
-    eps: float = 1e-8
+    eps: Positive = 1e-8
     """Adam's constant under the square root"""
-    max_grad_norm: float | None = 100.0
+    max_grad_norm: Positive | None = 100.0
     """the gradient is scaled down to this norm; null: never"""
-    learning_rate_factor: float = 0.5
+    learning_rate_factor: Factor = 0.5
     """the learning rate is multiplied by this whenever validation is worse than the time before; 1: never"""
-    learning_rate_decay: float = 1.0
+    learning_rate_decay: Factor = 1.0
     """the learning rate is multiplied by this after every epoch from learning_rate_decay_from on; 1: never"""
-    learning_rate_decay_from: int = 1
+    learning_rate_decay_from: Count = 1
     """the first epoch, counted from 1, after which it is"""
-    min_learning_rate: float = 1e-4
+    min_learning_rate: NotNegative = 1e-4
     """neither takes the learning rate below this"""
-    patience: int | None = 10
+    patience: Count | None = 10
     """stop after this many validations without a new best; null: never"""
-    truncated_bptt_steps: int | None = None
+    truncated_bptt_steps: Count | None = None
     """sequences are taken in chunks of so many time steps, the state carried from each to the next and no gradient;
     null: whole sequences"""
-    look_ahead: int = 0
+    look_ahead: Annotated[int, Range(at_least=0)] = 0
     """time steps behind such a chunk that a backward network reads too"""
-    word_dropout: float = 0.0
+    word_dropout: Probability = 0.0
     """in training, each word is read as the unknown word with this probability where a model reads its own past, and
     is still predicted (text; Bowman et al. 2016, whose keep rate is 1 minus this)"""
-    log_every: int = 50
+    log_every: Count = 50
     """updates between rows of metrics.jsonl"""
-    checkpoint_every: int | None = 500
+    checkpoint_every: Count | None = 500
     """updates between checkpoints within an epoch (there is one after every epoch too); null: none"""
     track: Literal["none", "tensorboard", "wandb"] = "none"
     """where a run also sends its metrics: none; tensorboard writes into the run folder; wandb to Weights & Biases"""
-    max_nonfinite: int = 10
+    max_nonfinite: Count = 10
     """stop after this many updates in a row whose loss or gradient is not finite; they are skipped"""
-    threads: int | None = None
+    threads: THREADS | None = None
     """CPU threads; null: 1 where a time step is little work, torch's own choice where it is much (zforcing.threads)"""
     precision: Literal["float32", "bfloat16"] = "float32"
     """bfloat16: autocast; log-densities and sums stay in float32 and float64"""
@@ -77,46 +77,15 @@ class TrainingConfig:
     also captures the whole update in CUDA graphs, one for each padded length and size of a batch"""
 
     def __post_init__(self) -> None:
-        problems = check_types(self, "training")
-        if problems:
-            raise UserError("; ".join(problems))
-        for name in (
-            "epochs", "batch_size", "accumulate", "evaluation_batch_size", "log_every", "max_nonfinite",
-            "learning_rate_decay_from",
-        ):  # fmt: skip
-            if getattr(self, name) < 1:
-                problems.append(f"training.{name} is {getattr(self, name)}; it must be 1 or more")
-        for name in ("max_steps", "patience", "checkpoint_every", "threads", "truncated_bptt_steps"):
-            value = getattr(self, name)
-            if value is not None and value < 1:
-                problems.append(f"training.{name} is {value}; it must be 1 or more, or null")
-        if self.max_minutes is not None and self.max_minutes <= 0:
-            problems.append(f"training.max_minutes is {self.max_minutes}; it must be positive, or null")
-        if self.look_ahead < 0:
-            problems.append(f"training.look_ahead is {self.look_ahead}; it must be 0 or more")
-        if self.look_ahead and self.truncated_bptt_steps is None:
+        problems = problems_of(self, "training")
+        if not problems and self.look_ahead and self.truncated_bptt_steps is None:
             problems.append(f"training.look_ahead is {self.look_ahead}; it needs training.truncated_bptt_steps")
-        if self.truncated_bptt_steps is not None and self.backend == "graph":
+        if not problems and self.truncated_bptt_steps is not None and self.backend == "graph":
             problems.append("training.backend graph can't carry a state from update to update: set it fast")
-        if self.accumulate > 1 and self.backend == "graph":
+        if not problems and self.accumulate > 1 and self.backend == "graph":
             problems.append("training.backend graph captures an update of one batch: set it fast, or accumulate 1")
-        if self.accumulate > 1 and self.truncated_bptt_steps is not None:
+        if not problems and self.accumulate > 1 and self.truncated_bptt_steps is not None:
             problems.append("training.accumulate needs whole sequences: with truncated_bptt_steps it must be 1")
-        if self.min_learning_rate < 0:
-            problems.append(f"training.min_learning_rate is {self.min_learning_rate}; it must be 0 or more")
-        if self.threads is not None and self.threads > MOST_THREADS:
-            problems.append(f"training.threads is {self.threads}; it must be {MOST_THREADS} or less, or null")
-        for name in ("learning_rate", "eps"):
-            if getattr(self, name) <= 0:
-                problems.append(f"training.{name} is {getattr(self, name)}; it must be positive")
-        for name in ("beta1", "beta2", "word_dropout"):
-            if not 0 <= getattr(self, name) < 1:
-                problems.append(f"training.{name} is {getattr(self, name)}; it must be 0 or more and less than 1")
-        if self.max_grad_norm is not None and self.max_grad_norm <= 0:
-            problems.append(f"training.max_grad_norm is {self.max_grad_norm}; it must be positive, or null")
-        for name in ("learning_rate_factor", "learning_rate_decay"):
-            if not 0 < getattr(self, name) <= 1:
-                problems.append(f"training.{name} is {getattr(self, name)}; it must be in (0, 1]")
         if problems:
             raise UserError("; ".join(problems))
 

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from ...errors import UserError
 from ...files.rows import Rows
 from ...observations import DataDescription, ObservationSpec, TableFormat, check_kind, check_values, with_gaps
+from ...settings import Count, Seed
 from ..declared import Declared
 from ..memory import Given, Sequences
 from ..module import DataModule
@@ -42,13 +43,13 @@ class FileDataModule(DataModule):
     test_fraction: float = 0.1
     """share of data.path's sequences to test on, where there is no data.test_path; one sequence at least"""
 
-    split_seed: int = 0
+    split_seed: Seed = 0
     """which sequences of data.path are validated and tested on; the test split depends on nothing else but its share"""
 
     kind: Literal["real", "binary", "categorical"] = "real"
     """what a step holds: real (numbers), binary (0 or 1) or categorical (one integer from 0)"""
 
-    categories: int | None = None
+    categories: Count | None = None
     """how many categories there are; without it, the largest in the training split plus 1 (numbered from 0)"""
 
     missing: Literal["refuse", "allow"] = "refuse"
@@ -61,13 +62,11 @@ class FileDataModule(DataModule):
     """whether a sequence's first observation counts in the likelihood, or is only conditioned on"""
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         self._declared.check("data.")
-        if self.missing not in ("refuse", "allow"):
-            raise UserError(f"data.missing is {self.missing!r}; it must be refuse or allow")
         check_random_split(
             valid_fraction=self.valid_fraction,
             test_fraction=self.test_fraction,
-            split_seed=self.split_seed,
             used=self._shares.keys(),
         )
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
+from ...settings import Seed, Share
 from ..splits import Files, check_random_split
 from .dataset import AudioDataModule
 from .layouts import blizzard, refuse_empty, split_recordings
@@ -19,20 +20,18 @@ class Blizzard(AudioDataModule):
 
     name: ClassVar[str] = "blizzard"
 
-    valid_fraction: float = 0.05
+    valid_fraction: Share = 0.05
     """share of the recordings to validate on; one at least"""
 
-    test_fraction: float = 0.05
+    test_fraction: Share = 0.05
     """share of the recordings to test on; one at least"""
 
-    split_seed: int = 1234
+    split_seed: Seed = 1234
     """which recordings are validated and tested on"""
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_random_split(
-            split_seed=self.split_seed, valid_fraction=self.valid_fraction, test_fraction=self.test_fraction
-        )
+        check_random_split(valid_fraction=self.valid_fraction, test_fraction=self.test_fraction)
 
     def split_files(self, root: Path) -> Files:
         whole = refuse_empty(blizzard(root), root)["train"]

@@ -23,7 +23,7 @@ from ...observations import (
     Normalization,
     ObservationSpec,
 )
-from ...settings import check_types
+from ...settings import Count
 from ..module import DataModule
 from ..pieces import Pieces
 from ..splits import Files, Split
@@ -40,10 +40,10 @@ class AudioDataModule(DataModule):
     root: str = ""
     """folder of the recordings"""
 
-    frame_size: int = 200
+    frame_size: Count = 200
     """samples in a frame; what is left at a recording's end is not read"""
 
-    sample_rate: int | None = None
+    sample_rate: Count | None = None
     """samples per second (Hz) to resample to; without it, the rate of the recordings, which must all have the same"""
 
     encoding: Literal["float", "pcm", "mulaw"] = "float"
@@ -52,23 +52,14 @@ class AudioDataModule(DataModule):
     first_observation: Literal["scored", "conditioned"] = "scored"
     """whether a sequence's first frame counts in the likelihood, or is only conditioned on"""
 
-    chunk_frames: int | None = None
+    chunk_frames: Count | None = None
     """scored frames of the pieces that training recordings are cut into, the last one shorter; without it, none are"""
 
-    evaluation_chunk_frames: int | None = None
+    evaluation_chunk_frames: Count | None = None
     """the same for the validation and test recordings, each piece of which is then a sequence of its own"""
 
     skip_unreadable: bool = False
     """whether to leave out files that can't be used (damaged, stereo, shorter than a frame), or refuse them"""
-
-    def __post_init__(self) -> None:
-        problems = check_types(self, "data")
-        if problems:
-            raise UserError("; ".join(problems))
-        for field in ("frame_size", "sample_rate", "chunk_frames", "evaluation_chunk_frames"):
-            value = getattr(self, field)
-            if value is not None and value < 1:
-                raise UserError(f"data.{field} is {value}; it must be 1 or more")
 
     def describe(self) -> DataDescription:
         """What a frame is, how samples are scaled and how long sequences are, from the training split.

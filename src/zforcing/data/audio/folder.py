@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from ...errors import UserError
+from ...settings import Seed, Share
 from ..folders import split_folders
 from ..splits import Files, Split, check_random_split, split_off_speakers
 from .dataset import AudioDataModule
@@ -25,13 +26,13 @@ class AudioFolder(AudioDataModule):
     random_split: bool = False
     """whether all recordings are split at random, even where there are folders that are called train, valid or test"""
 
-    valid_fraction: float = 0.05
+    valid_fraction: Share = 0.05
     """share of the recordings to validate on, where they have no folder of their own; one at least"""
 
-    test_fraction: float = 0.05
+    test_fraction: Share = 0.05
     """share of the recordings to test on, where they have no folder of their own; one at least"""
 
-    split_seed: int = 1234
+    split_seed: Seed = 1234
     """which recordings are validated and tested on, where they have no folder of their own"""
 
     speaker: str | None = None
@@ -40,9 +41,7 @@ class AudioFolder(AudioDataModule):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_random_split(
-            split_seed=self.split_seed, valid_fraction=self.valid_fraction, test_fraction=self.test_fraction
-        )
+        check_random_split(valid_fraction=self.valid_fraction, test_fraction=self.test_fraction)
         self._speaker_pattern()
 
     def split_files(self, root: Path) -> Files:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import ClassVar
 
+from ...settings import Seed, Share
 from ..splits import Files, Split, check_random_split, split_off_speakers
 from .dataset import AudioDataModule
 from .layouts import refuse_empty, split_recordings, timit
@@ -22,10 +23,10 @@ class Timit(AudioDataModule):
     include_sa: bool = True
     """whether the two sentences that all speakers read, SA1 and SA2, are in, as in published results"""
 
-    valid_fraction: float = 0.05
+    valid_fraction: Share = 0.05
     """share of the training utterances to validate on, where there is no folder VALID; one at least"""
 
-    split_seed: int = 1234
+    split_seed: Seed = 1234
     """which utterances are validated on, where there is no folder VALID"""
 
     by_speaker: bool = False
@@ -33,7 +34,7 @@ class Timit(AudioDataModule):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_random_split(split_seed=self.split_seed, valid_fraction=self.valid_fraction)
+        check_random_split(valid_fraction=self.valid_fraction)
 
     def split_files(self, root: Path) -> Files:
         files = refuse_empty(timit(root, include_sa=self.include_sa), root)

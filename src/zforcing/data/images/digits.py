@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 import numpy as np
 
 from ...errors import UserError
 from ...observations import DataDescription, Example, ImageFormat, ObservationSpec
+from ...settings import Range
 from ..dataset import InMemory
 from ..module import DataModule
 from ..splits import Split
@@ -27,12 +28,8 @@ class Digits(DataModule):
 
     name: ClassVar[str] = "digits"
 
-    threshold: int = 8
+    threshold: Annotated[int, Range(at_least=1, at_most=16)] = 8
     """grey level, 1 to 16, from which a pixel counts as 1"""
-
-    def __post_init__(self) -> None:
-        if not 1 <= self.threshold <= 16:
-            raise UserError(f"data.threshold is {self.threshold}; grey levels go from 1 to 16")
 
     def describe(self) -> DataDescription:
         """64 binary pixels, x_0 = 0, all of them scored."""

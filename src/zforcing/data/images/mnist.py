@@ -24,6 +24,7 @@ from ...files.idx import read_idx
 from ...files.reading import Array, listed, readable, user_path
 from ...files.rows import Layout
 from ...observations import DataDescription, check_binary
+from ...settings import Count, Seed
 from ..module import DataModule
 from ..splits import Split
 from . import sequences as images
@@ -80,9 +81,6 @@ class Mnist(DataModule):
     check_known: bool = True
     """whether to refuse other images than Larochelle's; if not, the data's name is mnist-unchecked"""
 
-    def __post_init__(self) -> None:
-        _check_order(self.order)
-
     def describe(self) -> DataDescription:
         """784 binary pixels or 28 rows of 28, x_0 = 0, all of them scored."""
         return images.describe_images(_named("mnist", checked=self.check_known), self.order)
@@ -131,21 +129,14 @@ class DynamicMnist(DataModule):
     order: Order = "pixels"
     """what a step is: pixels (784 steps of one pixel) or rows (28 steps of 28 pixels)"""
 
-    valid_images: int = 10000
+    valid_images: Count = 10000
     """how many of the training images, the last ones, validate"""
 
-    binarization_seed: int = 0
+    binarization_seed: Seed = 0
     """seed of the pixels' draws"""
 
     check_known: bool = True
     """whether to refuse other images than MNIST's 60000 and 10000; if not, the name is mnist-dynamic-unchecked"""
-
-    def __post_init__(self) -> None:
-        _check_order(self.order)
-        if self.valid_images < 1:
-            raise UserError(f"data.valid_images is {self.valid_images}; it must be 1 or more")
-        if self.binarization_seed < 0:
-            raise UserError(f"data.binarization_seed is {self.binarization_seed}; it must be 0 or more")
 
     def describe(self) -> DataDescription:
         """784 binary pixels or 28 rows of 28, x_0 = 0, all of them scored."""
@@ -199,11 +190,6 @@ class DynamicMnist(DataModule):
 
 def _named(name: str, *, checked: bool) -> str:
     return name if checked else f"{name}-unchecked"
-
-
-def _check_order(order: str) -> None:
-    if order not in STEP:
-        raise UserError(f"data.order is {order!r}; it must be {' or '.join(STEP)}")
 
 
 def _find(root: str, names: Sequence[str], what: str) -> Path:

@@ -22,7 +22,8 @@ from ...errors import UserError
 from ...files.midi import TimeStep
 from ...files.reading import Array, readable
 from ...files.rolls import HIGHEST, LOWEST, PITCHES, Roll
-from ..splits import Split, check_random_split, split_off
+from ...settings import Count, Seed
+from ..splits import Split, split_off
 from .dataset import MusicDataModule, check_step
 from .rolls import Collection
 
@@ -39,18 +40,17 @@ class Chorales(MusicDataModule):
 
     name: ClassVar[str] = "chorales"
 
-    steps_per_quarter: int = 2
+    steps_per_quarter: Count = 2
     """steps in a quarter note: 2 reads them in eighth notes, in which nearly all of them move"""
 
     first_observation: Literal["scored", "conditioned"] = "scored"
     """whether a chorale's first step counts in the likelihood, or is only conditioned on"""
 
-    split_seed: int = 0
+    split_seed: Seed = 0
     """which chorales are validated and tested on"""
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_random_split(split_seed=self.split_seed)
         check_step(self.steps_per_quarter)
 
     @property

@@ -13,7 +13,7 @@ from ...files.midi import TimeStep
 from ...files.reading import user_path
 from ...files.rolls import PITCHES
 from ...observations import DataDescription, MusicFormat, ObservationSpec
-from ...settings import check_types
+from ...settings import Count
 from ..module import DataModule
 from ..splits import Split
 from .rolls import Collection, Rolls
@@ -23,15 +23,8 @@ from .rolls import Collection, Rolls
 class MusicDataModule(DataModule):
     """Piano rolls: a step is 88 numbers, 0 or 1. Papers report nats per step."""
 
-    chunk_steps: int | None = field(default=None, kw_only=True)  # a subclass' path comes first
+    chunk_steps: Count | None = field(default=None, kw_only=True)  # a subclass' path comes first
     """scored steps of the pieces that training sequences are cut into, the last one shorter; without it, none are"""
-
-    def __post_init__(self) -> None:
-        problems = check_types(self, "data")
-        if problems:
-            raise UserError("; ".join(problems))
-        if self.chunk_steps is not None and self.chunk_steps < 1:
-            raise UserError(f"data.chunk_steps is {self.chunk_steps}; it must be 1 or more")
 
     @property
     @abstractmethod

@@ -10,6 +10,7 @@ from typing import ClassVar, Literal
 from ...errors import UserError
 from ...files.midi import SUFFIXES, TimeStep, read_midi
 from ...files.reading import Unreadable, printable
+from ...settings import Count, Seed, Share
 from .. import folders
 from ..splits import Files, Split, check_random_split, split_off
 from .dataset import MusicDataModule, check_step, existing_path
@@ -30,7 +31,7 @@ class MidiFolder(MusicDataModule):
     first_observation: Literal["scored", "conditioned"] = "scored"
     """whether a sequence's first step counts in the likelihood, or is only conditioned on"""
 
-    steps_per_quarter: int | None = None
+    steps_per_quarter: Count | None = None
     """steps in a quarter note; 4 without it and without data.seconds_per_step"""
 
     seconds_per_step: float | None = None
@@ -39,13 +40,13 @@ class MidiFolder(MusicDataModule):
     drums: bool = False
     """whether percussion tracks are in too"""
 
-    valid_fraction: float = 0.1
+    valid_fraction: Share = 0.1
     """share of the files to validate on, where they have no folder of their own; one at least"""
 
-    test_fraction: float = 0.1
+    test_fraction: Share = 0.1
     """share of the files to test on, where they have no folder of their own; one at least"""
 
-    split_seed: int = 1234
+    split_seed: Seed = 1234
     """which files are validated and tested on, where they have no folder of their own"""
 
     skip_unreadable: bool = False
@@ -53,9 +54,7 @@ class MidiFolder(MusicDataModule):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_random_split(
-            split_seed=self.split_seed, valid_fraction=self.valid_fraction, test_fraction=self.test_fraction
-        )
+        check_random_split(valid_fraction=self.valid_fraction, test_fraction=self.test_fraction)
         check_step(self.steps_per_quarter, self.seconds_per_step)
 
     @property

@@ -16,6 +16,7 @@ from ...errors import UserError
 from ...files.midi import SUFFIXES as MIDI
 from ...files.midi import TimeStep
 from ...files.pickles import PICKLES
+from ...settings import Count
 from ..splits import Split
 from .dataset import MusicDataModule, check_step, existing_path
 from .known import compare_with_known
@@ -37,7 +38,7 @@ class PolyphonicMusic(MusicDataModule):
     first_observation: Literal["scored", "conditioned"] = "scored"
     """whether a sequence's first step counts in the likelihood, or is only conditioned on"""
 
-    steps_per_quarter: int = 2
+    steps_per_quarter: Count = 2
     """steps in a quarter note when samples are written as MIDI: a choice, since the files don't say what a step is"""
 
     def __post_init__(self) -> None:

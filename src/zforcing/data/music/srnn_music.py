@@ -12,6 +12,7 @@ from typing import ClassVar, Literal
 from ...errors import UserError
 from ...files.midi import TimeStep
 from ...files.pickles import PICKLES
+from ...settings import Count
 from ..splits import Split
 from .dataset import MusicDataModule, check_step, existing_path
 from .known import compare_with_known
@@ -28,21 +29,19 @@ class SrnnMusic(MusicDataModule):
     path: str = ""
     """the SRNN authors' .npz file of a set"""
 
-    streams: int | None = None
+    streams: Count | None = None
     """how many streams stand side by side in the file; without it, what its name says (batchsize16), or 16"""
 
     continue_streams: bool = True
     """whether the training windows of a stream are one sequence, as its authors train (with training.batch_size 16 and
     training.truncated_bptt_steps 100), or each window is a sequence of its own, as each validation window is"""
 
-    steps_per_quarter: int = 2
+    steps_per_quarter: Count = 2
     """steps in a quarter note when samples are written as MIDI: a choice, since the files don't say what a step is"""
 
     def __post_init__(self) -> None:
         super().__post_init__()
         check_step(self.steps_per_quarter)
-        if self.streams is not None and self.streams < 1:
-            raise UserError(f"data.streams is {self.streams}; it must be 1 or more")
 
     @property
     def protocol(self) -> Literal["scored", "conditioned"]:

@@ -14,6 +14,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import ClassVar, Literal
 
+from ...settings import Count
 from ..splits import SPLITS, Split, cut
 from . import documents
 from .documents import Files, Rules, Sentences
@@ -33,10 +34,10 @@ class Reviews(SentenceDataModule):
     lowercase: bool = True
     """whether sentences are read in lower case"""
 
-    min_words: int = 5
+    min_words: Count = 5
     """words of the shortest sentence that is kept (before its words are cut into anything smaller)"""
 
-    max_words: int | None = 16
+    max_words: Count | None = 16
     """words of the longest sentence that is kept; null: any number"""
 
     split_by: Literal["document", "sentence"] = "document"

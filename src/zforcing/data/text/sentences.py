@@ -11,7 +11,7 @@ from abc import abstractmethod
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 import numpy as np
 
@@ -25,7 +25,7 @@ from ...observations import (
     build_vocabulary,
     refuse_end_symbol,
 )
-from ...settings import check_types
+from ...settings import Range, Seed, Share
 from .. import folders
 from ..module import DataModule
 from ..splits import Split, check_random_split, cut
@@ -51,27 +51,21 @@ class SentenceDataModule(DataModule):
     tokens: Literal["words", "characters", "bytes", "bpe"] = "words"
     """what a step is: words (what white space separates), characters, bytes, or bpe (byte pairs)"""
 
-    max_vocabulary: int = 16000
+    max_vocabulary: Annotated[int, Range(at_least=1, at_most=MOST_SYMBOLS)] = 16000
     """words or characters of the training split that are known, the most frequent ones; bpe: merges"""
 
-    valid_fraction: float = 0.05
+    valid_fraction: Share = 0.05
     """share of the lines, reviews or sentences to validate on, where no file or folder has these; one at least"""
 
-    test_fraction: float = 0.1
+    test_fraction: Share = 0.1
     """share of them to test on, where no file or folder has these; one at least"""
 
-    split_seed: int = 42
+    split_seed: Seed = 42
     """which of them are validated and tested on, where no file or folder has these"""
 
     def __post_init__(self) -> None:
-        problems = check_types(self, "data")
-        if problems:
-            raise UserError("; ".join(problems))
-        if not 1 <= self.max_vocabulary <= MOST_SYMBOLS:
-            raise UserError(f"data.max_vocabulary is {self.max_vocabulary}; it must be from 1 to {MOST_SYMBOLS}")
-        check_random_split(
-            split_seed=self.split_seed, valid_fraction=self.valid_fraction, test_fraction=self.test_fraction
-        )
+        super().__post_init__()
+        check_random_split(valid_fraction=self.valid_fraction, test_fraction=self.test_fraction)
 
     @property
     @abstractmethod

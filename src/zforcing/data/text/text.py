@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from ...errors import UserError
+from ...settings import Count
 from ..splits import Split
 from . import documents
 from .documents import Files, Rules, Sentences
@@ -28,10 +29,10 @@ class Text(SentenceDataModule):
     lowercase: bool = False
     """whether sentences are read in lower case"""
 
-    min_words: int = 1
+    min_words: Count = 1
     """words of the shortest sentence that is kept (before its words are cut into anything smaller)"""
 
-    max_words: int | None = None
+    max_words: Count | None = None
     """words of the longest sentence that is kept; without it, any number"""
 
     def __post_init__(self) -> None:
@@ -65,9 +66,6 @@ class Text(SentenceDataModule):
 
 def check_words(least: int, most: int | None) -> None:
     """Raises UserError for numbers of words that no sentence has."""
-    for field, value in (("min_words", least), ("max_words", most)):
-        if value is not None and value < 1:
-            raise UserError(f"data.{field} is {value}; it must be 1 or more")
     if most is not None and least > most:
         raise UserError(
             f"data.min_words is {least} and data.max_words {most}: no sentence has so many words; data.min_words must "

@@ -7,16 +7,16 @@ model:    {name, ...}             a model and its settings (zforcing.models)
 bound:    {name, ...}             what is optimized (zforcing.bounds)
 weights:  {kl, auxiliary, backward}  schedules of the loss's weights
 training: {...}                   the optimizer and the loop
+callbacks: [{name, ...}, ...]     what else happens on the way: registered callbacks and their settings
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, fields, is_dataclass
-from typing import Any, get_args, get_type_hints
+from collections.abc import Mapping
+from dataclasses import MISSING, asdict, dataclass, fields
+from typing import Annotated, Any
 
 import yaml
-from jsonargparse import ArgumentError, ArgumentParser, Namespace, set_parsing_settings
 
 from ...bounds import BOUNDS, Bound
 from ...data import DATA, DataModule
@@ -24,11 +24,14 @@ from ...errors import UserError
 from ...models import MODELS, SequenceModel
 from ...observations import ObservationSpec
 from ...registry import Family, import_source
+from ...settings import Range, Setting, as_typed, made, settings_in, takes_null, unfit
+from ..callbacks import CALLBACKS, Callback
 from ..schedules import WeightSchedules
 from ..settings import TrainingConfig, check_together
-from .recipes import one_line, suggest
+from .recipes import suggest
 
 SECTIONED = ("data", "model", "bound", "weights", "training")
+SEED = Annotated[int, Range(at_least=0, below=2**63)]  # what torch's generators take
 WEIGHTS = tuple(field.name for field in fields(WeightSchedules))
 SECTIONS: dict[str, Family[Any]] = {"data": DATA, "model": MODELS, "bound": BOUNDS}
 
@@ -47,10 +50,11 @@ class RunConfig:
     recipe: str = ""
     about: str = ""
     imports: tuple[str, ...] = ()
+    callbacks: tuple[Callback, ...] = ()
 
     def __post_init__(self) -> None:
-        if not 0 <= self.seed < 2**63:
-            raise UserError(f"seed is {self.seed}; it must be 0 or more and less than 2**63")
+        if wanted := unfit(self.seed, SEED):
+            raise UserError(f"seed is {self.seed}; it must be {wanted}")
         check_together(self.bound, self.weights, self.training)
 
     def build_model(self, spec: ObservationSpec) -> SequenceModel:
@@ -63,7 +67,8 @@ class RunConfig:
         named = {s: {"name": name} | asdict(getattr(self, s)) for s, name in names.items()}
         rest = {"weights": asdict(self.weights), "training": asdict(self.training)}
         imports = {"imports": list(self.imports)} if self.imports else {}
-        return {"recipe": self.recipe, "about": self.about, "seed": self.seed} | imports | named | rest
+        callbacks = {"callbacks": [_as_dict(one) for one in self.callbacks]} if self.callbacks else {}
+        return {"recipe": self.recipe, "about": self.about, "seed": self.seed} | imports | named | rest | callbacks
 
     def to_yaml(self) -> str:
         """`to_dict` as YAML."""
@@ -85,42 +90,68 @@ def section_names(values: Mapping[str, Any]) -> dict[str, str]:
     return names
 
 
-def add_settings(parser: ArgumentParser, names: Mapping[str, str]) -> None:
-    """All the settings of a run with this data set, model and bound, as dotted options with help."""
-    set_parsing_settings(docstring_parse_attribute_docstrings=True)
-    parser.add_argument("--about", type=str, default="", help="a line on what the run is about")
-    parser.add_argument("--seed", type=int, default=0, help="seed of the weights, the batches and all noise")
-    for section, known in SECTIONS.items():
-        choices = ", ".join(sorted(known))
-        parser.add_argument(f"--{section}.name", type=str, default=names[section], help=f"one of {choices}")
-        parser.add_class_arguments(known.settings_of(names[section]), section)
-    parser.add_class_arguments(WeightSchedules, "weights")
-    parser.add_class_arguments(TrainingConfig, "training")
+def settings_of(names: Mapping[str, str]) -> dict[str, Setting]:
+    """All the settings of a run with this data set, model and bound, by their dotted names."""
+    known = [
+        Setting("about", str, "", "a line on what the run is about"),
+        Setting("seed", SEED, 0, "seed of the weights, the batches and all noise"),
+        Setting("recipe", str, ""),
+    ]
+    for section, cls in parts_of(names).items():
+        if section in names:
+            choices = ", ".join(sorted(SECTIONS[section]))
+            known.append(Setting(f"{section}.name", str, names[section], f"one of {choices}"))
+        known += settings_in(cls, section)
+    return {setting.name: setting for setting in known}
 
 
-def known_settings(names: Mapping[str, str]) -> set[str]:
-    """The dotted names of all settings."""
-    return set(_settings(names))
+def parts_of(names: Mapping[str, str]) -> dict[str, type[Any]]:
+    """The dataclass of each section."""
+    chosen = {section: SECTIONS[section].settings_of(name) for section, name in names.items()}
+    return chosen | {"weights": WeightSchedules, "training": TrainingConfig}
 
 
-def parse_config(values: Mapping[str, Any], *, where: str = "configuration") -> RunConfig:
+def parse_config(
+    values: Mapping[str, Any], *, where: str = "configuration", lines: Mapping[str, int] | None = None
+) -> RunConfig:
     """A configuration from plain values (a recipe's, a run folder's).
 
-    Raises UserError: one line with every unknown key, or the setting that has a wrong type or a wrong value.
+    Args:
+        values: sections of settings, as `RunConfig.to_dict` gives them.
+        where: what the values are from, for messages.
+        lines: the line of each dotted name in that file.
+
+    Raises:
+        UserError: one line with every unknown key, or with every setting that has a wrong type or a wrong value.
     """
     values = {k: v for k, v in with_constants(values).items() if k not in SECTIONED or v is not None}
     imports = import_all(values.pop("imports", None), where=where)
+    callbacks = read_callbacks(values.pop("callbacks", None), where=where)
     names = section_names(values)
-    refuse_unknown(flatten(values), names, where=where)
-    refuse_null(flatten(values), names, where=where)
-    parser = ArgumentParser(exit_on_error=False)
-    add_settings(parser, names)
-    parser.add_argument("--recipe", type=str, default="")
-    try:
-        parsed = parser.parse_object(dict(values))
-    except ArgumentError as error:
-        raise UserError(f"{where}: {one_line(error)}") from None
-    return from_namespace(parser, parsed, imports=imports)
+    flat = flatten(values)
+    refuse_unknown(flat, names, where=where)
+    given = {key: value for key, value in flat.items() if value != {}}  # an empty section is its defaults
+    refuse_unfit(given, settings_of(names), where=where, lines=lines or {})
+    return build_config(given, names, imports=imports, callbacks=callbacks)
+
+
+def build_config(
+    given: Mapping[str, Any],
+    names: Mapping[str, str],
+    *,
+    imports: tuple[str, ...] = (),
+    callbacks: tuple[Callback, ...] = (),
+) -> RunConfig:
+    """The configuration from settings by dotted name, which fit; those that aren't given have their defaults."""
+    known = settings_of(names)
+    missing = [name for name, setting in known.items() if name not in given and setting.default is MISSING]
+    if missing:
+        raise UserError(f"{', '.join(missing)} must be given: there is no default")
+    defaults = {name: setting.default for name, setting in known.items()}
+    flat = defaults | {name: as_typed(value, known[name].hint) for name, value in given.items()}
+    built = {section: made(cls, section, flat) for section, cls in parts_of(names).items()}
+    rest = {name: flat[name] for name in ("seed", "recipe", "about")}
+    return RunConfig(**built, **rest, model_name=names["model"], imports=imports, callbacks=callbacks)
 
 
 def import_all(sources: Any, *, where: str) -> tuple[str, ...]:
@@ -134,19 +165,39 @@ def import_all(sources: Any, *, where: str) -> tuple[str, ...]:
     return tuple(sources or ())
 
 
-def from_namespace(parser: ArgumentParser, parsed: Namespace, *, imports: tuple[str, ...] = ()) -> RunConfig:
-    """The configuration from what a parser with `add_settings` has parsed."""
-    names = {section: parsed[section].pop("name") for section in SECTIONS}
-    made = parser.instantiate(parsed)
-    parts = {field.name: made[field.name] for field in fields(RunConfig) if field.name in made}
-    return RunConfig(**parts, model_name=names["model"], imports=imports)
+def read_callbacks(given: Any, *, where: str) -> tuple[Callback, ...]:
+    """The callbacks of a list of names, or of mappings with a name and settings."""
+    if not (given is None or (isinstance(given, list) and all(isinstance(one, str | dict) for one in given))):
+        raise UserError(f"{where}: callbacks is {given!r}; it must be a list such as [my_callback, {{name: another}}]")
+    return tuple(_callback({"name": one} if isinstance(one, str) else one, where=where) for one in given or ())
+
+
+def _callback(given: Mapping[str, Any], *, where: str) -> Callback:
+    cls = CALLBACKS.find(given.get("name"), setting="callbacks.name")
+    known = {setting.name: setting for setting in settings_in(cls, cls.name)}
+    values = {f"{cls.name}.{key}": value for key, value in given.items() if key != "name"}
+    for key in values:
+        if key not in known:
+            raise UserError(f"{where}: unknown setting {key}{suggest(key, set(known))} (of a callback)")
+    refuse_unfit(values, known, where=where, lines={})
+    left = [name for name, setting in known.items() if name not in values and setting.default is MISSING]
+    if left:
+        raise UserError(f"{where}: {', '.join(left)} must be given: there is no default")
+    made_of = {name: setting.default for name, setting in known.items()} | values
+    callback: Callback = made(cls, cls.name, made_of)
+    return callback
+
+
+def _as_dict(callback: Any) -> dict[str, Any]:
+    settings = {field.name: getattr(callback, field.name) for field in fields(callback) if field.init}
+    return {"name": callback.name} | settings
 
 
 def refuse_unknown(given: Mapping[str, Any], names: Mapping[str, str], *, where: str) -> None:
     """Raise UserError, all in one line, when dotted keys are no settings of this data set, model and bound."""
-    known = known_settings(names)
-    branches = {key.rsplit(".", n)[0] for key in known for n in (1, 2)}
-    bad = [key for key in given if key not in known and not (key in branches and given[key] in (None, {}))]
+    known = set(settings_of(names))
+    sections = {key.rsplit(".", n)[0] for key in known for n in (1, 2)}
+    bad = [key for key in given if key not in known and not (key in sections and given[key] in (None, {}))]
     if bad:
         # a recipe of another model is the usual reason, so say what was chosen
         chosen = ", ".join(f"{section} {name}" for section, name in names.items())
@@ -154,33 +205,25 @@ def refuse_unknown(given: Mapping[str, Any], names: Mapping[str, str], *, where:
         raise UserError(f"{where}: {said} (with {chosen})")
 
 
-def refuse_null(given: Mapping[str, Any], names: Mapping[str, str], *, where: str) -> None:
-    """Raise UserError, all in one line, when settings are null that must have a value."""
-    hints = _settings(names)
-    empty = [key for key, value in given.items() if value is None and type(None) not in get_args(hints.get(key))]
+def refuse_unfit(
+    given: Mapping[str, Any], known: Mapping[str, Setting], *, where: str, lines: Mapping[str, int]
+) -> None:
+    """Raise UserError, all in one line, when values don't fit their settings' types and ranges."""
+    empty = [
+        key for key, value in given.items() if value is None and not (key in known and takes_null(known[key].hint))
+    ]
     if empty:
         raise UserError(f"{where}: {', '.join(empty)} must not be null: give a value, or leave it out for the default")
+    unfits = {key: unfit(value, known[key].hint) for key, value in given.items()}
+    bad = [f"{at_line(key, lines)} is {given[key]!r}; it must be {wanted}" for key, wanted in unfits.items() if wanted]
+    if bad:
+        raise UserError(f"{where}: {'; '.join(bad)}")
 
 
-def _settings(names: Mapping[str, str]) -> dict[str, Any]:
-    """The dotted name of every setting, and its type."""
-    classes = {section: SECTIONS[section].settings_of(name) for section, name in names.items()}
-    classes |= {"weights": WeightSchedules, "training": TrainingConfig}
-    known: dict[str, Any] = {"about": str, "seed": int, "recipe": str}
-    known |= {f"{section}.name": str for section in SECTIONS}
-    for section, cls in classes.items():
-        known |= dict(_leaves(cls, section))
-    return known
-
-
-def _leaves(cls: type[Any], prefix: str) -> Iterator[tuple[str, Any]]:
-    hints = get_type_hints(cls)
-    for field in fields(cls):
-        name, hint = f"{prefix}.{field.name}", hints[field.name]
-        if is_dataclass(hint):
-            yield from _leaves(hint, name)  # type: ignore[arg-type]  # is_dataclass admits instances, a hint is a class
-        else:
-            yield name, hint
+def at_line(key: str, lines: Mapping[str, int]) -> str:
+    """The setting's name, and its line in a file if that is known (a constant's is that of its schedule)."""
+    name = key if key in lines else key.removesuffix(".start")
+    return f"{key} (line {lines[name]})" if name in lines else key
 
 
 def with_constants(values: Mapping[str, Any]) -> dict[str, Any]:

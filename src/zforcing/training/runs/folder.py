@@ -15,7 +15,7 @@ from ...data.renamed import renamed
 from ...errors import UserError
 from ...saving.atomic import current, read_json
 from .config import RunConfig, flatten, import_all, parse_config
-from .recipes import read_recipe
+from .recipes import read_recipe, recipe_lines
 
 BUDGET = (
     "epochs",
@@ -43,7 +43,8 @@ def check_folder(config: RunConfig, folder: Path, *, resume: bool) -> bool:
     before = read_json(checkpoint / "training.json").get("settings") if begun else read_recipe(str(path))
     if not isinstance(before, dict):
         raise UserError(f"{checkpoint / 'training.json'} is damaged: it has no settings")
-    before = {k: v for k, v in before.items() if k != "imports"}  # `config` has imported them, from where they are now
+    # What runs beside training may change; what is imported is where `config` has found it.
+    before = {k: v for k, v in before.items() if k not in ("imports", "callbacks")}
     before["data"] = renamed(before.get("data", {}))
     changed = differences(parse_config(before, where=str(checkpoint if begun else path)), config)
     if changed:
@@ -54,14 +55,14 @@ def check_folder(config: RunConfig, folder: Path, *, resume: bool) -> bool:
 def differences(before: RunConfig, now: RunConfig) -> list[str]:
     """The settings that differ, but for those that only say how long to train and how often to write."""
     old, new = flatten(before.to_dict()), flatten(now.to_dict())
-    free = {f"training.{name}" for name in BUDGET} | {"about", "recipe", "imports"}
+    free = {f"training.{name}" for name in BUDGET} | {"about", "recipe", "imports", "callbacks"}
     keys = [k for k in old | new if k not in free and old.get(k) != new.get(k)]
     return [f"{k} was {old.get(k)}, is {new.get(k)}" for k in keys]
 
 
 def environment(device: torch.device) -> str:
     """What the run ran on, as JSON: versions, processor, device, threads."""
-    packages = ("zforcing", "torch", "accelerate", "numpy", "safetensors", "jsonargparse", "scikit-learn")
+    packages = ("zforcing", "torch", "accelerate", "numpy", "safetensors", "scikit-learn")
     return json.dumps(
         {
             "started": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
@@ -99,4 +100,4 @@ def run_folder(name: str) -> Path:
 def read_run_config(run: Path) -> RunConfig:
     """The run's resolved configuration."""
     path = run / "config.yaml"
-    return parse_config(read_recipe(str(path)), where=str(path))
+    return parse_config(read_recipe(str(path)), where=str(path), lines=recipe_lines(str(path)))

@@ -19,10 +19,9 @@ from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from ...data.renamed import renamed
 from ...errors import UserError
+from ...files.strict_yaml import Document, read_yaml
 from ...registry import is_file
 
 FACTS = ("source", "published", "protocol", "departures")
@@ -67,6 +66,12 @@ def recipes() -> dict[str, str]:
 def read_recipe(name_or_file: str) -> dict[str, Any]:
     """A recipe's settings, by its name or from a file. Raises UserError when there is none, or it is no mapping."""
     return {key: value for key, value in _resolved(name_or_file).items() if key not in FACTS}
+
+
+def recipe_lines(name_or_file: str) -> dict[str, int]:
+    """The line of each dotted name in a recipe's own file (not in its bases'), for messages."""
+    path = Path(name_or_file)
+    return _parsed(path.read_text("utf-8"), name_or_file).lines if path.is_file() else {}
 
 
 def read_facts(name_or_file: str) -> Facts:
@@ -182,16 +187,13 @@ def whole_path(source: str, folder: Path) -> str:
 
 
 @cache
-def _parsed(text: str) -> Any:
+def _parsed(text: str, name: str) -> Document:
     """The same few files are asked for again and again, bases and facts; whoever changes the value takes a copy."""
-    return yaml.safe_load(text)
+    return read_yaml(text, name)
 
 
 def _mapping(text: str, name: str) -> dict[str, Any]:
-    try:
-        values = copy.deepcopy(_parsed(text))
-    except yaml.YAMLError as error:
-        raise UserError(f"{name} is no YAML: {one_line(error)}") from None
+    values = copy.deepcopy(_parsed(text, name).value)
     if not isinstance(values, dict):
         raise UserError(f"{name} is no recipe: it must be a YAML mapping with data, model and training")
     if isinstance(values.get("data"), dict):

@@ -70,7 +70,7 @@ def train(
         rows = config.training.batch_size * config.bound.particles
         with cpu_threads(training.model, config.training.threads, rows=rows), reporter:
             files = RunFolder(run_dir, config, training)
-            everyone = [files, reporter, *_trackers(config, run_dir), *callbacks]
+            everyone = [files, reporter, *_trackers(config, run_dir), *config.callbacks, *callbacks]
             end = _until_the_end(training, replace(at, finished=""), everyone, run_dir)
     if end.finished == INTERRUPTED:
         raise Interrupted

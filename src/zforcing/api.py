@@ -1,0 +1,78 @@
+"""What `zforcing` gives, each name once. The package asks for it when a name is used, not when it is imported."""
+
+from __future__ import annotations
+
+from importlib.metadata import version
+
+from .bounds import ELBO, FIVO, IWAE, BoundResult, Exact, Importance, Weights
+from .data import Sequences
+from .errors import UserError
+from .evaluation.likelihood import Evaluation, evaluate
+from .models import (
+    MODELS,
+    RNN,
+    SRNN,
+    VRNN,
+    LinearGaussian,
+    LinearGaussianConfig,
+    RNNConfig,
+    SequenceModel,
+    SRNNConfig,
+    VRNNConfig,
+    ZForcing,
+    ZForcingConfig,
+)
+from .observations import DataDescription, ObservationSpec, SequenceBatch
+from .registry import register
+from .saving.model import load, save
+from .tasks.sample import Generated, continue_from, sample
+from .training.callbacks import Callback
+from .training.fit import fit
+from .training.history import History
+from .training.loop import Diverged
+from .training.schedules import Schedule, WeightSchedules
+from .training.trackers import Tracker
+
+__version__ = version("zforcing")
+__all__ = [
+    "ELBO",
+    "FIVO",
+    "IWAE",
+    "MODELS",
+    "RNN",
+    "SRNN",
+    "VRNN",
+    "BoundResult",
+    "Callback",
+    "DataDescription",
+    "Diverged",
+    "Evaluation",
+    "Exact",
+    "Generated",
+    "History",
+    "Importance",
+    "LinearGaussian",
+    "LinearGaussianConfig",
+    "ObservationSpec",
+    "RNNConfig",
+    "SRNNConfig",
+    "Schedule",
+    "SequenceBatch",
+    "SequenceModel",
+    "Sequences",
+    "Tracker",
+    "UserError",
+    "VRNNConfig",
+    "WeightSchedules",
+    "Weights",
+    "ZForcing",
+    "ZForcingConfig",
+    "__version__",
+    "continue_from",
+    "evaluate",
+    "fit",
+    "load",
+    "register",
+    "sample",
+    "save",
+]

@@ -1,0 +1,64 @@
+"""The commands by name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from importlib import import_module
+
+
+@dataclass(frozen=True)
+class Command:
+    """A command, imported when it runs: `zforcing --help` needs no torch. about: its docstring's first line."""
+
+    module: str
+    function: str
+    about: str
+
+    def load(self) -> Callable[[Sequence[str]], int]:
+        """The function that takes the words behind the command's name and gives the exit code."""
+        function: Callable[[Sequence[str]], int] = getattr(import_module(f".{self.module}", __package__), self.function)
+        return function
+
+
+COMMANDS = {
+    "train": Command(
+        "train",
+        "train",
+        "Train a model: zforcing train RECIPE_OR_FILE [--dotted.setting value ...] [--run-dir DIR] [--resume].",
+    ),
+    "evaluate": Command(
+        "evaluate", "evaluate", "Measure a trained model on a split: zforcing evaluate RUN [--split test]."
+    ),
+    "sample": Command(
+        "sample", "sample", "Draw sequences from a trained model: zforcing sample RUN [--num 64] [--steps N]."
+    ),
+    "continue": Command(
+        "sample",
+        "continue_",
+        "Go on from the beginning of a sequence: zforcing continue RUN PREFIX [--num 4] [--steps N].",
+    ),
+    "interpolate": Command(
+        "interpolate",
+        "interpolate",
+        "From one sequence to another, through their latents: zforcing interpolate RUN A B [--num 7].",
+    ),
+    "recipes": Command("info", "list_recipes", "List the recipes."),
+    "info": Command(
+        "info",
+        "info",
+        "Say what a run folder holds: zforcing info RUN; without RUN, which models, bounds and data sets there are.",
+    ),
+    "table": Command(
+        "table",
+        "table",
+        "Compare evaluated runs, or fill a paper's table: "
+        "zforcing table RUN [RUN ...] | NAME [--data.root FOLDER ...].",
+    ),
+    "bench": Command(
+        "bench",
+        "bench",
+        "Time training beside torch's own LSTMs: zforcing bench [SIZE ...] [--model NAME] [--model.setting value ...].",
+    ),
+    "completion": Command("completion", "completion", "Print a shell's completion: zforcing completion bash|zsh|fish."),
+}

@@ -1,0 +1,156 @@
+"""A parser of options: argparse, with one line for a mistake, and values read as settings are (`zforcing.settings`)."""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import MISSING
+from typing import Any
+
+from ..errors import UserError
+from ..settings import Setting, in_words, read
+
+
+class Parser(argparse.ArgumentParser):
+    """argparse, but: `type` is a type as settings have (`int | None`, `Annotated[...]`), an option is not shortened and
+    not given twice, a value may begin with a minus, and a mistake is a UserError.
+    """
+
+    def __init__(self, prog: str, *, description: str | None = None, usage: str | None = None):
+        wide = argparse.HelpFormatter
+        super().__init__(prog, usage, description, exit_on_error=False, allow_abbrev=False, formatter_class=wide)
+
+    def add_argument(self, *names: str, **options: Any) -> argparse.Action:
+        """As argparse's; help says the type and the default of an option that has a value."""
+        return add_option(super().add_argument, *names, **options)
+
+    def parse_args(self, words: Sequence[str] | None = None) -> argparse.Namespace:  # type: ignore[override]  # no other namespace
+        """The options' values.
+
+        Raises:
+            UserError: one line that names the option.
+        """
+        given = self.joined(list(words or ()))
+        self._refuse_repeated(given)
+        try:
+            options, left = self.parse_known_args(given)
+        except argparse.ArgumentError as error:
+            option = (error.argument_name or "").split("/")[0]
+            raise UserError(f"{option} {error.message}") from None
+        if left:
+            self.error(f"unrecognized arguments: {' '.join(left)}")
+        return options
+
+    def error(self, message: str) -> Any:
+        """Raise what argparse would print."""
+        raise UserError(f"{self.prog.removeprefix('zforcing ')}: {message}")
+
+    def options(self) -> dict[str, argparse.Action]:
+        """Each option, --seed and the like, by all its names."""
+        return {name: action for action in self._actions for name in action.option_strings}
+
+    def joined(self, words: Sequence[str]) -> list[str]:
+        """`--option value` as `--option=value` where the value might be taken for an option (-1e-3).
+
+        Raises UserError for options that there are none.
+        """
+        known, left = self.options(), list(words)
+        out: list[str] = []
+        while left:
+            word = left.pop(0)
+            name, equals, _ = word.partition("=")
+            if word == "--":
+                return [*out, word, *left]
+            if word.startswith("--") and name not in known:
+                self.refuse_unknown(name)
+            takes_one = name in known and known[name].nargs is None
+            if takes_one and not equals and left and left[0].startswith("-") and not left[0].startswith("--"):
+                word = f"{word}={left.pop(0)}"
+            out.append(word)
+        return out
+
+    def refuse_unknown(self, name: str) -> None:
+        """Raise UserError that says which option is like it."""
+        close = difflib.get_close_matches(name, self.options(), n=1, cutoff=0.6)
+        hint = f" (did you mean {close[0]}?)" if close else f"; `{self.prog} --help` lists them"
+        raise UserError(f"{self.prog.removeprefix('zforcing ')}: unknown option {name}{hint}")
+
+    def _refuse_repeated(self, words: Sequence[str]) -> None:
+        known, seen = self.options(), set()
+        for word in words[: words.index("--")] if "--" in words else words:
+            action = known.get(word.partition("=")[0])
+            if action is None or isinstance(action, argparse._AppendAction):
+                continue
+            if action.dest in seen:
+                raise UserError(f"{word.partition('=')[0]} is given twice; leave one of them out")
+            seen.add(action.dest)
+
+
+def add_option(add: Callable[..., argparse.Action], *names: str, **options: Any) -> argparse.Action:
+    """Add an option by argparse's own `add`, with its type's reader and words."""
+    about = str(options.pop("help", "")).replace("%", "%%")
+    kind = options.pop("type", None)
+    if kind is None:
+        return add(*names, help=about, **options)
+    default = options.get("default", MISSING)
+    if names[0].startswith("-") and default not in (MISSING, argparse.SUPPRESS, None, ""):
+        about += f" (default: {shown(default)})".replace("%", "%%")
+    metavar = {} if "metavar" in options or not names[0].startswith("-") else {"metavar": metavar_of(kind)}
+    return add(*names, help=about, type=reader(kind), **metavar, **options)
+
+
+def add_settings(
+    parser: Parser, settings: Iterable[Setting], defaults: Mapping[str, Any], *, short: Mapping[str, str]
+) -> None:
+    """An option for each setting, under its section's title; what isn't given is not in the parsed options.
+
+    Args:
+        parser: gets the options.
+        settings: what to add.
+        defaults: what help says of a setting that isn't given.
+        short: another name of an option, by the setting.
+    """
+    groups: dict[str, Any] = {}
+    for setting in settings:
+        section = setting.name.rpartition(".")[0] or "run"
+        group = (
+            groups.setdefault(section, parser.add_argument_group(section)) if section not in groups else groups[section]
+        )
+        names = [f"--{setting.name}", *([short[setting.name]] if setting.name in short else [])]
+        value = defaults.get(setting.name, setting.default)
+        about = setting.about + ("" if value is MISSING else f" (default: {shown(value)})")
+        action = {"dest": setting.name, "default": argparse.SUPPRESS, "metavar": metavar_of(setting.hint)}
+        group.add_argument(*names, type=reader(setting.hint), help=about.replace("%", "%%"), **action)
+
+
+def reader(kind: Any) -> Callable[[str], Any]:
+    """What argparse calls with a word."""
+
+    def value_of(text: str) -> Any:
+        try:
+            return read(text, kind)
+        except ValueError as error:
+            raise argparse.ArgumentTypeError(str(error)) from None
+
+    return value_of
+
+
+def metavar_of(kind: Any) -> str:
+    """What stands for the value in help."""
+    return (
+        in_words(kind)
+        .replace("a finite number", "NUMBER")
+        .replace("a whole number", "N")
+        .replace("true or false", "true|false")
+        .replace("a list of texts such as [a, b]", "[a, b]")
+        .replace("text", "TEXT")
+        .replace(" or ", "|")
+    )
+
+
+def shown(value: Any) -> str:
+    """A default as it would be written."""
+    if isinstance(value, bool) or value is None:
+        return {True: "true", False: "false", None: "null"}[value]
+    return f"[{', '.join(value)}]" if isinstance(value, list) else str(value)
