@@ -90,7 +90,7 @@ def test_help_says_type_and_default() -> None:
         (["--weights.kl.per_step", "-1"], "--weights.kl.per_step is -1; it must be 0 or more"),
         (["--training.learning_rate", "-inf"], "--training.learning_rate is -inf; it must be a finite number"),
         (["--model.output_skip", "on"], "--model.output_skip is on; it must be true or false"),
-        (["--training", "{epochs: 3}"], r"unknown setting training \(it has training.backend, "),
+        (["--training", "{epochs: 3}"], r"unknown setting training \(it has training.accumulate, "),
         (["--training.epoch", "3"], r"unknown setting training.epoch \(did you mean training.epochs\?\)"),
         (["--skip-unreadable"], "unknown setting data.skip_unreadable .with data digits"),
     ],
@@ -108,7 +108,7 @@ def test_settings_lie_over_the_recipes(zf: Command) -> None:
 
 
 def test_columns_are_a_list(tmp_path: Path, zf: Command) -> None:
-    found = zf("train", "arrays-rnn", "--data.columns", "[on, 'a b']", "--print_config", "--json").json
+    found = zf("train", "table-rnn", "--data.columns", "[on, 'a b']", "--print_config", "--json").json
     assert found["data"]["columns"] == ["on", "a b"]
 
 

@@ -28,7 +28,9 @@ COMMANDS = {
         "Train a model: zforcing train RECIPE_OR_FILE [--dotted.setting value ...] [--run-dir DIR] [--resume].",
     ),
     "evaluate": Command(
-        "evaluate", "evaluate", "Measure a trained model on a split: zforcing evaluate RUN [--split test]."
+        "evaluate",
+        "evaluate",
+        "Measure a trained model on a split of its data, or on a file: zforcing evaluate RUN [FILE] [--split test].",
     ),
     "sample": Command(
         "sample", "sample", "Draw sequences from a trained model: zforcing sample RUN [--num 64] [--steps N]."
