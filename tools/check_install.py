@@ -1,4 +1,4 @@
-"""Check an installation: every version is the pinned one, and `import zforcing` loads no package it can do without."""
+"""Check an installation: every version is the pinned one, and `import zforcing.api` loads no package it can do without."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def wrong_versions(pinned: dict[str, str]) -> list[str]:
     ]
 
 
-def loaded_by_import(packages: tuple[str, ...] = OPTIONAL + SLOW, *, module: str = "zforcing") -> list[str]:
+def loaded_by_import(packages: tuple[str, ...] = OPTIONAL + SLOW, *, module: str = "zforcing.api") -> list[str]:
     """Those of the packages that importing the module in a fresh interpreter loads. Raises RuntimeError if it fails."""
     code = f"import sys, {module}; print(*(p for p in {packages!r} if p in sys.modules))"
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
@@ -72,7 +72,7 @@ def problems() -> list[str]:
         found.append("torch is not installed")
     found += [f"{name} is installed; it pulls in another torch" for name in REFUSED if installed(name) is not None]
     try:
-        found += [f"`import zforcing` loads {name}; import it where it is used" for name in loaded_by_import()]
+        found += [f"`import zforcing.api` loads {name}; import it where it is used" for name in loaded_by_import()]
     except RuntimeError as error:
         found.append(str(error))
     return found
