@@ -241,7 +241,7 @@ def test_a_callback_of_ones_own_is_told_what_happens(tmp_path: Path) -> None:
     }
     (tmp_path / "recipe.yaml").write_text(json.dumps(recipe))
     worked(command(tmp_path, "train", "recipe.yaml", "--run-dir", "run"))
-    assert (tmp_path / "steps.txt").read_text() in ("0 2 4 ", "2 4 ")
+    assert (tmp_path / "steps.txt").read_text() == "2 4 "
     printed = json.loads(worked(command(tmp_path, "train", "run/config.yaml", "--print-config", "--json")))
     assert printed["callbacks"] == recipe["callbacks"]
     for wrong, said in (

@@ -22,9 +22,9 @@ from ...errors import UserError
 from ...files.midi import TimeStep
 from ...files.reading import Array, readable
 from ...files.rolls import HIGHEST, LOWEST, PITCHES, Roll
-from ...settings import Count, Seed
+from ...settings import Seed
 from ..splits import Split, split_off
-from .dataset import MusicDataModule, check_step
+from .dataset import MusicDataModule, StepsPerQuarter
 from .rolls import Collection
 
 SHARES: dict[Split, float] = {"test": 77 / 382, "valid": 76 / 382}  # those of JSB's 382 chorales
@@ -40,7 +40,7 @@ class Chorales(MusicDataModule):
 
     name: ClassVar[str] = "chorales"
 
-    steps_per_quarter: Count = 2
+    steps_per_quarter: StepsPerQuarter = 2
     """steps in a quarter note: 2 reads them in eighth notes, in which nearly all of them move"""
 
     first_observation: Literal["scored", "conditioned"] = "scored"
@@ -48,10 +48,6 @@ class Chorales(MusicDataModule):
 
     split_seed: Seed = 0
     """which chorales are validated and tested on"""
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        check_step(self.steps_per_quarter)
 
     @property
     def protocol(self) -> Literal["scored", "conditioned"]:

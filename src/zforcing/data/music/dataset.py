@@ -6,17 +6,20 @@ from abc import abstractmethod
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 from ...errors import UserError
 from ...files.midi import TimeStep
 from ...files.reading import user_path
 from ...files.rolls import PITCHES
 from ...observations import DataDescription, MusicFormat, ObservationSpec
-from ...settings import Count
+from ...settings import Count, Range
 from ..module import DataModule
 from ..splits import Split
 from .rolls import Collection, Rolls
+
+StepsPerQuarter = Annotated[int, Range(at_least=1, at_most=480)]  # what can be written as MIDI
+SecondsPerStep = Annotated[float, Range(at_least=0.001, at_most=3)]  # the same
 
 
 @dataclass(frozen=True)
@@ -91,21 +94,6 @@ def existing_path(path: str, *, is_folder: bool, what: str) -> tuple[Path, str]:
     if file.is_dir() != is_folder:
         raise UserError(f"{source}: is {'a folder' if file.is_dir() else 'a file'}; name {what}")
     return file, source
-
-
-def check_step(steps_per_quarter: int | None, seconds_per_step: float | None = None) -> None:
-    """Raises UserError for a step that can't be written as MIDI, or that is given twice."""
-    if steps_per_quarter is not None and not 1 <= steps_per_quarter <= 480:
-        raise UserError(f"data.steps_per_quarter is {steps_per_quarter}; it must be a whole number, 1 to 480")
-    if seconds_per_step is None:
-        return
-    if steps_per_quarter is not None:
-        raise UserError(
-            f"data.steps_per_quarter is {steps_per_quarter} and data.seconds_per_step {seconds_per_step}: both say how "
-            f"long a step is; leave one of them out"
-        )
-    if not 0.001 <= seconds_per_step <= 3:
-        raise UserError(f"data.seconds_per_step is {seconds_per_step}; it must be a number of seconds, 0.001 to 3")
 
 
 def check_trained_on(name: str, first_observation: str, music: MusicFormat, description: DataDescription) -> None:

@@ -10,10 +10,10 @@ from typing import ClassVar, Literal
 from ...errors import UserError
 from ...files.midi import SUFFIXES, TimeStep, read_midi
 from ...files.reading import Unreadable, printable
-from ...settings import Count, Seed, Share
+from ...settings import Seed, Share
 from .. import folders
 from ..splits import Files, Split, check_random_split, split_off
-from .dataset import MusicDataModule, check_step, existing_path
+from .dataset import MusicDataModule, SecondsPerStep, StepsPerQuarter, existing_path
 from .rolls import Collection, told
 
 
@@ -31,10 +31,10 @@ class MidiFolder(MusicDataModule):
     first_observation: Literal["scored", "conditioned"] = "scored"
     """whether a sequence's first step counts in the likelihood, or is only conditioned on"""
 
-    steps_per_quarter: Count | None = None
+    steps_per_quarter: StepsPerQuarter | None = None
     """steps in a quarter note; 4 without it and without data.seconds_per_step"""
 
-    seconds_per_step: float | None = None
+    seconds_per_step: SecondsPerStep | None = None
     """length of a step in seconds, at the tempo of each file, in place of data.steps_per_quarter"""
 
     drums: bool = False
@@ -55,7 +55,11 @@ class MidiFolder(MusicDataModule):
     def __post_init__(self) -> None:
         super().__post_init__()
         check_random_split(valid_fraction=self.valid_fraction, test_fraction=self.test_fraction)
-        check_step(self.steps_per_quarter, self.seconds_per_step)
+        if self.steps_per_quarter is not None and self.seconds_per_step is not None:
+            raise UserError(
+                f"data.steps_per_quarter is {self.steps_per_quarter} and data.seconds_per_step "
+                f"{self.seconds_per_step}: both say how long a step is; leave one of them out"
+            )
 
     @property
     def protocol(self) -> Literal["scored", "conditioned"]:

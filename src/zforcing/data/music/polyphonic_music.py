@@ -16,9 +16,8 @@ from ...errors import UserError
 from ...files.midi import SUFFIXES as MIDI
 from ...files.midi import TimeStep
 from ...files.pickles import PICKLES
-from ...settings import Count
 from ..splits import Split
-from .dataset import MusicDataModule, check_step, existing_path
+from .dataset import MusicDataModule, StepsPerQuarter, existing_path
 from .known import compare_with_known
 from .polyphonic import read_mat_music, read_pickled_music
 from .rolls import Collection, refuse_short
@@ -38,12 +37,8 @@ class PolyphonicMusic(MusicDataModule):
     first_observation: Literal["scored", "conditioned"] = "scored"
     """whether a sequence's first step counts in the likelihood, or is only conditioned on"""
 
-    steps_per_quarter: Count = 2
+    steps_per_quarter: StepsPerQuarter = 2
     """steps in a quarter note when samples are written as MIDI: a choice, since the files don't say what a step is"""
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        check_step(self.steps_per_quarter)
 
     @property
     def protocol(self) -> Literal["scored", "conditioned"]:

@@ -14,7 +14,7 @@ from ...files.midi import TimeStep
 from ...files.pickles import PICKLES
 from ...settings import Count
 from ..splits import Split
-from .dataset import MusicDataModule, check_step, existing_path
+from .dataset import MusicDataModule, StepsPerQuarter, existing_path
 from .known import compare_with_known
 from .rolls import Collection, refuse_short
 from .srnn import read_srnn_music
@@ -36,12 +36,8 @@ class SrnnMusic(MusicDataModule):
     """whether the training windows of a stream are one sequence, as its authors train (with training.batch_size 16 and
     training.truncated_bptt_steps 100), or each window is a sequence of its own, as each validation window is"""
 
-    steps_per_quarter: Count = 2
+    steps_per_quarter: StepsPerQuarter = 2
     """steps in a quarter note when samples are written as MIDI: a choice, since the files don't say what a step is"""
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        check_step(self.steps_per_quarter)
 
     @property
     def protocol(self) -> Literal["scored", "conditioned"]:
