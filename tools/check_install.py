@@ -1,4 +1,4 @@
-"""Check an installation: every version is the pinned one, and `import zforcing.api` loads no package it can do without."""
+"""Check an installation: the versions are the pinned ones, and `import zforcing.api` loads no package it can spare."""
 
 from __future__ import annotations
 
