@@ -38,8 +38,10 @@ def read_yaml(text: str, name: str) -> Document:
             return Document(None)
         lines = dict(_checked(root, name, "", (), set()))
         return Document(loader.construct_document(root), lines)
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, ValueError) as error:  # ValueError: a number of thousands of digits
         raise UserError(f"{name} is no YAML: {' '.join(str(error).split())}") from None
+    except RecursionError:
+        raise UserError(f"{name} is no YAML that can be read: it is nested too deeply") from None
 
 
 class _Loader(yaml.SafeLoader):

@@ -193,9 +193,22 @@ def _parsed(text: str, name: str) -> Document:
 
 
 def _mapping(text: str, name: str) -> dict[str, Any]:
-    values = copy.deepcopy(_parsed(text, name).value)
+    document = _parsed(text, name)
+    values = copy.deepcopy(document.value)
     if not isinstance(values, dict):
         raise UserError(f"{name} is no recipe: it must be a YAML mapping with data, model and training")
+    _refuse_dotted(values, document.lines, name)
     if isinstance(values.get("data"), dict):
         values["data"] = renamed(values["data"])
     return values
+
+
+def _refuse_dotted(values: Mapping[Any, Any], lines: Mapping[str, int], name: str, *, section: str = "") -> None:
+    """Dotted names are for the command line: in a file, one setting could stand both so and below its section."""
+    for key, value in values.items():
+        if isinstance(key, str) and "." in key:
+            whole, first = f"{section}{key}", key.partition(".")[0]
+            at = f"{name}, line {lines[whole]}" if whole in lines else name
+            raise UserError(f"{at}: {whole} is written with a dot; write {first}: {{{key[len(first) + 1 :]}: ...}}")
+        if isinstance(value, Mapping):
+            _refuse_dotted(value, lines, name, section=f"{section}{key}.")
