@@ -166,15 +166,14 @@ def settings_given(config: RunConfig) -> dict[str, Any]:
 
 
 def with_constants(given: Mapping[str, Any]) -> dict[str, Any]:
-    """`--weights.kl 0.5` spelled out: the schedule that is 0.5 at every step."""
-    out: dict[str, Any] = {}
-    for key, value in given.items():
-        if key in {f"weights.{name}" for name in WEIGHTS}:
-            out |= {f"{setting.name}": setting.default for setting in settings_in(Schedule, key)} | {
-                f"{key}.start": value
-            }
-        else:
-            out[key] = value
+    """`--weights.kl 0.5` spelled out: the schedule that is 0.5 at every step. Raises UserError for parts beside it."""
+    constants = {key: value for key, value in given.items() if key in {f"weights.{name}" for name in WEIGHTS}}
+    out = {key: value for key, value in given.items() if key not in constants}
+    for key, value in constants.items():
+        beside = next((other for other in out if other.startswith(f"{key}.")), None)
+        if beside is not None:
+            raise UserError(f"--{key} is the same at every step, and --{beside} says how it changes: leave one of them out")
+        out |= {setting.name: setting.default for setting in settings_in(Schedule, key)} | {f"{key}.start": value}
     return out
 
 

@@ -41,7 +41,7 @@ def unfit(value: Any, hint: Any) -> str:
     only fits where the field allows it. Other types aren't looked at.
     """
     if not fits_type(value, hint):
-        return in_words(hint)
+        return in_words(hint) + (", and of 64 bits" if isinstance(value, int) and not is_of_64_bits(value) else "")
     ranges = [] if value is None else ranges_of(hint)
     missed = [str(one) for one in ranges if value not in one]
     return " and ".join(missed) + (", or null" if takes_null(hint) else "") if missed else ""
@@ -67,8 +67,13 @@ def fits_type(value: Any, hint: Any) -> bool:
         number = isinstance(value, int | float) and not isinstance(value, bool)
         return number and abs(value) <= sys.float_info.max  # False for NaN
     if hint is int:
-        return isinstance(value, int) and not isinstance(value, bool)
+        return isinstance(value, int) and not isinstance(value, bool) and is_of_64_bits(value)
     return isinstance(value, hint) if hint in (bool, str, type(None)) else True
+
+
+def is_of_64_bits(value: int) -> bool:
+    """Whether torch and numpy can count with it."""
+    return -(2**63) <= value < 2**63
 
 
 def ranges_of(hint: Any) -> list[Range]:

@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 from .check import in_words, takes_null, unfit
 
 WHOLE = re.compile(r"[+-]?(0|[1-9][0-9]*)")
+LONGEST = 100  # characters of a whole number: Python refuses thousands
 NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?")
 LIST = re.compile(r"\[(.*)\]")
 
@@ -50,7 +51,7 @@ def _read_as(text: str, kind: Any) -> Any:
     if kind is bool:
         return {"true": True, "false": False}.get(text.lower())
     if kind is int:
-        return int(text) if WHOLE.fullmatch(text) else None
+        return int(text) if WHOLE.fullmatch(text) and len(text) <= LONGEST else None
     if kind is float:
         return float(text) if NUMBER.fullmatch(text) else None
     if kind == list[str]:
