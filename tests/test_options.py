@@ -169,6 +169,10 @@ def test_bash_completes(words: tuple[str, ...], zf: Command, tmp_path: Path) -> 
     assert result.stderr == ""
 
 
+def test_another_shell_is_refused(zf: Command) -> None:
+    assert zf("completion", "tcsh").mistake.endswith("shell is tcsh; it must be bash or zsh or fish")
+
+
 @pytest.mark.parametrize(("shell", "said"), [("zsh", "bashcompinit"), ("fish", "complete -c zforcing -n __fish_use")])
 def test_other_shells_have_theirs(shell: str, said: str, zf: Command) -> None:
     text = zf("completion", shell).out

@@ -255,6 +255,13 @@ def test_a_callback_of_ones_own_is_told_what_happens(tmp_path: Path) -> None:
         assert said in mistake(command(tmp_path, "train", "wrong.yaml"))
 
 
+def test_a_name_of_a_kind_of_which_none_is_registered_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(registry, "_families", [])
+    none: registry.Family[Any] = registry.Family("callback", Bound)
+    with pytest.raises(zf.UserError, match=r"unknown callbacks.name 'mine'; no callback is registered"):
+        none.find("mine", setting="callbacks.name")
+
+
 def test_info_lists_what_is_registered(deep_markov: Path) -> None:
     listed = json.loads(worked(command(deep_markov, "info", "--import", "deep_markov.py", "--json")))
     assert "deep_markov" in listed["models"].split(", ")

@@ -80,7 +80,8 @@ class Family(Mapping[str, type[T]]):
         close = difflib.get_close_matches(str(name), self, n=1, cutoff=0.6)
         hint = f" (did you mean {close[0]}?)" if close else ""
         broken = f"; {'; '.join(_broken)}" if _broken else ""
-        raise UserError(f"unknown {setting} {name!r}{hint}; it is one of {', '.join(sorted(self))}{broken}")
+        known = f"it is one of {', '.join(sorted(self))}" if self else f"no {self.kind} is registered"
+        raise UserError(f"unknown {setting} {name!r}{hint}; {known}{broken}")
 
     def settings_of(self, name: str) -> type[Any]:
         """The dataclass of a registered class's settings."""

@@ -6,7 +6,7 @@ import io
 import re
 from collections.abc import Callable, Sequence
 from contextlib import redirect_stdout, suppress
-from typing import Any
+from typing import Any, Literal
 
 from ..bounds import BOUNDS
 from ..data import DATA
@@ -14,7 +14,7 @@ from ..models import MODELS
 from ..training.runs.config import settings_of
 from ..training.runs.recipes import recipes
 from .commands import COMMANDS
-from .options import command_parser, import_option, one_of, take_imports
+from .options import command_parser, import_option, take_imports
 
 OPTION = re.compile(r"(?<![\w-])--[a-zA-Z][\w.-]*")
 BASH = """# bash: eval "$(zforcing completion bash)" in ~/.bashrc
@@ -42,9 +42,9 @@ def completion(argv: Sequence[str]) -> int:
     """
     words, _ = take_imports(argv)
     parser = command_parser("completion", completion)
-    parser.add_argument("shell", type=str, help="bash, zsh or fish")
+    parser.add_argument("shell", type=Literal["bash", "zsh", "fish"], help="bash, zsh or fish")
     import_option(parser)
-    shell = one_of("shell", parser.parse_args(words).shell, ("bash", "zsh", "fish"))
+    shell = parser.parse_args(words).shell
     print({"bash": bash, "zsh": zsh, "fish": fish}[shell](completed()))
     return 0
 
