@@ -381,7 +381,7 @@ def test_one_frame_is_enough_where_the_first_is_scored(runs: Path, bad: Path, tm
         (["--steps", 0], "--steps is 0"),
         (["--num", 0], "--num is 0"),
         (["--seed=-1"], "--seed is -1"),
-        (["--checkpoint", "first"], "--checkpoint is 'first'"),
+        (["--checkpoint", "first"], "--checkpoint is first; it must be best or last"),
         (["--device", "tpu"], "device is 'tpu'"),
     ],
 )

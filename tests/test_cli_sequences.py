@@ -252,8 +252,14 @@ MISTAKES: list[tuple[list[object], str]] = [
     (["interpolate", "run-digits", "test:0", "test:300"], "the test split has sequences 0 to 299"),
     (["interpolate", "run-digits", "test:0-1", "test:2"], "test:0-1 holds 2 sequences"),
     (["interpolate", "run-digits", "test:0", "test:1", "--num", "1"], "--num is 1; it must be 2 or more"),
-    (["interpolate", "run-digits", "test:0", "test:1", "--path", "round"], "it is one of linear, spherical"),
-    (["interpolate", "run-digits", "test:0", "test:1", "--decode", "beam"], "it is one of greedy, sample"),
+    (
+        ["interpolate", "run-digits", "test:0", "test:1", "--path", "round"],
+        "--path is round; it must be linear or spherical",
+    ),
+    (
+        ["interpolate", "run-digits", "test:0", "test:1", "--decode", "beam"],
+        "--decode is beam; it must be greedy or sample",
+    ),
     (["interpolate", "run-digits", "test:0", "nowhere.npz"], "nowhere.npz: no such file"),
     (["interpolate", "run-text", "a film", "nowhere.txt"], "nowhere.txt"),
     (["interpolate", "run-text", "a film", " "], "holds no symbol"),

@@ -91,7 +91,10 @@ def test_help_says_type_and_default() -> None:
         (["--weights.kl", "0.5", "--weights.kl.start", "0.2"], "--weights.kl is the same at every step, .*leave one"),
         (["--weights.kl.end", "1", "--weights.kl", "0.5"], "--weights.kl is the same at every step, .*weights.kl.end"),
         (["--training.epochs", "9" * 5000], "--training.epochs is 99.*; it must be a whole number"),
-        (["--model.hidden_size", "99999999999999999999"], "size is 99999999999999999999; it must be a whole number, and of 64 bits"),
+        (
+            ["--model.hidden_size", "99999999999999999999"],
+            "size is 99999999999999999999; it must be a whole number, and of 64 bits",
+        ),
         (["--training.learning_rate", "-inf"], "--training.learning_rate is -inf; it must be a finite number"),
         (["--model.output_skip", "on"], "--model.output_skip is on; it must be true or false"),
         (["--training", "{epochs: 3}"], r"unknown setting training \(it has training.accumulate, "),

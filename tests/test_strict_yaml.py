@@ -90,9 +90,15 @@ def test_many_references_are_looked_at_once() -> None:
         ("training: {max_minutes: 1:30}\n", "mine.yaml, line 3: training.max_minutes is 1:30, which is 90"),
         ("training: {epoch: 3}\n", r"mine.yaml: unknown setting training.epoch \(did you mean training.epochs\?\)"),
         ("model.name: vrnn\n", r"mine.yaml, line 3: model.name is written with a dot; write model: \{name: ...\}"),
-        ("weights: {kl: {start: 1}, kl.start: 0}\n", "line 3: weights.kl.start is written with a dot; write kl: {start"),
+        (
+            "weights: {kl: {start: 1}, kl.start: 0}\n",
+            "line 3: weights.kl.start is written with a dot; write kl: {start",
+        ),
         ("training: {epochs: 1" + "0" * 5000 + "}\n", "mine.yaml is no YAML: Exceeds the limit"),
-        ("training: " + "[" * 3000 + "]" * 3000 + "\n", "mine.yaml is no YAML that can be read: it is nested too deeply"),
+        (
+            "training: " + "[" * 3000 + "]" * 3000 + "\n",
+            "mine.yaml is no YAML that can be read: it is nested too deeply",
+        ),
     ],
 )
 def test_a_mistake_in_a_recipe_is_named_by_its_line(text: str, said: str, tmp_path: Path, zf: Command) -> None:

@@ -7,7 +7,7 @@ import shlex
 import sys
 from argparse import Namespace
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from rich.console import Console
@@ -15,14 +15,12 @@ from rich.console import Console
 from ..errors import UserError
 from ..models import MODELS
 from ..runtime.device import pick_device
-from ..settings import made, settings_in
+from ..settings import Count, made, settings_in
 from .options import (
-    at_least,
     check_common,
     command_parser,
     common_options,
     counting,
-    one_of,
     option_value,
     take_imports,
 )
@@ -80,9 +78,6 @@ def parse_bench(argv: Sequence[str]) -> tuple[Namespace, dict[str, Any]]:
     unknown = [name for name in options.sizes if name not in SIZES]
     if unknown:
         raise UserError(f"unknown size {unknown[0]!r}; it is one of {', '.join(SIZES)}")
-    one_of("backend", options.backend, ("fast", "graph"))
-    one_of("precision", options.precision, ("float32", "bfloat16"))
-    at_least(1, "repeats", options.repeats)
     check_common(options)
     given = {name: value for name, value in vars(options).items() if name.startswith("model.")}
     defaults = {setting.name: setting.default for setting in settings_in(config, "model")}
@@ -99,11 +94,11 @@ def bench_parser(model: str) -> Parser:
     parser = command_parser("bench", bench, usage=usage)
     sizes = "; ".join(f"{name}: {size.about}" for name, size in SIZES.items())
     parser.add_argument("sizes", type=str, nargs="*", default=[], metavar="SIZE", help=f"all by default. {sizes}")
-    parser.add_argument("--backend", type=str, default="fast", help="what is timed: fast, or graph (needs a GPU)")
-    parser.add_argument(
-        "--repeats", type=int, default=9, help="of each after a warm-up; a third of it of the reference"
-    )
-    parser.add_argument("--precision", type=str, default="float32", help="float32 or bfloat16 (autocast)")
+    parser.add_argument("--backend", type=Literal["fast", "graph"], default="fast", help="graph needs a GPU")
+    repeats = "of each after a warm-up; a third of it of the reference"
+    parser.add_argument("--repeats", type=Count, default=9, help=repeats)
+    precision = Literal["float32", "bfloat16"]
+    parser.add_argument("--precision", type=precision, default="float32", help="bfloat16 by autocast")
     common_options(parser, seed="seed of weights, data and noise")
     parser.add_argument("--markdown", action="store_true", help="part of a page, with the command that made it")
     names = f"one of {', '.join(sorted(MODELS))}"

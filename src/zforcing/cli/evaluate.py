@@ -7,22 +7,22 @@ import sys
 from argparse import Namespace
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from ..bounds import ELBO, Bound, ChunkedELBO
-from ..data.splits import SPLITS
+from ..data.splits import Split
 from ..errors import UserError
 from ..saving.model import find_checkpoint
+from ..settings import Count
 from ..training.runs.folder import read_run_config
 from .options import (
-    at_least,
     bound_options,
     check_common,
+    checkpoint_option,
     chosen_bound,
     command_parser,
     common_options,
     counting,
-    one_of,
     print_values,
     whole_number,
 )
@@ -30,6 +30,8 @@ from .sample import file_name
 
 if TYPE_CHECKING:
     from ..evaluation.likelihood import Evaluation
+# options that say how a run is measured, by the names of `evaluate_run`
+ASKED = ("file", "checkpoint", "repeats", "seed", "batch_size", "backend", "skip_unreadable", "threads", "device")
 MUCH_UNKNOWN = 0.25  # of the symbols
 
 
@@ -38,61 +40,12 @@ def evaluate(argv: Sequence[str]) -> int:
     from ..evaluation.runs import evaluate_run
     from ..evaluation.saved import evaluation_file, name_in_files, save_evaluation
 
-    parser = command_parser("evaluate", evaluate)
-    parser.add_argument("run", type=str, help="a run folder, or one that zforcing.save wrote")
-    file_help = "sequences in the units of the training data, in a file of their kind; without it, a split of the data"
-    parser.add_argument("file", type=str | None, nargs="?", default=None, help=file_help)
-    parser.add_argument("--split", type=str | None, default=None, help="train, valid or test; test by default")
-    bound_options(parser)
-    parser.add_argument("--repeats", type=int, default=1, help="how often the bound is taken; its mean is reported")
-    parser.add_argument(
-        "--chunk-steps",
-        type=int | None,
-        default=None,
-        help="take the elbo in chunks of so many time steps, in less memory",
-    )
-    parser.add_argument(
-        "--look-ahead",
-        type=str,
-        default="all",
-        help="time steps behind a chunk that its posterior sees, or all (exact)",
-    )
-    parser.add_argument(
-        "--skip-unreadable", action="store_true", help="recordings: leave out what can't be used, and count it"
-    )
-    parser.add_argument("--checkpoint", type=str, default="best", help="best (on the validation split) or last")
-    parser.add_argument("--batch-size", type=int, default=1024, help="sequences times particles at a time")
-    parser.add_argument(
-        "--backend", type=str, default="fast", help="fast, or reference: the model's contract step by step"
-    )
-    common_options(parser, seed="seed of the latents' noise")
-    options = parser.parse_args(list(argv))
-    if options.file is not None and (options.split is not None or options.skip_unreadable):
-        raise UserError("--split and --skip-unreadable are for the run's own data: leave them out, or the file")
-    one_of("split", options.split or "test", SPLITS)
-    one_of("checkpoint", options.checkpoint, ("best", "last"))
-    one_of("backend", options.backend, ("fast", "reference"))
-    at_least(1, "batch-size", options.batch_size)
-    at_least(1, "repeats", options.repeats)
-    check_common(options)
+    options = evaluate_options(argv)
     run = Path(options.run)
     find_checkpoint(run, which=options.checkpoint)
     bound = in_chunks(options, chosen_bound(options, trained_by=trained_by(run)))
-    result = evaluate_run(
-        run,
-        bound=bound,
-        split=options.split or "test",
-        file=options.file,
-        checkpoint=options.checkpoint,
-        repeats=options.repeats,
-        seed=options.seed,
-        batch_size=options.batch_size,
-        backend=options.backend,
-        skip_unreadable=options.skip_unreadable,
-        threads=options.threads,
-        device=options.device,
-        counting=counting,
-    )
+    asked = {name: getattr(options, name) for name in ASKED}
+    result = evaluate_run(run, bound=bound, split=options.split or "test", counting=counting, **asked)
     of = (options.split or "test") if options.file is None else file_name(options.file)
     path = evaluation_file(run, split=of, bound=name_in_files(bound), checkpoint=options.checkpoint)
     save_evaluation(result, path, checkpoint=options.checkpoint)
@@ -103,6 +56,33 @@ def evaluate(argv: Sequence[str]) -> int:
         print_values(values)
     warn(result)
     return 0
+
+
+def evaluate_options(argv: Sequence[str]) -> Namespace:
+    """The command's options; what is imported, and which device, is checked."""
+    parser = command_parser("evaluate", evaluate)
+    parser.add_argument("run", type=str, help="a run folder, or one that zforcing.save wrote")
+    file_help = "sequences in the units of the training data, in a file of their kind; without it, a split of the data"
+    parser.add_argument("file", type=str | None, nargs="?", default=None, help=file_help)
+    parser.add_argument("--split", type=Split | None, default=None, help="test by default")
+    bound_options(parser)
+    parser.add_argument("--repeats", type=Count, default=1, help="how often the bound is taken; its mean is reported")
+    chunks = "take the elbo in chunks of so many time steps, in less memory"
+    parser.add_argument("--chunk-steps", type=Count | None, default=None, help=chunks)
+    ahead = "time steps behind a chunk that its posterior sees, or all (exact)"
+    parser.add_argument("--look-ahead", type=str, default="all", help=ahead)
+    skip = "recordings: leave out what can't be used, and count it"
+    parser.add_argument("--skip-unreadable", action="store_true", help=skip)
+    checkpoint_option(parser)
+    parser.add_argument("--batch-size", type=Count, default=1024, help="sequences times particles at a time")
+    backend = "reference: the model's contract step by step"
+    parser.add_argument("--backend", type=Literal["fast", "reference"], default="fast", help=backend)
+    common_options(parser, seed="seed of the latents' noise")
+    options = parser.parse_args(list(argv))
+    if options.file is not None and (options.split is not None or options.skip_unreadable):
+        raise UserError("--split and --skip-unreadable are for the run's own data: leave them out, or the file")
+    check_common(options)
+    return options
 
 
 def warn(result: Evaluation) -> None:
@@ -135,7 +115,6 @@ def in_chunks(options: Namespace, bound: Bound) -> Bound:
         if ahead is not None:
             raise UserError("--look-ahead needs --chunk-steps")
         return bound
-    at_least(1, "chunk-steps", options.chunk_steps)
     if type(bound) is not ELBO:
         raise UserError(f"--chunk-steps takes the elbo, whose terms add up over time; not {options.bound}")
     return ChunkedELBO(options.chunk_steps, ahead)

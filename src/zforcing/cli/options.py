@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import fields, replace
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from rich.console import Console
 from rich.progress import Progress
@@ -65,6 +65,12 @@ def take_imports(words: Sequence[str]) -> tuple[list[str], list[str]]:
     return rest, sources
 
 
+def checkpoint_option(parser: Parser) -> None:
+    """Which of a run's two."""
+    which = "best: of the validation split"
+    parser.add_argument("--checkpoint", type=Literal["best", "last"], default="best", help=which)
+
+
 def bound_options(parser: Parser) -> None:
     """Which bound, and its particles."""
     parser.add_argument("--bound", type=str, default="elbo", help=f"what is measured: {', '.join(BOUNDS)}")
@@ -89,12 +95,6 @@ def one_of(option: str, value: str, allowed: Sequence[str]) -> Any:
     if value not in allowed:
         raise UserError(f"--{option} is {value!r}; it is one of {', '.join(allowed)}")
     return value
-
-
-def at_least(least: int, option: str, value: int) -> None:
-    """Refuse smaller numbers."""
-    if value < least:
-        raise UserError(f"--{option} is {value}; it must be {least} or more")
 
 
 def whole_number(option: str, text: str) -> int:

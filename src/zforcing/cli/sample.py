@@ -9,7 +9,7 @@ import sys
 from argparse import Namespace
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 from torch import Tensor
 
@@ -18,9 +18,10 @@ from ..errors import UserError
 from ..observations import DataDescription, Drawn, Written, collate
 from ..runtime.device import pick_device
 from ..runtime.threads import threads_asked_for
+from ..settings import Count, Range
 from ..tasks.sample import pick_starts
 from ..training.runs.trained import Trained
-from .options import at_least, check_common, command_parser, common_options, one_of
+from .options import check_common, checkpoint_option, command_parser, common_options
 from .parser import Parser
 from .sources import HELP, OWN, is_path, kept, read_sequences
 
@@ -36,7 +37,7 @@ def sample(argv: Sequence[str]) -> int:
     generating_options(parser, num=64, num_help="how many sequences", steps="as long as what was trained on by default")
     common_options(parser, seed="seed of all that is drawn")
     options = parser.parse_args(list(argv))
-    check_generating(options)
+    check_common(options)
     found = Trained.load(options.run, which=options.checkpoint, device=pick_device(options.device))
     run, description = found.folder, found.description
     steps = asked_steps(options, description, default=description.format.default_steps(description))
@@ -86,7 +87,7 @@ def continue_(argv: Sequence[str]) -> int:
     )
     common_options(parser, seed="seed of all that is drawn")
     options = parser.parse_args(list(argv))
-    check_generating(options)
+    check_common(options)
     found = Trained.load(options.run, which=options.checkpoint, device=pick_device(options.device))
     run, description = found.folder, found.description
     whole = read_sequences(options.prefix, found)
@@ -135,27 +136,17 @@ def stem_of(options: Namespace, *parts: str) -> str:
 
 def generating_options(parser: Parser, *, num: int, num_help: str, steps: str) -> None:
     """How many and how long, from which checkpoint, to where."""
-    parser.add_argument("--num", type=int, default=num, help=num_help)
-    parser.add_argument("--steps", type=int | None, default=None, help=f"time steps drawn; {steps}")
+    parser.add_argument("--num", type=Count, default=num, help=num_help)
+    most = Annotated[int, Range(at_least=1, at_most=MOST_STEPS)]
+    parser.add_argument("--steps", type=most | None, default=None, help=f"time steps drawn; {steps}")
     parser.add_argument("--seconds", type=float | None, default=None, help="audio: the same in seconds")
     checkpoint_and_folder(parser)
 
 
 def checkpoint_and_folder(parser: Parser) -> None:
     """From which checkpoint, to where."""
-    parser.add_argument("--checkpoint", type=str, default="best", help="best (on the validation split) or last")
+    checkpoint_option(parser)
     parser.add_argument("--out", type=str | None, default=None, help="folder to write to; RUN/samples by default")
-
-
-def check_generating(options: Namespace) -> None:
-    """Refuse what can't be drawn."""
-    one_of("checkpoint", options.checkpoint, ("best", "last"))
-    at_least(1, "num", options.num)
-    if options.steps is not None:
-        at_least(1, "steps", options.steps)
-        if options.steps > MOST_STEPS:
-            raise UserError(f"--steps is {options.steps}; it must be {MOST_STEPS} or less")
-    check_common(options)
 
 
 def asked_steps(options: Namespace, description: DataDescription, *, default: int) -> int:

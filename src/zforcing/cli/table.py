@@ -10,9 +10,9 @@ from pathlib import Path
 
 from rich.console import Console
 
-from ..data.splits import SPLITS
+from ..data.splits import Split
 from ..saving.model import load
-from .options import bound_options, chosen_bound, command_parser, one_of
+from .options import bound_options, chosen_bound, command_parser
 from .paper_table import paper_table
 
 
@@ -36,12 +36,11 @@ def runs_side_by_side(argv: Sequence[str]) -> int:
 
     parser = command_parser("table", table)
     parser.add_argument("runs", type=str, nargs="+", help="run folders, each evaluated by `zforcing evaluate`")
-    parser.add_argument("--split", type=str, default="test", help="train, valid or test")
+    parser.add_argument("--split", type=Split, default="test", help="of the data")
     bound_options(parser)
     parser.add_argument("--json", action="store_true", help="one JSON object")
     parser.add_argument("--markdown", action="store_true", help="a page with the runs' settings and hardware")
     options = parser.parse_args(list(argv))
-    one_of("split", options.split, SPLITS)
     rows = read_rows([Path(r) for r in options.runs], split=options.split, bound=name_in_files(chosen_bound(options)))
     if options.json:
         print(json.dumps({"rows": [row.to_json() for row in rows]}))

@@ -172,7 +172,9 @@ def with_constants(given: Mapping[str, Any]) -> dict[str, Any]:
     for key, value in constants.items():
         beside = next((other for other in out if other.startswith(f"{key}.")), None)
         if beside is not None:
-            raise UserError(f"--{key} is the same at every step, and --{beside} says how it changes: leave one of them out")
+            raise UserError(
+                f"--{key} is the same at every step, and --{beside} says how it changes: leave one of them out"
+            )
         out |= {setting.name: setting.default for setting in settings_in(Schedule, key)} | {f"{key}.start": value}
     return out
 
