@@ -15,7 +15,7 @@ import torch
 from torch import nn
 
 from conftest import Case, write_samples
-from zforcing import ELBO, IWAE, ObservationSpec, SequenceBatch, UserError, evaluate, sample
+from zforcing import ELBO, IWAE, ObservationSpec, SequenceBatch, SequenceModel, UserError, evaluate, sample
 from zforcing.bounds import Bound
 from zforcing.bounds.base import BoundResult
 from zforcing.data import Arrays, DataModule, Digits, InMemory
@@ -26,6 +26,7 @@ from zforcing.observations import DataDescription, Example, Normalization, colla
 PAIRS = ObservationSpec("real", 2)
 
 
+@SequenceModel.register
 class Fake(nn.Module):
     label = "fake"
 

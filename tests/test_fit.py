@@ -11,8 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
+from torch import nn
+from torch.utils.data import Subset, TensorDataset
 
 from zforcing import (
     ELBO,
@@ -37,7 +40,7 @@ from zforcing import (
     fit,
 )
 from zforcing.bounds import Bound
-from zforcing.data import InMemory
+from zforcing.data import InMemory, LinearGaussianData
 from zforcing.observations import Example
 from zforcing.saving.model import load
 from zforcing.training.loop import seed_everything
@@ -408,3 +411,113 @@ def test_accumulated_batches_train_as_the_large_one_does(limit: float | None) ->
 def test_what_can_not_accumulate_is_refused(more: dict[str, Any], said: str) -> None:
     with pytest.raises(UserError, match=said):
         TrainingConfig(accumulate=2, **more)
+
+
+# ---- what people give by mistake
+
+REALS = [[[float(i), 2.0], [3.0, i * i]] for i in range(6)]
+
+
+def numbers() -> Sequences:
+    return Sequences(REALS)
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        (lambda: REALS, r"train is a list; .*Sequences\(x\)"),
+        (lambda: pd.DataFrame({"x": [1.0]}), "train is a DataFrame; .*from_frame"),
+        (lambda: TensorDataset(torch.zeros(3, 2)), "train is a TensorDataset; .*from_dataset"),
+        (lambda: Subset(numbers(), [0, 1]), r"train is a Subset; .*data\[indices\]"),
+        (lambda: LinearGaussianData(), r"train is a LinearGaussianData; .*load\(split, description\)"),
+    ],
+    ids=["list", "frame", "dataset", "subset", "module"],
+)
+def test_other_data_is_refused_with_the_way_to_ours(given: Any, said: str) -> None:
+    with pytest.raises(UserError, match=said):
+        fit(rnn(), given(), **quiet)
+    with pytest.raises(UserError, match=said.replace("train", "valid", 1)):
+        fit(rnn(), walks(4), given(), **quiet)
+    with pytest.raises(UserError, match=said.replace("train", "data", 1)):
+        evaluate(rnn(), given())
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"bound": IWAE}, "bound is the class IWAE"),
+        ({"bound": "elbo"}, r"bound is a str; it must be a bound, such as ELBO\(\)"),
+        ({"weights": Weights(kl=0.5)}, "weights is a Weights; it must be WeightSchedules"),
+        ({"seed": None}, "seed is None; it must be a whole number"),
+        ({"seed": -1}, "seed is -1; it must be 0 or more"),
+        ({"callbacks": Callback()}, "callbacks is a Callback; it must be a list"),
+        ({"callbacks": [Callback]}, "a callback is the class Callback; it must be an instance"),
+        ({"callbacks": [print]}, "a callback is a builtin"),
+    ],
+)
+def test_other_arguments_are_refused_before_anything_runs(options: dict[str, Any], said: str) -> None:
+    with pytest.raises(UserError, match=said) as error:
+        fit(rnn(), walks(4), **options, **quiet)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"bound": IWAE}, "bound is the class IWAE"),
+        ({"repeats": 0}, "repeats is 0; it must be 1 or more"),
+        ({"seed": "a"}, "seed is 'a'; it must be a whole number"),
+    ],
+)
+def test_evaluate_refuses_them_too(options: dict[str, Any], said: str) -> None:
+    with pytest.raises(UserError, match=said):
+        evaluate(rnn(), walks(4), **options)
+
+
+@pytest.mark.parametrize(
+    ("make", "said"),
+    [
+        (lambda: nn.Linear(2, 2), "model is a Linear"),
+        (lambda: RNN, "model is the class"),
+        (lambda: rnn().half(), r"float16; train model.float\(\)"),
+        (lambda: rnn().requires_grad_(False), "requires a gradient"),
+    ],
+)
+def test_models_that_can_not_train_are_refused(make: Any, said: str) -> None:
+    with pytest.raises(UserError, match=said):
+        fit(make(), walks(4), **quiet)
+
+
+def test_a_schedule_is_one() -> None:
+    with pytest.raises(UserError, match=r"weights.kl is a float; it must be a Schedule"):
+        WeightSchedules(kl=0.5)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("use", [lambda m, data: fit(m, data, **quiet), evaluate], ids=["fit", "evaluate"])
+def test_a_model_of_other_observations_is_not_measured_on_these(use: Any) -> None:
+    """It would read real numbers as bits, and give a likelihood of nothing."""
+    model = RNN(ObservationSpec("binary", 2), RNNConfig(hidden_size=5))
+    with pytest.raises(UserError, match="kind 'real', but the model"):
+        use(model, numbers())
+    assert model.description is None
+    with pytest.raises(UserError, match="2 features"):
+        use(RNN(ObservationSpec("real", 3), RNNConfig(hidden_size=5)), numbers())
+
+
+def test_a_model_of_more_categories_reads_fewer() -> None:
+    model = RNN(ObservationSpec("categorical", 9), RNNConfig(hidden_size=5))
+    fit(model, Sequences([[0, 3, 1]] * 4, kind="categorical"), epochs=1, **quiet)
+    assert model.description is not None
+    assert model.description.spec == model.spec
+
+
+def test_numbers_of_numpy_are_settings() -> None:
+    model = RNN.for_data(numbers(), hidden_size=np.int64(5))
+    assert type(model.config.hidden_size) is int
+    history = fit(model, numbers(), epochs=np.int64(1), learning_rate=np.float32(1e-3), seed=np.int64(3), **quiet)
+    assert history.updates == 1
+
+
+def test_data_that_says_nothing_makes_no_model() -> None:
+    with pytest.raises(UserError, match="data is a list, which doesn't say what an observation is"):
+        RNN.for_data(REALS)  # type: ignore[arg-type]

@@ -6,14 +6,14 @@ import copy
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 from torch.utils.data import Dataset
 
 from ..errors import UserError
-from ..observations import DataDescription, Example
+from ..observations import DataDescription, Example, ObservationSpec
 from .fingerprint import Fingerprint
 
 
@@ -87,3 +87,29 @@ class InMemory(SequenceDataset):
 
     def __getitem__(self, index: int) -> Example:
         return self.examples[index]
+
+
+def check_dataset(data: Any, name: str) -> None:
+    """Refuse what is no `SequenceDataset`, and say how one is made of it. Raises UserError."""
+    if isinstance(data, SequenceDataset):
+        return
+    what = type(data).__name__
+    if hasattr(data, "describe") and hasattr(data, "load"):
+        remedy = f"{what}.load(split, description) gives the sequences of a split"
+    elif hasattr(data, "dataset") and hasattr(data, "indices"):
+        remedy = "split Sequences by their own split(), or take some of them by data[indices]"
+    elif isinstance(data, Dataset):
+        remedy = "Sequences.from_dataset reads a data set of torch's"
+    elif hasattr(data, "columns"):
+        remedy = "Sequences.from_frame reads data frames"
+    else:
+        remedy = "Sequences(x) takes a list of arrays [T, D]"
+    raise UserError(f"{name} is a {what}; it must be Sequences, or another SequenceDataset: {remedy}")
+
+
+def description_for(spec: ObservationSpec, data: SequenceDataset) -> DataDescription | None:
+    """How a model that has no description yet reads data: as the data itself says, but with the model's own spec, which
+    `described_as` refuses where it doesn't fit. None where the data says nothing.
+    """
+    known = data.description
+    return known if known is None or known.spec == spec else replace(known, spec=spec)

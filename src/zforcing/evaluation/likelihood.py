@@ -14,13 +14,14 @@ from numpy.typing import NDArray
 from ..bounds import ELBO, Bound, BoundKind, BoundResult, ChunkedELBO
 from ..data import SequenceDataset
 from ..data.batches import evaluation_batches
+from ..data.dataset import check_dataset, description_for
 from ..data.fingerprint import Fingerprint
 from ..errors import UserError
 from ..models import SequenceModel
 from ..observations import DataDescription, Example, SequenceBatch, collate
 from ..runtime.device import place_of
 from ..runtime.threads import cpu_threads
-from ..settings import problems_of
+from ..settings import Count, Seed, must_be, must_fit, problems_of
 
 COLLAPSED = 0.01  # nats per step under which the latents say next to nothing
 SENSIBLE = 1e100  # nats per sequence; sums and squares of smaller ones stay finite
@@ -181,6 +182,11 @@ def evaluate(
     Example:
         zf.evaluate(model, test, bound=zf.IWAE(64)).nats_per_sequence
     """
+    must_be(model, SequenceModel, "model", "a model, such as load(folder)")
+    check_dataset(data, "data")
+    must_be(bound, Bound, "bound", "a bound, such as ELBO() or IWAE(64)")
+    must_fit(repeats, Count, "repeats")
+    must_fit(seed, Seed, "seed")
     described = _description(model, data, description)
     sequences = data.described_as(described)
     model = (model if device is None else model.to(device)).eval()
@@ -218,10 +224,10 @@ def bound_name(bound: Bound) -> str:
 
 def _description(model: SequenceModel, data: SequenceDataset, given: DataDescription | None) -> DataDescription:
     """Of the data: what is given, the model's, the data's own, or what can be said without any."""
-    for description in (given, getattr(model, "description", None), getattr(data, "description", None)):
-        if isinstance(description, DataDescription):
-            return description
-    return DataDescription("data", model.spec, longest=int(data.lengths.max()))
+    if given is not None:
+        return given
+    known = model.description or description_for(model.spec, data)
+    return known or DataDescription("data", model.spec, longest=int(data.lengths.max()))
 
 
 def _batches(data: SequenceDataset, size: int) -> Iterator[tuple[list[int], list[Example]]]:

@@ -34,6 +34,7 @@ from torch.distributions import Distribution, kl_divergence
 from ..distributions import log_prob_of_observed, reparameterize, stack
 from ..errors import UserError
 from ..observations import DataDescription, ObservationSpec, SequenceBatch, masked_sum
+from ..settings import plain
 
 C = TypeVar("C")
 
@@ -200,13 +201,19 @@ class SequenceModel(nn.Module, ABC):
             **settings: those of the model's `Config` that differ from the defaults.
 
         Raises:
-            UserError: a setting is unknown or out of range.
+            UserError: the data has no description, or a setting is unknown or out of range.
 
         Example:
             model = ZForcing.for_data(train, hidden_size=64)
         """
-        model = cls(data.description.spec, cls.make_config(None, settings))
-        model.description = data.description
+        description = getattr(data, "description", None)
+        if not isinstance(description, DataDescription):
+            raise UserError(
+                f"data is a {type(data).__name__}, which doesn't say what an observation is; it must be Sequences, or "
+                f"another data set with a description ({cls.__name__}(spec, config) needs none)"
+            )
+        model = cls(description.spec, cls.make_config(None, settings))
+        model.description = description
         return model
 
     @classmethod
@@ -222,7 +229,7 @@ class SequenceModel(nn.Module, ABC):
         unknown = [name for name in settings if name not in known]
         if unknown:
             raise UserError(f"model {cls.name} has no setting {', '.join(unknown)}; it has {', '.join(sorted(known))}")
-        made: C = cls.Config(**settings)
+        made: C = cls.Config(**{name: plain(value) for name, value in settings.items()})
         return made
 
     @property

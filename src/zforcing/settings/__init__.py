@@ -1,6 +1,6 @@
 """Settings are frozen dataclasses: what they hold is checked, read from text and described by their fields alone."""
 
-from .check import as_typed, check, in_words, problems_of, takes_null, unfit
+from .check import as_typed, check, in_words, must_be, must_fit, plain, problems_of, takes_null, unfit
 from .fields import Setting, made, settings_in
 from .ranges import Count, Factor, NotNegative, Positive, Probability, Range, Seed, Share
 from .text import read
@@ -19,6 +19,9 @@ __all__ = [
     "check",
     "in_words",
     "made",
+    "must_be",
+    "must_fit",
+    "plain",
     "problems_of",
     "read",
     "settings_in",

@@ -47,6 +47,36 @@ def unfit(value: Any, hint: Any) -> str:
     return " and ".join(missed) + (", or null" if takes_null(hint) else "") if missed else ""
 
 
+def must_be(value: object, cls: type[Any], name: str, like: str) -> None:
+    """Refuse an argument of another class: one of a function, where no dataclass says what it takes.
+
+    Args:
+        value: what was given.
+        cls: what it must be an instance of.
+        name: of the argument.
+        like: what to give, for the message.
+
+    Raises:
+        UserError: one line.
+    """
+    if not isinstance(value, cls):
+        what = f"the class {value.__name__}" if isinstance(value, type) else f"a {type(value).__name__}"
+        raise UserError(f"{name} is {what}; it must be {like}")
+
+
+def must_fit(value: object, hint: Any, name: str) -> None:
+    """Refuse an argument that doesn't fit a type such as `Count` or `Seed`. Raises UserError, one line."""
+    wanted = unfit(plain(value), hint)
+    if wanted:
+        raise UserError(f"{name} is {value!r}; it must be {wanted}")
+
+
+def plain(value: Any) -> Any:
+    """A number of NumPy's as Python's, which settings are; NumPy isn't imported, which the help of commands does without."""
+    is_scalar = type(value).__module__ == "numpy" and getattr(value, "shape", None) == ()
+    return value.item() if is_scalar else value
+
+
 @cache
 def hints_of(cls: type[Any]) -> dict[str, Any]:
     """The types of a dataclass's fields, with their ranges."""

@@ -15,8 +15,11 @@ import torch
 
 from ..bounds import ELBO, Bound
 from ..data import SequenceDataset
+from ..data.dataset import check_dataset, description_for
+from ..errors import UserError
 from ..models import SequenceModel
 from ..runtime.threads import cpu_threads
+from ..settings import Seed, must_be, must_fit
 from .callbacks import Callback, KeepBest, KeepRows
 from .history import History
 from .loop import HINT, Diverged, prepare, run
@@ -71,6 +74,12 @@ def fit(
     Example:
         history = zf.fit(model, train, valid, max_minutes=2, learning_rate=3e-3)
     """
+    _check_model(model)
+    _check_data(train, valid)
+    hooks = _check_callbacks(callbacks)
+    must_be(bound, Bound, "bound", "a bound, such as ELBO() or IWAE(64)")
+    must_be(weights, WeightSchedules, "weights", "WeightSchedules, such as WeightSchedules(kl=Schedule(0.5))")
+    must_fit(seed, Seed, "seed")
     config = training_config(settings)
     train, valid = _as_the_model_reads(model, train, valid)
     check_together(bound, weights, config)
@@ -96,7 +105,7 @@ def fit(
             say=reporter.say,
         )
         try:
-            at = run(training, at, [keep, rows, reporter, *callbacks])
+            at = run(training, at, [keep, rows, reporter, *hooks])
         except Diverged as error:
             raise Diverged(f"{error}; the model has its best weights so far. {HINT}") from None
         finally:
@@ -111,7 +120,41 @@ def _as_the_model_reads(
     model: SequenceModel, train: SequenceDataset, valid: SequenceDataset | None
 ) -> tuple[SequenceDataset, SequenceDataset | None]:
     """The data by the model's description, which is that of `train` where it had none."""
-    model.description = model.description or train.description
-    if model.description is None:
+    description = model.description or description_for(model.spec, train)
+    if description is None:
         return train, valid
-    return train.described_as(model.description), None if valid is None else valid.described_as(model.description)
+    read = train.described_as(description), None if valid is None else valid.described_as(description)
+    model.description = description
+    return read
+
+
+def _check_model(model: object) -> None:
+    """Refuse what can't be trained."""
+    must_be(model, SequenceModel, "model", "a model, such as ZForcing.for_data(train)")
+    assert isinstance(model, SequenceModel)
+    parameters = list(model.parameters())
+    odd = {p.dtype for p in parameters} - {torch.float32, torch.float64}
+    if odd:
+        found = ", ".join(sorted(str(dtype).removeprefix("torch.") for dtype in odd))
+        raise UserError(
+            f"the model's parameters are {found}; train model.float(), with precision='bfloat16' if you like"
+        )
+    if not any(p.requires_grad for p in parameters):
+        raise UserError("no parameter of the model requires a gradient; model.requires_grad_(True) lets all be trained")
+
+
+def _check_data(train: object, valid: object) -> None:
+    """Refuse what is no data set of ours."""
+    check_dataset(train, "train")
+    if valid is not None:
+        check_dataset(valid, "valid")
+
+
+def _check_callbacks(callbacks: object) -> list[Callback]:
+    """Them, as a list. Refuses what is no callback."""
+    must_be(callbacks, Iterable, "callbacks", "a list of callbacks")
+    assert isinstance(callbacks, Iterable)
+    hooks = list(callbacks)
+    for hook in hooks:
+        must_be(hook, Callback, "a callback", "an instance of a class derived from Callback")
+    return hooks

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from ..bounds.base import Weights
 from ..errors import UserError
-from ..settings import Count, NotNegative, check
+from ..settings import Count, NotNegative, check, must_be
 
 
 @dataclass(frozen=True)
@@ -53,6 +53,11 @@ class WeightSchedules:
     """alpha, weight of log p(b_t | z_t)"""
     backward: Schedule = field(default_factory=lambda: Schedule(0.0))
     """beta, weight of log p(x_{t-1} | b_t), a setting of its own"""
+
+    def __post_init__(self) -> None:
+        """Raises UserError where one is no schedule."""
+        for name, schedule in vars(self).items():
+            must_be(schedule, Schedule, f"weights.{name}", "a Schedule; a constant one is Schedule(0.5)")
 
     def at(self, step: int) -> Weights:
         """The weights at a step, counted from 0."""

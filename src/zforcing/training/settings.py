@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 
 from ..bounds.base import Bound
 from ..errors import UserError
-from ..settings import Count, Factor, NotNegative, Positive, Probability, Range, problems_of
+from ..settings import Count, Factor, NotNegative, Positive, Probability, Range, plain, problems_of
 from .schedules import Schedule, WeightSchedules
 
 THREADS = Annotated[int, Range(at_least=1, at_most=1024)]  # torch accepts more and then fails
@@ -102,7 +102,7 @@ def training_config(settings: Mapping[str, Any]) -> TrainingConfig:
         raise UserError(f"{'; '.join(unknown)}: it is one of {', '.join(known)}")
     if settings.get("track", "none") != "none":
         raise UserError("track is a setting of runs, which have a folder: give fit callbacks=[Tracker(...)] instead")
-    return TrainingConfig(**settings)
+    return TrainingConfig(**{name: plain(value) for name, value in settings.items()})
 
 
 def check_together(bound: Bound, weights: WeightSchedules, settings: TrainingConfig) -> None:
