@@ -17,6 +17,7 @@ import yaml
 from conftest import Command
 from zforcing import UserError
 from zforcing.evaluation.paper import read_paper_table
+from zforcing.models import MODELS
 from zforcing.training.reporter import Reporter
 from zforcing.training.runs.config import RunConfig, parse_config
 from zforcing.training.runs.recipes import Facts, laid_over, read_facts, read_recipe, recipes
@@ -356,19 +357,44 @@ def test_facts_are_empty_where_a_recipe_has_none() -> None:
     assert read_facts("digits-rnn") == Facts()
 
 
-MUSIC_ROWS = [f"jsb-{row}" for row in read_paper_table("music").rows]
+# ---- the others, on files of their kind
 
 
-@pytest.mark.parametrize("name", MUSIC_ROWS)
-def test_a_recipe_of_music_trains(name: str, tmp_path: Path) -> None:
-    rng = np.random.default_rng(0)
+@pytest.fixture(scope="module")
+def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any]]:
+    """The settings of each data set that reads files: a few sequences of its kind."""
+    at, rng = tmp_path_factory.mktemp("files"), np.random.default_rng(0)
+    splits = ("train", "valid", "test")
     pieces = [[tuple(rng.integers(21, 109, size=3).tolist()) for _ in range(5)] for _ in range(3)]
-    (tmp_path / "music.pickle").write_bytes(pickle.dumps(dict.fromkeys(("train", "valid", "test"), pieces), 2))
-    settings = tiny(name)
-    del settings["data"]
-    settings["data"] = {"path": str(tmp_path / "music.pickle")}
-    parsed = parse_config(laid_over(read_recipe(name), settings), where=name)
-    assert train(parsed, tmp_path / "run", device="cpu", reporter=Reporter(quiet=True)).step == 2
+    (at / "music.pickle").write_bytes(pickle.dumps(dict.fromkeys(splits, pieces), 2))
+    rolls = {split: (rng.random((16, 9, 88)) < 0.1).astype(np.float32) for split in splits}
+    before, after = ({f"u_{s}": r[:, :-1] for s, r in rolls.items()}, {f"x_{s}": r[:, 1:] for s, r in rolls.items()})
+    np.savez(at / "srnn.npz", **before, **after, mask_test=np.ones((16, 8), np.float32))
+    np.savez(at / "mnist.npz", **{split: rng.integers(0, 2, (2, 784)).astype(np.uint8) for split in splits})
+    np.savez(at / "arrays.npz", x=rng.normal(size=(20, 4, 2)))
+    rows = [f"{trip},{step},{rng.normal()}" for trip in range(20) for step in range(3)]
+    (at / "table.csv").write_text("\n".join(["trip,a,b", *rows]))
+    (at / "lines.txt").write_text("".join(f"this is line {n} of them\n" for n in range(60)))
+    music = {"name": "polyphonic", "path": str(at / "music.pickle")}
+    return {
+        "polyphonic": music,
+        "chorales": music,  # reading music21's takes a minute
+        "srnn-music": {"path": str(at / "srnn.npz")},
+        "mnist": {"root": str(at / "mnist.npz"), "check_known": False},
+        "arrays": {"path": str(at / "arrays.npz")},
+        "table": {"path": str(at / "table.csv"), "sequence": "trip"},
+        "text": {"root": str(at / "lines.txt")},
+    }
+
+
+@pytest.mark.parametrize("name", [name for name in recipes() if name not in SPEECH])
+def test_a_recipe_trains_two_steps(name: str, files: dict[str, dict[str, Any]], tmp_path: Path) -> None:
+    recipe = read_recipe(name)
+    known = MODELS.settings_of(recipe["model"]["name"]).__dataclass_fields__
+    sizes = {size: 3 for size in ("hidden_size", "latent_size", "embedding_size", "mlp_size") if size in known}
+    small = {"data": files.get(recipe["data"]["name"], {}), "model": sizes, "training": {"max_steps": 2}}
+    made = parse_config(laid_over(recipe, small), where=name)
+    assert train(made, tmp_path / "run", device="cpu", reporter=Reporter(quiet=True)).step == 2
 
 
 def without_schedule(training: dict[str, Any]) -> dict[str, Any]:
