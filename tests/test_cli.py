@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import re
 import shutil
 import signal
@@ -276,6 +277,20 @@ def test_bench_takes_another_model_and_tells_how_it_was_measured(zf: Command) ->
     assert "rnn, backend fast, seed 3, 1 repeats" in said.out
     assert max(map(len, said.out.splitlines())) <= 100
     assert f"Made by `zforcing {' '.join(words)} --markdown`." in zf(*words, "--markdown").out
+
+
+def test_who_reads_no_further_ends_the_command_in_silence() -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    command = [sys.executable, "-m", "zforcing", "recipes"]
+    result = subprocess.run(command, stdout=writer, stderr=subprocess.PIPE, text=True, check=False)
+    os.close(writer)
+    assert (result.returncode, result.stderr) == (0, "")
+
+
+def test_a_misspelt_table_is_named(zf: Command) -> None:
+    said = zf("table", "musik").mistake
+    assert "no such run folder: musik (did you mean music?); the tables of papers are imdb, mnist, music" in said
 
 
 def test_no_command_and_help_list_the_commands(zf: Command) -> None:

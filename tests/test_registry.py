@@ -168,7 +168,7 @@ def test_a_run_whose_file_has_gone_names_it(trained: Path, tmp_path: Path) -> No
     config.write_text(before.replace("deep_markov.py", "gone.py"))
     said = mistake(command(tmp_path, "evaluate", trained))
     config.write_text(before)
-    assert f"can't import {trained.parent / 'gone.py'}: no such file" in said
+    assert f"config.yaml, imports: can't import {trained.parent / 'gone.py'}: no such file" in said
 
 
 def test_train_imports_a_file_that_the_command_line_names(deep_markov: Path, tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ Exit code 0, or 2 with one line for a user's mistake, 1 when training diverged, 
 
 from __future__ import annotations
 
+import os
 import re
 import sys
 from collections.abc import Sequence
@@ -28,7 +29,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         if words[0] not in COMMANDS:
             raise UserError(f"unknown command {words[0]!r}; it is one of {', '.join(COMMANDS)}")
         keep_freed_memory()
-        return COMMANDS[words[0]].load()(words[1:])
+        code = COMMANDS[words[0]].load()(words[1:])
+        sys.stdout.flush()
+        return code
+    except BrokenPipeError:  # `| head` has read enough; Python would complain again when it ends
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
     except (UserError, OSError) as error:
         return complain(str(error))
     except (MemoryError, RuntimeError) as error:

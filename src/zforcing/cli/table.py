@@ -11,7 +11,9 @@ from pathlib import Path
 from rich.console import Console
 
 from ..data.splits import Split
+from ..errors import UserError
 from ..saving.model import load
+from ..training.runs.recipes import suggest
 from .options import bound_options, chosen_bound, command_parser
 from .paper_table import paper_table
 
@@ -23,8 +25,12 @@ def table(argv: Sequence[str]) -> int:
     """
     from ..evaluation.paper import paper_tables
 
-    if argv and argv[0] in paper_tables():
-        return paper_table(argv[0], argv[1:])
+    first, tables = next(iter(argv), "--"), paper_tables()
+    if first in tables:
+        return paper_table(first, argv[1:])
+    if not first.startswith("-") and not Path(first).exists():
+        hint = suggest(first, set(tables))
+        raise UserError(f"no such run folder: {first}{hint}; the tables of papers are {', '.join(tables)}")
     return runs_side_by_side(argv)
 
 

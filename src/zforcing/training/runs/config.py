@@ -161,7 +161,10 @@ def import_all(sources: Any, *, where: str) -> tuple[str, ...]:
             f"{where}: imports is {sources!r}; it must be a list of Python files (mine.py) or names of modules"
         )
     for source in sources or ():
-        import_source(source)
+        try:
+            import_source(source)
+        except UserError as error:
+            raise UserError(f"{where}, imports: {error}") from error
     return tuple(sources or ())
 
 
