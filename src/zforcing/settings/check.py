@@ -72,7 +72,7 @@ def must_fit(value: object, hint: Any, name: str) -> None:
 
 
 def plain(value: Any) -> Any:
-    """A number of NumPy's as Python's, which settings are; NumPy isn't imported, which the help of commands does without."""
+    """A number of NumPy's as Python's, which settings are. NumPy isn't imported: the commands' help does without."""
     is_scalar = type(value).__module__ == "numpy" and getattr(value, "shape", None) == ()
     return value.item() if is_scalar else value
 
