@@ -25,6 +25,7 @@ SRC = Path(zforcing.__file__).parents[1]
 def parser() -> Parser:
     made = Parser("zforcing test")
     made.add_argument("run", type=str)
+    made.add_argument("file", type=str | None, nargs="?", default=None)
     made.add_argument("--num", "-n", type=Annotated[int, Range(at_least=1)], default=3, help="100 % of them")
     made.add_argument("--given", type=float | None, default=None, help="a share")
     made.add_argument("--import", dest="imports", action="append", default=[])
@@ -43,6 +44,8 @@ def parser() -> Parser:
         (["a", "--given", "null"], {"given": None}),
         (["a", "--import", "x.py", "--import", "y.py"], {"imports": ["x.py", "y.py"]}),
         (["--", "--num"], {"run": "--num"}),
+        (["a", "--json", "x.csv"], {"run": "a", "file": "x.csv", "json": True}),
+        (["--num", "4", "a", "--given", "1", "--", "-x.csv"], {"num": 4, "run": "a", "file": "-x.csv"}),
     ],
 )
 def test_options_are_read(words: list[str], values: dict[str, Any]) -> None:
@@ -62,7 +65,7 @@ def test_options_are_read(words: list[str], values: dict[str, Any]) -> None:
         (["a", "--num"], "--num expected one argument"),
         (["a", "--nun", "3"], r"test: unknown option --nun \(did you mean --num\?\)"),
         (["a", "--js"], "unknown option --js"),
-        (["a", "b"], "test: unrecognized arguments: b"),
+        (["a", "b", "c"], "test: unrecognized arguments: c"),
         ([], "test: the following arguments are required: run"),
     ],
 )

@@ -31,7 +31,7 @@ class Parser(argparse.ArgumentParser):
         Raises:
             UserError: one line that names the option.
         """
-        given = self.joined(list(words or ()))
+        given = self.in_order(list(words or ()))
         self._refuse_repeated(given)
         try:
             options, left = self.parse_known_args(given)
@@ -50,25 +50,29 @@ class Parser(argparse.ArgumentParser):
         """Each option, --seed and the like, by all its names."""
         return {name: action for action in self._actions for name in action.option_strings}
 
-    def joined(self, words: Sequence[str]) -> list[str]:
-        """`--option value` as `--option=value` where the value might be taken for an option (-1e-3).
+    def in_order(self, words: Sequence[str]) -> list[str]:
+        """Options, each with its value behind `=` (which may begin with a minus), then "--" and all other words.
+
+        argparse would take `evaluate RUN --json FILE` for a word too many, since FILE may be left out.
 
         Raises UserError for options that there are none.
         """
         known, left = self.options(), list(words)
-        out: list[str] = []
+        options: list[str] = []
+        others: list[str] = []
         while left:
             word = left.pop(0)
             name, equals, _ = word.partition("=")
             if word == "--":
-                return [*out, word, *left]
+                others += left
+                break
             if word.startswith("--") and name not in known:
                 self.refuse_unknown(name)
             takes_one = name in known and known[name].nargs is None
-            if takes_one and not equals and left and left[0].startswith("-") and not left[0].startswith("--"):
+            if takes_one and not equals and left and not left[0].startswith("--"):
                 word = f"{word}={left.pop(0)}"
-            out.append(word)
-        return out
+            (options if word.startswith("-") else others).append(word)
+        return [*options, "--", *others] if others else options
 
     def refuse_unknown(self, name: str) -> None:
         """Raise UserError that says which option is like it."""

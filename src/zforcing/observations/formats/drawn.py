@@ -91,7 +91,9 @@ def make_folder(folder: Path) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except (FileExistsError, NotADirectoryError):
-        raise UserError(f"{folder}: is no folder, or below a file; name another one to write samples to") from None
+        raise UserError(
+            f"{folder}: not a directory, or inside of a file; name another one to write samples to"
+        ) from None
 
 
 def clear(folder: Path, stem: str, endings: Iterable[str]) -> None:
