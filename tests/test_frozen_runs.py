@@ -60,6 +60,14 @@ def test_a_frozen_run_draws_its_samples(frozen: Path, zf: Command, run: str) -> 
     np.testing.assert_allclose(drawn, NUMBERS[run]["sample"], rtol=1e-3, atol=1e-3)
 
 
+@pytest.mark.parametrize("run", sorted(NUMBERS))
+def test_info_says_what_a_frozen_run_holds_without_the_state_of_its_training(run: str, zf: Command) -> None:
+    said = zf("info", RUNS / run, "--json").json
+    assert said["parameters"] > 0
+    assert said["about"]
+    assert (said["seed"], said["best_epoch"]) == (0, None)
+
+
 def test_training_goes_on_from_a_frozen_checkpoint(frozen: Path, zf: Command) -> None:
     run = frozen / "zforcing-trips"
     rows = (run / "metrics.jsonl").read_text("utf-8")

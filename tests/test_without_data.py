@@ -259,6 +259,7 @@ def test_a_saved_model_gives_samples_from_the_starts_that_it_keeps(tmp_path: Pat
     assert again.starts is not None
     torch.testing.assert_close(again.starts, model.starts, equal_nan=True)
     assert sample(again, 5, steps=3, seed=1).x.shape == (5, 3, 2)
+    assert zf("info", tmp_path / "mine", "--json").json["recipe"] is None
     values = zf("sample", tmp_path / "mine", "--num", 9, "--json").json
     with np.load(values["files"][0]) as arrays:
         assert {row[1] for row in arrays["start"].tolist()} == {2.0, 4.0}

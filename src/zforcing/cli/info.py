@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
 from ..bounds import BOUNDS
@@ -16,7 +15,6 @@ from ..registry import Family
 from ..saving.atomic import read_json
 from ..saving.model import find_checkpoint
 from ..training.callbacks import CALLBACKS
-from ..training.runs.folder import read_run_config, run_folder
 from ..training.runs.recipes import recipes
 from ..training.runs.trained import Trained
 from .options import command_parser, import_option, print_values, take_imports
@@ -40,11 +38,11 @@ def info(argv: Sequence[str]) -> int:
     """Say what a run folder holds: zforcing info RUN; without RUN, which models, bounds and data sets there are."""
     words, _ = take_imports(argv)
     parser = command_parser("info", info)
-    parser.add_argument("run", type=str, nargs="?", default=None, help="a run folder")
+    parser.add_argument("run", type=str, nargs="?", default=None, help="a run folder, or one that zforcing.save wrote")
     import_option(parser)
     parser.add_argument("--json", action="store_true", help="one JSON object")
     options = parser.parse_args(words)
-    values = registered() if options.run is None else about_run(run_folder(options.run))
+    values = registered() if options.run is None else about_run(options.run)
     if options.json:
         print(json.dumps(values))
     else:
@@ -66,24 +64,23 @@ def registered() -> dict[str, Any]:
     return {"zforcing": __version__} | {kind: ", ".join(sorted(family)) for kind, family in families.items()}
 
 
-def about_run(run: Path) -> dict[str, Any]:
-    """What a run folder holds."""
-    config = read_run_config(run)
-    folder = find_checkpoint(run)
-    found = Trained.load(str(run), which="best")
-    progress = read_json(folder / "training.json")
+def about_run(run: str) -> dict[str, Any]:
+    """What a run folder holds, or one that `zforcing.save` wrote, which says nothing of its training."""
+    found = Trained.load(run, which="best")
+    config, training = found.config, find_checkpoint(found.folder) / "training.json"
+    progress = read_json(training) if training.is_file() else {}
     return {
-        "run": str(run),
-        "about": config.about,
-        "recipe": config.recipe,
+        "run": run,
+        "about": config and config.about,
+        "recipe": config and config.recipe,
         "model": found.model.label,
         "parameters": sum(p.numel() for p in found.model.parameters()),
         "latent_size": found.model.latent_size,
         "data": brief(found.description),
         "best_validation_nats_per_sequence": progress.get("best"),
         "best_epoch": progress.get("best_epoch"),
-        "seed": config.seed,
-        "evaluations": sorted(p.name for p in run.glob("evaluation-*.json")),
+        "seed": config and config.seed,
+        "evaluations": sorted(p.name for p in found.folder.glob("evaluation-*.json")),
         "settings": asdict(found.model.config),
     }
 

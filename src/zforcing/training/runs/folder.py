@@ -14,7 +14,7 @@ import torch
 from ...data.renamed import renamed
 from ...errors import UserError
 from ...saving.atomic import current, read_json
-from .config import RunConfig, flatten, import_all, parse_config
+from .config import RunConfig, flatten, parse_config
 from .recipes import read_recipe, recipe_lines
 
 BUDGET = (
@@ -84,17 +84,6 @@ def _processor() -> str:
             if line.startswith("model name"):
                 return line.split(":", 1)[1].strip()
     return platform.processor()
-
-
-def run_folder(name: str) -> Path:
-    """The folder, if it is a run's. What its config.yaml imports is imported: its model may be registered there."""
-    run = Path(name)
-    if not run.is_dir():
-        raise UserError(f"no such run folder: {run}")
-    if not (run / "config.yaml").is_file():
-        raise UserError(f"{run} is no run folder: it has no config.yaml (`zforcing train` makes one)")
-    import_all(read_recipe(str(run / "config.yaml")).get("imports"), where=str(run / "config.yaml"))
-    return run
 
 
 def read_run_config(run: Path) -> RunConfig:
