@@ -4,10 +4,13 @@ observation once.
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 
 from conftest import CASES, SPECS, Case
+from oracle import shake
 from zforcing import MODELS, ObservationSpec
 from zforcing.testing import MODEL_CHECKS, Check, check_rows, check_unroll, check_unroll_gradient, random_batch
 from zforcing.testing.comparison import noise_for
@@ -38,7 +41,10 @@ def test_what_is_not_observed_changes_no_likelihood_of_its_own(case: Case) -> No
     assert (run.log_px != run.emission.log_prob(batch.x))[batch.mask & ~batch.scored.all(-1)].all()
 
 
-@pytest.mark.parametrize("case", [c for c in CASES if hasattr(MODELS[c.model].Config, "dropout")], ids=str)
+WITH_DROPOUT = [c for c in CASES if hasattr(MODELS[c.model].Config, "dropout")]
+
+
+@pytest.mark.parametrize("case", WITH_DROPOUT, ids=str)
 def test_dropout_acts_in_training_alone(case: Case) -> None:
     spec = SPECS["binary"]
     model, batch = case.build(spec, dropout=0.5), random_batch(spec)
@@ -46,3 +52,21 @@ def test_dropout_acts_in_training_alone(case: Case) -> None:
     values = [model.train(mode).unroll(batch, noise=noise).log_px for mode in (False, False, True, True)]
     assert torch.equal(values[0], values[1])
     assert not torch.equal(values[2], values[3])
+
+
+@pytest.mark.parametrize("backend", ["fast", "reference"])
+@pytest.mark.parametrize("case", WITH_DROPOUT, ids=str)
+def test_dropout_acts_on_what_is_read_of_x_and_on_what_the_emission_reads(case: Case, backend: Any) -> None:
+    """With all of both dropped, no x reaches a state or a latent, and every step has the same emission."""
+    spec = SPECS["binary"]
+    model = case.build(spec, dropout=1 - 1e-12)
+    model.backend = backend
+    shake(model, seed=3)  # a state of biases that are 0 would be 0 at every step
+    one, other = random_batch(spec, seed=1), random_batch(spec, seed=2)
+    noise = noise_for(model, one)
+    for mode in (True, False):
+        runs = [model.train(mode).unroll(batch, noise=noise) for batch in (one, other)]
+        states = [{name: v for name, v in run.state._asdict().items() if name != "x"} for run in runs]
+        assert all(torch.equal(states[0][name], states[1][name]) for name in states[0]) == mode
+        density = runs[0].emission.log_prob(torch.zeros_like(one.x))
+        assert torch.equal(density, density[:1, :1].expand_as(density)) == mode
