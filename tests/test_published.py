@@ -327,7 +327,7 @@ def test_a_bad_evaluation_names_its_run(runs: Path, zf: Command) -> None:
     (run / "config.yaml").write_text(yaml.safe_dump(config))
     (run / "evaluation-test-elbo.json").unlink()
     said = zf("table", "speech", "--runs", runs, "--find", "--device", "cpu").mistake
-    assert f"{run}: data.root {runs / 'gone'}: no such folder" in said
+    assert f"{run}: data.root {runs / 'gone'}: no such file or directory" in said
 
 
 # ---- words
