@@ -158,7 +158,7 @@ def test_a_vocabulary_of_another_run_is_refused(runs: Path, tmp_path: Path, zf: 
     own = Path(shutil.copytree(runs / "run-text", tmp_path / "copy"))
     (config,) = (own / "checkpoints" / "best").glob("**/config.json")
     shutil.copy(other, config)
-    assert "isn't that of the weights beside it, but edited or another run's" in zf("evaluate", own).mistake
+    assert "isn't that of the weights in its folder, but edited or another run's" in zf("evaluate", own).mistake
 
 
 def test_interpolating_pieces_writes_music_that_is_heard_and_seen(runs: Path, tmp_path: Path, zf: Command) -> None:

@@ -295,7 +295,7 @@ def test_a_mistake_in_the_last_run_is_found_before_the_first_is_trained(
 def test_a_run_of_other_settings_isnt_gone_on_with(runs: Path, folder: Path, zf: Command) -> None:
     before = states(runs)
     said = speech(zf, runs, folder, "--rows", "rnn-gmm,rnn-gauss", "--training.learning_rate", 0.5).mistake
-    assert "seed0 was begun with other settings: training.learning_rate was 0.003, is 0.5" in said
+    assert "seed0 was started with other settings: training.learning_rate was 0.003, is 0.5" in said
     assert "--find" in said
     assert "--resume" not in said
     assert states(runs) == before
@@ -605,7 +605,7 @@ def test_published_numbers_of_different_protocols_have_columns_of_their_own() ->
         "Blizzard, as SRNN's paper",
         "Blizzard, as Z-Forcing's paper",
     ]
-    assert headers == [column.header for column in columns_of(table, "speech-small")]
+    assert headers == [column.heading for column in columns_of(table, "speech-small")]
     assert cells(page, "RNN-Gauss")[8:] == ["-1900", "-", "3539", "-", "-"]
     assert cells(page, "VRNN-GMM")[8:] == ["≥ 28982", "-", "≥ 9107", "-", "-"]
     assert cells(page, "SRNN (filt)")[8:] == ["-", "≥ 50524", "-", "≥ 10846", "-"]

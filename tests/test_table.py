@@ -14,7 +14,7 @@ from rich.console import Console
 
 from zforcing import UserError
 from zforcing.evaluation.likelihood import Evaluation
-from zforcing.evaluation.rows import Row, read_rows
+from zforcing.evaluation.rows import RunRow, read_rows
 from zforcing.evaluation.side_by_side import to_markdown, to_terminal
 
 EVALUATION = Evaluation(
@@ -75,7 +75,7 @@ def write(folder: Path, name: str, *, recipe: str = "a", seconds: float = 60.4, 
     return run
 
 
-def rows(*runs: Path) -> list[Row]:
+def rows(*runs: Path) -> list[RunRow]:
     return read_rows(runs, split="test", bound="elbo")
 
 

@@ -269,7 +269,7 @@ def test_a_saved_model_gives_samples_from_the_starts_that_it_keeps(tmp_path: Pat
 
 
 def test_a_model_without_a_description_is_not_saved(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="this rnn has no description of its data: make it by for_data, or set"):
+    with pytest.raises(UserError, match="this rnn has no description of its data: make it with for_data, or set"):
         save(tmp_path / "mine", RNN(CONDITIONED.spec, hidden_size=4))
 
 
@@ -280,7 +280,7 @@ def test_starts_of_another_model_are_refused(tmp_path: Path) -> None:
         model.starts = torch.zeros(2, 2)
         save(tmp_path / name, model)
     shutil.copy(tmp_path / "a" / "starts.safetensors", tmp_path / "b" / "starts.safetensors")
-    with pytest.raises(UserError, match="isn't that of the weights beside it"):
+    with pytest.raises(UserError, match="isn't that of the weights in its folder"):
         load(tmp_path / "b")
 
 
@@ -289,7 +289,7 @@ def test_starts_that_no_model_of_the_kind_has_are_refused(tmp_path: Path, starts
     model = RNN.for_data(FixedDescription(CONDITIONED), hidden_size=4, embedding_size=3)
     model.starts = starts
     save(tmp_path / "mine", model)
-    with pytest.raises(UserError, match=r"starts\.safetensors is damaged: it holds .*, and should x \[n, 2\]"):
+    with pytest.raises(UserError, match=r"starts\.safetensors is damaged: it holds .*; it must hold x \[n, 2\]"):
         load(tmp_path / "mine")
 
 

@@ -19,7 +19,7 @@ from ..errors import UserError
 from ..registry import import_source
 from ..settings import Count
 from ..training.runs.config import SEED
-from ..training.runs.recipes import whole_path
+from ..training.runs.recipes import absolute_path
 from ..training.settings import THREADS
 from .parser import Parser
 
@@ -58,7 +58,7 @@ def take_imports(words: Sequence[str]) -> tuple[list[str], list[str]]:
     while left:
         word = left.pop(0)
         if word == "--import" and left:
-            sources.append(whole_path(left.pop(0), Path.cwd()))
+            sources.append(absolute_path(left.pop(0), Path.cwd()))
             import_source(sources[-1])
         else:
             rest.append(word)
