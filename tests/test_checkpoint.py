@@ -293,7 +293,7 @@ def test_read_json_takes_one_object(tmp_path: Path) -> None:
 
 
 def test_a_folder_that_is_no_run_is_named(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"no run folder.*config\.yaml"):
+    with pytest.raises(UserError, match=r"not a run folder.*config\.yaml"):
         load(tmp_path)
     with pytest.raises(UserError, match="no such run folder"):
         load(tmp_path / "nowhere")

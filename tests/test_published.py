@@ -486,7 +486,7 @@ def test_json_is_one_object_with_protocol_kind_and_published(tmp_path: Path, zf:
 def test_without_any_run_it_is_a_table_of_published_numbers(tmp_path: Path, zf: Command) -> None:
     (tmp_path / "none").mkdir()
     result = zf("table", "speech", "--runs", tmp_path / "none", "--find", "--json")
-    assert "speech-small-rnn-gauss-seed0 for one: the table has published numbers alone" in result.err
+    assert "speech-small-rnn-gauss-seed0 for one: the table has only published numbers" in result.err
     values = result.json
     assert values["protocol"] == {}
     assert all(row["runs"] == [] for row in values["rows"])
@@ -573,7 +573,7 @@ def test_sets_of_other_steps_have_no_published_numbers_beside_them() -> None:
 
 
 def test_a_folder_of_runs_that_is_not_there_is_refused(tmp_path: Path, zf: Command) -> None:
-    assert "no such folder" in zf("table", "speech", "--runs", tmp_path / "nowhere", "--find").mistake
+    assert "no such file or directory" in zf("table", "speech", "--runs", tmp_path / "nowhere", "--find").mistake
     assert not (tmp_path / "nowhere").exists()
 
 

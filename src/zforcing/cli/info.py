@@ -70,21 +70,21 @@ def about_run(run: Path) -> dict[str, Any]:
     """What a run folder holds."""
     config = read_run_config(run)
     folder = find_checkpoint(run)
-    found = Trained.load(str(run), which="best")
+    trained = Trained.load(str(run), which="best")
     progress = read_json(folder / "training.json")
     return {
         "run": str(run),
         "about": config.about,
         "recipe": config.recipe,
-        "model": found.model.label,
-        "parameters": sum(p.numel() for p in found.model.parameters()),
-        "latent_size": found.model.latent_size,
-        "data": brief(found.description),
+        "model": trained.model.label,
+        "parameters": sum(p.numel() for p in trained.model.parameters()),
+        "latent_size": trained.model.latent_size,
+        "data": brief(trained.description),
         "best_validation_nats_per_sequence": progress.get("best"),
         "best_epoch": progress.get("best_epoch"),
         "seed": config.seed,
         "evaluations": sorted(p.name for p in run.glob("evaluation-*.json")),
-        "settings": asdict(found.model.config),
+        "settings": asdict(trained.model.config),
     }
 
 
