@@ -232,7 +232,7 @@ BAD_CONTENT: dict[str, tuple[Any, list[str]]] = {
     "a huge number": (CONTENT | {"train": [[(2**70,)]]}, ["pitch 1180591620717411303424"]),
     "one that can't be printed": (CONTENT | {"train": [[(10**5000,)]]}, ["pitch a number of thousands of digits"]),
     "more than a piano has": (CONTENT | {"train": [[(60,), (60,) * 89]]}, ["89 pitches at step 1", "a piano has 88"]),
-    "one sequence many times": (CONTENT | {"train": [[(60,)] * 3000] * 3000}, ["9000", "says the same steps so many"]),
+    "one sequence many times": (CONTENT | {"train": [[(60,)] * 3000] * 3000}, ["9000", "repeats the same steps"]),
 }
 
 

@@ -118,7 +118,7 @@ class InMemory(SequenceDataset):
 
 
 def check_dataset(data: Any, name: str) -> None:
-    """Refuse what is no `SequenceDataset`, and say how one is made of it. Raises UserError."""
+    """Raise UserError about what isn't a `SequenceDataset`; the message says how to make one."""
     if isinstance(data, SequenceDataset):
         return
     what = type(data).__name__

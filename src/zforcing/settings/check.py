@@ -68,13 +68,13 @@ def must_be(value: object, cls: type[Any], name: str, like: str) -> None:
 
 def must_fit(value: object, hint: Any, name: str) -> None:
     """Refuse an argument that doesn't fit a type such as `Count` or `Seed`. Raises UserError, one line."""
-    wanted = unfit(plain(value), hint)
-    if wanted:
-        raise UserError(f"{name} is {value!r}; it must be {wanted}")
+    expected = unfit(plain(value), hint)
+    if expected:
+        raise UserError(f"{name} is {value!r}; it must be {expected}")
 
 
 def plain(value: Any) -> Any:
-    """A number of NumPy's as Python's, which settings are; NumPy isn't imported, which the help of commands does without."""
+    """A NumPy number as Python's, which settings are. NumPy isn't imported: the help of commands doesn't need it."""
     is_scalar = type(value).__module__ == "numpy" and getattr(value, "shape", None) == ()
     return value.item() if is_scalar else value
 
