@@ -114,7 +114,7 @@ def edit_weights(change: Callable[[dict[str, torch.Tensor]], Any]) -> Callable[[
         ),
         (edit_config(lambda v: v["data"]["spec"].update(size=2.5)), "config.json.*size 2.5"),
         (edit_config(lambda v: v["data"]["spec"].update(kind="text")), "config.json.*kind is 'text'"),
-        (edit_config(lambda v: v["data"].update(longest=float("nan"))), "config.json can't be read: NaN is no JSON"),
+        (edit_config(lambda v: v["data"].update(longest=float("nan"))), "config.json can't be read: NaN is not JSON"),
         (
             edit_weights(lambda w: w.update({"embed.layer.bias": torch.zeros(128, dtype=torch.int64)})),
             "embed.layer.bias holds int64",
@@ -248,7 +248,7 @@ def test_a_run_without_updates_has_no_moments(tmp_path: Path) -> None:
         (edit_progress(best="high"), "training.json.*progress.best is 'high'"),
         (edit_progress(since_row=[1]), "training.json.*progress.since_row"),
         (edit_progress(since_row={"loss": "1"}), "training.json.*progress.since_row"),
-        (edit_progress(seconds=float("inf")), "training.json can't be read: Infinity is no JSON"),
+        (edit_progress(seconds=float("inf")), "training.json can't be read: Infinity is not JSON"),
         (lambda f: (f / "training.json").write_text("{}"), "training.json.*progress.epoch is missing"),
         (edit_weights(lambda w: w["embed.layer.bias"].fill_(torch.nan)), "not finite in embed.layer.bias"),
     ],
@@ -293,7 +293,7 @@ def test_read_json_takes_one_object(tmp_path: Path) -> None:
 
 
 def test_a_folder_that_is_no_run_is_named(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"no run folder.*config\.yaml"):
+    with pytest.raises(UserError, match=r"not a run folder.*config\.yaml"):
         load(tmp_path)
     with pytest.raises(UserError, match="no such run folder"):
         load(tmp_path / "nowhere")

@@ -409,9 +409,9 @@ RECIPES = [
     ("data: {name: digits}\nmodel: {name: rnn, hiden: 3}\n", "model.hiden"),
     ("data: {name: digits}\nmodel: {name: rnn}\ntrainng: {epochs: 3}\n", "trainng.epochs"),
     ("data: {name: digits}\nmodel: {name: rnn}\ntraining: {epochs: few}\n", "training.epochs"),
-    ("- 1\n", "is no recipe"),
+    ("- 1\n", "is not a recipe"),
     ("a: [\n", "is no YAML"),
-    ("", "is no recipe"),
+    ("", "is not a recipe"),
 ]
 
 

@@ -15,7 +15,7 @@ from matplotlib.image import imread
 
 from conftest import Command
 from zforcing.cli import main
-from zforcing.cli.sources import kept, read_sequence, read_sequences
+from zforcing.cli.sources import beginnings_of, read_sequence, read_sequences
 from zforcing.data import Digits, PolyphonicMusic, Text
 from zforcing.errors import UserError
 from zforcing.observations import Example, TextFormat
@@ -158,7 +158,7 @@ def test_a_vocabulary_of_another_run_is_refused(runs: Path, tmp_path: Path, zf: 
     own = Path(shutil.copytree(runs / "run-text", tmp_path / "copy"))
     (config,) = (own / "checkpoints" / "best").glob("**/config.json")
     shutil.copy(other, config)
-    assert "isn't that of the weights beside it, but edited or another run's" in zf("evaluate", own).mistake
+    assert "isn't that of the weights in its folder, but edited or another run's" in zf("evaluate", own).mistake
 
 
 def test_interpolating_pieces_writes_music_that_is_heard_and_seen(runs: Path, tmp_path: Path, zf: Command) -> None:
@@ -316,10 +316,10 @@ def test_sources_are_sequences_of_the_data_files_or_text(runs: Path) -> None:
 
 def test_a_share_or_a_number_of_the_scored_steps_is_kept() -> None:
     examples = [Example(np.zeros((9, 1), np.float32)), Example(np.zeros((5, 1), np.float32), np.ones((5, 1), bool))]
-    assert [len(e.x) for e in kept(examples, None, first=0)] == [9, 5]
-    assert [len(e.x) for e in kept(examples, 0.5, first=0)] == [4, 2]
-    assert [len(e.x) for e in kept(examples, 0.5, first=1)] == [5, 3]
-    assert [len(e.x) for e in kept(examples, 3, first=1)] == [4, 4]
-    assert kept(examples, 3, first=0)[1].observed.shape == (3, 1)
+    assert [len(e.x) for e in beginnings_of(examples, None, first=0)] == [9, 5]
+    assert [len(e.x) for e in beginnings_of(examples, 0.5, first=0)] == [4, 2]
+    assert [len(e.x) for e in beginnings_of(examples, 0.5, first=1)] == [5, 3]
+    assert [len(e.x) for e in beginnings_of(examples, 3, first=1)] == [4, 4]
+    assert beginnings_of(examples, 3, first=0)[1].observed.shape == (3, 1)
     with pytest.raises(UserError, match="--given 6 of the 5 steps of sequence 1 is 6"):
-        kept(examples, 6, first=0)
+        beginnings_of(examples, 6, first=0)

@@ -256,7 +256,7 @@ VERSION_1 = {name: value for name, value in DESCRIBED.items() if name != "format
         ({"format": {"height": 8}}, "has no 'name'"),
         ({"format": 8}, "doesn't fit"),
         ({"format": {"name": "table", "names": ["a"]}}, "data.format.names has 1 names for 2 features"),
-        ({"format": {"name": "table", "array": 3}}, "data.format holds a name that is no text"),
+        ({"format": {"name": "table", "array": 3}}, "data.format holds a name that is not text"),
         (
             {"format": {"name": "audio", "sample_rate": 8000, "encoding": "pcm"}},
             "encoding is pcm for real observations",

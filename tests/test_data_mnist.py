@@ -20,8 +20,8 @@ from zforcing import SequenceModel, UserError
 from zforcing.data import DATA, DynamicMnist, Mnist, SequenceDataset, Split
 from zforcing.data.images import mnist
 from zforcing.data.images import sequences as images
-from zforcing.data.images.mnist import GREY, LAROCHELLE, Known
-from zforcing.data.images.sequences import BinaryImages, Order, binarize
+from zforcing.data.images.mnist import GREY, LAROCHELLE, PixelSums
+from zforcing.data.images.sequences import BinaryImages, PixelOrder, binarize
 from zforcing.observations import DataDescription, ImageFormat, ObservationSpec, collate
 from zforcing.observations.formats import image
 from zforcing.tasks.sample import Generated
@@ -34,7 +34,7 @@ from zforcing.training.update import EagerUpdate, Part, Updated
 
 PACKED = Path(__file__).parents[2] / "shared" / "data" / "packed"
 SPLITS: tuple[Split, ...] = ("train", "valid", "test")
-ORDERS: tuple[Order, ...] = ("pixels", "rows")
+ORDERS: tuple[PixelOrder, ...] = ("pixels", "rows")
 COUNTS = {"train": 6, "valid": 3, "test": 2}
 RNG = np.random.default_rng(0)
 BITS = {split: (RNG.random((n, 784)) < 0.2).astype(np.uint8) for split, n in COUNTS.items()}
@@ -97,8 +97,8 @@ def message(data: Mnist | DynamicMnist, split: Split = "train") -> str:
 @pytest.fixture
 def known(monkeypatch: pytest.MonkeyPatch) -> None:
     """The few images of these tests are the ones that everybody has."""
-    monkeypatch.setattr(mnist, "LAROCHELLE", {split: Known.of(bits) for split, bits in BITS.items()})
-    monkeypatch.setattr(mnist, "GREY", {part: Known.of(levels.reshape(-1, 784)) for part, levels in GREYS.items()})
+    monkeypatch.setattr(mnist, "LAROCHELLE", {split: PixelSums.of(bits) for split, bits in BITS.items()})
+    monkeypatch.setattr(mnist, "GREY", {part: PixelSums.of(levels.reshape(-1, 784)) for part, levels in GREYS.items()})
 
 
 # ---- static
@@ -151,7 +151,7 @@ def test_a_sequence_is_an_image_pixel_by_pixel_or_row_by_row(tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize(("order", "steps", "size"), [("pixels", 784, 1), ("rows", 28, 28)])
-def test_all_pixels_are_scored_after_a_blank_x_0(tmp_path: Path, order: Order, steps: int, size: int) -> None:
+def test_all_pixels_are_scored_after_a_blank_x_0(tmp_path: Path, order: PixelOrder, steps: int, size: int) -> None:
     data = unchecked(static(tmp_path), order=order)
     spec = ObservationSpec("binary", size)
     assert data.describe() == DataDescription("mnist-unchecked", spec, longest=steps, format=ImageFormat(28, 28))
@@ -241,12 +241,12 @@ def test_arrays_that_are_no_binary_images_are_refused(tmp_path: Path, arrays: di
 
 def test_missing_files_are_listed(tmp_path: Path) -> None:
     assert "data.root is empty; name the folder of binarized_mnist_train.amat" in message(Mnist())
-    assert "no such folder; a relative path starts at" in message(Mnist(str(tmp_path / "a")))
+    assert "no such file or directory; a relative path starts at" in message(Mnist(str(tmp_path / "a")))
     said = message(Mnist(str(tmp_path)))
     assert "has no train split of binarized MNIST; looked for" in said
     for name in ("binarized_mnist_train.amat,", "binarized_mnist/binarized_mnist_train.npz"):
         assert name in said
-    assert "and no .npz" in message(Mnist(str(write(tmp_path / "a.amat", b""))))
+    assert "but not an .npz" in message(Mnist(str(write(tmp_path / "a.amat", b""))))
     assert "cannot be read" in message(Mnist(str(write(tmp_path / "a.npz", b"no archive"))))
     (static(tmp_path) / "binarized_mnist_test.amat").unlink()
     assert "has no test split" in message(unchecked(tmp_path), "train")
@@ -297,7 +297,7 @@ def test_another_test_set_is_noticed_with_the_training_images(tmp_path: Path, kn
     data = Mnist(str(static(tmp_path, test=amat(BITS["valid"]))))
     assert "this looks like the valid split of Larochelle's binarized MNIST, not the test split" in message(data)
     other = DynamicMnist(str(grey(tmp_path, test=idx(GREYS["test"][:3]))), valid_images=1)
-    assert "is no split of MNIST's grey images: 3 images" in message(other)
+    assert "is not a split of MNIST's grey images: 3 images" in message(other)
 
 
 def test_one_other_pixel_is_noticed(tmp_path: Path, known: None) -> None:
@@ -305,7 +305,8 @@ def test_one_other_pixel_is_noticed(tmp_path: Path, known: None) -> None:
     said = message(Mnist(str(static(tmp_path, train=spoilt(4, 401, word)))))
     mean = BITS["train"].mean()
     assert (
-        f"is no split of Larochelle's binarized MNIST: 6 images of mean {mean + (2 * int(word) - 1) / 4704:.6f}" in said
+        f"is not a split of Larochelle's binarized MNIST: 6 images of mean {mean + (2 * int(word) - 1) / 4704:.6f}"
+        in said
     )
     assert f"where the train split has 6 of {mean:.6f}" in said
     assert "data.check_known false" in said
@@ -323,7 +324,7 @@ def test_transposed_images_are_noticed(tmp_path: Path, known: None) -> None:
 
 def test_other_grey_images_are_noticed(tmp_path: Path, known: None) -> None:
     data = DynamicMnist(str(grey(tmp_path, train=idx(GREYS["train"] // 2))), valid_images=6)
-    assert "is no split of MNIST's grey images" in message(data)
+    assert "is not a split of MNIST's grey images" in message(data)
 
 
 def test_the_known_means_are_the_published_ones() -> None:
@@ -342,10 +343,10 @@ def test_the_known_means_are_the_published_ones() -> None:
 @pytest.mark.parametrize("split", SPLITS)
 def test_the_known_numbers_are_those_of_the_real_images(split: Split) -> None:
     with np.load(PACKED / "mnist_static_binarized.npz") as bits:
-        assert Known.of(np.unpackbits(bits[f"{split}_bits"], axis=-1, count=784)) == LAROCHELLE[split]
+        assert PixelSums.of(np.unpackbits(bits[f"{split}_bits"], axis=-1, count=784)) == LAROCHELLE[split]
     if split != "valid":
         with np.load(PACKED / "mnist_uint8.npz") as levels:
-            assert Known.of(levels[f"{split}_images"].reshape(-1, 784)) == GREY[split]
+            assert PixelSums.of(levels[f"{split}_images"].reshape(-1, 784)) == GREY[split]
 
 
 # ---- dynamic
@@ -557,7 +558,7 @@ def test_each_epoch_trains_on_its_own_pixels(
 # ---- files to go on from, and pictures
 
 
-def beginnings(path: Path, order: Order = "pixels") -> list[Any]:
+def beginnings(path: Path, order: PixelOrder = "pixels") -> list[Any]:
     description = Mnist(order=order).describe()
     return [example.x for example in description.format.read(str(path), description)]
 
@@ -592,7 +593,7 @@ def test_beginnings_may_differ_in_length(tmp_path: Path) -> None:
         (b"", "pixels", "is empty"),
     ],
 )
-def test_what_is_wrong_in_a_beginning_is_named(tmp_path: Path, content: bytes, order: Order, said: str) -> None:
+def test_what_is_wrong_in_a_beginning_is_named(tmp_path: Path, content: bytes, order: PixelOrder, said: str) -> None:
     with pytest.raises(UserError) as error:
         beginnings(write(tmp_path / "a.amat", content), order)
     assert said in str(error.value)
@@ -618,7 +619,7 @@ def test_arrays_and_files_that_are_no_beginnings_are_refused(tmp_path: Path) -> 
 
 @pytest.mark.parametrize("order", ORDERS)
 def test_samples_in_either_order_are_drawn_upright(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, order: Order
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, order: PixelOrder
 ) -> None:
     drawn: list[Any] = []
     monkeypatch.setattr(image, "write_image_grid", lambda path, x, **options: drawn.append(x))

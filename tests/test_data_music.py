@@ -232,7 +232,7 @@ BAD_CONTENT: dict[str, tuple[Any, list[str]]] = {
     "a huge number": (CONTENT | {"train": [[(2**70,)]]}, ["pitch 1180591620717411303424"]),
     "one that can't be printed": (CONTENT | {"train": [[(10**5000,)]]}, ["pitch a number of thousands of digits"]),
     "more than a piano has": (CONTENT | {"train": [[(60,), (60,) * 89]]}, ["89 pitches at step 1", "a piano has 88"]),
-    "one sequence many times": (CONTENT | {"train": [[(60,)] * 3000] * 3000}, ["9000", "says the same steps so many"]),
+    "one sequence many times": (CONTENT | {"train": [[(60,)] * 3000] * 3000}, ["9000", "repeats the same steps"]),
 }
 
 
@@ -549,7 +549,7 @@ def test_where_splits_of_midi_files_come_from_is_said(tmp_path: Path) -> None:
     midi(tmp_path / "loose.mid", [(0, 1, 60)])
     data = MidiFolder(str(tmp_path))
     assert [len(loaded(data, split)) for split in SPLITS] == [8, 2, 1]
-    assert loaded(data, "train").remark == "loose.mid, spare isn't read: no split is called so"
+    assert loaded(data, "train").remark == "loose.mid, spare isn't read: no split has this name"
     assert loaded(data, "test").remark == "cut at random from the training files (data.test_fraction)"
     assert loaded(data, "valid").remark == ""
 
@@ -565,7 +565,7 @@ def test_a_midi_file_of_one_step_has_nothing_to_score_after_it(tmp_path: Path) -
 BAD_FOLDERS: dict[str, tuple[Callable[[Path], object], dict[str, Any], list[str]]] = {
     "nothing": (lambda t: None, {}, ["no MIDI files below it", ".mid or .midi"]),
     "an empty split": (lambda t: [midis(t, train=2), (t / "valid").mkdir()], {}, ["folder of the valid split"]),
-    "no train": (lambda t: midis(t, test=2), {}, ["has a folder test but none that is called train"]),
+    "no train": (lambda t: midis(t, test=2), {}, ["has a folder test but none named train"]),
     "two valid": (lambda t: midis(t, train=1, dev=1, valid=1), {}, ["dev and valid are both the folder of the valid"]),
     "two files": (lambda t: midis(t, a=2), {}, ["MIDI files: there are 2, 2 are held out", "data.test_fraction"]),
     "all spoilt": (
@@ -762,15 +762,15 @@ def test_a_prefix_needs_a_step_after_the_one_that_is_conditioned_on(tmp_path: Pa
 
 def test_what_sounds_when_a_step_begins_sounds_in_it() -> None:
     notes = np.array([(60, 0, 1), (62, 1, 1.5), (64, 1.25, 1.5), (65, 1.5, 2 + 1 / 3), (20, 0, 9), (66, 2 + 1 / 3, 3)])
-    assert pitches([chorales.sounding(notes, 2)]) == [[[60], [60], [62], [65], [65], [66]]]
-    assert pitches([chorales.sounding(notes, 3)])[0][6:] == [[65], [66], [66]]
+    assert pitches([chorales.roll_of_notes(notes, 2)]) == [[[60], [60], [62], [65], [65], [66]]]
+    assert pitches([chorales.roll_of_notes(notes, 3)])[0][6:] == [[65], [66], [66]]
 
 
 def test_a_chorale_of_music21_is_parsed() -> None:
     notes = chorales.parse_chorale("bach/bwv66.6")
     assert notes.shape == (165, 3)  # 9 bars of 4/4 after an upbeat, in F sharp minor
     assert notes[:, 2].max() == 36
-    sounding = pitches([chorales.sounding(notes, 2)])[0]
+    sounding = pitches([chorales.roll_of_notes(notes, 2)])[0]
     assert len(sounding) == 72
     assert sounding[0] == [57, 64, 73]  # tenor and bass begin on one A
     assert sounding[-1] == [54, 58, 61, 66]  # F sharp major

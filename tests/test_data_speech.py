@@ -582,7 +582,7 @@ def test_a_folder_that_may_not_be_listed_is_refused(tmp_path: Path, monkeypatch:
 
 BAD_FOLDERS: dict[str, tuple[Callable[[Path], object], dict[str, Any], list[str]]] = {
     "no name": (lambda t: None, {"root": ""}, ["data.root is empty", "name the folder"]),
-    "missing": (lambda t: None, {"root": "ROOT/nowhere"}, ["nowhere", "no such folder"]),
+    "missing": (lambda t: None, {"root": "ROOT/nowhere"}, ["nowhere", "no such file or directory"]),
     "a file": (lambda t: write(t / "a.wav"), {"root": "ROOT/a.wav"}, ["a.wav", "is a file"]),
     "no audio": (lambda t: (t / "a.txt").write_text("x"), {}, ["no audio below it", ".wav", "SPHERE"]),
     "no audio in a split": (

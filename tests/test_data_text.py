@@ -418,7 +418,7 @@ def test_folders_beside_those_of_the_splits_are_named(tmp_path: Path) -> None:
         write(tmp_path / folder / "a.txt", "There is only one here.")
     data = Reviews(str(tmp_path))
     assert counts(data) == [1, 1, 1]
-    assert loaded(data).remark == "held-out isn't read: no split is called so"
+    assert loaded(data).remark == "held-out isn't read: no split has this name"
 
 
 def test_reviews_take_train_txt_for_a_document(tmp_path: Path) -> None:
@@ -550,7 +550,7 @@ def test_a_sample_of_bytes_stays_on_its_line(tmp_path: Path) -> None:
         ({"test_fraction": math.nan}, "data.test_fraction is nan"),
         ({"valid_fraction": 0.5, "test_fraction": 0.5}, "leave nothing to train on"),
         ({}, "data.root is empty"),
-        ({"root": "nowhere"}, "data.root nowhere: no such folder or file; a relative path starts at"),
+        ({"root": "nowhere"}, "data.root nowhere: no such file or directory; a relative path starts at"),
     ],
 )
 def test_settings_that_make_no_sense_are_refused(settings: dict[str, Any], expected: str) -> None:
@@ -590,7 +590,7 @@ def test_a_split_without_text_is_refused(tmp_path: Path, split: Split) -> None:
 def test_limits_that_leave_nothing_are_refused(tmp_path: Path) -> None:
     said = message(root=by_file(tmp_path), min_words=4, max_words=5)
     assert (
-        "train.txt: no sentence of 4 to 5 words, 4 of others and 0 empty lines; mend the text, data.min_words or"
+        "train.txt: no sentence of 4 to 5 words, 4 of others and 0 empty lines; correct the text, data.min_words or"
         in said
     )
 
@@ -613,7 +613,7 @@ def test_a_folder_without_train_is_refused(tmp_path: Path) -> None:
     write(tmp_path / "test.txt", "a")
     assert "has no train.txt; name the file, or set data.name reviews" in message(root=str(tmp_path))
     (tmp_path / "dev").mkdir()
-    assert "has a folder dev and none that is called train" in message(cls=Reviews, root=str(tmp_path))
+    assert "has a folder dev and none named train" in message(cls=Reviews, root=str(tmp_path))
 
 
 def test_two_files_of_a_split_are_refused(tmp_path: Path) -> None:
@@ -623,7 +623,7 @@ def test_two_files_of_a_split_are_refused(tmp_path: Path) -> None:
 
 
 def test_folders_without_text_are_refused(tmp_path: Path) -> None:
-    assert "no .txt file below its folder; mend data.root" in message(cls=Reviews, root=str(tmp_path))
+    assert "no .txt file below its folder; correct data.root" in message(cls=Reviews, root=str(tmp_path))
     (tmp_path / "train").mkdir()
     assert "no .txt file below its folder train" in message(cls=Reviews, root=str(tmp_path))
 
@@ -674,8 +674,11 @@ def test_settings_that_the_model_was_not_trained_with_are_refused(
 ) -> None:
     root = by_file(tmp_path)
     description = Text(root, **{field: trained}).describe()
-    said = f"data.{field} is {str(given).lower()}, but the model was trained with {str(trained).lower()}: set it so"
-    with pytest.raises(UserError, match=said):
+    expected = (
+        f"data.{field} is {str(given).lower()}, but the model was trained with {str(trained).lower()}: "
+        f"set data.{field} to {str(trained).lower()}"
+    )
+    with pytest.raises(UserError, match=expected):
         Text(root, **{field: given}).load("test", description)
 
 
@@ -698,8 +701,8 @@ def test_a_prefix_of_nothing_is_refused(tmp_path: Path) -> None:
         ({"symbols": []}, "vocabulary.symbols has 0 entries"),
         ({"tokens": "bytes"}, "vocabulary.symbols has 3 entries; for tokens bytes it has none"),
         ({"pairs": "{}"}, "vocabulary.pairs must be a tokenizer's JSON for tokens bpe, and null for words"),
-        ({"tokens": "bpe", "symbols": [], "pairs": "{}"}, "vocabulary.pairs is no tokenizer's JSON"),
-        ({"tokens": "bpe", "symbols": [], "pairs": "no JSON"}, "vocabulary.pairs is no tokenizer's JSON"),
+        ({"tokens": "bpe", "symbols": [], "pairs": "{}"}, "vocabulary.pairs is not the JSON of a tokenizer"),
+        ({"tokens": "bpe", "symbols": [], "pairs": "no JSON"}, "vocabulary.pairs is not the JSON of a tokenizer"),
         ({"more": 1}, "unexpected keyword argument 'more'"),
         ({"symbols": None}, "the data's description doesn't fit"),
     ],

@@ -20,7 +20,7 @@ from zforcing.evaluation.paper_runs import evaluate_runs, is_evaluated, is_finis
 from zforcing.evaluation.runs import evaluate_run
 from zforcing.evaluation.saved import evaluation_file, name_in_files, read_bound, read_evaluation, save_evaluation
 from zforcing.training.runs.config import RunConfig, parse_config
-from zforcing.training.runs.recipes import laid_over, read_recipe
+from zforcing.training.runs.recipes import merge_settings, read_recipe
 
 TABLE = PaperTable(
     name="own", about="", sizes={"digits": "sequence"}, published_data={}, rows={"zforcing": "Z-Forcing"}, notes=()
@@ -37,7 +37,7 @@ def float32() -> None:
 
 
 def configure(recipe: str, *, learning_rate: float = 0.001) -> RunConfig:
-    values = laid_over(read_recipe(recipe), SMALL)
+    values = merge_settings(read_recipe(recipe), SMALL)
     return parse_config(values | {"training": values["training"] | {"learning_rate": learning_rate}})
 
 

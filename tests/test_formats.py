@@ -264,7 +264,7 @@ def test_a_table_without_numbers_of_its_own_has_no_seconds_and_no_words() -> Non
     description = DESCRIPTIONS["table"]
     with pytest.raises(UserError, match="--seconds is for models of audio"):
         description.format.steps_in(1.0, description)
-    with pytest.raises(UserError, match="aren't spelt; name a file"):
+    with pytest.raises(UserError, match="can't be given as text; name a file"):
         description.format.parse("a good film")
 
 

@@ -19,7 +19,7 @@ import zforcing as zf
 from zforcing import Sequences, UserError
 from zforcing.data import Arrays, InMemory, LinearGaussianData
 from zforcing.data.batches import load_batches
-from zforcing.data.splits import cut, cut_groups, numpy_order, python_order
+from zforcing.data.splits import cut, cut_groups, numpy_shuffle, python_shuffle
 from zforcing.observations import DataDescription, Example, Normalization, ObservationSpec, TableFormat
 
 FAULTS = Path(__file__).parent / "data" / "faults"
@@ -353,7 +353,7 @@ FRAMES_REFUSED: dict[str, tuple[Callable[[], Any], list[str]]] = {
         lambda: Sequences.from_frame(pl.DataFrame({"v": [0, 1, 2]})),
         ["no column is left", "'v'", "name the features in columns"],
     ),
-    "no frame": (lambda: Sequences.from_frame([[1.0]]), ["a list is no data frame"]),
+    "no frame": (lambda: Sequences.from_frame([[1.0]]), ["a list is not a data frame"]),
     "a lazy frame": (lambda: Sequences.from_frame(pl.LazyFrame({"v": [1.0]})), ["LazyFrame", "collect"]),
     "gaps without times": (
         lambda: Sequences.from_frame(pl.DataFrame({"v": [1.0]}), gaps="split"),
@@ -558,9 +558,9 @@ def test_a_split_that_cannot_be_is_refused(split: Callable[[Sequences], Any], fr
 
 
 def test_both_generators_draw_as_they_always_have() -> None:
-    assert numpy_order(5, 0).tolist() == [2, 4, 3, 0, 1]
-    assert python_order(5, 0).tolist() == [2, 1, 0, 4, 3]
-    parts = cut(6, {"test": 0.2, "valid": 0.2}, seed=0, what="things", order=python_order)
+    assert numpy_shuffle(5, 0).tolist() == [2, 4, 3, 0, 1]
+    assert python_shuffle(5, 0).tolist() == [2, 1, 0, 4, 3]
+    parts = cut(6, {"test": 0.2, "valid": 0.2}, seed=0, what="things", shuffle=python_shuffle)
     assert {split: index.tolist() for split, index in parts.items()} == {
         "test": [4],
         "valid": [2],

@@ -295,7 +295,7 @@ def test_a_mistake_in_the_last_run_is_found_before_the_first_is_trained(
 def test_a_run_of_other_settings_isnt_gone_on_with(runs: Path, folder: Path, zf: Command) -> None:
     before = states(runs)
     said = speech(zf, runs, folder, "--rows", "rnn-gmm,rnn-gauss", "--training.learning_rate", 0.5).mistake
-    assert "seed0 was begun with other settings: training.learning_rate was 0.003, is 0.5" in said
+    assert "seed0 was started with other settings: training.learning_rate was 0.003, is 0.5" in said
     assert "--find" in said
     assert "--resume" not in said
     assert states(runs) == before
@@ -327,7 +327,7 @@ def test_a_bad_evaluation_names_its_run(runs: Path, zf: Command) -> None:
     (run / "config.yaml").write_text(yaml.safe_dump(config))
     (run / "evaluation-test-elbo.json").unlink()
     said = zf("table", "speech", "--runs", runs, "--find", "--device", "cpu").mistake
-    assert f"{run}: data.root {runs / 'gone'}: no such folder" in said
+    assert f"{run}: data.root {runs / 'gone'}: no such file or directory" in said
 
 
 # ---- words
@@ -486,7 +486,7 @@ def test_json_is_one_object_with_protocol_kind_and_published(tmp_path: Path, zf:
 def test_without_any_run_it_is_a_table_of_published_numbers(tmp_path: Path, zf: Command) -> None:
     (tmp_path / "none").mkdir()
     result = zf("table", "speech", "--runs", tmp_path / "none", "--find", "--json")
-    assert "speech-small-rnn-gauss-seed0 for one: the table has published numbers alone" in result.err
+    assert "speech-small-rnn-gauss-seed0 for one: the table has only published numbers" in result.err
     values = result.json
     assert values["protocol"] == {}
     assert all(row["runs"] == [] for row in values["rows"])
@@ -573,7 +573,7 @@ def test_sets_of_other_steps_have_no_published_numbers_beside_them() -> None:
 
 
 def test_a_folder_of_runs_that_is_not_there_is_refused(tmp_path: Path, zf: Command) -> None:
-    assert "no such folder" in zf("table", "speech", "--runs", tmp_path / "nowhere", "--find").mistake
+    assert "no such file or directory" in zf("table", "speech", "--runs", tmp_path / "nowhere", "--find").mistake
     assert not (tmp_path / "nowhere").exists()
 
 
@@ -605,7 +605,7 @@ def test_published_numbers_of_different_protocols_have_columns_of_their_own() ->
         "Blizzard, as SRNN's paper",
         "Blizzard, as Z-Forcing's paper",
     ]
-    assert headers == [column.header for column in columns_of(table, "speech-small")]
+    assert headers == [column.heading for column in columns_of(table, "speech-small")]
     assert cells(page, "RNN-Gauss")[8:] == ["-1900", "-", "3539", "-", "-"]
     assert cells(page, "VRNN-GMM")[8:] == ["≥ 28982", "-", "≥ 9107", "-", "-"]
     assert cells(page, "SRNN (filt)")[8:] == ["-", "≥ 50524", "-", "≥ 10846", "-"]

@@ -20,7 +20,7 @@ from zforcing.evaluation.paper import read_paper_table
 from zforcing.models import MODELS
 from zforcing.training.reporter import Reporter
 from zforcing.training.runs.config import RunConfig, parse_config
-from zforcing.training.runs.recipes import Facts, laid_over, read_facts, read_recipe, recipes
+from zforcing.training.runs.recipes import Facts, merge_settings, read_facts, read_recipe, recipes
 from zforcing.training.runs.run import train
 
 # row: TIMIT, Blizzard; nats as in the paper's table of speech results, and table 1 of SRNN's paper for SRNN's variants
@@ -198,7 +198,7 @@ def written(file: Path, **values: Any) -> Path:
 def test_settings_lie_over_those_of_the_base() -> None:
     under = {"seed": 1, "data": {"name": "digits", "threshold": 3}, "training": {"epochs": 5, "batch_size": 2}}
     over = {"data": {"threshold": 4}, "training": {"epochs": 6}, "model": {"name": "rnn"}}
-    assert laid_over(under, over) == {
+    assert merge_settings(under, over) == {
         "seed": 1,
         "data": {"name": "digits", "threshold": 4},
         "training": {"epochs": 6, "batch_size": 2},
@@ -210,18 +210,18 @@ def test_settings_lie_over_those_of_the_base() -> None:
 def test_a_section_of_another_name_replaces_the_whole() -> None:
     under = {"model": {"name": "rnn", "hidden_size": 3, "num_layers": 2}}
     over = {"model": {"name": "zforcing", "hidden_size": 4}}
-    assert laid_over(under, over) == over
+    assert merge_settings(under, over) == over
 
 
 def test_a_section_of_the_same_name_may_say_it_again() -> None:
     under, over = {"model": {"name": "rnn", "hidden_size": 3}}, {"model": {"name": "rnn", "num_layers": 2}}
-    assert laid_over(under, over) == {"model": {"name": "rnn", "hidden_size": 3, "num_layers": 2}}
+    assert merge_settings(under, over) == {"model": {"name": "rnn", "hidden_size": 3, "num_layers": 2}}
 
 
 @pytest.mark.parametrize("schedule", [{"start": 0.5}, 0.5, {"start": 0.1, "end": 0.5, "per_step": 0.2}])
 @pytest.mark.parametrize("below", [{"start": 0.2, "end": 1.0, "per_step": 0.1}, 0.2])
 def test_a_schedule_replaces_the_whole_schedule(schedule: Any, below: Any) -> None:
-    merged = laid_over({"weights": {"kl": below, "auxiliary": 0.1}}, {"weights": {"kl": schedule}})
+    merged = merge_settings({"weights": {"kl": below, "auxiliary": 0.1}}, {"weights": {"kl": schedule}})
     assert merged == {"weights": {"kl": schedule, "auxiliary": 0.1}}
 
 
@@ -338,9 +338,9 @@ def test_a_small_recipe_trains_evaluates_and_is_heard(row: str, folder: Path, tm
 def test_a_published_recipe_trains_on_a_tree_of_its_datas_shape(
     name: str, timit: Path, blizzard: Path, tmp_path: Path
 ) -> None:
-    small = laid_over(read_recipe(name), tiny(name))
+    small = merge_settings(read_recipe(name), tiny(name))
     root = timit if name.startswith("timit") else blizzard
-    small = laid_over(small, {"data": {"root": str(root)}, "training": {"max_steps": 1}})
+    small = merge_settings(small, {"data": {"root": str(root)}, "training": {"max_steps": 1}})
     made = parse_config(small)
     assert train(made, tmp_path / "run", device="cpu", reporter=Reporter(quiet=True)).finished == "max_steps 1"
     description = made.data.describe()
@@ -393,7 +393,7 @@ def test_a_recipe_trains_two_steps(name: str, files: dict[str, dict[str, Any]], 
     known = MODELS.settings_of(recipe["model"]["name"]).__dataclass_fields__
     sizes = {size: 3 for size in ("hidden_size", "latent_size", "embedding_size", "mlp_size") if size in known}
     small = {"data": files.get(recipe["data"]["name"], {}), "model": sizes, "training": {"max_steps": 2}}
-    made = parse_config(laid_over(recipe, small), where=name)
+    made = parse_config(merge_settings(recipe, small), where=name)
     assert train(made, tmp_path / "run", device="cpu", reporter=Reporter(quiet=True)).step == 2
 
 

@@ -14,7 +14,7 @@ from rich.console import Console
 
 from zforcing import UserError
 from zforcing.evaluation.likelihood import Evaluation
-from zforcing.evaluation.rows import Row, read_rows
+from zforcing.evaluation.rows import RunRow, read_rows
 from zforcing.evaluation.side_by_side import to_markdown, to_terminal
 
 EVALUATION = Evaluation(
@@ -75,7 +75,7 @@ def write(folder: Path, name: str, *, recipe: str = "a", seconds: float = 60.4, 
     return run
 
 
-def rows(*runs: Path) -> list[Row]:
+def rows(*runs: Path) -> list[RunRow]:
     return read_rows(runs, split="test", bound="elbo")
 
 
@@ -257,7 +257,7 @@ def test_a_folder_that_is_none_is_refused(tmp_path: Path) -> None:
 
 
 def test_numbers_that_json_has_not_are_refused(tmp_path: Path) -> None:
-    assert "NaN is no number" in refused(write(tmp_path, "a0", perplexity=math.nan))
+    assert "NaN is not a number" in refused(write(tmp_path, "a0", perplexity=math.nan))
 
 
 def test_a_crash_between_two_checkpoints_leaves_the_old_one_to_read(tmp_path: Path) -> None:

@@ -23,7 +23,7 @@ from zforcing.evaluation.likelihood import evaluate
 from zforcing.training import graph, loop
 from zforcing.training.callbacks import Callback
 from zforcing.training.feed import WholeSequences
-from zforcing.training.parallel import Alone
+from zforcing.training.parallel import SingleProcess
 from zforcing.training.progress import Progress
 from zforcing.training.reporter import Reporter
 from zforcing.training.runs.config import RunConfig, parse_config
@@ -162,16 +162,16 @@ def test_a_signal_at_any_moment_of_an_update_is_kept(
 def test_a_signal_while_processes_agree_is_kept(
     configure: Callable[..., RunConfig], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    original, done = Alone.total, 0
+    original, done = SingleProcess.total, 0
 
-    def total(self: Alone, own: torch.Tensor) -> torch.Tensor:
+    def total(self: SingleProcess, own: torch.Tensor) -> torch.Tensor:
         nonlocal done
         done += 1
         if done == 3:
             os.kill(os.getpid(), signal.SIGINT)
         return original(self, own)
 
-    monkeypatch.setattr(Alone, "total", total)
+    monkeypatch.setattr(SingleProcess, "total", total)
     with pytest.raises(Interrupted):
         run(configure(), tmp_path / "run")
 

@@ -176,7 +176,7 @@ def test_sequences_of_the_runs_own_data_need_it_and_say_so(moved: tuple[str, Mov
     _, found = moved
     said = zf("continue", found.run, "test:0").mistake
     assert "test:0 is of the run's own data, which can't be read: data." in said
-    assert "no such file" in said or "no such folder" in said
+    assert "no such file" in said
     assert "no such f" in zf("evaluate", found.run).mistake
 
 
@@ -220,7 +220,7 @@ def test_an_old_run_that_conditions_on_the_first_observation_samples_where_its_d
 
 
 @dataclass(frozen=True)
-class Given:
+class FixedDescription:
     """Data, as far as a model is made for it."""
 
     description: DataDescription
@@ -230,7 +230,7 @@ CONDITIONED = DataDescription("mine", ObservationSpec("real", 2, "conditioned"),
 
 
 def test_a_model_for_data_has_its_spec_and_its_description() -> None:
-    model = ZForcing.for_data(Given(CONDITIONED), hidden_size=4)
+    model = ZForcing.for_data(FixedDescription(CONDITIONED), hidden_size=4)
     assert model.spec == CONDITIONED.spec
     assert model.description is CONDITIONED
     assert model.config == ZForcing.Config(hidden_size=4)
@@ -245,11 +245,11 @@ def test_settings_are_given_by_name_or_as_a_config() -> None:
     with pytest.raises(UserError, match="model rnn is given config and hidden_size"):
         RNN(spec, RNN.Config(), hidden_size=4)
     with pytest.raises(UserError, match="model rnn has no setting hiden_size"):
-        RNN.for_data(Given(CONDITIONED), hiden_size=4)
+        RNN.for_data(FixedDescription(CONDITIONED), hiden_size=4)
 
 
 def test_a_saved_model_gives_samples_from_the_starts_that_it_keeps(tmp_path: Path, zf: Command) -> None:
-    model = RNN.for_data(Given(CONDITIONED), hidden_size=4, embedding_size=3)
+    model = RNN.for_data(FixedDescription(CONDITIONED), hidden_size=4, embedding_size=3)
     with pytest.raises(UserError, match="conditions on the first observation: give start"):
         sample(model, 2, steps=3)
     model.starts = torch.tensor([[1.0, 2.0], [float("nan"), 4.0]])
@@ -270,27 +270,27 @@ def test_a_saved_model_gives_samples_from_the_starts_that_it_keeps(tmp_path: Pat
 
 
 def test_a_model_without_a_description_is_not_saved(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="this rnn has no description of its data: make it by for_data, or set"):
+    with pytest.raises(UserError, match="this rnn has no description of its data: make it with for_data, or set"):
         save(tmp_path / "mine", RNN(CONDITIONED.spec, hidden_size=4))
 
 
 def test_starts_of_another_model_are_refused(tmp_path: Path) -> None:
     for name, longest in (("a", 5), ("b", 6)):
         description = DataDescription("mine", CONDITIONED.spec, longest)
-        model = RNN.for_data(Given(description), hidden_size=4, embedding_size=3)
+        model = RNN.for_data(FixedDescription(description), hidden_size=4, embedding_size=3)
         model.starts = torch.zeros(2, 2)
         save(tmp_path / name, model)
     shutil.copy(tmp_path / "a" / "starts.safetensors", tmp_path / "b" / "starts.safetensors")
-    with pytest.raises(UserError, match="isn't that of the weights beside it"):
+    with pytest.raises(UserError, match="isn't that of the weights in its folder"):
         load(tmp_path / "b")
 
 
 @pytest.mark.parametrize("starts", [torch.zeros(2, 3), torch.zeros(0, 2), torch.zeros(())])
 def test_starts_that_no_model_of_the_kind_has_are_refused(tmp_path: Path, starts: torch.Tensor) -> None:
-    model = RNN.for_data(Given(CONDITIONED), hidden_size=4, embedding_size=3)
+    model = RNN.for_data(FixedDescription(CONDITIONED), hidden_size=4, embedding_size=3)
     model.starts = starts
     save(tmp_path / "mine", model)
-    with pytest.raises(UserError, match=r"starts\.safetensors is damaged: it holds .*, and should x \[n, 2\]"):
+    with pytest.raises(UserError, match=r"starts\.safetensors is damaged: it holds .*; it must hold x \[n, 2\]"):
         load(tmp_path / "mine")
 
 

@@ -286,7 +286,7 @@ def test_chunks_and_the_steps_behind_them_drop_the_same_words(look_ahead: int) -
     module = BoundModule(model, ELBO(), word_dropout=0.5).train()
     for pieces, chunk, on in going.batches(going.plan(seed=0, epoch=0), torch.device("cpu")):
         torch.manual_seed(len(pieces))
-        fed, ahead = on.dropped(chunk, module.word_dropout)
+        fed, ahead = on.drop_words(chunk, module.word_dropout)
         assert torch.equal(fed.x, chunk.x)
         assert torch.equal(fed.lengths, chunk.lengths)
         assert (fed.past != chunk.read).any()
@@ -295,7 +295,7 @@ def test_chunks_and_the_steps_behind_them_drop_the_same_words(look_ahead: int) -
         torch.manual_seed(len(pieces))
         result = module(chunk, Weights(), on)
         torch.manual_seed(len(pieces))
-        same_draws = on.dropped(chunk, module.word_dropout)[0]
+        same_draws = on.drop_words(chunk, module.word_dropout)[0]
         context = ahead.context(model, chunk.x.shape[1])
         assert torch.equal(result.value, ELBO()(model, same_draws, state=on.state, context=context).value)
         going.keep(pieces, result.state)

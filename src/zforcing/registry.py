@@ -6,7 +6,7 @@
         Config = DeepMarkovConfig
 
 Each room that has such classes declares their family, a live mapping from names to classes (`zforcing.MODELS`). Nobody
-copies it, so what is registered later is found. An installed package registers its classes by entry points of the group
+copies it, so that later registrations count. An installed package registers its classes by entry points of the group
 "zforcing", each a class or a module that registers some; they are loaded when a name isn't known, or all are listed.
 """
 
@@ -32,14 +32,14 @@ T = TypeVar("T")
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 _families: list[Family[Any]] = []
 _groups = ["zforcing"]  # of entry points that have not been loaded yet
-_broken: list[str] = []  # what is said of entry points that can't be loaded
+_broken: list[str] = []  # messages about entry points that can't be loaded
 
 
 class Family(Mapping[str, type[T]]):
     """The registered classes of one kind by name, a live mapping that only `register` changes.
 
     Args:
-        kind: what one of them is called in messages, such as "model".
+        kind: the word for one of them in messages, such as "model".
         base: the class that they all derive from.
         classes: those that come with the package.
         settings: the attribute that holds a class's settings, a dataclass; "" where the class itself is one.
@@ -69,8 +69,8 @@ class Family(Mapping[str, type[T]]):
         """The class of this name.
 
         Args:
-            name: what was given.
-            setting: the setting or option that gave it, for the message.
+            name: the name.
+            setting: the setting or option that it comes from, for the message.
 
         Raises:
             UserError: nothing of that name is registered.
@@ -101,7 +101,7 @@ class Family(Mapping[str, type[T]]):
                 'such as name = "my_model"'
             )
         if not is_dataclass(self._settings_of(cls)):
-            raise UserError(f"{what}: {self._wanted_settings}")
+            raise UserError(f"{what}: {self._settings_rule}")
         taken = self._classes.get(name)
         if taken is not None and not _is_same(taken, cls):
             raise UserError(
@@ -110,7 +110,7 @@ class Family(Mapping[str, type[T]]):
         self._classes[name] = cls
 
     @property
-    def _wanted_settings(self) -> str:
+    def _settings_rule(self) -> str:
         if self._settings:
             return f"its `{self._settings}` must be a dataclass, its settings"
         return "it must be a dataclass, whose fields are its settings (@register stands above @dataclass)"
@@ -120,11 +120,11 @@ class Family(Mapping[str, type[T]]):
 
 
 def register(cls: type[T]) -> type[T]:
-    """Make a class known by its `name`: to recipes, to the command line and to `load`. Works as a decorator too.
+    """Register a class by its `name`, for recipes, the command line and `load`. Also a decorator.
 
     Args:
-        cls: a model, a bound, a data set or another class that has a family; which one, its base class says. A class
-            that is defined anew, as when a notebook's cell runs again, takes the old one's place.
+        cls: a subclass of `SequenceModel`, `Bound`, `DataModule`, `Format` or `Callback`. A class that is defined
+            again, as when a notebook cell is rerun, replaces the old one.
 
     Returns:
         The class itself.
@@ -140,9 +140,9 @@ def register(cls: type[T]) -> type[T]:
             class Mine(Bound):
                 name = "mine"
     """
-    given: object = cls
+    candidate: object = cls
     for family in _families:
-        if isinstance(given, type) and issubclass(given, family.base):
+        if isinstance(candidate, type) and issubclass(candidate, family.base):
             family.add(cls)
             return cls
     bases = ", ".join(family.base.__name__ for family in _families)
@@ -153,11 +153,11 @@ def import_source(source: str) -> None:
     """Import a module by its name, or a Python file by its path, for what it registers; once per process.
 
     Raises:
-        UserError: it isn't there, or fails.
+        UserError: it doesn't exist, or fails when it is imported.
     """
     path = Path(source).expanduser()
     if is_file(source) and not path.is_file():
-        raise UserError(f"can't import {source}: no such file")
+        raise UserError(f"can't import {source}: no such file or directory")
     if is_file(source) and any(getattr(m, "__file__", None) == str(path.resolve()) for m in list(sys.modules.values())):
         return
     try:
@@ -214,6 +214,6 @@ def _is_same(old: type[Any], new: type[Any]) -> bool:
 
 
 def _in_one_line(error: BaseException) -> str:
-    """An error's kind, what it says, and where it was raised."""
+    """An error's type and message, and where it was raised."""
     last = traceback.extract_tb(error.__traceback__)[-1]
     return f"{type(error).__name__}: {' '.join(str(error).split())} ({last.filename}, line {last.lineno})"

@@ -36,17 +36,17 @@ def main(argv: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except (UserError, OSError) as error:
-        return complain(str(error))
+        return print_error(str(error))
     except (MemoryError, RuntimeError) as error:
         if not isinstance(error, MemoryError) and not re.search("alloc|out of memory|Storage size", str(error)):
             raise
-        return complain(f"not enough memory: {str(error).splitlines()[0][:200]}; ask for less at a time")
+        return print_error(f"not enough memory: {str(error).splitlines()[0][:200]}; ask for less at a time")
     except KeyboardInterrupt:
         print("zforcing: stopped", file=sys.stderr)
         return 130
 
 
-def complain(message: str) -> int:
+def print_error(message: str) -> int:
     """One line on stderr; the exit code of a user's mistake."""
     print(f"zforcing: {message}", file=sys.stderr)
     return 2

@@ -79,10 +79,10 @@ def parse_bench(argv: Sequence[str]) -> tuple[Namespace, dict[str, Any]]:
     if unknown:
         raise UserError(f"unknown size {unknown[0]!r}; it is one of {', '.join(SIZES)}")
     check_common(options)
-    given = {name: value for name, value in vars(options).items() if name.startswith("model.")}
+    settings = {name: value for name, value in vars(options).items() if name.startswith("model.")}
     defaults = {setting.name: setting.default for setting in settings_in(config, "model")}
     sizes = options.sizes or SIZES
-    return options, {name: made(config, "model", defaults | sizes_of(name, config) | given) for name in sizes}
+    return options, {name: made(config, "model", defaults | sizes_of(name, config) | settings) for name in sizes}
 
 
 def bench_parser(model: str) -> Parser:

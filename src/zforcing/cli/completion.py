@@ -51,12 +51,12 @@ def completion(argv: Sequence[str]) -> int:
 
 def completed() -> dict[str, list[str]]:
     """What may stand behind each command."""
-    found = {name: options_of(command.load()) for name, command in COMMANDS.items()}
-    found["train"] = [*recipes(), *found["train"], *all_settings()]
-    found["table"] += all_settings()
-    found["bench"] += [name for name in all_settings() if name.startswith("--model.")]
-    found["completion"] += ["bash", "zsh", "fish"]
-    return {name: list(dict.fromkeys(words)) for name, words in found.items()}
+    options = {name: options_of(command.load()) for name, command in COMMANDS.items()}
+    options["train"] = [*recipes(), *options["train"], *all_settings()]
+    options["table"] += all_settings()
+    options["bench"] += [name for name in all_settings() if name.startswith("--model.")]
+    options["completion"] += ["bash", "zsh", "fish"]
+    return {name: list(dict.fromkeys(words)) for name, words in options.items()}
 
 
 def options_of(command: Callable[[Sequence[str]], int]) -> list[str]:
@@ -75,25 +75,25 @@ def all_settings() -> list[str]:
     return sorted({f"--{name}" for names in chosen for name in settings_of(names) if name != "recipe"})
 
 
-def bash(found: dict[str, list[str]]) -> str:
+def bash(options: dict[str, list[str]]) -> str:
     """For bash."""
-    cases = "\n".join(f'            {name}) words="{" ".join(words)}" ;;' for name, words in found.items())
-    return BASH.format(commands=" ".join(found), cases=cases)
+    cases = "\n".join(f'            {name}) words="{" ".join(words)}" ;;' for name, words in options.items())
+    return BASH.format(commands=" ".join(options), cases=cases)
 
 
-def zsh(found: dict[str, list[str]]) -> str:
+def zsh(options: dict[str, list[str]]) -> str:
     """For zsh, which can take bash's."""
-    return ZSH + bash(found)
+    return ZSH + bash(options)
 
 
-def fish(found: dict[str, list[str]]) -> str:
+def fish(options: dict[str, list[str]]) -> str:
     """For fish."""
     first = [
-        f"complete -c zforcing -n __fish_use_subcommand -a {name} -d {quoted(COMMANDS[name].about)}" for name in found
+        f"complete -c zforcing -n __fish_use_subcommand -a {name} -d {quoted(COMMANDS[name].about)}" for name in options
     ]
     rest = [
         f"complete -c zforcing -n '__fish_seen_subcommand_from {name}' -a {quoted(' '.join(words))}"
-        for name, words in found.items()
+        for name, words in options.items()
     ]
     return "\n".join([FISH, *first, *rest])
 

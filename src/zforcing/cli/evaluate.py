@@ -104,7 +104,7 @@ def warn(result: Evaluation) -> None:
 
 
 def trained_by(run: Path) -> Bound | None:
-    """The bound that a run was trained by; None where a folder holds a model alone."""
+    """The bound that a run was trained by; None where a folder holds only a model."""
     return read_run_config(run).bound if (run / "config.yaml").is_file() else None
 
 

@@ -27,18 +27,18 @@ def interpolate(argv: Sequence[str]) -> int:
     and B; the shorter one goes on by the prior. Of text the sentences are printed, "..." behind one without an end.
     """
     options = interpolate_options(argv)
-    found = Trained.load(options.run, which=options.checkpoint, device=pick_device(options.device))
-    description = found.description
-    examples = [read_sequence(source, found) for source in (options.a, options.b)]
-    made = drawn_between(found, examples, options)
+    trained = Trained.load(options.run, which=options.checkpoint, device=pick_device(options.device))
+    description = trained.description
+    examples = [read_sequence(source, trained) for source in (options.a, options.b)]
+    made = drawn_between(trained, examples, options)
     changed = [getattr(options, name) for name, usual in WAYS.items() if getattr(options, name) != usual]
     stem = stem_of(options, "interpolate", file_name(options.a), file_name(options.b), *changed)
-    written = description.format.write(Path(options.out or found.folder / "samples"), stem, made, description)
+    written = description.format.write(Path(options.out or trained.folder / "samples"), stem, made, description)
     values = {name: getattr(options, name) for name in ("a", "b", "num", *WAYS, "seed")}
     unknown = description.format.unknown_in(examples)
     if unknown is not None:
         values["unknown"] = unknown
-    report(written, {"run": str(found.folder)} | values, json_wanted=options.json)
+    report(written, {"run": str(trained.folder)} | values, as_json=options.json)
     return 0
 
 
@@ -60,17 +60,17 @@ def interpolate_options(argv: Sequence[str]) -> Namespace:
     return options
 
 
-def drawn_between(found: Trained, examples: Sequence[Example], options: Namespace) -> Drawn:
+def drawn_between(trained: Trained, examples: Sequence[Example], options: Namespace) -> Drawn:
     """The sequences between two, as the options want them."""
     from ..tasks.interpolate import first_observations
     from ..tasks.interpolate import interpolate as between
     from ..tasks.sample import draw
 
-    description = found.description
-    ends = [collate([example], description.spec).to(found.device) for example in examples]
+    description = trained.description
+    ends = [collate([example], description.spec).to(trained.device) for example in examples]
     with threads_asked_for(options.threads):
         drawn = between(
-            found.model,
+            trained.model,
             *ends,
             num_samples=options.num,
             path=options.path,
@@ -80,5 +80,5 @@ def drawn_between(found: Trained, examples: Sequence[Example], options: Namespac
             seed=options.seed,
         )
     conditioned = description.spec.conditions_on_first
-    start = first_observations(found.model, *ends, num_samples=options.num) if conditioned else None
+    start = first_observations(trained.model, *ends, num_samples=options.num) if conditioned else None
     return Drawn.of(drawn.x, drawn.latents, start=start)

@@ -1,4 +1,4 @@
-"""What the commands share: options, the run folder they are given, a progress bar, and how values are printed."""
+"""What the commands share: options, a progress bar, and how values are printed."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from ..errors import UserError
 from ..registry import import_source
 from ..settings import Count
 from ..training.runs.config import SEED
-from ..training.runs.recipes import whole_path
+from ..training.runs.recipes import absolute_path
 from ..training.settings import THREADS
 from .parser import Parser
 
@@ -40,7 +40,7 @@ def common_options(parser: Parser, *, seed: str) -> None:
 
 
 def import_option(parser: Parser) -> None:
-    """For models, bounds and data sets of one's own."""
+    """The option for the user's own models, bounds and data sets."""
     parser.add_argument(
         "--import",
         dest="imports",
@@ -58,7 +58,7 @@ def take_imports(words: Sequence[str]) -> tuple[list[str], list[str]]:
     while left:
         word = left.pop(0)
         if word == "--import" and left:
-            sources.append(whole_path(left.pop(0), Path.cwd()))
+            sources.append(absolute_path(left.pop(0), Path.cwd()))
             import_source(sources[-1])
         else:
             rest.append(word)
@@ -91,14 +91,14 @@ def chosen_bound(options: Namespace, *, trained_by: Bound | None = None) -> Boun
 
 
 def one_of(option: str, value: str, allowed: Sequence[str]) -> Any:
-    """The value, if it is allowed."""
+    """Return the value. Raises UserError if it isn't allowed."""
     if value not in allowed:
         raise UserError(f"--{option} is {value!r}; it is one of {', '.join(allowed)}")
     return value
 
 
 def whole_number(option: str, text: str) -> int:
-    """What the text says."""
+    """Parse a whole number."""
     if not text.isdecimal():
         raise UserError(f"--{option} is {text!r}; it must be a whole number, 0 or more, or all")
     return int(text)
@@ -128,7 +128,7 @@ def counting(what: str, total: int) -> Iterator[Callable[[int], None]]:
 
 
 def print_values(values: dict[str, Any]) -> None:
-    """name  value, a line each."""
+    """Print a line `name  value` for each."""
     width = max(map(len, values))
     for name, value in values.items():
         text = f"{value:.4f}" if isinstance(value, float) else "-" if value is None else value

@@ -54,16 +54,18 @@ def paper_table(name: str, argv: Sequence[str]) -> int:
 
 
 def evaluated_rows(about: PaperTable, options: Namespace, out: Path) -> list[PaperRow]:
-    """The table's rows with the finished runs, of --rows and --seeds alone with --find; the others are named."""
+    """The table's rows with the finished runs, with --find only of --rows and --seeds; the others are named."""
     from ..evaluation.paper_rows import paper_rows
     from ..evaluation.paper_runs import evaluate_runs, is_finished, runs_of_table
 
-    runs = found_runs(about, options, out) if options.find else runs_of_table(about, options.size, Path(options.runs))
+    runs = (
+        selected_runs(about, options, out) if options.find else runs_of_table(about, options.size, Path(options.runs))
+    )
     finished = [run for run in runs if is_finished(run)]
-    found = evaluate_runs(finished, bounds=about.bounds, device=options.device, say=say, counting=counting)
+    evaluated = evaluate_runs(finished, bounds=about.bounds, device=options.device, say=say, counting=counting)
     if len(finished) < len(runs):
         say(f"not finished, and left out: {', '.join(run.name for run in runs if run not in finished)}")
-    return paper_rows(about, options.size, found)
+    return paper_rows(about, options.size, evaluated)
 
 
 def show(about: PaperTable, size: str, rows: Sequence[PaperRow]) -> None:
@@ -105,7 +107,7 @@ def paper_options(about: PaperTable, words: Sequence[str], settings: Sequence[st
     if (Path(options.runs) / "config.yaml").is_file():
         raise UserError(f"--runs {options.runs} is a run itself; name the folder that holds the table's runs")
     if options.find and not Path(options.runs).is_dir():
-        raise UserError(f"--runs {options.runs}: no such folder")
+        raise UserError(f"--runs {options.runs}: no such file or directory")
     return options
 
 
@@ -124,7 +126,7 @@ def train_missing(about: PaperTable, options: Namespace, settings: Sequence[str]
     return train_runs(planned, device=options.device, say=say)
 
 
-def found_runs(about: PaperTable, options: Namespace, out: Path) -> list[Path]:
+def selected_runs(about: PaperTable, options: Namespace, out: Path) -> list[Path]:
     """The runs of --rows and --seeds. Raises UserError where there is none, and a page that it would replace."""
     from ..evaluation.paper_runs import runs_of_table, select_runs
 
@@ -135,7 +137,7 @@ def found_runs(about: PaperTable, options: Namespace, out: Path) -> list[Path]:
         if out.with_name(out.name + ".md").exists():
             raise UserError(f"{none}; {out}.md would be replaced by a page without runs: name other --runs or --out")
         published = about.published_sizes(options.size)
-        say(f"{none}: {'the table has published numbers alone' if published else 'the table is empty'}")
+        say(f"{none}: {'the table has only published numbers' if published else 'the table is empty'}")
     return runs
 
 

@@ -23,7 +23,7 @@ from ..tasks.sample import pick_starts
 from ..training.runs.trained import Trained
 from .options import check_common, checkpoint_option, command_parser, common_options
 from .parser import Parser
-from .sources import HELP, OWN, is_path, kept, read_sequences
+from .sources import HELP, OWN, beginnings_of, is_path, read_sequences
 
 MOST_STEPS = 100_000_000
 
@@ -38,39 +38,37 @@ def sample(argv: Sequence[str]) -> int:
     common_options(parser, seed="seed of all that is drawn")
     options = parser.parse_args(list(argv))
     check_common(options)
-    found = Trained.load(options.run, which=options.checkpoint, device=pick_device(options.device))
-    run, description = found.folder, found.description
+    trained = Trained.load(options.run, which=options.checkpoint, device=pick_device(options.device))
+    run, description = trained.folder, trained.description
     steps = asked_steps(options, description, default=description.format.default_steps(description))
-    start = first_observations(found, options.num, seed=options.seed)
+    start = first_observations(trained, options.num, seed=options.seed)
     with threads_asked_for(options.threads):
-        drawn = draw(found.model, options.num, steps=steps, seed=options.seed, start=start)
+        drawn = draw(trained.model, options.num, steps=steps, seed=options.seed, start=start)
     folder, stem = Path(options.out or run / "samples"), stem_of(options, "sample")
     written = description.format.write(folder, stem, Drawn.of(drawn.x, drawn.latents, start=start), description)
-    report(
-        written, {"run": str(run), "num": options.num, "steps": steps, "seed": options.seed}, json_wanted=options.json
-    )
+    report(written, {"run": str(run), "num": options.num, "steps": steps, "seed": options.seed}, as_json=options.json)
     return 0
 
 
-def first_observations(found: Trained, num: int, *, seed: int) -> Tensor | None:
-    """x_0 of so many samples, where the model conditions on it: the model's own, or of a run that kept none the
+def first_observations(trained: Trained, num: int, *, seed: int) -> Tensor | None:
+    """x_0 of so many samples, where the model conditions on it: the model's own, or, of a run that has none, the
     validation split's. Says so on stderr.
     """
-    if not found.description.spec.conditions_on_first:
+    if not trained.description.spec.conditions_on_first:
         return None
-    if found.model.starts is not None:
-        kept = len(found.model.starts)
-        print(f"x_1 is that of one of {kept} training sequences: the model conditions on it", file=sys.stderr)
-        return pick_starts(found.model, num, seed=seed)
+    if trained.model.starts is not None:
+        count = len(trained.model.starts)
+        print(f"x_1 is that of one of {count} training sequences: the model conditions on it", file=sys.stderr)
+        return pick_starts(trained.model, num, seed=seed)
     try:
-        valid = found.data.load("valid", found.description)
+        valid = trained.data.load("valid", trained.description)
     except UserError as error:
         raise UserError(
-            f"the model in {found.folder} conditions on the first observation and is of a version that kept none with "
-            f"it, and its data can't be read ({error}): sample where the data is, or use `zforcing continue`"
+            f"the model in {trained.folder} conditions on the first observation and is of a version that kept none "
+            f"with it, and its data can't be read ({error}): sample where the data is, or use `zforcing continue`"
         ) from None
     print("x_1 is taken from the validation split: the model conditions on it", file=sys.stderr)
-    return random_first_observations(valid, found.description, num, seed=seed).to(found.device)
+    return random_first_observations(valid, trained.description, num, seed=seed).to(trained.device)
 
 
 def continue_(argv: Sequence[str]) -> int:
@@ -88,16 +86,16 @@ def continue_(argv: Sequence[str]) -> int:
     common_options(parser, seed="seed of all that is drawn")
     options = parser.parse_args(list(argv))
     check_common(options)
-    found = Trained.load(options.run, which=options.checkpoint, device=pick_device(options.device))
-    run, description = found.folder, found.description
-    whole = read_sequences(options.prefix, found)
-    examples = kept(whole, options.given, first=int(description.spec.conditions_on_first))
+    trained = Trained.load(options.run, which=options.checkpoint, device=pick_device(options.device))
+    run, description = trained.folder, trained.description
+    whole = read_sequences(options.prefix, trained)
+    examples = beginnings_of(whole, options.given, first=int(description.spec.conditions_on_first))
     steps = asked_steps(options, description, default=description.format.steps_after(examples, description))
-    prefix = collate(examples, description.spec).to(found.device)
+    prefix = collate(examples, description.spec).to(trained.device)
     with threads_asked_for(options.threads):
-        drawn = continue_from(found.model, prefix, steps=steps, seed=options.seed, num_samples=options.num)
-    given = [] if options.given is None else [f"given{options.given:g}"]
-    stem = stem_of(options, "continue", file_name(options.prefix), *given)
+        drawn = continue_from(trained.model, prefix, steps=steps, seed=options.seed, num_samples=options.num)
+    suffix = [] if options.given is None else [f"given{options.given:g}"]
+    stem = stem_of(options, "continue", file_name(options.prefix), *suffix)
     folder = Path(options.out or run / "samples")
     made = Drawn.of(drawn.x, drawn.latents, before=examples * options.num, sources=whole)
     written = description.format.write(folder, stem, made, description)
@@ -112,7 +110,7 @@ def continue_(argv: Sequence[str]) -> int:
     unknown = description.format.unknown_in(examples)
     if unknown is not None:
         values["unknown"] = unknown
-    report(written, values, json_wanted=options.json)
+    report(written, values, as_json=options.json)
     return 0
 
 
@@ -162,11 +160,11 @@ def asked_steps(options: Namespace, description: DataDescription, *, default: in
     return max(1, int(frames + 0.5))
 
 
-def report(written: Written, values: dict[str, Any], *, json_wanted: bool) -> None:
+def report(written: Written, values: dict[str, Any], *, as_json: bool) -> None:
     """Text and the files on stdout; clipped samples, and what couldn't be written, on stderr or in the JSON."""
-    if json_wanted:
-        found = {"files": written.files, "clipped_samples": written.clipped, "lacking": written.lacking}
-        print(json.dumps(values | found | ({"text": written.text} if written.text else {})))
+    if as_json:
+        files = {"files": written.files, "clipped_samples": written.clipped, "lacking": written.lacking}
+        print(json.dumps(values | files | ({"text": written.text} if written.text else {})))
         return
     print("\n".join(written.text + written.files))
     if written.clipped:

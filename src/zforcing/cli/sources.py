@@ -1,4 +1,4 @@
-"""Sequences that a command is given: some of the run's own data, a file, or text itself."""
+"""The sequences that a command reads: some of the run's own data, a file, or text itself."""
 
 from __future__ import annotations
 
@@ -20,54 +20,54 @@ HELP = (
 )
 
 
-def read_sequences(source: str, found: Trained) -> list[Example]:
+def read_sequences(source: str, trained: Trained) -> list[Example]:
     """What `source` names, see HELP. Of text the end symbol isn't read, except that of the run's own data.
 
     Raises UserError when there is no such sequence or file.
     """
     own = OWN.fullmatch(source)
     if own:
-        return _of_split(cast(Split, own[1]), own[2].split(","), found)
-    kind = found.description.format
+        return _of_split(cast(Split, own[1]), own[2].split(","), trained)
+    kind = trained.description.format
     _refuse_misspelt(source, sentences=kind.is_text)
     if kind.is_text and not is_path(source):
         example, unknown = kind.parse(source)
         if unknown:
             print(f"not in the vocabulary, and read as unknown: {' '.join(unknown)}", file=sys.stderr)
         return [example]
-    examples = kind.read(source, found.description)
+    examples = kind.read(source, trained.description)
     count = kind.unknown_in(examples)
     if count is not None:
         print(f"{source}: read as a file, {count} of its symbols unknown", file=sys.stderr)
     return examples
 
 
-def read_sequence(source: str, found: Trained) -> Example:
+def read_sequence(source: str, trained: Trained) -> Example:
     """The one whole sequence that `source` names; a sentence has its end. Raises UserError when there are several."""
-    examples = read_sequences(source, found)
+    examples = read_sequences(source, trained)
     if len(examples) > 1:
         raise UserError(f"{source} holds {len(examples)} sequences: name one, such as test:0, or a file of one")
-    return found.description.format.whole(examples[0])
+    return trained.description.format.whole(examples[0])
 
 
-def kept(examples: list[Example], given: float | None, *, first: int) -> list[Example]:
-    """The beginnings of sequences: a share of their steps below 1, or a number of them; None: all.
+def beginnings_of(examples: list[Example], steps: float | None, *, first: int) -> list[Example]:
+    """The beginnings of sequences: a number of steps, or below 1 a share of them; None: all.
 
-    first: how many steps are read and not scored; they don't count, and are there in any case.
+    first: how many steps are read but not scored; they aren't counted, and always included.
 
     Raises UserError when nothing is left, or there isn't as much.
     """
-    if given is None:
+    if steps is None:
         return examples
-    if not 0 < given < 1 and not (given >= 1 and given == int(given)):
-        raise UserError(f"--given is {given:g}; it must be a share between 0 and 1, or a whole number of steps")
+    if not 0 < steps < 1 and not (steps >= 1 and steps == int(steps)):
+        raise UserError(f"--given is {steps:g}; it must be a share between 0 and 1, or a whole number of steps")
     beginnings = []
     for number, example in enumerate(examples):
-        steps = len(example.x) - first
-        keep = int(given * steps) if given < 1 else int(given)
-        if not 1 <= keep <= steps:
+        most = len(example.x) - first
+        keep = int(steps * most) if steps < 1 else int(steps)
+        if not 1 <= keep <= most:
             raise UserError(
-                f"--given {given:g} of the {steps} steps of sequence {number} is {keep}; it must be 1 to {steps}"
+                f"--given {steps:g} of the {most} steps of sequence {number} is {keep}; it must be 1 to {most}"
             )
         observed = None if example.observed is None else example.observed[: first + keep]
         beginnings.append(Example(example.x[: first + keep], observed))
@@ -80,19 +80,19 @@ def _of_split(split: Split, parts: list[str], trained: Trained) -> list[Example]
         sequences = trained.data.load(split, trained.description)
     except UserError as error:
         raise UserError(f"{split}:{','.join(parts)} is of the run's own data, which can't be read: {error}") from None
-    found = []
+    examples = []
     for part in parts:
         first, last = (int(number) for number in (part.split("-") * 2)[:2])
         if first > last:
             raise UserError(f"{split}:{part} goes backwards; write {split}:{last}-{first}")
         if last >= len(sequences):
             raise UserError(f"{split}:{part}: the {split} split has sequences 0 to {len(sequences) - 1}")
-        found += [sequences[i] for i in range(first, last + 1)]
-    return found
+        examples += [sequences[i] for i in range(first, last + 1)]
+    return examples
 
 
 def _refuse_misspelt(source: str, *, sentences: bool) -> None:
-    """Raises UserError for what is no source of any kind. Of sentences, one may begin with `test:` too."""
+    """Raise UserError for a source of no kind. A sentence may begin with `test:` too."""
     if not source:
         raise UserError(f"nothing is given to read; name {HELP}")
     if re.match("(train|valid|test):", source) and not (sentences and " " in source) and not _exists(source):
@@ -109,7 +109,7 @@ def is_path(source: str) -> bool:
 def _exists(source: str) -> bool:
     try:
         return user_path(source, source).is_file()
-    except (OSError, UserError):  # longer than names of files are; the home of nobody
+    except (OSError, UserError):  # too long for a file name; the home of an unknown user
         return False
 
 

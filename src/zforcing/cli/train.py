@@ -133,9 +133,12 @@ def read_settings(
     config = parse_config(values, where=recipe, lines=recipe_lines(recipe))  # its own mistakes, before the options'
     parser.add_settings_of(config, section_names(values))
     options = parser.parse_args(words)
-    said = {name: value for name, value in vars(options).items() if "." in name or name in SETTINGS_APART}
+    chosen = {name: value for name, value in vars(options).items() if "." in name or name in SETTINGS_APART}
     return options, build_config(
-        settings_given(config) | with_constants(said), parser.names, imports=config.imports, callbacks=config.callbacks
+        settings_by_name(config) | with_constants(chosen),
+        parser.names,
+        imports=config.imports,
+        callbacks=config.callbacks,
     )
 
 
@@ -152,7 +155,7 @@ class SettingsParser(Parser):
             self.add_argument(SKIP, help="short for --data.skip_unreadable true", **flag)
         constants = [Setting(f"weights.{name}", NotNegative, MISSING, "the same at every step") for name in WEIGHTS]
         settings = [setting for setting in known.values() if setting.name != "recipe"]
-        add_settings(self, [*settings, *constants], settings_given(config), short=SHORT)
+        add_settings(self, [*settings, *constants], settings_by_name(config), short=SHORT)
 
     def refuse_unknown(self, name: str) -> None:
         """Raise UserError, which says of an unknown setting which data set, model and bound don't have it."""
@@ -160,15 +163,15 @@ class SettingsParser(Parser):
         refuse_unknown({key: ""}, self.names, where="train")
 
 
-def settings_given(config: RunConfig) -> dict[str, Any]:
+def settings_by_name(config: RunConfig) -> dict[str, Any]:
     """A configuration's settings by dotted name."""
     return {key: value for key, value in flatten(config.to_dict()).items() if key not in ("imports", "callbacks")}
 
 
-def with_constants(given: Mapping[str, Any]) -> dict[str, Any]:
+def with_constants(settings: Mapping[str, Any]) -> dict[str, Any]:
     """`--weights.kl 0.5` spelled out: the schedule that is 0.5 at every step. Raises UserError for parts beside it."""
-    constants = {key: value for key, value in given.items() if key in {f"weights.{name}" for name in WEIGHTS}}
-    out = {key: value for key, value in given.items() if key not in constants}
+    constants = {key: value for key, value in settings.items() if key in {f"weights.{name}" for name in WEIGHTS}}
+    out = {key: value for key, value in settings.items() if key not in constants}
     for key, value in constants.items():
         beside = next((other for other in out if other.startswith(f"{key}.")), None)
         if beside is not None:
@@ -186,14 +189,14 @@ def with_named_sections(values: dict[str, Any], words: Sequence[str]) -> dict[st
     """
     for section in SECTIONS:
         name = option_value([f"--{section}.name"], words)
-        given = values.get(section) or {}
-        if name is None or not isinstance(given, dict) or name == given.get("name"):
+        old = values.get(section) or {}
+        if name is None or not isinstance(old, dict) or name == old.get("name"):
             continue
         values = values | {section: {"name": name}}
         known = settings_of(section_names(values))
-        kept = {k: v for k, v in given.items() if k != "name" and f"{section}.{k}" in known}
-        dropped = sorted(set(given) - set(kept) - {"name"})
+        shared = {k: v for k, v in old.items() if k != "name" and f"{section}.{k}" in known}
+        dropped = sorted(set(old) - set(shared) - {"name"})
         if dropped:
             print(f"{section} {name} has no {', '.join(dropped)}: the recipe's values are left out", file=sys.stderr)
-        values = values | {section: {"name": name} | kept}
+        values = values | {section: {"name": name} | shared}
     return values

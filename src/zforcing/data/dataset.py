@@ -1,4 +1,4 @@
-"""What every data set is: a description that goes with the model, and splits of sequences."""
+"""`SequenceDataset`: a split of sequences, as every model reads it."""
 
 from __future__ import annotations
 
@@ -18,10 +18,22 @@ from .fingerprint import Fingerprint
 
 
 class SequenceDataset(Dataset[Example], ABC):
-    """One split. `lengths` [N] (steps, the first one included) is known without reading a sequence; `description` says
-    how its examples are read, None where nobody has said so; `skipped` says how many sources were left out because they
-    couldn't be read, where that was asked for; `unknown`, of text, how many symbols the vocabulary doesn't have;
-    `remark` is what else its reader should know, such as what was left out.
+    """A split of N sequences: a `torch.utils.data.Dataset` of `Example`s.
+
+    Attributes:
+        lengths: [N] int64, steps of each sequence, the first one included; known without reading a sequence.
+        description: how the examples were read (kind, size, normalization), or None.
+        skipped: how many files were left out because they couldn't be read.
+        unknown: of text, how many symbols aren't in the vocabulary; None for other data.
+        remark: what else a reader should know, such as what was left out; may be empty.
+
+    Example:
+        class Walks(SequenceDataset):
+            lengths = np.full(100, 20)
+
+            def __getitem__(self, index):
+                noise = np.random.default_rng(index).standard_normal((20, 1))
+                return Example(noise.cumsum(axis=0).astype(np.float32))
     """
 
     lengths: NDArray[np.int64]
@@ -35,27 +47,43 @@ class SequenceDataset(Dataset[Example], ABC):
 
     @abstractmethod
     def __getitem__(self, index: int) -> Example:
-        """The sequence with this number."""
+        """The sequence with this number, 0..N-1."""
 
     def piece(self, index: int, start: int, stop: int) -> Example:
-        """Steps start..stop-1 of a sequence, 0 <= start < stop <= its length; override it where less need be read."""
+        """Return steps start..stop-1 of a sequence; override it where that reads less than the whole sequence.
+
+        Args:
+            index: number of the sequence.
+            start: first step, 0 or more.
+            stop: step after the last, more than `start` and at most the sequence's length.
+        """
         whole = self[index]
         return Example(whole.x[start:stop], None if whole.observed is None else whole.observed[start:stop])
 
     def at_epoch(self, epoch: int) -> SequenceDataset:
-        """The sequences of this epoch of training, from 0: itself, unless they are drawn anew each time.
+        """Return the data set of a training epoch: itself, unless its sequences are drawn anew each epoch.
 
-        As many and as long as in epoch 0, and a pure function of the epoch, so that a run can resume anywhere.
+        Args:
+            epoch: counted from 0.
+
+        Returns:
+            As many sequences, as long as in epoch 0, a pure function of the epoch: a run can resume anywhere.
         """
         return self
 
     def described_as(self, description: DataDescription) -> Self:
-        """The same sequences as a model of that description reads them.
+        """Return the same sequences as a model of that description reads them.
 
-        Sequences that are read from files are scaled as they are loaded: `DataModule.load(split, description)`.
+        Sequences that are read from files are normalized as they are loaded: `DataModule.load(split, description)`.
+
+        Args:
+            description: the model's.
+
+        Returns:
+            The data set with this description.
 
         Raises:
-            UserError: where these examples have been read by another description.
+            UserError: the examples were read by another description.
         """
         known = self.description
         if known == description:
@@ -71,7 +99,7 @@ class SequenceDataset(Dataset[Example], ABC):
         return other
 
     def fingerprint(self) -> str:
-        """12 hexadecimal digits, the same for the same numbers in the same order and units; reads every sequence.
+        """Return 12 hexadecimal digits, equal for equal numbers in the same order and units; reads every sequence.
 
         The units are those of the examples: data normalized in another way has another fingerprint.
         """
@@ -79,7 +107,7 @@ class SequenceDataset(Dataset[Example], ABC):
 
 
 class InMemory(SequenceDataset):
-    """Sequences that fit in memory."""
+    """A data set of `Example`s in memory."""
 
     def __init__(self, examples: Sequence[Example]):
         self.examples = list(examples)
@@ -90,7 +118,7 @@ class InMemory(SequenceDataset):
 
 
 def check_dataset(data: Any, name: str) -> None:
-    """Refuse what is no `SequenceDataset`, and say how one is made of it. Raises UserError."""
+    """Raise UserError about what isn't a `SequenceDataset`; the message says how to make one."""
     if isinstance(data, SequenceDataset):
         return
     what = type(data).__name__

@@ -1,4 +1,4 @@
-"""What people say of their rows, of a file or in memory, and the description that is found with it."""
+"""What the user declares about rows, and the description that follows from it and the training split."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from ..errors import UserError
 from ..files.rows import Rows
 from ..observations import DataDescription, Normalization, ObservationSpec, TableFormat
 
-MANY_CATEGORIES = 100_000  # more, found and not asked for, must each have been seen a tenth of a time on average
+MANY_CATEGORIES = 100_000  # more, found and not asked for, need at least a tenth of an observation each
 HARDLY = 1e-7  # a standard deviation below this part of the mean is less than float32 resolves there
 RowKind = Literal["real", "binary", "categorical"]
 First = Literal["scored", "conditioned"]
@@ -19,7 +19,7 @@ First = Literal["scored", "conditioned"]
 
 @dataclass(frozen=True)
 class Declared:
-    """What people say of their sequences; the rest of a description is found in the training split.
+    """What the user declares about sequences; the rest of a description comes from the training split.
 
     Args:
         kind: what a step holds.
@@ -60,7 +60,7 @@ class Declared:
             )
 
     def describe(self, train: Rows, name: str) -> DataDescription:
-        """From the training split alone, whose gaps are marked. Raises UserError where a feature is never observed."""
+        """Describe a training split whose gaps are marked. Raises UserError about a feature that is never observed."""
         missing = train.observed is not None if self.missing is None else self.missing
         spec = ObservationSpec(self.kind, self._size(train), self.first_observation, missing=missing)
         longest = int(train.lengths.max()) - spec.unscored_steps
@@ -73,18 +73,18 @@ class Declared:
         if self.categories is not None:
             return self.categories
         largest = int(train.values.max())
-        seen = len(train.values) if train.observed is None else int(train.observed.sum())
-        if largest > max(MANY_CATEGORIES, 10 * seen):
+        observations = len(train.values) if train.observed is None else int(train.observed.sum())
+        if largest > max(MANY_CATEGORIES, 10 * observations):
             raise UserError(
-                f"{train.source}: the largest category in the training split is {largest}, with {seen} observations; "
-                f"categories are numbered from 0, so renumber ids or times (numpy.unique, return_inverse), or set "
-                f"{train.option}categories to how many there are"
+                f"{train.source}: the largest category in the training split is {largest}, with {observations} "
+                f"observations; categories are numbered from 0, so renumber ids or times (numpy.unique, "
+                f"return_inverse), or set {train.option}categories to how many there are"
             )
         return largest + 1
 
 
 def _fit(train: Rows) -> Normalization:
-    """From what is observed; every feature must be somewhere."""
+    """Fit a normalization to what is observed; every feature must be observed at least once."""
     if train.observed is None:
         return Normalization.fit(train.values)
     never = ~train.observed.any(axis=0)  # [D]
@@ -97,12 +97,12 @@ def _fit(train: Rows) -> Normalization:
 
 
 def hardly_varying(rows: Rows, normalization: Normalization | None) -> str:
-    """For a data set's remark: the features whose standard deviation is next to nothing beside their mean."""
+    """The remark about features whose standard deviation is tiny compared to their mean."""
     if normalization is None:
         return ""
-    found = [
+    remarks = [
         f"{rows.feature(i)} hardly varies in the training split (standard deviation {std:.1e} around {mean:.6g})"
         for i, (mean, std) in enumerate(zip(normalization.mean, normalization.std, strict=True))
         if std < HARDLY * abs(mean)
     ]
-    return "; ".join(found)
+    return "; ".join(remarks)

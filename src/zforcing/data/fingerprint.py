@@ -1,4 +1,4 @@
-"""Which sequences these are: a digest of their numbers, in their order."""
+"""A digest of sequences: of their numbers, in their order."""
 
 from __future__ import annotations
 
@@ -49,6 +49,6 @@ class Fingerprint:
         self.sha.update(f"{x.dtype} {x.shape}".encode())
         if observed is not None and not observed.all():
             self.sha.update(observed.tobytes())
-            x = np.where(observed, x, np.zeros((), x.dtype))  # what a gap holds is nobody's business
+            x = np.where(observed, x, np.zeros((), x.dtype))  # the value in a gap doesn't count
         self.sha.update(x.tobytes())
         self.due += 1

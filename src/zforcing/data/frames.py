@@ -86,26 +86,26 @@ def _check_options(order: str | None, gaps: Gaps, max_gap: float) -> None:
 # ---- the frame and its columns
 
 
-def _native(frame: Any, wanted: Sequence[str | None]) -> tuple[Any, str]:
-    """The frame for narwhals, and what to say about an index of pandas'."""
+def _native(frame: Any, needed: Sequence[str | None]) -> tuple[Any, str]:
+    """The frame for narwhals, and a remark about an index of pandas that isn't read."""
     import narwhals as nw
 
     try:
         table = nw.from_native(frame, eager_only=True)
     except TypeError as error:
         raise UserError(
-            f"{SOURCE}: a {type(frame).__name__} is no data frame of pandas, polars or pyarrow (collect a lazy one); "
-            f"Sequences reads arrays and lists"
+            f"{SOURCE}: a {type(frame).__name__} is not a data frame of pandas, polars or pyarrow (collect a lazy one)"
+            f"; Sequences reads arrays and lists"
         ) from error
     if not table.implementation.is_pandas_like():
         return table, ""
     names = [str(name) for name in frame.index.names if name is not None]
     if not names and frame.index.dtype.kind in "iu":
         return table, ""  # row numbers
-    if set(names) & set(wanted) - set(table.columns):
+    if set(names) & set(needed) - set(table.columns):
         return nw.from_native(frame.reset_index(), eager_only=True), ""
     what = f"index ({listed(names)})" if names else "index"
-    return table, f"pandas' {what} is no feature and isn't read (frame.reset_index() makes columns of it)"
+    return table, f"pandas' {what} is not a feature and isn't read (frame.reset_index() makes columns of it)"
 
 
 def _check_header(

@@ -1,4 +1,4 @@
-"""Sequences in memory, in their user's units: what people have, made into what a model reads."""
+"""`Sequences`: data in memory, in the user's units, as a data set that models read."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from ..observations import (
     refuse_large,
     scaled,
 )
-from . import given
+from . import convert
 from .dataset import SequenceDataset
 from .declared import Declared, First, RowKind, hardly_varying
 from .frames import Gaps, read_frame
@@ -47,20 +47,20 @@ class Options(TypedDict, total=False):
 
 
 class Describer(Protocol):
-    """How a training split becomes a description."""
+    """Makes a description of a training split."""
 
     def describe(self, train: Rows, name: str) -> DataDescription:
-        """What a model keeps of it."""
+        """The description of rows, for a data set of this name."""
 
 
 @dataclass(frozen=True)
-class Given:
-    """The description of a trained model, whatever the sequences are."""
+class FixedDescription:
+    """Gives a trained model's description, whatever the rows are."""
 
     description: DataDescription
 
     def describe(self, train: Rows, name: str) -> DataDescription:
-        """The model's."""
+        """The trained model's description."""
         return self.description
 
 
@@ -72,12 +72,12 @@ class Sequences(SequenceDataset):
 
     Args:
         x: a list of N arrays, tensors or nested lists `[T_i, D]`, or `[T_i]` (categories, or D = 1); or one array
-            `[N, T, D]` or `[N, T]`. One long sequence is a list of one. NaN, None and what a masked array hides is
-            missing.
+            `[N, T, D]` or `[N, T]`. One long sequence is a list of one. NaN, None and the masked entries of masked
+            arrays are missing.
         kind: `"real"` numbers, `"binary"` 0 or 1, or `"categorical"`, one integer from 0 a step.
         names: D names of the numbers of a step.
         lengths: `[N]` steps, where x is one array padded on the right.
-        observed: bool, of the form of x; False where a number is missing.
+        observed: bool, shaped like x; False where a number is missing.
         categories: how many categories there are; None: the largest in the training split plus 1.
         normalize: subtract the training split's mean and divide by its standard deviation, per feature (real data).
         first_observation: whether a sequence's first observation is `"scored"`, or only `"conditioned"` on.
@@ -123,7 +123,7 @@ class Sequences(SequenceDataset):
     ):
         declared = Declared(kind, categories, normalize, first_observation, missing)
         declared.check("")
-        rows = given.rows_of(x, lengths=lengths, observed=observed, names=names)
+        rows = convert.rows_of(x, lengths=lengths, observed=observed, names=names)
         self._begin(*_checked(rows, declared), _labels(groups, len(rows.lengths)))
 
     @classmethod
@@ -139,7 +139,7 @@ class Sequences(SequenceDataset):
         max_gap: float = 1.5,
         **options: Unpack[Options],
     ) -> Self:
-        """The sequences of a data frame of pandas, polars or pyarrow, a row being a step.
+        """Make sequences of a pandas, polars or pyarrow data frame whose rows are steps.
 
         `remark` says which columns were left out because they only number the rows, and where time has gaps.
 
@@ -155,6 +155,9 @@ class Sequences(SequenceDataset):
             max_gap: in median intervals.
             **options: kind, categories, normalize, first_observation and missing, as `Sequences` takes them.
 
+        Returns:
+            N sequences, in the order in which their ids first appear.
+
         Raises:
             UserError: about a row without an id or a time, two rows of the same time, or columns that hold no numbers.
 
@@ -167,8 +170,8 @@ class Sequences(SequenceDataset):
         """
         declared = Declared(**options, format=TableFormat(sequence=by if isinstance(by, str) else None))
         declared.check("")
-        found = read_frame(frame, by=by, order=order, columns=columns, group=group, gaps=gaps, max_gap=max_gap)
-        return cls._made(*_checked(found.rows, declared), found.groups, found.remark)
+        table = read_frame(frame, by=by, order=order, columns=columns, group=group, gaps=gaps, max_gap=max_gap)
+        return cls._made(*_checked(table.rows, declared), table.groups, table.remark)
 
     @classmethod
     def from_dataset(
@@ -181,7 +184,7 @@ class Sequences(SequenceDataset):
         groups: Sequence[Hashable] | None = None,
         **options: Unpack[Options],
     ) -> Self:
-        """The items of a map-style `torch.utils.data.Dataset`, each read once.
+        """Make sequences of a map-style `torch.utils.data.Dataset`, whose items are read once.
 
         Args:
             dataset: its items are sequences, pairs (sequence, observed), tuples of one, or dicts.
@@ -190,13 +193,19 @@ class Sequences(SequenceDataset):
             names: D names of the numbers of a step.
             groups: `[N]` labels, see `Sequences`.
             **options: kind, categories, normalize, first_observation and missing, as `Sequences` takes them.
+
+        Returns:
+            One sequence for each item.
+
+        Raises:
+            UserError: about a data set without a length, an item that is no sequence, and as `Sequences`.
         """
-        sequences, seen = given.items_of(dataset, x, observed)
-        return cls(sequences, observed=seen, names=names, groups=groups, **options)
+        sequences, masks = convert.items_of(dataset, x, observed)
+        return cls(sequences, observed=masks, names=names, groups=groups, **options)
 
     @classmethod
     def of_rows(cls, rows: Rows, describer: Describer) -> Self:
-        """Rows whose gaps are marked and whose kind is checked."""
+        """Make sequences of rows whose gaps are marked and whose kind is checked."""
         return cls._made(rows, describer, None)
 
     @classmethod
@@ -263,22 +272,22 @@ class Sequences(SequenceDataset):
 
     @property
     def ids(self) -> list[Any]:
-        """[N]: what the sequences are called (`by`), or their numbers in what they were made of."""
+        """[N] ids of the sequences (the `by` columns), or their numbers in the input."""
         number = self._pieces.recording.tolist()
         return number if self._raw.names is None else list(self._raw.names[number])
 
     @property
     def missing_share(self) -> float:
-        """Of all numbers, the percentage that is missing."""
+        """Percentage of the numbers that is missing."""
         if self._raw.observed is None:
             return 0.0
-        seen = [self._raw.observed[self._rows(i)] for i in range(len(self))]
-        return 100 * (1 - sum(int(part.sum()) for part in seen) / sum(part.size for part in seen))
+        masks = [self._raw.observed[self._rows(i)] for i in range(len(self))]
+        return 100 * (1 - sum(int(part.sum()) for part in masks) / sum(part.size for part in masks))
 
     # ---- your units
 
     def raw(self, index: int) -> Array:
-        """One sequence in your units: [T, D] float64, NaN where a number is missing; categories [T] int64, -1 there."""
+        """One sequence in your units: [T, D] float64 with NaN for missing numbers; categories: [T] int64 with -1."""
         rows = self._rows(range(len(self))[index])
         values = self._raw.values[rows]
         gaps = None if self._raw.observed is None else ~self._raw.observed[rows]
@@ -291,7 +300,7 @@ class Sequences(SequenceDataset):
         return numbers
 
     def to_arrays(self) -> list[Array]:
-        """`raw` of every sequence."""
+        """All sequences in your units, each as `raw` returns it."""
         return [self.raw(index) for index in range(len(self))]
 
     def _rows(self, index: int) -> slice:
@@ -303,7 +312,7 @@ class Sequences(SequenceDataset):
     def split(
         self, train: float = 0.8, valid: float = 0.1, test: float = 0.1, *, seed: int = 0, how: How = "sequence"
     ) -> tuple[Self, Self, Self]:
-        """Three `Sequences`, described by the training one alone: its normalization, its categories.
+        """Split into train, valid and test. All three have the description (normalization, categories) of train.
 
         Args:
             train: share of the training split.
@@ -312,6 +321,9 @@ class Sequences(SequenceDataset):
             seed: which sequences or groups are in which.
             how: `"sequence"`: whole sequences, at random. `"time"`: the first steps of each sequence, the next, and the
                 last, so that no step is in two. `"group"`: sequences of one group are in one split, at random.
+
+        Returns:
+            train, valid and test.
 
         Raises:
             UserError: for shares that don't sum to 1, too few sequences, steps or groups, or windows that overlap.
@@ -369,14 +381,20 @@ class Sequences(SequenceDataset):
         return train, valid, test
 
     def windows(self, length: int, stride: int | None = None, *, keep_last: bool = True) -> Self:
-        """Each sequence cut into windows, so that one long series can be trained on.
+        """Cut each sequence into windows, to train on one long series, for example.
 
         Windows of one sequence are one group, unless the sequences have groups already.
 
         Args:
             length: steps in a window.
             stride: steps from the start of one window to that of the next; None: every step is scored once.
-            keep_last: whether the steps that are left over are a last, shorter window.
+            keep_last: whether the remaining steps become a last, shorter window.
+
+        Returns:
+            The windows, each a sequence, in the order of the sequences they are cut from.
+
+        Raises:
+            UserError: for a length or a stride that is too small, or where no sequence has `length` steps.
         """
         least = 1 + self._unscored
         if length < least:
@@ -396,7 +414,7 @@ class Sequences(SequenceDataset):
         return self.description.spec.unscored_steps
 
     def _own_rows(self) -> Rows:
-        """The rows of these sequences alone, each once, for what is fitted to them."""
+        """The rows of these sequences, each once, to fit a description to."""
         chosen = np.zeros(len(self._raw.values), dtype=bool)
         for index in range(len(self)):
             chosen[self._rows(index)] = True
@@ -411,7 +429,13 @@ class Sequences(SequenceDataset):
     # ---- a trained model's description
 
     def described_as(self, description: DataDescription) -> Self:
-        """The same raw values as a trained model reads them: normalized by the description that it keeps.
+        """The same sequences as a trained model reads them: normalized by the description that it keeps.
+
+        Args:
+            description: the model's.
+
+        Returns:
+            The sequences with that description.
 
         Raises:
             UserError: for another kind or size, other columns, more categories, or gaps where it knows none.
@@ -420,13 +444,13 @@ class Sequences(SequenceDataset):
             return self
         _refuse_other(self, description)
         other = self._with(self._pieces, self.groups)
-        other._describer = Given(description)
+        other._describer = FixedDescription(description)
         other._describe(description)
         return other
 
 
 def _checked(rows: Rows, declared: Declared) -> tuple[Rows, Declared]:
-    """Gaps marked, kind checked; and whether there are gaps is known, so that all splits agree."""
+    """Mark the gaps and check the kind; `missing` becomes True or False, so that all splits agree."""
     marked = mark_gaps(rows)
     refuse_large(marked)
     declared.check_steps(marked)
@@ -461,7 +485,7 @@ def _shares(train: float, valid: float, test: float, seed: int) -> dict[Split, f
 
 
 def _refuse_other(data: Sequences, description: DataDescription) -> None:
-    """Raise where these sequences can't be read by a model of that description."""
+    """Raise UserError where a model of that description can't read these sequences."""
     own, spec = data.description.spec, description.spec
     for name in ("kind", "first_observation"):
         if getattr(own, name) != getattr(spec, name):

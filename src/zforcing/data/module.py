@@ -1,4 +1,4 @@
-"""What every data set is: a description that goes with the model, and splits of sequences."""
+"""`DataModule`: the base class of the data sets that recipes and commands know by name."""
 
 from __future__ import annotations
 
@@ -12,9 +12,15 @@ from .splits import Split
 
 
 class DataModule(ABC):
-    """A data set: a frozen dataclass whose fields are its settings. Adding one is one file and one registry line."""
+    """A data set with splits: a frozen dataclass whose fields are its settings.
 
-    name: ClassVar[str]  # as recipes and the command line know it
+    A subclass defines `name`, `describe` and `load`, and is registered by `zforcing.register`.
+
+    Attributes:
+        name: what recipes and the command line call it.
+    """
+
+    name: ClassVar[str]
 
     def __post_init__(self) -> None:
         """Refuse settings that don't fit their fields. Raises UserError, one line."""
@@ -22,21 +28,35 @@ class DataModule(ABC):
 
     @classmethod
     def is_like(cls, other: type[DataModule]) -> bool:
-        """Whether the two read the same kind of observations from other files: they share a base class."""
+        """Whether another class reads the same kind of observations: the two share a base class."""
         return bool(set(cls.__mro__) & set(other.__mro__) - set(DataModule.__mro__))
 
     @abstractmethod
     def describe(self) -> DataDescription:
-        """What the model keeps; computed from the training split alone."""
+        """Describe the data for a model to keep, from the training split only.
+
+        Returns:
+            Kind and size of an observation, normalization, longest sequence and format.
+
+        Raises:
+            UserError: the data can't be found or read, or a setting doesn't fit it.
+        """
 
     @abstractmethod
     def load(self, split: Split, description: DataDescription) -> SequenceDataset:
-        """One split, scaled as `description` (the trained model's, when there is one) says, and which carries it
-        (`SequenceDataset.described_as`).
+        """Load a split.
 
-        Raises UserError when the split is empty or doesn't fit the description.
+        Args:
+            split: "train", "valid" or "test".
+            description: how to normalize it: a trained model's, or what `describe` returns.
+
+        Returns:
+            The sequences, with this description (`SequenceDataset.described_as`).
+
+        Raises:
+            UserError: the split is empty or doesn't fit the description.
         """
 
     def true_log_likelihood(self, example: Example) -> float | None:
-        """log p(x) of a sequence under the process that made it, nats, for synthetic data; None where nobody knows."""
+        """log p(x) of a sequence, in nats, under the process that generated it; None where that is unknown."""
         return None

@@ -1,4 +1,4 @@
-"""Settings of data sets as zforcing 0.1 wrote them, in today's names: runs of then are still read."""
+"""Translate data settings of zforcing 0.1 to today's names, so that old runs can still be read."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ SENTENCES = {"min_words": (1, 5), "max_words": (None, 16), "tokenize": (False, T
 
 
 def renamed(data: Mapping[str, Any]) -> dict[str, Any]:
-    """A section `data` with today's names, without the settings that its data set had no use for.
+    """Return a section `data` with today's names, without the settings that its data set ignored.
 
     In 0.1 one data set (speech, music, text) had a `layout`, or (arrays) a suffix, by which its settings meant
-    something or nothing. A setting that meant something and is no more (TIMIT's `speaker`, say) is kept: it is
-    refused as unknown.
+    something or nothing. A setting that had a meaning and no longer exists (TIMIT's `speaker`) stays, and is refused
+    as unknown.
     """
     name = str(data.get("name"))
     if name == "arrays":

@@ -1,4 +1,4 @@
-"""Splits: their names, and which sequences are in which where they are made at random."""
+"""The names of the splits, and random splits of sequences and files."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from ..errors import UserError
 Split = Literal["train", "valid", "test"]
 SPLITS: tuple[Split, ...] = ("train", "valid", "test")
 Index = NDArray[np.int64]
-Order = Callable[[int, int], Index]  # how many things, seed -> their numbers in random order
-Files = dict[Split, list[str]]  # of each split, relative to a folder, with slashes, sorted
+Shuffle = Callable[[int, int], Index]  # how many things, seed -> their numbers in random order
+SplitFiles = dict[Split, list[str]]  # of each split, relative to a folder, with slashes, sorted
 
 
 def check_random_split(*, used: Collection[Split] = SPLITS, **fractions: float) -> None:
@@ -29,19 +29,19 @@ def check_random_split(*, used: Collection[Split] = SPLITS, **fractions: float) 
         if not 0 < share < 1:
             raise UserError(f"data.{name} is {share}; it must be more than 0 and less than 1")
     if sum(shares.values()) >= 1:
-        given = " and ".join(f"data.{name} {share}" for name, share in shares.items())
-        raise UserError(f"{given} leave nothing to train on; their sum must be below 1")
+        settings = " and ".join(f"data.{name} {share}" for name, share in shares.items())
+        raise UserError(f"{settings} leave nothing to train on; their sum must be below 1")
 
 
-# ---- in which order things are drawn; published splits depend on both
+# ---- shuffles; published splits depend on both
 
 
-def numpy_order(count: int, seed: int) -> Index:
+def numpy_shuffle(count: int, seed: int) -> Index:
     """0..count-1 as `numpy.random.default_rng(seed)` permutes them."""
     return np.random.default_rng(seed).permutation(count)
 
 
-def python_order(count: int, seed: int) -> Index:
+def python_shuffle(count: int, seed: int) -> Index:
     """0..count-1 as `random.Random(seed)` shuffles them."""
     order = list(range(count))
     random.Random(seed).shuffle(order)
@@ -52,7 +52,13 @@ def python_order(count: int, seed: int) -> Index:
 
 
 def cut(
-    count: int, shares: Mapping[Split, float], *, seed: int, what: str, remedy: str = "", order: Order = numpy_order
+    count: int,
+    shares: Mapping[Split, float],
+    *,
+    seed: int,
+    what: str,
+    remedy: str = "",
+    shuffle: Shuffle = numpy_shuffle,
 ) -> dict[Split, Index]:
     """Which of `count` things are in which split, at random, in ascending order: max(1, round(share * count)) each.
 
@@ -64,13 +70,13 @@ def cut(
         lower = " or ".join(f"data.{split}_fraction" for split in shares)
         remedy = remedy or f"add some, lower {lower}, or give {' and '.join(shares)} files of their own"
         raise UserError(f"{what}: there are {count}, {sum(sizes)} are held out and none is left to train on; {remedy}")
-    pieces = np.split(order(count, seed), np.cumsum(sizes))
+    pieces = np.split(shuffle(count, seed), np.cumsum(sizes))
     names: list[Split] = [*shares, "train"]
     return {split: np.sort(piece) for split, piece in zip(names, pieces, strict=True)}
 
 
 def cut_groups(
-    labels: Sequence[Hashable], shares: Mapping[Split, float], *, seed: int, order: Order = numpy_order
+    labels: Sequence[Hashable], shares: Mapping[Split, float], *, seed: int, shuffle: Shuffle = numpy_shuffle
 ) -> dict[Split, Index]:
     """Which things are in which split, at random, those of one label together; each split has one label at least.
 
@@ -81,7 +87,7 @@ def cut_groups(
     for index, label in enumerate(labels):
         members.setdefault(label, []).append(index)
     known = list(members)
-    left = [known[i] for i in order(len(known), seed).tolist()]
+    left = [known[i] for i in shuffle(len(known), seed).tolist()]
     result: dict[Split, Index] = {}
     for number, (split, share) in enumerate(shares.items(), start=1):
         needed = len(shares) - number + 1  # labels that the splits after this one need, training among them
@@ -92,14 +98,14 @@ def cut_groups(
 
 
 def _nearest(
-    order: Sequence[Hashable], members: Mapping[Hashable, list[int]], wanted: float, *, most: int
+    order: Sequence[Hashable], members: Mapping[Hashable, list[int]], target: float, *, most: int
 ) -> list[Hashable]:
-    """Labels whose things are nearly as many as wanted; where each has too many, the one with the fewest."""
+    """Labels whose things are about `target`; where each has too many, the one with the fewest."""
     chosen: list[Hashable] = []
     total = 0
     for label in order:
         count = len(members[label])
-        if len(chosen) < most and abs(total + count - wanted) < abs(total - wanted):
+        if len(chosen) < most and abs(total + count - target) < abs(total - target):
             chosen.append(label)
             total += count
     return chosen or [min(order, key=lambda label: len(members[label]))]
@@ -108,9 +114,9 @@ def _nearest(
 # ---- files
 
 
-def split_off(files: Sequence[str], shares: Mapping[Split, float], *, seed: int, what: str) -> Files:
+def split_off(files: Sequence[str], shares: Mapping[Split, float], *, seed: int, what: str) -> SplitFiles:
     """Splits at random by file, in the order of `shares`; the rest is the training split. `what`, for a message."""
-    parts = cut(len(files), shares, seed=seed, what=what, order=python_order)
+    parts = cut(len(files), shares, seed=seed, what=what, shuffle=python_shuffle)
     return _named(sorted(files), parts)
 
 
@@ -122,7 +128,7 @@ def split_off_speakers(
     seed: int,
     root: Path,
     setting: str = "data.speaker",
-) -> Files:
+) -> SplitFiles:
     """Splits at random by speaker, in the order of `shares`, at least one each; the rest is the training split.
     `setting` asked for it, for messages.
     """
@@ -131,10 +137,10 @@ def split_off_speakers(
     if len(known) < 1 + len(shares):
         raise UserError(
             f"data.root {root}: has {len(known)} speaker(s) by {setting} ({', '.join(known)}) for "
-            f"train, {' and '.join(shares)}, at least one each; mend {setting}, or leave it out to split by file"
+            f"train, {' and '.join(shares)}, at least one each; correct {setting}, or leave it out to split by file"
         )
-    return _named(names, cut_groups([speakers[name] for name in names], shares, seed=seed, order=python_order))
+    return _named(names, cut_groups([speakers[name] for name in names], shares, seed=seed, shuffle=python_shuffle))
 
 
-def _named(names: Sequence[str], parts: Mapping[Split, Index]) -> Files:
+def _named(names: Sequence[str], parts: Mapping[Split, Index]) -> SplitFiles:
     return {split: sorted(names[i] for i in index) for split, index in parts.items()}

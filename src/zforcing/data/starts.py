@@ -1,4 +1,4 @@
-"""First observations of sequences, which a model that conditions on them begins its samples with."""
+"""First observations of sequences, for the samples of models that condition on them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Truncated back-propagation's batches: each row stays on one sequence, a chunk an update, until that ends.
+"""Batches for truncated back-propagation: each row stays on one sequence, a chunk an update, until that ends.
 
 The plan is a pure function of the seed and the epoch, as that of whole sequences is.
 """

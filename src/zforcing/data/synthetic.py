@@ -1,4 +1,4 @@
-"""Sequences from processes whose likelihood is exact: what a model can reach at best is known."""
+"""Synthetic sequences from processes with an exact likelihood, an upper limit for every model."""
 
 from __future__ import annotations
 

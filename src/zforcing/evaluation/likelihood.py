@@ -1,4 +1,4 @@
-"""How well a model explains a split: its bound on every sequence, summed in float64, in the units people compare."""
+"""How well a model explains a split: its bound on every sequence, summed in float64, in common units."""
 
 from __future__ import annotations
 
@@ -23,50 +23,53 @@ from ..runtime.device import place_of
 from ..runtime.threads import cpu_threads
 from ..settings import Count, Seed, must_be, must_fit, problems_of
 
-COLLAPSED = 0.01  # nats per step under which the latents say next to nothing
+COLLAPSED = 0.01  # nats per step below which the latents hold almost no information
 SENSIBLE = 1e100  # nats per sequence; sums and squares of smaller ones stay finite
 
 
 @dataclass(frozen=True, repr=False)
 class Evaluation:
-    """log p(x), or a bound on it: higher is better. KL weight 1, no free bits, no auxiliary cost. Numbers are finite.
+    """What `evaluate` returns: log p(x) or a bound on it, higher is better, with KL weight 1 and no auxiliary cost.
 
-    model, data, split, bound: names; split is "" where none was given
-    kind:                "exact", "lower bound" (in expectation) or "estimate": what the nats are of log p(x)
-    particles:           K of the bound
-    repeats:             how often the bound was taken, with noise of its own each time; its mean is reported
-    nats_per_sequence:   mean over sequences
-    standard_error:      of that mean, over sequences (not over the noise of the bound); null for one sequence
-    noise_error:         of that mean, over the bound's noise: standard error over repeats; null for one repeat
-    nats_per_step:       total nats / num_steps
-    nats_per_step_of_sequences: mean over sequences of each one's nats / steps, in which a short sequence counts as much
-                         as a long one; SRNN's code reports this on music
-    bits_per_dim:        -total nats / (num_dims * ln 2): lower is better
-    perplexity:          exp(-total nats / num_dims) for categories; null for others, and where it is beyond float64
-                         (below -709 nats a symbol; bits_per_dim still says how much)
-    kl_per_sequence:     mean KL(posterior || prior), nats; 0 without latents
-    true_nats_per_sequence: under the process that made the data, exact; null where nobody knows it,
-                         or it is infinite
-    raw_nats_per_sequence: of log p(raw data) = log p(x) - sum of ln std; null where the data wasn't normalized
-    normalization_std:   the std (for several, their geometric mean over the scored numbers) in the data's units by
-                         which x was normalized; densities of x can be compared only under the same one. null: not
-    nats_per_half_second, raw_nats_per_half_second: the same totals for each half second of audio that was scored, as
-                         Blizzard's results are given; null where the data is no audio
-    bits_per_sample:     bits_per_dim of integer audio, of probabilities; null where x is real (a density) or no audio
-    sample_rate:         of audio, samples per second; null for other data
-    chunk_steps, look_ahead: the bound was taken in chunks of so many steps with the state carried, the posterior seeing
-                         so many steps behind a chunk (null: all of them); chunk_steps null: whole sequences
-    num_skipped:         recordings or files left out because they couldn't be read (`data.skip_unreadable`)
-    num_unknown:         symbols of text that the vocabulary doesn't have, scored as the unknown one; null for others
-    remark:              what was left out of the split, and why; empty where nothing was
-    num_sequences:       sequences
-    num_steps:           steps that exist, without x_1 where it is conditioned on; a step at which nothing is observed
-                         counts too, so that gaps don't change what a step is
-    num_dims:            numbers (or symbols) at these steps that are observed: those that were scored
-    first_observation:   "scored", or "conditioned" when x_1 is read and not scored
-    data_fingerprint:    hex digest of the sequences, normalized as they were scored; two evaluations with the same one
-                         measured the same numbers
-    seed:                of the latents' noise
+    All numbers are finite. Numbers that don't apply are None.
+
+    Attributes:
+        model: name of the model.
+        data: name of the data.
+        split: name of the split, "" if none was given.
+        bound: name of the bound.
+        kind: relation of the nats to log p(x): "exact", "lower bound" (in expectation) or "estimate".
+        particles: K of the bound.
+        repeats: how often the bound was measured, with new noise each time; means are reported.
+        nats_per_sequence: mean over sequences.
+        standard_error: of that mean, over sequences (not over the bound's noise); None for one sequence.
+        noise_error: of that mean, over repeats (the bound's noise); None for one repeat.
+        nats_per_step: total nats / num_steps.
+        nats_per_step_of_sequences: mean over sequences of nats / steps of each, in which short sequences count as much
+            as long ones; SRNN's code reports this on music.
+        bits_per_dim: -total nats / (num_dims * ln 2), lower is better.
+        perplexity: exp(-total nats / num_dims) of categories; None for other data, and beyond float64 (below -709
+            nats per symbol, where bits_per_dim still has the number).
+        kl_per_sequence: mean KL(posterior || prior) in nats; 0 without latents.
+        raw_nats_per_sequence: log p(raw data) = log p(x) - sum of ln std; None for data that wasn't normalized.
+        normalization_std: the std, in the data's units, that x was divided by (of several, their geometric mean over
+            the scored numbers); densities can only be compared under the same one. None without normalization.
+        nats_per_half_second: total nats for each half second of scored audio, as published for Blizzard.
+        raw_nats_per_half_second: the same of the raw data.
+        bits_per_sample: bits_per_dim of integer audio (of a probability); None for densities and other data.
+        true_nats_per_sequence: exact, under the process that generated the data; None where unknown or infinite.
+        num_sequences: number of sequences.
+        num_steps: number of steps, without x_1 where it is conditioned on; steps without an observation count too.
+        num_dims: number of observed numbers (or symbols) at these steps: those that were scored.
+        num_skipped: files that were left out because they couldn't be read (`data.skip_unreadable`).
+        num_unknown: symbols of text outside the vocabulary, scored as the unknown one; None for other data.
+        remark: what was left out of the split, and why; may be empty.
+        first_observation: "scored", or "conditioned" when x_1 is read but not scored.
+        sample_rate: samples per second of audio; None for other data.
+        chunk_steps: steps of the chunks that the bound was measured in, with the state carried; None: whole sequences.
+        look_ahead: steps after a chunk that the posterior saw; None: all of them.
+        data_fingerprint: hex digest of the scored, normalized sequences; equal digests mean equal numbers.
+        seed: seed of the noise.
     """
 
     model: str
@@ -104,15 +107,15 @@ class Evaluation:
     seed: int
 
     def to_json(self) -> dict[str, Any]:
-        """As plain JSON values."""
+        """Return plain JSON values."""
         return asdict(self)
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> Evaluation:
-        """What `to_json` gave; other names are left out.
+        """The inverse of `to_json`; other names are ignored.
 
         Raises:
-            UserError: Names of fields are missing, or values are of a wrong type: one line that says all of them.
+            UserError: fields are missing, or values have a wrong type; one line with every problem.
         """
         missing = [field.name for field in fields(cls) if field.name not in values]
         if missing:
@@ -155,25 +158,25 @@ def evaluate(
     device: torch.device | str | None = None,
     progress: Callable[[int], None] = lambda done: None,
 ) -> Evaluation:
-    """How well a model explains data: the bound on log p(x) of each sequence, averaged over `repeats`.
+    """Measure how well a model explains data: its bound on log p(x), averaged over sequences and `repeats`.
 
-    The model is put in eval mode. The global generator of torch is left as it was.
+    The model is put in eval mode. Torch's global generator is left unchanged.
 
     Args:
         model: a trained model.
-        data: sequences, each of which is read once; `Sequences` are normalized as the description says.
-        bound: what is measured, in nats per sequence: `ELBO()`, `IWAE(64)`, `FIVO(64)`, `Exact()`, ...
-        repeats: how often, with noise of its own each time.
-        seed: of that noise.
-        split: what the data is called in the result, such as "test".
-        description: of the data; by default the model's own, or else the data's.
-        true_log_likelihood: log p(x) of a sequence under the process that made it, where that is known.
-        max_rows: sequences times particles taken at once (but at least one sequence).
-        device: where to compute; by default where the model is.
-        progress: is told how many sequences are done after each batch, `repeats` times their number in all.
+        data: sequences, each read once; `Sequences` are normalized by the description.
+        bound: what to measure: `ELBO()`, `IWAE(64)`, `FIVO(64)`, `Exact()` and so on.
+        repeats: how often to measure it, with new noise each time.
+        seed: seed of the noise.
+        split: name of the data in the result, such as "test".
+        description: description of the data; by default the model's own, or else the data's.
+        true_log_likelihood: log p(x) of a sequence in nats, under the process that generated it, where that is known.
+        max_rows: sequences times particles in one batch (at least one sequence).
+        device: where to compute; by default the model's device.
+        progress: called after each batch and repeat with the number of sequences done in it.
 
     Returns:
-        Nats per sequence, their standard error, and the same in other units.
+        The evaluation: nats per sequence, their standard error, and the same in other units.
 
     Raises:
         UserError: nothing in `data` is observed, or a bound is not finite (or beyond 1e100 in size); it names the
@@ -190,40 +193,40 @@ def evaluate(
     described = _description(model, data, description)
     sequences = data.described_as(described)
     model = (model if device is None else model.to(device)).eval()
-    found = _Found.empty(repeats, sequences)
+    totals = _Totals.empty(repeats, sequences)
     with torch.random.fork_rng(), torch.no_grad(), cpu_threads(model, rows=max_rows):
         torch.manual_seed(seed)
         for indices, examples in _batches(sequences, max(1, max_rows // bound.particles)):
-            found.read(indices, examples, true_log_likelihood)
+            totals.read(indices, examples, true_log_likelihood)
             batch = collate(examples, described.spec)
-            found.count(batch, indices)
+            totals.count(batch, indices)
             batch = batch.to(*place_of(model))
             for repeat in range(repeats):
-                found.add(bound(model, batch), indices, repeat)
+                totals.add(bound(model, batch), indices, repeat)
                 progress(len(indices))
-    found.check(bound_name(bound), f"the {split} split" if split else "the data")
+    totals.check(bound_name(bound), f"the {split} split" if split else "the data")
     return Evaluation(
         model=model.label,
         data=described.name,
         split=split,
         **_protocol(bound, described),
-        **found.in_units(described),
+        **totals.in_units(described),
         num_skipped=sequences.skipped,
         num_unknown=sequences.unknown,
         remark=sequences.remark,
         repeats=repeats,
-        data_fingerprint=found.fingerprint.digits(sequences.__getitem__),
+        data_fingerprint=totals.fingerprint.digits(sequences.__getitem__),
         seed=seed,
     )
 
 
 def bound_name(bound: Bound) -> str:
-    """As recipes and the command line know it; of a bound that isn't registered its class's name."""
+    """The bound's registered name, or else its class's name."""
     return getattr(bound, "name", type(bound).__name__)
 
 
 def _description(model: SequenceModel, data: SequenceDataset, given: DataDescription | None) -> DataDescription:
-    """Of the data: what is given, the model's, the data's own, or what can be said without any."""
+    """The description of the data: `given`, the model's, the data's own, or else one without normalization."""
     if given is not None:
         return given
     known = model.description or description_for(model.spec, data)
@@ -236,7 +239,7 @@ def _batches(data: SequenceDataset, size: int) -> Iterator[tuple[list[int], list
 
 
 def _protocol(bound: Bound, description: DataDescription) -> dict[str, Any]:
-    """What a number was taken under."""
+    """What the number was measured with."""
     chunked = bound if isinstance(bound, ChunkedELBO) else None
     return {
         "bound": bound_name(bound),
@@ -248,8 +251,8 @@ def _protocol(bound: Bound, description: DataDescription) -> dict[str, Any]:
 
 
 @dataclass
-class _Found:
-    """What is gathered over batches: values [repeats, N] and KL [N] in nats, and what they were taken over."""
+class _Totals:
+    """Sums over batches: values [repeats, N] and KL [N] in nats, and what they were measured on."""
 
     values: NDArray[np.float64]
     kl: NDArray[np.float64]
@@ -260,8 +263,8 @@ class _Found:
     kind: str = ""
 
     @classmethod
-    def empty(cls, repeats: int, data: SequenceDataset) -> _Found:
-        """Nothing yet."""
+    def empty(cls, repeats: int, data: SequenceDataset) -> _Totals:
+        """No batch yet."""
         n = len(data)
         values, kl, steps = np.zeros((repeats, n)), np.zeros(n), np.zeros(n, dtype=np.int64)
         return cls(values, kl, np.zeros(1, dtype=np.int64), {}, steps, Fingerprint(data.lengths))

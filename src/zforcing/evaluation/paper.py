@@ -1,4 +1,4 @@
-"""Tables of papers: our runs of the recipes of each row, beside the numbers that were published.
+"""Tables of papers: our runs of the recipes of each row, next to the published numbers.
 
 A table is a file, `evaluation/tables/NAME.yaml`: its rows, the sizes in which its recipes exist (recipe SIZE-ROW), and
 the data that numbers were published on, each the `published` facts of one size's recipes. One column holds numbers of
@@ -21,7 +21,7 @@ from .measures import MEASURES, Measure
 
 @dataclass(frozen=True)
 class PublishedModel:
-    """A row of published numbers alone, of a model that we have no recipe for.
+    """A row of only published numbers, of a model that has no recipe.
 
     label: the model's name; source: the paper; published: size -> its number
     """
@@ -33,7 +33,7 @@ class PublishedModel:
 
 @dataclass(frozen=True)
 class KnownData:
-    """What evaluations say of a test split that everybody has. None: whatever they say."""
+    """What evaluations must say of a published test split. None: anything."""
 
     data: str | None = None
     num_steps: int | None = None
@@ -41,8 +41,8 @@ class KnownData:
 
     def differences(self, evaluation: Evaluation) -> list[str]:
         """In what an evaluation was on other data, such as `num_steps 12, not 4725`."""
-        found = [(f.name, getattr(evaluation, f.name), getattr(self, f.name)) for f in fields(self)]
-        return [f"{name} {is_now}, not {known}" for name, is_now, known in found if known not in (None, is_now)]
+        values = [(f.name, getattr(evaluation, f.name), getattr(self, f.name)) for f in fields(self)]
+        return [f"{name} {is_now}, not {known}" for name, is_now, known in values if known not in (None, is_now)]
 
 
 @dataclass(frozen=True)
@@ -53,10 +53,10 @@ class PaperTable:
     published_data:    size -> title of the columns of numbers published on its data
     rows:              name in recipes -> name in the paper
     notes:             what a reader must know of the published numbers
-    published_models:  rows of published numbers alone
+    published_models:  rows of only published numbers
     bounds:            that our runs are evaluated by, as files name them (elbo, iwae25); the first one comes with KL
                        and seeds
-    without_published: sizes that no published numbers stand beside, since those are of other sequences
+    without_published: sizes without published numbers, since those are of other sequences
     test:              size -> what evaluations say of its test split, where the data is one that everybody has
     """
 
@@ -76,15 +76,15 @@ class PaperTable:
         return f"{size}-{row}"
 
     def facts(self, size: str, row: str) -> Facts:
-        """What that recipe says of itself."""
+        """The facts of that recipe."""
         return read_facts(self.recipe(size, row))
 
     def measure(self, size: str) -> Measure:
-        """What numbers are given in."""
+        """The unit of the numbers."""
         return MEASURES[self.sizes[size]]
 
     def published_sizes(self, size: str) -> list[str]:
-        """The sizes whose published numbers stand beside ours of this one: its own, or all where it has none."""
+        """The sizes whose published numbers are shown with this one: its own, or all where it has none."""
         if size in self.without_published:
             return []
         return [size] if size in self.published_data else list(self.published_data)

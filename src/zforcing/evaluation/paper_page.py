@@ -12,7 +12,7 @@ from ..errors import UserError
 from ..saving.atomic import write_text
 from ..text_table import Table
 from .paper import PaperTable
-from .paper_rows import Column, PaperRow, columns_of, headers, scored_by, warning
+from .paper_rows import Column, PaperRow, columns_of, headings, scored_by, warning
 from .rows import ScoredData
 from .side_by_side import machines_table
 
@@ -44,11 +44,11 @@ def budget_of(rows: Sequence[PaperRow]) -> str:
 
 
 def _our_columns(table: PaperTable, size: str, rows: Sequence[PaperRow]) -> tuple[list[str], list[list[str]]]:
-    """Our columns that hold something, headers and cells."""
-    titles, cells = headers(table, size), [row.cells() for row in rows]
+    """Our columns that hold something, headings and cells."""
+    titles, cells = headings(table, size), [row.cells() for row in rows]
     any_run = any(row.first for row in rows)
-    kept = [i for i in range(len(titles)) if not any_run or any(row[i] != "-" for row in cells)]
-    return [titles[i] for i in kept], [[row[i] for i in kept] for row in cells]
+    used = [i for i in range(len(titles)) if not any_run or any(row[i] != "-" for row in cells)]
+    return [titles[i] for i in used], [[row[i] for i in used] for row in cells]
 
 
 def terminal_tables(table: PaperTable, size: str, rows: Sequence[PaperRow]) -> list[Table]:
@@ -59,7 +59,7 @@ def terminal_tables(table: PaperTable, size: str, rows: Sequence[PaperRow]) -> l
     tables = [Table(f"{table.name}, {size}: ours", titles, with_recipe)]
     if columns:
         published = [[row.label, *row.published_cells(columns)] for row in rows]
-        titles = ["model", *(column.header.replace(", ", "\n") for column in columns)]
+        titles = ["model", *(column.heading.replace(", ", "\n") for column in columns)]
         tables.append(Table(f"{table.name}: published", titles, published))
     return tables
 
@@ -117,7 +117,7 @@ def _page_table(table: PaperTable, size: str, rows: Sequence[PaperRow], columns:
     titles, cells = _our_columns(table, size, rows)
     published_numbers = [row.published_cells(columns) for row in rows]
     lines = [[*own, *published] for own, published in zip(cells, published_numbers, strict=True)]
-    return Table(table.name, [*titles, *(column.header for column in columns)], lines, text_columns=2)
+    return Table(table.name, [*titles, *(column.heading for column in columns)], lines, text_columns=2)
 
 
 def _legend(table: PaperTable, size: str, rows: Sequence[PaperRow]) -> list[str]:

@@ -13,7 +13,7 @@ from ..errors import UserError
 from ..training.runs.recipes import Published, read_recipe
 from .measures import Measure
 from .paper import PaperTable
-from .rows import Row, ScoredData
+from .rows import RunRow, ScoredData
 
 
 @dataclass(frozen=True)
@@ -26,8 +26,8 @@ class Column:
     measure: Measure
 
     @property
-    def header(self) -> str:
-        """Of the table."""
+    def heading(self) -> str:
+        """The column's heading in the table."""
         return f"{self.title}, {self.protocol}"
 
     def cell(self, number: Published | None) -> str:
@@ -39,13 +39,13 @@ class Column:
 
 def columns_of(table: PaperTable, size: str) -> list[Column]:
     """One for each data that was published on and each protocol, in the order of the rows."""
-    found = []
+    columns = []
     for s in table.published_sizes(size):
         numbers = [table.facts(s, row).published for row in table.rows]
         numbers += [model.published.get(s) for model in table.published_models]
         protocols = dict.fromkeys(n.protocol for n in numbers if n)
-        found += [Column(s, table.published_data[s], protocol, table.measure(s)) for protocol in protocols]
-    return found
+        columns += [Column(s, table.published_data[s], protocol, table.measure(s)) for protocol in protocols]
+    return columns
 
 
 @dataclass(frozen=True)
@@ -56,12 +56,12 @@ class PaperRow:
     label: str
     recipe: str
     measure: Measure
-    runs: Mapping[str, tuple[Row, ...]]
+    runs: Mapping[str, tuple[RunRow, ...]]
     published: Mapping[str, Published | None]
     source: Mapping[str, str]
 
     @property
-    def first(self) -> tuple[Row, ...]:
+    def first(self) -> tuple[RunRow, ...]:
         """The runs, with what the first bound says of them."""
         return next(iter(self.runs.values()), ())
 
@@ -81,7 +81,7 @@ class PaperRow:
         """Name, kind, number, the same in the data's own units, KL, floor, seeds, updates; then by the other bounds."""
         first_bound, *bounds = self.runs or ("elbo",)
         if not self.first:
-            return [self.label, *["-"] * (len(HEADERS) - 1 + len(bounds))]
+            return [self.label, *["-"] * (len(HEADINGS) - 1 + len(bounds))]
         evaluation, measure = self.first[0].evaluation, self.measure
         raw = [measure.raw_of(run.evaluation) for run in self.first]
         kl = np.mean([measure.kl_of(run.evaluation) for run in self.first])
@@ -125,25 +125,25 @@ class PaperRow:
         }
 
 
-HEADERS = ("model", "kind", "{measure}", "in the data's units", "KL", "floor", "seeds", "updates")
+HEADINGS = ("model", "kind", "{measure}", "in the data's units", "KL", "floor", "seeds", "updates")
 
 
-def headers(table: PaperTable, size: str) -> list[str]:
-    """Of our columns."""
+def headings(table: PaperTable, size: str) -> list[str]:
+    """The headings of our columns."""
     measure = table.measure(size)
     more = [f"{measure.title}, {bound}" for bound in table.bounds[1:]]
-    return [header.format(measure=measure.title) for header in HEADERS] + more
+    return [heading.format(measure=measure.title) for heading in HEADINGS] + more
 
 
-def paper_rows(table: PaperTable, size: str, found: Mapping[str, Sequence[Row]]) -> list[PaperRow]:
-    """Every row of the table, with the runs of its recipe among those found by each bound.
+def paper_rows(table: PaperTable, size: str, evaluated: Mapping[str, Sequence[RunRow]]) -> list[PaperRow]:
+    """Every row of the table, with the runs of its recipe evaluated by each bound.
 
     Raises UserError when runs of one row differ by more than their seeds: their mean would be of nothing.
     """
     rows = []
     for key, label in table.rows.items():
         recipe = table.recipe(size, key)
-        runs = {b: tuple(run for run in found.get(b, ()) if run.recipe == recipe) for b in table.bounds}
+        runs = {b: tuple(run for run in evaluated.get(b, ()) if run.recipe == recipe) for b in table.bounds}
         for run in runs[table.bounds[0]]:
             check_data(recipe, run.settings)
         _check_seeds(runs[table.bounds[0]])
@@ -152,7 +152,7 @@ def paper_rows(table: PaperTable, size: str, found: Mapping[str, Sequence[Row]])
         rows.append(PaperRow(key, label, recipe, table.measure(size), runs, published, source))
     for model in table.published_models:
         source = dict.fromkeys(model.published, model.source)
-        no_runs: dict[str, tuple[Row, ...]] = dict.fromkeys(table.bounds, ())
+        no_runs: dict[str, tuple[RunRow, ...]] = dict.fromkeys(table.bounds, ())
         rows.append(PaperRow("", model.label, "", table.measure(size), no_runs, model.published, source))
     return rows
 
@@ -163,21 +163,21 @@ def check_data(recipe: str, settings: Mapping[str, Any]) -> None:
     """
     of_recipe = read_recipe(recipe)["data"]
     for name in ("name", "tokens"):
-        wanted, found = of_recipe.get(name), settings.get(f"data.{name}")
-        alike = name == "name" and _are_alike(str(wanted), str(found))
-        if wanted is not None and found != wanted and not alike:
+        expected, actual = of_recipe.get(name), settings.get(f"data.{name}")
+        alike = name == "name" and _are_alike(str(expected), str(actual))
+        if expected is not None and actual != expected and not alike:
             raise UserError(
-                f"recipe {recipe} is of data.{name} {wanted}, and numbers on {found} can't stand in its row: leave out "
-                f"--data.{name}, or compare runs of your own by zforcing table RUN RUN"
+                f"recipe {recipe} is of data.{name} {expected}, and numbers on {actual} can't stand in its row: leave "
+                f"out --data.{name}, or compare runs of your own by zforcing table RUN RUN"
             )
 
 
-def _are_alike(wanted: str, found: str) -> bool:
+def _are_alike(first: str, second: str) -> bool:
     """Whether two data sets, by name, hold the same kind of observations."""
-    return wanted in DATA and found in DATA and DATA[wanted].is_like(DATA[found])
+    return first in DATA and second in DATA and DATA[first].is_like(DATA[second])
 
 
-def _check_seeds(runs: Sequence[Row]) -> None:
+def _check_seeds(runs: Sequence[RunRow]) -> None:
     for run in runs[1:]:
         different = [name for name in run.settings if run.settings[name] != runs[0].settings.get(name)]
         if different:
@@ -191,9 +191,9 @@ def warning(table: PaperTable, size: str, rows: Sequence[PaperRow]) -> str:
     """That our runs were measured on other sequences than the size's; empty if they weren't."""
     if size not in table.test:
         return ""
-    found = [run.evaluation for row in rows for run in row.first]
-    different = [line for evaluation in found for line in table.test[size].differences(evaluation)]
-    different += [evaluation.remark for evaluation in found if evaluation.remark]  # what was left out or changed
+    evaluations = [run.evaluation for row in rows for run in row.first]
+    different = [line for evaluation in evaluations for line in table.test[size].differences(evaluation)]
+    different += [evaluation.remark for evaluation in evaluations if evaluation.remark]  # what was left out or changed
     if not different:
         return ""
     return (

@@ -18,7 +18,7 @@ from ..training.runs.config import RunConfig, flatten
 from ..training.runs.folder import check_folder, read_run_config
 from .paper import PaperTable
 from .paper_rows import check_data
-from .rows import NO_DIFFERENCE, Row, read_rows
+from .rows import NO_DIFFERENCE, RunRow, read_rows
 from .runs import Counter, evaluate_run, silent
 from .saved import evaluation_file, read_bound, read_evaluation, save_evaluation
 
@@ -59,8 +59,8 @@ def plan_runs(
         UserError: A setting is wrong, a folder isn't free for its run, or the runs, with those of the table that are
             there, can't be compared.
     """
-    wanted = dict.fromkeys((table.recipe(size, row), seed) for seed in seeds for row in rows)
-    planned = [_planned(recipe, replace(configure(recipe), seed=seed), folder) for recipe, seed in wanted]
+    pairs = dict.fromkeys((table.recipe(size, row), seed) for seed in seeds for row in rows)
+    planned = [_planned(recipe, replace(configure(recipe), seed=seed), folder) for recipe, seed in pairs]
     folders = {run.folder for run in planned}
     others = [run for run in runs_of_table(table, size, folder) if run not in folders]
     there = [read_run_config(run) for run in others if (run / "config.yaml").is_file()]
@@ -133,8 +133,8 @@ def runs_of_table(table: PaperTable, size: str, folder: Path) -> list[Path]:
 def runs_of_recipe(recipe: str, folder: Path) -> list[Path]:
     """The run folders of a recipe, by their seeds."""
     named = re.compile(re.escape(recipe) + r"-seed(\d+)", re.ASCII)
-    found = [(named.fullmatch(run.name), run) for run in (folder.iterdir() if folder.is_dir() else ())]
-    return [run for _, run in sorted((int(match[1]), run) for match, run in found if match and run.is_dir())]
+    matches = [(named.fullmatch(run.name), run) for run in (folder.iterdir() if folder.is_dir() else ())]
+    return [run for _, run in sorted((int(match[1]), run) for match, run in matches if match and run.is_dir())]
 
 
 def select_runs(runs: Sequence[Path], *, recipes: Sequence[str], seeds: Sequence[int]) -> list[Path]:
@@ -158,20 +158,20 @@ def evaluate_runs(
     device: str,
     say: Callable[[str], None],
     counting: Counter = silent,
-) -> dict[str, list[Row]]:
+) -> dict[str, list[RunRow]]:
     """What each bound (elbo, iwae25) says of finished runs on the test split, evaluated where they need it.
 
     Where the first bound is the exact likelihood of a run, the others aren't taken of it.
     """
-    found: dict[str, list[Row]] = {}
+    rows: dict[str, list[RunRow]] = {}
     for bound in bounds:
         for run in runs:
             if not is_evaluated(run, bound):
                 say(f"{run}: evaluating {bound}")
                 _evaluate(run, bound, device=device, counting=counting)
-        found[bound] = read_rows(runs, split="test", bound=bound) if runs else []
-        runs = [run for run, row in zip(runs, found[bound], strict=True) if row.evaluation.kind != "exact"]
-    return found
+        rows[bound] = read_rows(runs, split="test", bound=bound) if runs else []
+        runs = [run for run, row in zip(runs, rows[bound], strict=True) if row.evaluation.kind != "exact"]
+    return rows
 
 
 def is_evaluated(run: Path, bound: str) -> bool:

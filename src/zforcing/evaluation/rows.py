@@ -26,7 +26,7 @@ ENVIRONMENT = {
     "versions": (dict,),
 }
 SIGNS = {"exact": "exact", "lower bound": "≥", "estimate": "≈"}
-NO_DIFFERENCE = {"seed", "about", "recipe"} | {  # runs that differ in these alone are means of one another
+NO_DIFFERENCE = {"seed", "about", "recipe"} | {  # runs that differ only in these are averaged
     f"training.{name}"
     for name in ("threads", "backend", "evaluation_batch_size", "log_every", "checkpoint_every", "track")
 }
@@ -55,10 +55,13 @@ class ScoredData:
 
 
 @dataclass(frozen=True)
-class Row:
-    """A run: its recipe, what `evaluate` found of its best checkpoint, how long it trained (seconds, updates), what
-    `train` noted of the machine, and its settings but for the seed, dotted: runs that have all of them in common differ
-    by their seeds.
+class RunRow:
+    """An evaluated run.
+
+    evaluation:  of its best checkpoint
+    seconds:     how long it trained; updates: how many it took
+    environment: the machine and the versions, as `train` recorded them
+    settings:    by dotted name, without the seed: runs with the same ones differ only by their seeds
     """
 
     run: str
@@ -93,7 +96,7 @@ class Row:
         return [self.run, e.model, kind, nats, bits, kl, f"{self.seconds:.0f}"]
 
 
-def read_rows(runs: Sequence[Path], *, split: str, bound: str) -> list[Row]:
+def read_rows(runs: Sequence[Path], *, split: str, bound: str) -> list[RunRow]:
     """One row a run.
 
     Args:
@@ -126,32 +129,32 @@ def _differences(first: ScoredData, second: ScoredData) -> str:
     return values
 
 
-def _read_row(run: Path, *, split: str, bound: str) -> Row:
+def _read_row(run: Path, *, split: str, bound: str) -> RunRow:
     if not run.is_dir():
         raise UserError(f"no such run folder: {run}")
     command = f"run `{_evaluate_command(run, split=split, bound=bound)}`"
     evaluation = read_evaluation(evaluation_file(run, split=split, bound=bound), remedy=command)
-    checkpoint, kept = current(run / "checkpoints" / "last"), "put back a copy, or train the run again"
-    trained = _read(checkpoint / "training.json", parse_json, {"seconds": (int, float), "step": (int,)}, remedy=kept)
-    environment = _read(run / "environment.json", parse_json, ENVIRONMENT, remedy=kept)
+    checkpoint, remedy = current(run / "checkpoints" / "last"), "restore a copy, or train the run again"
+    trained = _read(checkpoint / "training.json", parse_json, {"seconds": (int, float), "step": (int,)}, remedy=remedy)
+    environment = _read(run / "environment.json", parse_json, ENVIRONMENT, remedy=remedy)
     environment["command"] = _without_out(environment["command"])
-    config = _read(run / "config.yaml", yaml.safe_load, {"recipe": (str,)}, remedy=kept)
+    config = _read(run / "config.yaml", yaml.safe_load, {"recipe": (str,)}, remedy=remedy)
     if isinstance(config.get("data"), dict):
         config["data"] = renamed(config["data"])
     settings = {name: value for name, value in flatten(_complete(config)).items() if name not in NO_DIFFERENCE}
     name, recipe = run.absolute().name, config["recipe"]
-    return Row(name, recipe, evaluation, trained["seconds"], trained["step"], environment, settings)
+    return RunRow(name, recipe, evaluation, trained["seconds"], trained["step"], environment, settings)
 
 
 def _without_out(command: Sequence[object]) -> list[str]:
     """A command that made a run but for where a page of it went: it says nothing of the run."""
-    kept, words = [], iter(map(str, command))
-    for word in words:
+    words, rest = [], iter(map(str, command))
+    for word in rest:
         if word == "--out":
-            next(words, None)
+            next(rest, None)
         elif not word.startswith("--out="):
-            kept.append(word)
-    return kept
+            words.append(word)
+    return words
 
 
 def _complete(config: dict[str, Any]) -> dict[str, Any]:
@@ -163,11 +166,11 @@ def _complete(config: dict[str, Any]) -> dict[str, Any]:
 
 
 def _read(
-    path: Path, parse: Callable[[str], Any], wanted: Mapping[str, tuple[type, ...]], *, remedy: str
+    path: Path, parse: Callable[[str], Any], required: Mapping[str, tuple[type, ...]], *, remedy: str
 ) -> dict[str, Any]:
-    """A mapping with at least the entries `wanted`, of these types. remedy: what to do about a file without."""
+    """A mapping with at least the entries `required`, of these types. remedy: what to do about a file without them."""
     values = read_mapping(path, parse, remedy=remedy)
-    wrong = [name for name, types in wanted.items() if not isinstance(values.get(name), types)]
+    wrong = [name for name, types in required.items() if not isinstance(values.get(name), types)]
     if wrong:
         raise UserError(f"{path} has no valid {', '.join(wrong)}, it is damaged or of an older zforcing: {remedy}")
     return values

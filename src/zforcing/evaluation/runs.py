@@ -26,7 +26,7 @@ Counter = Callable[[str, int], AbstractContextManager[Callable[[int], None]]]
 
 @contextmanager
 def silent(what: str, total: int) -> Iterator[Callable[[int], None]]:
-    """Shows no progress."""
+    """A counter that shows nothing."""
     yield lambda done: None
 
 
@@ -68,19 +68,19 @@ def evaluate_run(
     Raises:
         UserError: The folder is no run's, or its data isn't there or can't be scored.
     """
-    found = Trained.load(str(run), which=checkpoint)
-    found.model.backend = backend
+    trained = Trained.load(str(run), which=checkpoint)
+    trained.model.backend = backend
     if file is None:
-        data = without_unreadable(found.data) if skip_unreadable else found.data
-        sequences, true_log_likelihood = data.load(split, found.description), data.true_log_likelihood
+        data = without_unreadable(trained.data) if skip_unreadable else trained.data
+        sequences, true_log_likelihood = data.load(split, trained.description), data.true_log_likelihood
     else:
-        sequences, true_log_likelihood = read_whole(file, found.description), nobody_knows
+        sequences, true_log_likelihood = read_whole(file, trained.description), unknown_likelihood
     shown = counting(f"{name_in_files(bound)} of {run}", len(sequences) * repeats)
     with shown as advance, threads_asked_for(threads):
         return evaluate(
-            found.model,
+            trained.model,
             sequences,
-            description=found.description,
+            description=trained.description,
             bound=bound,
             split=split if file is None else Path(file).name,
             repeats=repeats,
@@ -93,15 +93,15 @@ def evaluate_run(
 
 
 def read_whole(file: str, description: DataDescription) -> SequenceDataset:
-    """The sequences of a file, each with what ends it."""
+    """The sequences of a file, each with its end symbol if the format has one."""
     kind = description.format
     data = InMemory([kind.whole(example) for example in kind.read(file, description)])
     data.unknown = kind.unknown_in(data.examples)
     return data
 
 
-def nobody_knows(example: Example) -> float | None:
-    """log p(x) of a sequence under the process that made it, where that isn't known."""
+def unknown_likelihood(example: Example) -> float | None:
+    """None: log p(x) under the process that generated the data isn't known."""
     return None
 
 

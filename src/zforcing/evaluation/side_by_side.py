@@ -9,19 +9,19 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..text_table import Table
-from .rows import Row
+from .rows import RunRow
 
 if TYPE_CHECKING:
     from rich.table import Table as TerminalTable
 NOTE = "log p(x) of the data in nats: higher is better; ± is the standard error over sequences."
 
 
-def to_terminal(rows: Sequence[Row], *, dim: str = "dim") -> TerminalTable:
+def to_terminal(rows: Sequence[RunRow], *, dim: str = "dim") -> TerminalTable:
     """For a person at a terminal. dim: what a scored number is called."""
     return runs_table(rows, dim=dim).to_terminal()
 
 
-def to_markdown(rows: Sequence[Row], *, dim: str, command: str) -> str:
+def to_markdown(rows: Sequence[RunRow], *, dim: str, command: str) -> str:
     """A page: the table, the command that made it, and each run's own command, machine and versions."""
     table, means = runs_table(rows, dim=dim), means_table(rows)
     parts = [f"# {table.title}", f"Made by `{command}`.\n{NOTE}", table.to_markdown()]
@@ -29,15 +29,15 @@ def to_markdown(rows: Sequence[Row], *, dim: str, command: str) -> str:
     return "\n\n".join([*parts, machines_table(rows).to_markdown()])
 
 
-def runs_table(rows: Sequence[Row], *, dim: str) -> Table:
+def runs_table(rows: Sequence[RunRow], *, dim: str) -> Table:
     """A row a run."""
     e = rows[0].evaluation
     title = f"{e.data}, {e.split} split: {e.num_sequences} sequences, {e.num_steps} steps"
-    headers = ["run", "model", "kind", "log p(x), nats per sequence", f"bits per {dim}", "KL, nats", "seconds"]
-    return Table(title, headers, [row.cells() for row in rows], text_columns=3)
+    headings = ["run", "model", "kind", "log p(x), nats per sequence", f"bits per {dim}", "KL, nats", "seconds"]
+    return Table(title, headings, [row.cells() for row in rows], text_columns=3)
 
 
-def machines_table(rows: Sequence[Row]) -> Table:
+def machines_table(rows: Sequence[RunRow]) -> Table:
     """What each run was and ran on."""
     cells = []
     for row in rows:
@@ -48,24 +48,24 @@ def machines_table(rows: Sequence[Row]) -> Table:
     return Table("Runs", ["run", "trained by", "on", "started", "versions"], cells, text_columns=5)
 
 
-def means_table(rows: Sequence[Row]) -> Table:
+def means_table(rows: Sequence[RunRow]) -> Table:
     """Mean and standard deviation over the runs of each recipe that has several; other settings, other runs."""
-    headers = ["recipe", "runs", "log p(x), mean over runs ± their standard deviation", "KL, nats", "seconds"]
-    groups: dict[str, list[Row]] = {}
+    headings = ["recipe", "runs", "log p(x), mean over runs ± their standard deviation", "KL, nats", "seconds"]
+    groups: dict[str, list[RunRow]] = {}
     for row in rows:
         groups.setdefault(_recipe_and_settings(row, rows), []).append(row)
     cells = [[name, *_mean_cells(group)] for name, group in groups.items() if len(group) > 1]
-    return Table("Means over runs", headers, cells)
+    return Table("Means over runs", headings, cells)
 
 
-def _recipe_and_settings(row: Row, rows: Sequence[Row]) -> str:
+def _recipe_and_settings(row: RunRow, rows: Sequence[RunRow]) -> str:
     """The recipe, and the settings in which not all of its runs agree."""
     of_recipe = [r.settings for r in rows if r.recipe == row.recipe]
     names = [n for n in row.settings if any(n not in other or other[n] != row.settings[n] for other in of_recipe)]
     return ", ".join([row.recipe, *(f"{name} {row.settings[name]}" for name in names)])
 
 
-def _mean_cells(rows: Sequence[Row]) -> list[str]:
+def _mean_cells(rows: Sequence[RunRow]) -> list[str]:
     """How many, log p(x), KL and seconds."""
     nats = [row.evaluation.nats_per_sequence for row in rows]
     exact = all(row.evaluation.kind == "exact" for row in rows)

@@ -14,13 +14,17 @@ from .spec import ObservationSpec
 
 @dataclass(frozen=True)
 class DataDescription:
-    """What a model must keep of the data that it was trained on; written beside its weights.
+    """What a model keeps of the data that it was trained on; saved with its weights.
 
-    name:          the data set's name
-    spec:          what an observation is
-    longest:       the most scored steps in a training sequence: how long samples are unless told otherwise
-    normalization: how real observations were scaled, or None
-    format:        what the numbers stand for, and the files that they are read from and written to
+    Attributes:
+        name: the data set's name.
+        spec: kind and size of an observation.
+        longest: scored steps of the longest training sequence, the default length of samples.
+        normalization: mean and standard deviation of real observations, or None.
+        format: what the numbers stand for, and how files are read and written.
+
+    Example:
+        DataDescription("waves", ObservationSpec("real", 2), longest=100)
     """
 
     name: str
@@ -30,7 +34,7 @@ class DataDescription:
     format: Format = field(default_factory=TableFormat)
 
     def to_json(self) -> dict[str, Any]:
-        """As plain JSON values."""
+        """Return plain JSON values."""
         return {
             "name": self.name,
             "spec": asdict(self.spec),
@@ -41,9 +45,16 @@ class DataDescription:
 
     @classmethod
     def from_json(cls, values: dict[str, Any]) -> DataDescription:
-        """The inverse of `to_json`; also of that of format version 1, which had a field for each kind of observation.
+        """The inverse of `to_json`, also for format version 1, which had a field for each kind of observation.
 
-        Raises UserError for values that no data has.
+        Args:
+            values: what `to_json` returned.
+
+        Returns:
+            The description.
+
+        Raises:
+            UserError: values are missing or don't fit each other.
         """
         try:
             scaling = values["normalization"]
@@ -67,13 +78,13 @@ class DataDescription:
         return description
 
     def problems(self) -> list[str]:
-        """What no data's description has: parts that don't fit each other."""
-        problems, spec, given = [], self.spec, self.normalization
+        """Messages about parts that don't fit each other; empty if there are none."""
+        problems, spec, scaling = [], self.spec, self.normalization
         if not is_size(self.longest):
             problems.append(f"data.longest is {self.longest!r}; it must be a whole number, 1 or more")
-        if given is not None and (spec.kind != "real" or len(given.mean) != spec.size):
+        if scaling is not None and (spec.kind != "real" or len(scaling.mean) != spec.size):
             problems.append(
-                f"data.normalization has {len(given.mean)} means for {spec.kind} observations of size {spec.size}; it "
-                "must have one for each of their numbers if they are real, or be null"
+                f"data.normalization has {len(scaling.mean)} means for {spec.kind} observations of size {spec.size}; "
+                "it must have one for each of their numbers if they are real, or be null"
             )
         return problems + self.format.problems(spec)

@@ -41,21 +41,21 @@ TOKEN = re.compile(
 
 
 def split_sentences(text: str) -> list[str]:
-    """The sentences of a text, each on one line.
+    """Split a text into sentences, each on one line.
 
     One ends at . ! ? and what closes quotes and brackets behind them, before white space; not after an abbreviation or
     an initial, and behind an ellipsis only if a capital follows. Paragraphs (empty lines, <br />) end one too.
     """
-    found = []
+    sentences = []
     for paragraph in PARAGRAPH.split(text.translate(STRAIGHT)):
         line, begin = " ".join(paragraph.split()), 0
         for stop in STOP.finditer(line):
             if _ends(line, stop, begin):
-                found.append(line[begin : stop.end() - 1])
+                sentences.append(line[begin : stop.end() - 1])
                 begin = stop.end()
         if begin < len(line):
-            found.append(line[begin:])
-    return found
+            sentences.append(line[begin:])
+    return sentences
 
 
 def _ends(line: str, stop: re.Match[str], begin: int) -> bool:
@@ -79,7 +79,7 @@ def _ends(line: str, stop: re.Match[str], begin: int) -> bool:
 
 
 def split_words(sentence: str) -> list[str]:
-    """The words and signs of one sentence.
+    """Split a sentence into words and punctuation.
 
     "It's well-made, isn't it?" -> It 's well-made , is n't it ?
     """
@@ -87,7 +87,7 @@ def split_words(sentence: str) -> list[str]:
 
 
 def prepare(sentence: str, *, tokenize: bool, lowercase: bool) -> str:
-    """A line as its tokens are taken from it: cut into words with a space between them, in lower case.
+    """Prepare a line for tokenization: words separated by spaces, in lower case, as asked for.
 
     It may hold several sentences: the last word of each is cut from its period.
     """

@@ -1,4 +1,4 @@
-"""Which symbol has which number: words, characters, bytes, or byte pairs. It goes with the model."""
+"""Vocabularies, which number symbols: words, characters, bytes or byte pairs. Models keep theirs."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from .sentences import prepare
 Tokens = Literal["words", "characters", "bytes", "bpe"]
 END = "</s>"
 UNKNOWN = {"words": "<unk>", "characters": "\ufffd"}  # the second is one character, so that what is decoded is text
-AT_ONCE = 4096  # sentences that are given to `tokenizers` together
+AT_ONCE = 4096  # sentences in one call of `tokenizers`
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ class Vocabulary:
     pairs: str | None = None
 
     def __post_init__(self) -> None:
-        """Raises UserError for what no vocabulary has, in a run's config.json that was edited, say."""
+        """Raise UserError for invalid fields, as in an edited config.json."""
         if self.tokens not in get_args(Tokens):
             raise UserError(f"vocabulary.tokens is {self.tokens!r}; it must be {' or '.join(get_args(Tokens))}")
         for name in ("lowercase", "tokenize"):
@@ -55,7 +55,7 @@ class Vocabulary:
         if (self.tokens == "bpe") != (self.pairs is not None):
             raise UserError(f"vocabulary.pairs must be a tokenizer's JSON for tokens bpe, and null for {self.tokens}")
         if len(self) < 2:
-            raise UserError("vocabulary.pairs is no tokenizer's JSON, or an empty one")
+            raise UserError("vocabulary.pairs is not the JSON of a tokenizer, or an empty one")
 
     def _check_symbols(self) -> None:
         symbols = self.symbols
@@ -73,7 +73,7 @@ class Vocabulary:
 
     @classmethod
     def from_json(cls, values: dict[str, Any]) -> Vocabulary:
-        """From the JSON values of its fields. Raises UserError for what no vocabulary has."""
+        """From the JSON values of its fields. Raises UserError for invalid values."""
         return cls(**values | {"symbols": tuple(values["symbols"])})
 
     def __len__(self) -> int:
@@ -151,7 +151,7 @@ class Vocabulary:
                 return (list(sentence.encode()) for sentence in sentences)
             case _:
                 parts = (sentences[i : i + AT_ONCE] for i in range(0, len(sentences), AT_ONCE))
-                return (found.ids for part in parts for found in self._tokenizer.encode_batch(list(part)))
+                return (encoding.ids for part in parts for encoding in self._tokenizer.encode_batch(list(part)))
 
     @cached_property
     def _numbers(self) -> dict[str, int]:
@@ -173,24 +173,26 @@ class Vocabulary:
         except UserError:
             raise
         except Exception as error:  # its own class, for which it has no name
-            raise UserError(f"vocabulary.pairs is no tokenizer's JSON: {' '.join(str(error).split())}") from error
+            raise UserError(
+                f"vocabulary.pairs is not the JSON of a tokenizer: {' '.join(str(error).split())}"
+            ) from error
 
 
 def build_vocabulary(
     sentences: Sequence[str], tokens: Tokens, *, most: int, lowercase: bool, tokenize: bool
 ) -> Vocabulary:
-    """From the prepared sentences of the training split alone.
+    """Build a vocabulary from the prepared sentences of the training split.
 
     words, characters: the `most` most frequent ones, in that order, and those that are as frequent in the order of
-    their code points; beside them the unknown one and the end. bpe: at most `most` merges.
+    their code points; the unknown one and the end are added. bpe: at most `most` merges.
     """
     match tokens:
         case "bytes":
             return Vocabulary(tokens, lowercase=lowercase, tokenize=tokenize)
         case "bpe":
             return Vocabulary(tokens, lowercase=lowercase, tokenize=tokenize, pairs=_learned_pairs(sentences, most))
-    found = chain.from_iterable(map(str.split, sentences) if tokens == "words" else sentences)
-    counts, unknown = Counter(found), UNKNOWN[tokens]
+    symbols = chain.from_iterable(map(str.split, sentences) if tokens == "words" else sentences)
+    counts, unknown = Counter(symbols), UNKNOWN[tokens]
     counts.pop(unknown, None)
     by_frequency = sorted(counts, key=lambda symbol: (-counts[symbol], symbol))
     return Vocabulary(tokens, (unknown, *by_frequency[:most], END), lowercase, tokenize)

@@ -1,4 +1,4 @@
-"""Files and folders that are there as a whole or not at all."""
+"""Atomic writes: files and folders that exist completely or not at all."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class Writing:
 
 
 def current(folder: Path) -> Path:
-    """The folder, or the one it was to replace when a crash came between the two renames."""
+    """The folder, or the old one if a crash came between the two renames."""
     return _old(folder) if not folder.exists() and _old(folder).exists() else folder
 
 
@@ -48,7 +48,7 @@ def _old(folder: Path) -> Path:
 
 
 def write_text(path: Path, text: str) -> None:
-    """A file that is there as a whole or not at all."""
+    """Write a file atomically."""
     partial = path.with_name(path.name + ".partial")
     partial.write_text(text, encoding="utf-8")
     partial.replace(path)
@@ -59,7 +59,7 @@ def _write_json(path: Path, values: Mapping[str, Any]) -> None:
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """The JSON object in a file. Raises UserError when there is none. NaN and Infinity are no JSON."""
+    """Read the JSON object in a file. Raises UserError when there is none; NaN and Infinity are not JSON."""
     try:
         values = json.loads(path.read_text("utf-8"), parse_constant=_refuse)
     except FileNotFoundError:
@@ -72,4 +72,4 @@ def read_json(path: Path) -> dict[str, Any]:
 
 
 def _refuse(constant: str) -> None:
-    raise ValueError(f"{constant} is no JSON")
+    raise ValueError(f"{constant} is not JSON")

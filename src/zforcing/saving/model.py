@@ -43,16 +43,22 @@ class UnknownModel(UserError):
 
 
 def load(run: str | Path, *, which: str = "best", device: torch.device | str = "cpu") -> SequenceModel:
-    """A trained model, in eval mode, with the description of its data. Neither the trainer nor a pickle is involved.
+    """Load a trained model, in eval mode, with the description of its data. Nothing is unpickled.
 
     Args:
-        run: a run folder, a checkpoint folder of one, or a folder that `save` wrote.
-        which: of a run folder the checkpoint, "best" on the validation split or "last".
-        device: where its weights are put, float32 (float64 if all those in the file are).
+        run: a run folder, one of its checkpoint folders, or a folder written by `save`.
+        which: checkpoint of a run folder: "best" (on the validation split) or "last".
+        device: where to put the weights, which are float32 (float64 if all those in the file are).
+
+    Returns:
+        The model.
 
     Raises:
-        UserError: there is no such folder, it is of another format version or damaged, or a weight is missing, has
+        UserError: there is no such folder, it has another format version or is damaged, or a weight is missing, has
             another shape or isn't finite.
+
+    Example:
+        model = zf.load("runs/digits-zforcing-aux")
     """
     folder = find_checkpoint(run, which=which)
     path = folder / "config.json"
@@ -73,11 +79,11 @@ def load(run: str | Path, *, which: str = "best", device: torch.device | str = "
     except UserError as error:
         raise UserError(f"{path} is damaged or edited: {error}") from None
     try:
-        with torch.device("meta"):  # shapes alone, compared with the weights' before they take memory
+        with torch.device("meta"):  # only shapes, compared with the weights' before they take memory
             model = cls(description.spec, settings)
     except (UserError, RuntimeError, TypeError, OverflowError, MemoryError) as error:  # torch's, of absurd sizes
-        said = " ".join(str(error).split())[:200]
-        raise UserError(f"{path} asks for a model that can't be built: {said}") from None
+        reason = " ".join(str(error).split())[:200]
+        raise UserError(f"{path} asks for a model that can't be built: {reason}") from None
     _check_description(path, config["data"], folder / "model.safetensors")
     model.load_state_dict(_read_weights(model, folder / "model.safetensors"), assign=True)
     model.description, model.starts = description, _read_starts(folder / STARTS, description, config["data"])
@@ -106,8 +112,8 @@ def _check_description(path: Path, data: dict[str, Any], weights: Path) -> None:
         return  # reading the weights says what is wrong with them
     if digest not in (None, _digest(data)):
         raise UserError(
-            f"{path}: its data (vocabulary, normalization, sizes) isn't that of the weights beside it, but edited or "
-            "another run's: put back the config.json that they were saved with"
+            f"{path}: its data (vocabulary, normalization, sizes) isn't that of the weights in its folder, but edited "
+            "or another run's: restore the config.json that they were saved with"
         )
 
 
@@ -125,7 +131,7 @@ def find_checkpoint(run: str | Path, *, which: str = "best") -> Path:
     checkpoint = current(folder / "checkpoints" / which)
     if not checkpoint.is_dir():
         if not (folder / "config.yaml").is_file():
-            raise UserError(f"{folder} is no run folder: it has no config.yaml (`zforcing train` makes one)")
+            raise UserError(f"{folder} is not a run folder: it has no config.yaml (`zforcing train` makes one)")
         raise UserError(
             f"{folder} has no {which!r} checkpoint yet: train it further with `zforcing train ... --resume`"
         )
@@ -133,22 +139,24 @@ def find_checkpoint(run: str | Path, *, which: str = "best") -> Path:
 
 
 def save(folder: str | Path, model: SequenceModel) -> None:
-    """Keep a model and the description of its data: model.safetensors and config.json, and starts.safetensors where it
-    has starts. `load` gives it back.
+    """Save a model and the description of its data, to be loaded by `load`.
+
+    Writes model.safetensors, config.json and, for a model with starts (first observations), starts.safetensors.
 
     Args:
-        folder: made where there is none; files of another model in it are replaced.
-        model: one with a `description`.
+        folder: created if it doesn't exist; files of another model in it are replaced.
+        model: a model with a `description`.
 
     Raises:
         UserError: the model has no description.
 
     Example:
-        save("mine", model)
+        zf.save("mine", model)
+        model = zf.load("mine")
     """
     if model.description is None:
         raise UserError(
-            f"this {model.name} has no description of its data: make it by for_data, or set model.description = "
+            f"this {model.name} has no description of its data: make it with for_data, or set model.description = "
             "zforcing.DataDescription(name, model.spec, longest)"
         )
     place = Path(folder)
@@ -175,7 +183,7 @@ def _save_tensors(path: Path, tensors: Mapping[str, Tensor], data: dict[str, Any
 
 
 def _read_starts(path: Path, description: DataDescription, data: dict[str, Any]) -> Tensor | None:
-    """First observations of the training data, [n, D] or [n]; None where none were kept."""
+    """First observations of the training data, [n, D] or [n]; None if the model has none."""
     if not path.is_file():
         return None
     _check_description(path.with_name("config.json"), data, path)
@@ -183,8 +191,8 @@ def _read_starts(path: Path, description: DataDescription, data: dict[str, Any])
     starts = tensors.get("x")
     shape: tuple[int, ...] = () if spec.kind == "categorical" else (spec.size,)
     if starts is None or starts.dim() < 1 or starts.shape[1:] != shape or len(starts) < 1:
-        found = sorted(tensors) if starts is None else list(starts.shape)
-        raise UserError(f"{path} is damaged: it holds {found}, and should x [n, {', '.join(map(str, shape))}]")
+        contents = sorted(tensors) if starts is None else list(starts.shape)
+        raise UserError(f"{path} is damaged: it holds {contents}; it must hold x [n, {', '.join(map(str, shape))}]")
     return starts
 
 
@@ -200,8 +208,8 @@ def _read_tensors(path: Path) -> dict[str, Tensor]:
 
 def _read_weights(model: SequenceModel, path: Path) -> dict[str, Tensor]:
     """The weights in a file, in one floating type, if they are the model's."""
-    weights, wanted = _read_tensors(path), model.state_dict()
-    problems = _misfits(weights, {name: tensor.shape for name, tensor in wanted.items()})
+    weights, expected = _read_tensors(path), model.state_dict()
+    problems = _misfits(weights, {name: tensor.shape for name, tensor in expected.items()})
     if problems:
         raise UserError(f"{path} doesn't fit its config.json: {'; '.join(problems)}")
     double = all(tensor.dtype == torch.float64 for tensor in weights.values())

@@ -1,4 +1,4 @@
-"""Settings are frozen dataclasses: what they hold is checked, read from text and described by their fields alone."""
+"""Settings are frozen dataclasses: what they hold is checked, read from text and described by their fields."""
 
 from .check import as_typed, check, in_words, must_be, must_fit, plain, problems_of, takes_null, unfit
 from .fields import Setting, made, settings_in

@@ -30,7 +30,9 @@ def problems_of(config: Any, section: str) -> list[str]:
     hints = hints_of(type(config))  # type: ignore[arg-type]  # classes have a hash
     values = {field.name: getattr(config, field.name) for field in fields(config)}
     unfits = {name: unfit(value, hints[name]) for name, value in values.items()}
-    return [f"{section}.{name} is {values[name]!r}; it must be {wanted}" for name, wanted in unfits.items() if wanted]
+    return [
+        f"{section}.{name} is {values[name]!r}; it must be {expected}" for name, expected in unfits.items() if expected
+    ]
 
 
 def unfit(value: Any, hint: Any) -> str:
@@ -66,9 +68,9 @@ def must_be(value: object, cls: type[Any], name: str, like: str) -> None:
 
 def must_fit(value: object, hint: Any, name: str) -> None:
     """Refuse an argument that doesn't fit a type such as `Count` or `Seed`. Raises UserError, one line."""
-    wanted = unfit(plain(value), hint)
-    if wanted:
-        raise UserError(f"{name} is {value!r}; it must be {wanted}")
+    expected = unfit(plain(value), hint)
+    if expected:
+        raise UserError(f"{name} is {value!r}; it must be {expected}")
 
 
 def plain(value: Any) -> Any:

@@ -45,27 +45,27 @@ def settings_in(cls: type[Any], prefix: str, default: Any = MISSING) -> Iterator
 
 def made(cls: type[Any], prefix: str, values: Mapping[str, Any]) -> Any:
     """An instance of the dataclass from its settings' values by dotted name, all of which are there."""
-    given: dict[str, Any] = {}
+    arguments: dict[str, Any] = {}
     hints = hints_of(cls)  # type: ignore[arg-type]  # classes have a hash
     for field in fields(cls):
         name, hint = f"{prefix}.{field.name}", hints[field.name]
         if field.init:
-            given[field.name] = made(hint, name, values) if is_dataclass(hint) else values[name]  # type: ignore[arg-type]  # as above
-    return cls(**given)
+            arguments[field.name] = made(hint, name, values) if is_dataclass(hint) else values[name]  # type: ignore[arg-type]  # as above
+    return cls(**arguments)
 
 
 @cache
 def field_docstrings(cls: type[Any]) -> dict[str, str]:
     """The string under each field of a class and its bases, in one line; none where the source isn't there."""
-    found: dict[str, str] = {}
+    strings: dict[str, str] = {}
     for one in reversed(cls.__mro__[:-1]):
         try:
             body = ast.parse(textwrap.dedent(inspect.getsource(one))).body[0]
         except (OSError, TypeError, SyntaxError):
             continue
         if isinstance(body, ast.ClassDef):
-            found |= dict(_documented(body))
-    return found
+            strings |= dict(_documented(body))
+    return strings
 
 
 def _documented(body: ast.ClassDef) -> Iterator[tuple[str, str]]:

@@ -1,4 +1,4 @@
-"""Which numbers a setting takes, beside its type: `size: Annotated[int, Range(at_least=1)]`, in short `Count`."""
+"""The numbers that a setting takes: `size: Annotated[int, Range(at_least=1)]`, in short `Count`."""
 
 from __future__ import annotations
 

@@ -27,8 +27,8 @@ def read(text: str, hint: Any) -> Any:
         return None
     for kind in alternatives(hint):
         value = _read_as(text, kind)
-        if value is not None and (wanted := unfit(value, hint)):
-            raise ValueError(f"is {text}; it must be {wanted}")
+        if value is not None and (expected := unfit(value, hint)):
+            raise ValueError(f"is {text}; it must be {expected}")
         if value is not None:
             return value
     raise ValueError(f"is {text or 'empty'}; it must be {in_words(hint)}")
@@ -55,6 +55,6 @@ def _read_as(text: str, kind: Any) -> Any:
     if kind is float:
         return float(text) if NUMBER.fullmatch(text) else None
     if kind == list[str]:
-        found = LIST.fullmatch(text)
-        return found and [part.strip().strip("'\"") for part in found[1].split(",") if part.strip()]
+        match = LIST.fullmatch(text)
+        return match and [part.strip().strip("'\"") for part in match[1].split(",") if part.strip()]
     return text if kind is str else None

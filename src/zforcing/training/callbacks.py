@@ -1,4 +1,4 @@
-"""What hangs on training: checkpoints, rows of metrics, trackers, a progress bar, and yours."""
+"""Callbacks: what training calls at each update, validation and checkpoint."""
 
 from __future__ import annotations
 
@@ -20,8 +20,9 @@ from .update import Updated
 class Start:
     """What is known when training starts.
 
-    updates: how many there are at most, those of a resumed run's past included
-    remarks: what to know of the data, such as what was left out of it
+    Attributes:
+        updates: the most updates there will be, including those before a resumed run's checkpoint.
+        remarks: about the data, such as what was left out of it.
     """
 
     updates: int
@@ -29,49 +30,50 @@ class Start:
 
 
 class Callback:
-    """Is told what happens in training; override what you need. With several processes each of them is told.
+    """The base class of callbacks, which training calls as it runs: override the methods that you need.
 
-    What is given is where training is (`Progress`), a record of what happened, and the model, all to read: training
-    doesn't look at what a callback does to them. An exception in a callback ends training.
+    Every method gets `at`, where training is (`zforcing.training.progress.Progress`: epoch, step, best validation and
+    so on), and `model`; most get a record of what happened too. All are for reading: training ignores changes to
+    them. An exception in a callback ends training. With several processes, each of them calls its callbacks.
+
+    Attributes:
+        name: the name in recipes (`callbacks: [losses]`) of a callback that is registered (`zforcing.register`); it is
+            a dataclass then, whose fields are its settings.
 
     Example:
         class Losses(zf.Callback):
             def on_update(self, at, updated, model):
                 print(at.step, updated.loss / updated.sums["sequences"])
-
-    Attributes:
-        name: The name in recipes (`callbacks: [losses]`), of one that is registered (`zforcing.register`). It is a
-            dataclass then, whose fields are its settings.
     """
 
     name: ClassVar[str]
 
     def on_start(self, at: Progress, start: Start, model: SequenceModel) -> None:
-        """Before the first update, and before the validation that comes before it."""
+        """Called before the first update and before the validation that precedes it."""
 
     def on_update(self, at: Progress, updated: Updated, model: SequenceModel) -> None:
-        """After each update, skipped ones too (`updated.applied` is False then)."""
+        """Called after each update, also after a skipped one (`updated.applied` is False then)."""
 
     def on_row(self, at: Progress, row: Row, model: SequenceModel) -> None:
-        """At each row of metrics: every `log_every` updates, each validation, each update that was skipped."""
+        """Called for each row of metrics: every `log_every` updates, and at each validation and each skipped update."""
 
     def on_validation(self, at: Progress, row: ValidationRow, model: SequenceModel) -> None:
-        """After each validation; the model has the weights that were measured."""
+        """Called after each validation; the model has the weights that were measured."""
 
     def on_checkpoint(self, at: Progress, model: SequenceModel) -> None:
-        """Where training could go on from: at the start, every `checkpoint_every` updates, after a validation, when it
-        is interrupted. Not while updates are being skipped.
+        """Called where training can resume: at the start, every `checkpoint_every` updates, after a validation, and
+        when training is interrupted; not while updates are being skipped.
         """
 
     def on_end(self, at: Progress, model: SequenceModel) -> None:
-        """When training has ended by itself; `at.finished` says why. Not after an exception or an interruption."""
+        """Called when training ends by itself; `at.finished` says why. Not after an exception or an interruption."""
 
 
 CALLBACKS: Family[Callback] = Family("callback", Callback)  # those of recipes; the package itself has none
 
 
 class Callbacks(Callback):
-    """Several, told one after the other."""
+    """Several callbacks, called one after the other."""
 
     def __init__(self, callbacks: Sequence[Callback]):
         self.callbacks = tuple(callbacks)
@@ -102,7 +104,7 @@ class Callbacks(Callback):
 
 
 class KeepRows(Callback):
-    """Keeps all rows."""
+    """Collects all rows."""
 
     def __init__(self) -> None:
         self.rows: list[Row] = []
@@ -123,6 +125,6 @@ class KeepBest(Callback):
 
     @torch.no_grad()
     def restore(self, model: SequenceModel) -> None:
-        """Put them back, where there are any."""
+        """Load the best weights, if there are any."""
         if self.weights:
             model.load_state_dict(self.weights)

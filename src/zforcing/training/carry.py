@@ -1,4 +1,4 @@
-"""Truncated back-propagation through time: the state that each row of the batch goes on from."""
+"""Truncated back-propagation through time: the state carried from chunk to chunk."""
 
 from __future__ import annotations
 
@@ -18,21 +18,20 @@ PREFIX = "carried."  # of the names under which a checkpoint keeps a state
 
 
 @dataclass(frozen=True)
-class GoingOn:
-    """What a batch of chunks comes with.
+class CarriedState:
+    """The state before a batch of chunks, and the steps after them that the posterior may see.
 
-    state: where each row goes on from; ahead: the same chunks with steps behind them, for the posterior to see, or None
+    state: of each row before its chunk's first step
+    ahead: the chunks and the steps that follow them, or None
     """
 
     state: State
     ahead: SequenceBatch | None = None
 
-    def dropped(
+    def drop_words(
         self, chunk: SequenceBatch, drop: Callable[[SequenceBatch], SequenceBatch]
-    ) -> tuple[SequenceBatch, GoingOn]:
-        """The chunk and the steps behind it with words dropped, the same ones in both: SRNN's context is made of what
-        its network was fed.
-        """
+    ) -> tuple[SequenceBatch, CarriedState]:
+        """Drop the same words in the chunk and in `ahead`: SRNN's context is computed from what its network was fed."""
         if self.ahead is None:
             return drop(chunk), self
         ahead = drop(self.ahead)
@@ -41,12 +40,12 @@ class GoingOn:
         return slice_steps(ahead, 0, chunk.x.shape[1])[0], replace(self, ahead=ahead)
 
     def context(self, model: SequenceModel, steps: int) -> Tensor | None:
-        """What the posterior looks at in the chunks' own steps, [B, steps, C], if it is more than the chunks."""
+        """The posterior's context in the chunks' own steps, [B, steps, C]; None where it reads only the chunks."""
         return None if self.ahead is None else model.encode(self.ahead, state=self.state)[:, :steps]
 
 
 class Carry:
-    """An epoch in chunks of `steps` steps: the state goes from an update to the next, detached, and no gradient does.
+    """An epoch in chunks of `steps` steps. The state is carried from update to update, detached: no gradient is.
 
     Each row of the batch stays on one sequence until it ends; then it takes another one, from the initial state
     (`zforcing.data.streams`). look_ahead: steps behind a chunk that a backward network reads before it enters the
@@ -66,16 +65,16 @@ class Carry:
 
     def batches(
         self, plan: Sequence[list[Piece]], device: torch.device, *, epoch: int = 0
-    ) -> Iterator[tuple[list[Piece], SequenceBatch, GoingOn]]:
-        """Each batch of chunks, with what it goes on from. Call `keep` before the next one is taken."""
+    ) -> Iterator[tuple[list[Piece], SequenceBatch, CarriedState]]:
+        """Iterate over the batches of chunks with the state before each. Call `keep` before taking the next one."""
         loaded = load_pieces(self.data.at_epoch(epoch), plan, self.model.spec, look_ahead=self.look_ahead)
         for pieces, ahead in zip(plan, loaded, strict=True):
             ahead = ahead.to(device, place_of(self.model)[1])
             chunk, _ = slice_steps(ahead, 0, max(p.stop - p.start for p in pieces))
-            yield pieces, chunk, GoingOn(self._first(pieces, chunk), ahead if self.look_ahead else None)
+            yield pieces, chunk, CarriedState(self._first(pieces, chunk), ahead if self.look_ahead else None)
 
     def keep(self, pieces: Sequence[Piece], state: State | None) -> None:
-        """The state after an update; None forgets it (after an update that was not finite): all rows begin anew."""
+        """Keep the state after an update. None (after one that was not finite) makes all rows start again."""
         self.state = None if state is None else map_state(torch.Tensor.detach, state)
         self.rows = [] if state is None else [p.row for p in pieces]
 
@@ -97,13 +96,13 @@ class Carry:
         return named | {f"{PREFIX}rows": torch.tensor(self.rows)}
 
     def restore(self, tensors: Mapping[str, Tensor], device: torch.device) -> None:
-        """The inverse of `tensors`. Raises KeyError or ValueError for those of another model."""
+        """The inverse of `tensors`. Raises KeyError or ValueError for tensors of another model."""
         if not tensors:
             return
         rows = tensors[f"{PREFIX}rows"].tolist()
         kind = self.model.initial_state(len(rows))
-        found = {name: tensors[f"{PREFIX}{name}"] for name in kind._fields}
+        values = {name: tensors[f"{PREFIX}{name}"] for name in kind._fields}
         for name, value in kind._asdict().items():
-            if found[name].shape[1:] != value.shape[1:] or len(found[name]) != len(rows):
-                raise ValueError(f"{name} is {list(found[name].shape)}; it must be {list(value.shape)}")
-        self.state, self.rows = type(kind)(**{name: value.to(device) for name, value in found.items()}), rows
+            if values[name].shape[1:] != value.shape[1:] or len(values[name]) != len(rows):
+                raise ValueError(f"{name} is {list(values[name].shape)}; it must be {list(value.shape)}")
+        self.state, self.rows = type(kind)(**{name: value.to(device) for name, value in values.items()}), rows

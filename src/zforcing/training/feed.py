@@ -1,4 +1,4 @@
-"""What each update of an epoch trains on: whole sequences, or chunks of them that go on from a state.
+"""What each update of an epoch trains on: whole sequences, or chunks of them with a carried state.
 
 Both are pure functions of the seed and the epoch, so that a run can resume anywhere.
 """
@@ -54,19 +54,19 @@ class Feed(ABC):
 
     @abstractmethod
     def keep(self, entry: Any, updated: Updated) -> None:
-        """What the next update goes on from, after the update of a plan's entry."""
+        """Keep the state that the next update starts from, after the update of a plan's entry."""
 
     @abstractmethod
     def forget(self) -> None:
-        """Begin anew, at the end of an epoch."""
+        """Forget the state, at the end of an epoch."""
 
     @abstractmethod
     def tensors(self) -> dict[str, Tensor]:
-        """What a checkpoint keeps of the state between two updates."""
+        """The state between two updates, for a checkpoint."""
 
     @abstractmethod
     def restore(self, tensors: Mapping[str, Tensor]) -> None:
-        """The inverse of `tensors`. Raises KeyError or ValueError for those of another model."""
+        """The inverse of `tensors`. Raises KeyError or ValueError for tensors of another model."""
 
 
 class WholeSequences(Feed):
@@ -81,7 +81,7 @@ class WholeSequences(Feed):
         self.batch_size, self.accumulate = settings.batch_size, settings.accumulate
 
     def plan(self, epoch: int) -> list[list[int]]:
-        """Those of batches that are `accumulate` times as large."""
+        """The sequences of each update: `accumulate` batches together."""
         return training_batches(self.data.lengths, self.batch_size * self.accumulate, seed=self.seed, epoch=epoch)
 
     def updates(self, plan: Sequence[list[int]], *, epoch: int) -> Iterator[Work]:
@@ -96,21 +96,21 @@ class WholeSequences(Feed):
         return result
 
     def keep(self, entry: Any, updated: Updated) -> None:
-        """Nothing: each sequence begins anew."""
+        """Whole sequences carry no state."""
 
     def forget(self) -> None:
-        """Nothing is kept."""
+        """Whole sequences carry no state."""
 
     def tensors(self) -> dict[str, Tensor]:
-        """None."""
+        """Empty: whole sequences carry no state."""
         return {}
 
     def restore(self, tensors: Mapping[str, Tensor]) -> None:
-        """There was nothing to keep."""
+        """Whole sequences carry no state."""
 
 
 class Chunks(Feed):
-    """Truncated back-propagation through time: chunks that go on from the state of those before (`Carry`)."""
+    """Truncated back-propagation through time: each chunk starts from the state after the one before (`Carry`)."""
 
     per = "chunk"
 
@@ -136,8 +136,8 @@ class Chunks(Feed):
         return self.carry.plan(seed=self.seed, epoch=epoch)
 
     def updates(self, plan: Sequence[Any], *, epoch: int) -> Iterator[Work]:
-        for pieces, batch, going_on in self.carry.batches(plan, self.device, epoch=epoch):
-            yield Work([piece.index for piece in pieces], [Part(batch, 1.0, going_on)])
+        for pieces, batch, carried in self.carry.batches(plan, self.device, epoch=epoch):
+            yield Work([piece.index for piece in pieces], [Part(batch, 1.0, carried)])
 
     def measure(self, module: torch.nn.Module, batch: SequenceBatch, weights: Weights) -> BoundResult:
         return self.chunked(self.model, batch, weights=weights)
@@ -158,7 +158,7 @@ class Chunks(Feed):
 def make_feed(
     data: SequenceDataset, model: SequenceModel, settings: TrainingConfig, *, seed: int, here: Processes
 ) -> Feed:
-    """What the settings ask for."""
+    """Whole sequences, or chunks if `truncated_bptt_steps` is set."""
     if settings.truncated_bptt_steps is None:
         return WholeSequences(data, model, settings, seed=seed, here=here)
     return Chunks(data, model, settings, seed=seed, here=here)

@@ -1,4 +1,4 @@
-"""`fit`: train a model on data in memory. No folder, no files: the model has its best weights afterwards.
+"""`fit`: train a model on data in memory, without writing files.
 
 history = fit(model, train, valid, epochs=20, learning_rate=3e-3)
 history.best.nats, history.stopped
@@ -44,27 +44,27 @@ def fit(
     progress: bool = True,
     **settings: Any,
 ) -> History:
-    """Train a model on data in memory. Afterwards it has the weights that validated best, and is in eval mode.
+    """Train a model. Afterwards it has the weights that validated best, and is in eval mode.
 
-    Ctrl-C (the stop button of a notebook) ends training after the update at work, with the best weights so far. The
-    global generator of torch is left as it was; the same seed, data and machine give the same weights again.
+    Ctrl-C (the stop button of a notebook) ends training after the current update, with the best weights so far.
+    Torch's global generator is left unchanged; the same seed, data and machine give the same weights again.
 
     Args:
-        model: trained in place, and moved to the device. It keeps the description of `train` if it has none; if it has
-            one, all data is read by that.
-        train: what it learns from.
-        valid: what chooses the best weights, and stops training when it gets no better (`patience`). Without it
-            training goes on until its budget is spent, and the last weights are kept.
-        bound: what is maximized, of log p(x), in nats per sequence.
-        weights: of the loss's terms, a schedule each.
-        seed: of the order of batches, and of all noise.
-        callbacks: what else should happen on the way (`Callback`).
+        model: trained in place, and moved to the device. A model without a description gets that of `train`; the data
+            is normalized by the model's description.
+        train: training data, such as `Sequences`.
+        valid: validation data, which selects the best weights and stops training when the bound stops improving
+            (`patience`). Without it, training uses its whole budget and keeps the last weights.
+        bound: the bound on log p(x) to maximize, in nats per sequence.
+        weights: weights of the loss's terms, as schedules over updates.
+        seed: seed of the order of batches and of all noise.
+        callbacks: called as training runs, see `Callback`.
         device: "auto", "cpu" or "cuda".
-        progress: whether to show how it goes on stderr, with a bar on a terminal and in a notebook.
-        **settings: of `TrainingConfig`: epochs, max_minutes, batch_size, learning_rate, patience and so on.
+        progress: whether to show progress on stderr, with a bar on a terminal and in a notebook.
+        **settings: fields of `TrainingConfig`: epochs, max_minutes, batch_size, learning_rate, patience and so on.
 
     Returns:
-        How it went: rows, the best validation, why it ended.
+        The history: training and validation rows, the best validation, why training ended.
 
     Raises:
         UserError: a setting is unknown or doesn't go with the others.
@@ -87,7 +87,7 @@ def fit(
     reporter = Reporter(quiet=not (progress and here.is_main))
     at = Progress(learning_rate=config.learning_rate)
     with (
-        torch.random.fork_rng(),  # the caller's generator is not ours to move
+        torch.random.fork_rng(),  # leaves the caller's generator unchanged
         reporter,
         stop_on([signal.SIGINT], say=reporter.say) as stop,
         cpu_threads(model, config.threads, rows=config.batch_size * bound.particles),

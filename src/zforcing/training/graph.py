@@ -26,7 +26,7 @@ class CudaCapture:
 
     Before, the work is done a few times on a side stream (torch's notes on CUDA graphs, "whole-network capture"), so
     that what libraries set up at their first call is no part of the graph. All graphs draw on one pool of memory: none
-    runs while another does, and what they leave behind is copied at once.
+    runs while another does, and their results are copied at once.
     """
 
     def __init__(self) -> None:
@@ -48,7 +48,7 @@ class CudaCapture:
 
 
 class _Graph:
-    """The update of one shape of batch: the memory it reads its batch from, and what it left behind at its last run."""
+    """The update of one shape of batch: the memory it reads its batch from, and the results of its last run."""
 
     replay: Callable[[], None]
     result: BoundResult
@@ -59,11 +59,11 @@ class _Graph:
 
     @property
     def batch(self) -> SequenceBatch:
-        """The batch that is in the memory now."""
+        """The batch that the graph's memory holds."""
         return SequenceBatch(**self.inputs)
 
     def read(self, batch: SequenceBatch) -> None:
-        """Put another batch of this shape into the memory."""
+        """Copy another batch of this shape into the graph's memory."""
         for name, value in batch.tensors.items():
             self.inputs[name].copy_(value)
 
@@ -83,7 +83,7 @@ class GraphUpdate:
         (`make_optimizer`) and is this object's own from here on: its learning rate becomes a tensor
     longest: no sequence of the data has more steps; None: unknown
     capture: what captures; a `CudaCapture` by default
-    say:     is told of each capture, which takes seconds, in a line
+    say:     called with a line about each capture, which takes seconds
     """
 
     def __init__(
@@ -118,9 +118,9 @@ class GraphUpdate:
             group["lr"], group["capturable"] = self.learning_rate, True
 
     def over(self, parts: Sequence[Part], weights: Weights, *, learning_rate: float) -> Updated:
-        """As an `EagerUpdate`, of one batch of whole sequences: the settings refuse others."""
-        ((batch, share, going_on),) = parts
-        assert going_on is None, "a graph's memory carries no state"
+        """As `EagerUpdate.over`, for one batch of whole sequences: the settings refuse others."""
+        ((batch, share, carried),) = parts
+        assert carried is None, "a graph's memory carries no state"
         return self(batch, weights, learning_rate=learning_rate, share=share)
 
     def __call__(
@@ -165,7 +165,7 @@ class GraphUpdate:
 
 
 def check_capturable(model: SequenceModel, bound: Bound, *, device: torch.device, processes: int) -> None:
-    """Raises UserError where no update can be captured, and says what to use instead."""
+    """Raise UserError where no update can be captured; the message says what to use instead."""
     problem = ""
     if device.type != "cuda":
         problem = f"needs a CUDA device; this run is on {device.type}"

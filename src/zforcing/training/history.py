@@ -1,4 +1,4 @@
-"""What training says of itself: rows as frozen records, and all of them together."""
+"""The history of training: rows of metrics as frozen records."""
 
 from __future__ import annotations
 
@@ -13,17 +13,19 @@ NO_TERMS = ("sequences", "updates", "gradient_norm")  # of an update's sums
 
 @dataclass(frozen=True)
 class TrainingRow:
-    """Means over the updates since the row before.
+    """Metrics of training, means over the updates since the last row.
 
-    epoch:         the one at work, from 1; step: updates done
-    per:           what a batch's rows are, and `nats` and `terms` are means over: a "sequence", or a "chunk" of one
-    nats:          the bound on log p(x)
-    loss:          what was minimized, nats
-    terms:         the bound's and the loss's parts without their weights, nats: log_px, kl, and each cost that counts
-    weights:       of the loss's terms, at the last of the updates
-    gradient_norm: before it was clipped
-    learning_rate: Adam's
-    seconds:       of training so far
+    Attributes:
+        epoch: the current epoch, from 1.
+        step: updates so far.
+        per: what `nats`, `loss` and `terms` are means over: "sequence", or "chunk" (of a sequence).
+        nats: the bound on log p(x).
+        loss: the loss, in nats.
+        terms: the unweighted terms of the bound and the loss, in nats: log_px, kl, and each cost with a weight.
+        weights: weights of the loss's terms at the last update.
+        gradient_norm: before clipping.
+        learning_rate: Adam's.
+        seconds: of training so far.
     """
 
     event: ClassVar[str] = "training"
@@ -54,13 +56,17 @@ class TrainingRow:
 class ValidationRow:
     """The bound on the validation split, with the same noise each time.
 
-    epoch:         epochs completed; step: updates done
-    nats:          of log p(x), mean over sequences
-    loss:          with the weights of the last update
-    terms:         as those of `TrainingRow`, mean over sequences
-    kind:          what the nats are of log p(x): "exact", "lower bound" or "estimate"
-    best:          whether it is the best so far
-    learning_rate: Adam's from here on
+    Attributes:
+        epoch: completed epochs.
+        step: updates so far.
+        nats: the bound on log p(x), mean over sequences.
+        loss: the loss with the weights of the last update, mean over sequences, in nats.
+        terms: the unweighted terms as in `TrainingRow`, means over sequences.
+        weights: weights of the loss's terms.
+        kind: relation of `nats` to log p(x): "exact", "lower bound" or "estimate".
+        best: whether it is the best validation so far.
+        learning_rate: Adam's for the next updates.
+        seconds: of training so far.
     """
 
     event: ClassVar[str] = "validation"
@@ -88,7 +94,18 @@ class ValidationRow:
 
 @dataclass(frozen=True)
 class SkippedRow:
-    """An update that was skipped, because its loss or its gradient (`what`) is not finite; which sequences it took."""
+    """A skipped update, whose loss or gradient was not finite.
+
+    Attributes:
+        epoch: the current epoch, from 1.
+        step: updates before this one.
+        batch: updates of this epoch before this one.
+        what: "loss" or "gradient", whichever was not finite.
+        loss: summed over the batch, in nats.
+        gradient_norm: before clipping.
+        sequences: numbers of the batch's sequences.
+        seconds: of training so far.
+    """
 
     event: ClassVar[str] = "nonfinite"
 
@@ -119,12 +136,13 @@ Row = TrainingRow | ValidationRow | SkippedRow
 
 @dataclass(frozen=True)
 class History:
-    """How training went.
+    """What `fit` returns: the metrics of a training.
 
-    rows:    every `log_every` updates, at every validation, and for every update that was skipped, in their order
-    stopped: why it ended
-    updates: how many there were, skipped ones too
-    seconds: how long it took
+    Attributes:
+        rows: one for every `log_every` updates, every validation and every skipped update, in order.
+        stopped: why training ended, such as "epochs 20".
+        updates: number of updates, including skipped ones.
+        seconds: duration of the training.
 
     Example:
         history = zf.fit(model, train, valid)
@@ -139,26 +157,30 @@ class History:
 
     @property
     def training(self) -> tuple[TrainingRow, ...]:
-        """The rows about updates."""
+        """The rows of updates."""
         return tuple(row for row in self.rows if isinstance(row, TrainingRow))
 
     @property
     def validation(self) -> tuple[ValidationRow, ...]:
-        """The rows about validations; the first one is of before the first update."""
+        """The rows of validations; the first one was before the first update."""
         return tuple(row for row in self.rows if isinstance(row, ValidationRow))
 
     @property
     def skipped(self) -> tuple[SkippedRow, ...]:
-        """The rows about updates that were skipped."""
+        """The rows of skipped updates."""
         return tuple(row for row in self.rows if isinstance(row, SkippedRow))
 
     @property
     def best(self) -> ValidationRow | None:
-        """The best validation, whose weights the model has; None where nothing was validated."""
+        """The best validation, whose weights the model has; None without validation."""
         return next((row for row in reversed(self.validation) if row.best), None)
 
     def to_dict(self) -> dict[str, dict[str, list[Any]]]:
-        """Columns by name, of the rows of each event: "training", "validation", "nonfinite"."""
+        """Return the rows as columns, for a data frame.
+
+        Returns:
+            For each of "training", "validation" and "nonfinite" (skipped updates) a dict of columns by name.
+        """
         return {
             cls.event: _columns([row.to_dict() | {"seconds": row.seconds} for row in self.rows if isinstance(row, cls)])
             for cls in (TrainingRow, ValidationRow, SkippedRow)

@@ -1,7 +1,7 @@
 """The training loop: epoch -> batches -> update -> validate -> stop.
 
 Everything random at a step (latents, dropout of units and words, the order of batches) is a pure function of the seed
-and the step, so that training that was stopped anywhere goes on bit for bit as if it hadn't been. Where it is, is a
+and the step, so that a resumed training continues bit for bit as if it had not been interrupted. Where it is, is a
 frozen record (`Progress`) that goes in and comes out; what changes in place are the weights, Adam's moments, and the
 state that chunks go on from.
 """
@@ -38,12 +38,12 @@ HINT = "Try a lower learning_rate or max_grad_norm, or look at the sequences tha
 
 
 class Diverged(Exception):
-    """Losses or gradients that are not finite: too many in a row, or in every validation."""
+    """Raised when losses or gradients are not finite: too many in a row, or in every validation."""
 
 
 @dataclass(frozen=True)
 class Training:
-    """What trains: a model, its bound and optimizer, its data, and how.
+    """A training in progress: the model, its bound and optimizer, its data and its settings.
 
     model, module: the model, and what is called to train it (the bound with it; wrapped, with several processes)
     update:        one step of Adam
@@ -109,51 +109,51 @@ def prepare(
 
 
 def run(training: Training, at: Progress, callbacks: Iterable[Callback]) -> Progress:
-    """Train until a budget is spent or validation has stopped getting better; where that ends (`finished` says why).
+    """Train until a budget is spent or validation stops improving; return where that ends (`finished` says why).
 
-    at: where training is; a new one's is `Progress(learning_rate=...)`. When it was asked to stop it ends after the
-    update at work, `INTERRUPTED`, at a checkpoint that isn't. Raises Diverged after too many updates in a row that are
-    not finite.
+    at: where training is; `Progress(learning_rate=...)` at the start. When asked to stop, training ends after the
+    current update with `finished` INTERRUPTED; the checkpoint written then is of a run that isn't finished. Raises
+    Diverged after too many updates in a row that are not finite.
     """
-    told, clock = Callbacks(tuple(callbacks)), _clock(at.seconds)
-    told.on_start(at, Start(_updates_at_most(training), _remarks(training)), training.model)
+    notify, clock = Callbacks(tuple(callbacks)), _clock(at.seconds)
+    notify.on_start(at, Start(_updates_at_most(training), _remarks(training)), training.model)
     if at.rows == 0:
-        told.on_checkpoint(at, training.model)  # so that it can go on from anywhere, from its first validation too
-        at = validated(training, at, told, clock)
-        told.on_checkpoint(at, training.model)
+        notify.on_checkpoint(at, training.model)  # a run can resume before its first validation too
+        at = validated(training, at, notify, clock)
+        notify.on_checkpoint(at, training.model)
     while not at.finished:
-        at = _epoch(training, at, told, clock)
-    told.on_end(at, training.model)
+        at = _epoch(training, at, notify, clock)
+    notify.on_end(at, training.model)
     return at
 
 
-def _epoch(training: Training, at: Progress, told: Callback, clock: Callable[[], float]) -> Progress:
+def _epoch(training: Training, at: Progress, notify: Callback, clock: Callable[[], float]) -> Progress:
     """The rest of the epoch that training is in, its validation, and what follows from that."""
     settings, model = training.settings, training.model
     plan = training.feed.plan(at.epoch)
     training.module.train()
     left = plan[at.batch :]
     for entry, work in zip(left, training.feed.updates(left, epoch=at.epoch), strict=True):
-        at, stopping = _updated(training, at, entry, work, told, clock)
+        at, stopping = _updated(training, at, entry, work, notify, clock)
         if stopping:
-            told.on_checkpoint(at, model)
+            notify.on_checkpoint(at, model)
             return replace(at, finished=INTERRUPTED)
         if spent_budget(at, settings):
             break
         if checkpoint_is_due(at, settings) and at.batch < len(plan):
-            told.on_checkpoint(at, model)
+            notify.on_checkpoint(at, model)
     if at.batch == len(plan):
         at = at.after_epoch()
         training.feed.forget()
-    at = validated(training, at, told, clock)
+    at = validated(training, at, notify, clock)
     at = replace(at, finished=reason_to_stop(at, settings))
     if at.finished or not at.nonfinite_in_a_row:  # else the last checkpoint stays the last good one
-        told.on_checkpoint(at, model)
+        notify.on_checkpoint(at, model)
     return at
 
 
 def _updated(
-    training: Training, at: Progress, entry: Any, work: Work, told: Callback, clock: Callable[[], float]
+    training: Training, at: Progress, entry: Any, work: Work, notify: Callback, clock: Callable[[], float]
 ) -> tuple[Progress, bool]:
     """After one step of Adam, unless its loss or gradient is not finite; and whether a process was asked to stop."""
     seed_everything(training.seed, "step", at.step, training.here.rank)
@@ -167,17 +167,17 @@ def _updated(
         numbers = {"gradient_norm": updated.gradient_norm, "updates": 1.0}
         after = at.after_update(sums | numbers, seconds=clock())
     else:
-        after = _skipped(training, at, work, updated, told, clock)
-    told.on_update(after, updated, training.model)
+        after = _skipped(training, at, work, updated, notify, clock)
+    notify.on_update(after, updated, training.model)
     if after.step % training.settings.log_every == 0 and after.since_row:
         row = _training_row(training, after, weights)
         after = replace(after.after_row(), since_row={})
-        told.on_row(after, row, training.model)
+        notify.on_row(after, row, training.model)
     return after, stopping
 
 
 def _skipped(
-    training: Training, at: Progress, work: Work, updated: Updated, told: Callback, clock: Callable[[], float]
+    training: Training, at: Progress, work: Work, updated: Updated, notify: Callback, clock: Callable[[], float]
 ) -> Progress:
     """After an update that was not finite. Raises Diverged when there were too many in a row."""
     what = "gradient" if math.isfinite(updated.loss) else "loss"
@@ -192,7 +192,7 @@ def _skipped(
         sequences=tuple(work.indices),
         seconds=after.seconds,
     )
-    told.on_row(after, row, training.model)
+    notify.on_row(after, row, training.model)
     if after.nonfinite_in_a_row >= training.settings.max_nonfinite:
         raise Diverged(
             f"{after.nonfinite_in_a_row} updates in a row without a finite loss and gradient, the last at step "
@@ -218,7 +218,7 @@ def _training_row(training: Training, at: Progress, weights: Weights) -> Trainin
     )
 
 
-def validated(training: Training, at: Progress, told: Callback, clock: Callable[[], float]) -> Progress:
+def validated(training: Training, at: Progress, notify: Callback, clock: Callable[[], float]) -> Progress:
     """After the bound was measured on the validation split, with the same noise each time, if there is one."""
     if training.valid is None:
         return at
@@ -238,8 +238,8 @@ def validated(training: Training, at: Progress, told: Callback, clock: Callable[
         learning_rate=after.learning_rate,
         seconds=after.seconds,
     )
-    told.on_row(after, row, training.model)
-    told.on_validation(after, row, training.model)
+    notify.on_row(after, row, training.model)
+    notify.on_validation(after, row, training.model)
     return after
 
 
@@ -266,14 +266,16 @@ def _updates_at_most(training: Training) -> int:
 
 
 def _remarks(training: Training) -> tuple[str, ...]:
-    """What to know of the data: what was left out of it, and what isn't measured."""
+    """Remarks about the data: what was left out of it, and what isn't measured."""
     splits = {"train": training.train} | ({} if training.valid is None else {"valid": training.valid})
     skipped = sum(data.skipped for data in splits.values())
-    said = [f"{skipped} files of the training and validation splits were left out as unreadable"] if skipped else []
-    said += [f"{name} split: {data.remark}" for name, data in splits.items() if data.remark]
+    remarks = [f"{skipped} files of the training and validation splits were left out as unreadable"] if skipped else []
+    remarks += [f"{name} split: {data.remark}" for name, data in splits.items() if data.remark]
     if training.valid is None:
-        said.append("no validation data: training goes on until its budget is spent, and the last weights are kept")
-    return tuple(said)
+        remarks.append(
+            "no validation data: training continues until its budget is spent, and the last weights are kept"
+        )
+    return tuple(remarks)
 
 
 def _clock(before: float) -> Callable[[], float]:

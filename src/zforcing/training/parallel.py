@@ -22,12 +22,12 @@ class Processes(ABC):
 
     @property
     def is_main(self) -> bool:
-        """Whether this is the one that writes and says something."""
+        """Whether this process writes files and messages."""
         return self.rank == 0
 
     @abstractmethod
     def prepare(self, module: nn.Module, optimizer: torch.optim.Optimizer) -> tuple[nn.Module, torch.optim.Optimizer]:
-        """Both as they are called from here on: gradients are then means over processes."""
+        """Wrap the module and the optimizer, so that gradients are means over processes."""
 
     @abstractmethod
     def total(self, own: Tensor) -> Tensor:
@@ -47,10 +47,10 @@ class Processes(ABC):
 
     @abstractmethod
     def wait(self) -> None:
-        """Until all are here."""
+        """Wait for all processes."""
 
 
-class Alone(Processes):
+class SingleProcess(Processes):
     """The only process."""
 
     def __init__(self, device: torch.device | str = "cpu"):
@@ -75,8 +75,8 @@ class Alone(Processes):
         return
 
 
-class Together(Processes):
-    """One of several, as `torchrun` or `accelerate launch` start them."""
+class AccelerateProcess(Processes):
+    """One of several processes, started by `torchrun` or `accelerate launch`."""
 
     def __init__(self, device: str):
         from accelerate import Accelerator  # takes a second, and one process does without it
@@ -109,12 +109,12 @@ class Together(Processes):
 
 
 def is_main_process() -> bool:
-    """Whether this process is the one that writes and says something; before there are `processes`, or after."""
+    """Whether this process writes files and messages; also before `processes` was called, and after."""
     return int(os.environ.get("RANK", "0")) == 0
 
 
 def processes(device: str) -> Processes:
     """The processes that were started together, on device auto, cpu or cuda. Raises UserError for another device."""
     picked = pick_device(device)
-    several = int(os.environ.get("WORLD_SIZE", "1")) > 1 and "LOCAL_RANK" in os.environ  # what torchrun says
-    return Together(picked) if several else Alone(picked)
+    several = int(os.environ.get("WORLD_SIZE", "1")) > 1 and "LOCAL_RANK" in os.environ  # set by torchrun
+    return AccelerateProcess(picked) if several else SingleProcess(picked)

@@ -1,4 +1,4 @@
-"""Where training is: a frozen record, and what follows from it, as pure functions.
+"""Where training is, as a frozen record, and pure functions of it.
 
 at = Progress(learning_rate=1e-3)
 at = at.after_update({"value": -30.0, "loss": 30.0, "sequences": 8.0}, seconds=0.1)
@@ -17,7 +17,7 @@ from ..errors import UserError
 from ..settings import problems_of
 from .settings import TrainingConfig
 
-INTERRUPTED = "interrupted"  # why training ended, when it was asked to; a checkpoint of then goes on
+INTERRUPTED = "interrupted"  # why training ended, when it was asked to; such a run can resume
 UNKNOWN = ("best", "previous")  # minus infinity before the first validation, which JSON can't say: null there
 
 

@@ -1,4 +1,4 @@
-"""What training shows while it goes on."""
+"""Progress of training on stderr."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 class Reporter(Callback):
-    """A bar on a terminal or in a notebook, a line per validation, nothing when `quiet`. All of it on stderr."""
+    """Shows a progress bar (on a terminal or in a notebook) and a line for each validation; nothing when `quiet`."""
 
     def __init__(self, *, quiet: bool = False):
         from rich.console import Console  # takes a while: importing zforcing does without it
@@ -91,7 +91,7 @@ class Reporter(Callback):
         )
 
     def on_end(self, at: Progress, model: SequenceModel) -> None:
-        """How it ended."""
+        """A line on how training ended."""
         best = f"; best validation {at.best:.3f} nats per sequence after epoch {at.best_epoch}"
         skipped = f", {at.nonfinite} updates skipped as not finite" if at.nonfinite else ""
         measured = best if math.isfinite(at.best) else ""

@@ -1,4 +1,4 @@
-"""Numbers that change during training, as pure functions of the step: a resumed run goes on where it was."""
+"""Numbers that change during training, as pure functions of the step, so that a run can resume."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class Schedule:
             raise UserError("a schedule with per_step or period needs `end`, the value that it goes to")
 
     def __call__(self, step: int) -> float:
-        """The value at this step, counted from 0."""
+        """Return the value at a step, counted from 0."""
         if self.end is None:
             return self.start
         way = self.per_step * (step if self.period is None else step % self.period)
@@ -45,7 +45,11 @@ class Schedule:
 
 @dataclass(frozen=True)
 class WeightSchedules:
-    """The weights during training."""
+    """Schedules of the weights of the loss's terms.
+
+    Example:
+        zf.WeightSchedules(kl=zf.Schedule(0.2, end=1.0, per_step=5e-5))
+    """
 
     kl: Schedule = field(default_factory=Schedule)
     """weight of the KL; the paper's "kla" goes from 0.2 to 1 by 5e-5 a step"""
@@ -60,5 +64,5 @@ class WeightSchedules:
             must_be(schedule, Schedule, f"weights.{name}", "a Schedule; a constant one is Schedule(0.5)")
 
     def at(self, step: int) -> Weights:
-        """The weights at a step, counted from 0."""
+        """Return the weights at a step, counted from 0."""
         return Weights(kl=self.kl(step), auxiliary=self.auxiliary(step), backward=self.backward(step))

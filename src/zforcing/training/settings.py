@@ -81,9 +81,14 @@ class TrainingConfig:
         if not problems and self.look_ahead and self.truncated_bptt_steps is None:
             problems.append(f"training.look_ahead is {self.look_ahead}; it needs training.truncated_bptt_steps")
         if not problems and self.truncated_bptt_steps is not None and self.backend == "graph":
-            problems.append("training.backend graph can't carry a state from update to update: set it fast")
+            problems.append(
+                "training.backend graph can't carry a state from update to update: set training.backend to fast"
+            )
         if not problems and self.accumulate > 1 and self.backend == "graph":
-            problems.append("training.backend graph captures an update of one batch: set it fast, or accumulate 1")
+            problems.append(
+                "training.backend graph captures an update of one batch: set training.backend to fast, "
+                "or training.accumulate to 1"
+            )
         if not problems and self.accumulate > 1 and self.truncated_bptt_steps is not None:
             problems.append("training.accumulate needs whole sequences: with truncated_bptt_steps it must be 1")
         if problems:
@@ -91,7 +96,7 @@ class TrainingConfig:
 
 
 def training_config(settings: Mapping[str, Any]) -> TrainingConfig:
-    """The settings by name. Raises UserError, one line with all that is wrong."""
+    """Make a `TrainingConfig` of settings by name. Raises UserError, one line with every problem."""
     known = [field.name for field in fields(TrainingConfig)]
     unknown = []
     for name in settings:
@@ -106,7 +111,7 @@ def training_config(settings: Mapping[str, Any]) -> TrainingConfig:
 
 
 def check_together(bound: Bound, weights: WeightSchedules, settings: TrainingConfig) -> None:
-    """Raises UserError where a bound can't be trained with these weights or settings."""
+    """Raise UserError where a bound can't be trained with these weights or settings."""
     if bound.requires_kl_weight_1 and weights.kl != Schedule():
         raise UserError(f"bound {_name(bound)} with these settings needs weights.kl 1, from the first step to the last")
     if settings.truncated_bptt_steps is not None and not bound.carries_state:

@@ -1,4 +1,4 @@
-"""Ctrl-C and termination signals while training goes on."""
+"""Ctrl-C and termination signals during training."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from types import FrameType
 
 
 class Stop:
-    """Whether this process was asked to stop after the update at work."""
+    """Whether this process was asked to stop after the current update."""
 
     def __init__(self) -> None:
         self.requested = False

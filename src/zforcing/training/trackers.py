@@ -17,8 +17,8 @@ from .progress import Progress
 TrackerName = Literal["tensorboard", "wandb"]
 
 
-class Open(Protocol):
-    """A tracker of accelerate's (`accelerate.tracking.GeneralTracker`), or what has its methods."""
+class TrackerBackend(Protocol):
+    """A tracker of accelerate (`accelerate.tracking.GeneralTracker`), or another class with its methods."""
 
     def start(self) -> None: ...
 
@@ -30,28 +30,30 @@ class Open(Protocol):
 
 
 class Tracker(Callback):
-    """Sends every number of every row to a tracker, as "training/loss", "validation/nats_per_sequence" and so on.
+    """A callback that sends every number of every row to an experiment tracker (TensorBoard, Weights & Biases).
+
+    Numbers are named by event: "training/loss", "validation/nats_per_sequence" and so on.
 
     Args:
-        tracker: one of accelerate's, not yet started.
-        settings: what is noted of the run at its start, by name.
+        tracker: a tracker of accelerate, not yet started.
+        settings: the run's settings by name, stored when it starts.
 
     Example:
         tracker = zf.Tracker(accelerate.tracking.TensorBoardTracker("mine", "logs"))
         zf.fit(model, train, valid, callbacks=[tracker])
     """
 
-    def __init__(self, tracker: Open, settings: Mapping[str, Any] | None = None):
+    def __init__(self, tracker: TrackerBackend, settings: Mapping[str, Any] | None = None):
         self.tracker, self.settings = tracker, dict(settings or {})
 
     def on_start(self, at: Progress, start: Start, model: SequenceModel) -> None:
-        """Open it; a run that goes on has told its settings already."""
+        """Start the tracker; a resumed run has stored its settings already."""
         self.tracker.start()
         if self.settings and at.step == 0:
             self.tracker.store_init_configuration(self.settings)
 
     def on_row(self, at: Progress, row: Row, model: SequenceModel) -> None:
-        """Numbers that are finite; what is none is no curve."""
+        """Log the finite numbers of a row."""
         values = {name: value for name, value in row.to_dict().items() if name not in ("epoch", "step")}
         numbers = {name: float(value) for name, value in values.items() if _is_number(value)}
         self.tracker.log(
@@ -59,7 +61,7 @@ class Tracker(Callback):
         )
 
     def on_end(self, at: Progress, model: SequenceModel) -> None:
-        """Close it."""
+        """Close the tracker."""
         self.tracker.finish()
 
 
@@ -68,29 +70,30 @@ def open_tracker(name: TrackerName, folder: Path, settings: Mapping[str, Any]) -
     return Tracker(_TRACKERS[name](folder), {key: _plain(value) for key, value in settings.items()})
 
 
-def _tensorboard(folder: Path) -> Open:
+def _tensorboard(folder: Path) -> TrackerBackend:
     _needs("tensorboard")
     from accelerate.tracking import TensorBoardTracker
 
-    tracker: Open = TensorBoardTracker("tensorboard", logging_dir=folder)
+    tracker: TrackerBackend = TensorBoardTracker("tensorboard", logging_dir=folder)
     return tracker
 
 
-def _wandb(folder: Path) -> Open:
+def _wandb(folder: Path) -> TrackerBackend:
     _needs("wandb")
     from accelerate.tracking import WandBTracker
 
-    tracker: Open = WandBTracker("zforcing", name=folder.name, dir=folder)
+    tracker: TrackerBackend = WandBTracker("zforcing", name=folder.name, dir=folder)
     return tracker
 
 
-_TRACKERS: dict[TrackerName, Callable[[Path], Open]] = {"tensorboard": _tensorboard, "wandb": _wandb}
+_TRACKERS: dict[TrackerName, Callable[[Path], TrackerBackend]] = {"tensorboard": _tensorboard, "wandb": _wandb}
 
 
 def _needs(package: str) -> None:
     if find_spec(package) is None:
         raise UserError(
-            f"training.track {package} needs the package {package}: pip install 'zforcing[{package}]', or set it none"
+            f"training.track {package} needs the package {package}: pip install 'zforcing[{package}]', "
+            f"or set training.track to none"
         )
 
 

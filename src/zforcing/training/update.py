@@ -4,7 +4,8 @@
     updated = update(batch, Weights(), learning_rate=1e-3)
 
 `EagerUpdate` does it operation by operation. `GraphUpdate` does all of it in one launch: it captures the update in a
-CUDA graph for each shape of batch and replays that. Both say the same, up to rounding, of the same batch and noise.
+CUDA graph for each shape of batch and replays that. Both give the same numbers, up to rounding, for the
+same batch and noise.
 """
 
 from __future__ import annotations
@@ -20,8 +21,8 @@ from torch import Tensor, nn
 from ..bounds import ELBO, Bound, BoundResult, Weights
 from ..models import SequenceModel, State
 from ..observations import SequenceBatch
-from .carry import GoingOn
-from .parallel import Alone, Processes
+from .carry import CarriedState
+from .parallel import Processes, SingleProcess
 from .settings import TrainingConfig
 from .word_dropout import WordDropout
 
@@ -42,19 +43,19 @@ class BoundModule(nn.Module):
         self.bound = bound
         self.word_dropout = WordDropout(word_dropout, model.spec)
 
-    def forward(self, batch: SequenceBatch, weights: Weights, going_on: GoingOn | None = None) -> BoundResult:
-        """The bound of each sequence; of chunks that go on from a state, with the state after them."""
-        if going_on is None:
+    def forward(self, batch: SequenceBatch, weights: Weights, carried: CarriedState | None = None) -> BoundResult:
+        """The bound of each sequence, or of chunks that start from a carried state, with the state after them."""
+        if carried is None:
             return self.bound(self.model, self.word_dropout(batch), weights=weights)
         if not isinstance(self.bound, ELBO):
-            raise ValueError(f"{type(self.bound).__name__} doesn't go on from a state")
-        batch, going_on = going_on.dropped(batch, self.word_dropout)
-        context = going_on.context(self.model, batch.x.shape[1])
-        return self.bound(self.model, batch, weights=weights, state=going_on.state, context=context)
+            raise ValueError(f"{type(self.bound).__name__} can't start from a carried state")
+        batch, carried = carried.drop_words(batch, self.word_dropout)
+        context = carried.context(self.model, batch.x.shape[1])
+        return self.bound(self.model, batch, weights=weights, state=carried.state, context=context)
 
 
 def make_optimizer(model: nn.Module, settings: TrainingConfig) -> torch.optim.Adam:
-    """Adam as the settings say, all parameters in one kernel where torch has that (on a CPU too)."""
+    """Make the Adam of the settings, fused (one kernel for all parameters) where torch has that, also on a CPU."""
     parameters = list(model.parameters())
     fused = all(p.is_floating_point() and p.device.type in ("cpu", "cuda") for p in parameters)
     return torch.optim.Adam(
@@ -67,7 +68,7 @@ def make_optimizer(model: nn.Module, settings: TrainingConfig) -> torch.optim.Ad
 
 
 def autocast(device: torch.device, precision: Precision) -> torch.autocast:
-    """Ours, not accelerate's: its precision can be chosen only once in a process."""
+    """Autocast in this precision. Accelerate's own can be set only once in a process."""
     return torch.autocast(device.type, dtype=torch.bfloat16, enabled=precision == "bfloat16")
 
 
@@ -95,12 +96,12 @@ class Part(NamedTuple):
 
     share: the parts' mean losses times their shares add up to the mean over all of the update's sequences. With several
         processes each has parts of its own, and the gradients are averaged over processes, which the share makes up for
-    going_on: where chunks of sequences go on from
+    carried: the state before chunks of sequences; None for whole sequences
     """
 
     batch: SequenceBatch
     share: float | Tensor = 1.0
-    going_on: GoingOn | None = None
+    carried: CarriedState | None = None
 
 
 @dataclass(frozen=True)
@@ -126,7 +127,7 @@ class Updated:
 
     @property
     def state(self) -> State | None:
-        """After each sequence's last step, of the last batch, where it went on from a state."""
+        """The state after each row's last step in the last batch, if it started from a carried one; else None."""
         return self.results[-1].state
 
 
@@ -151,7 +152,7 @@ class EagerUpdate:
         here: Processes | None = None,
         sums: Sums = sums_of,
     ):
-        self.module, self.optimizer, self.here = module, optimizer, here or Alone()
+        self.module, self.optimizer, self.here = module, optimizer, here or SingleProcess()
         self.max_grad_norm, self.precision = max_grad_norm or math.inf, precision
         self.sums = sums
 
@@ -190,7 +191,7 @@ class EagerUpdate:
     def _added(self, part: Part, weights: Weights) -> BoundResult:
         """The bound of a part, whose gradient is added to what the parameters hold."""
         with autocast(part.batch.x.device, self.precision):
-            result: BoundResult = self.module(part.batch, weights, part.going_on)
+            result: BoundResult = self.module(part.batch, weights, part.carried)
         self.here.backward(result.loss.mean() * part.share)
         return mapped(torch.Tensor.detach, result)
 

@@ -1,6 +1,6 @@
-"""People's own sequences in numpy's files.
+"""The user's own sequences in NumPy files.
 
-How an array is read follows from its rank and from what is saved beside it:
+How an array is read follows from its rank and from the other arrays in the file:
 
     x [N, T, D], x [N, T]                   N sequences of T steps, of D numbers or of one number per step
     x [N, T, D], x [N, T] and lengths [N]   the same, padded on the right
@@ -27,8 +27,8 @@ OF_ARCHIVES = ("array", "lengths", "observed", "sequence")
 
 @dataclass(frozen=True)
 class Arrays(FileDataModule):
-    """Sequences in an .npz archive, with arrays beside them that say how long they are and what was observed; or in an
-    .npy file.
+    """Sequences in an .npz archive, which may hold their lengths and a mask of what is observed too; or in an .npy
+    file.
     """
 
     name: ClassVar[str] = "arrays"
@@ -66,7 +66,7 @@ class Arrays(FileDataModule):
         return read(path, layout, setting=setting, suffixes=ARRAYS)
 
     def _refuse_names(self, source: str) -> None:
-        """A setting that names one of several arrays is a mistake where there is one alone."""
+        """Raise UserError about a setting that names one of several arrays: the file has only one."""
         for name in OF_ARCHIVES:
             value = getattr(self, name)
             if value != getattr(Layout, name):

@@ -1,4 +1,4 @@
-"""Sequences from files of people's own: what arrays and tables share."""
+"""Sequences in the user's own files: what arrays and tables share."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from ...files.rows import Rows
 from ...observations import DataDescription, ObservationSpec, TableFormat, check_kind, check_values, with_gaps
 from ...settings import Count, Seed
 from ..declared import Declared
-from ..memory import Given, Sequences
+from ..memory import FixedDescription, Sequences
 from ..module import DataModule
 from ..splits import Split, check_random_split, cut
 
@@ -79,7 +79,7 @@ class FileDataModule(DataModule):
         self._check_settings(description.spec)
         file = self._file(split)
         check_values(file, description.spec)
-        return Sequences.of_rows(self._take(file, split), Given(description))
+        return Sequences.of_rows(self._take(file, split), FixedDescription(description))
 
     @property
     @abstractmethod
@@ -107,7 +107,7 @@ class FileDataModule(DataModule):
 
     @cached_property
     def _shared(self) -> Rows:
-        """The file of `path`, kept: up to three splits are read from it."""
+        """The file of `path`, cached: up to three splits are read from it."""
         return self._read(self.path, "data.path")
 
     def _file(self, split: Split) -> Rows:
@@ -150,6 +150,8 @@ class FileDataModule(DataModule):
         ]
         if self.categories is not None:
             settings.append(("categories", str(self.categories), str(spec.size)))
-        for field, given, trained in settings:
-            if given != trained:
-                raise UserError(f"data.{field} is {given}, but the model was trained with {trained}: set it so")
+        for field, value, trained in settings:
+            if value != trained:
+                raise UserError(
+                    f"data.{field} is {value}, but the model was trained with {trained}: set data.{field} to {trained}"
+                )

@@ -1,4 +1,4 @@
-"""People's own sequences in tables: a row is a step, a column a feature."""
+"""The user's own sequences in tables: a row is a step, a column a feature."""
 
 from __future__ import annotations
 

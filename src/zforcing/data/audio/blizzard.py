@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from ...settings import Seed, Share
-from ..splits import Files, check_random_split
+from ..splits import SplitFiles, check_random_split
 from .dataset import AudioDataModule
 from .layouts import blizzard, refuse_empty, split_recordings
 
@@ -33,7 +33,7 @@ class Blizzard(AudioDataModule):
         super().__post_init__()
         check_random_split(valid_fraction=self.valid_fraction, test_fraction=self.test_fraction)
 
-    def split_files(self, root: Path) -> Files:
+    def split_files(self, root: Path) -> SplitFiles:
         whole = refuse_empty(blizzard(root), root)["train"]
         return split_recordings(
             whole, {"test": self.test_fraction, "valid": self.valid_fraction}, seed=self.split_seed, root=root

@@ -26,7 +26,7 @@ from ...observations import (
 from ...settings import Count
 from ..module import DataModule
 from ..pieces import Pieces
-from ..splits import Files, Split
+from ..splits import Split, SplitFiles
 from .framed import FramedRecordings, Recordings, mean_and_std, refuse, scan
 
 
@@ -34,7 +34,7 @@ from .framed import FramedRecordings, Recordings, mean_and_std, refuse, scan
 class AudioDataModule(DataModule):
     """Audio files of one channel, read as frames of raw samples; a step is a frame. A subclass says which files.
 
-    Files are read when they are needed, so that a data set may be larger than the memory.
+    SplitFiles are read when they are needed, so that a data set may be larger than the memory.
     """
 
     root: str = ""
@@ -103,32 +103,32 @@ class AudioDataModule(DataModule):
             raise UserError("data.root is empty; name the folder of the recordings")
         root = user_path(self.root, f"data.root {self.root}")
         if not root.exists():
-            raise UserError(f"data.root {self.root}: no such folder; a relative path starts at {Path.cwd()}")
+            raise UserError(f"data.root {self.root}: no such file or directory; a relative path starts at {Path.cwd()}")
         if not root.is_dir():
             raise UserError(f"data.root {self.root}: is a file; name the folder that it is in")
         return root
 
     @cached_property
     def _recordings(self) -> dict[Split, Recordings]:
-        """All splits, from the headers of all files; kept, for each split is asked for."""
-        found: dict[Split, Recordings] = {}
+        """All splits, from the headers of all files; cached for the other splits."""
+        by_split: dict[Split, Recordings] = {}
         wrong: dict[str, str] = {}
         files = self.split_files(self._root)
         for split, names in files.items():
-            found[split], unusable = scan(
+            by_split[split], unusable = scan(
                 self._root, names, size=self.frame_size, first=self._first, rate=self.sample_rate
             )
             wrong |= unusable
         if not self.skip_unreadable:
             refuse(self._root, wrong, sum(map(len, files.values())))
-        for split, recordings in found.items():
+        for split, recordings in by_split.items():
             if not recordings.names:
                 name = files[split][0]
                 raise UserError(
                     f"data.root {self._root}: of {len(files[split])} recordings none is left in the {split} split; "
-                    f"mend them: {name} {wrong[name]}"
+                    f"correct them: {name} {wrong[name]}"
                 )
-        return found
+        return by_split
 
     @cached_property
     def _rate(self) -> int:
@@ -149,7 +149,7 @@ class AudioDataModule(DataModule):
         return first
 
     @abstractmethod
-    def split_files(self, root: Path) -> Files:
+    def split_files(self, root: Path) -> SplitFiles:
         """Which files below the folder are in which split, relative to it, before any of them is opened.
 
         Raises UserError when a split would be empty.
@@ -160,7 +160,8 @@ class AudioDataModule(DataModule):
         mean, std = mean_and_std(train.blocks(rate))
         if not std > 0:
             raise UserError(
-                f"data.root {self._root}: every sample of the training split is {mean:g}: silence; mend the recordings"
+                f"data.root {self._root}: every sample of the training split is {mean:g}: silence; correct the "
+                f"recordings"
             )
         return Normalization((mean,) * self.frame_size, (std,) * self.frame_size)
 
@@ -171,11 +172,13 @@ class AudioDataModule(DataModule):
             raise UserError(
                 f"data {self.name} holds audio, but the model was trained on data {description.name}: name its own data"
             )
-        for field, given, trained in (
+        for field, value, trained in (
             ("encoding", self.encoding, audio.encoding),
             ("first_observation", self.first_observation, spec.first_observation),
             ("frame_size", self.frame_size, spec.size),
             ("sample_rate", self._rate, audio.sample_rate),
         ):
-            if given != trained:
-                raise UserError(f"data.{field} is {given}, but the model was trained with {trained}: set it so")
+            if value != trained:
+                raise UserError(
+                    f"data.{field} is {value}, but the model was trained with {trained}: set data.{field} to {trained}"
+                )

@@ -10,7 +10,7 @@ from typing import ClassVar
 from ...errors import UserError
 from ...settings import Seed, Share
 from ..folders import split_folders
-from ..splits import Files, Split, check_random_split, split_off_speakers
+from ..splits import Split, SplitFiles, check_random_split, split_off_speakers
 from .dataset import AudioDataModule
 from .layouts import find_audio, folders, is_timit, name_speakers, refuse_empty, split_recordings
 
@@ -44,7 +44,7 @@ class AudioFolder(AudioDataModule):
         check_random_split(valid_fraction=self.valid_fraction, test_fraction=self.test_fraction)
         self._speaker_pattern()
 
-    def split_files(self, root: Path) -> Files:
+    def split_files(self, root: Path) -> SplitFiles:
         files = refuse_empty(self._listed(root), root)
         shares: dict[Split, float] = {"test": self.test_fraction, "valid": self.valid_fraction}
         missing: dict[Split, float] = {split: share for split, share in shares.items() if split not in files}
@@ -62,16 +62,16 @@ class AudioFolder(AudioDataModule):
         speakers = name_speakers(whole, pattern, root)
         return files | split_off_speakers(whole, missing, speakers, seed=self.split_seed, root=root)
 
-    def _listed(self, root: Path) -> Files:
+    def _listed(self, root: Path) -> SplitFiles:
         if self.random_split:
             return {"train": find_audio(root, root)}
-        found = split_folders(root)
-        if is_timit(found):
+        by_split = split_folders(root)
+        if is_timit(by_split):
             raise UserError(
                 f"data.root {root}: TRAIN and TEST with DR1 to DR8 are TIMIT's; set data.name timit (a recipe that "
                 f"begins with timit- does), or data.random_split true to split all of it at random"
             )
-        return folders(root) if found else {"train": find_audio(root, root)}
+        return folders(root) if by_split else {"train": find_audio(root, root)}
 
     def _speaker_pattern(self) -> re.Pattern[str] | None:
         if self.speaker is None:

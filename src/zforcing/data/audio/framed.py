@@ -74,12 +74,12 @@ def scan(
 def refuse(root: Path, wrong: dict[str, str], total: int) -> None:
     """Raise about recordings that can't be used, if there are any: `NAMED` with the reason, then how many more."""
     if wrong:
-        told = [f"{printable(name)} {reason}" for name, reason in list(wrong.items())[:NAMED]]
+        reasons = [f"{printable(name)} {reason}" for name, reason in list(wrong.items())[:NAMED]]
         if len(wrong) > NAMED:
-            told.append(f"and {len(wrong) - NAMED} more")
+            reasons.append(f"and {len(wrong) - NAMED} more")
         raise UserError(
             f"data.root {root}: {len(wrong)} of {total} recordings can't be used; leave them out by "
-            f"data.skip_unreadable true, or mend them: {'; '.join(told)}"
+            f"data.skip_unreadable true, or correct them: {'; '.join(reasons)}"
         )
 
 

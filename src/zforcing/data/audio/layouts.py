@@ -9,11 +9,11 @@ from pathlib import Path, PurePosixPath
 from ...errors import UserError
 from ...files.audio import is_sphere
 from ..folders import SHOWN, find_files, folders_in, split_folders
-from ..splits import SPLITS, Files, Split, split_off
+from ..splits import SPLITS, Split, SplitFiles, split_off
 
 AUDIO = frozenset((".wav", ".flac", ".ogg", ".sph", ".nist", ".aif", ".aiff", ".au"))
 WAV = frozenset((".wav",))
-# What lies beside recordings, in thousands: not opened to see whether it is a SPHERE file.
+# Files that lie among recordings, in thousands: not opened to see whether it is a SPHERE file.
 TEXT = frozenset((".txt", ".phn", ".wrd", ".lab", ".csv", ".tsv", ".json", ".md", ".pdf", ".doc", ".htm", ".html"))
 DIALECT = re.compile(r"dr[1-8]", re.IGNORECASE)
 FORMATS = f"{', '.join(sorted(AUDIO))}, or NIST SPHERE under any name"
@@ -35,10 +35,10 @@ def find_audio(folder: Path, root: Path, suffixes: frozenset[str] = AUDIO) -> li
     return find_files(folder, root, is_audio)
 
 
-def is_timit(found: Mapping[Split, Path]) -> bool:
+def is_timit(by_split: Mapping[Split, Path]) -> bool:
     """Whether the folders of splits are TIMIT's: TRAIN and TEST hold folders DR1 to DR8."""
     return all(
-        split in found and any(DIALECT.fullmatch(folder.name) for folder in folders_in(found[split]))
+        split in by_split and any(DIALECT.fullmatch(folder.name) for folder in folders_in(by_split[split]))
         for split in ("train", "test")
     )
 
@@ -46,19 +46,19 @@ def is_timit(found: Mapping[Split, Path]) -> bool:
 # ---- trees
 
 
-def timit(root: Path, *, include_sa: bool) -> Files:
+def timit(root: Path, *, include_sa: bool) -> SplitFiles:
     """TIMIT's tree, TRAIN|TEST/DR1..8/SPEAKER/UTTERANCE.WAV, and VALID if there is one.
 
     Copies that hold each utterance twice, as SA1.WAV and SA1.WAV.wav, count it once.
     """
-    found = split_folders(root)
-    if not is_timit(found):
+    by_split = split_folders(root)
+    if not is_timit(by_split):
         raise UserError(
             f"data.root {root}: has no folders TRAIN and TEST with DR1 to DR8 in them, as TIMIT has; correct "
             f"data.root, or set another data.name"
         )
-    files: Files = {}
-    for split, folder in found.items():
+    files: SplitFiles = {}
+    for split, folder in by_split.items():
         utterances: dict[str, str] = {}
         for name in find_audio(folder, root):
             path = PurePosixPath(name)
@@ -69,18 +69,18 @@ def timit(root: Path, *, include_sa: bool) -> Files:
     return files
 
 
-def folders(root: Path) -> Files:
-    """A folder train, and valid and test if there are; what lies beside them is left out."""
-    found = split_folders(root)
-    if "train" not in found:
+def folders(root: Path) -> SplitFiles:
+    """A folder train, and valid and test if there are; everything else is left out."""
+    by_split = split_folders(root)
+    if "train" not in by_split:
         raise UserError(
             f"data.root {root}: has no folder train but {_there(root)}; correct data.root, or set data.random_split "
             f"true to split what is below it at random"
         )
-    return {split: find_audio(folder, root) for split, folder in found.items()}
+    return {split: find_audio(folder, root) for split, folder in by_split.items()}
 
 
-def blizzard(root: Path) -> Files:
+def blizzard(root: Path) -> SplitFiles:
     """All .wav files below the root, in one split. Blizzard 2013 comes whole and in segments: the same speech twice."""
     names = [folder.name for folder in folders_in(root) if "segmented" in folder.name.lower()]
     whole = [name for name in names if "unsegmented" in name.lower()]
@@ -105,13 +105,13 @@ def name_speakers(files: Sequence[str], pattern: re.Pattern[str], root: Path) ->
         match = pattern.search(name)
         if match is None or not match.group(group):
             raise UserError(
-                f"data.root {root}: data.speaker {pattern.pattern!r} names no speaker in {name!r}; mend data.speaker"
+                f"data.root {root}: data.speaker {pattern.pattern!r} names no speaker in {name!r}; correct data.speaker"
             )
         speakers[name] = match.group(group)
     return speakers
 
 
-def split_recordings(files: Sequence[str], shares: Mapping[Split, float], *, seed: int, root: Path) -> Files:
+def split_recordings(files: Sequence[str], shares: Mapping[Split, float], *, seed: int, root: Path) -> SplitFiles:
     """Splits at random by recording; what is left is the training split."""
     if len(files) < 1 + len(shares):
         raise UserError(
@@ -121,7 +121,7 @@ def split_recordings(files: Sequence[str], shares: Mapping[Split, float], *, see
     return split_off(files, shares, seed=seed, what=f"data.root {root}: recordings")
 
 
-def refuse_empty(files: Files, root: Path) -> Files:
+def refuse_empty(files: SplitFiles, root: Path) -> SplitFiles:
     """The files, if each split has some. Raises UserError about one that has none."""
     for split, names in files.items():
         if not names:

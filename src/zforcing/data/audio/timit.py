@@ -7,7 +7,7 @@ from pathlib import Path, PurePosixPath
 from typing import ClassVar
 
 from ...settings import Seed, Share
-from ..splits import Files, Split, check_random_split, split_off_speakers
+from ..splits import Split, SplitFiles, check_random_split, split_off_speakers
 from .dataset import AudioDataModule
 from .layouts import refuse_empty, split_recordings, timit
 
@@ -36,7 +36,7 @@ class Timit(AudioDataModule):
         super().__post_init__()
         check_random_split(valid_fraction=self.valid_fraction)
 
-    def split_files(self, root: Path) -> Files:
+    def split_files(self, root: Path) -> SplitFiles:
         files = refuse_empty(timit(root, include_sa=self.include_sa), root)
         if "valid" in files:
             return files

@@ -28,12 +28,12 @@ from ...settings import Count, Seed
 from ..module import DataModule
 from ..splits import Split
 from . import sequences as images
-from .sequences import PIXELS, SIDE, STEP, BinaryImages, Order, RedrawnImages
+from .sequences import PIXELS, SIDE, STEP, BinaryImages, PixelOrder, RedrawnImages
 
 
 @dataclass(frozen=True)
-class Known:
-    """What tells a file of images from others: N, the sum of its pixels, and that of pixel p (0 to 783) times p.
+class PixelSums:
+    """Checksums of a file of images: N, the sum of all pixels, and the sum of p times pixel p, p being 0 to 783.
 
     The last one depends on the order of the pixels (images may be transposed), none on the order of the images.
     """
@@ -43,7 +43,7 @@ class Known:
     moment: int
 
     @classmethod
-    def of(cls, pixels: Array) -> Known:
+    def of(cls, pixels: Array) -> PixelSums:
         """Of images [N, 784]."""
         per_pixel = pixels.sum(axis=0, dtype=np.int64)
         return cls(len(pixels), int(per_pixel.sum()), int(per_pixel @ np.arange(PIXELS)))
@@ -54,14 +54,14 @@ class Known:
         return self.total / (self.count * PIXELS)
 
 
-LAROCHELLE: dict[Split, Known] = {
-    "train": Known(50000, 5118041, 2077723342),
-    "valid": Known(10000, 1028036, 417215100),
-    "test": Known(10000, 1038896, 421682408),
+LAROCHELLE: dict[Split, PixelSums] = {
+    "train": PixelSums(50000, 5118041, 2077723342),
+    "valid": PixelSums(10000, 1028036, 417215100),
+    "test": PixelSums(10000, 1038896, 421682408),
 }
-GREY: dict[Split, Known] = {
-    "train": Known(60000, 1567298545, 636217355848),
-    "test": Known(10000, 264923200, 107525244191),
+GREY: dict[Split, PixelSums] = {
+    "train": PixelSums(60000, 1567298545, 636217355848),
+    "test": PixelSums(10000, 264923200, 107525244191),
 }
 
 
@@ -75,7 +75,7 @@ class Mnist(DataModule):
     """folder of binarized_mnist_train.amat, binarized_mnist_valid.amat and binarized_mnist_test.amat (.gz and .npz are
     read too), or one .npz with arrays train, valid and test, [N, 784] or [N, 28, 28]"""
 
-    order: Order = "pixels"
+    order: PixelOrder = "pixels"
     """what a step is: pixels (784 steps of one pixel) or rows (28 steps of 28 pixels)"""
 
     check_known: bool = True
@@ -126,7 +126,7 @@ class DynamicMnist(DataModule):
     """folder of train-images-idx3-ubyte and t10k-images-idx3-ubyte (.gz and .idx3-ubyte are read too, also in
     MNIST/raw), or one .npz with arrays x_train and x_test, or train and test"""
 
-    order: Order = "pixels"
+    order: PixelOrder = "pixels"
     """what a step is: pixels (784 steps of one pixel) or rows (28 steps of 28 pixels)"""
 
     valid_images: Count = 10000
@@ -158,7 +158,7 @@ class DynamicMnist(DataModule):
 
     @cached_property
     def _grey_train(self) -> Array:
-        """Kept: two splits are in it."""
+        """The training file, cached: it holds two splits."""
         grey = self._grey("train")
         if self.valid_images >= len(grey):
             raise UserError(
@@ -198,10 +198,10 @@ def _find(root: str, names: Sequence[str], what: str) -> Path:
         raise UserError(f"data.root is empty; name the folder of {names[0]}, or an .npz")
     place = user_path(root, f"data.root {root}")
     if not place.exists():
-        raise UserError(f"data.root {root}: no such folder; a relative path starts at {Path.cwd()}")
+        raise UserError(f"data.root {root}: no such file or directory; a relative path starts at {Path.cwd()}")
     if place.is_file():
         if place.suffix.lower() != ".npz":
-            raise UserError(f"data.root {root}: is a file, and no .npz; name the folder that it is in")
+            raise UserError(f"data.root {root}: is a file, but not an .npz; name the folder that it is in")
         return place
     for name in names:
         if (place / name).is_file():
@@ -213,14 +213,17 @@ def _read_npz(file: Path, names: Sequence[str], source: str) -> Array:
     """Images [N, 784] from the first of the arrays that is there."""
     with readable(source), zipfile.ZipFile(file) as archive:
         there = [member.removesuffix(".npy") for member in archive.namelist()]
-    found = next((name for name in names if name in there), None)
-    if found is None:
-        raise UserError(f"{source}: has no array {' or '.join(names)}, it has {listed(there)}; save it so")
-    rows = read_npz(file, Layout(array=found), source)
+    array = next((name for name in names if name in there), None)
+    if array is None:
+        raise UserError(
+            f"{source}: has no array {' or '.join(names)}, it has {listed(there)}; save the images under "
+            f"one of these names"
+        )
+    rows = read_npz(file, Layout(array=array), source)
     count, steps = len(rows.lengths), int(rows.lengths.max())
     if count * steps != len(rows.values):
-        raise UserError(f"{source}: the images of array {found!r} have several sizes; they must be {SIDE}x{SIDE}")
-    return _flat(rows.values.reshape(count, steps, -1), f"{source}: array {found!r}")
+        raise UserError(f"{source}: the images of array {array!r} have several sizes; they must be {SIDE}x{SIDE}")
+    return _flat(rows.values.reshape(count, steps, -1), f"{source}: array {array!r}")
 
 
 def _flat(pixels: Array, source: str) -> Array:
@@ -230,22 +233,22 @@ def _flat(pixels: Array, source: str) -> Array:
     return pixels.reshape(-1, PIXELS)
 
 
-def _check_known(pixels: Array, split: Split, known: Mapping[Split, Known], source: str, *, of: str) -> None:
-    """Raises UserError unless these are the images that everybody has."""
-    found, expected = Known.of(pixels), known[split]
-    if found == expected:
+def _check_known(pixels: Array, split: Split, known: Mapping[Split, PixelSums], source: str, *, of: str) -> None:
+    """Raise UserError unless these are the published images."""
+    sums, expected = PixelSums.of(pixels), known[split]
+    if sums == expected:
         return
     for other, its in known.items():
-        if found == its:
+        if sums == its:
             raise UserError(
-                f"{source}: this looks like the {other} split of {of}, not the {split} split; mend the files' names"
+                f"{source}: this looks like the {other} split of {of}, not the {split} split; correct the files' names"
             )
-        if (found.count, found.total) == (its.count, its.total):
+        if (sums.count, sums.total) == (its.count, its.total):
             raise UserError(
                 f"{source}: this looks like the {other} split of {of} with the pixels in another order; save them row "
                 f"by row from the top left (transpose the images)"
             )
     raise UserError(
-        f"{source}: is no split of {of}: {found.count} images of mean {found.mean:.6f}, where the {split} split has "
+        f"{source}: is not a split of {of}: {sums.count} images of mean {sums.mean:.6f}, where the {split} split has "
         f"{expected.count} of {expected.mean:.6f}; get the original, or set data.check_known false to use other images"
     )

@@ -13,13 +13,13 @@ from ...observations import DataDescription, Example, ImageFormat, ObservationSp
 from ..dataset import SequenceDataset
 from ..splits import Split
 
-Order = Literal["pixels", "rows"]
+PixelOrder = Literal["pixels", "rows"]
 SIDE = 28
 PIXELS = SIDE * SIDE
-STEP: dict[Order, int] = {"pixels": 1, "rows": SIDE}  # pixels in a step
+STEP: dict[PixelOrder, int] = {"pixels": 1, "rows": SIDE}  # pixels in a step
 
 
-def describe_images(name: str, order: Order) -> DataDescription:
+def describe_images(name: str, order: PixelOrder) -> DataDescription:
     """784 steps of a pixel, or 28 steps of a row; x_0 = 0, all of them scored."""
     size = STEP[order]
     spec = ObservationSpec("binary", size)

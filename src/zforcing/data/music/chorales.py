@@ -62,18 +62,18 @@ class Chorales(MusicDataModule):
         notes = cached_chorales()
         names = split_off(sorted(notes), SHARES, seed=self.split_seed, what="music21: chorales")
         return {
-            split: Collection([sounding(notes[name], self.steps_per_quarter) for name in members])
+            split: Collection([roll_of_notes(notes[name], self.steps_per_quarter) for name in members])
             for split, members in names.items()
         }
 
 
-def sounding(notes: Array, steps_per_quarter: int) -> Roll:
-    """Notes [N, 3] (MIDI pitch, begin and end in quarter notes) -> [T, 88]: what sounds when each step begins."""
+def roll_of_notes(notes: Array, steps_per_quarter: int) -> Roll:
+    """Notes [N, 3] (MIDI pitch, begin and end in quarter notes) -> [T, 88]: 1 where a pitch sounds as a step begins."""
     pitch = notes[:, 0].astype(np.int64)
-    kept = (pitch >= LOWEST) & (pitch <= HIGHEST)
-    start, stop = np.ceil(notes[kept, 1:] * steps_per_quarter - 1e-6).astype(np.int64).T
+    on_piano = (pitch >= LOWEST) & (pitch <= HIGHEST)
+    start, stop = np.ceil(notes[on_piano, 1:] * steps_per_quarter - 1e-6).astype(np.int64).T
     roll = np.zeros((max(1, int(stop.max())), PITCHES), dtype=np.uint8)
-    for column, first, last in zip(pitch[kept] - LOWEST, start, stop, strict=True):
+    for column, first, last in zip(pitch[on_piano] - LOWEST, start, stop, strict=True):
         roll[first:last, column] = 1
     return roll
 
@@ -85,12 +85,12 @@ def cached_chorales() -> dict[str, Array]:
     """
     corpus = _import_music21()
     file = _cache_folder() / f"chorales-1-music21-{version('music21')}.npz"  # 1: of what is in it
-    kept = _kept(file)
-    if kept is not None:
-        return kept
+    cached = _read_cache(file)
+    if cached is not None:
+        return cached
     names = sorted(set(corpus.chorales.Iterator(returnType="filename")))  # some chorales have two numbers
     notes = {name: parse_chorale(name) for name in names}
-    _keep(file, notes)
+    _write_cache(file, notes)
     return notes
 
 
@@ -99,8 +99,8 @@ def parse_chorale(name: str) -> Array:
     corpus = _import_music21()
     from music21 import converter
 
-    found = corpus.manager.getWork(name)
-    files = [Path(file) for file in (found if isinstance(found, list) else [found])]
+    work = corpus.manager.getWork(name)
+    files = [Path(file) for file in (work if isinstance(work, list) else [work])]
     own = name.rpartition("/")[2]  # bwv244.3 finds bwv244.32 too, and bwv277 one chorale in two formats
     file = min(files, key=lambda file: (file.stem != own, file.suffix != ".mxl"))
     # Without music21's own cache, which holds pickles in a folder that anyone may write to.
@@ -126,8 +126,8 @@ def _cache_folder() -> Path:
     return (Path(home) if Path(home).is_absolute() else Path.home() / ".cache") / "zforcing"
 
 
-def _kept(file: Path) -> dict[str, Array] | None:
-    """What is in the cache; None where there is nothing, or nothing whole: it can be made again."""
+def _read_cache(file: Path) -> dict[str, Array] | None:
+    """The cached notes; None if the cache is missing or damaged."""
     try:
         with file.open("rb") as stream, readable(str(file)), np.load(stream, allow_pickle=False) as archive:
             return dict(archive)
@@ -135,8 +135,8 @@ def _kept(file: Path) -> dict[str, Array] | None:
         return None
 
 
-def _keep(file: Path, notes: dict[str, Array]) -> None:
-    """All of the file or nothing; where the cache can't be written, the next run reads the corpus again."""
+def _write_cache(file: Path, notes: dict[str, Array]) -> None:
+    """Write the cache atomically. Where that fails, the next run reads the corpus again."""
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=file.parent) as folder:

@@ -79,7 +79,7 @@ class MusicDataModule(DataModule):
 
     @cached_property
     def _music(self) -> dict[Split, Collection]:
-        """All splits; kept, for each is asked for."""
+        """All splits, cached."""
         return self.read_splits()
 
 
@@ -106,11 +106,12 @@ def check_trained_on(name: str, first_observation: str, music: MusicFormat, desc
     if description.spec.first_observation != first_observation:
         raise UserError(
             f"data.first_observation is {first_observation}, but the model was trained with "
-            f"{description.spec.first_observation}: set it so"
+            f"{description.spec.first_observation}: set data.first_observation to "
+            f"{description.spec.first_observation}"
         )
     for key in ("steps_per_quarter", "quarters_per_minute", "lowest_pitch"):
         if getattr(music, key) != getattr(trained, key):
             raise UserError(
                 f"a step of the data has {key} {getattr(music, key)}, but the model was trained with "
-                f"{getattr(trained, key)}: set data.steps_per_quarter or data.seconds_per_step so"
+                f"{getattr(trained, key)}: set data.steps_per_quarter or data.seconds_per_step to match"
             )

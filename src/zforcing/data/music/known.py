@@ -1,4 +1,4 @@
-"""What the four sets of polyphonic music hold, so that swapped, mixed and changed splits are found out."""
+"""What the four sets of polyphonic music hold, to recognize swapped, mixed and changed splits."""
 
 from __future__ import annotations
 
@@ -57,25 +57,28 @@ def content_of(rolls: Sequence[Roll]) -> Content:
 def compare_with_known(splits: Mapping[Split, Sequence[Roll]], source: str) -> dict[Split, str]:
     """What a reader of each split should know: that a known set was changed; nothing where none was recognized.
 
-    Raises UserError about a known set's split under another split's name, or beside another set's.
+    Raises UserError about a known set's split under another split's name, or together with another set's.
     """
     contents = {split: content_of(rolls) for split, rolls in splits.items()}
-    found = {split: KNOWN.get(content) for split, content in contents.items()}
-    for split, known in found.items():
+    recognized = {split: KNOWN.get(content) for split, content in contents.items()}
+    for split, known in recognized.items():
         if known is not None and known[1] != split:
-            raise UserError(
-                f"{source}: its {split} split is the {known[1]} split of the {known[0]}; put it in its place"
-            )
-    sets = {known[0]: split for split, known in found.items() if known is not None}
+            raise UserError(f"{source}: its {split} split is the {known[1]} split of the {known[0]}; rename it")
+    sets = {known[0]: split for split, known in recognized.items() if known is not None}
     if len(sets) > 1:
-        said = " and ".join(f"its {split} split is of the {name}" for name, split in sets.items())
-        raise UserError(f"{source}: {said}; put the splits of one set together")
-    changed = {split: _told(contents[split], name, split) for name in sets for split in found if found[split] is None}
+        mixed = " and ".join(f"its {split} split is of the {name}" for name, split in sets.items())
+        raise UserError(f"{source}: {mixed}; put the splits of one set together")
+    changed = {
+        split: _difference(contents[split], name, split)
+        for name in sets
+        for split in recognized
+        if recognized[split] is None
+    }
     return changed | {"test": "; ".join(changed.values())}  # by which numbers are judged
 
 
-def _told(content: Content, name: str, split: Split) -> str:
+def _difference(content: Content, name: str, split: Split) -> str:
     expected = [known for known, which in KNOWN.items() if which == (name, split)]
     nearest = min(expected, key=lambda known: abs(known[0] - content[0]))  # in windows, or in streams
-    said, wanted = ("{} sequences of {} steps with {} notes".format(*numbers) for numbers in (content, nearest))
-    return f"the {split} split isn't that of the {name}: {said}, not {wanted}"
+    actual, published = ("{} sequences of {} steps with {} notes".format(*numbers) for numbers in (content, nearest))
+    return f"the {split} split isn't that of the {name}: {actual}, not {published}"

@@ -12,9 +12,9 @@ from ...files.midi import SUFFIXES, TimeStep, read_midi
 from ...files.reading import Unreadable, printable
 from ...settings import Seed, Share
 from .. import folders
-from ..splits import Files, Split, check_random_split, split_off
+from ..splits import Split, SplitFiles, check_random_split, split_off
 from .dataset import MusicDataModule, SecondsPerStep, StepsPerQuarter, existing_path
-from .rolls import Collection, told
+from .rolls import Collection, list_reasons
 
 
 @dataclass(frozen=True)
@@ -87,32 +87,34 @@ class MidiFolder(MusicDataModule):
         )
 
 
-def split_midi(root: Path, shares: Mapping[Split, float], *, seed: int, source: str) -> Files:
+def split_midi(root: Path, shares: Mapping[Split, float], *, seed: int, source: str) -> SplitFiles:
     """The files of each split, by folders train, valid (or dev) and test; what has none is split off at random by file.
 
     Raises UserError for a split without files, or none left to train on.
     """
-    found = folders.split_folders(root, "data.path")
-    if found and "train" not in found:
-        raise UserError(f"{source}: has a folder {' and '.join(found)} but none that is called train; add it")
-    files = {split: _midi_below(folder, root) for split, folder in (found or {"train": root}).items()}
+    split_folders = folders.split_folders(root, "data.path")
+    if split_folders and "train" not in split_folders:
+        raise UserError(f"{source}: has a folder {' and '.join(split_folders)} but none named train; add it")
+    files = {split: _midi_below(folder, root) for split, folder in (split_folders or {"train": root}).items()}
     for split, names in files.items():
         if not names:
-            where = f"in its folder of the {split} split" if found else "below it"
-            raise UserError(f"{source}: no MIDI files {where}; they are called {' or '.join(sorted(SUFFIXES))}")
+            where = f"in its folder of the {split} split" if split_folders else "below it"
+            raise UserError(f"{source}: no MIDI files {where}; their names end in {' or '.join(sorted(SUFFIXES))}")
     missing: dict[Split, float] = {split: share for split, share in shares.items() if split not in files}
     return files | split_off(files["train"], missing, seed=seed, what=f"{source}: MIDI files") if missing else files
 
 
-def origins(root: Path, files: Files) -> dict[Split, str]:
-    """What a reader should know of the splits: which were cut at random, and what beside their folders isn't read."""
-    found = folders.split_folders(root, "data.path")
-    said: dict[Split, str] = {
-        split: folders.told_cut(split, "the training files") for split in files if split not in {*found, "train"}
+def origins(root: Path, files: SplitFiles) -> dict[Split, str]:
+    """What a reader should know of the splits: which were cut at random, and what outside their folders isn't read."""
+    split_folders = folders.split_folders(root, "data.path")
+    remarks: dict[Split, str] = {
+        split: folders.cut_remark(split, "the training files")
+        for split in files
+        if split not in {*split_folders, "train"}
     }
     used = {name for names in files.values() for name in names}
     unread = sorted({PurePosixPath(name).parts[0] for name in _midi_below(root, root) if name not in used})
-    return said | {"train": folders.told_unread(unread)}
+    return remarks | {"train": folders.unread_remark(unread)}
 
 
 def _midi_below(folder: Path, root: Path) -> list[str]:
@@ -120,7 +122,7 @@ def _midi_below(folder: Path, root: Path) -> list[str]:
 
 
 def load_midi(
-    root: Path, files: Files, step: TimeStep, *, drums: bool, first: int, skip_unreadable: bool, source: str
+    root: Path, files: SplitFiles, step: TimeStep, *, drums: bool, first: int, skip_unreadable: bool, source: str
 ) -> dict[Split, Collection]:
     """All files as rolls of more than `first` steps.
 
@@ -134,8 +136,8 @@ def load_midi(
         wrong |= music[split].wrong
         if skip_unreadable and not music[split].rolls:
             raise UserError(
-                f"{source}: of {len(names)} MIDI files none is left in the {split} split; mend them, or take them out "
-                f"of the folder: {told(music[split].wrong)}"
+                f"{source}: of {len(names)} MIDI files none is left in the {split} split; correct them, or take them "
+                f"out of the folder: {list_reasons(music[split].wrong)}"
             )
     if wrong and not skip_unreadable:
         _refuse(wrong, sum(map(len, files.values())), source)
@@ -162,5 +164,5 @@ def _load(root: Path, names: Sequence[str], step: TimeStep, *, drums: bool, firs
 def _refuse(wrong: Mapping[str, str], total: int, source: str) -> None:
     raise UserError(
         f"{source}: {len(wrong)} of {total} MIDI files can't be used; leave them out by data.skip_unreadable true, or "
-        f"mend them: {told(wrong)}"
+        f"correct them: {list_reasons(wrong)}"
     )

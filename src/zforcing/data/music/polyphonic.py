@@ -31,7 +31,7 @@ def read_pickled_music(file: Path, source: str) -> Splits:
     steps = sum(len(sequence) for split in splits.values() for sequence in split if isinstance(sequence, list | tuple))
     if steps > MOST_SHARED * file.stat().st_size:
         raise UserError(
-            f"{source}: says the same steps so many times, {steps} in all, that it is no music; copy it again"
+            f"{source}: repeats the same steps so many times, {steps} in all, that it can't be music; copy it again"
         )
     return {
         split: [

@@ -33,13 +33,13 @@ class Collection:
     def remark(self) -> str:
         """What was left out, and the origin."""
         notes = [f"{self.left_out} notes outside of the {PITCHES} keys"] if self.left_out else []
-        files = [f"{len(self.wrong)} MIDI files ({told(self.wrong)})"] if self.wrong else []
+        files = [f"{len(self.wrong)} MIDI files ({list_reasons(self.wrong)})"] if self.wrong else []
         left_out = f"left out: {' and '.join(files + notes)}" if files or notes else ""
         return "; ".join(part for part in (left_out, self.origin) if part)
 
 
-def told(wrong: Mapping[str, str]) -> str:
-    """Files and what is wrong with each, the first 20."""
+def list_reasons(wrong: Mapping[str, str]) -> str:
+    """Files and what is wrong with each, the first 20 of them."""
     some = [f"{name} {reason}" for name, reason in list(wrong.items())[:NAMED]]
     return "; ".join(some + ([f"and {len(wrong) - NAMED} more"] if len(wrong) > NAMED else []))
 

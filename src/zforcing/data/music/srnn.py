@@ -20,7 +20,7 @@ from ...files.reading import Array, listed, readable
 from ...files.rolls import PITCHES, Roll, from_matrix
 from .rolls import Splits
 
-STREAMS = 16  # theirs
+STREAMS = 16  # the batch size of the SRNN authors
 NAMES = ("u_train", "x_train", "u_valid", "x_valid", "u_test", "x_test", "mask_test")
 
 

@@ -32,8 +32,8 @@ class TextDataset(SequenceDataset):
         self.left_out = left_out
         self.empty = empty
         what = {"sentences with too few or too many words": left_out, "empty lines": empty}
-        told = " and ".join(f"{count} {name}" for name, count in what.items() if count)
-        self.remark = f"{told} were left out" if told else ""
+        omitted = " and ".join(f"{count} {name}" for name, count in what.items() if count)
+        self.remark = f"{omitted} were left out" if omitted else ""
 
     @property
     def unknown_share(self) -> float:

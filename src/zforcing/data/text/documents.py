@@ -15,8 +15,8 @@ from ...observations import prepare, split_sentences
 from .. import folders
 from ..splits import Split
 
-Files = dict[Split, list[Path]]
-LABELS = ("neg", "pos", "unsup")  # aclImdb's folders of reviews; the .txt files beside them are lists of addresses
+SplitPaths = dict[Split, list[Path]]
+LABELS = ("neg", "pos", "unsup")  # aclImdb's folders of reviews; the other .txt files are lists of addresses
 
 
 @dataclass(frozen=True)
@@ -50,15 +50,15 @@ def is_folder_of_documents(root: Path) -> bool:
     return not root.is_file() and "train" not in _split_files(root)
 
 
-def lines_files(root: Path) -> Files:
-    """The files of the splits; of a single file, it alone."""
+def lines_files(root: Path) -> SplitPaths:
+    """The files of the splits; a single file is the training split."""
     if root.is_file():
         return {"train": [root]}
     return {split: [file] for split, file in _split_files(root).items()}
 
 
 def _split_files(root: Path) -> dict[Split, Path]:
-    found: dict[Split, Path] = {}
+    by_split: dict[Split, Path] = {}
     texts = [file for file in _listed(root) if file.suffix.lower() == ".txt" and file.is_file()]
     for split, names in folders.NAMES.items():
         files = [file for file in texts if file.stem.lower() in names]
@@ -67,42 +67,42 @@ def _split_files(root: Path) -> dict[Split, Path]:
                 f"data.root {root}: {' and '.join(f.name for f in files)} are both the {split} split; leave one of them"
             )
         if files:
-            found[split] = files[0]
-    return found
+            by_split[split] = files[0]
+    return by_split
 
 
 def unread_folders(root: Path) -> list[str]:
-    """The names of folders beside those of the splits, where there are such: they may be misspelt."""
-    found = folders.split_folders(root).values()
-    return [folder.name for folder in folders.folders_in(root) if found and folder not in found]
+    """The names of folders that belong to no split, where other folders do: they may be misspelt."""
+    of_splits = folders.split_folders(root).values()
+    return [folder.name for folder in folders.folders_in(root) if of_splits and folder not in of_splits]
 
 
 def unread_files(root: Path) -> list[str]:
-    """The names of .txt files beside those of the splits: they may be misspelt."""
+    """The names of .txt files that belong to no split: they may be misspelt."""
     if root.is_file():
         return []
     used = _split_files(root).values()
     return [f.name for f in _listed(root) if f.suffix.lower() == ".txt" and f.is_file() and f not in used]
 
 
-def review_files(root: Path) -> Files:
+def review_files(root: Path) -> SplitPaths:
     """All .txt files below the folders train, and valid and test if there are; without such, all of the root's."""
     if root.is_file():
         raise UserError(f"data.root {root}: is a file; reviews are in a folder (data.name text reads lines of a file)")
-    found = folders.split_folders(root)
-    if found and "train" not in found:
-        names = " and ".join(folder.name for folder in found.values())
-        raise UserError(f"data.root {root}: has a folder {names} and none that is called train; add it, or name one")
-    files: Files = {split: _texts_below(folder) for split, folder in (found or {"train": root}).items()}
+    split_folders = folders.split_folders(root)
+    if split_folders and "train" not in split_folders:
+        names = " and ".join(folder.name for folder in split_folders.values())
+        raise UserError(f"data.root {root}: has a folder {names} and none named train; add it, or name one")
+    files: SplitPaths = {split: _texts_below(folder) for split, folder in (split_folders or {"train": root}).items()}
     for split, texts in files.items():
         if not texts:
-            where = f"{found[split].name} " if found else ""
-            raise UserError(f"data.root {root}: no .txt file below its folder {where}".rstrip() + "; mend data.root")
+            where = f"{split_folders[split].name} " if split_folders else ""
+            raise UserError(f"data.root {root}: no .txt file below its folder {where}".rstrip() + "; correct data.root")
     return files
 
 
 def _texts_below(folder: Path) -> list[Path]:
-    """Sorted; where there are folders pos, neg or unsup, as in aclImdb, those in them alone. Links are followed."""
+    """Sorted; where there are folders pos, neg or unsup, as in aclImdb, only those in them. Links are followed."""
     labelled = [entry for entry in folders.folders_in(folder) if entry.name in LABELS]
     texts = [
         parent / name
@@ -133,15 +133,15 @@ def refuse_unreadable(files: Sequence[Path]) -> None:
 
 def read_lines(files: Iterable[Path], rules: Rules) -> Sentences:
     """A sentence on each line. White space around it is no part of it, and a line of nothing else is no sentence."""
-    return _kept((line for file in files for line in split_lines(read_text(file))), rules)
+    return _select((line for file in files for line in split_lines(read_text(file))), rules)
 
 
 def read_reviews(files: Iterable[Path], rules: Rules) -> Sentences:
     """The sentences of documents, one document a file."""
-    return _kept((sentence for file in files for sentence in split_sentences(read_text(file))), rules)
+    return _select((sentence for file in files for sentence in split_sentences(read_text(file))), rules)
 
 
-def _kept(raw: Iterable[str], rules: Rules) -> Sentences:
+def _select(raw: Iterable[str], rules: Rules) -> Sentences:
     text, left_out, empty = [], 0, 0
     least, most = rules.min_words, rules.max_words
     for line in raw:

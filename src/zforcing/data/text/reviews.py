@@ -17,7 +17,7 @@ from typing import ClassVar, Literal
 from ...settings import Count
 from ..splits import SPLITS, Split, cut
 from . import documents
-from .documents import Files, Rules, Sentences
+from .documents import Rules, Sentences, SplitPaths
 from .sentences import SentenceDataModule
 from .text import check_words
 
@@ -53,7 +53,7 @@ class Reviews(SentenceDataModule):
         return Rules(self.tokenize, self.lowercase, self.min_words, self.max_words)
 
     @cached_property
-    def files(self) -> Files:
+    def files(self) -> SplitPaths:
         files = documents.review_files(self.folder)
         if self.split_by == "sentence":
             return {"train": [file for split in SPLITS for file in files.get(split, [])]}

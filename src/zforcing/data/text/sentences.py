@@ -31,7 +31,7 @@ from ..module import DataModule
 from ..splits import Split, check_random_split, cut
 from . import documents
 from .dataset import TextDataset
-from .documents import Files, Rules, Sentences
+from .documents import Rules, Sentences, SplitPaths
 
 LONGEST = 100_000  # steps: a longer "sentence" is a book without line ends
 MOST_SYMBOLS = 1_000_000
@@ -70,11 +70,11 @@ class SentenceDataModule(DataModule):
     @property
     @abstractmethod
     def rules(self) -> Rules:
-        """How sentences are prepared, and which are kept."""
+        """How sentences are prepared, and which ones are used."""
 
     @property
     @abstractmethod
-    def files(self) -> Files:
+    def files(self) -> SplitPaths:
         """The files of each split; where a split is still to be cut from the training sentences, it has none."""
 
     @property
@@ -85,14 +85,14 @@ class SentenceDataModule(DataModule):
     @property
     @abstractmethod
     def unread(self) -> list[str]:
-        """Names of files and folders beside those of the splits: they may be misspelt."""
+        """Names of files and folders that belong to no split: they may be misspelt."""
 
     @abstractmethod
     def read(self, files: list[Path]) -> Sentences:
         """The sentences of some files."""
 
     def describe(self) -> DataDescription:
-        """The vocabulary and how long sentences are, the end symbol included, from the training split alone."""
+        """The vocabulary and how long sentences are, the end symbol included, from the training split only."""
         vocabulary, train = self._training
         return DataDescription(
             self.name, _spec(vocabulary), longest=int(train.lengths.max()), format=TextFormat(vocabulary)
@@ -106,14 +106,14 @@ class SentenceDataModule(DataModule):
         if split == "train":
             documents.refuse_unreadable(self.files.get("test", []))
         rules = self.rules
-        for field, given, trained in (
+        for field, value, trained in (
             ("tokenize", rules.tokenize, vocabulary.tokenize),
             ("lowercase", rules.lowercase, vocabulary.lowercase),
         ):
-            if given != trained:
+            if value != trained:
                 raise UserError(
-                    f"data.{field} is {str(given).lower()}, but the model was trained with {str(trained).lower()}: set "
-                    f"it so"
+                    f"data.{field} is {str(value).lower()}, but the model was trained with {str(trained).lower()}: set "
+                    f"data.{field} to {str(trained).lower()}"
                 )
         if split == "train" and "_training" in vars(self) and self._training[0] == vocabulary:
             return self._training[1].described_as(description)  # `describe` has just made it
@@ -125,10 +125,10 @@ class SentenceDataModule(DataModule):
             raise UserError("data.root is empty; name a folder of text, or a .txt file with a sentence on each line")
         root = user_path(self.root, f"data.root {self.root}")
         if not root.exists():
-            raise UserError(f"data.root {self.root}: no such folder or file; a relative path starts at {Path.cwd()}")
+            raise UserError(f"data.root {self.root}: no such file or directory; a relative path starts at {Path.cwd()}")
         return root
 
-    def missing_shares(self, files: Files) -> dict[Split, float]:
+    def missing_shares(self, files: SplitPaths) -> dict[Split, float]:
         """Of the training files, for the splits without files of their own."""
         shares: dict[Split, float] = {"test": self.test_fraction, "valid": self.valid_fraction}
         return {split: share for split, share in shares.items() if split not in files}
@@ -144,7 +144,7 @@ class SentenceDataModule(DataModule):
 
     @cached_property
     def _read(self) -> dict[Split, Sentences]:
-        """What was read so far; kept, for several splits may be cut from the same files."""
+        """The sentences read so far: several splits may be cut from the same files."""
         return {}
 
     def _sentences(self, split: Split) -> Sentences:
@@ -166,18 +166,18 @@ class SentenceDataModule(DataModule):
 
     def _text(self, files: list[Path]) -> Sentences:
         """The sentences of some files; there is one at least."""
-        found, rules = self.read(files), self.rules
+        sentences, rules = self.read(files), self.rules
         what = f"{files[0]}{'' if len(files) == 1 else f' and {len(files) - 1} more files'}"
-        if not found.text:
+        if not sentences.text:
             least, most = rules.min_words, rules.max_words
             words = f"{least} or more" if most is None else f"{least} to {most}"
             raise UserError(
-                f"{what}: no sentence of {words} words, {found.left_out} of others and {found.empty} empty lines; mend "
-                f"the text, data.min_words or data.max_words"
+                f"{what}: no sentence of {words} words, {sentences.left_out} of others and {sentences.empty} "
+                f"empty lines; correct the text, data.min_words or data.max_words"
             )
         if self.tokens == "words":
-            refuse_end_symbol(found.text, what)
-        return found
+            refuse_end_symbol(sentences.text, what)
+        return sentences
 
     def _numbered(self, sentences: Sentences, vocabulary: Vocabulary, split: Split) -> TextDataset:
         symbols, ends = vocabulary.number(sentences.text)
@@ -195,8 +195,8 @@ class SentenceDataModule(DataModule):
     def _how_split(self, split: Split) -> list[str]:
         """What a reader of the split should know of where it comes from."""
         if split == "train":
-            return [folders.told_unread(self.unread)]
-        return [folders.told_cut(split, "the training text")] if split in self.cut_splits else []
+            return [folders.unread_remark(self.unread)]
+        return [folders.cut_remark(split, "the training text")] if split in self.cut_splits else []
 
     def _known(self, description: DataDescription) -> Vocabulary:
         """The model's vocabulary, if its sentences are of this kind."""
@@ -208,12 +208,13 @@ class SentenceDataModule(DataModule):
         vocabulary = kind.vocabulary
         if spec != _spec(vocabulary):
             raise UserError(
-                f"the vocabulary has {len(vocabulary)} symbols, but the model reads {spec}: it is another run's; take "
+                f"the vocabulary has {len(vocabulary)} symbols, but the model reads {spec}: it is another run's; use "
                 f"the one that was written with the model"
             )
         if self.tokens != vocabulary.tokens:
             raise UserError(
-                f"data.tokens is {self.tokens}, but the model was trained with {vocabulary.tokens}: set it so"
+                f"data.tokens is {self.tokens}, but the model was trained with {vocabulary.tokens}: set "
+                f"data.tokens to {vocabulary.tokens}"
             )
         return vocabulary
 

@@ -11,7 +11,7 @@ from ...errors import UserError
 from ...settings import Count
 from ..splits import Split
 from . import documents
-from .documents import Files, Rules, Sentences
+from .documents import Rules, Sentences, SplitPaths
 from .sentences import SentenceDataModule
 
 
@@ -44,7 +44,7 @@ class Text(SentenceDataModule):
         return Rules(self.tokenize, self.lowercase, self.min_words, self.max_words)
 
     @cached_property
-    def files(self) -> Files:
+    def files(self) -> SplitPaths:
         if documents.is_folder_of_documents(self.folder):
             raise UserError(
                 f"data.root {self.folder}: has no train.txt; name the file, or set data.name reviews if each file is a "

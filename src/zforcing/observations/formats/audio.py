@@ -99,7 +99,7 @@ class AudioFormat(Format):
         """
         samples = np.rint(self.to_units(np.asarray(frames), description)).reshape(-1)
         if np.isnan(samples).any():
-            raise UserError("frames that hold NaN are no audio; was the model's training stable?")
+            raise UserError("frames that hold NaN are not audio; was the model's training stable?")
         clipped = int(((samples < LEAST) | (samples > MOST)).sum())
         if self.encoding != "float":  # no level is out of range: mu-law's highest decodes to 32768, by rounding
             clipped = 0

@@ -1,4 +1,4 @@
-"""What every kind of observation knows of itself: its units, its files, how long it is, and what its words mean.
+"""`Format`: the units, the files and the default lengths of a kind of observation.
 
 A new kind is one file with a `Format` that is registered: descriptions keep it by its name, and every command
 reads and writes its files.
@@ -23,7 +23,7 @@ from .drawn import Drawn, Written, clear, make_folder
 
 
 class Described(Protocol):
-    """What a format is told of the data that it is part of: the rest of its `DataDescription`."""
+    """The rest of the `DataDescription` that a format belongs to."""
 
     @property
     def name(self) -> str:
@@ -43,22 +43,28 @@ class Described(Protocol):
 
 
 class Format(ABC):
-    """What the numbers of an observation stand for. Subclasses are frozen dataclasses of plain values, and name
-    themselves (`name`, as config.json has it).
+    """What the numbers of an observation stand for, and how files of them are read and written.
 
-    A model reads and draws x: [T, D] float32, or [T] int64 for categories. Files and people have it in units of their
-    own: volts, 16-bit samples, MIDI notes, sentences.
+    Models read and generate x, [T, D] float32 or [T] int64 for categories; files hold it in the user's units: volts,
+    16-bit samples, MIDI notes, sentences. A subclass is a frozen dataclass of plain values with a `name`, `read` and
+    `show`, registered by `zforcing.register` (docs/extending.md shows one).
+
+    Attributes:
+        name: the name in config.json.
+        number: what tables call one number of an observation, such as "pixel".
+        is_text: whether a word on the command line may be a sequence itself, see `parse`.
+        endings: of the files that `show` writes, such as "png".
     """
 
     name: ClassVar[str]
-    number: ClassVar[str] = "dim"  # what tables call one number of an observation
-    is_text: ClassVar[bool] = False  # whether a word of a command may be a sequence itself: see `parse`
-    endings: ClassVar[tuple[str, ...]] = ()  # of the files that `show` writes: "png", say
+    number: ClassVar[str] = "dim"
+    is_text: ClassVar[bool] = False
+    endings: ClassVar[tuple[str, ...]] = ()
 
     # ---- as JSON
 
     def to_json(self) -> dict[str, Any]:
-        """As plain JSON values, the name first."""
+        """Return plain JSON values, the name first."""
         values: dict[str, Any] = asdict(self)  # type: ignore[call-overload]  # subclasses are dataclasses
         return {"name": self.name} | values
 
@@ -68,11 +74,11 @@ class Format(ABC):
         return cls(**values)
 
     def brief(self) -> dict[str, Any]:
-        """`to_json` for people: what is long is counted."""
+        """A short `to_json`, in which long values are counted."""
         return self.to_json()
 
     def problems(self, spec: ObservationSpec) -> list[str]:
-        """Why observations can't be of this format, in words; empty if they can."""
+        """Messages about why observations can't have this format; empty if they can."""
         return []
 
     # ---- units
@@ -83,12 +89,12 @@ class Format(ABC):
         return None
 
     def to_units(self, x: Array, description: Described) -> Array:
-        """What a model reads or draws, [..., D] or [...] for categories -> the user's units."""
+        """Convert what a model reads or generates, [..., D] (or [...] for categories), to the user's units."""
         scaling = description.normalization
         return x if scaling is None else scaling.invert(x)
 
     def from_units(self, raw: Array, description: Described) -> Array:
-        """The inverse of `to_units`: the user's units -> what a model reads."""
+        """Convert numbers in the user's units to what a model reads: the inverse of `to_units`."""
         if description.spec.kind == "categorical":
             return np.asarray(raw).astype(np.int64)
         scaling = description.normalization
@@ -98,30 +104,52 @@ class Format(ABC):
 
     @abstractmethod
     def read(self, path: str, description: Described) -> list[Example]:
-        """The sequences in a file, as the model reads them. They may be beginnings: see `whole`.
+        """Read the sequences of a file, which may be beginnings of sequences (see `whole`).
 
-        Raises UserError where the file can't be read, or holds something else than the model was trained on.
+        Args:
+            path: of the file, in the user's units.
+            description: of the model's data.
+
+        Returns:
+            The sequences as the model reads them.
+
+        Raises:
+            UserError: the file can't be read, or holds something else than the model was trained on.
         """
 
     def parse(self, source: str) -> tuple[Example, list[str]]:
-        """The sequence that a word of a command spells by itself, and what of it the model doesn't know; of text alone
-        (`is_text`).
+        """Parse a word of the command line as a sequence; only for text (`is_text`).
+
+        Returns:
+            The sequence, and the words of it that the model doesn't know.
         """
-        raise UserError(f"{source!r}: sequences of format {self.name} aren't spelt; name a file")
+        raise UserError(f"{source!r}: sequences of format {self.name} can't be given as text; name a file")
 
     def whole(self, example: Example) -> Example:
-        """A sequence that was read, with what ends it, if something does."""
+        """Complete a sequence that was read, by its end symbol for example."""
         return example
 
     def unknown_in(self, examples: Sequence[Example]) -> int | None:
-        """How many symbols stand for what the model doesn't know; None where nothing does."""
+        """How many symbols are unknown to the model; None for data without unknown symbols."""
         return None
 
     def write(self, folder: Path, stem: str, drawn: Drawn, description: Described) -> Written:
-        """STEM.npz with `x` in the user's units, `latents` [n, T, Z], and `start` where there is one (NaN, or -1 for
-        categories, where it is missing); and the files of `show`. What was under this stem before is removed.
+        """Write generated sequences: STEM.npz, and the files of `show`. Older files of this stem are removed.
 
-        Raises UserError where the folder can't be made.
+        The .npz has `x` in the user's units, `latents` [n, T, Z], and `start` if there is one (NaN, or -1 for
+        categories, where it is missing).
+
+        Args:
+            folder: created if it doesn't exist.
+            stem: of the files' names.
+            drawn: the sequences.
+            description: of the model's data.
+
+        Returns:
+            The paths, and what to report about them.
+
+        Raises:
+            UserError: the folder can't be made.
         """
         make_folder(folder)
         clear(folder, stem, self.endings)
@@ -132,16 +160,16 @@ class Format(ABC):
 
     @abstractmethod
     def show(self, path: Path, drawn: Drawn, description: Described) -> Written:
-        """Files to look at, to listen to or to read, called `path` and an ending, or `path`-I of each sequence."""
+        """Write files to look at, listen to or read, named `path` and an ending, or `path`-I for each sequence."""
 
     # ---- how long
 
     def default_steps(self, description: Described) -> int:
-        """Steps of a sample, unless told otherwise."""
+        """The default length of a sample, in steps."""
         return description.longest
 
     def steps_after(self, prefixes: Sequence[Example], description: Described) -> int:
-        """Steps of a continuation, unless told otherwise: up to the longest sequence trained on.
+        """The default length of a continuation, in steps: up to the longest training sequence.
 
         Raises UserError where nothing can follow.
         """
@@ -150,9 +178,9 @@ class Format(ABC):
         return left if left >= 1 else self.default_steps(description)
 
     def steps_between(self, ends: Sequence[Example], description: Described) -> int | None:
-        """Steps of a sequence between two others; None: as many as the longer one has."""
+        """Steps of an interpolation between two sequences; None: those of the longer one."""
         return None
 
     def steps_in(self, seconds: float, description: Described) -> float:
-        """How many steps last so long. Raises UserError where steps have no length."""
+        """Convert seconds to steps. Raises UserError where steps have no duration."""
         raise UserError("--seconds is for models of audio; use --steps")

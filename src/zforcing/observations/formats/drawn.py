@@ -23,9 +23,9 @@ class Drawn:
 
     x:       [n, T, D], or [n, T] for categories
     latents: [n, T, Z]
-    start:   the first observations [n, D] or [n] that x goes on from, NaN, or -1 for categories, where one is missing
-    before:  what each of the n goes on from, [T_i, D] or [T_i]: shown, heard, written first
-    sources: the B whole sequences that the n = num B were cut from, copy after copy: of images they stand above
+    start:   the first observations [n, D] or [n] before x, NaN, or -1 for categories, where one is missing
+    before:  what each of the n continues, [T_i, D] or [T_i]
+    sources: the B whole sequences that the n = num B were cut from, copy after copy; images show them
     """
 
     x: Array
@@ -44,21 +44,21 @@ class Drawn:
         before: Sequence[Example] | None = None,
         sources: Sequence[Example] | None = None,
     ) -> Drawn:
-        """From tensors, wherever they are."""
+        """Of tensors on any device."""
         first = None if start is None else start.cpu().numpy()
         return cls(x.cpu().numpy(), latents.cpu().numpy(), first, before, sources)
 
     @property
-    def given(self) -> list[Array] | None:
-        """What is known before each sequence, [T_i, D] or [T_i]: its start, or what it goes on from."""
+    def prefixes(self) -> list[Array] | None:
+        """What comes before each sequence, [T_i, D] or [T_i]: its start, or what it continues; None: nothing."""
         if self.start is not None:
             return list(self.start[:, None])
         return None if self.before is None else [example.x for example in self.before]
 
     @property
     def whole(self) -> list[Array]:
-        """What was given and what was drawn, of each sequence."""
-        return join(self.given, self.x)
+        """Each sequence with its prefix."""
+        return join(self.prefixes, self.x)
 
 
 @dataclass(frozen=True)
@@ -81,13 +81,13 @@ class Written:
         )
 
 
-def join(given: Sequence[Array] | None, x: Array) -> list[Array]:
-    """[n] arrays: each sequence behind what was given of it."""
-    return list(x) if given is None else [np.concatenate(parts) for parts in zip(given, x, strict=True)]
+def join(prefixes: Sequence[Array] | None, x: Array) -> list[Array]:
+    """[n] arrays: each sequence after its prefix."""
+    return list(x) if prefixes is None else [np.concatenate(parts) for parts in zip(prefixes, x, strict=True)]
 
 
 def make_folder(folder: Path) -> None:
-    """The folder, if there isn't one yet. Raises UserError where there can't be."""
+    """Make the folder if it doesn't exist. Raises UserError where that is impossible."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except (FileExistsError, NotADirectoryError):
@@ -97,9 +97,9 @@ def make_folder(folder: Path) -> None:
 
 
 def clear(folder: Path, stem: str, endings: Iterable[str]) -> None:
-    """Remove what another call wrote under this name: it may have been more, or of other kinds."""
+    """Remove the files that an earlier call wrote under this name."""
     any_of = "|".join(map(re.escape, dict.fromkeys([*ENDINGS, *endings])))
-    ours = re.compile(re.escape(stem) + rf"(-\d{{3,}})?\.({any_of})")
+    pattern = re.compile(re.escape(stem) + rf"(-\d{{3,}})?\.({any_of})")
     for file in folder.iterdir():
-        if ours.fullmatch(file.name):
+        if pattern.fullmatch(file.name):
             file.unlink()

@@ -78,7 +78,7 @@ class ImageFormat(Format):
             raise UserError(f"{source}: its suffix is {file.suffix!r}; images are read from {', '.join(SUFFIXES)}")
         if file.suffix.lower() == ".amat":
             if not file.is_file():
-                raise UserError(f"{source}: no such file; a relative path starts at {Path.cwd()}")
+                raise UserError(f"{source}: no such file or directory; a relative path starts at {Path.cwd()}")
             return [(f"line {number}", pixels) for number, pixels in read_lines(file, source)]
         if file.suffix.lower() == ".npz" and file.is_file():
             with open_npz(file, source) as archive:
@@ -90,17 +90,17 @@ class ImageFormat(Format):
         return [(f"image {i}", check_binary(image, source, first=i)[0]) for i, image in enumerate(pixels)]
 
     def show(self, path: Path, drawn: Drawn, description: Described) -> Written:
-        """STEM.png, a grid of the images that are whole; below each source, if it is whole, what was given of it (the
+        """STEM.png, a grid of the images that are whole; below each source, if it is whole, its beginning (the
         rest is grey) and its continuations.
         """
         images, columns = drawn.whole, None
         if any(image.size != self.pixels for image in images):
             return Written(lacking=f"no picture was drawn: an image has {self.pixels} pixels, and these are not whole")
-        given = drawn.given
-        if given is not None and drawn.sources is not None:
+        prefixes = drawn.prefixes
+        if prefixes is not None and drawn.sources is not None:
             columns, sources = len(drawn.sources), [source.x for source in drawn.sources]
-            kept = [np.concatenate([b.reshape(-1), np.full(self.pixels - b.size, 0.5)]) for b in given[:columns]]
-            images = [*(sources if all(x.size == self.pixels for x in sources) else []), *kept, *images]
+            grey = [np.concatenate([b.reshape(-1), np.full(self.pixels - b.size, 0.5)]) for b in prefixes[:columns]]
+            images = [*(sources if all(x.size == self.pixels for x in sources) else []), *grey, *images]
         shaped = np.stack([image.reshape(self.height, self.width) for image in images])
         write_image_grid(Path(f"{path}.png"), shaped, columns=columns)
         return Written((f"{path}.png",))
@@ -124,6 +124,6 @@ def check_binary(images: Array, source: str, *, first: int = 0) -> Array:
     wrong = (images != 0) & (images != 1)
     if wrong.any():
         image, pixel = divmod(int(np.argmax(wrong)), images.shape[1])
-        said = f"pixel {pixel} of image {first + image} (counted from 0) is {images[image, pixel]}"
-        raise UserError(f"{source}: {said}; a pixel is 0 or 1")
+        message = f"pixel {pixel} of image {first + image} (counted from 0) is {images[image, pixel]}"
+        raise UserError(f"{source}: {message}; a pixel is 0 or 1")
     return images.astype(np.uint8, copy=False)

@@ -20,9 +20,9 @@ from ..spec import ObservationSpec
 from .base import Described, Format
 from .drawn import Drawn, Written, join
 
-SECONDS_GRID = 4  # steps in what is written as a quarter note, where a step is given in seconds
-TEMPO = 120.0  # quarters a minute, where nobody knows
-MOST_STEPS = 256  # of a sample, unless told otherwise: what was trained on may be one piece after another
+SECONDS_GRID = 4  # steps in what is written as a quarter note, where a step is set in seconds
+TEMPO = 120.0  # quarters a minute, where it is unknown
+MOST_STEPS = 256  # of a sample by default: what was trained on may be one piece after another
 PICTURED = 8  # piano rolls in one picture
 
 
@@ -94,25 +94,25 @@ class MusicFormat(Format):
         """
         file = user_path(path, path)
         if file.is_dir():
-            raise UserError(f"{path}: is a folder; name one file of it")
+            raise UserError(f"{path}: is a folder, not a regular file; name one file of it")
         if not file.is_file():
-            raise UserError(f"{path}: no such file; a relative path starts at {Path.cwd()}")
+            raise UserError(f"{path}: no such file or directory; a relative path starts at {Path.cwd()}")
         rolls = _rolls(file, path, self.step, self.drums)
         if min(map(len, rolls)) <= description.spec.conditions_on_first:
             raise UserError(f"{path}: has 1 step; the model conditions on a sequence's first one, and needs 2 or more")
         return [Example(roll.astype(np.float32)) for roll in rolls]
 
     def show(self, path: Path, drawn: Drawn, description: Described) -> Written:
-        """STEM.png with the first of them as piano rolls, what was given in grey, and STEM-I.mid of each sequence, or
+        """STEM.png with the first of them as piano rolls, the beginnings in grey, and STEM-I.mid of each sequence, or
         why these can't be written.
         """
-        given = drawn.given
-        rolls = join(None if given is None else [0.5 * roll for roll in given], drawn.x)
+        prefixes = drawn.prefixes
+        rolls = join(None if prefixes is None else [0.5 * roll for roll in prefixes], drawn.x)
         write_pianoroll(Path(f"{path}.png"), rolls[:PICTURED])
         files = [f"{path}.png"]
         try:
             import_symusic(f"{path}-000.mid")
-        except UserError as error:  # what was drawn is kept all the same
+        except UserError as error:  # the other files are kept
             return Written(tuple(files), lacking=str(error))
         for i, roll in enumerate(drawn.whole):
             files.append(f"{path}-{i:03d}.mid")

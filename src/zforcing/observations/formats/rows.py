@@ -60,7 +60,7 @@ def check_kind(rows: Rows, kind: str) -> None:
     """Binary data is 0 or 1; categories are one whole number per step, from 0."""
     values, option = rows.values, rows.option
     if kind == "binary":
-        refuse(rows, (values != 0) & (values != 1), f"binary data is 0 or 1: mend the data or {option}kind")
+        refuse(rows, (values != 0) & (values != 1), f"binary data is 0 or 1: correct the data or {option}kind")
     if kind == "categorical":
         if values.shape[1] != 1:
             raise UserError(
@@ -68,7 +68,7 @@ def check_kind(rows: Rows, kind: str) -> None:
                 f"[N, T], flat rows [R], or a single one of {option}columns"
             )
         wrong = (values < 0) | (values != np.floor(values))
-        refuse(rows, wrong, f"a category is a whole number from 0: mend the data or {option}kind")
+        refuse(rows, wrong, f"a category is a whole number from 0: correct the data or {option}kind")
 
 
 def check_values(rows: Rows, spec: ObservationSpec) -> None:
@@ -103,7 +103,7 @@ def scaled(rows: Rows, description: Described) -> Rows:
             rows,
             ~np.isfinite(x),
             "it is more of the training split's standard deviations away than a number can say, for that column hardly "
-            "varies there: mend it, or leave the column out",
+            "varies there: correct it, or leave the column out",
         )
     if rows.observed is not None:
         x[~rows.observed] = 0  # where the scaling moved it

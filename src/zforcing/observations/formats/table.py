@@ -47,7 +47,7 @@ class TableFormat(Format):
     def __post_init__(self) -> None:
         texts = [self.array, self.lengths, self.observed, *(self.names or ()), *filter(None, [self.sequence])]
         if not all(isinstance(text, str) for text in texts):
-            raise UserError("data.format holds a name that is no text")
+            raise UserError("data.format holds a name that is not text")
 
     @classmethod
     def from_json(cls, values: dict[str, Any]) -> TableFormat:
@@ -79,7 +79,7 @@ class TableFormat(Format):
         return as_read(known, description)
 
     def _layout(self, path: str) -> Layout:
-        """What is what in a file."""
+        """The layout of a file."""
         file = find(path, "file")
         if file.suffix.lower() == ".npy":
             return Layout()
@@ -110,7 +110,7 @@ class TableFormat(Format):
         return self.sequence
 
     def show(self, path: Path, drawn: Drawn, description: Described) -> Written:
-        """STEM.csv: the sequences one after the other, what was given of each first; an empty cell is missing."""
+        """STEM.csv: the sequences one after the other, each after its prefix; an empty cell is missing."""
         tables = list(self._tables(drawn, description))
         cells = sum(table.size for table in tables)
         if cells > MOST_CELLS:

@@ -59,12 +59,12 @@ class TextFormat(Format):
         known = self.vocabulary
         lines = (line.strip() for line in split_lines(read_text(user_path(path, path))))
         prepared = (prepare(line, tokenize=known.tokenize, lowercase=known.lowercase) for line in lines)
-        found = [sentence for sentence in prepared if sentence.split()]
-        if not found:
+        sentences = [sentence for sentence in prepared if sentence.split()]
+        if not sentences:
             raise UserError(f"{path}: holds no text; write the beginning of a sentence on each line")
         if known.tokens == "words":
-            refuse_end_symbol(found, path)
-        symbols, ends = known.number(found)
+            refuse_end_symbol(sentences, path)
+        symbols, ends = known.number(sentences)
         return [Example(ids[:-1].astype(np.int64)) for ids in np.split(symbols, ends[:-1])]
 
     def parse(self, source: str) -> tuple[Example, list[str]]:
@@ -106,7 +106,7 @@ class TextFormat(Format):
 
 
 def refuse_end_symbol(sentences: Iterable[str], what: str) -> None:
-    """Raise about the first sentence that spells the end symbol: it would have a second, foretold one."""
+    """Raise about the first sentence that spells the end symbol: its end would be predictable."""
     for sentence in sentences:
         if END in sentence and END in sentence.split():
             raise UserError(

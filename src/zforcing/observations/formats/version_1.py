@@ -32,8 +32,8 @@ def format_of_version_1(values: dict[str, Any]) -> Format:
         return TextFormat(Vocabulary.from_json(vocabulary))
     if music is None:
         return TableFormat()
-    found = MusicFormat(**music)
-    if found.quarters_per_minute == TEMPO:
-        return found
-    seconds = 60 / (found.steps_per_quarter * found.quarters_per_minute)
+    converted = MusicFormat(**music)
+    if converted.quarters_per_minute == TEMPO:
+        return converted
+    seconds = 60 / (converted.steps_per_quarter * converted.quarters_per_minute)
     return MusicFormat(**music, seconds_per_step=seconds)

@@ -1,4 +1,4 @@
-"""What a run needs to go on from a checkpoint, besides the model: moments, carried state, and where it was."""
+"""What a checkpoint holds besides the model: Adam's moments, the carried state and the progress."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ MOMENTS = ("step", "exp_avg", "exp_avg_sq")  # Adam's, of each parameter
 
 
 def check_same_data(checkpoint_folder: Path, description: DataDescription) -> None:
-    """Raises UserError when the data is described otherwise than when the checkpoint was written."""
+    """Raise UserError when the data's description differs from the one the checkpoint was written with."""
     path = checkpoint_folder / "config.json"
     config = read_json(path)
     before = _leaves(_as_json(DataDescription.from_json(config.get("data") or {})))
@@ -32,11 +32,11 @@ def check_same_data(checkpoint_folder: Path, description: DataDescription) -> No
     free = {"name"} | (LATER if config.get("format_version") == 1 else set())  # other names of the same data
     names = [name for name in before | now if before.get(name) != now.get(name) and _field(name) not in free]
     if names:
-        said = [f"{name} was {before.get(name)}, is {now.get(name)}" for name in names[:4]]
+        changes = [f"{name} was {before.get(name)}, is {now.get(name)}" for name in names[:4]]
         more = [f"{len(names) - 4} more"] if len(names) > 4 else []
         raise UserError(
-            f"the data has changed since the run began ({path}): {'; '.join(said + more)}. Bring back what the data's "
-            "settings (data.path) named then, or start a new run"
+            f"the data has changed since the run began ({path}): {'; '.join(changes + more)}. Restore the data that "
+            "the data's settings (data.path) named then, or start a new run"
         )
 
 
@@ -48,8 +48,8 @@ def save_training(
 ) -> None:
     """training.safetensors and training.json, into a folder that exists.
 
-    carried: the state between two updates, where there is one (`zforcing.training.carry`). A parameter that Adam hasn't
-    met gets the moments Adam begins with. Before the first update there are none.
+    carried: the state between two updates, where there is one (`zforcing.training.carry`). A parameter that had no
+    gradient yet gets the moments Adam begins with. Before the first update there are none.
     """
     moments = optimizer.state_dict()["state"]
     parameters = [p for group in optimizer.param_groups for p in group["params"]] if moments else []
@@ -76,7 +76,7 @@ def load_training(folder: Path, model: SequenceModel, optimizer: torch.optim.Opt
 
 
 def load_carried(folder: Path) -> dict[str, Tensor]:
-    """The state that `save_training` was given; empty if it was given none."""
+    """The carried state that `save_training` wrote; empty if there was none."""
     tensors = _read_tensors(folder / "training.safetensors")
     return {name: tensor for name, tensor in tensors.items() if name.startswith(PREFIX)}
 

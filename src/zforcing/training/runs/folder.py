@@ -1,4 +1,4 @@
-"""What must hold before a run begins in a folder or goes on there, and what is noted of the machine."""
+"""Checks of a run folder before a run starts or resumes there, and the record of the machine."""
 
 from __future__ import annotations
 
@@ -24,36 +24,36 @@ BUDGET = (
     "patience",
     "checkpoint_every",
     "track",
-)  # may change when a run goes on
+)  # may change when a run resumes
 
 
 def check_folder(config: RunConfig, folder: Path, *, resume: bool) -> bool:
-    """Whether there is a checkpoint to go on from (a run that was stopped before its first one begins again).
+    """Whether there is a checkpoint to resume from (a run that was stopped before its first one starts again).
 
-    Raises UserError when the folder isn't free for a new run, or doesn't hold this one to go on with.
+    Raises UserError when the folder isn't free for a new run, or doesn't hold this run to resume.
     """
     if not resume:
         if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-            raise UserError(f"{folder} exists already: name another --run-dir, or go on with it by --resume")
+            raise UserError(f"{folder} exists already: name another --run-dir, or resume it with --resume")
         return False
     path, checkpoint = folder / "config.yaml", current(folder / "checkpoints" / "last")
     if not path.is_file():
-        raise UserError(f"{folder} holds no run to go on with: it has no config.yaml (leave out --resume)")
-    begun = checkpoint.is_dir()
-    before = read_json(checkpoint / "training.json").get("settings") if begun else read_recipe(str(path))
+        raise UserError(f"{folder} holds no run to resume: it has no config.yaml (leave out --resume)")
+    has_checkpoint = checkpoint.is_dir()
+    before = read_json(checkpoint / "training.json").get("settings") if has_checkpoint else read_recipe(str(path))
     if not isinstance(before, dict):
         raise UserError(f"{checkpoint / 'training.json'} is damaged: it has no settings")
     # What runs beside training may change; what is imported is where `config` has found it.
     before = {k: v for k, v in before.items() if k not in ("imports", "callbacks")}
     before["data"] = renamed(before.get("data", {}))
-    changed = differences(parse_config(before, where=str(checkpoint if begun else path)), config)
+    changed = differences(parse_config(before, where=str(checkpoint if has_checkpoint else path)), config)
     if changed:
-        raise UserError(f"--resume: {folder} was begun with other settings: {'; '.join(changed)}")
-    return begun
+        raise UserError(f"--resume: {folder} was started with other settings: {'; '.join(changed)}")
+    return has_checkpoint
 
 
 def differences(before: RunConfig, now: RunConfig) -> list[str]:
-    """The settings that differ, but for those that only say how long to train and how often to write."""
+    """The settings that differ, except those that only say how long to train and how often to write."""
     old, new = flatten(before.to_dict()), flatten(now.to_dict())
     free = {f"training.{name}" for name in BUDGET} | {"about", "recipe", "imports", "callbacks"}
     keys = [k for k in old | new if k not in free and old.get(k) != new.get(k)]
@@ -61,7 +61,7 @@ def differences(before: RunConfig, now: RunConfig) -> list[str]:
 
 
 def environment(device: torch.device) -> str:
-    """What the run ran on, as JSON: versions, processor, device, threads."""
+    """The run's environment, as JSON: versions, processor, device, threads."""
     packages = ("zforcing", "torch", "accelerate", "numpy", "safetensors", "scikit-learn")
     return json.dumps(
         {

@@ -1,4 +1,4 @@
-"""What a run says while it trains: metrics.jsonl, timing.jsonl, and a progress bar on stderr."""
+"""The files of metrics that a run writes: metrics.jsonl and timing.jsonl."""
 
 from __future__ import annotations
 
@@ -11,25 +11,25 @@ from ...errors import UserError
 from ...saving.atomic import write_text
 
 
-class Rows:
-    """A file of JSON lines. A resumed run first drops the rows written after its checkpoint."""
+class JsonLines:
+    """A file with a JSON object on each line. A resumed run first drops the rows written after its checkpoint."""
 
     def __init__(self, path: Path):
         self.path = path
 
     def append(self, row: dict[str, Any]) -> None:
-        """One more row; a number that is not finite becomes a string, which JSON has no other way to say."""
+        """Append a row; a number that is not finite becomes a string, since JSON has no such numbers."""
         values = {k: str(v) if isinstance(v, float) and not math.isfinite(v) else v for k, v in row.items()}
         with self.path.open("a", encoding="utf-8") as file:
             file.write(json.dumps(values) + "\n")
 
     def truncate(self, step: int, rows: int) -> None:
-        """Keep the first `rows` rows, and none past `step`. Raises UserError when they aren't rows."""
+        """Keep the first `rows` rows, and none past `step`. Raises UserError where a line is no such row."""
         if not self.path.exists():
             return
         try:
-            lines = self.path.read_text("utf-8").splitlines()[:rows]
-            kept = [line for line in lines if json.loads(line)["step"] <= step]
+            first = self.path.read_text("utf-8").splitlines()[:rows]
+            lines = [line for line in first if json.loads(line)["step"] <= step]
         except (ValueError, KeyError, TypeError) as error:
-            raise UserError(f"{self.path} is damaged ({error!r}): mend or remove it, then --resume again") from None
-        write_text(self.path, "".join(line + "\n" for line in kept))
+            raise UserError(f"{self.path} is damaged ({error!r}): correct or remove it, then --resume again") from None
+        write_text(self.path, "".join(line + "\n" for line in lines))

@@ -1,10 +1,10 @@
 """Recipes: a run's settings in a YAML file, one published or house result each, shipped inside the package.
 
-A recipe may begin with another one (`base: NAME`, or a file beside it; of a list each lies over the one before): its
-own settings lie over those, a schedule (`weights.kl`) as a whole. What it says besides settings are its facts:
-`source`, `published` (the number and what it is), `protocol` and `departures`, which stand behind those of its bases,
-as its `imports` do (the Python files or modules that register what it names; files are looked for beside the recipe).
-Files whose names begin with an underscore are bases alone.
+A recipe may have a base (`base: NAME`, or a file in its folder, or a list of them, each overriding the one before): its
+own settings override the base's, a schedule (`weights.kl`) as a whole. Besides settings it has facts: `source`,
+`published` (the number and what it is), `protocol` and `departures`, which are appended to the base's, as are its
+`imports` (the Python files or modules that register what it names; files are relative to the recipe's folder).
+Files whose names begin with an underscore are only bases.
 """
 
 from __future__ import annotations
@@ -42,12 +42,12 @@ class Published:
 
 @dataclass(frozen=True)
 class Facts:
-    """What a recipe says of itself besides its settings.
+    """The facts of a recipe: what it says besides its settings.
 
     source:     the paper, and what of it
     published:  its number, if there is one
     protocol:   what was scored, how
-    departures: in what the recipe differs from the source
+    departures: how the recipe differs from the source
     """
 
     source: str = ""
@@ -75,9 +75,9 @@ def recipe_lines(name_or_file: str) -> dict[str, int]:
 
 
 def read_facts(name_or_file: str) -> Facts:
-    """What a recipe says of itself. Raises UserError for facts that are none."""
-    given = {key: value for key, value in _resolved(name_or_file).items() if key in FACTS}
-    published, departures = given.get("published"), given.get("departures") or []
+    """Read a recipe's facts. Raises UserError where they aren't valid."""
+    facts = {key: value for key, value in _resolved(name_or_file).items() if key in FACTS}
+    published, departures = facts.get("published"), facts.get("departures") or []
     if not (isinstance(departures, list) and all(isinstance(line, str) for line in departures)):
         raise UserError(
             f"{name_or_file}: departures is {departures!r}; it must be a list of texts (quote those with ': ')"
@@ -86,9 +86,9 @@ def read_facts(name_or_file: str) -> Facts:
         raise UserError(f"{name_or_file}: published.kind is {published.get('kind')!r}; it is one of {', '.join(KINDS)}")
     try:
         return Facts(
-            source=" ".join(str(given.get("source", "")).split()),
+            source=" ".join(str(facts.get("source", "")).split()),
             published=None if published is None else Published(**published),
-            protocol=" ".join(str(given.get("protocol", "")).split()),
+            protocol=" ".join(str(facts.get("protocol", "")).split()),
             departures=tuple(" ".join(str(line).split()) for line in departures),
         )
     except TypeError as error:
@@ -96,7 +96,7 @@ def read_facts(name_or_file: str) -> Facts:
 
 
 def suggest(word: str, known: Mapping[str, Any] | set[str]) -> str:
-    """A hint at the settings below this one, or at the known word that it is like, if there is one."""
+    """A hint for an unknown word: the settings below it, or the most similar known word; "" without one."""
     below = {".".join(key.split(".")[: word.count(".") + 2]) for key in known if key.startswith(f"{word}.")}
     if below:
         return f" (it has {', '.join(sorted(below))})"
@@ -105,7 +105,7 @@ def suggest(word: str, known: Mapping[str, Any] | set[str]) -> str:
 
 
 def one_line(error: BaseException) -> str:
-    """What an error says, without line breaks."""
+    """An error's message on one line."""
     return " ".join(str(error).split())
 
 
@@ -113,36 +113,37 @@ def _folder() -> Traversable:
     return resources.files("zforcing.training.runs") / "recipes"
 
 
-def _resolved(name_or_file: str, begun: Mapping[str, str] | None = None) -> dict[str, Any]:
-    """All that a recipe says, with its bases under it. begun: those that it is the base of, by what they are."""
-    begun = begun or {}
+def _resolved(name_or_file: str, derived: Mapping[str, str] | None = None) -> dict[str, Any]:
+    """A recipe's content merged over that of its bases. derived: the recipes that it is a base of, by file or name."""
+    derived = derived or {}
     where = Path(name_or_file)
     this = str(where.resolve()) if where.is_file() else name_or_file
-    if this in begun:
-        chain = [*begun.values(), name_or_file]
+    if this in derived:
+        chain = [*derived.values(), name_or_file]
         raise UserError(f"recipe {chain[0]} is its own base: {' -> '.join(chain)}")
     name, values = _read(name_or_file)
     base = values.pop("base", [])
-    under: dict[str, Any] = {}
+    merged: dict[str, Any] = {}
     for one in [base] if isinstance(base, str) else base if isinstance(base, list) else [base]:
         if not isinstance(one, str):
             raise UserError(
                 f"{name_or_file}: base is {one!r}; it must be the name of a recipe, a file, or a list of them"
             )
-        beside = where.parent / one
-        over = _resolved(str(beside) if beside.is_file() else one, {**begun, this: name_or_file})
-        del over["recipe"]
-        under = laid_over(under, over)
-    return {"recipe": name} | laid_over(under, values)  # a run's config.yaml names the recipe that it came from
+        file = where.parent / one
+        settings = _resolved(str(file) if file.is_file() else one, {**derived, this: name_or_file})
+        del settings["recipe"]
+        merged = merge_settings(merged, settings)
+    return {"recipe": name} | merge_settings(merged, values)  # a run's config.yaml names the recipe that it came from
 
 
-def laid_over(under: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
-    """Settings of `over`, and those of `under` that it leaves alone.
+def merge_settings(base: Mapping[str, Any], override: Mapping[str, Any]) -> dict[str, Any]:
+    """Merge the settings of `override` over those of `base`.
 
-    A section of another name, a schedule and a fact replace the whole; departures stand behind those of `under`.
+    A section with another name, a schedule and a fact replace the base's as a whole; departures and imports are
+    appended to the base's.
     """
-    merged = dict(under)
-    for key, value in over.items():
+    merged = dict(base)
+    for key, value in override.items():
         below = merged.get(key)
         if key not in FACTS and isinstance(below, Mapping) and isinstance(value, Mapping):
             same = value.get("name", below.get("name")) == below.get("name")
@@ -166,29 +167,29 @@ def _read(name_or_file: str) -> tuple[str, dict[str, Any]]:
             text = path.read_text("utf-8")
         except (OSError, UnicodeDecodeError) as error:
             raise UserError(f"{name_or_file} can't be read as a recipe: {one_line(error)}") from None
-        return path.stem, with_files_beside(path, _mapping(text, name_or_file))
+        return path.stem, with_absolute_imports(path, _mapping(text, name_or_file))
     if looks_like_file:
         raise UserError(f"no such recipe file: {name_or_file}")
     hint = suggest(name_or_file, recipes())
     raise UserError(f"unknown recipe {name_or_file!r}{hint}; `zforcing recipes` lists them, or name a YAML file")
 
 
-def with_files_beside(path: Path, values: dict[str, Any]) -> dict[str, Any]:
-    """The files that a recipe in `path` imports by their whole paths, so that a run finds them from any folder."""
+def with_absolute_imports(path: Path, values: dict[str, Any]) -> dict[str, Any]:
+    """The recipe in `path` with absolute paths of the files it imports, so that a run finds them from any folder."""
     imports = values.get("imports")
     if not isinstance(imports, list):
         return values
-    return values | {"imports": [whole_path(one, path.parent) if isinstance(one, str) else one for one in imports]}
+    return values | {"imports": [absolute_path(one, path.parent) if isinstance(one, str) else one for one in imports]}
 
 
-def whole_path(source: str, folder: Path) -> str:
-    """What is imported: a file's path from the root, a module's name as it is."""
+def absolute_path(source: str, folder: Path) -> str:
+    """The absolute path of a file to import; the name of a module unchanged."""
     return str((folder / Path(source).expanduser()).resolve()) if is_file(source) else source
 
 
 @cache
 def _parsed(text: str, name: str) -> Document:
-    """The same few files are asked for again and again, bases and facts; whoever changes the value takes a copy."""
+    """Cached: a few files are read again and again. Copy the value before changing it."""
     return read_yaml(text, name)
 
 
@@ -196,7 +197,7 @@ def _mapping(text: str, name: str) -> dict[str, Any]:
     document = _parsed(text, name)
     values = copy.deepcopy(document.value)
     if not isinstance(values, dict):
-        raise UserError(f"{name} is no recipe: it must be a YAML mapping with data, model and training")
+        raise UserError(f"{name} is not a recipe: it must be a YAML mapping with data, model and training")
     _refuse_dotted(values, document.lines, name)
     if isinstance(values.get("data"), dict):
         values["data"] = renamed(values["data"])

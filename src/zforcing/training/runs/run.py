@@ -1,4 +1,4 @@
-"""A run: training into a folder, which is enough to repeat it, and to go on with it from anywhere.
+"""A run: training into a folder, which is enough to repeat the run and to resume it.
 
 `fit`'s loop, and callbacks that write checkpoints and rows. Checkpoints are chosen on the validation split; the test
 split is never read here.
@@ -34,11 +34,11 @@ from ..trackers import open_tracker
 from .checkpoint import check_same_data, load_carried, load_training, save_training
 from .config import RunConfig, flatten
 from .folder import check_folder, environment
-from .log import Rows
+from .log import JsonLines
 
 
 class Interrupted(Exception):
-    """Ctrl-C or a termination signal, after the run has been saved."""
+    """Raised after Ctrl-C or a termination signal, once the run has been saved."""
 
 
 def train(
@@ -50,9 +50,9 @@ def train(
     reporter: Reporter | None = None,
     callbacks: Iterable[Callback] = (),
 ) -> Progress:
-    """Train into a run folder, or go on with one. Returns where it ended (`finished` says why).
+    """Train into a run folder, or resume one. Returns where training ended (`finished` says why).
 
-    callbacks: what else should happen on the way.
+    callbacks: called as training runs.
 
     Raises UserError before anything is written when the configuration, the data or the folder is wrong, Interrupted
     after Ctrl-C with the state saved, Diverged after too many non-finite updates.
@@ -60,7 +60,7 @@ def train(
     reporter, here = reporter or Reporter(), processes(device)
     reporter = reporter if here.is_main else Reporter(quiet=True)
     with (
-        torch.random.fork_rng(),  # the caller's generator is not ours to move
+        torch.random.fork_rng(),  # leaves the caller's generator unchanged
         stop_on([signal.SIGINT, signal.SIGTERM], say=reporter.say) as stop,
     ):
         training, at = begin(config, run_dir, resume=resume, here=here, stop=stop, reporter=reporter)
@@ -81,7 +81,7 @@ def begin(
     config: RunConfig, folder: Path, *, resume: bool, here: Processes, stop: Stop, reporter: Reporter
 ) -> tuple[Training, Progress]:
     """The run's data, its model and optimizer, and where it is: at its beginning, or at its last checkpoint."""
-    going_on = check_folder(config, folder, resume=resume)
+    resuming = check_folder(config, folder, resume=resume)
     description = config.data.describe()
     data: dict[str, SequenceDataset] = {
         "train": config.data.load("train", description),
@@ -95,7 +95,7 @@ def begin(
 
     def restore(feed: Feed, adam: torch.optim.Adam) -> None:
         nonlocal at
-        if going_on:
+        if resuming:
             check_same_data(last, description)
             at = load_training(last, model, adam)
             restore_carried(feed, last)
@@ -126,7 +126,7 @@ def restore_carried(feed: Feed, checkpoint: Path) -> None:
 
 
 def _until_the_end(training: Training, at: Progress, callbacks: list[Callback], folder: Path) -> Progress:
-    """The loop. What diverged says where its last good checkpoint is."""
+    """Run the loop. The message of a training that diverged names its last good checkpoint."""
     try:
         end = run_loop(training, at, callbacks)
     except Diverged as error:
@@ -150,7 +150,7 @@ class RunFolder(Callback):
 
     def __init__(self, folder: Path, config: RunConfig, training: Training):
         self.folder, self.config, self.training = folder, config, training
-        self.metrics, self.timing = Rows(folder / "metrics.jsonl"), Rows(folder / "timing.jsonl")
+        self.metrics, self.timing = JsonLines(folder / "metrics.jsonl"), JsonLines(folder / "timing.jsonl")
 
     def on_start(self, at: Progress, start: Start, model: SequenceModel) -> None:
         """Open the folder; rows from after the checkpoint are dropped."""

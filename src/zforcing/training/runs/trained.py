@@ -1,4 +1,4 @@
-"""A trained model with what its folder says of it, on whatever machine: its data need not be there."""
+"""A trained model with its description and configuration; its data need not be there."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Sequences as people have them in memory: lists, arrays and tensors, into rows."""
+"""Convert lists, arrays, tensors and torch data sets into rows of sequences."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ FORMS = "a list of arrays [T, D] or [T], or one array [N, T, D] or [N, T]"
 
 
 def rows_of(x: Any, *, lengths: Any = None, observed: Any = None, names: Sequence[str] | None = None) -> Rows:
-    """Sequences one after the other.
+    """Concatenate sequences in memory.
 
     Args:
         x: N arrays, tensors or nested lists [T_i, D] or [T_i]; or one of them, [N, T, D] or [N, T].
         lengths: [N] steps of each, where x is padded on the right.
-        observed: bool, of the form of x; False where nothing was observed; nor are NaN and what a masked array hides.
-        names: [D], what the numbers of a step are called.
+        observed: bool, shaped like x; False where a number is missing. So are NaN and masked entries of masked arrays.
+        names: [D] names of the numbers of a step.
     """
     sequences = _listed(x, "x", lengths)
-    seen = None if observed is None else _listed(observed, "observed", lengths)
-    if seen is not None and len(seen) != len(sequences):
-        raise UserError(f"{SOURCE}: observed has {len(seen)} sequences, x {len(sequences)}; it must be like x")
+    masks = None if observed is None else _listed(observed, "observed", lengths)
+    if masks is not None and len(masks) != len(sequences):
+        raise UserError(f"{SOURCE}: observed has {len(masks)} sequences, x {len(sequences)}; it must be like x")
     values = [_numbers(sequence, index) for index, sequence in enumerate(sequences)]
     sizes = [value.shape[1] for value in values]
     if len(set(sizes)) > 1:
@@ -42,7 +42,7 @@ def rows_of(x: Any, *, lengths: Any = None, observed: Any = None, names: Sequenc
         source=SOURCE,
         values=np.concatenate(values),
         lengths=np.array([len(value) for value in values], dtype=np.int64),
-        observed=_observed(sequences, seen),
+        observed=_observed(sequences, masks),
         columns=_columns(names, sizes[0]),
         option="",
     )
@@ -117,23 +117,23 @@ def _numbers(sequence: Any, index: int) -> Array:
     return x.reshape(len(x), -1)
 
 
-def _observed(sequences: Sequence[Any], seen: Sequence[Any] | None) -> NDArray[np.bool_] | None:
-    """[R, D], or None where nobody says so."""
+def _observed(sequences: Sequence[Any], masks: Sequence[Any] | None) -> NDArray[np.bool_] | None:
+    """[R, D], or None where nothing is missing and no mask was given."""
     parts = []
     for index, sequence in enumerate(sequences):
         shape = np.shape(sequence)
         part = ~np.ma.getmaskarray(sequence) if isinstance(sequence, np.ma.MaskedArray) else np.ones(shape, dtype=bool)
-        if seen is not None:
-            given = _array(seen[index]) if isinstance(seen[index], torch.Tensor) else np.asarray(seen[index])
-            if given.dtype != bool or given.shape != shape:
+        if masks is not None:
+            mask = _array(masks[index]) if isinstance(masks[index], torch.Tensor) else np.asarray(masks[index])
+            if mask.dtype != bool or mask.shape != shape:
                 raise UserError(
-                    f"{SOURCE}: observed of sequence {index} is {given.dtype} {list(given.shape)}; it must be bool "
+                    f"{SOURCE}: observed of sequence {index} is {mask.dtype} {list(mask.shape)}; it must be bool "
                     f"{list(shape)} like x, True where a number was observed"
                 )
-            part = part & given
+            part = part & mask
         parts.append(part.reshape(len(part), -1))
     rows = np.concatenate(parts)
-    return None if seen is None and rows.all() else rows
+    return None if masks is None and rows.all() else rows
 
 
 def _columns(names: Sequence[str] | None, size: int) -> tuple[str, ...] | None:
@@ -160,10 +160,10 @@ def items_of(dataset: Any, x: str, observed: str) -> tuple[list[Any], list[Any] 
     pairs = [_pair(dataset[index], index, x, observed) for index in range(len(dataset))]
     if not pairs:
         raise UserError(f"{SOURCE}: the data set is empty; it needs one sequence or more")
-    values, seen = [value for value, _ in pairs], [mask for _, mask in pairs]
-    if all(mask is None for mask in seen):
+    values, masks = [value for value, _ in pairs], [mask for _, mask in pairs]
+    if all(mask is None for mask in masks):
         return values, None
-    return values, [np.ones(np.shape(v), dtype=bool) if m is None else m for v, m in zip(values, seen, strict=True)]
+    return values, [np.ones(np.shape(v), dtype=bool) if m is None else m for v, m in zip(values, masks, strict=True)]
 
 
 def _pair(item: Any, index: int, x: str, observed: str) -> tuple[Any, Any]:
