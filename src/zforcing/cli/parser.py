@@ -39,7 +39,7 @@ class Parser(argparse.ArgumentParser):
             option = (error.argument_name or "").split("/")[0]
             raise UserError(f"{option} {error.message}") from None
         if left:
-            self.error(f"unrecognized arguments: {' '.join(left)}")
+            self.error(f"unrecognized arguments: {' '.join(left).removeprefix('-- ')}")
         return options
 
     def error(self, message: str) -> Any:
