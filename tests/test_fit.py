@@ -41,6 +41,7 @@ from zforcing import (
 )
 from zforcing.bounds import Bound
 from zforcing.data import InMemory, LinearGaussianData
+from zforcing.models import map_state
 from zforcing.observations import Example
 from zforcing.saving.model import load
 from zforcing.training.loop import seed_everything
@@ -121,6 +122,16 @@ def test_the_seed_decides_all() -> None:
         ends.append(copied(model))
     assert same(ends[0], ends[1])
     assert not same(ends[0], ends[2])
+
+
+@pytest.mark.parametrize("noisy", [True, False])
+def test_each_update_has_noise_of_its_own_and_each_validation_the_same(noisy: bool) -> None:
+    """One batch, and a learning rate at which nothing is learned: only noise can make a difference."""
+    one_batch: dict[str, Any] = {"batch_size": 8, "log_every": 1, "epochs": 4, "learning_rate": 1e-12}
+    history = fit(zforcing() if noisy else rnn(), walks(8), walks(8, seed=1), **one_batch, **quiet)
+    first, *later = (row.nats for row in history.training)
+    assert len({round(nats, 3) for nats in (first, *later)}) == (4 if noisy else 1)
+    assert [row.nats for row in history.validation] == pytest.approx([history.validation[0].nats] * 5, rel=1e-6)
 
 
 def test_the_callers_generator_is_left_alone() -> None:
@@ -249,6 +260,25 @@ def test_updates_that_are_not_finite_end_it_with_the_best_weights() -> None:
     assert not model.training
     start = evaluate(rnn(), valid).nats_per_sequence
     assert evaluate(model, valid).nats_per_sequence > start  # those of the first epoch
+
+
+@dataclass(frozen=True)
+class BrokenOnce(Broken):
+    """At the second update of chunks, neither the loss nor the state after it is finite."""
+
+    def __call__(self, model: SequenceModel, batch: SequenceBatch, **named: Any) -> BoundResult:
+        result = super().__call__(model, batch, **named)
+        if len(self.calls) != 2:  # type: ignore[attr-defined]
+            return result
+        assert result.state is not None
+        return replace(result, loss=result.loss * math.nan, state=map_state(lambda v: v * math.nan, result.state))
+
+
+def test_no_chunk_goes_on_from_a_state_that_is_not_finite() -> None:
+    chunks: dict[str, Any] = {"truncated_bptt_steps": 2, "batch_size": 8, "log_every": 1, "epochs": 1}
+    history = fit(rnn(), walks(32), walks(8, seed=1), bound=BrokenOnce(good=1000), **chunks, **quiet)
+    assert [row.event for row in history.rows][:5] == ["validation", "training", "nonfinite", "training", "training"]
+    assert sum(row.event == "nonfinite" for row in history.rows) == 1
 
 
 def test_validation_that_is_never_finite_is_an_error() -> None:
