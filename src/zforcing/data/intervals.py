@@ -20,7 +20,7 @@ MOST_FILLED = 20  # steps on the grid for each that is there, at most
 class Timeline:
     """The times of rows [R], sorted within each sequence.
 
-    at:      numbers, or integers in `unit` (ns, us, ms)
+    at:      numbers, or integers that count what `unit` says: datetime64[ns], timedelta64[us] and the like
     column:  what the times are called
     max_gap: an interval of more than so many median ones is a gap
     """
@@ -34,7 +34,7 @@ class Timeline:
         """An interval for a message."""
         if not self.unit:
             return f"{interval:g}"
-        seconds = interval / {"ns": 1e9, "us": 1e6, "ms": 1e3}[self.unit]
+        seconds = interval / {"ns": 1e9, "us": 1e6, "ms": 1e3}[self.unit[-3:-1]]
         for name, size in (("d", 86400), ("h", 3600), ("min", 60)):
             if seconds >= size:
                 return f"{seconds / size:g} {name}"
@@ -42,9 +42,9 @@ class Timeline:
 
     def moment(self, row: int) -> str:
         """A time for a message."""
-        if not self.unit:
-            return f"{self.at[row]:g}"
-        return re.sub(r"\.0+$", "", str(self.at[row].astype(f"datetime64[{self.unit}]"))).replace("T", " ")
+        if not self.unit.startswith("datetime64"):
+            return self.duration(self.at[row])
+        return re.sub(r"\.0+$", "", str(self.at[row].astype(self.unit))).replace("T", " ")
 
 
 def _intervals(rows: Rows, times: Timeline) -> NDArray[np.float64]:
