@@ -13,7 +13,7 @@ import polars as pl
 import pyarrow as pa
 import pytest
 import torch
-from torch.utils.data import DataLoader, Dataset, TensorDataset
+from torch.utils.data import DataLoader, Dataset, Subset, TensorDataset
 
 import zforcing as zf
 from zforcing import Sequences, UserError
@@ -769,3 +769,10 @@ def test_two_columns_of_one_name_are_refused() -> None:
 )
 def test_arguments_of_other_types_are_refused(make: Callable[[], Any], said: str) -> None:
     assert said in refused(make)
+
+
+def test_numbers_that_are_normalized_already_are_no_users_units() -> None:
+    """`from_dataset` of a part of Sequences would take their examples for what the user measured."""
+    data = Sequences(RAGGED)
+    assert "data[indices]" in refused(lambda: Sequences.from_dataset(Subset(Subset(data, [0, 1]), [0])))
+    assert lists(Sequences.from_dataset(Subset(Sequences(RAGGED, normalize=False), [2]))) == [RAGGED[2]]

@@ -199,8 +199,10 @@ class Sequences(SequenceDataset):
             One sequence for each item.
 
         Raises:
-            UserError: about a data set without a length, an item that is no sequence, and as `Sequences`.
+            UserError: about a data set without a length, an item that is no sequence, items that Sequences (or part of
+                them) have normalized already, and as `Sequences`.
         """
+        _refuse_normalized(dataset)
         sequences, masks = convert.items_of(dataset, x, observed)
         return cls(sequences, observed=masks, names=names, groups=groups, **options)
 
@@ -463,6 +465,19 @@ def _checked(rows: Rows, declared: Declared) -> tuple[Rows, Declared]:
     if declared.missing is False and has_gaps:
         raise UserError(f"{rows.source}: has gaps, but missing is False; leave missing out, or fill them")
     return marked, replace(declared, missing=has_gaps if declared.missing is None else declared.missing)
+
+
+def _refuse_normalized(dataset: Any) -> None:
+    """Raise where items, of a `Subset` say, aren't in the user's units any more."""
+    origin = dataset
+    while not isinstance(origin, SequenceDataset) and hasattr(origin, "dataset"):
+        origin = origin.dataset
+    known = origin.description if isinstance(origin, SequenceDataset) else None
+    if known is not None and known.normalization is not None:
+        raise UserError(
+            f"from_dataset: the items of this {type(dataset).__name__} are normalized already ({known.name} data); take "
+            "some of Sequences by data[indices] or data.split()"
+        )
 
 
 def _labels(groups: Sequence[Hashable] | None, sequences: int) -> Labels | None:
