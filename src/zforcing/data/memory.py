@@ -475,8 +475,8 @@ def _refuse_normalized(dataset: Any) -> None:
     known = origin.description if isinstance(origin, SequenceDataset) else None
     if known is not None and known.normalization is not None:
         raise UserError(
-            f"from_dataset: the items of this {type(dataset).__name__} are normalized already ({known.name} data); take "
-            "some of Sequences by data[indices] or data.split()"
+            f"from_dataset: the items of this {type(dataset).__name__} are normalized already ({known.name} data); "
+            "take some of Sequences by data[indices] or data.split()"
         )
 
 
