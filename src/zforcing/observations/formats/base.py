@@ -173,7 +173,7 @@ class Format(ABC):
 
         Raises UserError where nothing can follow.
         """
-        known = min(len(example.x) for example in prefixes) - description.spec.conditions_on_first
+        known = min(len(example.x) for example in prefixes) - description.spec.unscored_steps
         left = self.default_steps(description) - known
         return left if left >= 1 else self.default_steps(description)
 
