@@ -149,7 +149,7 @@ def register(cls: type[T]) -> type[T]:
             family.add(cls)
             return cls
     bases = ", ".join(family.base.__name__ for family in _families)
-    what = f"{cls.__module__}.{cls.__qualname__}" if isinstance(given, type) else f"this {type(given).__name__}"
+    what = f"{cls.__module__}.{cls.__qualname__}" if isinstance(candidate, type) else f"this {type(candidate).__name__}"
     raise UserError(f"{what} can't be registered: it must be a class derived from one of {bases}")
 
 
