@@ -776,3 +776,8 @@ def test_numbers_that_are_normalized_already_are_no_users_units() -> None:
     data = Sequences(RAGGED)
     assert "data[indices]" in refused(lambda: Sequences.from_dataset(Subset(Subset(data, [0, 1]), [0])))
     assert lists(Sequences.from_dataset(Subset(Sequences(RAGGED, normalize=False), [2]))) == [RAGGED[2]]
+
+
+def test_a_gap_that_no_integer_holds_is_too_long_to_fill() -> None:
+    frame = pd.DataFrame({"t": [0.0, 1.0, 2.0, 3.0, 1e300], "x": [1.0, 2.0, 3.0, 4.0, 5.0]})
+    assert "gaps 'fill' would make 1" in refused(lambda: Sequences.from_frame(frame, order="t", gaps="fill"))

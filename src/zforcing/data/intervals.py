@@ -106,7 +106,7 @@ def fill(rows: Rows, times: Timeline) -> Rows:
     """
     since = _intervals(rows, times)
     median, _ = _gaps(since, times.max_gap)
-    jump = np.where(np.isnan(since), 1, np.rint(since / median)).astype(np.int64)
+    jump = np.where(np.isnan(since), 1, np.rint(since / median))  # a float: no integer holds every gap
     if (jump < 1).any():
         row = int(np.argmax(jump < 1))
         raise UserError(
@@ -114,14 +114,14 @@ def fill(rows: Rows, times: Timeline) -> Rows:
             f"{times.duration(float(since[row]))} after the one before, where the median is {times.duration(median)}; "
             f"resample the frame, or use gaps='split'"
         )
-    total = int(jump.sum())
+    total = float(jump.sum())
     if total > MOST_FILLED * len(jump):
         raise UserError(
-            f"{rows.source}: gaps 'fill' would make {total} steps of {len(jump)}; use gaps='split', or leave out what "
-            f"is far away"
+            f"{rows.source}: gaps 'fill' would make {total:.12g} steps of {len(jump)}; use gaps='split', or leave out "
+            f"what is far away"
         )
-    place = np.cumsum(jump) - 1  # [R], of each row among the filled ones
-    values = np.full((total, rows.values.shape[1]), np.nan)
+    place = np.cumsum(jump.astype(np.int64)) - 1  # [R], of each row among the filled ones
+    values = np.full((int(total), rows.values.shape[1]), np.nan)
     values[place] = rows.values
     last = place[np.cumsum(rows.lengths) - 1]
     return replace(rows, values=values, lengths=np.diff(last, prepend=-1))
