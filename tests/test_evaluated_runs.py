@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -12,7 +13,7 @@ import torch
 from conftest import Command
 from test_table import EVALUATION
 from zforcing import UserError
-from zforcing.bounds import ELBO, FIVO, IWAE, Bound, ChunkedELBO, Exact
+from zforcing.bounds import BOUNDS, ELBO, FIVO, IWAE, Bound, ChunkedELBO, Exact
 from zforcing.evaluation.likelihood import Evaluation
 from zforcing.evaluation.measures import MEASURES, Measure
 from zforcing.evaluation.paper import KnownData, PaperTable
@@ -199,3 +200,15 @@ def test_a_diverged_run_is_told_and_the_next_one_is_trained(folder: Path, monkey
     assert train_runs(planned, device="cpu", say=lines.append) == [folder / "digits-zforcing-seed7"]
     assert trained == [8]
     assert lines[1] == "zforcing: no finite loss"
+
+
+def test_the_name_of_a_bound_of_ones_own_may_end_in_a_digit(monkeypatch: pytest.MonkeyPatch) -> None:
+    @dataclass(frozen=True)
+    class Second(IWAE):
+        name = "iwae2b2"
+
+    monkeypatch.setattr(BOUNDS, "_classes", dict(BOUNDS._classes))
+    BOUNDS.add(Second)
+    assert read_bound("iwae2b2", trained_by=ELBO()) == Second()
+    assert read_bound("iwae2b216", trained_by=ELBO()) == Second(16)
+    assert read_bound("iwae216", trained_by=ELBO()) == IWAE(216)

@@ -238,7 +238,7 @@ def test_a_made_up_format_takes_a_class_and_an_entry(shouting: Path, tmp_path: P
     assert zf("interpolate", shouting, one, one, "--num", 2, "--out", tmp_path / "out").code == 0
     measured = zf("evaluate", shouting, one, "--json").json
     assert (measured["data"], measured["num_steps"]) == ("crowd", 3)
-    assert "unknown data.format.name 'shouts'" in str(_without(shouting))
+    assert "names format 'shouts', which isn't registered" in str(_without(shouting))
 
 
 def _without(folder: Path) -> UserError:

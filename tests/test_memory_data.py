@@ -13,7 +13,7 @@ import polars as pl
 import pyarrow as pa
 import pytest
 import torch
-from torch.utils.data import DataLoader, Dataset, TensorDataset
+from torch.utils.data import DataLoader, Dataset, Subset, TensorDataset
 
 import zforcing as zf
 from zforcing import Sequences, UserError
@@ -543,7 +543,7 @@ def test_the_seed_decides_the_split() -> None:
     ("split", "fragment"),
     [
         (lambda data: data.split(0.8, 0.1, 0.2), "sum to 1.1"),
-        (lambda data: data.split(1.0, 0.0, 0.0), "between 0 and 1"),
+        (lambda data: data.split(1.0, 0.0, 0.0), "more than 0 and less than 1"),
         (lambda data: data.split(float("nan"), 0.1, 0.1), "train is nan"),
         (lambda data: data.split(seed=-1), "seed is -1"),
         (lambda data: data.split(how="row"), "'row'"),
@@ -697,3 +697,87 @@ def test_an_evaluation_reads_sequences_as_the_model_was_trained() -> None:
     as_trained = zf.evaluate(model, later, description=train.description)
     assert as_trained.data_fingerprint == later.described_as(train.description).fingerprint()
     assert as_trained.data_fingerprint != zf.evaluate(model, later).data_fingerprint
+
+
+# ---- what was tried and went wrong
+
+
+def test_half_precision_is_normalized_as_its_numbers_are() -> None:
+    """Squares of float16 overflow beyond 255, and vanish below 0.0002."""
+    for numbers in ([-1000.0, 0.0, 2000.0, 60000.0], [1e-4, 2e-4, 3e-4]):
+        half = np.array(numbers, dtype=np.float16)
+        found = Sequences([half]).description.normalization
+        assert found is not None
+        assert found.mean == pytest.approx([half.astype(np.float64).mean()], rel=1e-6)
+        assert found.std == pytest.approx([half.astype(np.float64).std()], rel=1e-6)
+
+
+def test_times_of_few_bits_do_not_overflow() -> None:
+    """From -98 to 100 is further than an int8 says."""
+    frame = pd.DataFrame({"t": np.array([-100, -99, -98, 100], dtype=np.int8), "x": [1.0, 2.0, 3.0, 4.0]})
+    assert "the longest, 198, before t 100" in Sequences.from_frame(frame, order="t").remark
+    assert [len(x) for x in Sequences.from_frame(frame, order="t", gaps="split").to_arrays()] == [3, 1]
+
+
+def test_a_gap_between_durations_is_told_as_one() -> None:
+    frame = pd.DataFrame({"t": pd.to_timedelta([1, 2, 3, 9], unit="h"), "x": [1.0, 2.0, 3.0, 4.0]})
+    assert "before t 9 h" in Sequences.from_frame(frame, order="t").remark
+
+
+def test_columns_may_be_a_pandas_index_and_names_numpys_text() -> None:
+    frame = pd.DataFrame({"m": ["a", "a"], "x": [1.0, 2.0], "y": [3.0, 4.0]})
+    assert Sequences.from_frame(frame, by="m", columns=frame.columns[1:]).names == ("x", "y")
+    names = Sequences([[[1.0, 2.0]]], names=np.array(["x", "y"])).names  # type: ignore[arg-type]
+    assert repr(names) == "('x', 'y')"
+
+
+ONE_MACHINE = pd.DataFrame({"m": ["a", "a"], "t": [1.0, 2.0], "x": [1.0, 2.0]})
+
+
+@pytest.mark.parametrize(
+    ("change", "options", "said"),
+    [
+        ({"t": [1.0, np.inf]}, {"order": "t"}, "column 't' is inf in row 1"),
+        ({}, {"order": "t", "max_gap": "1d"}, "max_gap is '1d'; it must be a finite number"),
+        ({}, {"by": 5}, "by is a int; it must be the name of a column"),
+        ({}, {"order": "time"}, r"no column 'time' for order; .*reset_index"),
+        ({"x": pd.Series([1, 2], dtype=object)}, {"by": "m"}, "pandas.to_numeric"),
+    ],
+)
+def test_odd_frames_are_refused(change: dict[str, Any], options: dict[str, Any], said: str) -> None:
+    with pytest.raises(UserError, match=said):
+        Sequences.from_frame(ONE_MACHINE.assign(**change), **({"by": "m"} | options))
+
+
+def test_two_columns_of_one_name_are_refused() -> None:
+    frame = pd.DataFrame(np.zeros((2, 2)), columns=["a", "a"])
+    assert "several columns 'a'" in refused(lambda: Sequences.from_frame(frame))
+
+
+@pytest.mark.parametrize(
+    ("make", "said"),
+    [
+        (lambda: Sequences([[0, 1]], kind="categorical", categories="5"), "categories is '5'; it must be a whole"),  # type: ignore[arg-type]
+        (lambda: Sequences([[0, 1]], normalize="no"), "normalize is 'no'; it must be true or false"),  # type: ignore[arg-type]
+        (lambda: Sequences([[0, 1]], groups=[[1]]), "the group of sequence 0 is a list"),  # type: ignore[list-item]
+        (lambda: Sequences([[0, 1]], groups=[NAN]), "groups has nan for sequence 0"),
+        (lambda: Sequences([[0, 1]] * 9).split("a"), "train is 'a'; it must be a finite number"),  # type: ignore[arg-type]
+        (lambda: Sequences([[0, 1]] * 9).split(seed=None), "seed is None; it must be a whole number"),  # type: ignore[arg-type]
+        (lambda: Sequences([[0, 1]] * 9).windows(1.5), "length is 1.5; it must be a whole number"),  # type: ignore[arg-type]
+        (lambda: Sequences([[0, 1]]).windows(9, keep_last=False), "make the windows shorter"),
+    ],
+)
+def test_arguments_of_other_types_are_refused(make: Callable[[], Any], said: str) -> None:
+    assert said in refused(make)
+
+
+def test_numbers_that_are_normalized_already_are_no_users_units() -> None:
+    """`from_dataset` of a part of Sequences would take their examples for what the user measured."""
+    data = Sequences(RAGGED)
+    assert "data[indices]" in refused(lambda: Sequences.from_dataset(Subset(Subset(data, [0, 1]), [0])))
+    assert lists(Sequences.from_dataset(Subset(Sequences(RAGGED, normalize=False), [2]))) == [RAGGED[2]]
+
+
+def test_a_gap_that_no_integer_holds_is_too_long_to_fill() -> None:
+    frame = pd.DataFrame({"t": [0.0, 1.0, 2.0, 3.0, 1e300], "x": [1.0, 2.0, 3.0, 4.0, 5.0]})
+    assert "gaps 'fill' would make 1" in refused(lambda: Sequences.from_frame(frame, order="t", gaps="fill"))

@@ -257,7 +257,7 @@ def test_a_folder_that_is_none_is_refused(tmp_path: Path) -> None:
 
 
 def test_numbers_that_json_has_not_are_refused(tmp_path: Path) -> None:
-    assert "NaN is not a number" in refused(write(tmp_path, "a0", perplexity=math.nan))
+    assert "NaN is not JSON" in refused(write(tmp_path, "a0", perplexity=math.nan))
 
 
 def test_a_crash_between_two_checkpoints_leaves_the_old_one_to_read(tmp_path: Path) -> None:

@@ -111,3 +111,8 @@ def test_a_run_may_go_on_with_another_tracker(config: Any, tmp_path: Path, monke
     monkeypatch.setitem(trackers._TRACKERS, "wandb", lambda folder: fake)
     run(config(epochs=2, track="wandb"), tmp_path / "run", resume=True)
     assert [told[0] for told in fake.told[1:-1]] == [5, 6, 7, 8, 8]  # no settings again
+
+
+def test_the_name_of_a_tracker_is_none() -> None:
+    with pytest.raises(UserError, match="tracker is 'tensorboard'; it must be a tracker of accelerate"):
+        Tracker("tensorboard")  # type: ignore[arg-type]

@@ -16,12 +16,22 @@ import soundfile
 import torch
 
 from conftest import Command
-from zforcing import RNN, ZForcing, load, sample, save
+from zforcing import RNN, Sequences, ZForcing, evaluate, load, sample, save
 from zforcing.cli import main
 from zforcing.data import Arrays
 from zforcing.data.starts import first_observations
 from zforcing.errors import UserError
-from zforcing.observations import DataDescription, ObservationSpec, TableFormat
+from zforcing.observations import (
+    DataDescription,
+    Described,
+    Drawn,
+    Example,
+    Format,
+    ObservationSpec,
+    TableFormat,
+    Written,
+    read_file,
+)
 
 FROZEN = Path(__file__).parent / "data" / "frozen"
 SMALL = ["--model.hidden_size", "6", "--model.latent_size", "2", "--model.embedding_size", "4", "--model.mlp_size", "4"]
@@ -308,3 +318,70 @@ def test_the_starts_that_are_kept_are_at_most_64_of_the_training_data(tmp_path: 
     assert len({tuple(row) for row in starts.tolist()}) == 64
     scored = Arrays(str(tmp_path / "mine.npz")).describe()
     assert first_observations(data.load("train", description), scored) is None
+
+
+# ---- folders, devices and formats that aren't there
+
+
+def model_of_two() -> ZForcing:
+    model = ZForcing.for_data(Sequences([[[1.0, 2.0], [3.0, 4.0]]]), hidden_size=6)
+    return model
+
+
+def test_where_a_model_can_not_be_kept_is_said(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    (tmp_path / "taken" / "model.safetensors").mkdir(parents=True)
+    for folder in ("file", "file/below", "taken"):
+        with pytest.raises(UserError, match=r"can't save the model in .*; name another folder"):
+            save(tmp_path / folder, model_of_two())
+    with pytest.raises(UserError, match=r"model is a str; it must be a model: save\(folder, model\)"):
+        save(model_of_two(), "mine")  # type: ignore[arg-type]
+
+
+def test_devices_are_named_as_fit_names_them(tmp_path: Path) -> None:
+    save(tmp_path, model_of_two())
+    assert next(load(tmp_path, device="auto").parameters()).device.type in ("cpu", "cuda")
+    with pytest.raises(UserError, match="device is 'gpu'; it must be auto, or one of torch's"):
+        load(tmp_path, device="gpu")
+    if not torch.cuda.is_available():
+        with pytest.raises(UserError, match="device cuda: torch finds no GPU here"):
+            load(tmp_path, device="cuda")
+        with pytest.raises(UserError, match="torch finds no GPU here"):
+            evaluate(model_of_two(), Sequences([[[1.0, 2.0]]]), device="cuda:0")
+
+
+def test_a_checkpoint_of_another_name_is_refused(tmp_path: Path) -> None:
+    save(tmp_path, model_of_two())
+    with pytest.raises(UserError, match="which is 'first'; it must be best or last"):
+        load(tmp_path, which="first")
+
+
+def test_a_format_that_nobody_registered_is_not_called_damage(tmp_path: Path) -> None:
+    save(tmp_path, model_of_two())
+    config = json.loads((tmp_path / "config.json").read_text())
+    config["data"]["format"] = {"name": "levels"}
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    with pytest.raises(UserError, match="names format 'levels', which isn't registered: import the module") as error:
+        load(tmp_path)
+    assert "damaged" not in str(error.value)
+
+
+@dataclass(frozen=True)
+class Lines(Format):
+    """A number on each line, read by a library that says what is wrong in its own way."""
+
+    name = "lines"
+
+    def read(self, path: str, description: Described) -> list[Example]:
+        return [Example(np.loadtxt(path, ndmin=2))]
+
+    def show(self, path: Path, drawn: Drawn, description: Described) -> Written:
+        return Written()
+
+
+def test_a_file_that_a_format_of_ones_own_can_not_read_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "words.txt").write_text("hello\n")
+    description = DataDescription("lines", ObservationSpec("real", 1), 3, format=Lines())
+    for name, said in (("words.txt", "could not convert"), ("gone.txt", "not found")):
+        with pytest.raises(UserError, match=f"{name}: can't be read as lines: .*{said}"):
+            read_file(description.format, str(tmp_path / name), description)

@@ -65,6 +65,9 @@ class Family(Mapping[str, type[T]]):
         _load_entry_points()
         return len(self._classes)
 
+    def __repr__(self) -> str:
+        return f"<registered as {self.kind}: {', '.join(self)}>"
+
     def find(self, name: object, *, setting: str) -> type[T]:
         """The class of this name.
 
@@ -146,7 +149,8 @@ def register(cls: type[T]) -> type[T]:
             family.add(cls)
             return cls
     bases = ", ".join(family.base.__name__ for family in _families)
-    raise UserError(f"{cls!r} can't be registered: it must be a class derived from one of {bases}")
+    what = f"{cls.__module__}.{cls.__qualname__}" if isinstance(candidate, type) else f"this {type(candidate).__name__}"
+    raise UserError(f"{what} can't be registered: it must be a class derived from one of {bases}")
 
 
 def import_source(source: str) -> None:

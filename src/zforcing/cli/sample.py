@@ -89,7 +89,7 @@ def continue_(argv: Sequence[str]) -> int:
     trained = Trained.load(options.run, which=options.checkpoint, device=pick_device(options.device))
     run, description = trained.folder, trained.description
     whole = read_sequences(options.prefix, trained)
-    examples = beginnings_of(whole, options.given, first=int(description.spec.conditions_on_first))
+    examples = beginnings_of(whole, options.given, first=description.spec.unscored_steps)
     steps = asked_steps(options, description, default=description.format.steps_after(examples, description))
     prefix = collate(examples, description.spec).to(trained.device)
     with threads_asked_for(options.threads):

@@ -9,7 +9,7 @@ from typing import cast
 from ..data import Split
 from ..errors import UserError
 from ..files.reading import user_path
-from ..observations import Example
+from ..observations import Example, read_file
 from ..training.runs.trained import Trained
 
 NUMBERS = r"\d{1,18}(?:-\d{1,18})?"
@@ -35,7 +35,7 @@ def read_sequences(source: str, trained: Trained) -> list[Example]:
         if unknown:
             print(f"not in the vocabulary, and read as unknown: {' '.join(unknown)}", file=sys.stderr)
         return [example]
-    examples = kind.read(source, trained.description)
+    examples = read_file(kind, source, trained.description)
     count = kind.unknown_in(examples)
     if count is not None:
         print(f"{source}: read as a file, {count} of its symbols unknown", file=sys.stderr)

@@ -143,7 +143,7 @@ def _columns(names: Sequence[str] | None, size: int) -> tuple[str, ...] | None:
         raise UserError(f"{SOURCE}: names is {names!r}; it must be a list of text, one for each number of a step")
     if len(names) != size or len(set(names)) != size:
         raise UserError(f"{SOURCE}: names has {len(set(names))} names, a step {size} numbers; give each its own")
-    return tuple(names)
+    return tuple(map(str, names))  # of NumPy's text too
 
 
 def items_of(dataset: Any, x: str, observed: str) -> tuple[list[Any], list[Any] | None]:

@@ -10,6 +10,7 @@ import numpy as np
 from ..errors import UserError
 from ..files.rows import Rows
 from ..observations import DataDescription, Normalization, ObservationSpec, TableFormat
+from ..settings import Count, must_fit
 
 MANY_CATEGORIES = 100_000  # more, found and not asked for, need at least a tenth of an observation each
 HARDLY = 1e-7  # a standard deviation below this part of the mean is less than float32 resolves there
@@ -42,14 +43,14 @@ class Declared:
         for name, choices in (("kind", get_args(RowKind)), ("first_observation", get_args(First))):
             if getattr(self, name) not in choices:
                 raise UserError(f"{option}{name} is {getattr(self, name)!r}; it must be {' or '.join(choices)}")
+        must_fit(self.normalize, bool, f"{option}normalize")
+        must_fit(self.categories, Count | None, f"{option}categories")
         if self.categories is None:
             return
         if self.kind != "categorical":
             raise UserError(
                 f"{option}categories is {self.categories}, but {option}kind {self.kind}; leave one of them out"
             )
-        if self.categories < 1:
-            raise UserError(f"{option}categories is {self.categories}; it must be 1 or more")
 
     def check_steps(self, rows: Rows) -> None:
         """Raises UserError about a sequence of which nothing would be scored."""

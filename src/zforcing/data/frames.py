@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
@@ -13,6 +14,7 @@ from numpy.typing import NDArray
 from ..errors import UserError
 from ..files.reading import Array, listed
 from ..files.rows import Rows, grouped
+from ..settings import must_be, must_fit
 from .intervals import Timeline, fill, report, split_at
 
 Gaps = Literal["keep", "split", "fill"]
@@ -41,7 +43,8 @@ def read_frame(
 ) -> FrameRows:
     """See `Sequences.from_frame`."""
     _check_options(order, gaps, max_gap)
-    keys = [by] if isinstance(by, str) else list(by or ())
+    keys = _keys(by)
+    columns = _names(columns)
     table, index_remark = _native(frame, [*keys, order, group])
     _check_header(table.columns, keys=keys, order=order, columns=columns, group=group)
     ids, names = _ids(table, keys)  # before the features: an id that is missing is the graver mistake
@@ -79,11 +82,27 @@ def _check_options(order: str | None, gaps: Gaps, max_gap: float) -> None:
         raise UserError(f"gaps is {gaps!r}; it must be {' or '.join(get_args(Gaps))}")
     if gaps != "keep" and order is None:
         raise UserError(f"gaps is {gaps!r}, which needs the time of each row; name its column in order")
+    must_fit(max_gap, float, "max_gap")
     if not max_gap > 1:
         raise UserError(f"max_gap is {max_gap}; it must be more than 1 median interval")
 
 
 # ---- the frame and its columns
+
+
+def _keys(by: str | Sequence[str] | None) -> list[str]:
+    if isinstance(by, str):
+        return [by]
+    must_be([] if by is None else by, Iterable, "by", "the name of a column, or a list of them")
+    return list(by or ())
+
+
+def _names(columns: Sequence[str] | None) -> list[str] | None:
+    """Also of a pandas Index."""
+    if isinstance(columns, str):
+        raise UserError(f"columns is {columns!r}; it must be a list: [{columns!r}]")
+    must_be([] if columns is None else columns, Iterable, "columns", "a list of the columns' names")
+    return None if columns is None else list(columns)
 
 
 def _native(frame: Any, needed: Sequence[str | None]) -> tuple[Any, str]:
@@ -97,6 +116,12 @@ def _native(frame: Any, needed: Sequence[str | None]) -> tuple[Any, str]:
             f"{SOURCE}: a {type(frame).__name__} is not a data frame of pandas, polars or pyarrow (collect a lazy one)"
             f"; Sequences reads arrays and lists"
         ) from error
+    except nw.exceptions.DuplicateError as error:
+        twice = [name for name, count in Counter(frame.columns).items() if count > 1]
+        raise UserError(
+            f"{SOURCE}: there are several columns {twice[0]!r}; give each its own name, or leave them out: "
+            "frame.loc[:, ~frame.columns.duplicated()]"
+        ) from error
     if not table.implementation.is_pandas_like():
         return table, ""
     names = [str(name) for name in frame.index.names if name is not None]
@@ -109,10 +134,8 @@ def _native(frame: Any, needed: Sequence[str | None]) -> tuple[Any, str]:
 
 
 def _check_header(
-    header: Sequence[Any], *, keys: Sequence[str], order: str | None, columns: Sequence[str] | None, group: str | None
+    header: Sequence[Any], *, keys: Sequence[str], order: str | None, columns: list[str] | None, group: str | None
 ) -> None:
-    if isinstance(columns, str):
-        raise UserError(f"columns is {columns!r}; it must be a list: [{columns!r}]")
     odd = [name for name in header if not isinstance(name, str)]
     if odd:
         raise UserError(f"{SOURCE}: a column is called {odd[0]!r}; names must be text: frame.columns = [...]")
@@ -124,8 +147,11 @@ def _check_header(
     for option, names in (("by", keys), ("order", [order]), ("columns", columns or ()), ("group", [group])):
         for name in names:
             if name is not None and name not in header:
-                raise UserError(f"{SOURCE}: there is no column {name!r} for {option}; there are {listed(header)}")
-    twice = [name for name in columns or () if list(columns or ()).count(name) > 1 or name in (*keys, order)]
+                raise UserError(
+                    f"{SOURCE}: there is no column {name!r} for {option}; there are {listed(header)} (of pandas' index "
+                    f"frame.reset_index() makes columns)"
+                )
+    twice = [name for name in columns or () if (columns or []).count(name) > 1 or name in (*keys, order)]
     if twice:
         raise UserError(f"columns has {twice[0]!r}; name each feature once, and neither by nor order")
 
@@ -172,8 +198,8 @@ def _without_numbers(table: Any, text: Sequence[str]) -> str:
         )
     kinds = ", ".join(f"{name!r} ({table.schema[name]})" for name in text)
     return (
-        f"no numbers in {kinds}; name the features in columns, or make category codes of them (0, 1, 2, ...: "
-        f"pandas.factorize, polars' to_physical)"
+        f"no numbers in {kinds}; name the features in columns, make numbers of them (pandas.to_numeric, polars' cast), "
+        f"or category codes (0, 1, 2, ...: pandas.factorize, polars' to_physical)"
     )
 
 
@@ -268,10 +294,21 @@ def _one_each(labels: Array, rows: Rows, group: str) -> Array:
 
 @dataclass(frozen=True, eq=False)
 class Times:
-    """at: [R], numbers; unit: ns, us or ms that they count, or nothing where the column held plain numbers."""
+    """at: [R], numbers; unit: what they count as NumPy calls it (datetime64[ns]), nothing where they are plain ones."""
 
     at: Array
     unit: str
+
+
+def _as_wide(numbers: Array, order: str) -> Array:
+    """[R] integers or floats of 64 bits, whose differences don't overflow. Raises UserError for infinite ones."""
+    wide: Array = numbers if numbers.dtype.kind == "u" else numbers.astype(f"{numbers.dtype.kind}8")
+    if numbers.dtype.kind == "f" and not np.isfinite(numbers).all():
+        row = int(np.argmin(np.isfinite(numbers)))
+        raise UserError(
+            f"{SOURCE}: column {order!r} is {numbers[row]} in row {row} (counted from 0); no time is infinite"
+        )
+    return wide
 
 
 def _times(table: Any, order: str) -> Times:
@@ -280,7 +317,7 @@ def _times(table: Any, order: str) -> Times:
     _refuse_absent(table, order, "have its place in time")
     kind, column = table.schema[order], table[order]
     if kind.is_numeric():
-        return Times(column.to_numpy(), "")
+        return Times(_as_wide(column.to_numpy(), order), "")
     if not kind.is_temporal() or kind == nw.Time:
         raise UserError(
             f"{SOURCE}: order {order!r} holds {kind}; it must hold numbers, dates or times (pandas.to_datetime, "
@@ -291,4 +328,5 @@ def _times(table: Any, order: str) -> Times:
     at: Array = column.to_numpy()
     resolution = np.datetime_data(at.dtype)[0]
     fine = resolution if resolution in ("ns", "us", "ms") else "us"
-    return Times(at.astype(f"{at.dtype.kind}8[{fine}]").astype(np.int64), fine)
+    unit = f"{'timedelta' if at.dtype.kind == 'm' else 'datetime'}64[{fine}]"
+    return Times(at.astype(unit).astype(np.int64), unit)

@@ -20,7 +20,7 @@ MOST_FILLED = 20  # steps on the grid for each that is there, at most
 class Timeline:
     """The times of rows [R], sorted within each sequence.
 
-    at:      numbers, or integers in `unit` (ns, us, ms)
+    at:      numbers, or integers that count what `unit` says: datetime64[ns], timedelta64[us] and the like
     column:  what the times are called
     max_gap: an interval of more than so many median ones is a gap
     """
@@ -34,7 +34,7 @@ class Timeline:
         """An interval for a message."""
         if not self.unit:
             return f"{interval:g}"
-        seconds = interval / {"ns": 1e9, "us": 1e6, "ms": 1e3}[self.unit]
+        seconds = interval / {"ns": 1e9, "us": 1e6, "ms": 1e3}[self.unit[-3:-1]]
         for name, size in (("d", 86400), ("h", 3600), ("min", 60)):
             if seconds >= size:
                 return f"{seconds / size:g} {name}"
@@ -42,9 +42,9 @@ class Timeline:
 
     def moment(self, row: int) -> str:
         """A time for a message."""
-        if not self.unit:
-            return f"{self.at[row]:g}"
-        return re.sub(r"\.0+$", "", str(self.at[row].astype(f"datetime64[{self.unit}]"))).replace("T", " ")
+        if not self.unit.startswith("datetime64"):
+            return self.duration(self.at[row])
+        return re.sub(r"\.0+$", "", str(self.at[row].astype(self.unit))).replace("T", " ")
 
 
 def _intervals(rows: Rows, times: Timeline) -> NDArray[np.float64]:
@@ -106,7 +106,7 @@ def fill(rows: Rows, times: Timeline) -> Rows:
     """
     since = _intervals(rows, times)
     median, _ = _gaps(since, times.max_gap)
-    jump = np.where(np.isnan(since), 1, np.rint(since / median)).astype(np.int64)
+    jump = np.where(np.isnan(since), 1, np.rint(since / median))  # a float: no integer holds every gap
     if (jump < 1).any():
         row = int(np.argmax(jump < 1))
         raise UserError(
@@ -114,14 +114,14 @@ def fill(rows: Rows, times: Timeline) -> Rows:
             f"{times.duration(float(since[row]))} after the one before, where the median is {times.duration(median)}; "
             f"resample the frame, or use gaps='split'"
         )
-    total = int(jump.sum())
+    total = float(jump.sum())
     if total > MOST_FILLED * len(jump):
         raise UserError(
-            f"{rows.source}: gaps 'fill' would make {total} steps of {len(jump)}; use gaps='split', or leave out what "
-            f"is far away"
+            f"{rows.source}: gaps 'fill' would make {total:.12g} steps of {len(jump)}; use gaps='split', or leave out "
+            f"what is far away"
         )
-    place = np.cumsum(jump) - 1  # [R], of each row among the filled ones
-    values = np.full((total, rows.values.shape[1]), np.nan)
+    place = np.cumsum(jump.astype(np.int64)) - 1  # [R], of each row among the filled ones
+    values = np.full((int(total), rows.values.shape[1]), np.nan)
     values[place] = rows.values
     last = place[np.cumsum(rows.lengths) - 1]
     return replace(rows, values=values, lengths=np.diff(last, prepend=-1))

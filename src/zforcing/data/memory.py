@@ -24,6 +24,7 @@ from ..observations import (
     refuse_large,
     scaled,
 )
+from ..settings import Count, Seed, Share, must_be, must_fit
 from . import convert
 from .dataset import SequenceDataset
 from .declared import Declared, First, RowKind, hardly_varying
@@ -198,8 +199,10 @@ class Sequences(SequenceDataset):
             One sequence for each item.
 
         Raises:
-            UserError: about a data set without a length, an item that is no sequence, and as `Sequences`.
+            UserError: about a data set without a length, an item that is no sequence, items that Sequences (or part of
+                them) have normalized already, and as `Sequences`.
         """
+        _refuse_normalized(dataset)
         sequences, masks = convert.items_of(dataset, x, observed)
         return cls(sequences, observed=masks, names=names, groups=groups, **options)
 
@@ -281,8 +284,10 @@ class Sequences(SequenceDataset):
         """Percentage of the numbers that is missing."""
         if self._raw.observed is None:
             return 0.0
-        masks = [self._raw.observed[self._rows(i)] for i in range(len(self))]
-        return 100 * (1 - sum(int(part.sum()) for part in masks) / sum(part.size for part in masks))
+        before = np.concatenate([[0], np.cumsum(self._raw.observed.sum(axis=1))])  # observed before each row
+        start = self._pieces.start
+        seen = (before[start + self.lengths] - before[start]).sum()
+        return float(100 * (1 - seen / (self.lengths.sum() * self._raw.observed.shape[1])))
 
     # ---- your units
 
@@ -397,14 +402,17 @@ class Sequences(SequenceDataset):
             UserError: for a length or a stride that is too small, or where no sequence has `length` steps.
         """
         least = 1 + self._unscored
+        must_fit(length, int, "length")
+        must_fit(stride, Count | None, "stride")
         if length < least:
             raise UserError(f"windows of {length} steps; they must have {least} or more")
         step = length - self._unscored if stride is None else stride
-        if step < 1:
-            raise UserError(f"stride is {step}; it must be 1 or more")
         pieces, origin = self._pieces.windows(length, stride=step, keep_last=keep_last, least=least)
         if len(pieces.start) == 0:
-            raise UserError(f"no sequence has {length} steps, the longest has {self.lengths.max()}; keep_last=True")
+            raise UserError(
+                f"no sequence has {length} steps, the longest has {self.lengths.max()}; make the windows shorter, or "
+                f"keep shorter ones by keep_last=True"
+            )
         other = self._with(pieces, pieces.recording if self.groups is None else self.groups[origin])
         other.description = replace(self.description, longest=int(other.lengths.max()) - self._unscored)
         return other
@@ -461,12 +469,29 @@ def _checked(rows: Rows, declared: Declared) -> tuple[Rows, Declared]:
     return marked, replace(declared, missing=has_gaps if declared.missing is None else declared.missing)
 
 
+def _refuse_normalized(dataset: Any) -> None:
+    """Raise where items, of a `Subset` say, aren't in the user's units any more."""
+    origin = dataset
+    while not isinstance(origin, SequenceDataset) and hasattr(origin, "dataset"):
+        origin = origin.dataset
+    known = origin.description if isinstance(origin, SequenceDataset) else None
+    if known is not None and known.normalization is not None:
+        raise UserError(
+            f"from_dataset: the items of this {type(dataset).__name__} are normalized already ({known.name} data); "
+            "take some of Sequences by data[indices] or data.split()"
+        )
+
+
 def _labels(groups: Sequence[Hashable] | None, sequences: int) -> Labels | None:
     if groups is None:
         return None
     labels = list(groups)
     if len(labels) != sequences:
         raise UserError(f"groups has {len(labels)} labels for {sequences} sequences; it must have one each")
+    for index, label in enumerate(labels):
+        if label is None or label != label:  # NaN, which is no group: it is unlike itself
+            raise UserError(f"groups has {label} for sequence {index}; every sequence must have a group")
+        must_be(label, Hashable, f"the group of sequence {index}", "a label, such as text or a number")
     result = np.empty(sequences, dtype=object)
     result[:] = labels
     return result
@@ -475,12 +500,10 @@ def _labels(groups: Sequence[Hashable] | None, sequences: int) -> Labels | None:
 def _shares(train: float, valid: float, test: float, seed: int) -> dict[Split, float]:
     shares: dict[Split, float] = {"train": train, "valid": valid, "test": test}
     for split, share in shares.items():
-        if not 0 < share < 1:
-            raise UserError(f"{split} is {share}; it must be a share between 0 and 1")
+        must_fit(share, Share, split)
     if abs(sum(shares.values()) - 1) > 1e-6:
         raise UserError(f"train {train}, valid {valid} and test {test} sum to {sum(shares.values()):g}; it must be 1")
-    if seed < 0:
-        raise UserError(f"seed is {seed}; it must be 0 or more")
+    must_fit(seed, Seed, "seed")
     return shares
 
 

@@ -19,7 +19,7 @@ from ..data.fingerprint import Fingerprint
 from ..errors import UserError
 from ..models import SequenceModel
 from ..observations import DataDescription, Example, SequenceBatch, collate
-from ..runtime.device import place_of
+from ..runtime.device import as_device, place_of
 from ..runtime.threads import cpu_threads
 from ..settings import Count, Seed, must_be, must_fit, problems_of
 
@@ -172,7 +172,7 @@ def evaluate(
         description: description of the data; by default the model's own, or else the data's.
         true_log_likelihood: log p(x) of a sequence in nats, under the process that generated it, where that is known.
         max_rows: sequences times particles in one batch (at least one sequence).
-        device: where to compute; by default the model's device.
+        device: where to compute (`auto`: on a GPU if there is one); by default the model's device.
         progress: called after each batch and repeat with the number of sequences done in it.
 
     Returns:
@@ -192,7 +192,7 @@ def evaluate(
     must_fit(seed, Seed, "seed")
     described = _description(model, data, description)
     sequences = data.described_as(described)
-    model = (model if device is None else model.to(device)).eval()
+    model = (model if device is None else model.to(as_device(device))).eval()
     totals = _Totals.empty(repeats, sequences)
     with torch.random.fork_rng(), torch.no_grad(), cpu_threads(model, rows=max_rows):
         torch.manual_seed(seed)

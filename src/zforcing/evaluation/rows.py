@@ -12,10 +12,10 @@ import yaml
 
 from ..data.renamed import renamed
 from ..errors import UserError
-from ..saving.atomic import current
+from ..saving.atomic import current, parse_json
 from ..training.runs.config import flatten, parse_config
 from .likelihood import Evaluation
-from .saved import evaluation_file, parse_json, read_evaluation, read_mapping, split_name
+from .saved import evaluation_file, read_evaluation, read_mapping, split_name
 
 ENVIRONMENT = {
     "processor": (str,),

@@ -12,7 +12,7 @@ from ..bounds import Bound
 from ..data import DataModule, InMemory, SequenceDataset
 from ..data.splits import Split
 from ..errors import UserError
-from ..observations import DataDescription, Example
+from ..observations import DataDescription, Example, read_file
 from ..runtime.device import pick_device
 from ..runtime.threads import threads_asked_for
 from ..training.runs.trained import Trained
@@ -95,7 +95,7 @@ def evaluate_run(
 def read_whole(file: str, description: DataDescription) -> SequenceDataset:
     """The sequences of a file, each with its end symbol if the format has one."""
     kind = description.format
-    data = InMemory([kind.whole(example) for example in kind.read(file, description)])
+    data = InMemory([kind.whole(example) for example in read_file(kind, file, description)])
     data.unknown = kind.unknown_in(data.examples)
     return data
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Callable
 from dataclasses import fields, replace
 from pathlib import Path
@@ -13,7 +12,7 @@ import yaml
 
 from ..bounds import BOUNDS, Bound, ChunkedELBO
 from ..errors import UserError
-from ..saving.atomic import write_text
+from ..saving.atomic import parse_json, write_text
 from .likelihood import Evaluation, bound_name
 
 
@@ -30,9 +29,12 @@ def name_in_files(bound: Bound) -> str:
 
 
 def split_name(name: str) -> tuple[str, int | None]:
-    """iwae25 -> (iwae, 25): the bound's name and its particles."""
-    bound, particles = re.fullmatch(r"(.*?)(\d*)", name, re.DOTALL).groups()  # type: ignore[union-attr]  # always fits
-    return bound, int(particles) if particles else None
+    """iwae25 -> (iwae, 25): the bound's name and its particles; of a name that isn't known, itself and None."""
+    for known in sorted(BOUNDS, key=len, reverse=True):  # one's own may be called elbo2
+        rest = name.removeprefix(known)
+        if name.startswith(known) and (not rest or rest.isdecimal()):
+            return known, int(rest) if rest else None
+    return name, None
 
 
 def read_bound(name: str, *, trained_by: Bound) -> Bound:
@@ -85,12 +87,3 @@ def read_mapping(path: Path, parse: Callable[[str], Any], *, remedy: str) -> dic
     if not isinstance(values, dict):
         raise UserError(f"{path} is damaged, it holds no names and values: {remedy}")
     return values
-
-
-def parse_json(text: str) -> Any:
-    """As `json.loads`, without the NaN and Infinity that JSON doesn't have."""
-    return json.loads(text, parse_constant=_refuse)
-
-
-def _refuse(constant: str) -> None:
-    raise ValueError(f"{constant} is not a number")

@@ -27,6 +27,25 @@ def pick_device(device: str) -> str:
     return "cuda" if device != "cpu" and torch.cuda.is_available() else "cpu"
 
 
+def as_device(device: str | torch.device) -> torch.device:
+    """The device of this name: `auto`, or any of torch's that is here.
+
+    Raises:
+        UserError: torch knows no such device, or there is no GPU.
+    """
+    if device == "auto":
+        return torch.device(pick_device("auto"))
+    try:
+        found = torch.device(device)
+    except (RuntimeError, TypeError):
+        raise UserError(
+            f"device is {device!r}; it must be auto, or one of torch's, such as cpu, cuda or cuda:1"
+        ) from None
+    if found.type == "cuda":
+        pick_device("cuda")
+    return found
+
+
 def place_of(model: nn.Module) -> tuple[torch.device, torch.dtype | None]:
     """The device and the floating type of a model's parameters; the CPU and None for one that has none."""
     first = next(model.parameters(), None)

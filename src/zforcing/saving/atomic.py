@@ -61,7 +61,7 @@ def _write_json(path: Path, values: Mapping[str, Any]) -> None:
 def read_json(path: Path) -> dict[str, Any]:
     """Read the JSON object in a file. Raises UserError when there is none; NaN and Infinity are not JSON."""
     try:
-        values = json.loads(path.read_text("utf-8"), parse_constant=_refuse)
+        values = parse_json(path.read_text("utf-8"))
     except FileNotFoundError:
         raise UserError(f"{path} is missing: the checkpoint is incomplete") from None
     except (OSError, ValueError, RecursionError) as error:
@@ -69,6 +69,11 @@ def read_json(path: Path) -> dict[str, Any]:
     if not isinstance(values, dict):
         raise UserError(f"{path} is damaged: it holds no JSON object")
     return values
+
+
+def parse_json(text: str) -> Any:
+    """As `json.loads`, without the NaN and Infinity that JSON doesn't have."""
+    return json.loads(text, parse_constant=_refuse)
 
 
 def _refuse(constant: str) -> None:

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
@@ -30,7 +30,9 @@ from torch import Tensor
 
 from ..errors import UserError
 from ..models import MODELS, SequenceModel
-from ..observations import DataDescription
+from ..observations import FORMATS, DataDescription
+from ..runtime.device import as_device
+from ..settings import must_be
 from .atomic import _write_json, current, read_json
 
 STARTS = "starts.safetensors"
@@ -38,8 +40,8 @@ FORMAT_VERSION = 2
 READABLE = (1, FORMAT_VERSION)
 
 
-class UnknownModel(UserError):
-    """A saved model's class isn't registered."""
+class NotRegistered(UserError):
+    """A saved model's class, or that of its format, isn't registered."""
 
 
 def load(run: str | Path, *, which: str = "best", device: torch.device | str = "cpu") -> SequenceModel:
@@ -48,7 +50,8 @@ def load(run: str | Path, *, which: str = "best", device: torch.device | str = "
     Args:
         run: a run folder, one of its checkpoint folders, or a folder written by `save`.
         which: checkpoint of a run folder: "best" (on the validation split) or "last".
-        device: where to put the weights, which are float32 (float64 if all those in the file are).
+        device: where to put the weights (`auto`: on a GPU if there is one), which are float32 (float64 if all those in
+            the file are).
 
     Returns:
         The model.
@@ -60,6 +63,7 @@ def load(run: str | Path, *, which: str = "best", device: torch.device | str = "
     Example:
         model = zf.load("runs/digits-zforcing-aux")
     """
+    place = as_device(device)
     folder = find_checkpoint(run, which=which)
     path = folder / "config.json"
     config = read_json(path)
@@ -69,10 +73,11 @@ def load(run: str | Path, *, which: str = "best", device: torch.device | str = "
             f"with zforcing {config.get('zforcing_version', 'of another version')}"
         )
     try:
-        description = DataDescription.from_json(config["data"])
         cls = _registered(path, config["model"]["name"])
+        _check_format(path, config["data"])
+        description = DataDescription.from_json(config["data"])
         settings = cls.Config(**config["model"]["settings"])
-    except UnknownModel:
+    except NotRegistered:
         raise
     except (KeyError, TypeError) as error:
         raise UserError(f"{path} is damaged or edited: {type(error).__name__} {error}") from None
@@ -87,17 +92,28 @@ def load(run: str | Path, *, which: str = "best", device: torch.device | str = "
     _check_description(path, config["data"], folder / "model.safetensors")
     model.load_state_dict(_read_weights(model, folder / "model.safetensors"), assign=True)
     model.description, model.starts = description, _read_starts(folder / STARTS, description, config["data"])
-    return model.to(device).eval()
+    return model.to(place).eval()
 
 
 def _registered(path: Path, name: object) -> type[SequenceModel]:
-    """The class of the model that config.json names. Raises UnknownModel where there is none."""
+    """The class of the model that config.json names. Raises NotRegistered where there is none."""
     if isinstance(name, str) and name in MODELS:
         return MODELS[name]
-    raise UnknownModel(
-        f"{path} names model {name!r}, which isn't registered: import the module that registers it (zforcing.register; "
+    raise _not_registered(path, f"model {name!r}", MODELS)
+
+
+def _check_format(path: Path, data: Mapping[str, Any]) -> None:
+    """Raises NotRegistered where the description is of a format that nobody has registered."""
+    name = data["format"]["name"] if "format" in data else None
+    if isinstance(name, str) and name not in FORMATS:
+        raise _not_registered(path, f"format {name!r}", FORMATS)
+
+
+def _not_registered(path: Path, what: str, known: Iterable[str]) -> NotRegistered:
+    return NotRegistered(
+        f"{path} names {what}, which isn't registered: import the module that registers it (zforcing.register; "
         f"--import FILE_OR_MODULE on the command line), or install the package that has it; known are "
-        f"{', '.join(sorted(MODELS))}"
+        f"{', '.join(sorted(known))}"
     )
 
 
@@ -123,6 +139,8 @@ def _digest(data: dict[str, Any]) -> str:
 
 def find_checkpoint(run: str | Path, *, which: str = "best") -> Path:
     """The checkpoint folder of a run folder, or the folder itself if it is one."""
+    if which not in ("best", "last"):
+        raise UserError(f"which is {which!r}; it must be best or last")
     folder = Path(run)
     if not folder.is_dir():
         raise UserError(f"no such run folder: {folder}")
@@ -148,20 +166,28 @@ def save(folder: str | Path, model: SequenceModel) -> None:
         model: a model with a `description`.
 
     Raises:
-        UserError: the model has no description.
+        UserError: it isn't a model, it has no description, or the folder can't be written.
 
     Example:
         zf.save("mine", model)
         model = zf.load("mine")
     """
+    must_be(model, SequenceModel, "model", "a model: save(folder, model)")
     if model.description is None:
         raise UserError(
             f"this {model.name} has no description of its data: make it with for_data, or set model.description = "
             "zforcing.DataDescription(name, model.spec, longest)"
         )
-    place = Path(folder)
+    try:
+        _save(Path(folder), model, model.description)
+    except (OSError, SafetensorError) as error:
+        why = getattr(error, "strerror", None) or error
+        raise UserError(f"can't save the model in {folder}: {why}; name another folder") from error
+
+
+def _save(place: Path, model: SequenceModel, description: DataDescription) -> None:
     place.mkdir(parents=True, exist_ok=True)
-    data = json.loads(json.dumps(model.description.to_json()))
+    data = json.loads(json.dumps(description.to_json()))
     _save_tensors(place / "model.safetensors", model.state_dict(), data)
     if model.starts is None:
         (place / STARTS).unlink(missing_ok=True)

@@ -60,7 +60,7 @@ class Carry:
 
     def plan(self, *, seed: int, epoch: int) -> list[list[Piece]]:
         """The epoch's batches."""
-        scored = self.data.lengths - (1 if self.model.spec.conditions_on_first else 0)
+        scored = self.data.lengths - self.model.spec.unscored_steps
         return streams(scored, self.batch_size, self.steps, seed=seed, epoch=epoch)
 
     def batches(

@@ -101,7 +101,7 @@ def prepare(
     }
     update: EagerUpdate | GraphUpdate
     if settings.backend == "graph":
-        longest = int(train.lengths.max()) - model.spec.conditions_on_first
+        longest = int(train.lengths.max()) - model.spec.unscored_steps
         update = GraphUpdate(module, adam, longest=longest, say=say, **common)
     else:
         update = EagerUpdate(module, optimizer, here=here, **common)

@@ -38,12 +38,20 @@ class Tracker(Callback):
         tracker: a tracker of accelerate, not yet started.
         settings: the run's settings by name, stored when it starts.
 
+    Raises:
+        UserError: `tracker` is not a tracker, but its name, for example.
+
     Example:
         tracker = zf.Tracker(accelerate.tracking.TensorBoardTracker("mine", "logs"))
         zf.fit(model, train, valid, callbacks=[tracker])
     """
 
     def __init__(self, tracker: TrackerBackend, settings: Mapping[str, Any] | None = None):
+        if isinstance(tracker, type) or not hasattr(tracker, "store_init_configuration"):
+            raise UserError(
+                f"tracker is {tracker!r}; it must be a tracker of accelerate, such as "
+                'accelerate.tracking.TensorBoardTracker("mine", "logs")'
+            )
         self.tracker, self.settings = tracker, dict(settings or {})
 
     def on_start(self, at: Progress, start: Start, model: SequenceModel) -> None:

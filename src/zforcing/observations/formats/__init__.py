@@ -6,7 +6,7 @@ from typing import Any
 
 from ...registry import Family
 from .audio import LEVELS, AudioFormat, decode, encode, mulaw_decode, mulaw_encode, shorter_than
-from .base import Described, Format
+from .base import Described, Format, read_file
 from .drawn import Drawn, Written
 from .image import ImageFormat, check_binary, in_steps
 from .music import MusicFormat
@@ -51,6 +51,7 @@ __all__ = [
     "mark_gaps",
     "mulaw_decode",
     "mulaw_encode",
+    "read_file",
     "refuse_end_symbol",
     "refuse_large",
     "scaled",

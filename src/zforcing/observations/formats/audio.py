@@ -73,7 +73,7 @@ class AudioFormat(Format):
 
         Raises UserError when it can't be read, has more than one channel or is too short to be scored.
         """
-        file, size, least = user_path(path, path), description.spec.size, 1 + description.spec.conditions_on_first
+        file, size, least = user_path(path, path), description.spec.size, 1 + description.spec.unscored_steps
         header = read_header(file)
         frames = header.resampled(self.sample_rate) // size
         if frames < least:

@@ -173,7 +173,7 @@ class Format(ABC):
 
         Raises UserError where nothing can follow.
         """
-        known = min(len(example.x) for example in prefixes) - description.spec.conditions_on_first
+        known = min(len(example.x) for example in prefixes) - description.spec.unscored_steps
         left = self.default_steps(description) - known
         return left if left >= 1 else self.default_steps(description)
 
@@ -184,3 +184,17 @@ class Format(ABC):
     def steps_in(self, seconds: float, description: Described) -> float:
         """Convert seconds to steps. Raises UserError where steps have no duration."""
         raise UserError("--seconds is for models of audio; use --steps")
+
+
+def read_file(kind: Format, path: str, description: Described) -> list[Example]:
+    """The sequences in a file, as `Format.read` gives them, whoever wrote it.
+
+    Raises:
+        UserError: the file can't be read, in one line also where a format of one's own lets its library say so.
+    """
+    try:
+        return kind.read(path, description)
+    except UserError:
+        raise
+    except (OSError, ValueError) as error:
+        raise UserError(f"file {path}: can't be read as {kind.name}: {' '.join(str(error).split())}") from error

@@ -107,7 +107,7 @@ class ImageFormat(Format):
 
     def steps_after(self, prefixes: Sequence[Example], description: Described) -> int:
         """What is missing of the images. Raises UserError where nothing is."""
-        known = min(len(example.x) for example in prefixes) - description.spec.conditions_on_first
+        known = min(len(example.x) for example in prefixes) - description.spec.unscored_steps
         if known >= description.longest:
             raise UserError(f"the images are whole already, {known} steps: keep less of them by --given 0.5")
         return description.longest - known

@@ -71,7 +71,7 @@ class TableFormat(Format):
         known = with_gaps(rows, allowed=spec.missing)
         check_kind(known, spec.kind)
         check_values(known, spec)
-        if rows.lengths.min() < 1 + spec.conditions_on_first:
+        if rows.lengths.min() < 1 + spec.unscored_steps:
             raise UserError(
                 f"{rows.source}: {rows.sequence(int(np.argmin(rows.lengths)))} has 1 step; the model conditions on a "
                 "sequence's first one, and needs 2 or more"
