@@ -14,7 +14,7 @@ EXAMPLES = sorted((Path(__file__).parents[1] / "examples").glob("*.py"))
 
 @pytest.mark.parametrize("example", EXAMPLES, ids=lambda path: path.stem)
 def test_an_example_runs_and_writes_no_file(example: Path, tmp_path: Path) -> None:
-    command = [sys.executable, "-W", "error", str(example), "--minutes", "0.1"]
+    command = [sys.executable, "-W", "error", str(example), "--minutes", "0.03"]
     environment = os.environ | {"HOME": str(tmp_path), "PYTHONDONTWRITEBYTECODE": "1"}
     result = subprocess.run(
         command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=300, check=False

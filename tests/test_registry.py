@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import importlib
+import io
 import json
 import os
 import re
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -19,6 +22,7 @@ import zforcing as zf
 from test_docs import PAGE, blocks
 from zforcing import registry
 from zforcing.bounds import BOUNDS, ELBO, Bound
+from zforcing.cli import main
 from zforcing.data import DATA, DataModule, InMemory, Split
 from zforcing.models import VRNN, SequenceModel
 from zforcing.observations import DataDescription
@@ -73,12 +77,19 @@ class Ramps(DataModule):
 '''
 
 
-@pytest.fixture(autouse=True)
-def as_before() -> Iterator[None]:
-    """Each test registers what it likes; the families are those of the package afterwards."""
+@contextmanager
+def as_it_was() -> Iterator[None]:
+    """What is registered within the block isn't afterwards."""
     with pytest.MonkeyPatch.context() as patch:
         for family in registry._families:
             patch.setattr(family, "_classes", dict(family._classes))
+        yield
+
+
+@pytest.fixture(autouse=True)
+def as_before() -> Iterator[None]:
+    """Each test registers what it likes; the families are those of the package afterwards."""
+    with as_it_was():
         yield
 
 
@@ -94,6 +105,21 @@ def outside(words: list[str], folder: Path, *, path: Sequence[Path]) -> subproce
     """A fresh process that works in `folder` and finds the package and `path`, nothing else of the checkout."""
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(map(str, [SRC, *path]))}
     return subprocess.run(words, cwd=folder, env=environment, capture_output=True, text=True, check=False)
+
+
+def here(folder: Path, *words: object) -> subprocess.CompletedProcess[str]:
+    """The same in this process, which knows afterwards no more than before: importing torch takes seconds."""
+    out, err, modules = io.StringIO(), io.StringIO(), set(sys.modules)
+    with as_it_was(), pytest.MonkeyPatch.context() as patch, redirect_stdout(out), redirect_stderr(err):
+        patch.chdir(folder)
+        try:
+            code = main([str(word) for word in words])
+        except SystemExit as end:  # --help
+            code = int(end.code or 0)
+    for name in set(sys.modules) - modules:
+        if str(getattr(sys.modules[name], "__file__", None)).startswith(tempfile.gettempdir()):
+            del sys.modules[name]
+    return subprocess.CompletedProcess(words, code, out.getvalue(), err.getvalue())
 
 
 def worked(result: subprocess.CompletedProcess[str]) -> str:
@@ -166,7 +192,7 @@ def test_a_run_whose_file_has_gone_names_it(trained: Path, tmp_path: Path) -> No
     config = trained / "config.yaml"
     before = config.read_text()
     config.write_text(before.replace("deep_markov.py", "gone.py"))
-    said = mistake(command(tmp_path, "evaluate", trained))
+    said = mistake(here(tmp_path, "evaluate", trained))
     config.write_text(before)
     assert f"config.yaml, imports: can't import {trained.parent / 'gone.py'}: no such file" in said
 
@@ -174,12 +200,12 @@ def test_a_run_whose_file_has_gone_names_it(trained: Path, tmp_path: Path) -> No
 def test_train_imports_a_file_that_the_command_line_names(deep_markov: Path, tmp_path: Path) -> None:
     (tmp_path / "recipe.yaml").write_text("data: {name: lgssm}\nmodel: {name: deep_markov}\n")
     words = ["recipe.yaml", "--import", deep_markov / "deep_markov.py", "--model.latent_size", 3]
-    printed = json.loads(worked(command(tmp_path, "train", *words, "--print_config", "--json")))
+    printed = json.loads(worked(here(tmp_path, "train", *words, "--print_config", "--json")))
     assert printed["imports"] == [str(deep_markov / "deep_markov.py")]
     assert printed["model"] == {"name": "deep_markov", "latent_size": 3, "hidden_size": 32}
-    text = worked(command(tmp_path, "train", *words, "--help"))
+    text = worked(here(tmp_path, "train", *words, "--help"))
     assert "size of z_t" in text  # the string under the field
-    assert "unknown model.name 'deep_markov'" in mistake(command(tmp_path, "train", "recipe.yaml"))
+    assert "unknown model.name 'deep_markov'" in mistake(here(tmp_path, "train", "recipe.yaml"))
 
 
 def test_a_base_recipes_imports_are_kept_before_ones_own(tmp_path: Path) -> None:
@@ -189,7 +215,7 @@ def test_a_base_recipes_imports_are_kept_before_ones_own(tmp_path: Path) -> None
     (tmp_path / "top.yaml").write_text(
         "base: base.yaml\nimports: [ramps.py]\ndata: {name: ramps}\nmodel: {name: rnn}\n"
     )
-    result = command(Path("/"), "train", tmp_path / "top.yaml", "--print_config", "--json")
+    result = here(Path("/"), "train", tmp_path / "top.yaml", "--print_config", "--json")
     printed = json.loads(worked(result))
     assert printed["imports"] == [str(tmp_path / "one_bound.py"), str(tmp_path / "ramps.py")]
     assert (printed["data"], printed["bound"]) == ({"name": "ramps", "steps": 6}, {"name": "mean_elbo", "draws": 2})
@@ -205,10 +231,10 @@ def test_a_data_set_and_a_bound_of_ones_own_train_and_measure(tmp_path: Path) ->
         "training": TRAINED,
     }
     (tmp_path / "recipe.yaml").write_text(json.dumps(recipe))
-    worked(command(tmp_path, "train", "recipe.yaml", "--run-dir", "run"))
+    worked(here(tmp_path, "train", "recipe.yaml", "--run-dir", "run"))
     measured = ["evaluate", "run", "--bound", "mean_elbo", "--json"]
-    assert "unknown --bound 'mean_elbo'" in mistake(command(tmp_path, *measured))
-    found = json.loads(worked(command(tmp_path, *measured, "--import", "one_bound.py")))
+    assert "unknown --bound 'mean_elbo'" in mistake(here(tmp_path, *measured))
+    found = json.loads(worked(here(tmp_path, *measured, "--import", "one_bound.py")))
     assert (found["data"], found["bound"]) == ("ramps", "mean_elbo")
 
 
@@ -226,7 +252,8 @@ class Steps(zforcing.Callback):
 
     def on_update(self, at, updated, model):
         if at.step % self.every == 0:
-            open(self.file, "a").write(f"{at.step} ")
+            with open(self.file, "a") as file:
+                file.write(f"{at.step} ")
 """
 
 
@@ -240,11 +267,11 @@ def test_a_callback_of_ones_own_is_told_what_happens(tmp_path: Path) -> None:
         "training": TRAINED | {"batch_size": 4},
     }
     (tmp_path / "recipe.yaml").write_text(json.dumps(recipe))
-    worked(command(tmp_path, "train", "recipe.yaml", "--run-dir", "run"))
+    worked(here(tmp_path, "train", "recipe.yaml", "--run-dir", "run"))
     assert (tmp_path / "steps.txt").read_text() == "2 4 "
-    printed = json.loads(worked(command(tmp_path, "train", "run/config.yaml", "--print-config", "--json")))
+    printed = json.loads(worked(here(tmp_path, "train", "run/config.yaml", "--print-config", "--json")))
     assert printed["callbacks"] == recipe["callbacks"]
-    for wrong, said in (
+    for wrong, message in (
         ([{"name": "steps", "file": "x", "evry": 2}], "unknown setting steps.evry (did you mean steps.every?)"),
         ([{"name": "steps", "file": "x", "every": "x"}], "steps.every is 'x'; it must be a whole number"),
         (["steps"], "steps.file must be given"),
@@ -252,7 +279,7 @@ def test_a_callback_of_ones_own_is_told_what_happens(tmp_path: Path) -> None:
         ("steps", "callbacks is 'steps'; it must be a list"),
     ):
         (tmp_path / "wrong.yaml").write_text(json.dumps(recipe | {"callbacks": wrong}))
-        assert said in mistake(command(tmp_path, "train", "wrong.yaml"))
+        assert message in mistake(here(tmp_path, "train", "wrong.yaml"))
 
 
 def test_a_name_of_a_kind_of_which_none_is_registered_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -263,7 +290,7 @@ def test_a_name_of_a_kind_of_which_none_is_registered_is_refused(monkeypatch: py
 
 
 def test_info_lists_what_is_registered(deep_markov: Path) -> None:
-    listed = json.loads(worked(command(deep_markov, "info", "--import", "deep_markov.py", "--json")))
+    listed = json.loads(worked(here(deep_markov, "info", "--import", "deep_markov.py", "--json")))
     assert "deep_markov" in listed["models"].split(", ")
     assert set(listed["bounds"].split(", ")) == {"elbo", "exact", "fivo", "importance", "iwae"}
 
@@ -365,7 +392,7 @@ def test_what_cannot_be_registered_is_refused(cls: Any, said: str) -> None:
 def test_a_file_that_fails_is_named_with_its_line(tmp_path: Path) -> None:
     (tmp_path / "wrong.py").write_text("import zforcing\n\nx = 1 / 0\n")
     (tmp_path / "recipe.yaml").write_text("imports: [wrong.py]\ndata: {name: lgssm}\nmodel: {name: rnn}\n")
-    said = mistake(command(tmp_path, "train", "recipe.yaml"))
+    said = mistake(here(tmp_path, "train", "recipe.yaml"))
     assert (
         f"can't import {tmp_path / 'wrong.py'}: ZeroDivisionError: division by zero ({tmp_path / 'wrong.py'}, line 3)"
         in said
@@ -374,7 +401,7 @@ def test_a_file_that_fails_is_named_with_its_line(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("source", ["gone.py", "no_such_module"])
 def test_what_is_not_there_to_import_is_named(source: str, tmp_path: Path) -> None:
-    said = mistake(command(tmp_path, "train", "digits-rnn", "--import", source))
+    said = mistake(here(tmp_path, "train", "digits-rnn", "--import", source))
     assert f"{source}: " in said
 
 
