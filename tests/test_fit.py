@@ -149,6 +149,11 @@ def test_no_file_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_history_of_few_updates_has_a_row_for_each_epoch() -> None:
+    history = fit(rnn(), walks(20), walks(8), epochs=3, batch_size=8, device="cpu", progress=False)
+    assert [(row.epoch, row.step) for row in history.training] == [(1, 3), (2, 6), (3, 9)]
+
+
 def test_a_run_is_the_same_training(tmp_path: Path) -> None:
     """Rows and weights, bit for bit, with random walks from a file."""
     rng = np.random.default_rng(0)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import signal
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -62,6 +63,7 @@ def fit(
         device: "auto", "cpu" or "cuda".
         progress: whether to show progress on stderr, with a bar on a terminal and in a notebook.
         **settings: fields of `TrainingConfig`: epochs, max_minutes, batch_size, learning_rate, patience and so on.
+            Without `log_every`, training rows are those of every 50 updates, or of each epoch that has fewer.
 
     Returns:
         The history: training and validation rows, the best validation, why training ended.
@@ -82,6 +84,9 @@ def fit(
     must_fit(seed, Seed, "seed")
     config = training_config(settings)
     train, valid = _as_the_model_reads(model, train, valid)
+    if "log_every" not in settings:  # small data has few updates: one row an epoch, at least
+        epoch = math.ceil(len(train) / (config.batch_size * config.accumulate))
+        config = replace(config, log_every=min(config.log_every, epoch))
     check_together(bound, weights, config)
     keep, rows, here = KeepBest(), KeepRows(), processes(device)
     reporter = Reporter(quiet=not (progress and here.is_main))
