@@ -132,10 +132,11 @@ class Evaluation:
     def __repr__(self) -> str:
         sign = {"exact": "=", "lower bound": ">=", "estimate": "~"}[self.kind]
         error = "" if self.standard_error is None else f" ± {self.standard_error:.2f}"
+        bound = f"{self.bound}{self.particles}" if self.particles > 1 else self.bound
         of = " ".join(word for word in (f"{self.num_sequences} sequences of", self.data, self.split) if word)
         return (
             f"<Evaluation: log p(x) {sign} {self.nats_per_sequence:.2f}{error} nats per sequence ({self.kind}; "
-            f"{self.model}, {self.bound}; {of})>"
+            f"{self.model}, {bound}; {of})>"
         )
 
     @property
