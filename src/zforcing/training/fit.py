@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import signal
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -28,7 +28,7 @@ from .parallel import processes
 from .progress import Progress
 from .reporter import Reporter
 from .schedules import WeightSchedules
-from .settings import check_together, training_config
+from .settings import TrainingConfig, check_together, training_config
 from .signals import stop_on
 
 
@@ -76,17 +76,9 @@ def fit(
     Example:
         history = zf.fit(model, train, valid, max_minutes=2, learning_rate=3e-3)
     """
-    _check_model(model)
-    _check_data(train, valid)
-    hooks = _check_callbacks(callbacks)
-    must_be(bound, Bound, "bound", "a bound, such as ELBO() or IWAE(64)")
-    must_be(weights, WeightSchedules, "weights", "WeightSchedules, such as WeightSchedules(kl=Schedule(0.5))")
-    must_fit(seed, Seed, "seed")
-    config = training_config(settings)
+    hooks = _check_arguments(model, train, valid, bound=bound, weights=weights, seed=seed, callbacks=callbacks)
+    config = _config_for(train, settings)
     train, valid = _as_the_model_reads(model, train, valid)
-    if "log_every" not in settings:  # small data has few updates: one row an epoch, at least
-        epoch = math.ceil(len(train) / (config.batch_size * config.accumulate))
-        config = replace(config, log_every=min(config.log_every, epoch))
     check_together(bound, weights, config)
     keep, rows, here = KeepBest(), KeepRows(), processes(device)
     reporter = Reporter(quiet=not (progress and here.is_main))
@@ -133,6 +125,29 @@ def _as_the_model_reads(
     return read
 
 
+def _config_for(train: SequenceDataset, settings: Mapping[str, Any]) -> TrainingConfig:
+    """The settings; small data has few updates, and gets one training row an epoch at least."""
+    config = training_config(settings)
+    if "log_every" in settings:
+        return config
+    updates = math.ceil(len(train) / (config.batch_size * config.accumulate))  # in an epoch
+    return replace(config, log_every=min(config.log_every, updates))
+
+
+def _check_arguments(
+    model: object, train: object, valid: object, *, bound: object, weights: object, seed: object, callbacks: object
+) -> list[Callback]:
+    """Refuse what isn't a model, data and so on, in one line; the callbacks as a list."""
+    _check_model(model)
+    check_dataset(train, "train")
+    if valid is not None:
+        check_dataset(valid, "valid")
+    must_be(bound, Bound, "bound", "a bound, such as ELBO() or IWAE(64)")
+    must_be(weights, WeightSchedules, "weights", "WeightSchedules, such as WeightSchedules(kl=Schedule(0.5))")
+    must_fit(seed, Seed, "seed")
+    return _check_callbacks(callbacks)
+
+
 def _check_model(model: object) -> None:
     """Refuse what can't be trained."""
     must_be(model, SequenceModel, "model", "a model, such as ZForcing.for_data(train)")
@@ -146,13 +161,6 @@ def _check_model(model: object) -> None:
         )
     if not any(p.requires_grad for p in parameters):
         raise UserError("no parameter of the model requires a gradient; model.requires_grad_(True) lets all be trained")
-
-
-def _check_data(train: object, valid: object) -> None:
-    """Refuse what is no data set of ours."""
-    check_dataset(train, "train")
-    if valid is not None:
-        check_dataset(valid, "valid")
 
 
 def _check_callbacks(callbacks: object) -> list[Callback]:
