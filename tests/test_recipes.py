@@ -340,9 +340,9 @@ def test_a_published_recipe_trains_on_a_tree_of_its_datas_shape(
 ) -> None:
     small = merge_settings(read_recipe(name), tiny(name))
     root = timit if name.startswith("timit") else blizzard
-    small = merge_settings(small, {"data": {"root": str(root)}, "training": {"max_steps": 1}})
+    small = merge_settings(small, {"data": {"root": str(root)}, "training": {"max_steps": 2}})
     made = parse_config(small)
-    assert train(made, tmp_path / "run", device="cpu", reporter=Reporter(quiet=True)).finished == "max_steps 1"
+    assert train(made, tmp_path / "run", device="cpu", reporter=Reporter(quiet=True)).finished == "max_steps 2"
     description = made.data.describe()
     assert description.format is not None
     assert description.format.sample_rate == 16000
