@@ -58,7 +58,7 @@ def readable(source: str) -> Iterator[None]:
     """
     try:
         yield
-    except Exception as error:
+    except Exception as error:  # whatever a library raises on a damaged file, see above
         if "Object arrays" in str(error):  # NumPy's message suggests allow_pickle, which can execute arbitrary code
             raise UserError(
                 f"{source}: holds Python objects, which are not read; save ragged sequences as one padded array with "

@@ -446,19 +446,7 @@ class SequenceModel(nn.Module, ABC):
         """Do what `unroll` does, faster than step by step. The default is the loop (`walk`).
 
         Exactly one of `noise` and `latents` is given. `resample` is only given with noise, for a model with latents
-        and without active dropout.
-
-        Args:
-            batch: See `unroll`.
-            noise: See `unroll`.
-            latents: See `unroll`.
-            state: See `unroll`.
-            context: See `unroll`.
-            particles: See `unroll`.
-            resample: See `unroll`.
-
-        Returns:
-            See `unroll`.
+        and without active dropout. The others are as for `unroll`.
         """
         return self.walk(
             batch, noise=noise, latents=latents, state=state, context=context, particles=particles, resample=resample
@@ -475,20 +463,7 @@ class SequenceModel(nn.Module, ABC):
         particles: int = 1,
         resample: Resample | None = None,
     ) -> Unroll:
-        """Do what `unroll` does, by the loop of the module's docstring: the definition of the model.
-
-        Args:
-            batch: See `unroll`.
-            noise: See `unroll`.
-            latents: See `unroll`.
-            state: See `unroll`.
-            context: See `unroll`.
-            particles: See `unroll`.
-            resample: See `unroll`.
-
-        Returns:
-            See `unroll`.
-        """
+        """Do what `unroll` does, with its arguments, by the loop of the module's docstring: what defines the model."""
         draws = latents if noise is None else noise
         if draws is None:
             draws = self.draw_noise(batch, particles=particles)

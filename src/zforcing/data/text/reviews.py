@@ -17,9 +17,8 @@ from typing import ClassVar, Literal
 from ...settings import Count
 from ..splits import SPLITS, Split, cut
 from . import documents
-from .documents import Rules, Sentences, SplitPaths
+from .documents import Sentences, SplitPaths
 from .sentences import SentenceDataModule
-from .text import check_words
 
 
 @dataclass(frozen=True)
@@ -28,29 +27,15 @@ class Reviews(SentenceDataModule):
 
     name: ClassVar[str] = "reviews"
 
+    # as the paper prepares them
     tokenize: bool = True
-    """whether sentences are cut into words and signs (don't, -> do n't ,)"""
-
     lowercase: bool = True
-    """whether sentences are read in lower case"""
-
     min_words: Count = 5
-    """words of the shortest sentence that is kept (before its words are cut into anything smaller)"""
-
     max_words: Count | None = 16
-    """words of the longest sentence that is kept; null: any number"""
 
     split_by: Literal["document", "sentence"] = "document"
     """whether a document's sentences stay in one split, or all sentences (of all folders) are split at random, as in
     the paper"""
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        check_words(self.min_words, self.max_words)
-
-    @property
-    def rules(self) -> Rules:
-        return Rules(self.tokenize, self.lowercase, self.min_words, self.max_words)
 
     @cached_property
     def files(self) -> SplitPaths:

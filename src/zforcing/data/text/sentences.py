@@ -25,7 +25,7 @@ from ...observations import (
     build_vocabulary,
     refuse_end_symbol,
 )
-from ...settings import Range, Seed, Share
+from ...settings import Count, Range, Seed, Share
 from .. import folders
 from ..module import DataModule
 from ..splits import Split, check_random_split, cut
@@ -54,6 +54,18 @@ class SentenceDataModule(DataModule):
     max_vocabulary: Annotated[int, Range(at_least=1, at_most=MOST_SYMBOLS)] = 16000
     """words or characters of the training split that are known, the most frequent ones; bpe: merges"""
 
+    tokenize: bool = False
+    """whether sentences are cut into words and signs (don't, -> do n't ,)"""
+
+    lowercase: bool = False
+    """whether sentences are read in lower case"""
+
+    min_words: Count = 1
+    """words of the shortest sentence that is kept (before its words are cut into anything smaller)"""
+
+    max_words: Count | None = None
+    """words of the longest sentence that is kept; null: any number"""
+
     valid_fraction: Share = 0.05
     """share of the lines, reviews or sentences to validate on, where no file or folder has these; one at least"""
 
@@ -66,11 +78,16 @@ class SentenceDataModule(DataModule):
     def __post_init__(self) -> None:
         super().__post_init__()
         check_random_split(valid_fraction=self.valid_fraction, test_fraction=self.test_fraction)
+        if self.max_words is not None and self.min_words > self.max_words:
+            raise UserError(
+                f"data.min_words is {self.min_words} and data.max_words {self.max_words}: no sentence has so many "
+                f"words; data.min_words must not be the larger one"
+            )
 
     @property
-    @abstractmethod
     def rules(self) -> Rules:
         """How sentences are prepared, and which ones are used."""
+        return Rules(self.tokenize, self.lowercase, self.min_words, self.max_words)
 
     @property
     @abstractmethod
