@@ -56,7 +56,7 @@ SAYS_NOTHING = {"common", "helper", "helpers", "misc", "util", "utils"}
 
 
 def module_name(path: Path) -> str:
-    """`models.base` for models/base.py, `models` for models/__init__.py, `` for the package itself."""
+    """`models.sequence` for models/sequence.py, `models` for models/__init__.py, `` for the package itself."""
     parts = path.relative_to(SRC).with_suffix("").parts
     return ".".join(part for part in parts if part != "__init__")
 
@@ -71,7 +71,7 @@ def is_deferred(node: ast.AST) -> bool:
 
 
 def imports(source: str, module: str, *, is_package: bool) -> Iterator[tuple[str, bool]]:
-    """What a module imports: ours as `zforcing.models.base`, and whether importing the module does it."""
+    """What a module imports: ours as `zforcing.models.sequence`, and whether importing the module does it."""
     package = ["zforcing", *module.split(".")] if module else ["zforcing"]
     package = package if is_package else package[:-1]
     tree = ast.parse(source)
@@ -141,7 +141,7 @@ def test_a_module_is_named_after_its_idea(module: str) -> None:
     [
         ("from ..bounds.elbo import ELBO", [("zforcing.bounds.elbo", True)]),
         ("from .. import nn", [("zforcing.nn", True)]),
-        ("from . import base", [("zforcing.models.base", True)]),
+        ("from . import sequence", [("zforcing.models.sequence", True)]),
         ("from .. import ELBO", [("zforcing", True)]),
         ("def f():\n    from ..training import begin", [("zforcing.training", False)]),
         ("import zforcing.data as d", [("zforcing.data", True)]),

@@ -11,7 +11,8 @@ from typing import ClassVar, Literal
 
 from torch import Tensor
 
-from ..models.base import SequenceModel, State
+from ..models.sequence import SequenceModel
+from ..models.state import State
 from ..observations import SequenceBatch
 from ..settings import check
 

@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 
 from ..errors import UserError
-from ..models.base import SequenceModel, State, map_state
+from ..models.sequence import SequenceModel
+from ..models.state import State, map_state
 from ..observations import SequenceBatch, slice_steps
 from .base import Bound, BoundResult, Weights
 from .elbo import ELBO

@@ -7,7 +7,8 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from ..models.base import SequenceModel, State
+from ..models.sequence import SequenceModel
+from ..models.state import State
 from ..observations import SequenceBatch, masked_sum
 from ..settings import NotNegative
 from .base import Bound, BoundResult, Weights, is_needed
@@ -78,10 +79,10 @@ class ELBO(Bound):
         costed_kl = masked_sum(run.kl.clamp(min=self.free_nats), batch.mask) if self.free_nats else kl
         loss = -log_px + weights.kl * costed_kl
         terms = {"log_px": log_px, "kl": kl}
-        for name in ("auxiliary", "backward"):  # only computed where their weights aren't 0
+        for name in run.cost_names:  # only computed where their weights aren't 0
             weight = getattr(weights, name)
             if is_needed(weight):
-                terms[name] = masked_sum(getattr(run, name), batch.mask)
+                terms[name] = masked_sum(run.cost(name), batch.mask)
                 loss = loss - weight * terms[name]
         return BoundResult(
             value=(log_px - kl).detach(),

@@ -9,10 +9,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..distributions import log_prob_of_observed
 from ..errors import UserError
-from ..models.base import SequenceModel, Step
-from ..observations import SequenceBatch, masked_sum
+from ..models.sequence import SequenceModel
+from ..observations import SequenceBatch
 from ..settings import Count, NotNegative
 from .base import Bound, BoundResult, Weights, is_needed
 from .particles import log_mean
@@ -71,12 +70,11 @@ class FIVO(Bound):
         objective = log_mean(filtering.by_segment(likelihood + weights.kl * ratio))  # [B, S]
         loss = -objective.sum(-1)
         terms = {"log_px": likelihood.mean(0).sum(-1), "kl": -ratio.mean(0).sum(-1)}
-        if is_needed(weights.auxiliary):
-            terms["auxiliary"] = by_particle(run.auxiliary).mean(0).sum(-1)
-            loss = loss - weights.auxiliary * terms["auxiliary"]
-        if is_needed(weights.backward):
-            terms["backward"] = masked_sum(run.backward[:B], batch.mask)
-            loss = loss - weights.backward * terms["backward"]
+        for name in run.cost_names:
+            weight = getattr(weights, name)
+            if is_needed(weight):
+                terms[name] = by_particle(run.cost(name)).mean(0).sum(-1)
+                loss = loss - weight * terms[name]
         if self.resampling_gradient:  # a choice of ancestors affects later segments only
             log_choices = filtering.log_choices(log_w)  # [B, S - 1]
             later = (objective.sum(-1, keepdim=True) - objective.cumsum(-1))[:, :-1].detach()
@@ -94,24 +92,16 @@ class _Filter:
 
     def __init__(self, settings: FIVO, batch: SequenceBatch):
         self.settings, self.batch = settings, batch
-        self.rows = batch.repeat(settings.particles)
         self.log_w = torch.zeros(settings.particles, len(batch), dtype=torch.float64, device=batch.x.device)
         self.segments = torch.zeros_like(batch.lengths)  # [B], the number of resamplings so far
         self.segment_at: list[Tensor] = []  # [B], for each step so far the segment it belongs to
         self.ancestors: list[tuple[Tensor, Tensor]] = []  # for each resampling: due [B], ancestors [K, B]
 
     @torch.no_grad()
-    def __call__(self, t: int, step: Step) -> Tensor | None:
+    def __call__(self, t: int, log_w: Tensor) -> Tensor | None:
         """The index [K B] of the particles that continue after step t; None if no sequence is resampled."""
         K, B = self.log_w.shape
-        x = self.rows.x[:, t]
-        if self.batch.observed is None:
-            likelihood = step.emission.log_prob(x)
-        else:
-            likelihood = log_prob_of_observed(step.emission, x, self.rows.scored[:, t])
-        increment = likelihood + step.prior.log_prob(step.latent) - step.posterior.log_prob(step.latent)
-        exists = t < self.batch.lengths
-        self.log_w += torch.where(exists, increment.double().reshape(K, B), 0.0)
+        self.log_w += log_w.reshape(K, B)
         self.segment_at.append(self.segments)
         p = self.log_w.softmax(0)
         due = (effective_sample_size(p) < self.settings.threshold * K) & (t + 1 < self.batch.lengths)

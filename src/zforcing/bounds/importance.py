@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
-from ..models.base import SequenceModel
+from ..models.sequence import SequenceModel
 from ..observations import SequenceBatch
 from ..settings import Count
 from .base import Bound, BoundResult, Weights

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from ..errors import UserError
-from ..models.base import SequenceModel
+from ..models.sequence import SequenceModel
 from ..observations import SequenceBatch, masked_sum
 from ..settings import Count
 from .base import Bound, BoundResult, Weights

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from ..models.base import Unroll
+from ..models.unroll import Unroll
 from ..observations import masked_sum
 from .base import Weights, is_needed
 
@@ -18,8 +18,8 @@ def log_weights(run: Unroll, *, kl: float = 1.0) -> Tensor:
 
 def auxiliary_costs(run: Unroll, weights: Weights) -> dict[str, Tensor]:
     """Sum log p(b_t | z_t) ("auxiliary") and log p(x_{t-1} | b_t) ("backward") of each row, float64 [N], if needed."""
-    names = [name for name in ("auxiliary", "backward") if is_needed(getattr(weights, name))]
-    return {name: masked_sum(getattr(run, name), run.batch.mask) for name in names}
+    names = [name for name in run.cost_names if is_needed(getattr(weights, name))]
+    return {name: masked_sum(run.cost(name), run.batch.mask) for name in names}
 
 
 def weighted_sum(costs: dict[str, Tensor], weights: Weights, *, like: Tensor) -> Tensor:

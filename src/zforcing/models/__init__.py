@@ -6,10 +6,12 @@
 from __future__ import annotations
 
 from ..registry import Family
-from .base import SequenceModel, State, Unroll, map_state, where_rows
 from .linear_gaussian import LinearGaussian, LinearGaussianConfig
 from .rnn import RNN, RNNConfig
+from .sequence import Resample, SequenceModel
 from .srnn import SRNN, SRNNConfig
+from .state import State, map_state, where_rows
+from .unroll import Unroll
 from .vrnn import VRNN, VRNNConfig
 from .zforcing import ZForcing, ZForcingConfig
 
@@ -24,6 +26,7 @@ __all__ = [
     "LinearGaussian",
     "LinearGaussianConfig",
     "RNNConfig",
+    "Resample",
     "SRNNConfig",
     "SequenceModel",
     "State",

@@ -31,7 +31,8 @@ from ..nn import MLP
 from ..observations import ObservationSpec, SequenceBatch
 from ..processes import LinearGaussianSystem
 from ..settings import Count, Seed, check
-from .base import SequenceModel, State
+from .sequence import SequenceModel
+from .state import State
 
 
 @dataclass(frozen=True)
@@ -99,7 +100,7 @@ class LinearGaussian(SequenceModel):
         size: int = self.config.latent_size
         return size
 
-    # The methods of SequenceModel.
+    # The contract.
 
     def initial_state(self, n: int, *, start: Tensor | None = None) -> LinearGaussianState:
         """z_0 = 0, whatever x_0 is."""

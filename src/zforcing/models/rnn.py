@@ -7,7 +7,6 @@ h_t = LSTM(e(x_{t-1}), h_{t-1});   p(x_t | x_<t) = emission(h_t)
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -16,12 +15,13 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.distributions import Distribution
 
-from ..distributions import batch_first, no_latent
+from ..distributions import no_latent
 from ..emissions import EmissionSettings, make_emission
-from ..nn import Embedder, FeatureNet, HiddenLayers, Readout, initialize_lstm, last_step, run_lstm
+from ..nn import Embedder, FeatureNet, HiddenLayers, Readout, initialize_lstm, lstm_step
 from ..observations import ObservationSpec, SequenceBatch
 from ..settings import Count, Positive, Probability, check
-from .base import Resample, SequenceModel, State, Unroll
+from .sequence import SequenceModel
+from .state import State
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ class RNNState(NamedTuple):
 
     h: Tensor  # [n, L, H], hidden state of each layer
     c: Tensor  # [n, L, H], cell of each layer
-    x: Tensor  # [n, D] or [n], the last observation
+    e: Tensor  # [n, E], e(x_{t-1}), the last observation embedded
 
 
 class RNN(SequenceModel):
@@ -110,11 +110,22 @@ class RNN(SequenceModel):
         weight = self.lstm.get_parameter("weight_hh_l0")
         zeros = weight.new_zeros(n, self.config.num_layers, self.config.hidden_size)
         x = self.spec.blank(n, device=weight.device, dtype=weight.dtype) if start is None else start
-        return RNNState(zeros, zeros, x)
+        return RNNState(zeros, zeros, self._embed(x))
 
     def encode(self, batch: SequenceBatch, *, state: State | None = None) -> Tensor:
         """An empty context, [B, T, 0]."""
         return self.lstm.get_parameter("weight_hh_l0").new_zeros(*batch.x.shape[:2], 0)
+
+    def after_inputs(self, state: RNNState, u: Tensor | None) -> RNNState:
+        """h_t = LSTM(e(x_{t-1}), h_{t-1}), layer by layer."""
+        h, c = state.h.unbind(1), state.c.unbind(1)
+        hs, cs, read = [], [], state.e
+        for layer in range(self.config.num_layers):  # cuDNN's dropout between layers ignores the seed in a CUDA graph
+            below = F.dropout(read, self.lstm.dropout, self.training) if layer else read
+            read, cell = lstm_step(self.lstm, below, h[layer], c[layer], layer=layer)
+            hs.append(read)
+            cs.append(cell)
+        return state._replace(h=torch.stack(hs, dim=1), c=torch.stack(cs, dim=1))
 
     def prior(self, state: RNNState) -> Distribution:
         """The distribution of a latent of size 0."""
@@ -125,75 +136,19 @@ class RNN(SequenceModel):
         return no_latent(state.h[:, -1])
 
     def after_latent(self, state: RNNState, z: Tensor) -> RNNState:
-        """h_t = LSTM(e(x_{t-1}), h_{t-1})."""
-        h, c = state.h.transpose(0, 1).contiguous(), state.c.transpose(0, 1).contiguous()  # [L, n, H]
-        _, (h, c) = self.lstm(self._embed(state.x)[:, None], (h, c))
-        return state._replace(h=h.transpose(0, 1), c=c.transpose(0, 1))
+        """The same state: z_t is empty."""
+        return state
 
     def emission(self, state: RNNState) -> Distribution:
         """p(x_t | x_<t)."""
-        return self._emission(state.h[:, -1], self._embed(state.x))
-
-    def after_observation(self, state: RNNState, x: Tensor) -> RNNState:
-        """The state remembers x_t for the next step."""
-        return state._replace(x=x)
-
-    # All steps at once, time first.
-
-    def fast_unroll(
-        self,
-        batch: SequenceBatch,
-        *,
-        noise: Tensor | None,
-        latents: Tensor | None,
-        state: RNNState | None,
-        context: Tensor | None,
-        particles: int,
-        resample: Resample | None,
-    ) -> Unroll:
-        """Run all steps in one call of torch's LSTM per layer. Noise and latents [N, T, 0] are empty."""
-        rows = batch.repeat(particles)
-        first = self.initial_state(len(rows), start=rows.start) if state is None else state
-        embedded = self._embed(torch.cat([first.x[None], rows.past.transpose(0, 1)[:-1]]))  # e(x_{t-1}), [T, N, E]
-        hidden, last = self._run(embedded, rows.lengths, first)
-        latent = no_latent(hidden.transpose(0, 1))
-
-        def zeros() -> Tensor:
-            return hidden.new_zeros(rows.x.shape[:2])
-
-        return Unroll(
-            rows,
-            prior=latent,
-            posterior=latent,
-            latents=latent.mean,
-            emission=batch_first(self._emission(hidden, embedded)),
-            auxiliary=zeros,
-            backward=zeros,
-            state=lambda: RNNState(*last(), last_step(rows.past.transpose(0, 1), rows.lengths)),
-        )
-
-    def _embed(self, x: Tensor) -> Tensor:
-        """e(x), [..., E]."""
-        embedded: Tensor = self.embed_layers(self.embed(x))
-        return embedded
-
-    def _emission(self, h: Tensor, embedded: Tensor) -> Distribution:
-        out: Distribution = self.emission_net(self.output_layers(self.readout(h, embedded)))
+        out: Distribution = self.emission_net(self.output_layers(self.readout(state.h[:, -1], state.e)))
         return out
 
-    def _run(
-        self, embedded: Tensor, lengths: Tensor, state: RNNState
-    ) -> tuple[Tensor, Callable[[], tuple[Tensor, Tensor]]]:
-        """h_1..h_T of the last layer [T, N, H], and a function that returns each row's last h, c [N, L, H]."""
-        hidden, last_of_layers = embedded, []
-        # layer by layer: cuDNN's dropout between layers ignores the seed when a CUDA graph is replayed
-        for layer, weights in enumerate(self.lstm.all_weights):
-            inputs = F.dropout(hidden, self.lstm.dropout, self.training) if layer else hidden
-            hidden, last = run_lstm([*weights], inputs, state.h[:, layer], state.c[:, layer], lengths)
-            last_of_layers.append(last)
+    def after_observation(self, state: RNNState, x: Tensor) -> RNNState:
+        """The state remembers e(x_t) for the next step."""
+        return state._replace(e=self._embed(x))
 
-        def last_states() -> tuple[Tensor, Tensor]:
-            h, c = zip(*(last() for last in last_of_layers), strict=True)
-            return torch.stack(h, dim=1), torch.stack(c, dim=1)
-
-        return hidden, last_states
+    def _embed(self, x: Tensor) -> Tensor:
+        """e(x), [n, E]."""
+        embedded: Tensor = self.embed_layers(self.embed(x))
+        return embedded

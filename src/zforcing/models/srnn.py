@@ -32,7 +32,6 @@ Differences from the paper:
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
@@ -40,13 +39,13 @@ import torch
 from torch import Tensor, nn
 from torch.distributions import Distribution
 
-from ..distributions import batch_first, diagonal_gaussian
+from ..distributions import diagonal_gaussian
 from ..emissions import EmissionSettings, make_emission
-from ..nn import Affine, Embedder, FeatureNet, GaussianHead, initialize_gru, last_step, repeat_particles, run_gru
-from ..observations import ObservationSpec, SequenceBatch, reverse_time_first
-from ..recurrence import Loop, equations
+from ..nn import Embedder, FeatureNet, GaussianHead, gru_step, initialize_gru, join, run_backward
+from ..observations import ObservationSpec, SequenceBatch
 from ..settings import Count, Positive, Probability, check
-from .base import Resample, SequenceModel, State, Step, Unroll
+from .sequence import SequenceModel
+from .state import State
 
 
 @dataclass(frozen=True)
@@ -83,8 +82,9 @@ class SRNNConfig(EmissionSettings):
 class SRNNState(NamedTuple):
     """The state of `SRNN`."""
 
-    d: Tensor  # [n, H], of the deterministic network, which has read all x so far: d_{t+1} after x_t
+    d: Tensor  # [n, H], of the deterministic network: d_t, which has read e, once step t has begun
     z: Tensor  # [n, Z], the last latent
+    e: Tensor  # [n, E], e(x_{t-1}), the last observation embedded
 
 
 class SRNN(SequenceModel):
@@ -103,12 +103,7 @@ class SRNN(SequenceModel):
     def __init__(self, spec: ObservationSpec, config: SRNNConfig | None = None, **settings: Any):
         config = self.make_config(config, settings)
         super().__init__(spec, config)
-        hidden, latent, embedding, mlp = (
-            config.hidden_size,
-            config.latent_size,
-            config.embedding_size,
-            config.mlp_size,
-        )
+        hidden, latent, embedding, mlp = config.hidden_size, config.latent_size, config.embedding_size, config.mlp_size
         layers: dict[str, Any] = {"layers": config.mlp_layers, "activation_limit": config.activation_clamp}
 
         def gaussian(read: int) -> GaussianHead:
@@ -148,29 +143,41 @@ class SRNN(SequenceModel):
         size: int = self.config.latent_size
         return size
 
-    # The methods of SequenceModel, for one step.
+    # The contract.
 
     def initial_state(self, n: int, *, start: Tensor | None = None) -> SRNNState:
-        """d_1 = GRU(e(x_0), 0), z_0 = 0."""
+        """d_0 = 0, z_0 = 0."""
         weight = self.prior_net.mlp.first.weight
         x = self.spec.blank(n, device=weight.device, dtype=weight.dtype) if start is None else start
-        d = weight.new_zeros(n, self.config.hidden_size)
-        return SRNNState(self._next(d, x), weight.new_zeros(n, self.latent_size))
+        d, z = weight.new_zeros(n, self.config.hidden_size), weight.new_zeros(n, self.latent_size)
+        return SRNNState(d, z, self.embed(x))
 
     def encode(self, batch: SequenceBatch, *, state: State | None = None) -> Tensor:
         """a_1..a_T, [B, T, H], or [B, T, M] of the filtering posterior."""
         first = self.initial_state(len(batch), start=batch.start) if state is None else state
-        embedded = self.embed.to_affine(batch.past.transpose(0, 1))
-        d = self._network(embedded, first.d)[:-1]
-        return self._contexts(d, self._observed(batch, embedded), batch.lengths).transpose(0, 1)
+        before = torch.cat([first.e[:, None], self.embed(batch.past[:, :-1])], dim=1)  # e(x_0)..e(x_{T-1})
+        d, _ = self.forward_gru(before.transpose(0, 1), first.d[None])  # [T, B, H]
+        read = join(d.transpose(0, 1), self.embed(batch.read))
+        if isinstance(self.context_net, nn.GRU):
+            return run_backward(self.context_net, read, batch.lengths)
+        out: Tensor = self.context_net(read)
+        return out
+
+    def after_inputs(self, state: SRNNState, u: Tensor | None) -> SRNNState:
+        """d_t = GRU(e(x_{t-1}), d_{t-1})."""
+        return state._replace(d=gru_step(self.forward_gru, state.e, state.d))
 
     def prior(self, state: SRNNState) -> Distribution:
         """p(z_t | .) = N(f_p([z_{t-1}, d_t]))."""
-        return self._prior(state.z, state.d)
+        out: Distribution = self.prior_net(join(state.z, state.d))
+        return out
 
     def posterior(self, state: SRNNState, context: Tensor) -> Distribution:
         """q(z_t | .) = N(f_q([z_{t-1}, a_t])), with the prior's mean added if it is residual."""
-        return self._posterior(state.z, context, self.prior(state) if self.config.residual_posterior else None)
+        mean, log_variance = self.posterior_net.parameters_of(join(state.z, context)).chunk(2, dim=-1)
+        if self.config.residual_posterior:
+            mean = mean + self.prior(state).mean
+        return diagonal_gaussian(mean, log_variance)
 
     def after_latent(self, state: SRNNState, z: Tensor) -> SRNNState:
         """The state remembers z_t."""
@@ -178,125 +185,9 @@ class SRNN(SequenceModel):
 
     def emission(self, state: SRNNState) -> Distribution:
         """p(x_t | .) = f_o([z_t, d_t])."""
-        return self._emission(state.z, state.d)
+        out: Distribution = self.emission_net(self.dropout(self.output_net(join(state.z, state.d))))
+        return out
 
     def after_observation(self, state: SRNNState, x: Tensor) -> SRNNState:
-        """d_{t+1} = GRU(e(x_t), d_t)."""
-        return state._replace(d=self._next(state.d, x))
-
-    # All steps at once, time first: only the chain of latents needs a loop.
-
-    def fast_unroll(
-        self,
-        batch: SequenceBatch,
-        *,
-        noise: Tensor | None,
-        latents: Tensor | None,
-        state: SRNNState | None,
-        context: Tensor | None,
-        particles: int,
-        resample: Resample | None,
-    ) -> Unroll:
-        """Run both networks, then the loop over the latents (unless these are given), then the emission."""
-        rows = batch.repeat(particles)
-        first = self.initial_state(len(rows), start=rows.start) if state is None else state
-        embedded = self.embed.to_affine(batch.past.transpose(0, 1))
-        network = self._network(embedded, first.d[: len(batch)])  # d doesn't differ between particles
-        batch_d, d = network[:-1], repeat_particles(network[:-1], particles)
-        if context is None:
-            a = self._contexts(batch_d, self._observed(batch, embedded), batch.lengths)
-        else:
-            a = context.transpose(0, 1)
-        if latents is not None:
-            z = latents.transpose(0, 1)
-            before = torch.cat([first.z[None], z[:-1]])
-            prior = self._prior(before, d)
-            posterior = self._posterior(before, repeat_particles(a, particles), prior)
-        else:
-            assert noise is not None, "a run needs noise or latents"
-            before, z, query, *parameters = self._loop(first, batch_d, a, noise.transpose(0, 1), resample)
-            prior = GaussianHead.of(parameters[0]) if parameters else self._prior(before, d)
-            posterior = self._add_prior_mean(query, prior)
-
-        def zeros() -> Tensor:
-            return z.new_zeros(rows.x.shape[:2])
-
-        return Unroll(
-            rows,
-            prior=batch_first(prior),
-            posterior=batch_first(posterior),
-            latents=z.transpose(0, 1),
-            emission=batch_first(self._emission(z, d)),
-            auxiliary=zeros,
-            backward=zeros,
-            state=lambda: SRNNState(
-                last_step(repeat_particles(network[1:], particles), rows.lengths), last_step(z, rows.lengths)
-            ),
-        )
-
-    def _loop(
-        self, first: SRNNState, d: Tensor, a: Tensor, noise: Tensor, resample: Resample | None
-    ) -> tuple[Tensor, ...]:
-        """z_{t-1}, z_t, the output of f_q and, for the residual posterior, of f_p, [T, n, .] each; d, a [T, B, .]."""
-        loop = Loop(steps=len(d), rows=len(first.z))
-        before = loop.carried(first.z)
-        nets = [self.posterior_net.record_joint(loop, before, a)]
-        if self.config.residual_posterior:
-            nets.append(self.prior_net.record_joint(loop, before, d))
-        z = equations.sample(loop, nets[0], noise)
-        for prior in nets[1:]:
-            equations.add_first(loop, z, prior)
-        loop.carry(before, z)
-        if resample is not None:
-            num_copies = len(first.z) // d.shape[1]
-
-            def choose(t: int, values: Sequence[Tensor]) -> Tensor | None:
-                z_before, z_t, query, *parameters = values
-                d_t = d[t].repeat(num_copies, 1)
-                p = GaussianHead.of(parameters[0]) if parameters else self._prior(z_before, d_t)
-                return resample(t, Step(p, self._add_prior_mean(query, p), z_t, self._emission(z_t, d_t)))
-
-            loop.select(choose, [before, z, *nets])
-        return loop.run(before, z, *nets)
-
-    # The networks and the densities, for one step [n, .] or all [T, n, .].
-
-    def _next(self, d: Tensor, x: Tensor) -> Tensor:
-        """GRU(e(x), d), [n, H]."""
-        out: Tensor = self.forward_gru(self.embed(x)[None], d[None])[1][0]
-        return out
-
-    def _network(self, embedded: Affine, first: Tensor) -> Tensor:
-        """d_1..d_{T+1} [T + 1, B, H] from e(x_1)..e(x_T) and d_1 [B, H]; meaningless in the padding."""
-        return torch.cat([first[None], run_gru(self.forward_gru, embedded, first)])
-
-    def _observed(self, batch: SequenceBatch, embedded: Affine) -> Affine:
-        """e(x_1)..e(x_T), which the posterior reads: `embedded`, unless the network was fed something else than x."""
-        return embedded if batch.fed is None else self.embed.to_affine(batch.read.transpose(0, 1))
-
-    def _contexts(self, d: Tensor, embedded: Affine, lengths: Tensor) -> Tensor:
-        """a_1..a_T from d_1..d_T and e(x_1)..e(x_T), [T, B, .] each."""
-        read = torch.cat([d, embedded.value], dim=-1)
-        if not isinstance(self.context_net, nn.GRU):
-            out: Tensor = self.context_net(read)
-            return out
-        last = d.new_zeros(d.shape[1:])
-        return reverse_time_first(run_gru(self.context_net, reverse_time_first(read, lengths), last), lengths)
-
-    def _prior(self, z: Tensor, d: Tensor) -> Distribution:
-        out: Distribution = self.prior_net(torch.cat([z, d], dim=-1))
-        return out
-
-    def _posterior(self, z: Tensor, a: Tensor, prior: Distribution | None) -> Distribution:
-        return self._add_prior_mean(self.posterior_net.parameters_of(torch.cat([z, a], dim=-1)), prior)
-
-    def _add_prior_mean(self, query: Tensor, prior: Distribution | None) -> Distribution:
-        """The posterior from the output of f_q [..., 2 Z], with the prior's mean added if it is residual."""
-        mean, log_variance = query.chunk(2, dim=-1)
-        if prior is not None and self.config.residual_posterior:
-            mean = mean + prior.mean
-        return diagonal_gaussian(mean, log_variance)
-
-    def _emission(self, z: Tensor, d: Tensor) -> Distribution:
-        out: Distribution = self.emission_net(self.dropout(self.output_net(torch.cat([z, d], dim=-1))))
-        return out
+        """The state remembers e(x_t) for the next step."""
+        return state._replace(e=self.embed(x))

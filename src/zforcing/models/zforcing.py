@@ -11,8 +11,8 @@ h_t, b_t are z_{t+1}, h_{t+1}, b_{t+1} here.
     auxiliary   log p(b_t | z_t) = log N(stop(b_t); tanh(mean), var),  (mean, log var) = f_a(z_t)
     backward    log p(x_{t-1} | b_t), a linear readout
     parallel    `posterior: parallel`, not in the paper: q(z_t|x) = N(f_q([a_t, b_t])), a_t = LSTM(e(x_{t-1}), a_{t-1})
-                doesn't read h_{t-1}, so that all z are drawn at once, and the recurrence is one call of torch.nn.LSTM.
-                It is another posterior for the same prior and emission, and so also gives a valid bound
+                doesn't read h_{t-1}, so that all z are drawn at once. It is another posterior for the same prior and
+                emission, and so also gives a valid bound
 
               b_t <------ b_{t+1}          the gradient of the auxiliary term stops at b_t, its target;
              /   ^            ^            b_t learns through the posterior and through the backward term
@@ -35,9 +35,7 @@ Differences from the authors' PyTorch release:
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import Any, Literal, NamedTuple
 
 import torch
@@ -45,37 +43,25 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.distributions import Distribution
 
-from ..distributions import (
-    at_least_float32,
-    batch_first,
-    combine,
-    gaussian_log_prob,
-    log_prob_of_observed,
-    reparameterize,
-)
+from ..distributions import at_least_float32, gaussian_log_prob, log_prob_of_observed
 from ..emissions import EmissionSettings, make_emission
 from ..nn import (
     MLP,
-    Affine,
     BackwardLSTM,
     Embedder,
     GaussianHead,
-    LastState,
     LatentLSTMCell,
     LayerNormLatentLSTMCell,
     Readout,
     clamp,
     initialize_lstm,
-    last_step,
-    last_steps,
-    repeat_particles,
-    run_lstm,
+    join,
+    lstm_step,
 )
 from ..observations import ObservationSpec, SequenceBatch, is_missing
-from ..recurrence import Loop, equations
-from ..runtime.chunks import in_chunks
 from ..settings import Count, Positive, Probability, check
-from .base import Resample, SequenceModel, State, Step, Unroll, map_state
+from .sequence import SequenceModel
+from .state import State
 
 
 @dataclass(frozen=True)
@@ -128,8 +114,8 @@ class ZForcingState(NamedTuple):
     c: Tensor  # [n, H], its cell
     previous_h: Tensor  # [n, H], h_{t-1} after the latent of step t
     z: Tensor  # [n, Z], the last latent
-    x: Tensor  # [n, D] or [n], the last observation
-    a: Tensor  # [n, H], the parallel posterior's LSTM over the past; [n, 0] for the paper's posterior
+    e: Tensor  # [n, E], e(x_{t-1}), the last observation embedded
+    a: Tensor  # [n, H], the parallel posterior's LSTM over the past, which has read e; [n, 0] for the paper's posterior
     a_c: Tensor  # its cell, like a
 
 
@@ -146,60 +132,37 @@ class ZForcing(SequenceModel):
 
     name = "zforcing"
     Config = ZForcingConfig
+    step_costs = ("auxiliary",)
+    context_costs = ("backward",)
 
     def __init__(self, spec: ObservationSpec, config: ZForcingConfig | None = None, **settings: Any):
         config = self.make_config(config, settings)
         super().__init__(spec, config)
-        hidden, latent, embedding, mlp = (
-            config.hidden_size,
-            config.latent_size,
-            config.embedding_size,
-            config.mlp_size,
-        )
-        limit = config.activation_clamp
-        input_size = embedding if config.latents_see_input else 0
-
-        self.embed = Embedder(
-            spec,
-            embedding,
-            dropout=config.dropout,
-            layers=config.embedding_layers or 0,
-            activation_limit=config.activation_clamp,
-        )
+        hidden, latent, embedding, mlp = config.hidden_size, config.latent_size, config.embedding_size, config.mlp_size
+        limit, input_size = config.activation_clamp, embedding if config.latents_see_input else 0
+        gaussian: dict[str, Any] = {"limit": config.latent_clamp, "activation_limit": limit}
+        layers = config.embedding_layers or 0
+        self.embed = Embedder(spec, embedding, dropout=config.dropout, layers=layers, activation_limit=limit)
         self.backward_lstm = BackwardLSTM(embedding, hidden, forget_bias=config.forget_bias)
-        self.prior_net = GaussianHead(
-            hidden + input_size, mlp, latent, limit=config.latent_clamp, activation_limit=limit
-        )
+        self.prior_net = GaussianHead(hidden + input_size, mlp, latent, **gaussian)
         self.forward_lstm: nn.LSTM | None = None
         if config.posterior == "parallel":
             self.forward_lstm = nn.LSTM(embedding, hidden)
             initialize_lstm(self.forward_lstm, forget_bias=config.forget_bias)
-        self.posterior_net = GaussianHead(  # reads [h_{t-1} or a_t, b_t, and e(x_{t-1}) if latents_see_input]
-            2 * hidden + input_size, mlp, latent, limit=config.latent_clamp, activation_limit=limit
-        )
+        self.posterior_net = GaussianHead(2 * hidden + input_size, mlp, latent, **gaussian)
+        sizes, start = (embedding, latent, mlp, hidden), config.forget_bias
         self.cell: LatentLSTMCell | LayerNormLatentLSTMCell
         if config.cell == "lstm":
-            self.cell = LatentLSTMCell(embedding, latent, mlp, hidden, forget_bias=config.forget_bias)
+            self.cell = LatentLSTMCell(*sizes, forget_bias=start)
         else:
-            self.cell = LayerNormLatentLSTMCell(
-                embedding,
-                latent,
-                mlp,
-                hidden,
-                forget_bias=config.forget_bias,
-                activation_limit=limit,
-                limit=config.norm_clamp,
-            )
-        self.readout = Readout(
-            hidden, embedding, skip=config.output_skip, dropout=config.dropout, activation_limit=limit
-        )
+            clamps: dict[str, Any] = {"activation_limit": limit, "limit": config.norm_clamp}
+            self.cell = LayerNormLatentLSTMCell(*sizes, forget_bias=start, **clamps)
+        skip = config.output_skip
+        self.readout = Readout(hidden, embedding, skip=skip, dropout=config.dropout, activation_limit=limit)
         self.emission_net = make_emission(spec, hidden, config)
-        self.auxiliary_net = MLP(
-            latent + (hidden if config.auxiliary_reads_state else 0),
-            mlp,
-            2 * hidden if config.auxiliary == "gaussian" else hidden,
-            activation_limit=limit,
-        )
+        read = latent + hidden * config.auxiliary_reads_state
+        predicted = 2 * hidden if config.auxiliary == "gaussian" else hidden
+        self.auxiliary_net = MLP(read, mlp, predicted, activation_limit=limit)
         self.backward_emission_net = make_emission(spec, hidden, replace(config, autoregressive=False))
 
     @property
@@ -213,7 +176,7 @@ class ZForcing(SequenceModel):
         size: int = self.config.latent_size
         return size
 
-    # The methods of SequenceModel, for one step.
+    # The contract.
 
     def initial_state(self, n: int, *, start: Tensor | None = None) -> ZForcingState:
         """h_0 = c_0 = 0."""
@@ -221,203 +184,56 @@ class ZForcing(SequenceModel):
         zeros = weight.new_zeros(n, self.config.hidden_size)
         x = self.spec.blank(n, device=weight.device, dtype=weight.dtype) if start is None else start
         a = zeros if self.forward_lstm is not None else zeros[:, :0]
-        return ZForcingState(zeros, zeros, zeros, weight.new_zeros(n, self.latent_size), x, a, a)
+        return ZForcingState(zeros, zeros, zeros, weight.new_zeros(n, self.latent_size), self.embed(x), a, a)
 
     def encode(self, batch: SequenceBatch, *, state: State | None = None) -> Tensor:
         """b_1..b_T, [B, T, H]."""
         states: Tensor = self.backward_lstm(self.embed(batch.read), batch.lengths)
         return states
 
+    def after_inputs(self, state: ZForcingState, u: Tensor | None) -> ZForcingState:
+        """a_t = LSTM(e(x_{t-1}), a_{t-1}), which the parallel posterior reads."""
+        if self.forward_lstm is None:
+            return state
+        a, a_c = lstm_step(self.forward_lstm, state.e, state.a, state.a_c)
+        return state._replace(a=a, a_c=a_c)
+
     def prior(self, state: ZForcingState) -> Distribution:
         """p(z_t | .) = N(f_p(h_{t-1}))."""
-        return self._prior(state.h, *self._inputs(Affine(self.embed(state.x))))
+        out: Distribution = self.prior_net(join(state.h, *self._inputs(state)))
+        return out
 
     def posterior(self, state: ZForcingState, context: Tensor) -> Distribution:
         """q(z_t | .) = N(f_q([h_{t-1}, b_t])); the parallel one reads a_t for h_{t-1}."""
-        embedded = self.embed(state.x)
-        read = state.h if self.forward_lstm is None else self._next_a(state, embedded)[0]
-        return self._posterior(read, context, *self._inputs(Affine(embedded)))
+        read = state.h if self.forward_lstm is None else state.a
+        out: Distribution = self.posterior_net(join(read, context, *self._inputs(state)))
+        return out
 
     def after_latent(self, state: ZForcingState, z: Tensor) -> ZForcingState:
         """h_t = LSTM([g(z_t), e(x_{t-1})], h_{t-1})."""
-        embedded = self.embed(state.x)
-        h, c = self.cell(embedded, z, state.h, state.c)
-        return ZForcingState(h, c, state.h, z, state.x, *self._next_a(state, embedded))
+        h, c = self.cell(state.e, z, state.h, state.c)
+        return state._replace(h=h, c=c, previous_h=state.h, z=z)
 
     def emission(self, state: ZForcingState) -> Distribution:
         """p(x_t | .) = f_o(h_t, e(x_{t-1}))."""
-        out: Distribution = self.emission_net(self.readout(state.h, self.embed(state.x)))
+        out: Distribution = self.emission_net(self.readout(state.h, state.e))
         return out
-
-    def auxiliary(self, state: ZForcingState, context: Tensor) -> Tensor:
-        """log p(b_t | z_t), [n]."""
-        return self._auxiliary(state.previous_h, state.z, context)
 
     def after_observation(self, state: ZForcingState, x: Tensor) -> ZForcingState:
-        """The state remembers x_t for the next step."""
-        return state._replace(x=x)
+        """The state remembers e(x_t) for the next step."""
+        return state._replace(e=self.embed(x))
 
-    # All steps at once, time first: only what depends on the sampled z_t needs a loop.
-
-    def fast_unroll(
-        self,
-        batch: SequenceBatch,
-        *,
-        noise: Tensor | None,
-        latents: Tensor | None,
-        state: ZForcingState | None,
-        context: Tensor | None,
-        particles: int,
-        resample: Resample | None,
-    ) -> Unroll:
-        """Run all steps, computing everything that doesn't depend on h or z outside of the loop."""
-        rows = batch.repeat(particles)
-        first = self.initial_state(len(rows), start=rows.start) if state is None else state
-        one = map_state(lambda v: v[: len(batch)], first)  # of one particle: x_0 and a_0 are the same for all
-        embedded = self.embed.to_affine(torch.cat([one.x[None], batch.past.transpose(0, 1)]))  # e(x_0..x_T)
-        inputs = embedded.at(slice(-1))  # e(x_{t-1})
-        if context is not None:
-            b = context.transpose(0, 1)
-        elif batch.fed is None:
-            b = self.backward_lstm.time_first(embedded.at(slice(1, None)), batch.lengths)
-        else:  # the backward network reads x, not what was fed in its place
-            b = self.encode(batch).transpose(0, 1)
-
-        repeat = partial(repeat_particles, particles=particles)  # [T, B, .] -> [T, n, .]
-        z = None if latents is None else latents.transpose(0, 1)
-        e = None if noise is None else noise.transpose(0, 1)
-        posterior: Distribution | None = None
-        last_a: LastState | None = None
-        if self.forward_lstm is not None:
-            a, last_a = run_lstm(self.forward_lstm, inputs, one.a, one.a_c, batch.lengths)
-            posterior = combine(repeat, self._posterior(a, b, *self._inputs(inputs)))
-            z = z if e is None else reparameterize(posterior, e)
-
-        projected_input = self.readout.project_input(inputs)
-        if projected_input is not None:
-            projected_input = repeat(projected_input)
-        all_inputs = [repeat(e) for e in self._inputs(inputs)]
-        if z is not None and resample is None and isinstance(self.cell, LatentLSTMCell):
-            hs, last = self.cell.run(inputs._replace(u=repeat(inputs.u)), z, first.h, first.c, rows.lengths)
-            before = torch.cat([first.h[None], hs[:-1]])
-        else:
-            before, hs, cs, z, posterior = self._loop(
-                first, b, inputs, e, z, posterior, resample, all_inputs, projected_input
-            )
-            last = partial(last_steps, hs, cs, rows.lengths)
-        if posterior is None:  # the latents are given
-            posterior = self._posterior(before, repeat(b), *all_inputs)
-
-        def last_state() -> ZForcingState:
-            last_values = (last_step(v, rows.lengths) for v in (before, z, rows.past.transpose(0, 1)))
-            a_and_cell = (one.a, one.a_c) if last_a is None else last_a()
-            return ZForcingState(*last(), *last_values, *(v.repeat(particles, 1) for v in a_and_cell))
-
-        return Unroll(
-            rows,
-            prior=batch_first(self._prior(before, *all_inputs)),
-            posterior=batch_first(posterior),
-            latents=z.transpose(0, 1),
-            emission=batch_first(self.emission_net(self.readout.merge(hs, projected_input))),
-            auxiliary=lambda: self._auxiliary(before, z, repeat(b)).transpose(0, 1),
-            backward=lambda: self.backward_log_prob(batch, b.transpose(0, 1)).repeat(particles, 1),
-            state=last_state,
-        )
-
-    def _loop(
-        self,
-        first: ZForcingState,
-        b: Tensor,
-        inputs: Affine,
-        noise: Tensor | None,
-        z: Tensor | None,
-        posterior: Distribution | None,
-        resample: Resample | None,
-        all_inputs: list[Tensor],
-        projected_input: Tensor | None,
-    ) -> tuple[Tensor, Tensor, Tensor, Tensor, Distribution | None]:
-        """h_{t-1}, h_t, c_t, z_t, [T, n, .] each, and the posterior; z is drawn here unless it is given."""
-        loop = Loop(steps=len(b), rows=len(first.h))
-        h, c = loop.carried(first.h), loop.carried(first.c)
-        parameters = []
-        if z is None:
-            if noise is None:
-                raise ValueError("the loop needs noise or latents")
-            net, weight = self.posterior_net, self.posterior_net.mlp.first.weight  # it reads [h_{t-1}, b_t, ...]
-            query = equations.linear(
-                loop,
-                h,
-                weight[:, : h.size],
-                bias=net.mlp.first.bias,
-                given=join(b, *self._inputs(inputs)),
-                given_weight=weight[:, h.size :],
-            )
-            parameters = [net.record(loop, query)]
-            latent = equations.sample(loop, parameters[0], noise)
-        else:
-            latent = equations.given(loop, z)
-        h_t, c_t = self.cell.record(loop, inputs, latent, h, c)
-        loop.carry(h, h_t)
-        loop.carry(c, c_t)
-
-        if resample is not None:
-
-            def choose(t: int, values: Sequence[Tensor]) -> Tensor | None:
-                before_t, h_of_t, z_t, *query = values
-                if posterior is not None:
-                    q = combine(lambda v: v[t], posterior)
-                elif query:
-                    q = GaussianHead.of(query[0])
-                else:  # the latents are given
-                    num_copies = len(before_t) // b.shape[1]
-                    q = self._posterior(before_t, b[t].repeat(num_copies, 1), *(e[t] for e in all_inputs))
-                part = None if projected_input is None else projected_input[t]
-                emission = self.emission_net(self.readout.merge(h_of_t, part))
-                return resample(t, Step(self._prior(before_t, *(e[t] for e in all_inputs)), q, z_t, emission))
-
-            loop.select(choose, [h, h_t, latent, *parameters])
-        before, hs, cs, *drawn = loop.run(h, h_t, c_t, *([latent, *parameters] if parameters else []))
-        if z is not None:
-            return before, hs, cs, z, posterior
-        return before, hs, cs, drawn[0], GaussianHead.of(drawn[1])
-
-    # The densities, for one step [n, .] or all [T, n, .].
-
-    def _next_a(self, state: ZForcingState, embedded: Tensor) -> tuple[Tensor, Tensor]:
-        """a_t = LSTM(e(x_{t-1}), a_{t-1}) and its cell, [n, H] each; unchanged for the paper's posterior."""
-        if self.forward_lstm is None:
-            return state.a, state.a_c
-        _, (a, c) = self.forward_lstm(embedded[None], (state.a[None], state.a_c[None]))
-        return a[0], c[0]
-
-    def _inputs(self, embedded: Affine) -> list[Tensor]:
-        """What prior and posterior read of the input: [e(x_{t-1})] if `latents_see_input`, else []."""
-        return [embedded.value] if self.config.latents_see_input else []
-
-    def _posterior(self, read: Tensor, context: Tensor, *inputs: Tensor) -> Distribution:
-        """The posterior from h_{t-1}, or from a_t if it is parallel."""
-        out: Distribution = self.posterior_net(join(read, context, *inputs))
-        return out
-
-    def _prior(self, h: Tensor, *inputs: Tensor) -> Distribution:
-        out: Distribution = self.prior_net(join(h, *inputs))
-        return out
-
-    def _auxiliary(self, previous_h: Tensor, z: Tensor, b: Tensor) -> Tensor:
-        read = join(previous_h, z) if self.config.auxiliary_reads_state else z
-        target = at_least_float32(b).detach()  # the only place where the gradient stops
-        out: Tensor = self.auxiliary_net(read)
-        return in_chunks(self._auxiliary_density, out, target)
-
-    def _auxiliary_density(self, out: Tensor, target: Tensor) -> Tensor:
-        """log N(b_t; tanh(mean), var), or minus the squared distance; `out` is the auxiliary network's output."""
-        out = clamp(out, self.config.auxiliary_clamp)
+    def auxiliary(self, state: ZForcingState, context: Tensor) -> Tensor:
+        """log p(b_t | z_t) = log N(b_t; tanh(mean), var), or minus the squared distance from tanh(mean), [n]."""
+        read = join(state.previous_h, state.z) if self.config.auxiliary_reads_state else state.z
+        target = at_least_float32(context).detach()  # the only place where the gradient stops
+        out = clamp(self.auxiliary_net(read), self.config.auxiliary_clamp)
         if self.config.auxiliary == "squared_error":
             return -(target - torch.tanh(at_least_float32(out))).square().sum(-1)
         mean, log_variance = out.chunk(2, dim=-1)
         return gaussian_log_prob(target, torch.tanh(mean), log_variance)
 
-    def backward_log_prob(self, batch: SequenceBatch, context: Tensor) -> Tensor:
+    def backward(self, batch: SequenceBatch, context: Tensor) -> Tensor:
         """log p(x_{t-1} | b_t), [B, T], of the observed values of x_{t-1}; 0 for an x_0 that isn't an observation."""
         first = 1 - self.spec.unscored_steps
         if batch.x.shape[1] == first:  # one step: only x_0 comes before it
@@ -428,7 +244,6 @@ class ZForcing(SequenceModel):
         out: Tensor = F.pad(log_px, (first, 0))
         return out
 
-
-def join(*parts: Tensor) -> Tensor:
-    """Concatenate the last dimension; a single tensor is returned as it is."""
-    return parts[0] if len(parts) == 1 else torch.cat(parts, dim=-1)
+    def _inputs(self, state: ZForcingState) -> list[Tensor]:
+        """What prior and posterior read of the input: [e(x_{t-1})] if `latents_see_input`, else []."""
+        return [state.e] if self.config.latents_see_input else []

@@ -1,33 +1,28 @@
 """The networks that models are built from: embeddings, MLPs, LSTM cells that read a latent, recurrent layers."""
 
-from .affine import Affine
 from .cells import LatentLSTMCell, LayerNormLatentLSTMCell, lstm_update, standardize
 from .embedding import Embedder, Readout
-from .initialize import initialize_gru, initialize_lstm, weights_of
-from .mlp import MLP, FeatureNet, GaussianHead, HiddenLayers, clamp
-from .recurrent import BackwardLSTM, LastState, last_step, last_steps, repeat_particles, run_gru, run_lstm
+from .initialize import initialize_gru, initialize_lstm
+from .mlp import MLP, FeatureNet, GaussianHead, HiddenLayers, clamp, join
+from .recurrent import BackwardLSTM, gru_step, lstm_step, run_backward
 
 __all__ = [
     "MLP",
-    "Affine",
     "BackwardLSTM",
     "Embedder",
     "FeatureNet",
     "GaussianHead",
     "HiddenLayers",
-    "LastState",
     "LatentLSTMCell",
     "LayerNormLatentLSTMCell",
     "Readout",
     "clamp",
+    "gru_step",
     "initialize_gru",
     "initialize_lstm",
-    "last_step",
-    "last_steps",
+    "join",
+    "lstm_step",
     "lstm_update",
-    "repeat_particles",
-    "run_gru",
-    "run_lstm",
+    "run_backward",
     "standardize",
-    "weights_of",
 ]

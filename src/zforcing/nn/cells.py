@@ -5,12 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from ..recurrence import equations
-from ..recurrence.loop import Loop, Value
-from .affine import Affine
 from .initialize import initialize_gate_bias, initialize_hidden_to_gates
 from .mlp import MLP, clamp
-from .recurrent import LastState, run_lstm
 
 
 def lstm_update(gates: Tensor, c: Tensor) -> tuple[Tensor, Tensor]:
@@ -50,25 +46,6 @@ class LatentLSTMCell(nn.Module):
         """Take one step: [n, E], [n, Z], [n, H], [n, H] -> h_t, c_t [n, H]."""
         return lstm_update(self.from_input(embedded) + self.from_hidden(h) + self.from_latent(self.latent_net(z)), c)
 
-    def latent_layer(self) -> tuple[Tensor, Tensor]:
-        """Merge the two linear maps from z to the gates: weight [4H, Z] and bias [4H]."""
-        return self.from_latent.weight @ self.latent_net.weight, self.from_latent.weight @ self.latent_net.bias
-
-    def run(self, embedded: Affine, z: Tensor, h: Tensor, c: Tensor, lengths: Tensor) -> tuple[Tensor, LastState]:
-        """Take all steps with given latents z [T, n, Z], by torch's LSTM of [e(x_{t-1}), z_t]; see `run_lstm`."""
-        z_weight, z_bias = self.latent_layer()
-        u_weight, bias = embedded.times(self.from_input.weight, self.from_input.bias + z_bias)
-        weights = [torch.cat([u_weight, z_weight], dim=1), self.from_hidden.weight, bias, torch.zeros_like(bias)]
-        return run_lstm(weights, torch.cat([embedded.u, z], dim=-1), h, c, lengths)
-
-    def record(self, loop: Loop, embedded: Affine, z: Value, h: Value, c: Value) -> tuple[Value, Value]:
-        """Record a step's equations in a loop, embedded [T, B, E]; returns h_t and c_t."""
-        weight, z_bias = self.latent_layer()
-        u_weight, bias = embedded.times(self.from_input.weight, self.from_input.bias + z_bias)
-        gates = equations.linear(loop, h, self.from_hidden.weight, bias=bias, given=embedded.u, given_weight=u_weight)
-        equations.add_linear(loop, gates, z, weight)
-        return equations.lstm(loop, gates, c)
-
 
 class LayerNormLatentLSTMCell(nn.Module):
     """An LSTM cell whose latent sets gain and bias of its layer norm (`cond_ln` in the Z-Forcing authors' release).
@@ -101,23 +78,11 @@ class LayerNormLatentLSTMCell(nn.Module):
         initialize_hidden_to_gates(self.from_hidden.weight)
         initialize_gate_bias(self.input_bias, forget_bias=forget_bias)
 
-    def inputs(self, embedded: Tensor) -> Tensor:
-        """The part of the gates that only depends on the input, [..., E] -> [..., 4H]."""
-        return standardize(self.from_input(embedded)) * self.input_gain + self.input_bias
-
     def forward(self, embedded: Tensor, z: Tensor, h: Tensor, c: Tensor) -> tuple[Tensor, Tensor]:
         """Take one step: [n, E], [n, Z], [n, H], [n, H] -> h_t, c_t [n, H]."""
         gain_minus_one, bias = clamp(self.latent_net(z), self.limit).chunk(2, dim=-1)
-        return lstm_update(self.inputs(embedded) + (1 + gain_minus_one) * standardize(self.from_hidden(h)) + bias, c)
-
-    def record(self, loop: Loop, embedded: Affine, z: Value, h: Value, c: Value) -> tuple[Value, Value]:
-        """Record a step's equations in a loop, embedded [T, B, E]; returns h_t and c_t."""
-        hidden = equations.linear(loop, h, self.from_hidden.weight)
-        equations.standardize(loop, hidden)
-        first = self.latent_net.first
-        gain_and_bias = self.latent_net.record(loop, equations.linear(loop, z, first.weight, bias=first.bias))
-        equations.clamp(loop, gain_and_bias, self.limit)
-        return equations.lstm(loop, equations.modulate(loop, hidden, gain_and_bias, self.inputs(embedded.value)), c)
+        given = standardize(self.from_input(embedded)) * self.input_gain + self.input_bias
+        return lstm_update(given + (1 + gain_minus_one) * standardize(self.from_hidden(h)) + bias, c)
 
 
 def standardize(x: Tensor) -> Tensor:

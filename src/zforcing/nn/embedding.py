@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..observations import ObservationSpec, is_missing
-from .affine import Affine
-from .mlp import ClampedLeakyReLU, HiddenLayers, tensor_of
+from .mlp import ClampedLeakyReLU, HiddenLayers
 
 
 class Embedder(nn.Module):
@@ -55,32 +53,15 @@ class Embedder(nn.Module):
         if isinstance(self.layer, nn.Embedding):
             embedded = self.layer(torch.where(is_missing(x), self.unknown, x))
         else:
-            embedded = F.linear(self._inputs(x), *self._weights())
+            embedded = self._numbers(x)
         dropped: Tensor = self.dropout(embedded if self.hidden is None else self.hidden(embedded))
         return dropped
 
-    def to_affine(self, x: Tensor) -> Affine:
-        """e(x) as an `Affine`: not multiplied yet where e(x) is a linear map from a smaller size, else e(x) itself.
-
-        A layer that reads it then multiplies the two matrices, which is cheaper than multiplying all steps by both.
-        """
-        is_linear = not isinstance(self.layer, nn.Embedding) and self.hidden is None
-        if is_linear and not (self.training and self.dropout.p):
-            inputs = self._inputs(x)
-            if inputs.shape[-1] < self.layer.weight.shape[0]:
-                return Affine(inputs, *self._weights())
-        return Affine(self(x))
-
-    def _inputs(self, x: Tensor) -> Tensor:
-        """The input of the linear layer: x with missing values replaced, [..., D], or [..., 2 D] with the mask."""
+    def _numbers(self, x: Tensor) -> Tensor:
+        """The linear map of vectors, [..., D] -> [..., E], a missing number replaced."""
         missing = is_missing(x)
-        if self.reads_mask:
-            return torch.cat([torch.where(missing, self.fill, x), (~missing).to(x.dtype)], dim=-1)
-        return torch.where(missing, 0.0, x)
-
-    def _weights(self) -> tuple[Tensor, Tensor]:
-        weight, bias = (tensor_of(self.layer, name) for name in ("weight", "bias"))
-        return torch.cat([weight, self.mask_layer.weight], dim=1) if self.reads_mask else weight, bias
+        out: Tensor = self.layer(torch.where(missing, self.fill if self.reads_mask else 0.0, x))
+        return out + self.mask_layer((~missing).to(x.dtype)) if self.reads_mask else out
 
 
 class Readout(nn.Module):
@@ -103,18 +84,6 @@ class Readout(nn.Module):
 
     def forward(self, h: Tensor, embedded: Tensor) -> Tensor:
         """Compute the features, [..., H] and [..., E] -> [..., H]."""
-        return self.merge(h, self.project_input(Affine(embedded)))
-
-    def merge(self, h: Tensor, projected_input: Tensor | None) -> Tensor:
-        """Compute the features from h_t and what `project_input` returned."""
-        features = (
-            h if projected_input is None else self.activation(F.linear(h, self.from_hidden.weight) + projected_input)
-        )
+        features = self.activation(self.from_hidden(h) + self.from_input(embedded)) if self.skip else h
         out: Tensor = self.dropout(features)
         return out
-
-    def project_input(self, embedded: Affine) -> Tensor | None:
-        """Compute W_x e(x_{t-1}) + bias, [..., H]; None without `skip`."""
-        return (
-            F.linear(embedded.u, *embedded.times(self.from_input.weight, self.from_hidden.bias)) if self.skip else None
-        )

@@ -5,13 +5,6 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from .mlp import tensor_of
-
-
-def weights_of(network: nn.LSTM | nn.GRU) -> list[Tensor]:
-    """The weights of a network's first layer: input to gates, hidden to gates, and the two biases."""
-    return [tensor_of(network, name) for name in ("weight_ih_l0", "weight_hh_l0", "bias_ih_l0", "bias_hh_l0")]
-
 
 @torch.no_grad()
 def initialize_hidden_to_gates(weight: Tensor) -> None:
@@ -37,7 +30,7 @@ def initialize_lstm(lstm: nn.LSTM, *, forget_bias: float) -> None:
 
 def initialize_gru(gru: nn.GRU) -> None:
     """Initialize the one layer of a GRU: orthogonal hidden-to-hidden matrices, biases 0."""
-    _, hidden_to_gates, *biases = weights_of(gru)
+    _, hidden_to_gates, *biases = gru.all_weights[0]
     initialize_hidden_to_gates(hidden_to_gates)
     for bias in biases:
         nn.init.zeros_(bias)

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.distributions import Distribution
 
 from ..distributions import diagonal_gaussian
-from ..recurrence import Loop, Value, equations
 
 
 def clamp(x: Tensor, limit: float | None) -> Tensor:
     """Clamp x to [-limit, limit], with zero gradient at and beyond the limits; None doesn't clamp."""
     return x if limit is None else F.hardtanh(x, -limit, limit)  # its backward is one pass, that of torch.clamp four
+
+
+def join(*parts: Tensor) -> Tensor:
+    """Concatenate the last dimension; a single tensor is returned as it is."""
+    return parts[0] if len(parts) == 1 else torch.cat(parts, dim=-1)
 
 
 class ClampedLeakyReLU(nn.Module):
@@ -29,11 +34,6 @@ class ClampedLeakyReLU(nn.Module):
         """Apply the activation to each element."""
         return clamp(F.leaky_relu(x, self.slope), self.limit)
 
-    def record(self, loop: Loop, x: Value) -> None:
-        """Record the activation of x in a loop, in place."""
-        equations.leaky_relu(loop, x, self.slope)
-        equations.clamp(loop, x, self.limit)
-
 
 class HiddenLayers(nn.Module):
     """The hidden layers after a network's first linear map: its activation, then `layers` - 1 layers [H] -> [H]."""
@@ -48,15 +48,6 @@ class HiddenLayers(nn.Module):
         hidden: Tensor = self.activation(preactivation)
         for linear in self.more:
             hidden = self.activation(linear(hidden))
-        return hidden
-
-    def record(self, loop: Loop, preactivation: Value) -> Value:
-        """Record the same in a loop."""
-        hidden = preactivation
-        self.activation.record(loop, hidden)
-        for linear in self.more:
-            hidden = equations.linear(loop, hidden, tensor_of(linear, "weight"), bias=tensor_of(linear, "bias"))
-            self.activation.record(loop, hidden)
         return hidden
 
 
@@ -80,10 +71,6 @@ class FeatureNet(nn.Module):
         """Compute the features, [..., F] -> [..., H]."""
         out: Tensor = self.hidden(self.first(x))
         return out
-
-    def record(self, loop: Loop, preactivation: Value) -> Value:
-        """Record everything after the first linear map in a loop; `preactivation` is that map's output."""
-        return self.hidden.record(loop, preactivation)
 
 
 class MLP(nn.Module):
@@ -109,11 +96,6 @@ class MLP(nn.Module):
         out: Tensor = self.second(self.hidden(self.first(x)))
         return out
 
-    def record(self, loop: Loop, preactivation: Value) -> Value:
-        """Record everything after the first linear map in a loop; `preactivation` is that map's output."""
-        hidden = self.hidden.record(loop, preactivation)
-        return equations.linear(loop, hidden, self.second.weight, bias=self.second.bias)
-
 
 class GaussianHead(nn.Module):
     """A diagonal Gaussian of size Z with (mean, log-variance) = MLP(features), clamped to [-limit, limit].
@@ -138,31 +120,8 @@ class GaussianHead(nn.Module):
 
     def forward(self, features: Tensor) -> Distribution:
         """Return the Gaussian of features [..., F], batch [...], event [Z]."""
-        return self.of(self.parameters_of(features))
+        return diagonal_gaussian(*self.parameters_of(features).chunk(2, dim=-1))
 
     def parameters_of(self, features: Tensor) -> Tensor:
         """Compute mean and log-variance, [..., F] -> [..., 2 Z]."""
         return clamp(self.mlp(features), self.limit)
-
-    @staticmethod
-    def of(parameters: Tensor) -> Distribution:
-        """Return the Gaussian with mean and log-variance [..., 2 Z]."""
-        return diagonal_gaussian(*parameters.chunk(2, dim=-1))
-
-    def record(self, loop: Loop, preactivation: Value) -> Value:
-        """Record everything after the first linear map in a loop; returns mean and log-variance, [n, 2 Z]."""
-        parameters = self.mlp.record(loop, preactivation)
-        equations.clamp(loop, parameters, self.limit)
-        return parameters
-
-    def record_joint(self, loop: Loop, x: Value, given: Tensor) -> Value:
-        """Record the whole network of [x, given_t] in a loop, given [T, B, G]; returns what `record` does."""
-        weight, given_weight = self.mlp.first.weight.split([x.size, given.shape[-1]], dim=1)
-        bias = self.mlp.first.bias
-        return self.record(loop, equations.linear(loop, x, weight, bias=bias, given=given, given_weight=given_weight))
-
-
-def tensor_of(module: nn.Module, name: str) -> Tensor:
-    """Get a parameter, or the tensor that torch.func.functional_call has put in its place."""
-    tensor: Tensor = getattr(module, name)
-    return tensor

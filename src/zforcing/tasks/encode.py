@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from ..errors import UserError
-from ..models.base import SequenceModel
+from ..models.sequence import SequenceModel
 from ..observations import SequenceBatch
 
 

@@ -12,7 +12,8 @@ from torch.distributions import Distribution
 
 from ..distributions import reparameterize, stack
 from ..errors import UserError
-from ..models.base import SequenceModel, State
+from ..models.sequence import SequenceModel
+from ..models.state import State
 from ..observations import SequenceBatch
 from ..runtime.threads import cpu_threads
 
@@ -142,6 +143,7 @@ def generate(
     xs: list[Tensor] = []
     zs, emissions = [], []
     for t in range(steps):
+        state = model.after_inputs(state, None)
         z = latent(t, model.prior(state))
         state = model.after_latent(state, z)
         emission = model.emission(state)

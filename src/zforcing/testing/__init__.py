@@ -19,7 +19,7 @@ from collections.abc import Callable
 
 import torch
 
-from ..models.base import SequenceModel
+from ..models.sequence import SequenceModel
 from ..observations import ObservationSpec
 from .batches import SPECS, random_batch
 from .bounds import check_bound

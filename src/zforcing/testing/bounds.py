@@ -9,7 +9,7 @@ from torch import Tensor
 
 from ..bounds.base import Bound, BoundKind, BoundResult, Weights
 from ..errors import UserError
-from ..models.base import SequenceModel
+from ..models.sequence import SequenceModel
 from ..observations import SequenceBatch
 from .batches import garbage_in_padding
 from .comparison import assert_same, checking, require, seed

@@ -10,12 +10,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..models.base import SequenceModel, Unroll
+from ..models.sequence import SequenceModel
+from ..models.unroll import Unroll
 from ..observations import SequenceBatch
 from ..runtime.threads import cpu_threads
 
 Check = Callable[[SequenceModel, SequenceBatch], None]
-TERMS = ("log_px", "kl", "auxiliary", "backward")
 
 
 def model_check(check: Check) -> Check:
@@ -71,14 +71,19 @@ def noise_for(model: SequenceModel, batch: SequenceBatch, *, particles: int = 1)
 
 
 def loop_of(model: SequenceModel) -> Callable[..., Unroll]:
-    """The reference loop, `SequenceModel.walk`, whatever the model overrides."""
+    """The reference loop, `SequenceModel.walk`, whatever `unroll` does."""
     return lambda batch, **given: SequenceModel.walk(model, batch, **given)
+
+
+def terms(run: Unroll) -> dict[str, Tensor]:
+    """log p(x_t | .), the KL and the model's extra terms of all steps, [N, T] each, by name."""
+    return {"log_px": run.log_px, "kl": run.kl} | {name: run.cost(name) for name in run.cost_names}
 
 
 def run_results(run: Unroll, batch: SequenceBatch) -> dict[str, Tensor]:
     """The results of a run outside of the padding, by name: terms (0 in the padding), densities, the last state."""
     exists = batch.mask
-    numbers = {name: getattr(run, name) for name in TERMS}
+    numbers = terms(run)
     numbers["latents"] = run.latents[exists]
     for name, density in (("prior", run.prior), ("posterior", run.posterior)):
         numbers[f"the {name}'s mean"] = density.mean[exists]
@@ -120,7 +125,7 @@ def gradients(
 
 def run_gradients(model: SequenceModel, run: Unroll) -> dict[str, Tensor]:
     """The gradient of each parameter by name, for a fixed random combination of the run's terms and its last state."""
-    return gradients(model, [getattr(run, name) for name in TERMS] + list(run.state))
+    return gradients(model, [*terms(run).values(), *run.state])
 
 
 def require(condition: bool, message: str) -> None:

@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.distributions import Distribution, MultivariateNormal, kl_divergence
 
 from ..distributions import reparameterize
-from ..models.base import SequenceModel
+from ..models.sequence import SequenceModel
 from ..observations import SequenceBatch
 from ..tasks.sample import sample
 from .batches import other_values
@@ -69,6 +69,7 @@ def _noise_of(model: SequenceModel, batch: SequenceBatch, latents: Tensor) -> Te
     """The noise for which the posterior gives these latents, [B, T, Z]."""
     context, state, noise = model.encode(batch), model.initial_state(len(batch), start=batch.start), []
     for x, c, z in zip(batch.read.unbind(1), context.unbind(1), latents.unbind(1), strict=True):
+        state = model.after_inputs(state, None)
         noise.append(_standardized(model.posterior(state, c), z))
         state = model.after_observation(model.after_latent(state, z), x)
     return torch.stack(noise, dim=1)

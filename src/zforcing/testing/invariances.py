@@ -12,11 +12,11 @@ import torch
 from torch import Tensor
 
 from ..distributions import log_prob_of_observed
-from ..models.base import SequenceModel, Unroll
+from ..models.sequence import SequenceModel
+from ..models.unroll import Unroll
 from ..observations import SequenceBatch, is_missing
 from .batches import garbage_in_padding, one_row, other_values, with_gaps, with_x
 from .comparison import (
-    TERMS,
     assert_same,
     assert_same_numbers,
     loop_of,
@@ -25,6 +25,7 @@ from .comparison import (
     require,
     run_gradients,
     run_results,
+    terms,
 )
 
 
@@ -41,8 +42,9 @@ def check_rows(model: SequenceModel, batch: SequenceBatch) -> None:
         this = slice(row, row + 1)
         single = model.unroll(one_row(batch, row), noise=noise[this, :steps])
         what = f"of sequence {row} ({steps} steps) in a batch differs from when it is run by itself"
-        for name in TERMS:
-            assert_same(getattr(together, name)[this, :steps], getattr(single, name), f"{name} {what}")
+        of_batch = terms(together)
+        for name, value in terms(single).items():
+            assert_same(of_batch[name][this, :steps], value, f"{name} {what}")
         for name, value in single.state._asdict().items():
             assert_same(getattr(together.state, name)[this], value, f"state.{name} {what}")
 
@@ -77,8 +79,8 @@ def check_missing(model: SequenceModel, batch: SequenceBatch) -> None:
     noise = noise_for(model, batch)
     run = model.unroll(batch, noise=noise)
     gradients = run_gradients(model, run)
-    terms = {name: getattr(run, name) for name in TERMS}
-    for name, value in (terms | {f"the gradient of {p}": gradient for p, gradient in gradients.items()}).items():
+    numbers = terms(run)
+    for name, value in (numbers | {f"the gradient of {p}": gradient for p, gradient in gradients.items()}).items():
         finite = bool(value.isfinite().all())
         require(finite, f"{name} is not finite when values are missing: is NaN or -1 read as a number?")
 
@@ -91,7 +93,7 @@ def check_missing(model: SequenceModel, batch: SequenceBatch) -> None:
     filled = with_x(batch, torch.where(batch.scored, batch.x, other_values(batch.x, model.spec)))
     other = model.unroll(filled, noise=noise)
     what = "changes with the values of x where nothing is observed: read `batch.read`, score `batch.scored`"
-    assert_same_numbers({name: getattr(other, name) for name in TERMS}, terms, what)
+    assert_same_numbers(terms(other), numbers, what)
     assert_same_numbers(run_gradients(model, other), gradients, f"has a gradient that {what}", tolerance=1e-9)
 
     masks = (torch.ones_like(batch.scored), None)

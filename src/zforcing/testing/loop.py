@@ -17,11 +17,11 @@ from torch import Tensor
 from torch.distributions import Distribution, Independent, MultivariateNormal, Normal
 
 from ..distributions import reparameterize
-from ..models.base import SequenceModel, State, map_state
+from ..models.sequence import SequenceModel
+from ..models.state import State, map_state
 from ..observations import SequenceBatch
 from .batches import halves
 from .comparison import (
-    TERMS,
     assert_same,
     assert_same_numbers,
     gradients,
@@ -32,6 +32,7 @@ from .comparison import (
     run_gradients,
     run_results,
     seed,
+    terms,
 )
 
 
@@ -49,7 +50,7 @@ def check_densities(model: SequenceModel, batch: SequenceBatch) -> None:
         context.dim() == 3 and context.shape[:2] == (n, steps),
         f"encode gives {list(context.shape)}; it must be [B, T, C] = [{n}, {steps}, C]",
     )
-    state = model.initial_state(n, start=batch.start)
+    state = model.after_inputs(model.initial_state(n, start=batch.start), None)
     for name, density in (("prior", model.prior(state)), ("posterior", model.posterior(state, context[:, 0]))):
         _require_shape(name, density, (n,), (Z,))
         base = density.base_dist if isinstance(density, Independent) else density
@@ -59,8 +60,9 @@ def check_densities(model: SequenceModel, batch: SequenceBatch) -> None:
         )
     state = model.after_latent(state, model.prior(state).mean)
     _require_shape("emission", model.emission(state), (n,), batch.x.shape[2:])
-    auxiliary, backward = model.auxiliary(state, context[:, 0]), model.backward_log_prob(batch, context)
-    for name, term, shape in (("auxiliary", auxiliary, [n]), ("backward_log_prob", backward, [n, steps])):
+    costs = {name: (getattr(model, name)(state, context[:, 0]), [n]) for name in model.step_costs}
+    costs |= {name: (getattr(model, name)(batch, context), [n, steps]) for name in model.context_costs}
+    for name, (term, shape) in costs.items():
         require(list(term.shape) == shape, f"{name} gives {list(term.shape)}; it must be {shape}")
 
 
@@ -103,6 +105,11 @@ def _walk(
     """Run the loop from a state, method by method; yields the name of a result and its value for each row, [n]."""
     for x_t, read_t, c, e in zip(x.unbind(1), read.unbind(1), context.unbind(1), noise.unbind(1), strict=True):
         writes = _writes(state)
+        before, state = state, model.after_inputs(state, None)
+        _require_untouched(before, writes, "after_inputs")
+        _require_record(state, len(e))
+
+        writes = _writes(state)
         posterior = model.posterior(state, c)
         z = reparameterize(posterior, e)
         yield "posterior", posterior.log_prob(z)
@@ -114,9 +121,9 @@ def _walk(
 
         writes = _writes(state)
         yield "emission", model.emission(state).log_prob(x_t)
-        yield "auxiliary", model.auxiliary(state, c)
+        yield from ((name, getattr(model, name)(state, c)) for name in model.step_costs)
         before, state = state, model.after_observation(state, read_t)
-        _require_untouched(before, writes, "emission, auxiliary or after_observation")
+        _require_untouched(before, writes, "emission, after_observation or a step's cost")
         _require_record(state, len(z))
         yield "latent", z.sum(-1)
 
@@ -206,20 +213,21 @@ def check_chunks(model: SequenceModel, batch: SequenceBatch) -> None:
 
     The first chunk is given the context of the whole sequence, the second continues from the first one's state. The
     check finds a state that doesn't hold all of the past, an unroll that ignores its context, and a context that
-    doesn't continue from the state. (`backward_log_prob` isn't compared: the first step of a chunk has no x_{t-1}.)
+    doesn't continue from the state. (Costs of the context aren't compared: a chunk begins without an x_{t-1}.)
     """
     first, second, rows = halves(batch)
     cut, noise = first.x.shape[1], noise_for(model, batch)
     whole, context = model.unroll(batch, noise=noise), model.encode(batch)
     one = model.unroll(first, noise=noise[rows, :cut], context=context[rows, :cut])
     two = model.unroll(second, noise=noise[rows, cut:], state=one.state)
-    for name in ("log_px", "kl", "auxiliary", "latents"):
-        expected, steps = getattr(whole, name)[rows], second.mask
+    steps = second.mask
+    of_whole, of_one, of_two = (terms(run) | {"latents": run.latents} for run in (whole, one, two))
+    for name in [name for name in of_whole if name not in model.context_costs]:
+        expected = of_whole[name][rows]
         what = f"{name} of a sequence run in two chunks is not that of the whole, in the"
-        assert_same(getattr(one, name), expected[:, :cut], f"{what} first one: is the given context used?")
-        assert_same(
-            getattr(two, name)[steps], expected[:, cut:][steps], f"{what} second one: does the state hold all the past?"
-        )
+        assert_same(of_one[name], expected[:, :cut], f"{what} first one: is the given context used?")
+        what = f"{what} second one: does the state hold all the past?"
+        assert_same(of_two[name][steps], expected[:, cut:][steps], what)
     for name, value in two.state._asdict().items():
         assert_same(value, getattr(whole.state, name)[rows], f"state.{name} after two chunks is not that of the whole")
 
@@ -252,7 +260,7 @@ def check_latents(model: SequenceModel, batch: SequenceBatch) -> None:
 
 @model_check
 def check_gradients(model: SequenceModel, batch: SequenceBatch) -> None:
-    """Check that every parameter gets a finite and nonzero gradient from the terms (log_px, KL, auxiliary, backward).
+    """Check that every parameter gets a finite and nonzero gradient from the terms: log_px, KL and the model's costs.
 
     Nonzero gradients are required after a small change of all parameters: layers that start at zero stop gradients. The
     check finds an unused parameter, a term detached by mistake, and the NaN gradients of roots and norms at 0.
@@ -269,7 +277,7 @@ def check_gradients(model: SequenceModel, batch: SequenceBatch) -> None:
 
 def _term_gradients(model: SequenceModel, batch: SequenceBatch) -> dict[str, Tensor]:
     run = model.unroll(batch, noise=noise_for(model, batch))
-    return gradients(model, [getattr(run, term) for term in TERMS])
+    return gradients(model, terms(run).values())
 
 
 @model_check

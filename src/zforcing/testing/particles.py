@@ -10,10 +10,9 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from ..models.base import SequenceModel, Step
+from ..models.sequence import SequenceModel
 from ..observations import SequenceBatch
 from .comparison import (
-    TERMS,
     assert_same,
     assert_same_numbers,
     model_check,
@@ -21,6 +20,7 @@ from .comparison import (
     require,
     run_gradients,
     run_results,
+    terms,
 )
 
 K = 3
@@ -59,11 +59,11 @@ def _check_descendants(model: SequenceModel, batch: SequenceBatch) -> None:
     continues = (batch.lengths > last + 1).repeat(K)
     rows = torch.arange(K * n)
     index = torch.where(continues, rows % n, rows)
-    resampled = model.unroll(batch, noise=noise, particles=K, resample=lambda t, step: index if t == last else None)
+    resampled = model.unroll(batch, noise=noise, particles=K, resample=lambda t, log_w: index if t == last else None)
     first = model.unroll(batch, noise=noise[:n])
     what = f"after step {last} of particles that continue from the first copy is not that of the first copy"
-    for name in TERMS:
-        actual, expected = (getattr(run, name)[:, last + 1 :] for run in (resampled, first))
+    for name, of_first in terms(first).items():
+        actual, expected = (term[:, last + 1 :] for term in (terms(resampled)[name], of_first))
         assert_same(actual[continues], expected.repeat(K, 1)[continues], f"{name} {what}")
     for name, value in first.state._asdict().items():
         expected = value.repeat(K, *[1] * (value.dim() - 1))
@@ -91,12 +91,12 @@ class Ancestors:
     def __init__(self, batch: SequenceBatch, particles: int):
         self.rows, self.lengths, self.particles = batch.repeat(particles), batch.lengths, particles
         self.asked: list[int] = []
-        self.shown: dict[str, Tensor] = {}  # log-densities and latents outside of the padding, by name
+        self.shown: dict[str, Tensor] = {}  # the weights of each step, by name
 
-    def __call__(self, t: int, step: Step) -> Tensor | None:
+    def __call__(self, t: int, log_w: Tensor) -> Tensor | None:
         """Give two copies of three the same ancestor, another one at each step; skip every third step."""
         self.asked.append(t)
-        self._remember(t, step)
+        self.shown[f"log_w that resample is shown at step {t}"] = log_w.clone()
         if t % 3 == 1:
             return None
         copies = torch.arange(self.particles)[:, None]
@@ -107,15 +107,3 @@ class Ancestors:
         """Require that it was called after each step but the last, in order."""
         expected = list(range(self.rows.x.shape[1] - 1))
         require(self.asked == expected, f"resample is called after steps {self.asked}; it must be {expected}")
-
-    @torch.no_grad()
-    def _remember(self, t: int, step: Step) -> None:
-        """Record a step's values now: its memory may be reused after the call."""
-        numbers = {
-            "latent": step.latent,
-            "prior": step.prior.log_prob(step.latent),
-            "posterior": step.posterior.log_prob(step.latent),
-            "emission": step.emission.log_prob(self.rows.x[:, t]),
-        }
-        exists = self.rows.mask[:, t]
-        self.shown |= {f"the {name} that resample is shown at step {t}": v[exists] for name, v in numbers.items()}

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from ..bounds.base import Bound, BoundResult, Weights
 from ..data.batches import bucket, pad_steps
 from ..errors import UserError
-from ..models.base import SequenceModel
+from ..models.sequence import SequenceModel
 from ..observations import SequenceBatch
 from .update import EagerUpdate, Part, Precision, Sums, Updated, mapped, sums_of
 

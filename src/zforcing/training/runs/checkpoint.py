@@ -12,7 +12,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from ...errors import UserError
-from ...models.base import SequenceModel
+from ...models.sequence import SequenceModel
 from ...observations import DataDescription
 from ...observations.formats.version_1 import LATER
 from ...saving.atomic import _write_json, read_json

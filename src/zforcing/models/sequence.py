@@ -2,39 +2,44 @@
 
 Step t emits x_t, t = 1..T; x_0 is the start (zeros, a start symbol, or an observation that is conditioned on):
 
-    state   = model.initial_state(n)                   before the first step
+    state   = model.initial_state(n, start=x_0)        before the first step
     context = model.encode(batch, state=state)         what the posterior reads: x_t, or the future
     for t in 1..T:
+        state = model.after_inputs(state, u_t)         the step begins: what is known of it before its latent is read
         p_z   = model.prior(state)                     p(z_t | past)
         q_z   = model.posterior(state, context_t)      q(z_t | past, context)
         state = model.after_latent(state, z_t)
         p_x   = model.emission(state)                  p(x_t | z_<=t, x_<t)
-        aux   = model.auxiliary(state, context_t)      Z-Forcing's auxiliary term; zero for other models
         state = model.after_observation(state, x_t)
 
 Sampling runs the same loop with `prior` and `emission`, so that the trained densities are those that generate. A state
-is a NamedTuple of tensors [n, ...]: particles repeat it, resampling indexes it, streaming carries it. A deterministic
-network is a model whose latent has size 0. In training, word dropout may feed `after_observation` another x_t than the
-one that is scored and encoded (`SequenceBatch.fed`). Later arguments are keyword-only, so that exogenous inputs u_t can
-be added to `after_observation` and `initial_state` without a change to models that have none.
+is a NamedTuple of tensors [n, ...]: particles repeat it, resampling indexes it, streaming carries it. It holds what was
+read embedded: e(x_t) is computed once, in `after_observation`, so that one dropout mask is one mask wherever it is
+used. A deterministic network is a model whose latent has size 0. In training, word dropout may feed `after_observation`
+another x_t than the one that is scored and encoded (`SequenceBatch.fed`).
+
+Extra terms that training maximizes are methods too, which a model names: `step_costs` are functions of (state after the
+latent, context_t), `context_costs` of (batch, context).
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import fields
-from functools import cached_property
+from functools import partial
 from typing import Any, ClassVar, Literal, NamedTuple, Protocol, Self, TypeVar
 
 import torch
 from torch import Tensor, nn
-from torch.distributions import Distribution, kl_divergence
+from torch.distributions import Distribution
 
 from ..distributions import log_prob_of_observed, reparameterize, stack
 from ..errors import UserError
 from ..observations import DataDescription, ObservationSpec, SequenceBatch, masked_sum
 from ..settings import plain
+from .state import State, map_state, where_rows
+from .unroll import Unroll
 
 C = TypeVar("C")
 
@@ -47,130 +52,37 @@ class HasDescription(Protocol):
         """What a model keeps of the data."""
 
 
-State = Any  # a NamedTuple of tensors [n, ...], each model's own
+Resample = Callable[[int, Tensor], Tensor | None]
+"""resample(t, log_w) -> index [N] int64 or None: after step t (from 0) row i continues from the state of row index[i].
+
+log_w [N] float64, without gradient, is log p(x_t | .) + log p(z_t | .) - log q(z_t | .) of step t, and 0 where a
+sequence has ended. It isn't called after the last step, and must not move rows whose sequence has ended.
+"""
 
 
-def map_state(f: Callable[..., Tensor], *states: State) -> State:
-    """Apply f to each tensor of a state, or to the corresponding tensors of several states.
-
-    Args:
-        f: A function of as many tensors as there are states.
-        *states: States of the same type.
-
-    Returns:
-        A state of that type with the results.
-    """
-    return type(states[0])(*(f(*tensors) for tensors in zip(*states, strict=True)))
-
-
-def where_rows(rows: Tensor, new: State, old: State) -> State:
-    """Select the new state where `rows` [n] is True, and the old one elsewhere."""
-    return map_state(lambda a, b: torch.where(rows.reshape(-1, *[1] * (a.dim() - 1)), a, b), new, old)
-
-
-class Unroll:
-    """The result of running a model over all steps of a batch: densities, latents and terms of the bound.
-
-    N is B, or K B for K particles: row i + j B is copy j of sequence i. Distributions have the batch shape [N, T]; in
-    the padding their values are meaningless. Terms [N, T] are in nats, and 0 in the padding. Each is computed at first
-    access, with the parameters and in the autocast and gradient modes of that moment: access them before an optimizer
-    changes the parameters.
-
-    Attributes:
-        batch: The batch that was run, N rows.
-        prior: p(z_t | past), event [Z].
-        posterior: q(z_t | past, context), event [Z].
-        latents: [N, T, Z], z_t drawn from the posterior.
-        emission: p(x_t | z_<=t, x_<t), event [D] or [].
-    """
-
-    def __init__(
-        self,
-        batch: SequenceBatch,
-        *,
-        prior: Distribution,
-        posterior: Distribution,
-        latents: Tensor,
-        emission: Distribution,
-        auxiliary: Callable[[], Tensor],
-        backward: Callable[[], Tensor],
-        state: Callable[[], State],
-    ):
-        """Store the results, and functions for those that may not be needed; each is called at most once.
-
-        Args:
-            batch: See the class.
-            prior: See the class.
-            posterior: See the class.
-            latents: See the class.
-            emission: See the class.
-            auxiliary: Returns the term [N, T], which is masked here.
-            backward: Returns the term [N, T], which is masked here.
-            state: Returns the state after each sequence's last step.
-        """
-        self.batch, self.prior, self.posterior, self.latents, self.emission = batch, prior, posterior, latents, emission
-        self._auxiliary, self._backward, self._state = auxiliary, backward, state
-
-    @cached_property
-    def log_px(self) -> Tensor:
-        """log p(x_t | z_<=t, x_<t) of the observed values, [N, T] in nats."""
-        batch = self.batch
-        if batch.observed is None:
-            return self._masked(self.emission.log_prob(batch.x))
-        return self._masked(log_prob_of_observed(self.emission, batch.x, batch.scored))
-
-    @cached_property
-    def kl(self) -> Tensor:
-        """KL(posterior || prior) >= 0 of each step, given the sampled past, [N, T] in nats."""
-        return self._masked(kl_divergence(self.posterior, self.prior))
-
-    @cached_property
-    def auxiliary(self) -> Tensor:
-        """Z-Forcing's log p(b_t | z_t), or minus the squared error, [N, T]; 0 for other models."""
-        return self._masked(self._auxiliary())
-
-    @cached_property
-    def backward(self) -> Tensor:
-        """Z-Forcing's log p(x_{t-1} | b_t), for the x_{t-1} that exist, [N, T]; 0 for other models."""
-        return self._masked(self._backward())
-
-    @cached_property
-    def state(self) -> State:
-        """The model's state after each sequence's last step, N rows."""
-        return self._state()
-
-    def _masked(self, term: Tensor) -> Tensor:
-        return torch.where(self.batch.mask, term, torch.zeros_like(term))
-
-
-class Step(NamedTuple):
-    """The densities and the latent of one step of an unroll, N rows each."""
+class _Step(NamedTuple):
+    """One step of a walk, N rows."""
 
     prior: Distribution
     posterior: Distribution
-    latent: Tensor
+    latent: Tensor  # [N, Z]
+    state: State  # after the latent
     emission: Distribution
-
-
-Resample = Callable[[int, Step], Tensor | None]
-"""resample(t, step) -> index [N] int64 or None: after step t (from 0) row i continues from the state of row index[i].
-
-It isn't called after the last step, and must not move rows whose sequence has ended. The step is valid only during the
-call: its memory is reused.
-"""
+    context: Tensor  # [N, C]
 
 
 class SequenceModel(nn.Module, ABC):
     """Base class of models of sequences with one latent per step.
 
     The module's docstring shows the loop that uses the methods. A subclass defines `name`, `Config` and the abstract
-    methods, and is constructed as `Model(spec, config)`. It may override `fast_unroll` by something faster than the
-    loop that gives the same values and gradients (`zforcing.testing.check_model` compares them).
+    methods, and is constructed as `Model(spec, config)`.
 
     Attributes:
         name: The name in recipes, saved files and reports.
         Config: A frozen dataclass with the model's settings.
-        backend: How `unroll` runs: `fast` calls `fast_unroll`, `reference` the loop (`walk`).
+        step_costs: The methods (state after `after_latent`, context_t) -> [n] that are extra terms of a step, in nats.
+        context_costs: The methods (batch, context) -> [B, T] that are extra terms of the context, in nats.
+        backend: How `unroll` runs: `reference` is the loop (`walk`).
         capturable: Whether a CUDA graph can hold the model (it never waits for a value from the GPU).
         spec: What one observation is.
         config: The settings.
@@ -182,6 +94,8 @@ class SequenceModel(nn.Module, ABC):
 
     name: ClassVar[str]
     Config: ClassVar[type[Any]]
+    step_costs: ClassVar[tuple[str, ...]] = ()
+    context_costs: ClassVar[tuple[str, ...]] = ()
     backend: Literal["reference", "fast"] = "fast"
     capturable: ClassVar[bool] = True
 
@@ -267,6 +181,15 @@ class SequenceModel(nn.Module, ABC):
             The context [B, T, C].
         """
 
+    def after_inputs(self, state: State, u: Tensor | None) -> State:
+        """Return the state that begins step t: with what is known before its latent. By default the same state.
+
+        Args:
+            state: The state after step t - 1, n rows.
+            u: u_t [n, U], the known inputs of step t; None where the data has none.
+        """
+        return state
+
     @abstractmethod
     def prior(self, state: State) -> Distribution:
         """Return p(z_t | past), a Gaussian with batch [n], event [Z]."""
@@ -276,7 +199,7 @@ class SequenceModel(nn.Module, ABC):
         """Return q(z_t | past, context_t), a Gaussian with batch [n], event [Z].
 
         Args:
-            state: The state after step t - 1, n rows.
+            state: The state that `after_inputs` returned, n rows.
             context: [n, C], step t of what `encode` returned.
         """
 
@@ -297,29 +220,10 @@ class SequenceModel(nn.Module, ABC):
             x: x_t [n, D] or [n] (a step of `batch.past`), NaN, or -1 for categories, where it is missing.
         """
 
-    def auxiliary(self, state: State, context: Tensor) -> Tensor:
-        """Return an auxiliary term that training maximizes, such as Z-Forcing's log p(b_t | z_t). 0 by default.
-
-        Args:
-            state: The state that `after_latent` returned, n rows.
-            context: [n, C].
-
-        Returns:
-            Tensor [n], in nats.
-        """
-        return context.new_zeros(context.shape[0])
-
-    def backward_log_prob(self, batch: SequenceBatch, context: Tensor) -> Tensor:
-        """Return log p(x_{t-1} | context_t), which trains a backward network (Z-Forcing). 0 by default.
-
-        Args:
-            batch: B sequences.
-            context: [B, T, C].
-
-        Returns:
-            Tensor [B, T], in nats.
-        """
-        return context.new_zeros(context.shape[:2])
+    @property
+    def cost_names(self) -> tuple[str, ...]:
+        """The names of the model's extra terms, which a bound can weigh."""
+        return self.step_costs + self.context_costs
 
     def log_likelihood(self, batch: SequenceBatch) -> Tensor:
         """Compute the exact log p(x_1..x_T) of each sequence.
@@ -390,8 +294,6 @@ class SequenceModel(nn.Module, ABC):
     ) -> Unroll:
         """Run the model over all steps of a batch, with latents drawn from the posterior.
 
-        The attribute `backend` selects the implementation; values and gradients are the same.
-
         Args:
             batch: B sequences of T steps.
             noise: [N, T, Z] standard normal, from which z_t = mean + std * noise_t; None draws it.
@@ -399,7 +301,7 @@ class SequenceModel(nn.Module, ABC):
             state: State to continue from, N rows, which has read x_0; None starts from the batch's x_0.
             context: [B, T, C], what `encode` returned for these steps; None computes it.
             particles: K. The run has N = K B rows, copy after copy of the batch, each with its own latents.
-            resample: Called after each step; returns which rows continue (the ancestors of a particle filter).
+            resample: Called after each step but the last; returns which rows continue (a particle filter's ancestors).
 
         Returns:
             The densities, latents and terms of all steps.
@@ -408,6 +310,24 @@ class SequenceModel(nn.Module, ABC):
             ValueError: The arguments' shapes don't fit each other or the model.
         """
         self.check_batch(batch, noise=noise, latents=latents)
+        self._check_shapes(batch, noise=noise, latents=latents, state=state, context=context, particles=particles)
+        if latents is None and noise is None:
+            noise = self.draw_noise(batch, particles=particles)
+        return self.walk(
+            batch, noise=noise, latents=latents, state=state, context=context, particles=particles, resample=resample
+        )
+
+    def _check_shapes(
+        self,
+        batch: SequenceBatch,
+        *,
+        noise: Tensor | None,
+        latents: Tensor | None,
+        state: State | None,
+        context: Tensor | None,
+        particles: int,
+    ) -> None:
+        """Raise ValueError where arguments of `unroll` don't fit each other."""
         if particles < 1:
             raise ValueError(f"particles is {particles}; it must be 1 or more")
         expected = [particles * len(batch), batch.x.shape[1], self.latent_size]
@@ -418,39 +338,6 @@ class SequenceModel(nn.Module, ABC):
             raise ValueError(f"context is {list(context.shape)}; it must be [B, T, C] for x {list(batch.x.shape)}")
         if state is not None and len(state[0]) != expected[0]:
             raise ValueError(f"the state has {len(state[0])} rows; with {particles} particles there are {expected[0]}")
-        if latents is None and noise is None:
-            noise = self.draw_noise(batch, particles=particles)
-        run = self.walk if self.backend == "reference" or self._must_walk(noise, resample) else self.fast_unroll
-        return run(
-            batch, noise=noise, latents=latents, state=state, context=context, particles=particles, resample=resample
-        )
-
-    def _must_walk(self, noise: Tensor | None, resample: Resample | None) -> bool:
-        """Whether a `resample` function needs the loop: it is called between steps with each step's densities, which
-        the fast paths only have there for latents drawn from noise, without dropout.
-        """
-        dropout = self.training and bool(getattr(self.config, "dropout", 0.0))
-        return resample is not None and (noise is None or self.latent_size == 0 or dropout)
-
-    def fast_unroll(
-        self,
-        batch: SequenceBatch,
-        *,
-        noise: Tensor | None,
-        latents: Tensor | None,
-        state: State | None,
-        context: Tensor | None,
-        particles: int,
-        resample: Resample | None,
-    ) -> Unroll:
-        """Do what `unroll` does, faster than step by step. The default is the loop (`walk`).
-
-        Exactly one of `noise` and `latents` is given. `resample` is only given with noise, for a model with latents
-        and without active dropout. The others are as for `unroll`.
-        """
-        return self.walk(
-            batch, noise=noise, latents=latents, state=state, context=context, particles=particles, resample=resample
-        )
 
     def walk(
         self,
@@ -464,35 +351,77 @@ class SequenceModel(nn.Module, ABC):
         resample: Resample | None = None,
     ) -> Unroll:
         """Do what `unroll` does, with its arguments, by the loop of the module's docstring: what defines the model."""
-        draws = latents if noise is None else noise
-        if draws is None:
-            draws = self.draw_noise(batch, particles=particles)
+        if latents is None and noise is None:
+            noise = self.draw_noise(batch, particles=particles)
         rows = batch.repeat(particles)
         state = self.initial_state(len(rows), start=rows.start) if state is None else state
         if context is None:  # all copies of a row have read the same observations, so the first one is enough
             context = self.encode(batch, state=map_state(lambda v: v[: len(batch)], state))
-        encoded, contexts = context, context.repeat(particles, 1, 1)
-        steps, auxiliary = [], []
-        # unbind, not contexts[:, t]: the backward pass of indexing writes a full-size zero tensor at every step
-        columns = (rows.past.unbind(1), contexts.unbind(1), draws.unbind(1), rows.mask.unbind(1))
-        for t, (x, c, draw, exists) in enumerate(zip(*columns, strict=True)):
-            prior, posterior = self.prior(state), self.posterior(state, c)
-            z = reparameterize(posterior, draw) if latents is None else draw
-            following = self.after_latent(state, z)
-            steps.append(Step(prior, posterior, z, self.emission(following)))
-            auxiliary.append(self.auxiliary(following, c))
-            state = where_rows(exists, self.after_observation(following, x), state)
-            index = None if resample is None or t + 1 == len(rows.x[0]) else resample(t, steps[-1])
-            if index is not None:
-                state = map_state(lambda v: v[index], state)  # noqa: B023 - used at once
-        last = state
+        steps = []
+        for t, (x, c, e, z, exists) in enumerate(_columns(rows, context.repeat(particles, 1, 1), noise, latents)):
+            steps.append(self._step(self.after_inputs(state, None), c, noise=e, z=z))
+            state = where_rows(exists, self.after_observation(steps[-1].state, x), state)
+            if resample is not None and t + 1 < rows.x.shape[1]:
+                state = _continued(state, resample(t, _log_weight(steps[-1], rows, t)))
+        return self._unrolled(steps, rows, state=state, costs=self._context_costs(batch, context, particles))
+
+    def _step(self, state: State, context: Tensor, *, noise: Tensor | None, z: Tensor | None) -> _Step:
+        """Step t up to its emission, from the state that begins it and from noise, or from z itself."""
+        prior, posterior = self.prior(state), self.posterior(state, context)
+        if z is None:
+            assert noise is not None, "a step needs noise or its latent"
+            z = reparameterize(posterior, noise)
+        state = self.after_latent(state, z)
+        return _Step(prior, posterior, z, state, self.emission(state), context)
+
+    def _context_costs(self, batch: SequenceBatch, context: Tensor, particles: int) -> dict[str, Callable[[], Tensor]]:
+        def cost(name: str) -> Tensor:
+            term: Tensor = getattr(self, name)(batch, context)
+            return term.repeat(particles, 1)
+
+        return {name: partial(cost, name) for name in self.context_costs}
+
+    def _unrolled(
+        self, steps: list[_Step], rows: SequenceBatch, *, state: State, costs: Mapping[str, Callable[[], Tensor]]
+    ) -> Unroll:
+        def cost(name: str) -> Tensor:
+            return torch.stack([getattr(self, name)(step.state, step.context) for step in steps], dim=1)
+
         return Unroll(
             rows,
-            prior=stack([s.prior for s in steps], dim=1),
-            posterior=stack([s.posterior for s in steps], dim=1),
-            latents=torch.stack([s.latent for s in steps], dim=1),
-            emission=stack([s.emission for s in steps], dim=1),
-            auxiliary=lambda: torch.stack(auxiliary, dim=1),
-            backward=lambda: self.backward_log_prob(batch, encoded).repeat(particles, 1),
-            state=lambda: last,
+            prior=stack([step.prior for step in steps], dim=1),
+            posterior=stack([step.posterior for step in steps], dim=1),
+            latents=torch.stack([step.latent for step in steps], dim=1),
+            emission=stack([step.emission for step in steps], dim=1),
+            costs={name: partial(cost, name) for name in self.step_costs} | dict(costs),
+            state=lambda: state,
         )
+
+
+def _columns(
+    rows: SequenceBatch, context: Tensor, noise: Tensor | None, latents: Tensor | None
+) -> Iterator[tuple[Any, ...]]:
+    """Of each step: what is read of x_t, the context, the noise and the latent if they are given, where it exists.
+
+    By unbind, not x[:, t]: the backward pass of indexing writes a full-size zero tensor at every step.
+    """
+    nothing = [None] * rows.x.shape[1]
+    e, z = (nothing if values is None else values.unbind(1) for values in (noise, latents))
+    return zip(rows.past.unbind(1), context.unbind(1), e, z, rows.mask.unbind(1), strict=True)
+
+
+@torch.no_grad()
+def _log_weight(step: _Step, rows: SequenceBatch, t: int) -> Tensor:
+    """log p(x_t | .) + log p(z_t | .) - log q(z_t | .), [N] in float64; 0 where a sequence has ended."""
+    x = rows.x[:, t]
+    if rows.observed is None:
+        log_px = step.emission.log_prob(x)
+    else:
+        log_px = log_prob_of_observed(step.emission, x, rows.scored[:, t])
+    log_w = log_px + step.prior.log_prob(step.latent) - step.posterior.log_prob(step.latent)
+    return torch.where(rows.mask[:, t], log_w.double(), 0.0)
+
+
+def _continued(state: State, index: Tensor | None) -> State:
+    """The state of the rows that continue, [N]."""
+    return state if index is None else map_state(lambda v: v[index], state)
