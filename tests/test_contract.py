@@ -11,7 +11,7 @@ import torch
 
 from conftest import CASES, SPECS, Case
 from oracle import shake
-from zforcing import MODELS, ObservationSpec
+from zforcing import MODELS, ObservationSpec, UserError
 from zforcing.testing import MODEL_CHECKS, Check, check_rows, check_unroll, check_unroll_gradient, random_batch
 from zforcing.testing.comparison import noise_for
 
@@ -66,7 +66,40 @@ def test_dropout_acts_on_what_is_read_of_x_and_on_what_the_emission_reads(case: 
     noise = noise_for(model, one)
     for mode in (True, False):
         runs = [model.train(mode).unroll(batch, noise=noise) for batch in (one, other)]
-        states = [{name: v for name, v in run.state._asdict().items() if name != "x"} for run in runs]
+        states = [run.state._asdict() for run in runs]
         assert all(torch.equal(states[0][name], states[1][name]) for name in states[0]) == mode
         density = runs[0].emission.log_prob(torch.zeros_like(one.x))
         assert torch.equal(density, density[:1, :1].expand_as(density)) == mode
+
+
+EMBEDS_THE_PAST = [case for case in WITH_DROPOUT if case.model != "vrnn"]  # whose phi_x(x_t) enters the LSTM at once
+
+
+@pytest.mark.parametrize("case", EMBEDS_THE_PAST, ids=str)
+def test_an_observation_is_embedded_once_for_all_that_reads_it(case: Case) -> None:
+    """So that one mask of dropout is one mask: e(x_0) at the beginning, e(x_t) after step t."""
+    spec = SPECS["real"]
+    model, batch = case.build(spec), random_batch(spec, (4, 4))
+    embedded: list[torch.Size] = []
+    model.embed.register_forward_hook(lambda module, given, out: embedded.append(out.shape[:-1]))
+    context = model.encode(batch, state=model.initial_state(2, start=batch.start))
+    embedded.clear()
+    model.walk(batch, context=context)
+    assert embedded == [(2,)] * 5
+
+
+def test_resample_is_shown_the_log_weights_of_each_step(case: Case) -> None:
+    spec = SPECS["with gaps"]
+    model, batch = case.build(spec), random_batch(spec, (4, 2, 3), missing=True)
+    shown: list[torch.Tensor] = []
+    run = model.unroll(batch, particles=2, resample=lambda t, log_w: shown.append(log_w))
+    ratio = run.prior.log_prob(run.latents) - run.posterior.log_prob(run.latents)
+    expected = run.log_px + torch.where(run.batch.mask, ratio, torch.zeros(()))
+    torch.testing.assert_close(torch.stack(shown, dim=1), expected.detach()[:, :-1], rtol=0, atol=1e-12)
+
+
+def test_a_cost_that_a_model_does_not_have_is_refused(case: Case) -> None:
+    run = case.build(SPECS["real"]).unroll(random_batch(SPECS["real"]))
+    having = ", ".join(MODELS[case.model].step_costs + MODELS[case.model].context_costs) or "none"
+    with pytest.raises(UserError, match=f"^the model has no cost 'surprise'; it has {having}$"):
+        run.cost("surprise")

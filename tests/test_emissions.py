@@ -15,6 +15,7 @@ from zforcing.distributions import (
     Softmax,
     combine,
     diagonal_gaussian,
+    gaussian_log_prob,
     log_prob_of_observed,
     no_latent,
     reparameterize,
@@ -162,3 +163,11 @@ def test_a_softmax_is_torchs_categorical() -> None:
     assert (wide.batch_shape, wide.sample().shape) == ((7, 3, 2), (7, 3, 2))
     shares = Softmax(torch.tensor([0.5, 0.3, 0.2]).log()).sample((20000,)).bincount() / 20000
     assert torch.allclose(shares.double(), torch.tensor([0.5, 0.3, 0.2]).double(), atol=0.02)
+
+
+def test_the_gaussian_log_density_from_a_log_variance_is_torchs() -> None:
+    at = [torch.randn(4, 3, requires_grad=True) for _ in range(3)]  # x, mean, log-variance
+    found, expected = gaussian_log_prob(*at), diagonal_gaussian(*at[1:]).log_prob(at[0])
+    torch.testing.assert_close(found, expected, rtol=0, atol=1e-12)
+    slopes, expected_slopes = (torch.autograd.grad(value.square().sum(), at) for value in (found, expected))
+    torch.testing.assert_close(slopes, expected_slopes, rtol=0, atol=1e-11)

@@ -58,9 +58,10 @@ def test_sample_frequencies_are_the_models_probabilities() -> None:
     spec, n = ObservationSpec("binary", 1), 20000
     model: SequenceModel = Case("rnn", {"hidden_size": 4, "embedding_size": 3}).build(spec)
     with torch.no_grad():
-        state = model.after_latent(model.initial_state(1), torch.zeros(1, 0))
+        state = model.after_latent(model.after_inputs(model.initial_state(1), None), torch.zeros(1, 0))
         first = model.emission(state).mean.item()
-        state = model.after_latent(model.after_observation(state, torch.ones(1, 1)), torch.zeros(1, 0))
+        state = model.after_inputs(model.after_observation(state, torch.ones(1, 1)), None)
+        state = model.after_latent(state, torch.zeros(1, 0))
         both = first * model.emission(state).mean.item()
     x = sample(model, n, steps=2, seed=0).x
     for frequency, p in ((x[:, 0].mean().item(), first), (x.prod(1).mean().item(), both)):
@@ -139,9 +140,10 @@ def test_a_certain_rnn_goes_on_as_its_contract_says(settings: dict[str, Any], st
         for row, length in enumerate(prefix.lengths.tolist()):
             state = model.initial_state(1)
             for t in range(length):
-                state = model.after_observation(model.after_latent(state, none), prefix.x[row : row + 1, t])
+                state = model.after_latent(model.after_inputs(state, None), none)
+                state = model.after_observation(state, prefix.x[row : row + 1, t])
             for t in range(steps):
-                state = model.after_latent(state, none)
+                state = model.after_latent(model.after_inputs(state, None), none)
                 x = model.emission(state).mean
                 torch.testing.assert_close(drawn[row : row + 1, t], x, rtol=0, atol=1e-7)
                 state = model.after_observation(state, x)

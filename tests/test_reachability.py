@@ -135,6 +135,7 @@ def reach(case: Case, density: str) -> tuple[list[list[bool]], list[list[bool]]]
     context, state = model.encode(batch), model.initial_state(1)
     seen_x, seen_z = [], []
     for t in range(T):
+        state = model.after_inputs(state, None)
         at: dict[str, Distribution] = {"prior": model.prior(state), "posterior": model.posterior(state, context[:, t])}
         state = model.after_latent(state, zs[t])
         at["emission"] = model.emission(state)
@@ -167,14 +168,14 @@ def test_the_auxiliary_terms_gradient_stops_at_its_target_and_nowhere_else(case:
     batch = SequenceBatch(torch.randn(2, T, 2), torch.tensor([T, T]), torch.zeros(2, 2))
     run = model.unroll(batch, noise=torch.randn(2, T, model.latent_size))
     backward_weight = model.get_parameter("backward_lstm.lstm.weight_ih_l0")
-    (through_posterior,) = torch.autograd.grad(run.auxiliary.sum(), [backward_weight], retain_graph=True)
+    (through_posterior,) = torch.autograd.grad(run.cost("auxiliary").sum(), [backward_weight], retain_graph=True)
     assert through_posterior.abs().sum() > 0
 
     # with the latents given, the backward network has no way left into the auxiliary term
     context, state = model.encode(batch), model.initial_state(2)
     total = torch.zeros(())
     for t in range(T):
-        state = model.after_latent(state, run.latents[:, t].detach())
+        state = model.after_latent(model.after_inputs(state, None), run.latents[:, t].detach())
         total = total + model.auxiliary(state, context[:, t]).sum()
         state = model.after_observation(state, batch.x[:, t])
     into_backward, into_net = torch.autograd.grad(
@@ -190,5 +191,7 @@ def test_the_backward_term_trains_the_backward_network(case: Case) -> None:
     model = case.build(ObservationSpec("real", 2))
     batch = SequenceBatch(torch.randn(2, T, 2), torch.tensor([T, T]), torch.zeros(2, 2))
     run = model.unroll(batch)
-    (gradient,) = torch.autograd.grad(run.backward.sum(), [model.get_parameter("backward_lstm.lstm.weight_hh_l0")])
+    (gradient,) = torch.autograd.grad(
+        run.cost("backward").sum(), [model.get_parameter("backward_lstm.lstm.weight_hh_l0")]
+    )
     assert gradient.abs().sum() > 0

@@ -92,8 +92,9 @@ def test_with_a_whole_look_ahead_the_chunks_add_up_to_the_sequences(which: Case,
         own = torch.zeros(len(pieces), chunk.x.shape[1], model.latent_size)
         for row, p in enumerate(pieces):
             own[row, : p.stop - p.start] = noise[p.index, p.start : p.stop]
-        context = on.context(model, chunk.x.shape[1])
-        said = ELBO()(model, chunk, noise=own, state=on.state, context=context)
+        before = on.before(model, chunk)
+        context = on.context(model, chunk.x.shape[1], state=before)
+        said = ELBO()(model, chunk, noise=own, state=before, context=context)
         going.keep(pieces, said.state)
         for row, p in enumerate(pieces):
             total[p.index] += said.value[row]
@@ -106,9 +107,10 @@ def test_the_state_is_carried_without_its_gradient() -> None:
     plan = going.plan(seed=0, epoch=0)
     module, begun = BoundModule(going.model, ELBO()), 0
     for pieces, chunk, on in going.batches(plan[:4], torch.device("cpu")):
-        assert not any(value.requires_grad for value in on.state)
+        assert on.state is None or not any(value.requires_grad for value in on.state)
+        before = on.before(going.model, chunk)
         for row, p in enumerate(pieces):
-            zero = not any(bool(value[row].any()) for value in (on.state.h, on.state.c))
+            zero = not any(bool(value[row].any()) for value in (before.h, before.c))
             assert zero == (p.start == 0)
             begun += p.start == 0
         result = module(chunk, Weights(), on)
@@ -272,11 +274,11 @@ def test_minutes_end_a_run_within_an_epoch(configure: Callable[..., Any], tmp_pa
 def test_a_skipped_update_forgets_the_state() -> None:
     going, _ = carry(ZF, SPECS["real"], steps=2)
     plan = going.plan(seed=0, epoch=0)
-    for pieces, _, on in going.batches(plan[:1], torch.device("cpu")):
-        going.keep(pieces, map_state(lambda v: v + torch.nan, on.state))
+    for pieces, chunk, on in going.batches(plan[:1], torch.device("cpu")):
+        going.keep(pieces, map_state(lambda v: v + torch.nan, on.before(going.model, chunk)))
         going.keep(pieces, None)
-    for _, _, on in going.batches(plan[1:2], torch.device("cpu")):
-        assert all(bool(value.isfinite().all()) for value in on.state)
+    for _, chunk, on in going.batches(plan[1:2], torch.device("cpu")):
+        assert all(bool(value.isfinite().all()) for value in on.before(going.model, chunk))
 
 
 def test_a_carried_state_of_another_model_is_refused() -> None:

@@ -55,14 +55,17 @@ class TinyConfig:
 
 class TinyState(NamedTuple):
     h: Tensor
-    x: Tensor
+    z: Tensor
+    e: Tensor
 
 
 class Tiny(SequenceModel):
-    """A GRU that reads z_t and x_{t-1}; its posterior has seen the future."""
+    """A GRU that reads z_t and x_{t-1}; its posterior has seen the future. It has a cost of each kind."""
 
     name = "tiny"
     Config = TinyConfig
+    step_costs = ("small",)
+    context_costs = ("smooth",)
 
     def __init__(self, spec: ObservationSpec, config: TinyConfig = TinyConfig()):
         super().__init__(spec, config)
@@ -80,7 +83,8 @@ class Tiny(SequenceModel):
 
     def initial_state(self, n: int, *, start: Tensor | None = None) -> Any:
         h = self.cell.weight_hh.new_zeros(n, self.config.hidden_size)
-        return TinyState(h, self.spec.blank(n, device=h.device, dtype=h.dtype) if start is None else start)
+        x = self.spec.blank(n, device=h.device, dtype=h.dtype) if start is None else start
+        return TinyState(h, h.new_zeros(n, self.latent_size), self.embed(x))
 
     def encode(self, batch: SequenceBatch, *, state: Any = None) -> Tensor:
         return self.future(self.embed(batch.read), batch.lengths)
@@ -92,13 +96,21 @@ class Tiny(SequenceModel):
         return self.posterior_net(torch.cat([state.h, context], dim=-1))
 
     def after_latent(self, state: Any, z: Tensor) -> Any:
-        return state._replace(h=self.cell(torch.cat([z, self.embed(state.x)], dim=-1), state.h))
+        return state._replace(h=self.cell(torch.cat([z, state.e], dim=-1), state.h), z=z)
 
     def emission(self, state: Any) -> Distribution:
         return self.emission_net(state.h)
 
     def after_observation(self, state: Any, x: Tensor) -> Any:
-        return state._replace(x=x)
+        return state._replace(e=self.embed(x))
+
+    def small(self, state: Any, context: Tensor) -> Tensor:
+        """-|z_t|^2 - |b_t|^2, [n]."""
+        return -state.z.square().sum(-1) - context.square().sum(-1)
+
+    def smooth(self, batch: SequenceBatch, context: Tensor) -> Tensor:
+        """-|b_t - b_{t-1}|^2, [B, T], b_0 = 0."""
+        return -torch.diff(context, dim=1, prepend=torch.zeros_like(context[:, :1])).square().sum(-1)
 
 
 # ---- one mistake each
@@ -108,6 +120,16 @@ class LaplacePosterior(Tiny):
     def posterior(self, state: Any, context: Tensor) -> Distribution:
         q = super().posterior(state, context)
         return Independent(Laplace(q.mean, q.stddev), 1)
+
+
+class CostOfTheWholeBatch(Tiny):
+    def small(self, state: Any, context: Tensor) -> Tensor:
+        return super().small(state, context).mean()
+
+
+class CostOfOneStep(Tiny):
+    def smooth(self, batch: SequenceBatch, context: Tensor) -> Tensor:
+        return super().smooth(batch, context)[:, :1]
 
 
 class PriorOfNumbers(Tiny):
@@ -127,6 +149,9 @@ class Disguised(Tiny):
     def initial_state(self, n: int, *, start: Tensor | None = None) -> Any:
         return self.wrap(super().initial_state(n, start=start))
 
+    def after_inputs(self, state: Any, u: Tensor | None) -> Any:
+        return self.wrap(super().after_inputs(self.unwrap(state), u))
+
     def prior(self, state: Any) -> Distribution:
         return super().prior(self.unwrap(state))
 
@@ -141,6 +166,9 @@ class Disguised(Tiny):
 
     def after_observation(self, state: Any, x: Tensor) -> Any:
         return self.wrap(super().after_observation(self.unwrap(state), x))
+
+    def small(self, state: Any, context: Tensor) -> Tensor:
+        return super().small(self.unwrap(state), context)
 
 
 class StateIsADict(Disguised):
@@ -175,6 +203,12 @@ class WritesIntoTheState(Tiny):
         return super().after_observation(state, x)
 
 
+class WritesIntoTheStateAtOnce(Tiny):
+    def after_inputs(self, state: Any, u: Tensor | None) -> Any:
+        state.h.mul_(0.5)
+        return state
+
+
 class DropoutForEver(Tiny):
     def emission(self, state: Any) -> Distribution:
         return self.emission_net(F.dropout(state.h, 0.5, training=True))
@@ -193,70 +227,76 @@ def changed(run: Unroll, **terms: Tensor) -> Unroll:
 
 
 class UnrollOffByOne(Tiny):
-    def fast_unroll(self, batch: SequenceBatch, **given: Any) -> Unroll:
-        run = super().fast_unroll(batch, **given)
+    def unroll(self, batch: SequenceBatch, **given: Any) -> Unroll:
+        run = super().unroll(batch, **given)
         return changed(run, log_px=run.log_px.roll(1, dims=1))
 
 
 class UnrollDetachesTheKL(Tiny):
-    def fast_unroll(self, batch: SequenceBatch, **given: Any) -> Unroll:
-        run = super().fast_unroll(batch, **given)
+    def unroll(self, batch: SequenceBatch, **given: Any) -> Unroll:
+        run = super().unroll(batch, **given)
         return changed(run, kl=run.kl.detach())
 
 
 class UnrollStartsAnew(Tiny):
-    def fast_unroll(self, batch: SequenceBatch, *, state: Any, **given: Any) -> Unroll:
-        return super().fast_unroll(batch, state=None, **given)
+    def unroll(self, batch: SequenceBatch, *, state: Any = None, **given: Any) -> Unroll:
+        return super().unroll(batch, state=None, **given)
 
 
 class UnrollDrawsItsOwnLatents(Tiny):
-    def fast_unroll(self, batch: SequenceBatch, *, latents: Tensor | None, **given: Any) -> Unroll:
-        return super().fast_unroll(batch, latents=None, **given)
+    def unroll(self, batch: SequenceBatch, *, latents: Tensor | None = None, **given: Any) -> Unroll:
+        return super().unroll(batch, latents=None, **given)
 
 
 class UnrollInterleavesItsCopies(Tiny):
     """Copies of a sequence side by side: row i K + j is copy j of sequence i."""
 
-    def fast_unroll(self, batch: SequenceBatch, *, particles: int, **given: Any) -> Unroll:
+    def unroll(self, batch: SequenceBatch, *, particles: int = 1, **given: Any) -> Unroll:
         x, lengths, start, observed = (
             v if v is None else v.repeat_interleave(particles, dim=0)
             for v in (batch.x, batch.lengths, batch.start, batch.observed)
         )
         copies = SequenceBatch(x, lengths, start, observed)
-        return super().fast_unroll(copies, particles=1, **given)
+        return super().unroll(copies, particles=1, **given)
 
 
 class UnrollIgnoresAncestors(Tiny):
-    def fast_unroll(self, batch: SequenceBatch, *, resample: Any, **given: Any) -> Unroll:
-        return super().fast_unroll(batch, resample=None, **given)
+    def unroll(self, batch: SequenceBatch, *, resample: Any = None, **given: Any) -> Unroll:
+        return super().unroll(batch, resample=None, **given)
 
 
 class UnrollIgnoresTheContext(Tiny):
-    def fast_unroll(self, batch: SequenceBatch, *, context: Any, **given: Any) -> Unroll:
-        return super().fast_unroll(batch, context=None, **given)
+    def unroll(self, batch: SequenceBatch, *, context: Any = None, **given: Any) -> Unroll:
+        return super().unroll(batch, context=None, **given)
+
+
+class UnrollShowsResampleOtherWeights(Tiny):
+    def unroll(self, batch: SequenceBatch, *, resample: Any = None, **given: Any) -> Unroll:
+        shown = None if resample is None else (lambda t, log_w: resample(t, 2 * log_w))
+        return super().unroll(batch, resample=shown, **given)
 
 
 class UnrollNegatesTheKL(Tiny):
-    def fast_unroll(self, batch: SequenceBatch, **given: Any) -> Unroll:
-        run = super().fast_unroll(batch, **given)
+    def unroll(self, batch: SequenceBatch, **given: Any) -> Unroll:
+        run = super().unroll(batch, **given)
         return changed(run, kl=-run.kl)
 
 
 class UnrollExchangesTheKL(Tiny):
-    def fast_unroll(self, batch: SequenceBatch, **given: Any) -> Unroll:
-        run = super().fast_unroll(batch, **given)
+    def unroll(self, batch: SequenceBatch, **given: Any) -> Unroll:
+        run = super().unroll(batch, **given)
         return changed(run, kl=kl_divergence(run.prior, run.posterior) * batch.mask)
 
 
 class UnrollScoresWhatIsMissing(Tiny):
-    def fast_unroll(self, batch: SequenceBatch, **given: Any) -> Unroll:
-        run = super().fast_unroll(batch, **given)
+    def unroll(self, batch: SequenceBatch, **given: Any) -> Unroll:
+        run = super().unroll(batch, **given)
         return changed(run, log_px=run.emission.log_prob(batch.x) * batch.mask)
 
 
 class UnrollFeedsWhatIsScored(Tiny):
-    def fast_unroll(self, batch: SequenceBatch, **given: Any) -> Unroll:
-        return super().fast_unroll(replace(batch, fed=None), **given)
+    def unroll(self, batch: SequenceBatch, **given: Any) -> Unroll:
+        return super().unroll(replace(batch, fed=None), **given)
 
 
 class EmissionSeesTheFuture(Tiny):
@@ -289,13 +329,13 @@ class EncodesWhatIsMissing(Tiny):
 
 class MultipliesTheMark(Tiny):
     def after_observation(self, state: Any, x: Tensor) -> Any:
-        return TinyState(state.h + 0.1 * x.sum(-1, keepdim=True), x)
+        return super().after_observation(state._replace(h=state.h + 0.1 * x.sum(-1, keepdim=True)), x)
 
 
 class SamplesFromAnotherStart(Tiny):
     def initial_state(self, n: int, *, start: Tensor | None = None) -> Any:
         state = super().initial_state(n, start=start)
-        return state if start is not None else state._replace(x=state.x + 1)
+        return state if start is not None else state._replace(e=state.e + 1)
 
 
 class HasAnUnusedParameter(Tiny):
@@ -340,12 +380,13 @@ class Mistake:
 MISTAKES = [
     Mistake(LaplacePosterior, check_densities, "the posterior is a Laplace.*must be Gaussian"),
     Mistake(PriorOfNumbers, check_densities, r"the prior's batch and event shapes are \(\(3, 2\), \(\)\)"),
+    Mistake(CostOfTheWholeBatch, check_densities, r"small gives \[\]; it must be \[3\]"),
+    Mistake(CostOfOneStep, check_densities, r"smooth gives \[3, 1\]; it must be \[3, 5\]"),
     Mistake(StateIsADict, check_state, "the state is a dict; it must be a NamedTuple"),
     Mistake(StateHasLayersFirst, check_state, r"state.h is \[1, 3, 4\]; its first dimension must be n = 3"),
     Mistake(LeavesItsStateOnSelf, check_state, "the emission changes when.*in between: is something left on self"),
-    Mistake(
-        WritesIntoTheState, check_state, "state.h was changed in place by emission, auxiliary or after_observation"
-    ),
+    Mistake(WritesIntoTheStateAtOnce, check_state, "state.h was changed in place by after_inputs"),
+    Mistake(WritesIntoTheState, check_state, "state.h was changed in place by emission, after_observation or a step's"),
     Mistake(DropoutForEver, check_noise, "same noise: what else is random", first=check_state),
     Mistake(AlwaysTheSameNoise, check_noise, "the same latents whatever the seed"),
     Mistake(UnrollOffByOne, check_unroll, "log_px of unroll is not that of the reference loop"),
@@ -354,6 +395,7 @@ MISTAKES = [
     Mistake(UnrollDrawsItsOwnLatents, check_latents, "when the latents that were drawn are given"),
     Mistake(UnrollInterleavesItsCopies, check_particles, "of 3 particles is not that of 3 runs"),
     Mistake(UnrollIgnoresAncestors, check_particles, "is not that of the first copy"),
+    Mistake(UnrollShowsResampleOtherWeights, check_particles, "log_w that resample is shown at step 0 is different"),
     Mistake(UnrollNegatesTheKL, check_kl, "the KL is -.* sign wrong", first=check_unroll),
     Mistake(UnrollExchangesTheKL, check_kl, "not the mean of log q.*exchanged", first=check_unroll),
     Mistake(UnrollScoresWhatIsMissing, check_missing, "log_px is not 0 at a step where", first=check_unroll),

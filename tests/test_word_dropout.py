@@ -226,7 +226,7 @@ def test_srnns_posterior_looks_at_the_words_and_at_the_network_that_was_fed(case
 def test_zforcings_backward_cost_is_of_the_words_themselves() -> None:
     model, batch = ZFORCING.build(WORDS), random_batch(WORDS)
     noise = draw_noise(model, batch)
-    one, other = (model.unroll(b, noise=noise).backward for b in (batch, dropped(batch)))
+    one, other = (model.unroll(b, noise=noise).cost("backward") for b in (batch, dropped(batch)))
     assert torch.equal(one, other)
 
 
@@ -296,8 +296,9 @@ def test_chunks_and_the_steps_behind_them_drop_the_same_words(look_ahead: int) -
         result = module(chunk, Weights(), on)
         torch.manual_seed(len(pieces))
         same_draws = on.drop_words(chunk, module.word_dropout)[0]
-        context = ahead.context(model, chunk.x.shape[1])
-        assert torch.equal(result.value, ELBO()(model, same_draws, state=on.state, context=context).value)
+        before = on.before(model, chunk)
+        context = ahead.context(model, chunk.x.shape[1], state=before)
+        assert torch.equal(result.value, ELBO()(model, same_draws, state=before, context=context).value)
         going.keep(pieces, result.state)
 
 

@@ -80,7 +80,7 @@ class ELBO(Bound):
         loss = -log_px + weights.kl * costed_kl
         terms = {"log_px": log_px, "kl": kl}
         for name in run.cost_names:  # only computed where their weights aren't 0
-            weight = getattr(weights, name)
+            weight = getattr(weights, name, 0.0)
             if is_needed(weight):
                 terms[name] = masked_sum(run.cost(name), batch.mask)
                 loss = loss - weight * terms[name]

@@ -71,7 +71,7 @@ class FIVO(Bound):
         loss = -objective.sum(-1)
         terms = {"log_px": likelihood.mean(0).sum(-1), "kl": -ratio.mean(0).sum(-1)}
         for name in run.cost_names:
-            weight = getattr(weights, name)
+            weight = getattr(weights, name, 0.0)
             if is_needed(weight):
                 terms[name] = by_particle(run.cost(name)).mean(0).sum(-1)
                 loss = loss - weight * terms[name]

@@ -18,7 +18,7 @@ def log_weights(run: Unroll, *, kl: float = 1.0) -> Tensor:
 
 def auxiliary_costs(run: Unroll, weights: Weights) -> dict[str, Tensor]:
     """Sum log p(b_t | z_t) ("auxiliary") and log p(x_{t-1} | b_t) ("backward") of each row, float64 [N], if needed."""
-    names = [name for name in run.cost_names if is_needed(getattr(weights, name))]
+    names = [name for name in run.cost_names if is_needed(getattr(weights, name, 0.0))]
     return {name: masked_sum(run.cost(name), run.batch.mask) for name in names}
 
 

@@ -19,13 +19,15 @@ PREFIX = "carried."  # of the names under which a checkpoint keeps a state
 
 @dataclass(frozen=True)
 class CarriedState:
-    """The state before a batch of chunks, and the steps after them that the posterior may see.
+    """The state that a batch of chunks continues from, and the steps after them that the posterior may see.
 
-    state: of each row before its chunk's first step
-    ahead: the chunks and the steps that follow them, or None
+    state:  after the chunk before, without gradient; what it holds of rows that begin is of no use. None: all begin
+    begins: [B] bool, the rows whose chunk is a sequence's first
+    ahead:  the chunks and the steps that follow them, or None
     """
 
-    state: State
+    state: State | None
+    begins: Tensor
     ahead: SequenceBatch | None = None
 
     def drop_words(
@@ -39,9 +41,14 @@ class CarriedState:
             return chunk, self
         return slice_steps(ahead, 0, chunk.x.shape[1])[0], replace(self, ahead=ahead)
 
-    def context(self, model: SequenceModel, steps: int) -> Tensor | None:
+    def before(self, model: SequenceModel, chunk: SequenceBatch) -> State:
+        """The state of each row before its chunk's first step. Rows that begin have read x_0 in this very update."""
+        new = model.initial_state(len(chunk), start=chunk.start)
+        return new if self.state is None else where_rows(self.begins, new, self.state)
+
+    def context(self, model: SequenceModel, steps: int, *, state: State) -> Tensor | None:
         """The posterior's context in the chunks' own steps, [B, steps, C]; None where it reads only the chunks."""
-        return None if self.ahead is None else model.encode(self.ahead, state=self.state)[:, :steps]
+        return None if self.ahead is None else model.encode(self.ahead, state=state)[:, :steps]
 
 
 class Carry:
@@ -71,20 +78,20 @@ class Carry:
         for pieces, ahead in zip(plan, loaded, strict=True):
             ahead = ahead.to(device, place_of(self.model)[1])
             chunk, _ = slice_steps(ahead, 0, max(p.stop - p.start for p in pieces))
-            yield pieces, chunk, CarriedState(self._first(pieces, chunk), ahead if self.look_ahead else None)
+            begins = torch.tensor([p.start == 0 for p in pieces], device=device)
+            yield pieces, chunk, CarriedState(self._continued(pieces), begins, ahead if self.look_ahead else None)
 
     def keep(self, pieces: Sequence[Piece], state: State | None) -> None:
         """Keep the state after an update. None (after one that was not finite) makes all rows start again."""
         self.state = None if state is None else map_state(torch.Tensor.detach, state)
         self.rows = [] if state is None else [p.row for p in pieces]
 
-    def _first(self, pieces: Sequence[Piece], chunk: SequenceBatch) -> State:
-        new = self.model.initial_state(len(chunk), start=chunk.start)
+    def _continued(self, pieces: Sequence[Piece]) -> State | None:
+        """The kept state in the order of these pieces."""
         if self.state is None:
-            return new
-        index = torch.tensor([self.rows.index(p.row) for p in pieces], device=chunk.x.device)
-        begins = torch.tensor([p.start == 0 for p in pieces], device=chunk.x.device)
-        return where_rows(begins, new, map_state(lambda v: v[index], self.state))
+            return None
+        index = torch.tensor([self.rows.index(p.row) for p in pieces], device=self.state[0].device)
+        return map_state(lambda v: v[index], self.state)
 
     # In a checkpoint.
 

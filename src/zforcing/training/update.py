@@ -50,8 +50,9 @@ class BoundModule(nn.Module):
         if not isinstance(self.bound, ELBO):
             raise ValueError(f"{type(self.bound).__name__} can't start from a carried state")
         batch, carried = carried.drop_words(batch, self.word_dropout)
-        context = carried.context(self.model, batch.x.shape[1])
-        return self.bound(self.model, batch, weights=weights, state=carried.state, context=context)
+        state = carried.before(self.model, batch)
+        context = carried.context(self.model, batch.x.shape[1], state=state)
+        return self.bound(self.model, batch, weights=weights, state=state, context=context)
 
 
 def make_optimizer(model: nn.Module, settings: TrainingConfig) -> torch.optim.Adam:
