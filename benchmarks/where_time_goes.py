@@ -2,10 +2,9 @@
 
     python benchmarks/where_time_goes.py [--threads N] [--markdown]
 
-For each of the sizes of `zforcing bench`: the whole update, and of it torch's backward LSTM (timed alone), the loop's
-equations (a clock around each; products are told from the rest, those of a step from those of a block of steps), the
-loop's own Python, and what is left: prior, emission and auxiliary networks, densities, autograd, optimizer. Medians of
-5 updates. The last columns count multiply-adds, twice each, in 10^9: of the whole update and of the floor.
+For each of the sizes of `zforcing bench`: the whole update, and of it torch's backward LSTM (timed alone) and what is
+left. Medians of 5 updates. The last columns count multiply-adds, twice each, in 10^9: of the whole update and of the
+floor.
 """
 
 from __future__ import annotations
@@ -13,8 +12,6 @@ from __future__ import annotations
 import statistics
 import sys
 import time
-from collections import defaultdict
-from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -23,47 +20,9 @@ from torch import nn
 from zforcing.benchmark.measure import Bench, Protocol
 from zforcing.benchmark.sizes import SIZES, Size
 from zforcing.models import ZForcing, ZForcingConfig
-from zforcing.recurrence import equations, loop
 from zforcing.runtime.threads import cpu_threads
 
 REPEATS = 5
-PARTS = ("products of a step", "products of a block", "the other equations")
-spent: defaultdict[str, float] = defaultdict(float)  # seconds
-
-
-def clocked(name: str, f: Callable[..., Any]) -> Callable[..., Any]:
-    """f, its time added to `spent`."""
-
-    def run(*arguments: Any) -> Any:
-        start = time.perf_counter()
-        result = f(*arguments)
-        spent[name] += time.perf_counter() - start
-        return result
-
-    return run
-
-
-def watch(cls: type[loop.Equation], method: str, name: str) -> None:
-    """Clocks what an equation does at each step or block."""
-    prepare = getattr(cls, method)
-
-    def prepared(self: loop.Equation, run: loop.Execution) -> Any:
-        step = prepare(self, run)
-        return None if step is None else clocked(name, step)
-
-    setattr(cls, method, prepared)
-
-
-def install() -> None:
-    """Clocks everywhere."""
-    for cls in loop.Equation.__subclasses__():
-        product = cls is equations.AffineMap
-        for method in ("forward", "backward"):
-            watch(cls, method, PARTS[0] if product else PARTS[2])
-        for method in ("ahead", "behind"):
-            watch(cls, method, PARTS[1])
-    for method in ("forwards", "backwards"):
-        setattr(loop.Execution, method, clocked("loop", getattr(loop.Execution, method)))
 
 
 def backward_lstm(size: Size) -> float:
@@ -96,27 +55,21 @@ def multiply_adds(size: Size) -> tuple[float, float]:
 def main() -> None:
     """One row a size."""
     threads = int(sys.argv[sys.argv.index("--threads") + 1]) if "--threads" in sys.argv else None
-    install()
     rows = []
     for size in SIZES.values():
         config: Any = ZForcingConfig
         bench = Bench(size, config(**size.settings), Protocol(threads=threads))
         with cpu_threads(ZForcing(size.spec, bench.settings), threads, rows=size.sequences):
-            update, parts, totals = bench.update("fast"), [], []
+            update, totals = bench.update("fast"), []
             for _ in range(REPEATS + 1):
-                spent.clear()
                 start = time.perf_counter()
                 update()
                 totals.append(time.perf_counter() - start)
-                parts.append(dict(spent))
-            found = {name: statistics.median(p[name] for p in parts[1:]) for name in ("loop", *PARTS)}
             total, backward = statistics.median(totals[1:]), backward_lstm(size)
-            python = found["loop"] - sum(found[name] for name in PARTS)
-            rest = total - backward - found["loop"]
-            seconds = (total, backward, *(found[name] for name in PARTS), python, rest)
+            seconds = (total, backward, total - backward)
             rows.append([size.name, *(f"{1e3 * s:.0f}" for s in seconds), *(f"{w:.1f}" for w in multiply_adds(size))])
             used = torch.get_num_threads()
-    heads = ["ms", "update", "backward LSTM", *PARTS, "the loop itself", "rest", "work", "floor's work"]
+    heads = ["ms", "update", "backward LSTM", "rest", "work", "floor's work"]
     if "--markdown" in sys.argv:
         print(f"`python {' '.join(['benchmarks/where_time_goes.py', *sys.argv[1:]])}`, {used} threads\n")
         for row in [heads, ["---"] * len(heads), *rows]:

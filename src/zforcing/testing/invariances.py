@@ -103,10 +103,10 @@ def check_missing(model: SequenceModel, batch: SequenceBatch) -> None:
 
 @model_check
 def check_fed(model: SequenceModel, batch: SequenceBatch) -> None:
-    """Check that the state only reads `batch.fed`, which word dropout feeds in place of x, also in the fast path.
+    """Check that the state only reads `batch.fed`, which word dropout feeds in place of x, whatever runs it.
 
-    The check finds a fast path whose recurrence reads x where the reference loop reads `batch.past`, or that scores
-    what was fed. (`encode` reads `batch.read`, or `batch.past` in a network over the past.)
+    The check finds a run whose state reads x where the reference loop reads `batch.past`, or that scores what was
+    fed. (`encode` reads `batch.read`, or `batch.past` in a network over the past.)
     """
     noise = noise_for(model, batch)
     plain, same = (model.unroll(replace(batch, fed=fed), noise=noise) for fed in (None, batch.read))

@@ -171,7 +171,7 @@ def check_noise(model: SequenceModel, batch: SequenceBatch) -> None:
 def check_unroll(model: SequenceModel, batch: SequenceBatch) -> None:
     """Check that `model.unroll` gives the results of the reference loop.
 
-    The check finds a fast path that is off by one step, masks a term wrongly or returns a wrong last state.
+    The check finds an unroll that is off by one step, masks a term wrongly or returns a wrong last state.
     """
     noise = noise_for(model, batch)
     fast, loop = (unroll(batch, noise=noise) for unroll in (model.unroll, loop_of(model)))
@@ -184,7 +184,7 @@ def check_unroll(model: SequenceModel, batch: SequenceBatch) -> None:
 def check_unroll_gradient(model: SequenceModel, batch: SequenceBatch) -> None:
     """Check that `model.unroll` has the gradients of the reference loop, parameter by parameter.
 
-    The check finds a fast path that detaches what the loop doesn't, or the other way round.
+    The check finds an unroll that detaches what the loop doesn't, or the other way round.
     """
     noise = noise_for(model, batch)
     fast, loop = (run_gradients(model, unroll(batch, noise=noise)) for unroll in (model.unroll, loop_of(model)))
@@ -196,7 +196,7 @@ def check_unroll_gradient(model: SequenceModel, batch: SequenceBatch) -> None:
 def check_carried_state(model: SequenceModel, batch: SequenceBatch) -> None:
     """Check that `model.unroll` continues from a state as the reference loop does.
 
-    The check finds a fast path that starts from the initial state, or reads x_0 from the batch instead of the state.
+    The check finds an unroll that starts from the initial state, or reads x_0 from the batch instead of the state.
     """
     first, second, rows = halves(batch)
     cut, noise = first.x.shape[1], noise_for(model, batch)[rows]
