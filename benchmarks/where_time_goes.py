@@ -58,7 +58,7 @@ def main() -> None:
     rows = []
     for size in SIZES.values():
         config: Any = ZForcingConfig
-        bench = Bench(size, config(**size.settings), Protocol(threads=threads))
+        bench = Bench(size, config(**size.known_settings(config)), Protocol(threads=threads))
         with cpu_threads(ZForcing(size.spec, bench.settings), threads, rows=size.sequences):
             update, totals = bench.update("fast"), []
             for _ in range(REPEATS + 1):
