@@ -361,7 +361,7 @@ def test_the_best_checkpoint_scores_the_best_logged_validation(
 def test_the_learning_rate_is_halved_when_validation_gets_worse(
     configure: Callable[..., RunConfig], tmp_path: Path
 ) -> None:
-    run(configure("rnn", epochs=12, learning_rate=2.0, min_learning_rate=0.3), tmp_path / "run")
+    run(configure("rnn", epochs=24, learning_rate=2.0, min_learning_rate=0.3, patience=None), tmp_path / "run")
     rows = [row for row in rows_of(tmp_path / "run") if row["event"] == "validation"]
     rate, worse = 2.0, 0
     for before, row in pairwise(rows):
