@@ -119,6 +119,19 @@ def test_the_state_is_carried_without_its_gradient() -> None:
     assert begun > 3  # a row took a second sequence
 
 
+def test_what_a_row_begins_with_is_drawn_under_the_updates_own_seed() -> None:
+    """Also the dropout of e(x_0), so that a resumed run draws what the uninterrupted one drew."""
+    values = []
+    for seed in (1, 2):
+        going, _ = carry(Case("zforcing", ZF.settings | {"dropout": 0.5}), SPECS["real"], steps=2)
+        module = BoundModule(going.model, ELBO()).train()
+        torch.manual_seed(seed)  # whatever came before the update
+        _, chunk, on = next(going.batches(going.plan(seed=0, epoch=0), torch.device("cpu")))
+        torch.manual_seed(7)
+        values.append(module(chunk, Weights(), on).value)
+    assert torch.equal(values[0], values[1])
+
+
 def test_a_chunk_sees_what_lies_ahead_of_it_and_no_more() -> None:
     """The posterior of a chunk changes with the step right behind it under a look-ahead of 1, not with the next one."""
     model = ZF.build(SPECS["real"])
