@@ -1,28 +1,33 @@
 """Stochastic recurrent networks and their baselines.
 
-`MODELS` holds them by the name that recipes and the command line use; `SequenceModel` is their base class.
+`MODELS` holds them by the name that recipes and the command line use. `DensityModel` is the base class of them all,
+`SequenceModel` that of those with time steps.
 """
 
 from __future__ import annotations
 
 from ..registry import Family
+from .density import DensityModel, Draws, Generated
 from .linear_gaussian import LinearGaussian, LinearGaussianConfig
 from .rnn import RNN, RNNConfig
-from .sequence import Resample, SequenceModel
+from .sequence import Resample, SequenceModel, of_sequences
 from .srnn import SRNN, SRNNConfig
 from .state import State, map_state, where_rows
 from .unroll import Unroll
 from .vrnn import VRNN, VRNNConfig
 from .zforcing import ZForcing, ZForcingConfig
 
-MODELS: Family[SequenceModel] = Family(
-    "model", SequenceModel, classes=(RNN, ZForcing, VRNN, SRNN, LinearGaussian), settings="Config"
+MODELS: Family[DensityModel] = Family(
+    "model", DensityModel, classes=(RNN, ZForcing, VRNN, SRNN, LinearGaussian), settings="Config"
 )
 __all__ = [
     "MODELS",
     "RNN",
     "SRNN",
     "VRNN",
+    "DensityModel",
+    "Draws",
+    "Generated",
     "LinearGaussian",
     "LinearGaussianConfig",
     "RNNConfig",
@@ -35,5 +40,6 @@ __all__ = [
     "ZForcing",
     "ZForcingConfig",
     "map_state",
+    "of_sequences",
     "where_rows",
 ]

@@ -73,6 +73,7 @@ class LinearGaussian(SequenceModel):
 
     name = "linear_gaussian"
     Config = LinearGaussianConfig
+    is_exact = True
     capturable = False  # torch.linalg checks its factorizations on the CPU
 
     def __init__(self, spec: ObservationSpec, config: LinearGaussianConfig | None = None, **settings: Any):

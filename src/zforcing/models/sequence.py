@@ -24,33 +24,21 @@ latent, context_t), `context_costs` of (batch, context).
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import fields
 from functools import partial
-from typing import Any, ClassVar, Literal, NamedTuple, Protocol, Self, TypeVar
+from typing import Any, ClassVar, Literal, NamedTuple
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.distributions import Distribution
 
 from ..distributions import log_prob_of_observed, reparameterize, stack
 from ..errors import UserError
-from ..observations import DataDescription, ObservationSpec, SequenceBatch, masked_sum
-from ..settings import plain
+from ..observations import SequenceBatch, masked_sum
+from .density import DensityModel, Draws
 from .state import State, map_state, where_rows
 from .unroll import Unroll
-
-C = TypeVar("C")
-
-
-class HasDescription(Protocol):
-    """What `for_data` asks of data."""
-
-    @property
-    def description(self) -> DataDescription:
-        """What a model keeps of the data."""
-
 
 Resample = Callable[[int, Tensor], Tensor | None]
 """resample(t, log_w) -> index [N] int64 or None: after step t (from 0) row i continues from the state of row index[i].
@@ -71,90 +59,26 @@ class _Step(NamedTuple):
     context: Tensor  # [N, C]
 
 
-class SequenceModel(nn.Module, ABC):
+class SequenceModel(DensityModel):
     """Base class of models of sequences with one latent per step.
 
     The module's docstring shows the loop that uses the methods. A subclass defines `name`, `Config` and the abstract
     methods, and is constructed as `Model(spec, config)`.
 
     Attributes:
-        name: The name in recipes, saved files and reports.
-        Config: A frozen dataclass with the model's settings.
         step_costs: The methods (state after `after_latent`, context_t) -> [n] that are extra terms of a step, in nats.
         context_costs: The methods (batch, context) -> [B, T] that are extra terms of the context, in nats.
         backend: How `unroll` runs: `reference` is the loop (`walk`).
-        capturable: Whether a CUDA graph can hold the model (it never waits for a value from the GPU).
-        spec: What one observation is.
-        config: The settings.
-        description: What the model was trained on, with which the user's units become what it reads, and back; None
-            where nobody said.
-        starts: First observations of training sequences, [n, D] or [n], with which samples of a model that conditions
-            on them begin; None where it has kept none.
     """
 
-    name: ClassVar[str]
-    Config: ClassVar[type[Any]]
     step_costs: ClassVar[tuple[str, ...]] = ()
     context_costs: ClassVar[tuple[str, ...]] = ()
     backend: Literal["reference", "fast"] = "fast"
-    capturable: ClassVar[bool] = True
 
-    def __init__(self, spec: ObservationSpec, config: Any):
-        super().__init__()
-        self.spec = spec
-        self.config = config
-        self.description: DataDescription | None = None
-        self.starts: Tensor | None = None
-
-    @classmethod
-    def for_data(cls, data: HasDescription, **settings: Any) -> Self:
-        """A new model of some data, which keeps the data's description. Its parameters come from torch's generator.
-
-        Args:
-            data: has a `description`, such as training sequences.
-            **settings: those of the model's `Config` that differ from the defaults.
-
-        Raises:
-            UserError: the data has no description, or a setting is unknown or out of range.
-
-        Example:
-            model = ZForcing.for_data(train, hidden_size=64)
-        """
-        description = getattr(data, "description", None)
-        if not isinstance(description, DataDescription):
-            raise UserError(
-                f"data is a {type(data).__name__}, which doesn't say what an observation is; it must be Sequences, or "
-                f"another data set with a description ({cls.__name__}(spec, config) needs none)"
-            )
-        model = cls(description.spec, cls.make_config(None, settings))
-        model.description = description
-        return model
-
-    @classmethod
-    def make_config(cls, config: C | None, settings: Mapping[str, Any]) -> C:
-        """The settings that a model was given: a `Config`, or some of its fields by name. Raises UserError for both, or
-        for a field that there isn't.
-        """
-        if config is not None:
-            if settings:
-                raise UserError(f"model {cls.name} is given config and {', '.join(settings)}: put them into the config")
-            return config
-        known = {field.name for field in fields(cls.Config)}
-        unknown = [name for name in settings if name not in known]
-        if unknown:
-            raise UserError(f"model {cls.name} has no setting {', '.join(unknown)}; it has {', '.join(sorted(known))}")
-        made: C = cls.Config(**{name: plain(value) for name, value in settings.items()})
-        return made
-
-    @property
-    def label(self) -> str:
-        """The name in reports: `name`, and in parentheses how this model differs from the paper's."""
-        return self.name
-
-    @property
-    @abstractmethod
-    def latent_size(self) -> int:
-        """Z, the size of z_t; 0 for a deterministic network, whose likelihood is exact."""
+    def __init_subclass__(cls, **given: Any) -> None:
+        """The extra terms of a sequence are those of its steps, and those of its context."""
+        super().__init_subclass__(**given)
+        cls.cost_names = cls.step_costs + cls.context_costs
 
     @abstractmethod
     def initial_state(self, n: int, *, start: Tensor | None = None) -> State:
@@ -220,66 +144,32 @@ class SequenceModel(nn.Module, ABC):
             x: x_t [n, D] or [n] (a step of `batch.past`), NaN, or -1 for categories, where it is missing.
         """
 
-    @property
-    def cost_names(self) -> tuple[str, ...]:
-        """The names of the model's extra terms, which a bound can weigh."""
-        return self.step_costs + self.context_costs
+    def draw(
+        self,
+        batch: SequenceBatch,
+        *,
+        particles: int = 1,
+        noise: Tensor | None = None,
+        latents: Tensor | None = None,
+        state: State | None = None,
+        context: Tensor | None = None,
+    ) -> Draws:
+        """Draw the latents of all steps: `unroll`, with its arguments, and its terms summed over time."""
+        run = self.unroll(batch, particles=particles, noise=noise, latents=latents, state=state, context=context)
 
-    def log_likelihood(self, batch: SequenceBatch) -> Tensor:
-        """Compute the exact log p(x_1..x_T) of each sequence.
+        def total(term: Callable[[], Tensor]) -> Callable[[], Tensor]:
+            return lambda: masked_sum(term(), run.batch.mask)
 
-        Args:
-            batch: B sequences.
-
-        Returns:
-            Tensor [B], in nats.
-
-        Raises:
-            UserError: The model has latents, and no exact likelihood.
-        """
-        if self.latent_size:
-            raise UserError(f"model {self.name} has no exact likelihood: use a bound such as elbo, iwae or fivo")
-        self.check_batch(batch)
-        return masked_sum(self.unroll(batch).log_px, batch.mask)
-
-    def check_batch(self, batch: SequenceBatch, *, noise: Tensor | None = None, latents: Tensor | None = None) -> None:
-        """Check that a batch fits the model's spec. Only shapes and types are checked, not values.
-
-        Args:
-            batch: The batch to check.
-            noise: An argument of `unroll`.
-            latents: An argument of `unroll`, not to be given together with `noise`.
-
-        Raises:
-            ValueError: The batch has observations of another kind or size, or both `noise` and `latents` are given.
-        """
-        if latents is not None and noise is not None:
-            raise ValueError("unroll takes noise or latents, not both")
-        x, spec = batch.x, self.spec
-        size = None if x.dim() == 2 else x.shape[2]
-        if spec.kind == "categorical":
-            fits, expected = size is None and not x.is_floating_point(), "[B, T] int64"
-        else:
-            fits, expected = size == spec.size and x.is_floating_point(), f"[B, T, {spec.size}] float"
-        if not fits:
-            raise ValueError(f"x is {x.dtype} {list(x.shape)}; a model of {spec.kind} observations reads {expected}")
-
-    def draw_noise(self, batch: SequenceBatch, *, particles: int = 1) -> Tensor:
-        """Draw the standard normal noise of an unroll from torch's global generator.
-
-        In eval mode this is all the randomness of an unroll.
-
-        Args:
-            batch: B sequences of T steps.
-            particles: K, the copies of each sequence.
-
-        Returns:
-            Tensor [K B, T, Z], with the dtype and on the device of the parameters.
-        """
-        self.check_batch(batch)
-        reference = next(self.parameters())
-        size = (particles * len(batch), batch.x.shape[1], self.latent_size)
-        return torch.randn(size, device=reference.device, dtype=reference.dtype)
+        return Draws(
+            run.latents,
+            log_px=total(lambda: run.log_px),
+            log_pz=total(lambda: run.prior.log_prob(run.latents)),
+            log_qz=total(lambda: run.posterior.log_prob(run.latents)),
+            kl_parts=lambda: run.kl,
+            parts_exist=run.batch.mask,
+            costs={name: total(partial(run.cost, name)) for name in run.cost_names},
+            state=lambda: run.state,
+        )
 
     def unroll(
         self,
@@ -309,7 +199,7 @@ class SequenceModel(nn.Module, ABC):
         Raises:
             ValueError: The arguments' shapes don't fit each other or the model.
         """
-        self.check_batch(batch, noise=noise, latents=latents)
+        self.check_batch(batch)
         self._check_shapes(batch, noise=noise, latents=latents, state=state, context=context, particles=particles)
         if latents is None and noise is None:
             noise = self.draw_noise(batch, particles=particles)
@@ -328,6 +218,8 @@ class SequenceModel(nn.Module, ABC):
         particles: int,
     ) -> None:
         """Raise ValueError where arguments of `unroll` don't fit each other."""
+        if latents is not None and noise is not None:
+            raise ValueError("unroll takes noise or latents, not both")
         if particles < 1:
             raise ValueError(f"particles is {particles}; it must be 1 or more")
         expected = [particles * len(batch), batch.x.shape[1], self.latent_size]
@@ -425,3 +317,10 @@ def _log_weight(step: _Step, rows: SequenceBatch, t: int) -> Tensor:
 def _continued(state: State, index: Tensor | None) -> State:
     """The state of the rows that continue, [N]."""
     return state if index is None else map_state(lambda v: v[index], state)
+
+
+def of_sequences(model: DensityModel, *, needed_by: str) -> SequenceModel:
+    """The model, if it is one of sequences. Raises UserError otherwise."""
+    if not isinstance(model, SequenceModel):
+        raise UserError(f"{needed_by} needs a model of sequences; {model.name} has no time steps")
+    return model
