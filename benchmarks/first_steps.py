@@ -20,6 +20,7 @@ import torch
 
 from zforcing.data import Split
 from zforcing.errors import UserError
+from zforcing.models import of_sequences
 from zforcing.observations import collate
 from zforcing.training.runs.trained import Trained
 
@@ -31,7 +32,7 @@ BATCH = 34
 def by_step(run: Path, split: Split) -> list[float]:
     """The mean of the steps between each two EDGES."""
     found = Trained.load(str(run), which="best")
-    model, description = found.model, found.description
+    model, description = of_sequences(found.model, needed_by="steps"), found.description
     data = found.data.load(split, description)
     total, count = np.zeros(int(data.lengths.max())), np.zeros(int(data.lengths.max()))
     torch.manual_seed(0)

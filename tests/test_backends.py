@@ -222,7 +222,7 @@ def cost_of_an_update(model: SequenceModel, steps: int) -> tuple[int, int]:
 
     batch = random_batch(SPECS["real"], (steps, steps // 2))
     with torch.autograd.graph.saved_tensors_hooks(remember, lambda tensor: tensor):
-        loss = ELBO()(model, batch, weights=Weights(1.0, 0.1, 0.1)).loss.sum()
+        loss = ELBO()(model, batch, weights=Weights(1.0, costs=dict.fromkeys(model.cost_names, 0.1))).loss.sum()
     found, ahead = set(), [loss.grad_fn]
     while ahead:
         node = ahead.pop()
@@ -365,7 +365,7 @@ BOUNDS: dict[str, Bound] = {
 def bound_of(bound: Bound, model: SequenceModel, batch: SequenceBatch) -> dict[str, Tensor]:
     kl = 1.0 if "doubly" in str(bound) else 0.7
     torch.manual_seed(4)
-    result = bound(model, batch, weights=Weights(kl=kl, auxiliary=0.3, backward=0.2))
+    result = bound(model, batch, weights=Weights(kl=kl, costs=dict.fromkeys(model.cost_names, 0.3)))
     slopes = gradients(model, [result.loss])
     return {"value": result.value, "loss": result.loss.detach()} | {f"gradient by {n}": v for n, v in slopes.items()}
 

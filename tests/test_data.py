@@ -415,7 +415,7 @@ def test_garbage_in_a_users_batch_reaches_no_value_and_no_gradient(
         model = case.build(spec)
         batch = SequenceBatch(torch.where(seen, x, garbage), lengths, start, observed)
         torch.manual_seed(1)
-        result = bound(model, batch, weights=Weights(auxiliary=0.1, backward=0.1))
+        result = bound(model, batch, weights=Weights(costs=dict.fromkeys(model.cost_names, 0.1)))
         result.loss.sum().backward()
         gradients = {n: p.grad for n, p in model.named_parameters() if p.grad is not None}
         assert all(bool(g.isfinite().all()) for g in gradients.values())

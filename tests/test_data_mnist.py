@@ -22,9 +22,9 @@ from zforcing.data.images import mnist
 from zforcing.data.images import sequences as images
 from zforcing.data.images.mnist import GREY, LAROCHELLE, PixelSums
 from zforcing.data.images.sequences import BinaryImages, PixelOrder, binarize
+from zforcing.models import Generated
 from zforcing.observations import DataDescription, ImageFormat, ObservationSpec, collate
 from zforcing.observations.formats import image
-from zforcing.tasks.sample import Generated
 from zforcing.training.callbacks import Callback
 from zforcing.training.progress import Progress
 from zforcing.training.reporter import Reporter

@@ -23,7 +23,7 @@ from zforcing.data.text.dataset import TextDataset
 from zforcing.data.text.sentences import SentenceDataModule
 from zforcing.errors import UserError
 from zforcing.evaluation.likelihood import evaluate
-from zforcing.models import RNN
+from zforcing.models import RNN, Generated
 from zforcing.observations import (
     DataDescription,
     TextFormat,
@@ -35,7 +35,6 @@ from zforcing.observations import (
     split_words,
 )
 from zforcing.saving.model import load, save
-from zforcing.tasks.sample import Generated
 
 SHARED = Path(__file__).parents[2] / "shared" / "data"
 SPLITS: tuple[Split, ...] = ("train", "valid", "test")

@@ -320,14 +320,14 @@ def test_rows_hold_every_term_of_the_loss(bound: Bound) -> None:
     )
     for row in (*history.training, *history.validation):
         assert set(row.terms) == {"log_px", "kl", "auxiliary", "backward"}
-        assert row.weights == Weights(0.5, 0.01, 0.02)
+        assert row.weights == Weights(0.5, auxiliary=0.01, backward=0.02)
         written = row.to_dict()
         assert {"log_px_per_sequence", "kl_per_sequence", "auxiliary_per_sequence", "backward_per_sequence"} <= set(
             written
         )
         assert "seconds" not in written
         t, w = row.terms, row.weights
-        costs = w.auxiliary * t["auxiliary"] + w.backward * t["backward"]
+        costs = sum(weight * t[name] for name, weight in w.costs.items())
         if isinstance(bound, ELBO):
             assert row.loss == pytest.approx(-t["log_px"] + w.kl * t["kl"] - costs)
             assert row.nats == pytest.approx(t["log_px"] - t["kl"])

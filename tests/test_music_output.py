@@ -16,9 +16,9 @@ from conftest import write_samples
 from zforcing.errors import UserError
 from zforcing.files.midi import TimeStep, held_notes, read_midi
 from zforcing.files.pianoroll import write_pianoroll
+from zforcing.models import Generated
 from zforcing.observations import DataDescription, MusicFormat, ObservationSpec, Written
 from zforcing.observations.formats.music import PICTURED
-from zforcing.tasks.sample import Generated
 
 MUSIC = DataDescription("polyphonic", ObservationSpec("binary", 88), longest=9, format=MusicFormat())
 

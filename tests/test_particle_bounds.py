@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from conftest import CASES, SPECS, ZF_SIZE, Case, random_batch
-from zforcing import ELBO, ObservationSpec, SequenceBatch, UserError, Weights
+from zforcing import ELBO, DensityModel, ObservationSpec, SequenceBatch, UserError, Weights
 from zforcing.bounds import FIVO, IWAE, Bound, Exact, Importance
 from zforcing.bounds.resampling import RESAMPLERS, effective_sample_size
 from zforcing.models import LinearGaussian, LinearGaussianConfig
@@ -125,9 +125,9 @@ BATCHES = {"full": ((4, 4, 4), False), "ragged": ((4, 1, 3), False), "missing": 
 OF_EACH_MODEL = list({case.model: case for case in reversed(CASES)}.values())
 
 
-def accepted(name: str) -> Weights:
+def accepted(name: str, model: DensityModel) -> Weights:
     """Weights of the loss that this bound accepts, none of them the ones that are reported."""
-    return Weights(kl=1.0 if "doubly" in name else 0.7, auxiliary=0.1, backward=0.1)
+    return Weights(kl=1.0 if "doubly" in name else 0.7, costs=dict.fromkeys(model.cost_names, 0.1))
 
 
 @pytest.mark.pairs(name=BOUNDS, data=BATCHES, case=OF_EACH_MODEL)
@@ -135,7 +135,7 @@ def test_every_bound_is_a_bound_of_every_model(case: Case, spec: ObservationSpec
     """What `check_bound` asks; it compares with the exact likelihood where there is one."""
     lengths, missing = BATCHES[data]
     model, batch, bound = case.build(spec), random_batch(spec, lengths, missing=missing), BOUNDS[name]()
-    check_bound(bound, model, batch, weights=accepted(name), surrogate="resampling gradient" in name)
+    check_bound(bound, model, batch, weights=accepted(name, model), surrogate="resampling gradient" in name)
     kind = "exact" if model.latent_size == 0 else "estimate" if name == "importance" else "lower bound"
     assert bound(model, batch).kind == kind
 
@@ -176,8 +176,8 @@ def test_iwae_with_one_particle_is_the_elbo_with_the_kl_by_sample(case: Case) ->
     spec = SPECS["real"]
     model, batch = case.build(spec), random_batch(spec)
     torch.manual_seed(0)
-    noise = torch.randn(1, *batch.x.shape[:2], model.latent_size)
-    run = model.unroll(batch, noise=noise[0])
+    noise = model.draw_noise(batch)
+    run = model.unroll(batch, noise=noise)
     ratio = torch.where(batch.mask, run.prior.log_prob(run.latents) - run.posterior.log_prob(run.latents), 0.0)
     value = IWAE(particles=1)(model, batch, noise=noise).value
     torch.testing.assert_close(value, (run.log_px + ratio).sum(1).detach(), rtol=0, atol=1e-10)
@@ -187,10 +187,11 @@ def test_iwae_with_one_particle_is_the_elbo_with_the_kl_by_sample(case: Case) ->
 def test_particles_in_parts_give_the_same_bound_and_gradient(gradient: str) -> None:
     spec = SPECS["real"]
     model, batch = Case("zforcing", ZF_SIZE).build(spec), random_batch(spec)
-    noise = torch.randn(7, *batch.x.shape[:2], model.latent_size)
+    noise = model.draw_noise(batch, particles=7)
     results = []
     for max_rows in (10**6, 12, 1):
-        result = IWAE(7, gradient, max_rows)(model, batch, weights=Weights(1.0, 0.1, 0.1), noise=noise)  # type: ignore[arg-type]
+        bound = IWAE(7, gradient, max_rows)  # type: ignore[arg-type]
+        result = bound(model, batch, weights=Weights(auxiliary=0.1, backward=0.1), noise=noise)
         gradients = torch.autograd.grad(result.loss.sum(), list(model.parameters()))
         results.append((result.value, result.loss.detach(), list(gradients)))
     for other in results[1:]:
@@ -237,7 +238,7 @@ def by_hand(eps: np.ndarray, x: float) -> tuple[float, float, float]:
 def test_iwaes_gradient_equals_the_one_derived_by_hand(k: int) -> None:
     x, eps = 1.3, np.random.default_rng(0).normal(size=k)
     model, batch = one_step(x)
-    result = IWAE(particles=k)(model, batch, noise=torch.tensor(eps).reshape(k, 1, 1, 1))
+    result = IWAE(particles=k)(model, batch, noise=torch.tensor(eps).reshape(k, 1, 1))
     d_c, d_log_q = torch.autograd.grad(-result.loss.sum(), [model.C, model.log_q])
     value, expected_c, expected_q = by_hand(eps, x)
     assert math.isclose(result.value.item(), value, rel_tol=1e-12)
@@ -252,7 +253,7 @@ def test_the_doubly_reparameterized_gradient_equals_the_one_derived_by_hand() ->
     batch = SequenceBatch(torch.tensor([[[x]]]), torch.tensor([1]), torch.zeros(1, 1))
     eps = np.random.default_rng(1).normal(size=k)
     bound = IWAE(particles=k, gradient="doubly_reparameterized")
-    result = bound(model, batch, noise=torch.tensor(eps).reshape(k, 1, 1, 1))
+    result = bound(model, batch, noise=torch.tensor(eps).reshape(k, 1, 1))
     (d_bias,) = torch.autograd.grad(-result.loss.sum(), [model.proposal_net.second.bias])
     q, r, c = model.log_q.exp().item(), model.log_r.exp().item(), model.C.item()
     posterior = model.posterior(model.initial_state(1), model.encode(batch)[:, 0])

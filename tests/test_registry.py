@@ -379,7 +379,7 @@ class NoDataclass(DataModule):
         (SequenceModel, r"can't be registered as a model: it is abstract; define after_latent, after_observation"),
         (Bound, r"can't be registered as a bound: it is abstract; define __call__"),
         (NoDataclass, r"can't be registered as a data set: it must be a dataclass"),
-        (int, r"builtins.int can't be registered: it must be a class derived from one of .*SequenceModel"),
+        (int, r"builtins.int can't be registered: it must be a class derived from one of .*DensityModel"),
         (ELBO(), "this ELBO can't be registered"),
     ],
 )

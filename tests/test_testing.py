@@ -512,11 +512,10 @@ BOUNDS: dict[str, Bound] = {
     "fivo": FIVO(particles=3, threshold=2.0),
 }
 PLAIN = Weights()
-KL_WEIGHT_ONE = Weights(auxiliary=0.3, backward=0.2)
 
 
-def weights_for(name: str) -> Weights:
-    return Weights(kl=0.7, auxiliary=0.3, backward=0.2) if name == "elbo" else KL_WEIGHT_ONE
+def weights_for(name: str, model: SequenceModel) -> Weights:
+    return Weights(kl=0.7 if name == "elbo" else 1.0, costs=dict.fromkeys(model.cost_names, 0.3))
 
 
 def linear_gaussian() -> tuple[SequenceModel, SequenceBatch]:
@@ -529,18 +528,20 @@ def linear_gaussian() -> tuple[SequenceModel, SequenceBatch]:
 @pytest.mark.parametrize("name", BOUNDS)
 def test_a_bound_passes_on_a_model_of_somebody_else(name: str) -> None:
     spec = SPECS["with gaps"]
-    check_bound(BOUNDS[name], build(Tiny, spec), random_batch(spec, missing=True), weights=weights_for(name))
+    model = build(Tiny, spec)
+    check_bound(BOUNDS[name], model, random_batch(spec, missing=True), weights=weights_for(name, model))
 
 
 @pytest.mark.parametrize("name", BOUNDS)
 def test_a_bound_passes_where_the_likelihood_is_known(name: str) -> None:
-    check_bound(BOUNDS[name], *linear_gaussian(), weights=weights_for(name))
+    model, batch = linear_gaussian()
+    check_bound(BOUNDS[name], model, batch, weights=weights_for(name, model))
 
 
 @pytest.mark.parametrize("name", BOUNDS)
 def test_a_bound_passes_where_it_is_exact(name: str) -> None:
     model = RNN(SPECS["binary"], RNNConfig(hidden_size=4, embedding_size=3)).double()
-    check_bound(BOUNDS[name], model, random_batch(SPECS["binary"]), weights=weights_for(name))
+    check_bound(BOUNDS[name], model, random_batch(SPECS["binary"]), weights=weights_for(name, model))
 
 
 @pytest.mark.parametrize("name", ["iwae", "importance", "fivo"])
@@ -582,7 +583,8 @@ class ForgetsTheMask(Bound):
         run = model.unroll(batch)
         ratio = run.posterior.log_prob(run.latents) - run.prior.log_prob(run.latents)
         value, kl = (run.log_px - ratio).sum(1), ratio.sum(1)
-        return BoundResult(value.detach(), -value + (1 - weights.kl) * kl, {"kl": kl}, "lower bound")
+        terms = {"log_px": run.log_px.sum(1), "kl": run.kl.sum(1)} | {n: run.cost(n).sum(1) for n in run.cost_names}
+        return BoundResult(value.detach(), -value + (1 - weights.kl) * kl, terms, "lower bound")
 
 
 class DrawsElsewhere(Bound):
@@ -612,6 +614,8 @@ BAD_BOUNDS: dict[str, tuple[Bound, str]] = {
     "no record": (Altered(lambda r: r.value), "must return a BoundResult, not a Tensor"),  # type: ignore[arg-type,return-value]
     "ignores weights": (IgnoresWeights(), "the loss is the same with Weights"),
     "forgets the mask": (ForgetsTheMask(), "changes with the padding"),
+    "lacks a term": (Altered(lambda r: replace(r, terms={"kl": r.terms["kl"]})), "it needs log_px"),
+    "a KL by sample": (Altered(lambda r: replace(r, terms=r.terms | {"kl": -r.terms["kl"]})), "never negative"),
     "draws elsewhere": (DrawsElsewhere(), "doesn't follow torch's seed"),
 }
 

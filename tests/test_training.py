@@ -63,11 +63,9 @@ def data(tmp_path: Path) -> Path:
 def configure(data: Path) -> Callable[..., RunConfig]:
     def make(model: str = "zforcing", **training: Any) -> RunConfig:
         settings = {"batch_size": 8, "epochs": 3, "log_every": 3, "learning_rate": 0.01} | training
-        weights = {
-            "kl": {"start": 0.2, "end": 1.0, "per_step": 0.05},
-            "auxiliary": {"start": 0.01},
-            "backward": {"start": 0.02},
-        }
+        weights = {"kl": {"start": 0.2, "end": 1.0, "per_step": 0.05}}
+        if model == "zforcing":
+            weights |= {"auxiliary": {"start": 0.01}, "backward": {"start": 0.02}}
         return parse_config(
             {
                 "data": {"name": "arrays", "path": str(data)},

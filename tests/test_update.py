@@ -20,7 +20,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from conftest import CASES, RNN_SIZE, SPECS, SRNN_SIZE, VRNN_SIZE, ZF_SIZE, Case, random_batch
-from zforcing import ELBO, ObservationSpec, SequenceBatch, SequenceModel, UserError, Weights
+from zforcing import ELBO, DensityModel, ObservationSpec, SequenceBatch, SequenceModel, UserError, Weights
 from zforcing.bounds import BOUNDS, IWAE, Bound, BoundResult
 from zforcing.data.batches import bucket, pad_steps
 from zforcing.training.graph import Capture, GraphUpdate, check_capturable
@@ -36,7 +36,7 @@ CAPTURED = [
     Case("vrnn", VRNN_SIZE | {"dropout": 0.2}),
     Case("srnn", SRNN_SIZE | {"dropout": 0.2}),
 ]
-WEIGHTS = Weights(kl=0.5, auxiliary=0.1, backward=0.2)
+PLAIN = Weights(kl=0.5)
 LENGTHS = [
     (7, 4, 1, 6),
     (11, 7, 3, 9),
@@ -56,7 +56,7 @@ class Scaled(Bound):
     def __init__(self) -> None:
         self.factor = torch.ones(())
 
-    def __call__(self, model: SequenceModel, batch: SequenceBatch, *, weights: Weights = WEIGHTS) -> BoundResult:
+    def __call__(self, model: SequenceModel, batch: SequenceBatch, *, weights: Weights = PLAIN) -> BoundResult:
         result = ELBO()(model, batch, weights=weights)
         return replace(result, loss=result.loss * self.factor)
 
@@ -129,12 +129,17 @@ def batches(spec: ObservationSpec = SPECS["real"]) -> list[SequenceBatch]:
     return [random_batch(spec, lengths, seed=i) for i, lengths in enumerate(LENGTHS)]
 
 
+def weights_of(model: DensityModel, *, kl: float = 0.5, costs: float = 0.2) -> Weights:
+    """Weights of all that the model has."""
+    return Weights(kl, costs=dict.fromkeys(model.cost_names, costs))
+
+
 def run(update: EagerUpdate | GraphUpdate, given: Sequence[SequenceBatch]) -> list[Updated]:
     """Updates with other noise, weights and learning rates at each step; the rates are exact in float32."""
     out = []
     for step, batch in enumerate(given):
         torch.manual_seed(step)
-        weights = Weights(kl=0.2 + 0.1 * step, auxiliary=0.1, backward=0.3 / (1 + step))
+        weights = weights_of(module_of(update).model, kl=0.2 + 0.1 * step, costs=0.3 / (1 + step))
         out.append(update(batch, weights, learning_rate=2.0 ** -(6 + step % 3), share=1 - step / 10))
     return out
 
@@ -176,7 +181,7 @@ def assert_same_updates(one: list[Updated], other: list[Updated]) -> None:
 
 
 def gradient_by_hand(module: BoundModule, batch: SequenceBatch, *, share: float = 1.0) -> list[Tensor]:
-    loss = module(batch, WEIGHTS).loss.mean() * share
+    loss = module(batch, PLAIN).loss.mean() * share
     return list(torch.autograd.grad(loss, list(module.parameters())))
 
 
@@ -194,7 +199,7 @@ def test_adams_first_step_is_minus_the_rate_times_g_over_g_plus_eps(
     norm = math.sqrt(sum(float(g.square().sum()) for g in gradient))
     assert norm > 0.5
     scale = 1.0 if max_grad_norm is None else max_grad_norm / (norm + 1e-6)
-    updated = make(module, optimizer, max_grad_norm=max_grad_norm)(batch, WEIGHTS, learning_rate=0.125, share=share)
+    updated = make(module, optimizer, max_grad_norm=max_grad_norm)(batch, PLAIN, learning_rate=0.125, share=share)
     assert updated.applied
     assert math.isclose(updated.gradient_norm, norm, rel_tol=1e-12)
     for p, old, g in zip(module.parameters(), before, gradient, strict=True):
@@ -203,9 +208,12 @@ def test_adams_first_step_is_minus_the_rate_times_g_over_g_plus_eps(
 
 
 def test_the_sums_are_over_the_batchs_sequences() -> None:
-    update, batch = eager(), batches()[0]
-    expected = module_of(update)(batch, WEIGHTS)
-    updated = update(batch, WEIGHTS, learning_rate=0.1)
+    update, batch = eager(ZFORCING), batches()[0]
+    weights = weights_of(module_of(update).model)
+    torch.manual_seed(0)
+    expected = module_of(update)(batch, weights)
+    torch.manual_seed(0)
+    updated = update(batch, weights, learning_rate=0.1)
     terms = {name: float(term.detach().sum()) for name, term in expected.terms.items()}
     sums = {"value": float(expected.value.sum()), "loss": float(expected.loss.detach().sum()), "sequences": 4.0}
     assert updated.sums == pytest.approx(sums | terms)
@@ -230,19 +238,19 @@ def test_a_loss_or_gradient_that_is_not_finite_changes_nothing(
 ) -> None:
     bound = Scaled()
     update, batch = make(bound=bound), batches()[0]
-    update(batch, WEIGHTS, learning_rate=0.1)
+    update(batch, PLAIN, learning_rate=0.1)
     before = memory(update)
     bound.factor.fill_(factor)
-    updated = update(batch, WEIGHTS, learning_rate=0.1)
+    updated = update(batch, PLAIN, learning_rate=0.1)
     assert not updated.applied
     assert math.isfinite(updated.loss) == (factor == 1e300)
     assert not math.isfinite(updated.gradient_norm)
     assert same(memory(update), before)
     bound.factor.fill_(1.0)
-    assert update(batch, WEIGHTS, learning_rate=0.1).applied
+    assert update(batch, PLAIN, learning_rate=0.1).applied
     other = make(bound=Scaled())  # as if the update in between had never been
     for _ in range(2):
-        other(batch, WEIGHTS, learning_rate=0.1)
+        other(batch, PLAIN, learning_rate=0.1)
     assert same(memory(update), memory(other))
 
 
@@ -256,14 +264,14 @@ class Drawn(Bound):
         self.bound, self.noise, self.order = bound, noise, list[int]()
 
     @property
-    def particles(self) -> int:  # type: ignore[override]  # that of another bound
+    def particles(self) -> int:
         return self.bound.particles
 
-    def __call__(self, model: SequenceModel, batch: SequenceBatch, *, weights: Weights = WEIGHTS) -> BoundResult:
+    def __call__(self, model: SequenceModel, batch: SequenceBatch, *, weights: Weights = PLAIN) -> BoundResult:
         rows, self.order = self.order[: len(batch)], self.order[len(batch) :]
         noise = self.noise[:, rows, : batch.x.shape[1]]
-        given = noise[0] if isinstance(self.bound, ELBO) else noise
-        return self.bound(model, batch, weights=weights, noise=given)  # type: ignore[call-arg]
+        given = noise[0] if isinstance(self.bound, ELBO) else noise.flatten(0, 1)
+        return self.bound(model, batch, weights=weights, noise=given)
 
 
 def rows_of(batch: SequenceBatch, rows: Sequence[int]) -> SequenceBatch:
@@ -285,7 +293,7 @@ def test_accumulated_batches_are_the_large_batch(bound: Bound, cut: list[list[in
         module, optimizer = parts(Case("zforcing", ZF_SIZE), drawn)
         given = [Part(rows_of(whole, rows), len(rows) / 6) for rows in batches]
         update = EagerUpdate(module, optimizer, max_grad_norm=2.0)
-        updates.append((update.over(given, WEIGHTS, learning_rate=0.1), memory(update)))
+        updates.append((update.over(given, weights_of(module.model), learning_rate=0.1), memory(update)))
     (one, weights), (other, other_weights) = updates
     assert one.gradient_norm == pytest.approx(other.gradient_norm, rel=1e-10)
     assert one.sums == pytest.approx(other.sums, rel=1e-10)
@@ -335,9 +343,9 @@ def test_there_is_a_graph_for_each_length_number_of_sequences_and_kind_of_batch(
     update = GraphUpdate(*parts(spec=SPECS["with gaps"]), max_grad_norm=None, capture=capture, say=said.append)
     lengths = [(7, 4), (6, 1), (8, 2), (9, 2), (16, 1), (4, 4, 4)]  # 2 of up to 8, 2 of up to 16, 3 of up to 8
     for given, expected in zip(lengths, (1, 1, 1, 2, 2, 3), strict=True):
-        update(random_batch(SPECS["with gaps"], given), WEIGHTS, learning_rate=0.1)
+        update(random_batch(SPECS["with gaps"], given), PLAIN, learning_rate=0.1)
         assert (capture.captures, len(said)) == (expected, expected)
-    update(random_batch(SPECS["with gaps"], (7, 4), missing=True), WEIGHTS, learning_rate=0.1)
+    update(random_batch(SPECS["with gaps"], (7, 4), missing=True), PLAIN, learning_rate=0.1)
     assert capture.captures == 4
     assert "2 sequences of up to 16 steps" in said[1]
 
@@ -345,7 +353,7 @@ def test_there_is_a_graph_for_each_length_number_of_sequences_and_kind_of_batch(
 def test_a_batch_is_padded_no_further_than_the_longest_sequence() -> None:
     update = GraphUpdate(*parts(), max_grad_norm=None, capture=Again(), longest=11)
     for lengths in ((9, 1), (11, 2)):
-        updated = update(random_batch(SPECS["real"], lengths), WEIGHTS, learning_rate=0.1)
+        updated = update(random_batch(SPECS["real"], lengths), PLAIN, learning_rate=0.1)
         assert updated.applied
     assert [graph.batch.x.shape[1] for graph in update.graphs.values()] == [11]
 
@@ -355,7 +363,7 @@ def test_a_capture_changes_neither_weights_nor_moments_nor_the_generator(capture
     update, (first, second) = graph(ZFORCING, capture=capture()), batches()[:2]
     run(update, [first])  # moments and counts that aren't zero
     before, generator = memory(update), torch.get_rng_state()
-    update._captured(second)
+    update._captured(second, weights_of(module_of(update).model))
     assert same(memory(update), before)
     assert torch.equal(torch.get_rng_state(), generator)
 
@@ -418,7 +426,7 @@ def test_nothing_in_an_update_waits_for_a_value(monkeypatch: pytest.MonkeyPatch,
     model = case.build(SPECS["with gaps"], dropout=0.1).train().to("meta")
     batch = random_batch(SPECS["with gaps"], missing=True).to("meta")
     with Refused():
-        loss = bound(model, batch, weights=WEIGHTS).loss.mean()
+        loss = bound(model, batch, weights=weights_of(model)).loss.mean()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
     assert any(p.grad is not None for p in model.parameters())

@@ -13,6 +13,9 @@ from .models import (
     RNN,
     SRNN,
     VRNN,
+    DensityModel,
+    Draws,
+    Generated,
     LinearGaussian,
     LinearGaussianConfig,
     RNNConfig,
@@ -25,7 +28,7 @@ from .models import (
 from .observations import DataDescription, ObservationSpec, SequenceBatch
 from .registry import register
 from .saving.model import load, save
-from .tasks.sample import Generated, continue_from, sample
+from .tasks.sample import continue_from, sample
 from .training.callbacks import Callback
 from .training.fit import fit
 from .training.history import History
@@ -45,7 +48,9 @@ __all__ = [
     "BoundResult",
     "Callback",
     "DataDescription",
+    "DensityModel",
     "Diverged",
+    "Draws",
     "Evaluation",
     "Exact",
     "Generated",

@@ -10,7 +10,7 @@ import torch
 
 from ..bounds import ELBO, Weights
 from ..data.batches import load_batches, training_batches
-from ..models import MODELS, SequenceModel
+from ..models import MODELS, SequenceModel, of_sequences
 from ..runtime.threads import RecurrentNetwork, cpu_threads, recurrent_networks, threads_asked_for
 from ..tasks.sample import sample
 from ..training.graph import GraphUpdate, check_capturable
@@ -23,7 +23,7 @@ from .timing import Ratio, Timing, in_turn
 
 Backend = Literal["fast", "graph", "reference"]
 Task = Callable[[], object]
-WEIGHTS = Weights(kl=1.0, auxiliary=0.005, backward=0.005)
+COST_WEIGHT = 0.005  # of each of a model's extra terms
 REFERENCE_EVERY = 3  # the reference backend runs in every third repeat: it is slow
 BATCHES = 16  # loaded when loading is timed
 SAMPLES = 64  # sequences drawn together
@@ -148,7 +148,8 @@ class Bench:
     def model(self) -> SequenceModel:
         """Make a new model from the seed."""
         torch.manual_seed(self.protocol.seed)
-        return MODELS[self.protocol.model](self.size.spec, self.settings).float().to(self.device)
+        model = of_sequences(MODELS[self.protocol.model](self.size.spec, self.settings), needed_by="the benchmark")
+        return model.float().to(self.device)
 
     def task(self, name: str) -> Task:
         """Make the function that is timed under this name."""
@@ -172,7 +173,8 @@ class Bench:
             update = GraphUpdate(*parts, max_grad_norm=limit, precision=precision, longest=batch.x.shape[1])
         else:
             update = EagerUpdate(*parts, max_grad_norm=limit, precision=precision)
-        return lambda: update(batch, WEIGHTS, learning_rate=settings.learning_rate)
+        weights = Weights(costs=dict.fromkeys(model.cost_names, COST_WEIGHT))
+        return lambda: update(batch, weights, learning_rate=settings.learning_rate)
 
     def floor(self) -> Task:
         """Make a function that runs the model's recurrent networks by torch's kernels."""

@@ -1,55 +1,74 @@
 """The base class of bounds: a bound maps a model and a batch to a `BoundResult`.
 
-A bound relies only on the interface of `SequenceModel`, never on a particular model.
+A bound relies only on the interface of `DensityModel`, or of `SequenceModel` where it needs steps; never on a
+particular model, and on no name of a model's extra terms.
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 from torch import Tensor
 
-from ..models.sequence import SequenceModel
+from ..errors import UserError
+from ..models.density import DensityModel, Draws
 from ..models.state import State
 from ..observations import SequenceBatch
 from ..settings import check
 
 BoundKind = Literal["exact", "lower bound", "estimate"]
+Weight = float | Tensor
+"""a number; or a tensor [], which a CUDA graph reads anew at every replay"""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, init=False)
 class Weights:
-    """Weights of the terms of a training loss. Reported values (`BoundResult.value`) never depend on them."""
+    """Weights of the terms of a training loss. Reported values (`BoundResult.value`) never depend on them.
 
-    kl: float = 1.0
-    """weight of the KL (KL annealing)"""
-    auxiliary: float = 0.0
-    """alpha, the weight of Z-Forcing's log p(b_t | z_t)"""
-    backward: float = 0.0
-    """beta, the weight of Z-Forcing's log p(x_{t-1} | b_t)"""
+    Args:
+        kl: weight of the KL (KL annealing).
+        costs: weights of the model's extra terms, by the names in its `cost_names`; 0 for those that aren't given.
+        **named: more of them, by keyword.
+
+    Example:
+        >>> Weights(kl=0.5, auxiliary=0.005).costs
+        {'auxiliary': 0.005}
+    """
+
+    kl: Weight
+    costs: Mapping[str, Weight]
+
+    def __init__(self, kl: Weight = 1.0, *, costs: Mapping[str, Weight] | None = None, **named: Weight):
+        object.__setattr__(self, "kl", kl)
+        object.__setattr__(self, "costs", {**(costs or {}), **named})
+
+    def __repr__(self) -> str:
+        return f"Weights({', '.join(f'{name}={weight}' for name, weight in self.by_name.items())})"
+
+    @property
+    def by_name(self) -> dict[str, Weight]:
+        """All of them: "kl" and the costs."""
+        return {"kl": self.kl, **self.costs}
 
 
 @dataclass(frozen=True)
 class BoundResult:
-    """A bound on log p(x_1..x_T) for each of B sequences, in nats per sequence, float64."""
+    """A bound on log p(x) for each of B rows (sequences), in nats per sequence, float64."""
 
     value: Tensor
-    """[B], to report: the bound itself, with KL weight 1, no free bits and no auxiliary cost; without gradient"""
+    """[B], to report: the bound itself, with KL weight 1, no free bits and no extra terms; without gradient"""
     loss: Tensor
-    """[B], to minimize: with weights, free bits and auxiliary costs"""
+    """[B], to minimize: with weights, free bits and extra terms"""
     terms: dict[str, Tensor]
-    """[B] each, by name (`log_px`, `kl`, ...): the parts of both, without weights"""
+    """[B] each, by name: `log_px`, log p(x | z); `kl`, the KL in closed form, given the sampled past, >= 0; and each
+    extra term with a weight by its own name. Means over the particles, without weights"""
     kind: BoundKind
     """whether `value` is exact, a lower bound in expectation, or an estimate"""
     state: State | None = None
     """the model's state after each sequence's last step, if the bound was given a state to start from"""
-
-
-def is_needed(weight: float | Tensor) -> bool:
-    """Whether a term with this weight must be computed. A tensor always counts: reading it would wait for the GPU."""
-    return isinstance(weight, Tensor) or weight != 0
 
 
 class Bound(ABC):
@@ -59,31 +78,84 @@ class Bound(ABC):
 
     Attributes:
         name: The name in recipes and on the command line.
-        particles: K, the number of latent samples per step; a field where it can be chosen, else a class attribute.
-        capturable: Whether a call can be captured in a CUDA graph (it never waits for a value from the GPU).
-        requires_kl_weight_1: Whether the loss is only correct with `Weights(kl=1)`.
         carries_state: Whether a call takes `state` and `context`, and returns the last state.
     """
 
     name: ClassVar[str]
-    particles: int
-    capturable: ClassVar[bool] = False
-    requires_kl_weight_1: ClassVar[bool] = False
     carries_state: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         """Refuse settings that don't fit their fields. Raises UserError, one line."""
         check(self, "bound")
 
+    @property
+    def particles(self) -> int:
+        """K, the number of latent samples per step; a field of bounds where it can be chosen."""
+        return 1
+
+    @property
+    def capturable(self) -> bool:
+        """Whether a call can be captured in a CUDA graph (it never waits for a value from the GPU)."""
+        return False
+
+    @property
+    def requires_kl_weight_1(self) -> bool:
+        """Whether the loss is only correct with `Weights(kl=1)`."""
+        return False
+
     @abstractmethod
-    def __call__(self, model: SequenceModel, batch: SequenceBatch, *, weights: Weights = Weights()) -> BoundResult:
+    def __call__(
+        self,
+        model: DensityModel,
+        batch: SequenceBatch,
+        *,
+        weights: Weights = Weights(),
+        noise: Tensor | None = None,
+        state: State | None = None,
+        context: Tensor | None = None,
+    ) -> BoundResult:
         """Compute the bound for each sequence of a batch.
 
         Args:
-            model: Any model; its parameters receive the gradient of `loss`.
+            model: A model; its parameters receive the gradient of `loss`.
             batch: B sequences.
             weights: Weights of the terms of the loss.
+            noise: What `model.draw_noise(batch, particles=K)` returns, [K B, ...]; None draws it.
+            state: State of a model of sequences to continue from, B rows. The bound is then on
+                log p(x_1..x_T | everything before), and the result holds the last state.
+            context: [B, T, C], what the model's `encode` returned; None computes it.
 
         Returns:
             The bound of each sequence, in nats.
+
+        Raises:
+            UserError: The model isn't of the kind that the bound needs, it has no term of a name in `weights`, or the
+                bound can't take an argument that is given.
         """
+
+
+def refuse(bound: Bound, **arguments: object) -> None:
+    """Raise UserError where arguments are given that the bound can't take."""
+    given = [name for name, value in arguments.items() if value is not None]
+    if given:
+        raise UserError(f"bound {bound.name} takes no {' and no '.join(given)}")
+
+
+def kind_of(model: DensityModel) -> BoundKind:
+    """What a bound on log p(x) is to it: without latents there is no gap."""
+    return "lower bound" if model.latent_size else "exact"
+
+
+def is_needed(weight: Weight) -> bool:
+    """Whether a term with this weight must be computed. A tensor always counts: reading it would wait for the GPU."""
+    return isinstance(weight, Tensor) or weight != 0
+
+
+def costs_of(draws: Draws, weights: Weights) -> dict[str, Tensor]:
+    """The extra terms [N] whose weights aren't 0, by name; the others aren't computed."""
+    return {name: draws.cost(name) for name, weight in weights.costs.items() if is_needed(weight)}
+
+
+def weighted_sum(costs: Mapping[str, Tensor], weights: Weights) -> Tensor | float:
+    """The sum of extra terms times their weights, shaped as they are; 0 without any."""
+    return sum((weights.costs[name] * cost for name, cost in costs.items()), 0.0)

@@ -9,10 +9,11 @@ import torch
 from torch import Tensor
 
 from ..errors import UserError
-from ..models.sequence import SequenceModel
+from ..models.density import DensityModel
+from ..models.sequence import SequenceModel, of_sequences
 from ..models.state import State, map_state
 from ..observations import SequenceBatch, slice_steps
-from .base import Bound, BoundResult, Weights
+from .base import Bound, BoundResult, Weights, kind_of, refuse
 from .elbo import ELBO
 
 
@@ -33,8 +34,6 @@ class ChunkedELBO(Bound):
 
     name: ClassVar[str] = "elbo"  # the same bound, in less memory
 
-    particles: ClassVar[int] = 1  # type: ignore[misc]  # no setting here: a field elsewhere
-
     steps: int
     """time steps in a chunk"""
     look_ahead: int | None = None
@@ -50,27 +49,25 @@ class ChunkedELBO(Bound):
     @torch.no_grad()
     def __call__(
         self,
-        model: SequenceModel,
+        model: DensityModel,
         batch: SequenceBatch,
         *,
         weights: Weights = Weights(),
         noise: Tensor | None = None,
+        state: State | None = None,
+        context: Tensor | None = None,
     ) -> BoundResult:
         """Compute the ELBO of each sequence. See `Bound`.
 
-        Args:
-            model: Any model.
-            batch: B sequences.
-            weights: Weights of the terms of the loss.
-            noise: [B, T, Z] standard normal; None draws it for all chunks at once.
-
-        Returns:
-            The bound of each sequence, in nats.
+        Raises:
+            UserError: The model isn't one of sequences, or `state` or `context` is given: it makes its own.
         """
+        refuse(self, state=state, context=context)
+        model = of_sequences(model, needed_by="a bound in chunks")
         noise = model.draw_noise(batch) if noise is None else noise
         state = model.initial_state(len(batch), start=batch.start)
         contexts = model.encode(batch, state=state) if self.look_ahead is None else None
-        log_px, kl = (torch.zeros(len(batch), dtype=torch.float64, device=batch.x.device) for _ in range(2))
+        totals: dict[str, Tensor] = {}
         elbo, active = ELBO(), torch.ones_like(batch.lengths, dtype=torch.bool)
         for start in range(0, int(batch.lengths.max()), self.steps):
             chunk, rows = slice_steps(batch, start, start + self.steps)
@@ -81,16 +78,14 @@ class ChunkedELBO(Bound):
                 if contexts is not None
                 else self._context(model, batch, start, state)
             )
-            result = elbo(model, chunk, noise=noise[rows, start : start + self.steps], state=state, context=context)
+            parts = noise[rows, start : start + self.steps]
+            result = elbo(model, chunk, weights=weights, noise=parts, state=state, context=context)
             state = result.state
-            log_px[rows] += result.terms["log_px"]
-            kl[rows] += result.terms["kl"]
-        return BoundResult(
-            value=log_px - kl,
-            loss=kl * weights.kl - log_px,
-            terms={"log_px": log_px, "kl": kl},
-            kind="lower bound" if model.latent_size else "exact",
-        )
+            for name, part in ({"loss": result.loss} | result.terms).items():
+                total = totals.setdefault(name, torch.zeros(len(batch), dtype=torch.float64, device=part.device))
+                total[rows] += part
+        loss = totals.pop("loss")
+        return BoundResult(totals["log_px"] - totals["kl"], loss, totals, kind_of(model))
 
     def _context(self, model: SequenceModel, batch: SequenceBatch, start: int, state: State) -> Tensor:
         """The posterior's context for one chunk, encoded from it and the next `look_ahead` steps, [rows, steps, C]."""

@@ -7,25 +7,27 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from ..models.sequence import SequenceModel
+from ..models.density import DensityModel, Draws
+from ..models.sequence import of_sequences
 from ..models.state import State
-from ..observations import SequenceBatch, masked_sum
+from ..observations import SequenceBatch
 from ..settings import NotNegative
-from .base import Bound, BoundResult, Weights, is_needed
+from .base import Bound, BoundResult, Weights, costs_of, kind_of, weighted_sum
 
 
 @dataclass(frozen=True)
 class ELBO(Bound):
-    """The evidence lower bound, estimated with one sample of z and a closed-form KL at each step.
+    """The evidence lower bound, estimated with one sample of z and a closed-form KL (at each step).
 
         log p(x) >= E_q[ sum_t log p(x_t | z_<=t, x_<t) - KL(q(z_t | .) || p(z_t | .)) ]
 
     D. Kingma, M. Welling, "Auto-encoding variational Bayes", ICLR 2014, arXiv 1312.6114; of sequences J. Chung et al.,
-    NIPS 2015, arXiv 1506.02216, equation 11. With `Weights(kl, auxiliary=alpha, backward=beta)` a sequence's loss,
+    NIPS 2015, arXiv 1506.02216, equation 11. The loss of a sequence, with extra terms c of the model by their names,
 
-        sum_t - log p(x_t | .) + kl max(KL_t, free_nats) - alpha log p(b_t | z_t) - beta log p(x_{t-1} | b_t),
+        sum_t - log p(x_t | .) + weights.kl max(KL_t, free_nats) - sum_c weights.costs[c] c,
 
-    has two terms of Z-Forcing (A. Goyal et al., NIPS 2017, arXiv 1711.05411). Without latents the value is exact.
+    has two more for Z-Forcing (A. Goyal et al., NIPS 2017, arXiv 1711.05411): `Weights(kl, auxiliary=alpha,
+    backward=beta)`. Without latents the value is exact.
 
     Raises:
         UserError: `free_nats` is negative.
@@ -43,7 +45,6 @@ class ELBO(Bound):
 
     name: ClassVar[str] = "elbo"
 
-    particles: ClassVar[int] = 1  # type: ignore[misc]  # no setting here: a field elsewhere
     capturable = True
     carries_state = True
 
@@ -52,7 +53,7 @@ class ELBO(Bound):
 
     def __call__(
         self,
-        model: SequenceModel,
+        model: DensityModel,
         batch: SequenceBatch,
         *,
         weights: Weights = Weights(),
@@ -60,34 +61,29 @@ class ELBO(Bound):
         state: State | None = None,
         context: Tensor | None = None,
     ) -> BoundResult:
-        """Compute the ELBO of each sequence.
-
-        Args:
-            model: Any model.
-            batch: B sequences.
-            weights: Weights of the terms of the loss.
-            noise: [B, T, Z] standard normal; None draws it from torch's global generator.
-            state: State to continue from, as for `SequenceModel.unroll`. The bound is then on
-                log p(x_1..x_T | everything before), and the result holds the last state.
-            context: [B, T, C], what `model.encode` returned; None computes it.
-
-        Returns:
-            The bound of each sequence, in nats.
-        """
-        run = model.unroll(batch, noise=noise, state=state, context=context)
-        log_px, kl = (masked_sum(term, batch.mask) for term in (run.log_px, run.kl))
-        costed_kl = masked_sum(run.kl.clamp(min=self.free_nats), batch.mask) if self.free_nats else kl
-        loss = -log_px + weights.kl * costed_kl
-        terms = {"log_px": log_px, "kl": kl}
-        for name in run.cost_names:  # only computed where their weights aren't 0
-            weight = getattr(weights, name, 0.0)
-            if is_needed(weight):
-                terms[name] = masked_sum(run.cost(name), batch.mask)
-                loss = loss - weight * terms[name]
+        """Compute the ELBO of each sequence. See `Bound`."""
+        draws = self._draw(model, batch, noise=noise, state=state, context=context)
+        log_px, kl, costs = draws.log_px, draws.kl, costs_of(draws, weights)
+        costed_kl = draws.kl_above(self.free_nats) if self.free_nats else kl
         return BoundResult(
             value=(log_px - kl).detach(),
-            loss=loss,
-            terms=terms,
-            kind="lower bound" if model.latent_size else "exact",
-            state=None if state is None else run.state,
+            loss=-log_px + weights.kl * costed_kl - weighted_sum(costs, weights),
+            terms={"log_px": log_px, "kl": kl} | costs,
+            kind=kind_of(model),
+            state=None if state is None else draws.state,
         )
+
+    def _draw(
+        self,
+        model: DensityModel,
+        batch: SequenceBatch,
+        *,
+        noise: Tensor | None,
+        state: State | None,
+        context: Tensor | None,
+    ) -> Draws:
+        """One draw a row. Only a model of sequences has a state and a context to start from."""
+        if state is None and context is None:
+            return model.draw(batch, noise=noise)
+        steps = of_sequences(model, needed_by="a state or a context")
+        return steps.draw(batch, noise=noise, state=state, context=context)

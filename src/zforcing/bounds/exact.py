@@ -5,9 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from ..models.sequence import SequenceModel
+from torch import Tensor
+
+from ..errors import UserError
+from ..models.density import DensityModel
+from ..models.state import State
 from ..observations import SequenceBatch
-from .base import Bound, BoundResult, Weights
+from .base import Bound, BoundResult, Weights, is_needed, refuse
 
 
 @dataclass(frozen=True)
@@ -16,23 +20,38 @@ class Exact(Bound):
 
     name: ClassVar[str] = "exact"
 
-    particles: ClassVar[int] = 1  # type: ignore[misc]  # no setting here: a field elsewhere
     capturable = True
 
-    def __call__(self, model: SequenceModel, batch: SequenceBatch, *, weights: Weights = Weights()) -> BoundResult:
+    def __call__(
+        self,
+        model: DensityModel,
+        batch: SequenceBatch,
+        *,
+        weights: Weights = Weights(),
+        noise: Tensor | None = None,
+        state: State | None = None,
+        context: Tensor | None = None,
+    ) -> BoundResult:
         """Compute log p(x) of each sequence.
 
         Args:
             model: A model whose `log_likelihood` is exact.
             batch: B sequences.
-            weights: Without effect: there is no KL and no auxiliary cost.
+            weights: Of the KL, which is 0; extra terms can't have any.
+            noise: Not to be given: nothing is drawn.
+            state: Not to be given.
+            context: Not to be given.
 
         Returns:
             log p(x) of each sequence, in nats.
 
         Raises:
-            UserError: The model has no exact likelihood.
+            UserError: The model has no exact likelihood, or an argument or a weight is given that isn't to be.
         """
+        refuse(self, noise=noise, state=state, context=context)
+        costs = [name for name, weight in weights.costs.items() if is_needed(weight)]
+        if costs:
+            raise UserError(f"bound exact draws nothing, and so has no {', '.join(costs)} to weight: use bound elbo")
         value = model.log_likelihood(batch).double()
         zero = value.new_zeros(value.shape)
         return BoundResult(value.detach(), -value, {"log_px": value.detach(), "kl": zero}, "exact")

@@ -10,10 +10,12 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..errors import UserError
-from ..models.sequence import SequenceModel
+from ..models.density import DensityModel
+from ..models.sequence import of_sequences
+from ..models.state import State
 from ..observations import SequenceBatch
 from ..settings import Count, NotNegative
-from .base import Bound, BoundResult, Weights, is_needed
+from .base import Bound, BoundResult, Weights, is_needed, kind_of, refuse, weighted_sum
 from .particles import log_mean
 from .resampling import RESAMPLERS, effective_sample_size
 
@@ -51,10 +53,25 @@ class FIVO(Bound):
         if self.resampling_gradient and self.resampling != "multinomial":
             raise UserError(f"bound.resampling_gradient needs bound.resampling multinomial; it is {self.resampling}")
 
-    def __call__(self, model: SequenceModel, batch: SequenceBatch, *, weights: Weights = Weights()) -> BoundResult:
-        """Compute the bound of each sequence. The filter itself runs inside of `model.unroll`. See `Bound`."""
+    def __call__(
+        self,
+        model: DensityModel,
+        batch: SequenceBatch,
+        *,
+        weights: Weights = Weights(),
+        noise: Tensor | None = None,
+        state: State | None = None,
+        context: Tensor | None = None,
+    ) -> BoundResult:
+        """Compute the bound of each sequence. The filter itself runs inside of `model.unroll`. See `Bound`.
+
+        Raises:
+            UserError: The model isn't one of sequences, or `state` or `context` is given.
+        """
+        refuse(self, state=state, context=context)
+        model = of_sequences(model, needed_by="bound fivo")
         K, B = self.particles, len(batch)
-        noise = model.draw_noise(batch, particles=K)
+        noise = model.draw_noise(batch, particles=K) if noise is None else noise
         filtering = _Filter(self, batch)
         run = model.unroll(batch, noise=noise, particles=K, resample=filtering)
 
@@ -63,27 +80,27 @@ class FIVO(Bound):
             exists = run.batch.mask
             return torch.where(exists, term, torch.zeros_like(term)).double().reshape(K, B, -1)
 
+        def mean(term: Tensor) -> Tensor:
+            """[K B, T] -> [B], the mean over particles of the sum over steps."""
+            return by_particle(term).mean(0).sum(-1)
+
         likelihood = by_particle(run.log_px)
         ratio = by_particle(run.prior.log_prob(run.latents) - run.posterior.log_prob(run.latents))
         log_w = filtering.by_segment(likelihood + ratio)
-        value = log_mean(log_w).sum(-1)
         objective = log_mean(filtering.by_segment(likelihood + weights.kl * ratio))  # [B, S]
-        loss = -objective.sum(-1)
-        terms = {"log_px": likelihood.mean(0).sum(-1), "kl": -ratio.mean(0).sum(-1)}
-        for name in run.cost_names:
-            weight = getattr(weights, name, 0.0)
-            if is_needed(weight):
-                terms[name] = by_particle(run.cost(name)).mean(0).sum(-1)
-                loss = loss - weight * terms[name]
+        costs = {name: mean(run.cost(name)) for name, weight in weights.costs.items() if is_needed(weight)}
+        loss = -objective.sum(-1) - weighted_sum(costs, weights)
         if self.resampling_gradient:  # a choice of ancestors affects later segments only
             log_choices = filtering.log_choices(log_w)  # [B, S - 1]
             later = (objective.sum(-1, keepdim=True) - objective.cumsum(-1))[:, :-1].detach()
             loss = loss - (later * log_choices).sum(-1)
+        with torch.no_grad():
+            terms = {"log_px": likelihood.mean(0).sum(-1), "kl": mean(run.kl)} | costs
         return BoundResult(
-            value=value.detach(),
+            value=log_mean(log_w).sum(-1).detach(),
             loss=loss,
             terms={name: term.detach() for name, term in terms.items()},
-            kind="lower bound" if model.latent_size else "exact",
+            kind=kind_of(model),
         )
 
 

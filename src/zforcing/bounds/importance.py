@@ -5,10 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
-from ..models.sequence import SequenceModel
+from torch import Tensor
+
+from ..models.density import DensityModel
+from ..models.state import State
 from ..observations import SequenceBatch
 from ..settings import Count
-from .base import Bound, BoundResult, Weights
+from .base import Bound, BoundResult, Weights, refuse
 from .iwae import IWAE
 
 
@@ -20,7 +23,7 @@ class Importance(Bound):
     with more particles. The standard error over repeats measures the noise, an increase with K shows the bias.
 
     Raises:
-        UserError: `max_rows` is below 1.
+        UserError: `max_rows` is below 1; at a call, `state` or `context` is given.
     """
 
     name: ClassVar[str] = "importance"
@@ -30,7 +33,17 @@ class Importance(Bound):
     max_rows: Count = 8192
     """the most rows (particles times sequences) in memory at a time"""
 
-    def __call__(self, model: SequenceModel, batch: SequenceBatch, *, weights: Weights = Weights()) -> BoundResult:
+    def __call__(
+        self,
+        model: DensityModel,
+        batch: SequenceBatch,
+        *,
+        weights: Weights = Weights(),
+        noise: Tensor | None = None,
+        state: State | None = None,
+        context: Tensor | None = None,
+    ) -> BoundResult:
         """Compute the estimate for each sequence. See `Bound`."""
-        result = IWAE(self.particles, max_rows=self.max_rows)(model, batch, weights=weights)
+        refuse(self, state=state, context=context)
+        result = IWAE(self.particles, max_rows=self.max_rows)(model, batch, weights=weights, noise=noise)
         return replace(result, kind="estimate" if model.latent_size else "exact")

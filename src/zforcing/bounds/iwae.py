@@ -11,11 +11,12 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from ..errors import UserError
-from ..models.sequence import SequenceModel
-from ..observations import SequenceBatch, masked_sum
+from ..models.density import DensityModel
+from ..models.state import State
+from ..observations import SequenceBatch
 from ..settings import Count
-from .base import Bound, BoundResult, Weights
-from .particles import auxiliary_costs, log_mean, log_weights, weighted_sum
+from .base import Bound, BoundResult, Weights, costs_of, kind_of, refuse, weighted_sum
+from .particles import log_mean
 
 T = TypeVar("T")
 
@@ -33,8 +34,8 @@ class IWAE(Bound):
     v = w / sum w, the gradient is sum_k v_k d log p(x, z^k) at fixed z^k, plus sum_k v_k^2 (d log w_k / d z^k) through
     the sample: the same mean with less variance, for two more passes.
 
-    In the loss, `weights.kl` scales log p(z) - log q(z) within w_k, and alpha log p(b|z) and beta log p(x|b) are
-    averaged over the particles. More than `max_rows` rows are processed in parts, and recomputed in the backward pass
+    In the loss, `weights.kl` scales log p(z) - log q(z) within w_k, and extra terms of the model are averaged over the
+    particles. More than `max_rows` rows are processed in parts, and recomputed in the backward pass
     (activation checkpointing), so that memory stays bounded.
 
     Raises:
@@ -52,43 +53,33 @@ class IWAE(Bound):
     """the most rows (particles times sequences) in memory at a time"""
 
     @property
-    def capturable(self) -> bool:  # type: ignore[override]  # here it depends on the settings
+    def capturable(self) -> bool:
         """Only with the plain gradient: the other one runs a backward pass within the forward pass."""
         return self.gradient == "plain"
 
     @property
-    def requires_kl_weight_1(self) -> bool:  # type: ignore[override]  # as above
+    def requires_kl_weight_1(self) -> bool:
         """With the doubly reparameterized gradient, which is derived for the unscaled weights w_k."""
         return self.gradient == "doubly_reparameterized"
 
     def __call__(
         self,
-        model: SequenceModel,
+        model: DensityModel,
         batch: SequenceBatch,
         *,
         weights: Weights = Weights(),
         noise: Tensor | None = None,
+        state: State | None = None,
+        context: Tensor | None = None,
     ) -> BoundResult:
-        """Compute the bound of each sequence.
-
-        Args:
-            model: Any model.
-            batch: B sequences.
-            weights: Weights of the terms of the loss.
-            noise: [K, B, T, Z] standard normal; None draws it from torch's global generator.
-
-        Returns:
-            The bound of each sequence, in nats.
+        """Compute the bound of each sequence. See `Bound`.
 
         Raises:
-            UserError: The doubly reparameterized gradient isn't defined for these weights or this model.
+            UserError: `state` or `context` is given, or the doubly reparameterized gradient isn't defined for these
+                weights or this model.
         """
-        if self.gradient == "doubly_reparameterized" and weights.kl != 1:
-            raise UserError(f"bound.gradient doubly_reparameterized needs weights.kl 1; it is {weights.kl}")
-        if self.gradient == "doubly_reparameterized" and _drops(model):
-            raise UserError(
-                "bound.gradient doubly_reparameterized needs model.dropout 0: it runs the same network twice"
-            )
+        refuse(self, state=state, context=context)
+        self._check_gradient(model, weights)
         parts = self._parts(model, batch, noise)
         # checkpointing reads the generator's state, which isn't possible while a CUDA graph is captured
         capturing = torch.cuda.is_available() and torch.cuda.is_current_stream_capturing()
@@ -102,23 +93,36 @@ class IWAE(Bound):
             pieces = [_call(_surrogate, model, batch, d.z, v_k, keep=keep) for d, v_k in zip(drawn, v, strict=True)]
             surrogate = torch.stack(pieces).sum(0)
             objective = value.detach() + surrogate - surrogate.detach()  # the bound's value, the surrogate's gradient
-        kl, log_px, extra = (torch.cat([getattr(d, of) for d in drawn]).mean(0) for of in ("kl", "log_px", "extra"))
-        costs = {name: torch.cat([d.costs[name] for d in drawn]).mean(0).detach() for name in drawn[0].costs}
+        terms = {name: torch.cat([d.terms[name] for d in drawn]).mean(0) for name in drawn[0].terms}
+        costs = {name: term for name, term in terms.items() if name in weights.costs}
         return BoundResult(
             value=value.detach(),
-            loss=-objective - extra,
-            terms={"log_px": log_px.detach(), "kl": kl.detach()} | costs,
-            kind="lower bound" if model.latent_size else "exact",
+            loss=-objective - weighted_sum(costs, weights),
+            terms={name: term.detach() for name, term in terms.items()},
+            kind=kind_of(model),
         )
 
-    def _parts(self, model: SequenceModel, batch: SequenceBatch, noise: Tensor | None) -> list[Tensor]:
-        """Noise for all K particles, in parts [k, B, T, Z] of at most `max_rows` rows."""
-        if noise is None:
-            noise = torch.stack([model.draw_noise(batch) for _ in range(self.particles)])
-        return list(noise.split(max(1, self.max_rows // len(batch))))
+    def _check_gradient(self, model: DensityModel, weights: Weights) -> None:
+        if self.gradient == "doubly_reparameterized" and weights.kl != 1:
+            raise UserError(f"bound.gradient doubly_reparameterized needs weights.kl 1; it is {weights.kl}")
+        if self.gradient == "doubly_reparameterized" and _drops(model):
+            raise UserError(
+                "bound.gradient doubly_reparameterized needs model.dropout 0: it runs the same network twice"
+            )
+
+    def _parts(self, model: DensityModel, batch: SequenceBatch, noise: Tensor | None) -> list[Tensor]:
+        """Noise for all K particles, in parts of at most `max_rows` rows, each of whole copies of the batch."""
+        if noise is None:  # particle by particle: a seed then gives the first ones the same noise, however many follow
+            noise = torch.cat([model.draw_noise(batch) for _ in range(self.particles)])
+        if len(noise) != self.particles * len(batch):
+            raise UserError(
+                f"noise has {len(noise)} rows; {self.particles} particles of {len(batch)} sequences need "
+                f"{self.particles * len(batch)}"
+            )
+        return list(noise.split(len(batch) * max(1, self.max_rows // len(batch))))
 
 
-def _drops(model: SequenceModel) -> bool:
+def _drops(model: DensityModel) -> bool:
     """Whether dropout is active, which makes two passes differ."""
     kinds = (nn.Dropout, nn.LSTM, nn.GRU)
     rates = [m.p if isinstance(m, nn.Dropout) else m.dropout for m in model.modules() if isinstance(m, kinds)]
@@ -126,15 +130,12 @@ def _drops(model: SequenceModel) -> bool:
 
 
 class _Drawn(NamedTuple):
-    """Results of k particles, [k, B] each; z is [k B, T, Z]."""
+    """Results of k particles, [k, B] each; z has k B rows."""
 
     log_w: Tensor
     scaled_log_w: Tensor  # with log p(z) - log q(z) scaled by weights.kl
-    kl: Tensor
-    log_px: Tensor
-    extra: Tensor  # the weighted auxiliary terms
+    terms: dict[str, Tensor]  # log_px, kl and the extra terms that have weights
     z: Tensor
-    costs: dict[str, Tensor]  # their parts by name, unweighted
 
 
 def _call(f: Callable[..., T], *arguments: Any, keep: bool) -> T:
@@ -145,25 +146,23 @@ def _call(f: Callable[..., T], *arguments: Any, keep: bool) -> T:
     return result
 
 
-def _draw(model: SequenceModel, batch: SequenceBatch, weights: Weights, noise: Tensor) -> _Drawn:
-    k, B = noise.shape[:2]
-    run = model.unroll(batch, noise=noise.flatten(0, 1), particles=k)
-    log_w, scaled = log_weights(run), log_weights(run, kl=weights.kl)
-    kl, log_px = (masked_sum(term, run.batch.mask) for term in (run.kl, run.log_px))
-    costs = auxiliary_costs(run, weights)
-    extra = weighted_sum(costs, weights, like=kl)
-    log_w, scaled, kl, log_px, extra = (t.reshape(k, B) for t in (log_w, scaled, kl, log_px, extra))
-    costs = {name: cost.reshape(k, B) for name, cost in costs.items()}
-    return _Drawn(log_w, scaled, kl, log_px, extra, run.latents, costs)
+def _draw(model: DensityModel, batch: SequenceBatch, weights: Weights, noise: Tensor) -> _Drawn:
+    k = len(noise) // len(batch)
+    draws = model.draw(batch, noise=noise, particles=k)
+    with torch.no_grad():
+        kl = draws.kl  # is reported only
+    terms = {"log_px": draws.log_px, "kl": kl} | costs_of(draws, weights)
+    log_w, scaled = draws.log_px + draws.log_ratio, draws.log_px + weights.kl * draws.log_ratio
+    by_particle = {name: term.reshape(k, -1) for name, term in terms.items()}
+    return _Drawn(log_w.reshape(k, -1), scaled.reshape(k, -1), by_particle, draws.latents)
 
 
-def _surrogate(model: SequenceModel, batch: SequenceBatch, z: Tensor, v: Tensor) -> Tensor:
-    """A value [B] whose gradient is the doubly reparameterized one: v [k, B] constant, z [k B, T, Z] with its graph."""
+def _surrogate(model: DensityModel, batch: SequenceBatch, z: Tensor, v: Tensor) -> Tensor:
+    """A value [B] whose gradient is the doubly reparameterized one: v [k, B] constant, z [k B, ...] with its graph."""
     fixed = z.detach().requires_grad_()
-    run = model.unroll(batch, latents=fixed, particles=len(v))
-    log_w = log_weights(run)
-    (path,) = torch.autograd.grad(log_w.sum(), fixed)  # d log w / dz, at fixed parameters
-    run = model.unroll(batch, latents=z.detach(), particles=len(v))
-    log_joint = masked_sum(run.log_px + run.prior.log_prob(run.latents), run.batch.mask).reshape(v.shape)
-    through_sample = masked_sum((path * z).sum(-1), run.batch.mask).reshape(v.shape)
+    draws = model.draw(batch, latents=fixed, particles=len(v))
+    (path,) = torch.autograd.grad((draws.log_px + draws.log_ratio).sum(), fixed)  # d log w / dz, at fixed parameters
+    draws = model.draw(batch, latents=z.detach(), particles=len(v))
+    log_joint = (draws.log_px + draws.log_pz).reshape(v.shape)
+    through_sample = (path * z).flatten(1).sum(1, dtype=torch.float64).reshape(v.shape)
     return (v * log_joint + v.square() * through_sample).sum(0)

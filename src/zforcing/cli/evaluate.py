@@ -97,8 +97,8 @@ def warn(result: Evaluation) -> None:
     if result.collapsed:
         print(
             f"warning: the latents carry {result.kl_per_sequence:.3g} nats per sequence: the model hardly uses them "
-            "(posterior collapse). Try a lower first weights.kl.start, or larger weights.auxiliary and "
-            "weights.backward",
+            "(posterior collapse). Try a lower first weights.kl.start, or, of zforcing, larger "
+            "weights.auxiliary and weights.backward",
             file=sys.stderr,
         )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shlex
 import sys
 from argparse import SUPPRESS, Namespace
@@ -15,7 +16,6 @@ from ..errors import UserError
 from ..settings import NotNegative, Setting, settings_in
 from ..training.runs.config import (
     SECTIONS,
-    WEIGHTS,
     RunConfig,
     build_config,
     flatten,
@@ -24,6 +24,7 @@ from ..training.runs.config import (
     refuse_unknown,
     section_names,
     settings_of,
+    weight_names,
 )
 from ..training.runs.recipes import read_recipe, recipe_lines
 from ..training.schedules import Schedule
@@ -153,7 +154,9 @@ class SettingsParser(Parser):
         if "data.skip_unreadable" in known:
             flag = {"action": "store_const", "const": True, "default": SUPPRESS, "dest": "data.skip_unreadable"}
             self.add_argument(SKIP, help="short for --data.skip_unreadable true", **flag)
-        constants = [Setting(f"weights.{name}", NotNegative, MISSING, "the same at every step") for name in WEIGHTS]
+        constants = [
+            Setting(f"weights.{name}", NotNegative, MISSING, "the same at every step") for name in weight_names(names)
+        ]
         settings = [setting for setting in known.values() if setting.name != "recipe"]
         add_settings(self, [*settings, *constants], settings_by_name(config), short=SHORT)
 
@@ -170,7 +173,7 @@ def settings_by_name(config: RunConfig) -> dict[str, Any]:
 
 def with_constants(settings: Mapping[str, Any]) -> dict[str, Any]:
     """`--weights.kl 0.5` spelled out: the schedule that is 0.5 at every step. Raises UserError for parts beside it."""
-    constants = {key: value for key, value in settings.items() if key in {f"weights.{name}" for name in WEIGHTS}}
+    constants = {key: value for key, value in settings.items() if re.fullmatch(r"weights\.[^.]+", key)}
     out = {key: value for key, value in settings.items() if key not in constants}
     for key, value in constants.items():
         beside = next((other for other in out if other.startswith(f"{key}.")), None)
@@ -199,4 +202,17 @@ def with_named_sections(values: dict[str, Any], words: Sequence[str]) -> dict[st
         if dropped:
             print(f"{section} {name} has no {', '.join(dropped)}: the recipe's values are left out", file=sys.stderr)
         values = values | {section: {"name": name} | shared}
+        if section == "model":
+            values = _with_its_weights(values, name)
     return values
+
+
+def _with_its_weights(values: dict[str, Any], model: str) -> dict[str, Any]:
+    """Without the weights of extra terms that another model has; they are named on stderr."""
+    weights = values.get("weights")
+    if not isinstance(weights, dict):
+        return values
+    dropped = sorted(set(weights) - set(weight_names({"model": model})))
+    if dropped:
+        print(f"model {model} has no {', '.join(dropped)}: the recipe's weights are left out", file=sys.stderr)
+    return values | {"weights": {name: weight for name, weight in weights.items() if name not in dropped}}

@@ -17,7 +17,7 @@ from ..data.batches import evaluation_batches
 from ..data.dataset import check_dataset, description_for
 from ..data.fingerprint import Fingerprint
 from ..errors import UserError
-from ..models import SequenceModel
+from ..models import DensityModel
 from ..observations import DataDescription, Example, SequenceBatch, collate
 from ..runtime.device import as_device, place_of
 from ..runtime.threads import cpu_threads
@@ -146,7 +146,7 @@ class Evaluation:
 
 
 def evaluate(
-    model: SequenceModel,
+    model: DensityModel,
     data: SequenceDataset,
     *,
     bound: Bound = ELBO(),
@@ -186,7 +186,7 @@ def evaluate(
     Example:
         zf.evaluate(model, test, bound=zf.IWAE(64)).nats_per_sequence
     """
-    must_be(model, SequenceModel, "model", "a model, such as load(folder)")
+    must_be(model, DensityModel, "model", "a model, such as load(folder)")
     check_dataset(data, "data")
     must_be(bound, Bound, "bound", "a bound, such as ELBO() or IWAE(64)")
     must_fit(repeats, Count, "repeats")
@@ -226,7 +226,7 @@ def bound_name(bound: Bound) -> str:
     return getattr(bound, "name", type(bound).__name__)
 
 
-def _description(model: SequenceModel, data: SequenceDataset, given: DataDescription | None) -> DataDescription:
+def _description(model: DensityModel, data: SequenceDataset, given: DataDescription | None) -> DataDescription:
     """The description of the data: `given`, the model's, the data's own, or else one without normalization."""
     if given is not None:
         return given

@@ -12,6 +12,7 @@ from ..bounds import Bound
 from ..data import DataModule, InMemory, SequenceDataset
 from ..data.splits import Split
 from ..errors import UserError
+from ..models import SequenceModel
 from ..observations import DataDescription, Example, read_file
 from ..runtime.device import pick_device
 from ..runtime.threads import threads_asked_for
@@ -69,7 +70,8 @@ def evaluate_run(
         UserError: The folder is no run's, or its data isn't there or can't be scored.
     """
     trained = Trained.load(str(run), which=checkpoint)
-    trained.model.backend = backend
+    if isinstance(trained.model, SequenceModel):
+        trained.model.backend = backend
     if file is None:
         data = without_unreadable(trained.data) if skip_unreadable else trained.data
         sequences, true_log_likelihood = data.load(split, trained.description), data.true_log_likelihood

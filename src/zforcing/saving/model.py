@@ -29,7 +29,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from ..errors import UserError
-from ..models import MODELS, SequenceModel
+from ..models import MODELS, DensityModel
 from ..observations import FORMATS, DataDescription
 from ..runtime.device import as_device
 from ..settings import must_be
@@ -44,7 +44,7 @@ class NotRegistered(UserError):
     """A saved model's class, or that of its format, isn't registered."""
 
 
-def load(run: str | Path, *, which: str = "best", device: torch.device | str = "cpu") -> SequenceModel:
+def load(run: str | Path, *, which: str = "best", device: torch.device | str = "cpu") -> DensityModel:
     """Load a trained model, in eval mode, with the description of its data. Nothing is unpickled.
 
     Args:
@@ -95,7 +95,7 @@ def load(run: str | Path, *, which: str = "best", device: torch.device | str = "
     return model.to(place).eval()
 
 
-def _registered(path: Path, name: object) -> type[SequenceModel]:
+def _registered(path: Path, name: object) -> type[DensityModel]:
     """The class of the model that config.json names. Raises NotRegistered where there is none."""
     if isinstance(name, str) and name in MODELS:
         return MODELS[name]
@@ -156,7 +156,7 @@ def find_checkpoint(run: str | Path, *, which: str = "best") -> Path:
     return checkpoint
 
 
-def save(folder: str | Path, model: SequenceModel) -> None:
+def save(folder: str | Path, model: DensityModel) -> None:
     """Save a model and the description of its data, to be loaded by `load`.
 
     Writes model.safetensors, config.json and, for a model with starts (first observations), starts.safetensors.
@@ -172,7 +172,7 @@ def save(folder: str | Path, model: SequenceModel) -> None:
         zf.save("mine", model)
         model = zf.load("mine")
     """
-    must_be(model, SequenceModel, "model", "a model: save(folder, model)")
+    must_be(model, DensityModel, "model", "a model: save(folder, model)")
     if model.description is None:
         raise UserError(
             f"this {model.name} has no description of its data: make it with for_data, or set model.description = "
@@ -185,7 +185,7 @@ def save(folder: str | Path, model: SequenceModel) -> None:
         raise UserError(f"can't save the model in {folder}: {why}; name another folder") from error
 
 
-def _save(place: Path, model: SequenceModel, description: DataDescription) -> None:
+def _save(place: Path, model: DensityModel, description: DataDescription) -> None:
     place.mkdir(parents=True, exist_ok=True)
     data = json.loads(json.dumps(description.to_json()))
     _save_tensors(place / "model.safetensors", model.state_dict(), data)
@@ -232,7 +232,7 @@ def _read_tensors(path: Path) -> dict[str, Tensor]:
         raise UserError(f"{path} can't be read: {error}") from None
 
 
-def _read_weights(model: SequenceModel, path: Path) -> dict[str, Tensor]:
+def _read_weights(model: DensityModel, path: Path) -> dict[str, Tensor]:
     """The weights in a file, in one floating type, if they are the model's."""
     weights, expected = _read_tensors(path), model.state_dict()
     problems = _misfits(weights, {name: tensor.shape for name, tensor in expected.items()})

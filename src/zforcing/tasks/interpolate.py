@@ -9,11 +9,11 @@ import torch
 from torch import Tensor
 
 from ..errors import UserError
-from ..models.sequence import SequenceModel
+from ..models import DensityModel, Generated, of_sequences
 from ..observations import SequenceBatch
 from ..runtime.threads import cpu_threads
 from .encode import infer_latents
-from .sample import Choose, Generated, draw, generate
+from .sample import Choose, draw, generate
 
 LatentPath = Literal["linear", "spherical"]
 
@@ -43,7 +43,7 @@ PATHS: dict[LatentPath, Callable[[Tensor, Tensor, float], Tensor]] = {"linear": 
 
 @torch.no_grad()
 def interpolate(
-    model: SequenceModel,
+    model: DensityModel,
     a: SequenceBatch,
     b: SequenceBatch,
     *,
@@ -75,8 +75,9 @@ def interpolate(
         `num_samples` sequences.
 
     Raises:
-        UserError: The model has no latents, or num_samples is below 2.
+        UserError: The model has no latents or no time steps, or num_samples is below 2.
     """
+    model = of_sequences(model, needed_by="an interpolation")
     if num_samples < 2:
         raise UserError(f"num_samples is {num_samples}; it must be 2 or more, as it counts both ends")
     with torch.random.fork_rng(), cpu_threads(model, rows=num_samples):
@@ -94,7 +95,7 @@ def interpolate(
         return generate(model, state, steps, latent=lambda t, prior: latent(t, prior.mean), choose=choose)
 
 
-def first_observations(model: SequenceModel, a: SequenceBatch, b: SequenceBatch, *, num_samples: int) -> Tensor:
+def first_observations(model: DensityModel, a: SequenceBatch, b: SequenceBatch, *, num_samples: int) -> Tensor:
     """Interpolate x_0: linearly if observations are real, else that of the nearer sequence.
 
     Args:

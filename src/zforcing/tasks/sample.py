@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -12,58 +11,63 @@ from torch.distributions import Distribution
 
 from ..distributions import reparameterize, stack
 from ..errors import UserError
-from ..models.sequence import SequenceModel
+from ..models.density import DensityModel, Generated
+from ..models.sequence import SequenceModel, of_sequences
 from ..models.state import State
 from ..observations import SequenceBatch
 from ..runtime.threads import cpu_threads
 
 
-@dataclass(frozen=True)
-class Generated:
-    """Sequences that a model generated.
-
-    Attributes:
-        x: Observations, [n, T, D], or [n, T] int64 for categories, as the model reads them.
-        latents: z, [n, T, Z].
-        emission: p(x_t | z_<=t, x_<t) at every step, batch shape [n, T].
-    """
-
-    x: Tensor
-    latents: Tensor
-    emission: Distribution
-
-
 @torch.no_grad()
 def sample(
-    model: SequenceModel, num_samples: int, *, steps: int, seed: int = 0, start: Tensor | None = None
+    model: DensityModel, num_samples: int, *, steps: int | None = None, seed: int = 0, start: Tensor | None = None
 ) -> Generated:
-    """Draw sequences from the model: z_t from the prior, x_t from the emission, step by step.
+    """Draw from the model: of one of sequences, z_t from the prior and x_t from the emission, step by step.
 
     Args:
         model: in eval mode.
         num_samples: n, how many sequences.
-        steps: T, how long they are.
+        steps: T, how long they are; to be left out for a model without time.
         seed: of all that is drawn. Torch's global generator is left as it was.
         start: x_0, [n, D] or [n], of a model that conditions on the first observation; by default some of those that
             it has kept of its training data (`model.starts`).
 
     Raises:
-        UserError: num_samples or steps is below 1, or start is missing or has another shape.
+        UserError: num_samples or steps is below 1, steps or start is missing, start has another shape, or the model
+            can't be sampled.
     """
+    steps = 1 if steps is None and not isinstance(model, SequenceModel) else steps
+    if steps is None:
+        raise UserError(f"give steps, how long the sequences are: model {model.name} draws them step by step")
     if num_samples < 1 or steps < 1:
         raise UserError(f"{num_samples} samples of {steps} steps: both must be 1 or more")
+    with torch.random.fork_rng(), cpu_threads(model, rows=num_samples):
+        torch.manual_seed(seed)
+        if not isinstance(model, SequenceModel):
+            return _without_time(model, num_samples, steps=steps, start=start)
+        start = _checked_start(model, num_samples, seed=seed, start=start)
+        return generate(model, model.initial_state(num_samples, start=start), steps)
+
+
+def _without_time(model: DensityModel, num_samples: int, *, steps: int, start: Tensor | None) -> Generated:
+    """Draw from a model without time, which has one step and no x_0."""
+    if steps != 1 or start is not None:
+        raise UserError(f"model {model.name} has no time steps: leave out steps and start")
+    return model.sample(num_samples)
+
+
+def _checked_start(model: SequenceModel, num_samples: int, *, seed: int, start: Tensor | None) -> Tensor | None:
+    """x_0 as it is given, or one that the model has kept if it needs one."""
     spec = model.spec
     if start is None and spec.conditions_on_first:
         start = pick_starts(model, num_samples, seed=seed)
     shape = (num_samples,) if spec.kind == "categorical" else (num_samples, spec.size)
     if start is not None and start.shape != shape:
         raise UserError(f"start is {list(start.shape)}; {num_samples} samples of this model begin with {list(shape)}")
-    with torch.random.fork_rng(), cpu_threads(model, rows=num_samples):
-        torch.manual_seed(seed)
-        return generate(model, model.initial_state(num_samples, start=start), steps)
+    return start
 
 
-def pick_starts(model: SequenceModel, num_samples: int, *, seed: int = 0) -> Tensor:
+def pick_starts(model: DensityModel, num_samples: int, *, seed: int = 0) -> Tensor:
     """x_0 of samples, [n, D] or [n]: first observations of the training data, drawn from those that the model has kept.
 
     Raises:
@@ -79,7 +83,7 @@ def pick_starts(model: SequenceModel, num_samples: int, *, seed: int = 0) -> Ten
 
 @torch.no_grad()
 def continue_from(
-    model: SequenceModel, prefix: SequenceBatch, *, steps: int, num_samples: int = 1, seed: int = 0
+    model: DensityModel, prefix: SequenceBatch, *, steps: int, num_samples: int = 1, seed: int = 0
 ) -> Generated:
     """Continue sequences: draw the latents of the prefix from the posterior, then sample as `sample` does.
 
@@ -96,8 +100,9 @@ def continue_from(
         The continuations without prefixes, [num_samples B, steps, ...]: row i + j B is continuation j of sequence i.
 
     Raises:
-        UserError: num_samples or steps is below 1.
+        UserError: num_samples or steps is below 1, or the model has no time steps.
     """
+    model = of_sequences(model, needed_by="a continuation")
     if num_samples < 1 or steps < 1:
         raise UserError(f"{num_samples} continuations of {steps} steps: both must be 1 or more")
     with torch.random.fork_rng(), cpu_threads(model, rows=num_samples * len(prefix)):

@@ -7,9 +7,9 @@ from typing import get_args
 import torch
 from torch import Tensor
 
-from ..bounds.base import Bound, BoundKind, BoundResult, Weights
+from ..bounds.base import Bound, BoundKind, BoundResult, Weights, is_needed
 from ..errors import UserError
-from ..models.sequence import SequenceModel
+from ..models.density import DensityModel
 from ..observations import SequenceBatch
 from .batches import garbage_in_padding
 from .comparison import assert_same, checking, require, seed
@@ -20,10 +20,10 @@ REPEATS = 40  # for the mean of a lower bound
 
 def check_bound(
     bound: Bound,
-    model: SequenceModel,
+    model: DensityModel,
     batch: SequenceBatch,
     *,
-    weights: Weights = Weights(kl=0.7, auxiliary=0.3, backward=0.2),
+    weights: Weights | None = None,
     surrogate: bool = False,
 ) -> None:
     """Check that a bound returns what `BoundResult` documents.
@@ -36,7 +36,8 @@ def check_bound(
         bound: The bound.
         model: A model in float64.
         batch: B sequences for it.
-        weights: Weights of the loss that the bound accepts; the reported value must not depend on them.
+        weights: Weights of the loss that the bound accepts; the reported value must not depend on them. None: 0.7 of
+            the KL, and 0.3 of each extra term of the model.
         surrogate: Whether the loss only has the right gradient. Otherwise it must be minus the value without weights.
 
     Raises:
@@ -49,6 +50,8 @@ def check_bound(
         >>> config = VRNNConfig(hidden_size=3, latent_size=2, feature_size=4, mlp_size=4, mlp_layers=1)
         >>> check_bound(ELBO(), VRNN(SPECS["real"], config).double(), random_batch(SPECS["real"]))
     """
+    if weights is None:
+        weights = Weights(0.7, costs=dict.fromkeys(model.cost_names, 0.3))
     with checking("check_bound", model):
         plain = _at(bound, model, batch, Weights())
         _check_record(plain, model, batch)
@@ -64,12 +67,12 @@ def check_bound(
         _check_likelihood(bound, plain, model, batch)
 
 
-def _at(bound: Bound, model: SequenceModel, batch: SequenceBatch, weights: Weights, number: int = 0) -> BoundResult:
+def _at(bound: Bound, model: DensityModel, batch: SequenceBatch, weights: Weights, number: int = 0) -> BoundResult:
     seed(number)
     return bound(model, batch, weights=weights)
 
 
-def _check_record(result: BoundResult, model: SequenceModel, batch: SequenceBatch) -> None:
+def _check_record(result: BoundResult, model: DensityModel, batch: SequenceBatch) -> None:
     require(isinstance(result, BoundResult), f"a bound must return a BoundResult, not a {type(result).__name__}")
     numbers: dict[str, Tensor] = {"value": result.value, "loss": result.loss}
     for name, number in (numbers | {f"terms[{k!r}]": v for k, v in result.terms.items()}).items():
@@ -79,19 +82,30 @@ def _check_record(result: BoundResult, model: SequenceModel, batch: SequenceBatc
     require(not result.value.requires_grad, "value has a gradient: it is reported, not differentiated; detach it")
     require(result.loss.requires_grad, "loss has no gradient: it is what training differentiates")
     require(result.kind in KINDS, f"kind is {result.kind!r}; it must be one of {KINDS}")
+    _check_terms(result, Weights())
     kind_is_right = bool(model.latent_size) or result.kind == "exact"
     require(kind_is_right, f"kind is {result.kind!r}; without latents a bound is exact")
 
 
+def _check_terms(result: BoundResult, weights: Weights) -> None:
+    """The same names with the same meanings, whatever the bound: log_px, kl and each weighted extra term."""
+    expected = {"log_px", "kl", *(name for name, weight in weights.costs.items() if is_needed(weight))}
+    missing, present = (", ".join(sorted(names)) for names in (expected - set(result.terms), result.terms))
+    require(not missing, f"terms has {present or 'nothing'}; with {weights} it needs {missing}")
+    kl = result.terms["kl"]
+    require(bool((kl >= -1e-9).all()), f"terms['kl'] is {kl.tolist()}; it is the KL in closed form, and never negative")
+
+
 def _check_weights(
-    plain: BoundResult, weighted: BoundResult, weights: Weights, model: SequenceModel, batch: SequenceBatch
+    plain: BoundResult, weighted: BoundResult, weights: Weights, model: DensityModel, batch: SequenceBatch
 ) -> None:
+    _check_terms(weighted, weights)
     assert_same(weighted.value, plain.value, f"the value changes with {weights}: the reported value has no weights")
-    if plain.kind != "exact" and weights.kl != 1 and model.unroll(batch).kl.any():
+    if plain.kind != "exact" and weights.kl != 1 and model.draw(batch).kl.any():
         require(not torch.equal(weighted.loss, plain.loss), f"the loss is the same with {weights}: are they used?")
 
 
-def _check_loss(plain: BoundResult, model: SequenceModel) -> None:
+def _check_loss(plain: BoundResult, model: DensityModel) -> None:
     learned = [p for p in model.parameters() if p.requires_grad]
     results: tuple[Tensor | None, ...] = torch.autograd.grad(plain.loss.sum(), learned, allow_unused=True)
     gradients = [g for g in results if g is not None]
@@ -100,7 +114,7 @@ def _check_loss(plain: BoundResult, model: SequenceModel) -> None:
 
 
 @torch.no_grad()
-def _check_likelihood(bound: Bound, plain: BoundResult, model: SequenceModel, batch: SequenceBatch) -> None:
+def _check_likelihood(bound: Bound, plain: BoundResult, model: DensityModel, batch: SequenceBatch) -> None:
     try:
         exact = model.log_likelihood(batch).double()
     except UserError:  # the model has no exact likelihood

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ..models.density import DensityModel
 from ..models.sequence import SequenceModel
 from ..models.unroll import Unroll
 from ..observations import SequenceBatch
@@ -30,7 +31,7 @@ def model_check(check: Check) -> Check:
 
 
 @contextmanager
-def checking(name: str, model: SequenceModel) -> Iterator[None]:
+def checking(name: str, model: DensityModel) -> Iterator[None]:
     """Run a check in eval mode, with few threads and a fixed seed, and restore all of it afterwards.
 
     Args:

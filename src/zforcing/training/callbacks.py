@@ -9,7 +9,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from ..models import SequenceModel
+from ..models import DensityModel
 from ..registry import Family
 from .history import Row, ValidationRow
 from .progress import Progress
@@ -48,24 +48,24 @@ class Callback:
 
     name: ClassVar[str]
 
-    def on_start(self, at: Progress, start: Start, model: SequenceModel) -> None:
+    def on_start(self, at: Progress, start: Start, model: DensityModel) -> None:
         """Called before the first update and before the validation that precedes it."""
 
-    def on_update(self, at: Progress, updated: Updated, model: SequenceModel) -> None:
+    def on_update(self, at: Progress, updated: Updated, model: DensityModel) -> None:
         """Called after each update, also after a skipped one (`updated.applied` is False then)."""
 
-    def on_row(self, at: Progress, row: Row, model: SequenceModel) -> None:
+    def on_row(self, at: Progress, row: Row, model: DensityModel) -> None:
         """Called for each row of metrics: every `log_every` updates, and at each validation and each skipped update."""
 
-    def on_validation(self, at: Progress, row: ValidationRow, model: SequenceModel) -> None:
+    def on_validation(self, at: Progress, row: ValidationRow, model: DensityModel) -> None:
         """Called after each validation; the model has the weights that were measured."""
 
-    def on_checkpoint(self, at: Progress, model: SequenceModel) -> None:
+    def on_checkpoint(self, at: Progress, model: DensityModel) -> None:
         """Called where training can resume: at the start, every `checkpoint_every` updates, after a validation, and
         when training is interrupted; not while updates are being skipped.
         """
 
-    def on_end(self, at: Progress, model: SequenceModel) -> None:
+    def on_end(self, at: Progress, model: DensityModel) -> None:
         """Called when training ends by itself; `at.finished` says why. Not after an exception or an interruption."""
 
 
@@ -78,27 +78,27 @@ class Callbacks(Callback):
     def __init__(self, callbacks: Sequence[Callback]):
         self.callbacks = tuple(callbacks)
 
-    def on_start(self, at: Progress, start: Start, model: SequenceModel) -> None:
+    def on_start(self, at: Progress, start: Start, model: DensityModel) -> None:
         for callback in self.callbacks:
             callback.on_start(at, start, model)
 
-    def on_update(self, at: Progress, updated: Updated, model: SequenceModel) -> None:
+    def on_update(self, at: Progress, updated: Updated, model: DensityModel) -> None:
         for callback in self.callbacks:
             callback.on_update(at, updated, model)
 
-    def on_row(self, at: Progress, row: Row, model: SequenceModel) -> None:
+    def on_row(self, at: Progress, row: Row, model: DensityModel) -> None:
         for callback in self.callbacks:
             callback.on_row(at, row, model)
 
-    def on_validation(self, at: Progress, row: ValidationRow, model: SequenceModel) -> None:
+    def on_validation(self, at: Progress, row: ValidationRow, model: DensityModel) -> None:
         for callback in self.callbacks:
             callback.on_validation(at, row, model)
 
-    def on_checkpoint(self, at: Progress, model: SequenceModel) -> None:
+    def on_checkpoint(self, at: Progress, model: DensityModel) -> None:
         for callback in self.callbacks:
             callback.on_checkpoint(at, model)
 
-    def on_end(self, at: Progress, model: SequenceModel) -> None:
+    def on_end(self, at: Progress, model: DensityModel) -> None:
         for callback in self.callbacks:
             callback.on_end(at, model)
 
@@ -109,7 +109,7 @@ class KeepRows(Callback):
     def __init__(self) -> None:
         self.rows: list[Row] = []
 
-    def on_row(self, at: Progress, row: Row, model: SequenceModel) -> None:
+    def on_row(self, at: Progress, row: Row, model: DensityModel) -> None:
         self.rows.append(row)
 
 
@@ -119,12 +119,12 @@ class KeepBest(Callback):
     def __init__(self) -> None:
         self.weights: dict[str, Tensor] = {}
 
-    def on_validation(self, at: Progress, row: ValidationRow, model: SequenceModel) -> None:
+    def on_validation(self, at: Progress, row: ValidationRow, model: DensityModel) -> None:
         if row.best:
             self.weights = {name: value.detach().clone() for name, value in model.state_dict().items()}
 
     @torch.no_grad()
-    def restore(self, model: SequenceModel) -> None:
+    def restore(self, model: DensityModel) -> None:
         """Load the best weights, if there are any."""
         if self.weights:
             model.load_state_dict(self.weights)

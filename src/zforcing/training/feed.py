@@ -18,7 +18,7 @@ from ..bounds import BoundResult, ChunkedELBO, Weights
 from ..data import SequenceDataset
 from ..data.batches import load_batches, training_batches
 from ..errors import UserError
-from ..models import SequenceModel
+from ..models import DensityModel, of_sequences
 from ..observations import SequenceBatch
 from ..runtime.device import place_of
 from .carry import Carry
@@ -75,7 +75,7 @@ class WholeSequences(Feed):
     per = "sequence"
 
     def __init__(
-        self, data: SequenceDataset, model: SequenceModel, settings: TrainingConfig, *, seed: int, here: Processes
+        self, data: SequenceDataset, model: DensityModel, settings: TrainingConfig, *, seed: int, here: Processes
     ):
         self.data, self.model, self.seed, self.here = data, model, seed, here
         self.batch_size, self.accumulate = settings.batch_size, settings.accumulate
@@ -115,18 +115,19 @@ class Chunks(Feed):
     per = "chunk"
 
     def __init__(
-        self, data: SequenceDataset, model: SequenceModel, settings: TrainingConfig, *, seed: int, here: Processes
+        self, data: SequenceDataset, model: DensityModel, settings: TrainingConfig, *, seed: int, here: Processes
     ):
         if here.world > 1:
             raise UserError(
                 "training.truncated_bptt_steps trains in one process: a state stays with its row of the batch"
             )
         assert settings.truncated_bptt_steps is not None, "whole sequences have no state to carry"
-        self.model, self.seed, self.device = model, seed, here.device
+        self.model = of_sequences(model, needed_by="training.truncated_bptt_steps")
+        self.seed, self.device = seed, here.device
         self.chunked = ChunkedELBO(settings.truncated_bptt_steps)
         self.carry = Carry(
             data,
-            model,
+            self.model,
             batch_size=settings.batch_size,
             steps=settings.truncated_bptt_steps,
             look_ahead=settings.look_ahead,
@@ -156,7 +157,7 @@ class Chunks(Feed):
 
 
 def make_feed(
-    data: SequenceDataset, model: SequenceModel, settings: TrainingConfig, *, seed: int, here: Processes
+    data: SequenceDataset, model: DensityModel, settings: TrainingConfig, *, seed: int, here: Processes
 ) -> Feed:
     """Whole sequences, or chunks if `truncated_bptt_steps` is set."""
     if settings.truncated_bptt_steps is None:
@@ -165,7 +166,7 @@ def make_feed(
 
 
 def own_parts(
-    data: SequenceDataset, plan: Sequence[list[int]], model: SequenceModel, here: Processes
+    data: SequenceDataset, plan: Sequence[list[int]], model: DensityModel, here: Processes
 ) -> Iterator[tuple[SequenceBatch, float]]:
     """This process's part of each batch, and the weight that makes mean-over-part * weight average to the batch's mean.
     A process with nothing left takes one sequence with weight 0, so that all take the same steps.

@@ -18,7 +18,7 @@ from ..bounds import ELBO, Bound
 from ..data import SequenceDataset
 from ..data.dataset import check_dataset, description_for
 from ..errors import UserError
-from ..models import SequenceModel
+from ..models import DensityModel
 from ..runtime.threads import cpu_threads
 from ..settings import Seed, must_be, must_fit
 from .callbacks import Callback, KeepBest, KeepRows
@@ -33,7 +33,7 @@ from .signals import stop_on
 
 
 def fit(
-    model: SequenceModel,
+    model: DensityModel,
     train: SequenceDataset,
     valid: SequenceDataset | None = None,
     *,
@@ -79,7 +79,7 @@ def fit(
     hooks = _check_arguments(model, train, valid, bound=bound, weights=weights, seed=seed, callbacks=callbacks)
     config = _config_for(train, settings)
     train, valid = _as_the_model_reads(model, train, valid)
-    check_together(bound, weights, config)
+    check_together(type(model), bound, weights, config)
     keep, rows, here = KeepBest(), KeepRows(), processes(device)
     reporter = Reporter(quiet=not (progress and here.is_main))
     at = Progress(learning_rate=config.learning_rate)
@@ -114,7 +114,7 @@ def fit(
 
 
 def _as_the_model_reads(
-    model: SequenceModel, train: SequenceDataset, valid: SequenceDataset | None
+    model: DensityModel, train: SequenceDataset, valid: SequenceDataset | None
 ) -> tuple[SequenceDataset, SequenceDataset | None]:
     """The data by the model's description, which is that of `train` where it had none."""
     description = model.description or description_for(model.spec, train)
@@ -150,8 +150,8 @@ def _check_arguments(
 
 def _check_model(model: object) -> None:
     """Refuse what can't be trained."""
-    must_be(model, SequenceModel, "model", "a model, such as ZForcing.for_data(train)")
-    assert isinstance(model, SequenceModel)
+    must_be(model, DensityModel, "model", "a model, such as ZForcing.for_data(train)")
+    assert isinstance(model, DensityModel)
     parameters = list(model.parameters())
     odd = {p.dtype for p in parameters} - {torch.float32, torch.float64}
     if odd:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import warnings
+from collections import defaultdict
 from collections.abc import Callable, Sequence
-from dataclasses import fields
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -12,7 +13,7 @@ from torch import Tensor, nn
 from ..bounds.base import Bound, BoundResult, Weights
 from ..data.batches import bucket, pad_steps
 from ..errors import UserError
-from ..models.sequence import SequenceModel
+from ..models import DensityModel
 from ..observations import SequenceBatch
 from .update import EagerUpdate, Part, Precision, Sums, Updated, mapped, sums_of
 
@@ -108,7 +109,7 @@ class GraphUpdate:
         def number(dtype: torch.dtype) -> Tensor:
             return torch.zeros((), dtype=dtype, device=device)
 
-        self.weights = {field.name: number(torch.float64) for field in fields(Weights)}
+        self.weights: dict[str, Tensor] = defaultdict(partial(number, torch.float64))  # by the terms' names
         self.share = number(torch.float64)
         self.learning_rate = number(torch.float32)  # the type that fused Adam reads on a GPU
         self.capturing = number(torch.bool)
@@ -129,14 +130,15 @@ class GraphUpdate:
         """As an `EagerUpdate` of the padded batch."""
         padded = pad_steps(batch, bucket(batch.x.shape[1], most=self.longest))
         shapes = ((name, value.shape, value.dtype) for name, value in padded.tensors.items())
-        key = (self.eager.module.training, *shapes)
+        key = (self.eager.module.training, *weights.by_name, *shapes)
+        for name, weight in weights.by_name.items():
+            self.weights[name].fill_(weight)
         if key not in self.graphs:
             self.say(f"capturing the update of {len(padded)} sequences of up to {padded.x.shape[1]} steps ...")
-            self.graphs[key] = self._captured(padded)
+            costs = {name: self.weights[name] for name in weights.costs}
+            self.graphs[key] = self._captured(padded, Weights(self.weights["kl"], costs=costs))
         graph = self.graphs[key]
         graph.read(padded)
-        for name, tensor in self.weights.items():
-            tensor.fill_(getattr(weights, name))
         self.share.fill_(share)
         self.learning_rate.fill_(learning_rate)
         graph.replay()
@@ -144,10 +146,12 @@ class GraphUpdate:
         norm, skipped = torch.stack([graph.gradient_norm.double(), self.skip.double()]).tolist()
         return Updated((result,), self.eager.sums(result, share), norm, not skipped)
 
-    def _captured(self, batch: SequenceBatch) -> _Graph:
-        """A graph for batches of this shape; weights, moments and generators stay as they are."""
+    def _captured(self, batch: SequenceBatch, weights: Weights) -> _Graph:
+        """A graph for batches of this shape; parameters, moments and generators stay as they are.
+
+        weights: tensors, which a bound multiplies by and a replay reads anew.
+        """
         graph = _Graph(batch)
-        weights = Weights(**self.weights)  # type: ignore[arg-type]  # a bound multiplies by them; a replay reads them anew
 
         def work() -> None:
             (result,), norm = self.eager.gradient([Part(graph.batch, self.share)], weights)
@@ -164,7 +168,7 @@ class GraphUpdate:
         return graph
 
 
-def check_capturable(model: SequenceModel, bound: Bound, *, device: torch.device, processes: int) -> None:
+def check_capturable(model: DensityModel, bound: Bound, *, device: torch.device, processes: int) -> None:
     """Raise UserError where no update can be captured; the message says what to use instead."""
     problem = ""
     if device.type != "cuda":

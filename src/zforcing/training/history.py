@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 from ..bounds.base import BoundKind, Weights
@@ -193,7 +193,7 @@ class History:
 
 
 def _weights(weights: Weights) -> dict[str, float]:
-    return {f"{name}_weight": value for name, value in asdict(weights).items()}
+    return {f"{name}_weight": float(value) for name, value in weights.by_name.items()}
 
 
 def _terms(terms: Mapping[str, float], per: str) -> dict[str, float]:
@@ -209,5 +209,5 @@ def means(sums: Mapping[str, float], weights: Weights) -> tuple[float, float, di
     """The bound, the loss and the terms, each a mean over sequences; a cost of weight 0 is no term of the loss."""
     parts = {name: value / sums["sequences"] for name, value in sums.items() if name not in NO_TERMS}
     nats, loss = parts.pop("value"), parts.pop("loss")
-    idle = {name for name, weight in asdict(weights).items() if not weight} - {"kl"}
+    idle = {name for name, weight in weights.costs.items() if not weight}
     return nats, loss, {name: value for name, value in parts.items() if name not in idle}

@@ -22,7 +22,7 @@ from ..bounds import Bound, Weights
 from ..data import SequenceDataset
 from ..data.batches import evaluation_batches
 from ..data.starts import first_observations
-from ..models import SequenceModel
+from ..models import DensityModel, SequenceModel
 from .callbacks import Callback, Callbacks, Start
 from .feed import Feed, Work, make_feed, own_parts
 from .graph import GraphUpdate, check_capturable
@@ -51,7 +51,7 @@ class Training:
     train, valid:  the data; valid is measured after each epoch, or None
     """
 
-    model: SequenceModel
+    model: DensityModel
     module: nn.Module
     optimizer: torch.optim.Optimizer
     update: EagerUpdate | GraphUpdate
@@ -66,7 +66,7 @@ class Training:
 
 
 def prepare(
-    model: SequenceModel,
+    model: DensityModel,
     train: SequenceDataset,
     valid: SequenceDataset | None,
     *,
@@ -86,7 +86,8 @@ def prepare(
     """
     if model.description is not None and model.starts is None:
         model.starts = first_observations(train, model.description)
-    model.backend = "reference" if settings.backend == "reference" else "fast"
+    if isinstance(model, SequenceModel):
+        model.backend = "reference" if settings.backend == "reference" else "fast"
     if settings.backend == "graph":
         check_capturable(model, bound, device=here.device, processes=here.world)
     model.to(here.device)

@@ -9,7 +9,7 @@ from importlib.util import find_spec
 from types import TracebackType
 from typing import TYPE_CHECKING
 
-from ..models import SequenceModel
+from ..models import DensityModel
 from .callbacks import Callback, Start
 from .history import Row, SkippedRow, ValidationRow
 from .progress import Progress
@@ -56,14 +56,14 @@ class Reporter(Callback):
         """One line, above the bar."""
         self.console.print(line, markup=False)
 
-    def on_start(self, at: Progress, start: Start, model: SequenceModel) -> None:
+    def on_start(self, at: Progress, start: Start, model: DensityModel) -> None:
         """The remarks, and a bar of how many updates there may be."""
         for remark in start.remarks:
             self.say(remark)
         self.updates, self.first_step, self.started = start.updates, at.step, time.perf_counter()
         self.task = self.bar.add_task("", total=start.updates, completed=at.step, epoch=1, numbers="", left="")
 
-    def on_update(self, at: Progress, updated: Updated, model: SequenceModel) -> None:
+    def on_update(self, at: Progress, updated: Updated, model: DensityModel) -> None:
         """Nats per sequence of the batch, its KL, updates per second, the time left if no early stop comes."""
         if self.task is None or self.bar.disable or not updated.applied:
             return
@@ -73,7 +73,7 @@ class Reporter(Callback):
         left = f"{duration((self.updates - at.step) / rate)} left"
         self.bar.update(self.task, completed=at.step, epoch=at.epoch + 1, numbers=numbers, left=left)
 
-    def on_row(self, at: Progress, row: Row, model: SequenceModel) -> None:
+    def on_row(self, at: Progress, row: Row, model: DensityModel) -> None:
         """A line for each update that was skipped."""
         if isinstance(row, SkippedRow):
             sequences = f"{', '.join(map(str, row.sequences[:8]))}{', ...' if len(row.sequences) > 8 else ''}"
@@ -82,7 +82,7 @@ class Reporter(Callback):
                 f"{sequences}): update skipped"
             )
 
-    def on_validation(self, at: Progress, row: ValidationRow, model: SequenceModel) -> None:
+    def on_validation(self, at: Progress, row: ValidationRow, model: DensityModel) -> None:
         """A line for each validation."""
         kl = f"  kl {row.terms['kl']:.2f}" if model.latent_size else ""
         self.say(
@@ -90,7 +90,7 @@ class Reporter(Callback):
             f"{kl}  learning rate {row.learning_rate:.2g}  {duration(row.seconds)}{' *' if row.best else ''}"
         )
 
-    def on_end(self, at: Progress, model: SequenceModel) -> None:
+    def on_end(self, at: Progress, model: DensityModel) -> None:
         """A line on how training ended."""
         best = f"; best validation {at.best:.3f} nats per sequence after epoch {at.best_epoch}"
         skipped = f", {at.nonfinite} updates skipped as not finite" if at.nonfinite else ""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass
 
 from ..bounds.base import Weights
 from ..errors import UserError
@@ -43,26 +44,37 @@ class Schedule:
         return min(self.start + way, self.end) if self.end >= self.start else max(self.start - way, self.end)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, init=False)
 class WeightSchedules:
     """Schedules of the weights of the loss's terms.
 
+    Args:
+        kl: of the KL; the paper's "kla" goes from 0.2 to 1 by 5e-5 a step.
+        costs: of the model's extra terms, by the names in its `cost_names`. Z-Forcing has `auxiliary` (alpha, of
+            log p(b_t | z_t)) and `backward` (beta, of log p(x_{t-1} | b_t)).
+        **named: more of them, by keyword.
+
+    Raises:
+        UserError: One is no schedule.
+
     Example:
-        zf.WeightSchedules(kl=zf.Schedule(0.2, end=1.0, per_step=5e-5))
+        zf.WeightSchedules(kl=zf.Schedule(0.2, end=1.0, per_step=5e-5), auxiliary=zf.Schedule(0.005))
     """
 
-    kl: Schedule = field(default_factory=Schedule)
-    """weight of the KL; the paper's "kla" goes from 0.2 to 1 by 5e-5 a step"""
-    auxiliary: Schedule = field(default_factory=lambda: Schedule(0.0))
-    """alpha, weight of log p(b_t | z_t)"""
-    backward: Schedule = field(default_factory=lambda: Schedule(0.0))
-    """beta, weight of log p(x_{t-1} | b_t), a setting of its own"""
+    kl: Schedule
+    costs: Mapping[str, Schedule]
 
-    def __post_init__(self) -> None:
-        """Raises UserError where one is no schedule."""
-        for name, schedule in vars(self).items():
+    def __init__(self, kl: Schedule = Schedule(), *, costs: Mapping[str, Schedule] | None = None, **named: Schedule):
+        object.__setattr__(self, "kl", kl)
+        object.__setattr__(self, "costs", {**(costs or {}), **named})
+        for name, schedule in self.by_name.items():
             must_be(schedule, Schedule, f"weights.{name}", "a Schedule; a constant one is Schedule(0.5)")
+
+    @property
+    def by_name(self) -> dict[str, Schedule]:
+        """All of them: "kl" and the costs."""
+        return {"kl": self.kl, **self.costs}
 
     def at(self, step: int) -> Weights:
         """Return the weights at a step, counted from 0."""
-        return Weights(kl=self.kl(step), auxiliary=self.auxiliary(step), backward=self.backward(step))
+        return Weights(self.kl(step), costs={name: schedule(step) for name, schedule in self.costs.items()})

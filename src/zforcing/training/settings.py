@@ -9,9 +9,11 @@ from typing import Annotated, Any, Literal
 
 from ..bounds.base import Bound
 from ..errors import UserError
+from ..models import DensityModel
 from ..settings import Count, Factor, NotNegative, Positive, Probability, Range, plain, problems_of
 from .schedules import Schedule, WeightSchedules
 
+NUMBERS_OF_A_ROW = {"value", "loss", "log_px", "gradient_norm", "sequences", "updates", "stop"}
 THREADS = Annotated[int, Range(at_least=1, at_most=1024)]  # torch accepts more and then fails
 
 
@@ -110,8 +112,11 @@ def training_config(settings: Mapping[str, Any]) -> TrainingConfig:
     return TrainingConfig(**{name: plain(value) for name, value in settings.items()})
 
 
-def check_together(bound: Bound, weights: WeightSchedules, settings: TrainingConfig) -> None:
-    """Raise UserError where a bound can't be trained with these weights or settings."""
+def check_together(model: type[DensityModel], bound: Bound, weights: WeightSchedules, settings: TrainingConfig) -> None:
+    """Raise UserError where a bound can't be trained with this model, these weights or these settings."""
+    model.check_costs(name for name, schedule in weights.costs.items() if schedule != Schedule(0.0))
+    if taken := sorted(NUMBERS_OF_A_ROW & set(weights.costs)):
+        raise UserError(f"weights.{taken[0]}: rows of metrics have another number called {taken[0]}; rename the cost")
     if bound.requires_kl_weight_1 and weights.kl != Schedule():
         raise UserError(f"bound {_name(bound)} with these settings needs weights.kl 1, from the first step to the last")
     if settings.truncated_bptt_steps is not None and not bound.carries_state:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Literal, Protocol
 
 from ..errors import UserError
-from ..models import SequenceModel
+from ..models import DensityModel
 from .callbacks import Callback, Start
 from .history import Row
 from .progress import Progress
@@ -54,13 +54,13 @@ class Tracker(Callback):
             )
         self.tracker, self.settings = tracker, dict(settings or {})
 
-    def on_start(self, at: Progress, start: Start, model: SequenceModel) -> None:
+    def on_start(self, at: Progress, start: Start, model: DensityModel) -> None:
         """Start the tracker; a resumed run has stored its settings already."""
         self.tracker.start()
         if self.settings and at.step == 0:
             self.tracker.store_init_configuration(self.settings)
 
-    def on_row(self, at: Progress, row: Row, model: SequenceModel) -> None:
+    def on_row(self, at: Progress, row: Row, model: DensityModel) -> None:
         """Log the finite numbers of a row."""
         values = {name: value for name, value in row.to_dict().items() if name not in ("epoch", "step")}
         numbers = {name: float(value) for name, value in values.items() if _is_number(value)}
@@ -68,7 +68,7 @@ class Tracker(Callback):
             {f"{row.event}/{name}": value for name, value in numbers.items()} | {"epoch": row.epoch}, step=row.step
         )
 
-    def on_end(self, at: Progress, model: SequenceModel) -> None:
+    def on_end(self, at: Progress, model: DensityModel) -> None:
         """Close the tracker."""
         self.tracker.finish()
 

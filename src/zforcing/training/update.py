@@ -18,8 +18,8 @@ from typing import Literal, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from ..bounds import ELBO, Bound, BoundResult, Weights
-from ..models import SequenceModel, State
+from ..bounds import Bound, BoundResult, Weights
+from ..models import DensityModel, State, of_sequences
 from ..observations import SequenceBatch
 from .carry import CarriedState
 from .parallel import Processes, SingleProcess
@@ -37,7 +37,7 @@ class BoundModule(nn.Module):
     Raises UserError where that is more than 0 and the model's observations have no unknown word.
     """
 
-    def __init__(self, model: SequenceModel, bound: Bound, *, word_dropout: float = 0.0):
+    def __init__(self, model: DensityModel, bound: Bound, *, word_dropout: float = 0.0):
         super().__init__()
         self.model = model
         self.bound = bound
@@ -47,12 +47,13 @@ class BoundModule(nn.Module):
         """The bound of each sequence, or of chunks that start from a carried state, with the state after them."""
         if carried is None:
             return self.bound(self.model, self.word_dropout(batch), weights=weights)
-        if not isinstance(self.bound, ELBO):
+        if not self.bound.carries_state:
             raise ValueError(f"{type(self.bound).__name__} can't start from a carried state")
         batch, carried = carried.drop_words(batch, self.word_dropout)
-        state = carried.before(self.model, batch)
-        context = carried.context(self.model, batch.x.shape[1], state=state)
-        return self.bound(self.model, batch, weights=weights, state=state, context=context)
+        model = of_sequences(self.model, needed_by="a carried state")
+        state = carried.before(model, batch)
+        context = carried.context(model, batch.x.shape[1], state=state)
+        return self.bound(model, batch, weights=weights, state=state, context=context)
 
 
 def make_optimizer(model: nn.Module, settings: TrainingConfig) -> torch.optim.Adam:

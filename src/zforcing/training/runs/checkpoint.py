@@ -12,7 +12,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from ...errors import UserError
-from ...models.sequence import SequenceModel
+from ...models import DensityModel
 from ...observations import DataDescription
 from ...observations.formats.version_1 import LATER
 from ...saving.atomic import _write_json, read_json
@@ -64,7 +64,7 @@ def save_training(
     _write_json(folder / "training.json", dict(progress))
 
 
-def load_training(folder: Path, model: SequenceModel, optimizer: torch.optim.Optimizer) -> Progress:
+def load_training(folder: Path, model: DensityModel, optimizer: torch.optim.Optimizer) -> Progress:
     """Weights and moments into model and optimizer; returns the progress. Raises UserError for what doesn't fit."""
     weights, progress = _read_weights(model, folder / "model.safetensors"), read_progress(folder)
     moments = _read_moments(folder / "training.safetensors", optimizer)

@@ -5,14 +5,14 @@ imports: [FILE_OR_MODULE, ...]    Python that registers models, bounds or data s
 data:     {name, ...}             a data set and its settings (zforcing.data)
 model:    {name, ...}             a model and its settings (zforcing.models)
 bound:    {name, ...}             what is optimized (zforcing.bounds)
-weights:  {kl, auxiliary, backward}  schedules of the loss's weights
+weights:  {kl, ...}               schedules of the loss's weights: of the KL, and of the model's extra terms by name
 training: {...}                   the optimizer and the loop
 callbacks: [{name, ...}, ...]     what else happens on the way: registered callbacks and their settings
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import MISSING, asdict, dataclass, fields
 from typing import Annotated, Any
 
@@ -21,18 +21,17 @@ import yaml
 from ...bounds import BOUNDS, Bound
 from ...data import DATA, DataModule
 from ...errors import UserError
-from ...models import MODELS, SequenceModel
+from ...models import MODELS, DensityModel
 from ...observations import ObservationSpec
 from ...registry import Family, import_source
 from ...settings import Range, Setting, as_typed, made, settings_in, takes_null, unfit
 from ..callbacks import CALLBACKS, Callback
-from ..schedules import WeightSchedules
+from ..schedules import Schedule, WeightSchedules
 from ..settings import TrainingConfig, check_together
 from .recipes import suggest
 
 SECTIONED = ("data", "model", "bound", "weights", "training")
 SEED = Annotated[int, Range(at_least=0, below=2**63)]  # what torch's generators take
-WEIGHTS = tuple(field.name for field in fields(WeightSchedules))
 SECTIONS: dict[str, Family[Any]] = {"data": DATA, "model": MODELS, "bound": BOUNDS}
 
 
@@ -55,9 +54,9 @@ class RunConfig:
     def __post_init__(self) -> None:
         if wanted := unfit(self.seed, SEED):
             raise UserError(f"seed is {self.seed}; it must be {wanted}")
-        check_together(self.bound, self.weights, self.training)
+        check_together(MODELS[self.model_name], self.bound, self.weights, self.training)
 
-    def build_model(self, spec: ObservationSpec) -> SequenceModel:
+    def build_model(self, spec: ObservationSpec) -> DensityModel:
         """A new model; its parameters come from torch's global generator."""
         return MODELS[self.model_name](spec, self.model)
 
@@ -65,7 +64,8 @@ class RunConfig:
         """As plain values, the way a recipe is written; `parse_config` reads it back."""
         names = {"data": self.data.name, "model": self.model_name, "bound": self.bound.name}
         named = {s: {"name": name} | asdict(getattr(self, s)) for s, name in names.items()}
-        rest = {"weights": asdict(self.weights), "training": asdict(self.training)}
+        weights = {name: asdict(schedule) for name, schedule in self.weights.by_name.items()}
+        rest = {"weights": weights, "training": asdict(self.training)}
         imports = {"imports": list(self.imports)} if self.imports else {}
         callbacks = {"callbacks": [_as_dict(one) for one in self.callbacks]} if self.callbacks else {}
         return {"recipe": self.recipe, "about": self.about, "seed": self.seed} | imports | named | rest | callbacks
@@ -102,13 +102,20 @@ def settings_of(names: Mapping[str, str]) -> dict[str, Setting]:
             choices = ", ".join(sorted(SECTIONS[section]))
             known.append(Setting(f"{section}.name", str, names[section], f"one of {choices}"))
         known += settings_in(cls, section)
+    for weight in weight_names(names):
+        known += settings_in(Schedule, f"weights.{weight}", Schedule(1.0 if weight == "kl" else 0.0))
     return {setting.name: setting for setting in known}
 
 
 def parts_of(names: Mapping[str, str]) -> dict[str, type[Any]]:
-    """The dataclass of each section."""
+    """The dataclass of each section but `weights`, whose settings are schedules of what the model has."""
     chosen = {section: SECTIONS[section].settings_of(name) for section, name in names.items()}
-    return chosen | {"weights": WeightSchedules, "training": TrainingConfig}
+    return chosen | {"training": TrainingConfig}
+
+
+def weight_names(names: Mapping[str, str]) -> tuple[str, ...]:
+    """The terms that have a weight: the KL, and the model's extra ones."""
+    return ("kl", *MODELS[names["model"]].cost_names)
 
 
 def parse_config(
@@ -128,7 +135,7 @@ def parse_config(
     imports = import_all(values.pop("imports", None), where=where)
     callbacks = read_callbacks(values.pop("callbacks", None), where=where)
     names = section_names(values)
-    flat = flatten(values)
+    flat = flatten(without_idle_weights(values, weight_names(names)))
     refuse_unknown(flat, names, where=where)
     given = {key: value for key, value in flat.items() if value != {}}  # an empty section is its defaults
     refuse_unfit(given, settings_of(names), where=where, lines=lines or {})
@@ -150,8 +157,9 @@ def build_config(
     defaults = {name: setting.default for name, setting in known.items()}
     flat = defaults | {name: as_typed(value, known[name].hint) for name, value in given.items()}
     built = {section: made(cls, section, flat) for section, cls in parts_of(names).items()}
+    weights = WeightSchedules(**{name: made(Schedule, f"weights.{name}", flat) for name in weight_names(names)})
     rest = {name: flat[name] for name in ("seed", "recipe", "about")}
-    return RunConfig(**built, **rest, model_name=names["model"], imports=imports, callbacks=callbacks)
+    return RunConfig(**built, **rest, weights=weights, model_name=names["model"], imports=imports, callbacks=callbacks)
 
 
 def import_all(sources: Any, *, where: str) -> tuple[str, ...]:
@@ -204,8 +212,17 @@ def refuse_unknown(given: Mapping[str, Any], names: Mapping[str, str], *, where:
     if bad:
         # a recipe of another model is the usual reason, so say what was chosen
         chosen = ", ".join(f"{section} {name}" for section, name in names.items())
-        said = "; ".join(f"unknown setting {key}{suggest(key, known)}" for key in bad)
-        raise UserError(f"{where}: {said} (with {chosen})")
+        said = dict.fromkeys(f"unknown setting {_with_hint(key, known, names)}" for key in bad)
+        raise UserError(f"{where}: {'; '.join(said)} (with {chosen})")
+
+
+def _with_hint(key: str, known: set[str], names: Mapping[str, str]) -> str:
+    """An unknown setting, and what may be meant: of a weight, the terms that the model has."""
+    section, _, rest = key.partition(".")
+    term = rest.partition(".")[0]
+    if section == "weights" and term not in weight_names(names):
+        return f"weights.{term} (model {names['model']} has weights of {', '.join(weight_names(names))})"
+    return f"{key}{suggest(key, known)}"
 
 
 def refuse_unfit(
@@ -236,6 +253,19 @@ def with_constants(values: Mapping[str, Any]) -> dict[str, Any]:
         return dict(values)
     constant = {k: {"start": v} if isinstance(v, int | float) else v for k, v in weights.items()}
     return dict(values) | {"weights": constant}
+
+
+def without_idle_weights(values: Mapping[str, Any], known: Iterable[str]) -> dict[str, Any]:
+    """Without the weights 0 of terms that the model doesn't have, which files of before 0.2 list for every model."""
+    weights = values.get("weights")
+    if not isinstance(weights, Mapping):
+        return dict(values)
+    idle = [name for name, schedule in weights.items() if name not in known and _is_zero(schedule)]
+    return dict(values) | {"weights": {name: schedule for name, schedule in weights.items() if name not in idle}}
+
+
+def _is_zero(schedule: Any) -> bool:
+    return isinstance(schedule, Mapping) and schedule.get("start") == 0 and schedule.get("end") is None
 
 
 def flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -17,7 +17,7 @@ import torch
 
 from ...data import SequenceDataset
 from ...errors import UserError
-from ...models import SequenceModel
+from ...models import DensityModel
 from ...runtime.threads import cpu_threads
 from ...saving.atomic import Writing, current, write_text
 from ...saving.model import save
@@ -152,7 +152,7 @@ class RunFolder(Callback):
         self.folder, self.config, self.training = folder, config, training
         self.metrics, self.timing = JsonLines(folder / "metrics.jsonl"), JsonLines(folder / "timing.jsonl")
 
-    def on_start(self, at: Progress, start: Start, model: SequenceModel) -> None:
+    def on_start(self, at: Progress, start: Start, model: DensityModel) -> None:
         """Open the folder; rows from after the checkpoint are dropped."""
         if self.training.here.is_main:
             for rows in (self.metrics, self.timing):
@@ -163,20 +163,20 @@ class RunFolder(Callback):
                 write_text(self.folder / "environment.json", environment(self.training.here.device))
         self.training.here.wait()
 
-    def on_row(self, at: Progress, row: Row, model: SequenceModel) -> None:
+    def on_row(self, at: Progress, row: Row, model: DensityModel) -> None:
         """A row of metrics, a function of the seed, and one of timing, which isn't."""
         if self.training.here.is_main:
             self.metrics.append(row.to_dict())
             self.timing.append({"step": row.step, "seconds": round(row.seconds, 3)})
 
-    def on_validation(self, at: Progress, row: ValidationRow, model: SequenceModel) -> None:
+    def on_validation(self, at: Progress, row: ValidationRow, model: DensityModel) -> None:
         if row.best:
             self.save("best", at, model)
 
-    def on_checkpoint(self, at: Progress, model: SequenceModel) -> None:
+    def on_checkpoint(self, at: Progress, model: DensityModel) -> None:
         self.save("last", at, model)
 
-    def save(self, which: Literal["best", "last"], at: Progress, model: SequenceModel) -> None:
+    def save(self, which: Literal["best", "last"], at: Progress, model: DensityModel) -> None:
         """Weights, moments, the carried state, and where training is; complete, or not there at all."""
         if self.training.here.is_main:
             with Writing(self.folder / "checkpoints" / which) as folder:

@@ -10,7 +10,7 @@ import torch
 from ...data import DataModule
 from ...data.arrays.dataset import FileDataModule
 from ...errors import UserError
-from ...models import SequenceModel
+from ...models import DensityModel
 from ...observations import DataDescription, TableFormat
 from ...saving.model import find_checkpoint, load
 from .config import RunConfig
@@ -24,7 +24,7 @@ class Trained:
     """
 
     folder: Path
-    model: SequenceModel
+    model: DensityModel
     description: DataDescription
     config: RunConfig | None
 
@@ -54,7 +54,7 @@ class Trained:
         return self.config.data
 
 
-def _description(model: SequenceModel) -> DataDescription:
+def _description(model: DensityModel) -> DataDescription:
     assert model.description is not None, "a model that was loaded has a description"
     return model.description
 
