@@ -69,8 +69,7 @@ def beginnings_of(examples: list[Example], steps: float | None, *, first: int) -
             raise UserError(
                 f"--given {steps:g} of the {most} steps of sequence {number} is {keep}; it must be 1 to {most}"
             )
-        observed = None if example.observed is None else example.observed[: first + keep]
-        beginnings.append(Example(example.x[: first + keep], observed))
+        beginnings.append(example.cut(0, first + keep))
     return beginnings
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -17,7 +18,15 @@ SOURCE = "Sequences"
 FORMS = "a list of arrays [T, D] or [T], or one array [N, T, D] or [N, T]"
 
 
-def rows_of(x: Any, *, lengths: Any = None, observed: Any = None, names: Sequence[str] | None = None) -> Rows:
+def rows_of(
+    x: Any,
+    *,
+    lengths: Any = None,
+    observed: Any = None,
+    names: Sequence[str] | None = None,
+    inputs: Any = None,
+    input_names: Sequence[str] | None = None,
+) -> Rows:
     """Concatenate sequences in memory.
 
     Args:
@@ -25,27 +34,56 @@ def rows_of(x: Any, *, lengths: Any = None, observed: Any = None, names: Sequenc
         lengths: [N] steps of each, where x is padded on the right.
         observed: bool, shaped like x; False where a number is missing. So are NaN and masked entries of masked arrays.
         names: [D] names of the numbers of a step.
+        inputs: known inputs in the form of x, [T_i, U] or [T_i] for each sequence.
+        input_names: [U] names of the inputs.
     """
     sequences = _listed(x, "x", lengths)
     masks = None if observed is None else _listed(observed, "observed", lengths)
     if masks is not None and len(masks) != len(sequences):
         raise UserError(f"{SOURCE}: observed has {len(masks)} sequences, x {len(sequences)}; it must be like x")
-    values = [_numbers(sequence, index) for index, sequence in enumerate(sequences)]
-    sizes = [value.shape[1] for value in values]
-    if len(set(sizes)) > 1:
-        other = next(i for i, size in enumerate(sizes) if size != sizes[0])
-        raise UserError(
-            f"{SOURCE}: sequence {other} has {sizes[other]} numbers per step, sequence 0 has {sizes[0]}; all need the "
-            f"same [T, D]"
-        )
+    values = _alike(sequences, "sequence")
+    known = None if inputs is None else _inputs(_listed(inputs, "inputs", lengths), values)
+    if known is None and input_names is not None:
+        raise UserError(f"{SOURCE}: input_names names inputs, but there are none; give inputs, or leave it out")
     return Rows(
         source=SOURCE,
         values=np.concatenate(values),
         lengths=np.array([len(value) for value in values], dtype=np.int64),
         observed=_observed(sequences, masks),
-        columns=_columns(names, sizes[0]),
+        columns=_columns(names, values[0].shape[1], "names"),
         option="",
+        inputs=known,
+        input_names=None if known is None else _columns(input_names, known.shape[1], "input_names"),
     )
+
+
+def _alike(sequences: Sequence[Any], what: str) -> list[Array]:
+    """Each sequence as [T, D], of one D."""
+    values = [_numbers(sequence, f"{what} {index}") for index, sequence in enumerate(sequences)]
+    sizes = [value.shape[1] for value in values]
+    if len(set(sizes)) > 1:
+        other = next(i for i, size in enumerate(sizes) if size != sizes[0])
+        raise UserError(
+            f"{SOURCE}: {what} {other} has {sizes[other]} numbers per step, {what} 0 has {sizes[0]}; all need the "
+            f"same [T, D]"
+        )
+    return values
+
+
+def _inputs(inputs: Sequence[Any], sequences: Sequence[Array]) -> Array:
+    """[R, U]: the inputs at each step of the sequences."""
+    if len(inputs) != len(sequences):
+        raise UserError(f"{SOURCE}: inputs has {len(inputs)} sequences, x {len(sequences)}; it must have one for each")
+    for index, given in enumerate(inputs):
+        if isinstance(given, np.ma.MaskedArray) and np.ma.getmaskarray(given).any():
+            raise UserError(f"{SOURCE}: inputs of sequence {index} has masked entries; inputs are known at every step")
+    values = _alike(inputs, "inputs of sequence")
+    for index, (u, x) in enumerate(zip(values, sequences, strict=True)):
+        if len(u) != len(x):
+            raise UserError(
+                f"{SOURCE}: inputs of sequence {index} has {len(u)} steps, the sequence {len(x)}; it must have as many"
+            )
+    return np.concatenate(values)
 
 
 def _listed(x: Any, name: str, lengths: Any) -> list[Any]:
@@ -97,23 +135,23 @@ def _array(x: torch.Tensor) -> Array:
     return array
 
 
-def _numbers(sequence: Any, index: int) -> Array:
+def _numbers(sequence: Any, what: str) -> Array:
     """[T, D] of bools, integers or reals; None is NaN."""
     try:
         x = _array(sequence) if isinstance(sequence, torch.Tensor) else np.ma.getdata(np.asanyarray(sequence))
         if x.dtype == object:
             x = np.array(x.tolist(), dtype=np.float64)
     except (ValueError, TypeError) as error:
-        raise UserError(f"{SOURCE}: sequence {index} can't be read as [T, D] or [T] numbers ({error})") from error
+        raise UserError(f"{SOURCE}: {what} can't be read as [T, D] or [T] numbers ({error})") from error
     if x.dtype.kind not in "biuf":
-        raise UserError(f"{SOURCE}: sequence {index} holds {x.dtype}; it must hold real numbers, integers or bools")
+        raise UserError(f"{SOURCE}: {what} holds {x.dtype}; it must hold real numbers, integers or bools")
     if x.ndim not in (1, 2):
         raise UserError(
-            f"{SOURCE}: sequence {index} has the shape {list(x.shape)}; it must be [T, D] or [T]. One long sequence is "
+            f"{SOURCE}: {what} has the shape {list(x.shape)}; it must be [T, D] or [T]. One long sequence is "
             f"a list of one: [x]"
         )
     if x.size == 0:
-        raise UserError(f"{SOURCE}: sequence {index} is empty, its shape is {list(x.shape)}; it needs 1 step or more")
+        raise UserError(f"{SOURCE}: {what} is empty, its shape is {list(x.shape)}; it needs 1 step or more")
     return x.reshape(len(x), -1)
 
 
@@ -136,50 +174,73 @@ def _observed(sequences: Sequence[Any], masks: Sequence[Any] | None) -> NDArray[
     return None if masks is None and rows.all() else rows
 
 
-def _columns(names: Sequence[str] | None, size: int) -> tuple[str, ...] | None:
+def _columns(names: Sequence[str] | None, size: int, option: str) -> tuple[str, ...] | None:
     if names is None:
         return None
     if isinstance(names, str) or not all(isinstance(name, str) for name in names):
-        raise UserError(f"{SOURCE}: names is {names!r}; it must be a list of text, one for each number of a step")
+        raise UserError(f"{SOURCE}: {option} is {names!r}; it must be a list of text, one for each number of a step")
     if len(names) != size or len(set(names)) != size:
-        raise UserError(f"{SOURCE}: names has {len(set(names))} names, a step {size} numbers; give each its own")
+        raise UserError(f"{SOURCE}: {option} has {len(set(names))} names, a step {size} numbers; give each its own")
     return tuple(map(str, names))  # of NumPy's text too
 
 
-def items_of(dataset: Any, x: str, observed: str) -> tuple[list[Any], list[Any] | None]:
-    """The sequences of a map-style torch data set, read once, and what of them was observed.
+@dataclass(frozen=True, eq=False)
+class Item:
+    """What an item of a torch data set holds of a sequence: x, and perhaps what of it was observed, and inputs."""
 
-    An item is a sequence, a tuple (sequence,) or (sequence, observed), a dict with the keys `x` and perhaps
-    `observed`, or an `Example`.
+    x: Any
+    observed: Any = None
+    inputs: Any = None
+
+
+def items_of(dataset: Any, x: str, observed: str, inputs: str) -> list[Item]:
+    """The items of a map-style torch data set, read once.
+
+    An item is a sequence, a tuple (sequence,) or (sequence, observed), a dict with the key `x` and perhaps `observed`
+    and `inputs`, or an `Example`.
     """
     if not (hasattr(dataset, "__len__") and hasattr(dataset, "__getitem__")):
         raise UserError(
             f"{SOURCE}: {type(dataset).__name__} has no length or no index; from_dataset reads map-style data sets, so "
             f"make a list of an iterable one"
         )
-    pairs = [_pair(dataset[index], index, x, observed) for index in range(len(dataset))]
-    if not pairs:
+    items = [_item(dataset[index], index, x, observed, inputs) for index in range(len(dataset))]
+    if not items:
         raise UserError(f"{SOURCE}: the data set is empty; it needs one sequence or more")
-    values, masks = [value for value, _ in pairs], [mask for _, mask in pairs]
-    if all(mask is None for mask in masks):
-        return values, None
-    return values, [np.ones(np.shape(v), dtype=bool) if m is None else m for v, m in zip(values, masks, strict=True)]
+    return items
 
 
-def _pair(item: Any, index: int, x: str, observed: str) -> tuple[Any, Any]:
+def masks_of(items: Sequence[Item]) -> list[Any] | None:
+    """What was observed of each item; None where no item says it."""
+    if all(item.observed is None for item in items):
+        return None
+    return [np.ones(np.shape(item.x), dtype=bool) if item.observed is None else item.observed for item in items]
+
+
+def inputs_of(items: Sequence[Item]) -> list[Any] | None:
+    """The inputs of each item; None where no item has some."""
+    without = [index for index, item in enumerate(items) if item.inputs is None]
+    if len(without) == len(items):
+        return None
+    if without:
+        raise UserError(f"{SOURCE}: item {without[0]} has no inputs, others have; all need them, or none")
+    return [item.inputs for item in items]
+
+
+def _item(item: Any, index: int, x: str, observed: str, inputs: str) -> Item:
     if isinstance(item, dict):
         if x not in item:
             raise UserError(f"{SOURCE}: item {index} has the keys {sorted(map(str, item))}, not {x!r}; name it by x=")
-        return item[x], item.get(observed)
+        return Item(item[x], item.get(observed), item.get(inputs))
     if hasattr(item, "x") and hasattr(item, "observed"):
-        return item.x, item.observed
+        return Item(item.x, item.observed, getattr(item, "inputs", None))
     if not isinstance(item, tuple):
-        return item, None
+        return Item(item)
     mask = item[1] if len(item) == 2 else None
     is_mask = mask is not None and str(getattr(mask, "dtype", "")) in ("bool", "torch.bool")
     if len(item) == 1 or is_mask:
-        return item[0], mask
+        return Item(item[0], mask)
     raise UserError(
         f"{SOURCE}: item {index} is a tuple of {len(item)}; it must be a sequence, or a pair of a sequence and a bool "
-        f"like it, True where a number was observed (labels and inputs aren't read: leave them out)"
+        f"like it, True where a number was observed (labels aren't read, and inputs only of a dict: leave them out)"
     )

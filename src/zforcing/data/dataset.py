@@ -57,8 +57,7 @@ class SequenceDataset(Dataset[Example], ABC):
             start: first step, 0 or more.
             stop: step after the last, more than `start` and at most the sequence's length.
         """
-        whole = self[index]
-        return Example(whole.x[start:stop], None if whole.observed is None else whole.observed[start:stop])
+        return self[index].cut(start, stop)
 
     def at_epoch(self, epoch: int) -> SequenceDataset:
         """Return the data set of a training epoch: itself, unless its sequences are drawn anew each epoch.

@@ -25,7 +25,7 @@ class Declared:
     Args:
         kind: what a step holds.
         categories: how many there are; None: the largest of the training split plus 1.
-        normalize: whether real numbers are scaled by the training split's mean and standard deviation.
+        normalize: whether real numbers and inputs are scaled by the training split's mean and standard deviation.
         first_observation: whether a sequence's first observation is scored, or only conditioned on.
         missing: whether there may be gaps, also where the training split has none; None: if it has some.
         format: what files a model of these sequences reads; the names of the features are the rows'.
@@ -63,10 +63,14 @@ class Declared:
     def describe(self, train: Rows, name: str) -> DataDescription:
         """Describe a training split whose gaps are marked. Raises UserError about a feature that is never observed."""
         missing = train.observed is not None if self.missing is None else self.missing
-        spec = ObservationSpec(self.kind, self._size(train), self.first_observation, missing=missing)
+        inputs = train.of_inputs
+        known = 0 if inputs is None else inputs.values.shape[1]
+        spec = ObservationSpec(self.kind, self._size(train), self.first_observation, missing=missing, inputs=known)
         longest = int(train.lengths.max()) - spec.unscored_steps
         normalization = _fit(train) if self.kind == "real" and self.normalize else None
-        return DataDescription(name, spec, longest, normalization, replace(self.format, names=train.columns))
+        of_inputs = _fit(inputs) if inputs is not None and self.normalize else None
+        names = replace(self.format, names=train.columns, input_names=train.input_names)
+        return DataDescription(name, spec, longest, normalization, names, of_inputs)
 
     def _size(self, train: Rows) -> int:
         if self.kind != "categorical":

@@ -32,10 +32,10 @@ class Fingerprint:
             self._take(example)
             while self.due in self.waiting:
                 waited = self.waiting.pop(self.due)
-                self.room += waited.x.nbytes
+                self.room += _bytes(waited)
                 self._take(waited)
-        elif example.x.nbytes <= self.room:
-            self.room -= example.x.nbytes
+        elif _bytes(example) <= self.room:
+            self.room -= _bytes(example)
             self.waiting[index] = example
 
     def digits(self, read: Callable[[int], Example]) -> str:
@@ -51,4 +51,12 @@ class Fingerprint:
             self.sha.update(observed.tobytes())
             x = np.where(observed, x, np.zeros((), x.dtype))  # the value in a gap doesn't count
         self.sha.update(x.tobytes())
+        if example.inputs is not None:
+            self.sha.update(f"inputs {example.inputs.dtype} {example.inputs.shape}".encode())
+            self.sha.update(example.inputs.tobytes())
         self.due += 1
+
+
+def _bytes(example: Example) -> int:
+    """Of the numbers of a sequence."""
+    return example.x.nbytes + (0 if example.inputs is None else example.inputs.nbytes)

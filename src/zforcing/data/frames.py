@@ -37,6 +37,7 @@ def read_frame(
     by: str | Sequence[str] | None,
     order: str | None,
     columns: Sequence[str] | None,
+    inputs: Sequence[str] | None,
     group: str | None,
     gaps: Gaps,
     max_gap: float,
@@ -44,12 +45,13 @@ def read_frame(
     """See `Sequences.from_frame`."""
     _check_options(order, gaps, max_gap)
     keys = _keys(by)
-    columns = _names(columns)
+    columns, known = _names(columns, "columns"), _names(inputs, "inputs") or []
     table, index_remark = _native(frame, [*keys, order, group])
-    _check_header(table.columns, keys=keys, order=order, columns=columns, group=group)
+    _check_header(table.columns, keys=keys, order=order, columns=columns, inputs=known, group=group)
     ids, names = _ids(table, keys)  # before the features: an id that is missing is the graver mistake
     times = None if order is None else _times(table, order)
-    chosen, dropped = _features(table, {*keys, order, group}, columns)
+    chosen, dropped = _features(table, {*keys, order, group, *known}, columns)
+    _refuse_text(table, known, "name others in inputs")
     values = np.column_stack([_numbers(table, name) for name in chosen])
     labels = None if group is None else _labels(table, group)
     arranged = grouped(ids)
@@ -64,6 +66,8 @@ def read_frame(
         names=None if not keys else names[arranged.names],
         columns=tuple(chosen),
         option="",
+        inputs=np.column_stack([_numbers(table, name) for name in known])[index] if known else None,
+        input_names=tuple(known) or None,
     )
     groups = rows.names if labels is None else _one_each(labels[index], rows, str(group))
     remarks = [index_remark, dropped]
@@ -97,11 +101,11 @@ def _keys(by: str | Sequence[str] | None) -> list[str]:
     return list(by or ())
 
 
-def _names(columns: Sequence[str] | None) -> list[str] | None:
+def _names(columns: Sequence[str] | None, option: str) -> list[str] | None:
     """Also of a pandas Index."""
     if isinstance(columns, str):
-        raise UserError(f"columns is {columns!r}; it must be a list: [{columns!r}]")
-    must_be([] if columns is None else columns, Iterable, "columns", "a list of the columns' names")
+        raise UserError(f"{option} is {columns!r}; it must be a list: [{columns!r}]")
+    must_be([] if columns is None else columns, Iterable, option, "a list of the columns' names")
     return None if columns is None else list(columns)
 
 
@@ -134,7 +138,13 @@ def _native(frame: Any, needed: Sequence[str | None]) -> tuple[Any, str]:
 
 
 def _check_header(
-    header: Sequence[Any], *, keys: Sequence[str], order: str | None, columns: list[str] | None, group: str | None
+    header: Sequence[Any],
+    *,
+    keys: Sequence[str],
+    order: str | None,
+    columns: list[str] | None,
+    inputs: list[str],
+    group: str | None,
 ) -> None:
     odd = [name for name in header if not isinstance(name, str)]
     if odd:
@@ -144,7 +154,8 @@ def _check_header(
             f"{SOURCE}: the only column is called {header[0]!r}, so its file separates cells by semicolons or tabs; "
             f"read it with sep=';' (and decimal=',' if it writes 1,5 for one and a half)"
         )
-    for option, names in (("by", keys), ("order", [order]), ("columns", columns or ()), ("group", [group])):
+    named = {"by": keys, "order": [order], "columns": columns or (), "inputs": inputs, "group": [group]}
+    for option, names in named.items():
         for name in names:
             if name is not None and name not in header:
                 raise UserError(
@@ -154,6 +165,9 @@ def _check_header(
     twice = [name for name in columns or () if (columns or []).count(name) > 1 or name in (*keys, order)]
     if twice:
         raise UserError(f"columns has {twice[0]!r}; name each feature once, and neither by nor order")
+    twice = [name for name in inputs if inputs.count(name) > 1 or name in (*keys, order, *(columns or ()))]
+    if twice:
+        raise UserError(f"inputs has {twice[0]!r}; name each input once, and neither by, order nor one of columns")
 
 
 def _features(table: Any, others: set[str | None], columns: Sequence[str] | None) -> tuple[list[str], str]:
@@ -161,9 +175,7 @@ def _features(table: Any, others: set[str | None], columns: Sequence[str] | None
     candidates = [name for name in table.columns if name not in others]
     dropped = [] if columns is not None else [name for name in candidates if _numbers_the_rows(table, name)]
     chosen = [name for name in (candidates if columns is None else columns) if name not in dropped]
-    text = [name for name in chosen if not (table.schema[name].is_numeric() or table.schema[name] == _boolean())]
-    if text:
-        raise UserError(f"{SOURCE}: {_without_numbers(table, text)}")
+    _refuse_text(table, chosen, "name the features in columns")
     named = " and ".join(f"column {name!r}" for name in dropped)
     if not chosen:
         why = f"{named} only numbers the rows" if dropped else f"there are {listed(table.columns)}"
@@ -171,6 +183,13 @@ def _features(table: Any, others: set[str | None], columns: Sequence[str] | None
     if not dropped:
         return chosen, ""
     return chosen, f"left out: {named}, which only numbers the rows (if it is a feature, name it in columns)"
+
+
+def _refuse_text(table: Any, names: Sequence[str], remedy: str) -> None:
+    """Raise UserError about columns that hold no numbers."""
+    text = [name for name in names if not (table.schema[name].is_numeric() or table.schema[name] == _boolean())]
+    if text:
+        raise UserError(f"{SOURCE}: {_without_numbers(table, text, remedy)}")
 
 
 def _boolean() -> Any:
@@ -189,7 +208,7 @@ def _numbers_the_rows(table: Any, name: str) -> bool:
     return bool(x[0] in (0, 1) and (np.diff(x.astype(np.int64)) == 1).all())
 
 
-def _without_numbers(table: Any, text: Sequence[str]) -> str:
+def _without_numbers(table: Any, text: Sequence[str], remedy: str) -> str:
     comma = [name for name in text if _decimal_comma(table, name)]
     if comma:
         return (
@@ -198,7 +217,7 @@ def _without_numbers(table: Any, text: Sequence[str]) -> str:
         )
     kinds = ", ".join(f"{name!r} ({table.schema[name]})" for name in text)
     return (
-        f"no numbers in {kinds}; name the features in columns, make numbers of them (pandas.to_numeric, polars' cast), "
+        f"no numbers in {kinds}; {remedy}, make numbers of them (pandas.to_numeric, polars' cast), "
         f"or category codes (0, 1, 2, ...: pandas.factorize, polars' to_physical)"
     )
 

@@ -102,7 +102,8 @@ def split_at(rows: Rows, times: Timeline, groups: NDArray[Any] | None) -> tuple[
 def fill(rows: Rows, times: Timeline) -> Rows:
     """Missing steps (NaN) where time has gaps, so that steps are one median interval apart.
 
-    Raises UserError where two steps would be at one place of the grid, or the grid would be far longer than the data.
+    Raises UserError where two steps would be at one place of the grid, the grid would be far longer than the data, or
+    the steps that it adds would need inputs.
     """
     since = _intervals(rows, times)
     median, _ = _gaps(since, times.max_gap)
@@ -119,6 +120,11 @@ def fill(rows: Rows, times: Timeline) -> Rows:
         raise UserError(
             f"{rows.source}: gaps 'fill' would make {total:.12g} steps of {len(jump)}; use gaps='split', or leave out "
             f"what is far away"
+        )
+    if rows.inputs is not None and total > len(jump):
+        raise UserError(
+            f"{rows.source}: gaps 'fill' adds {int(total) - len(jump)} steps, whose inputs nobody knows; give the "
+            f"frame these rows with their inputs (and empty features), or use gaps='split'"
         )
     place = np.cumsum(jump.astype(np.int64)) - 1  # [R], of each row among the filled ones
     values = np.full((int(total), rows.values.shape[1]), np.nan)

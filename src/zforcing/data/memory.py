@@ -17,6 +17,7 @@ from ..observations import (
     DataDescription,
     Example,
     TableFormat,
+    check_inputs,
     check_kind,
     check_values,
     example_of,
@@ -80,15 +81,20 @@ class Sequences(SequenceDataset):
         lengths: `[N]` steps, where x is one array padded on the right.
         observed: bool, shaped like x; False where a number is missing.
         categories: how many categories there are; None: the largest in the training split plus 1.
-        normalize: subtract the training split's mean and divide by its standard deviation, per feature (real data).
+        normalize: subtract the training split's mean and divide by its standard deviation, per feature (real data, and
+            inputs).
         first_observation: whether a sequence's first observation is `"scored"`, or only `"conditioned"` on.
         missing: whether there may be gaps, also where these sequences have none; None: if they have some.
         groups: `[N]` labels; `split(how="group")` leaves each group in one split.
+        inputs: what is known at every step, such as control signals or the calendar, in the form of x, `[T_i, U]` or
+            `[T_i]` for each sequence; models read it at each step and don't score it. Nothing of it may be missing.
+        input_names: U names of the inputs.
 
     Attributes:
         lengths: `[N]` steps.
         description: what a model keeps of the data: kind, size, normalization.
         names: of the D features, or None.
+        input_names: of the U inputs, or None.
         groups: `[N]`, or None.
         remark: what a reader should know, such as gaps in time and columns that were left out.
 
@@ -121,10 +127,14 @@ class Sequences(SequenceDataset):
         first_observation: First = "scored",
         missing: bool | None = None,
         groups: Sequence[Hashable] | None = None,
+        inputs: Any = None,
+        input_names: Sequence[str] | None = None,
     ):
         declared = Declared(kind, categories, normalize, first_observation, missing)
         declared.check("")
-        rows = convert.rows_of(x, lengths=lengths, observed=observed, names=names)
+        rows = convert.rows_of(
+            x, lengths=lengths, observed=observed, names=names, inputs=inputs, input_names=input_names
+        )
         self._begin(*_checked(rows, declared), _labels(groups, len(rows.lengths)))
 
     @classmethod
@@ -135,6 +145,7 @@ class Sequences(SequenceDataset):
         by: str | Sequence[str] | None = None,
         order: str | None = None,
         columns: Sequence[str] | None = None,
+        inputs: Sequence[str] | None = None,
         group: str | None = None,
         gaps: Gaps = "keep",
         max_gap: float = 1.5,
@@ -150,6 +161,8 @@ class Sequences(SequenceDataset):
             order: column of numbers, dates or times that rows are sorted by; pandas' index, if that has this name.
                 Without it rows keep their order.
             columns: the features; without it, all columns but those named otherwise.
+            inputs: columns of known inputs, such as control signals or the calendar, which models read at each step
+                and don't score.
             group: column with the group of each row's sequence, for `split(how="group")`; without it that is `by`.
             gaps: what becomes of an interval longer than `max_gap` times the median one: `"keep"` it, `"split"` the
                 sequence there, or `"fill"` it with missing steps, on a regular grid.
@@ -171,7 +184,9 @@ class Sequences(SequenceDataset):
         """
         declared = Declared(**options, format=TableFormat(sequence=by if isinstance(by, str) else None))
         declared.check("")
-        table = read_frame(frame, by=by, order=order, columns=columns, group=group, gaps=gaps, max_gap=max_gap)
+        table = read_frame(
+            frame, by=by, order=order, columns=columns, inputs=inputs, group=group, gaps=gaps, max_gap=max_gap
+        )
         return cls._made(*_checked(table.rows, declared), table.groups, table.remark)
 
     @classmethod
@@ -181,7 +196,9 @@ class Sequences(SequenceDataset):
         *,
         x: str = "x",
         observed: str = "observed",
+        inputs: str = "inputs",
         names: Sequence[str] | None = None,
+        input_names: Sequence[str] | None = None,
         groups: Sequence[Hashable] | None = None,
         **options: Unpack[Options],
     ) -> Self:
@@ -191,7 +208,9 @@ class Sequences(SequenceDataset):
             dataset: its items are sequences, pairs (sequence, observed), tuples of one, or dicts.
             x: of dicts, the key of the sequence.
             observed: of dicts, the key of what was observed, if there is one.
+            inputs: of dicts, the key of the known inputs, if there is one.
             names: D names of the numbers of a step.
+            input_names: U names of the inputs.
             groups: `[N]` labels, see `Sequences`.
             **options: kind, categories, normalize, first_observation and missing, as `Sequences` takes them.
 
@@ -203,8 +222,16 @@ class Sequences(SequenceDataset):
                 them) have normalized already, and as `Sequences`.
         """
         _refuse_normalized(dataset)
-        sequences, masks = convert.items_of(dataset, x, observed)
-        return cls(sequences, observed=masks, names=names, groups=groups, **options)
+        items = convert.items_of(dataset, x, observed, inputs)
+        return cls(
+            [item.x for item in items],
+            observed=convert.masks_of(items),
+            inputs=convert.inputs_of(items),
+            names=names,
+            input_names=input_names,
+            groups=groups,
+            **options,
+        )
 
     @classmethod
     def of_rows(cls, rows: Rows, describer: Describer) -> Self:
@@ -229,7 +256,9 @@ class Sequences(SequenceDataset):
         self.description = description
         self._read = scaled(self._raw, description)
         varies = hardly_varying(self._raw, description.normalization)
-        self.remark = "; ".join(part for part in (self._note, varies) if part)
+        inputs = self._raw.of_inputs
+        of_inputs = "" if inputs is None else hardly_varying(inputs, description.input_normalization)
+        self.remark = "; ".join(part for part in (self._note, varies, of_inputs) if part)
 
     def _with(self, pieces: Pieces, groups: Labels | None) -> Self:
         """Other steps of the same rows, described as these."""
@@ -264,14 +293,21 @@ class Sequences(SequenceDataset):
         size = f"{spec.size} categories" if spec.kind == "categorical" else f"D={spec.size}"
         steps = "..".join(dict.fromkeys((str(self.lengths.min()), str(self.lengths.max()))))
         names = "" if self.names is None else f", names=[{listed(self.names)}]"
+        called = "" if self.input_names is None else f" ({listed(self.input_names)})"
+        inputs = f", {spec.inputs} inputs{called}" if spec.inputs else ""
         remark = f", remark={self.remark!r}" if self.remark else ""
         missing = f"{self.missing_share:.3g}% missing"
-        return f"Sequences({spec.kind}, N={len(self)}, T={steps}, {size}, {missing}{names}{remark})"
+        return f"Sequences({spec.kind}, N={len(self)}, T={steps}, {size}, {missing}{names}{inputs}{remark})"
 
     @property
     def names(self) -> tuple[str, ...] | None:
         """Of the D features, or None."""
         return self._raw.columns
+
+    @property
+    def input_names(self) -> tuple[str, ...] | None:
+        """Of the U inputs, or None."""
+        return self._raw.input_names
 
     @property
     def ids(self) -> list[Any]:
@@ -426,11 +462,12 @@ class Sequences(SequenceDataset):
         chosen = np.zeros(len(self._raw.values), dtype=bool)
         for index in range(len(self)):
             chosen[self._rows(index)] = True
-        observed = self._raw.observed
+        observed, inputs = self._raw.observed, self._raw.inputs
         return replace(
             self._raw,
             values=self._raw.values[chosen],
             observed=None if observed is None else observed[chosen],
+            inputs=None if inputs is None else inputs[chosen],
             lengths=self.lengths,
         )
 
@@ -461,6 +498,7 @@ def _checked(rows: Rows, declared: Declared) -> tuple[Rows, Declared]:
     """Mark the gaps and check the kind; `missing` becomes True or False, so that all splits agree."""
     marked = mark_gaps(rows)
     refuse_large(marked)
+    check_inputs(marked)
     declared.check_steps(marked)
     check_kind(marked, declared.kind)
     has_gaps = marked.observed is not None
@@ -516,13 +554,19 @@ def _refuse_other(data: Sequences, description: DataDescription) -> None:
                 f"these sequences have {name} {getattr(own, name)!r}, but the model was trained with "
                 f"{getattr(spec, name)!r}; give Sequences {name}={getattr(spec, name)!r}"
             )
-    known = description.format.names if isinstance(description.format, TableFormat) else None
-    if known is not None and data.names is not None and known != data.names:
-        raise UserError(
-            f"the columns are {listed(data.names)}, those that the model was trained on {listed(known)}; give it the "
-            f"same in the same order (columns=[...] of from_frame)"
-        )
+    if isinstance(description.format, TableFormat):
+        _refuse_other_names(data.names, description.format.names, "columns")
+        _refuse_other_names(data.input_names, description.format.input_names, "inputs")
     if data._raw.observed is not None and not spec.missing:
         raise UserError(
             "these sequences have gaps, but the model was trained on data without; train it with missing=True"
+        )
+
+
+def _refuse_other_names(names: Sequence[str] | None, known: Sequence[str] | None, option: str) -> None:
+    """`known`: of a model's training data. Names that neither has may be anything."""
+    if known is not None and names is not None and tuple(known) != tuple(names):
+        raise UserError(
+            f"the {option} are {listed(names)}, those that the model was trained on {listed(known)}; give it the "
+            f"same in the same order ({option}=[...] of from_frame)"
         )

@@ -40,7 +40,24 @@ def read_npz(file: Path, layout: Layout, source: str) -> Rows:
     else:
         order = _equally_long(values, what)
     mask = None if observed is None else order.apply(observed)
-    return Rows(source, order.apply(values), order.lengths, mask, order.names)
+    inputs = (
+        None
+        if layout.inputs is None
+        else _inputs(arrays["inputs"], values, order, f"{source}: array {layout.inputs!r}")
+    )
+    return Rows(source, order.apply(values), order.lengths, mask, order.names, inputs=inputs)
+
+
+def _inputs(inputs: Array, values: Array, order: Order, what: str) -> Array:
+    """Rows [R, U] of an array of inputs, which must be laid out as the observations."""
+    _check_numbers(inputs, what)
+    steps = values.shape[: order.axes]
+    if inputs.shape[: order.axes] != steps or inputs.ndim > order.axes + 1:
+        raise UserError(
+            f"{what} is {_shape(inputs)}; it must be {list(steps)} or have one more axis, U numbers for each step of "
+            f"the observations {list(values.shape)}"
+        )
+    return order.apply(inputs)
 
 
 def read_npy(file: Path, source: str) -> Rows:
@@ -71,7 +88,8 @@ def _load(file: Path, layout: Layout, source: str) -> dict[str, Array]:
     """The archive's arrays, by the setting that names them."""
     # Names of the rows' sequences also determine their lengths.
     grouping = "lengths" if layout.sequence is None else "sequence"
-    array_names = {setting: getattr(layout, setting) for setting in ("array", "observed", grouping)}
+    settings = ["array", "observed", grouping, *([] if layout.inputs is None else ["inputs"])]
+    array_names = {setting: getattr(layout, setting) for setting in settings}
     with open_npz(file, source) as archive:
         for setting, name in array_names.items():
             optional = setting in ("lengths", "observed") and name == getattr(Layout, setting)

@@ -21,6 +21,8 @@ class Layout:
     observed: str = "observed"
     sequence: str | None = None
     columns: tuple[str, ...] | None = None
+    inputs: str | None = None
+    input_columns: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,6 +38,9 @@ class Rows:
         columns: Names of the D features, if the file has them.
         lines: [R], the line of each row in a text file.
         option: What stands before an option's name in a message: `data.` of a recipe's, nothing of an argument.
+        inputs: [R, U], the known inputs at each step, if there are some.
+        input_names: Names of the U inputs, if they have some.
+        number: What messages call one of a row's values.
     """
 
     source: str
@@ -46,6 +51,24 @@ class Rows:
     columns: tuple[str, ...] | None = None
     lines: NDArray[np.int64] | None = None
     option: str = "data."
+    inputs: Array | None = None
+    input_names: tuple[str, ...] | None = None
+    number: str = "feature"
+
+    @property
+    def of_inputs(self) -> Rows | None:
+        """The inputs as rows of their own, which the checks of values read; None where there are none."""
+        if self.inputs is None:
+            return None
+        return replace(
+            self,
+            values=self.inputs,
+            observed=None,
+            columns=self.input_names,
+            inputs=None,
+            input_names=None,
+            number="input",
+        )
 
     def sequence(self, index: int) -> str:
         """Name a sequence in a message: by its name, or by its number from 0."""
@@ -63,7 +86,7 @@ class Rows:
 
     def feature(self, feature: int) -> str:
         """Name a feature in a message: by its column's name, or by its number."""
-        return f"feature {feature}{COUNTED}" if self.columns is None else f"column {self.columns[feature]!r}"
+        return f"{self.number} {feature}{COUNTED}" if self.columns is None else f"column {self.columns[feature]!r}"
 
     def take(self, members: NDArray[np.bool_]) -> Rows:
         """Select the sequences where `members` [N] is True, in the same order."""
@@ -76,6 +99,7 @@ class Rows:
             lengths=self.lengths[members],
             observed=None if self.observed is None else self.observed[rows],
             names=None if self.names is None else self.names[members],
+            inputs=None if self.inputs is None else self.inputs[rows],
             lines=None if self.lines is None else self.lines[rows],
         )
 

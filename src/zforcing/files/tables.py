@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from typing import Any, TextIO
@@ -21,7 +22,8 @@ Record = tuple[int, list[str]]  # the number of its last line in the file, from 
 
 def features(header: Sequence[str], layout: Layout, source: str) -> tuple[str, ...]:
     """Choose the columns that are features. Raises UserError for a setting that names a column that doesn't exist."""
-    for setting, names in (("sequence", [layout.sequence]), ("columns", layout.columns or ())):
+    named = {"sequence": [layout.sequence], "columns": layout.columns or (), "inputs": layout.input_columns}
+    for setting, names in named.items():
         for name in names:
             if name is not None and name not in header:
                 raise UserError(f"{source}: has no column {name!r}, it has {listed(header)}; set data.{setting}")
@@ -30,12 +32,23 @@ def features(header: Sequence[str], layout: Layout, source: str) -> tuple[str, .
         if layout.sequence in chosen or len(set(chosen)) < len(chosen):
             raise UserError(f"data.columns is {listed(chosen)}: name each feature once, and not data.sequence")
     else:
-        chosen = tuple(name for name in header if name != layout.sequence)
+        chosen = tuple(name for name in header if name not in (layout.sequence, *layout.input_columns))
         if {"", "__index_level_0__"} & set(chosen):  # a pandas index, which isn't a feature
             raise UserError(f"{source}: has a column without a name, an index?; save without it or set data.columns")
+    _check_input_columns(chosen, layout)
     if not chosen:
         raise UserError(f"{source}: no column is left for features, it has {listed(header)}; set data.columns")
     return chosen
+
+
+def _check_input_columns(chosen: Sequence[str], layout: Layout) -> None:
+    """Raise UserError about an input that is named twice, or is something else too."""
+    inputs = layout.input_columns
+    twice = [name for name in inputs if inputs.count(name) > 1 or name in (*chosen, layout.sequence)]
+    if twice:
+        raise UserError(
+            f"data.inputs has {twice[0]!r}; name each input once, and neither data.sequence nor one of data.columns"
+        )
 
 
 def _rows(
@@ -43,24 +56,24 @@ def _rows(
     values: Array,
     columns: tuple[str, ...],
     *,
+    inputs: tuple[str, ...],
     lines: NDArray[np.int64] | None = None,
     sequences: NDArray[np.int64] | None,
     names: Array,
 ) -> Rows:
-    """Make `Rows` of a table [R, D]; row r is in the sequence names[sequences[r]], or all in one if that is None."""
+    """Make `Rows` of a table [R, D + U]; row r is in sequence names[sequences[r]], or all in one if that is None."""
     if len(values) == 0:
         raise UserError(f"{source}: has a header and no rows; save 1 step or more")
     if sequences is None:
-        return Rows(source, values, np.array([len(values)], dtype=np.int64), columns=columns, lines=lines)
-    order = grouped(sequences)
-    return Rows(
-        source,
-        order.apply(values),
-        order.lengths,
-        names=names[order.names],
-        columns=columns,
-        lines=None if lines is None else lines[order.index],
-    )
+        table = Rows(source, values, np.array([len(values)], dtype=np.int64), lines=lines)
+    else:
+        order = grouped(sequences)
+        in_order = None if lines is None else lines[order.index]
+        table = Rows(source, order.apply(values), order.lengths, names=names[order.names], lines=in_order)
+    x, u = table.values[:, : len(columns)], table.values[:, len(columns) :]
+    if not inputs:
+        return replace(table, values=x, columns=columns)
+    return replace(table, values=x, columns=columns, inputs=u, input_names=inputs)
 
 
 # ---- csv
@@ -85,10 +98,11 @@ def read_csv(file: Path, layout: Layout, source: str) -> Rows:
         header = _header(records, source)
         columns = features(header, layout, source)
         body = _body(records, len(header), source)
-        values, lines, sequences = [np.empty((0, len(columns)))], [np.empty(0, dtype=np.int64)], []
+        read = (*columns, *layout.input_columns)
+        values, lines, sequences = [np.empty((0, len(read)))], [np.empty(0, dtype=np.int64)], []
         numbers: dict[str, int] = {}  # number of each sequence by name, in the order of their first rows
         while chunk := list(islice(body, CHUNK)):
-            values.append(_values(chunk, columns, header, source))
+            values.append(_values(chunk, read, header, source))
             lines.append(np.array([line for line, _ in chunk], dtype=np.int64))
             if layout.sequence is not None:
                 names = _names(chunk, header.index(layout.sequence), layout.sequence, source)
@@ -97,6 +111,7 @@ def read_csv(file: Path, layout: Layout, source: str) -> Rows:
         source,
         np.concatenate(values),
         columns,
+        inputs=layout.input_columns,
         lines=np.concatenate(lines),
         sequences=np.concatenate(sequences) if sequences else None,
         names=np.array(list(numbers), dtype=object),
@@ -214,12 +229,13 @@ def read_parquet(file: Path, layout: Layout, source: str) -> Rows:
         _refuse_twins(header, source)
         columns = features(header, layout, source)
         with readable(source):
-            table = parquet.read(columns=[*columns, *([layout.sequence] if layout.sequence else [])])
-    values = np.column_stack([_numbers(table[name], name, source) for name in columns])
+            read = (*columns, *layout.input_columns)
+            table = parquet.read(columns=[*read, *([layout.sequence] if layout.sequence else [])])
+    values = np.column_stack([_numbers(table[name], name, source) for name in read])
     sequences, names = None, np.empty(0)
     if layout.sequence is not None:
         sequences, names = _encoded(table[layout.sequence], layout.sequence, source)
-    return _rows(source, values, columns, sequences=sequences, names=names)
+    return _rows(source, values, columns, inputs=layout.input_columns, sequences=sequences, names=names)
 
 
 def _open_parquet(file: Path, source: str) -> Any:

@@ -22,6 +22,7 @@ class DataDescription:
         longest: scored steps of the longest training sequence, the default length of samples.
         normalization: mean and standard deviation of real observations, or None.
         format: what the numbers stand for, and how files are read and written.
+        input_normalization: mean and standard deviation of the known inputs, or None.
 
     Example:
         DataDescription("waves", ObservationSpec("real", 2), longest=100)
@@ -32,6 +33,7 @@ class DataDescription:
     longest: int
     normalization: Normalization | None = None
     format: Format = field(default_factory=TableFormat)
+    input_normalization: Normalization | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Return plain JSON values."""
@@ -41,6 +43,7 @@ class DataDescription:
             "longest": self.longest,
             "normalization": None if self.normalization is None else asdict(self.normalization),
             "format": self.format.to_json(),
+            "input_normalization": None if self.input_normalization is None else asdict(self.input_normalization),
         }
 
     @classmethod
@@ -57,14 +60,14 @@ class DataDescription:
             UserError: values are missing or don't fit each other.
         """
         try:
-            scaling = values["normalization"]
             name: object = values["name"]
             description = cls(
                 name=values["name"],
                 spec=ObservationSpec(**values["spec"]),
                 longest=values["longest"],
-                normalization=None if scaling is None else Normalization(tuple(scaling["mean"]), tuple(scaling["std"])),
+                normalization=_normalization(values["normalization"]),
                 format=format_from_json(values["format"]) if "format" in values else format_of_version_1(values),
+                input_normalization=_normalization(values.get("input_normalization")),
             )
         except KeyError as error:
             raise UserError(f"the data's description has no {error}") from None
@@ -87,4 +90,14 @@ class DataDescription:
                 f"data.normalization has {len(scaling.mean)} means for {spec.kind} observations of size {spec.size}; "
                 "it must have one for each of their numbers if they are real, or be null"
             )
+        known = self.input_normalization
+        if known is not None and len(known.mean) != spec.inputs:
+            problems.append(
+                f"data.input_normalization has {len(known.mean)} means for {spec.inputs} inputs; it must have one for "
+                "each, or be null"
+            )
         return problems + self.format.problems(spec)
+
+
+def _normalization(values: dict[str, Any] | None) -> Normalization | None:
+    return None if values is None else Normalization(tuple(values["mean"]), tuple(values["std"]))

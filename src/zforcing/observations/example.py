@@ -22,10 +22,19 @@ class Example:
     """[T, D] float32, normalized, or [T] int64 for categories"""
     observed: Array | None = None
     """like x, bool: which values are observed; None when all of them are"""
+    inputs: Array | None = None
+    """[T, U] float32, normalized: the known inputs u_t, one for each step of x; None where there are none"""
+
+    def cut(self, start: int, stop: int) -> Example:
+        """Steps start..stop-1."""
+        observed, inputs = (None if v is None else v[start:stop] for v in (self.observed, self.inputs))
+        return Example(self.x[start:stop], observed, inputs)
 
 
 def collate(examples: Sequence[Example], spec: ObservationSpec) -> SequenceBatch:
     """Make a batch of sequences: pad them on the right, and move a first observation that isn't scored into `start`.
+
+    The inputs of such a first observation are dropped: they aren't x_1's, and nothing is emitted where they are read.
 
     Args:
         examples: B sequences.
@@ -35,7 +44,7 @@ def collate(examples: Sequence[Example], spec: ObservationSpec) -> SequenceBatch
         The batch, on the CPU.
 
     Raises:
-        UserError: A sequence has no step that is scored.
+        UserError: A sequence has no step that is scored, or its inputs aren't of the spec's size.
 
     Example:
         >>> import numpy as np
@@ -67,7 +76,18 @@ def collate(examples: Sequence[Example], spec: ObservationSpec) -> SequenceBatch
             start = torch.where(observed, start, torch.full_like(start, missing_mark(start)))
     else:
         start = spec.blank(len(examples), device=x.device, dtype=x.dtype)
-    return SequenceBatch(x, lengths, start, None if masks is None else pad(masks))
+    known = [_inputs(e, spec.inputs) for e in examples]
+    inputs = pad(known) if spec.inputs else None
+    return SequenceBatch(x, lengths, start, None if masks is None else pad(masks), inputs)
+
+
+def _inputs(example: Example, size: int) -> Array:
+    """u_t of each step, [T, U]; U may be 0."""
+    steps = len(example.x)
+    inputs = np.empty((steps, 0), dtype=np.float32) if example.inputs is None else example.inputs
+    if inputs.shape != (steps, size):
+        raise UserError(f"a sequence of {steps} steps has inputs {list(inputs.shape)}; they must be [{steps}, {size}]")
+    return inputs
 
 
 def _observed(example: Example) -> Array:

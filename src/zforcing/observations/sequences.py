@@ -15,7 +15,7 @@ class SequenceBatch:
     """B sequences, padded on the right to T steps.
 
     Values of x in the padding and where nothing is observed (NaN, for example) are replaced by 0, so that they reach no
-    result and no gradient; so is the padding of `fed`.
+    result and no gradient; so is the padding of `inputs` and `fed`.
 
     Raises:
         ValueError: The shapes don't fit each other, or a length is not in 1..T. On a GPU the values of `lengths` are
@@ -36,6 +36,8 @@ class SequenceBatch:
     """[B, D] or [B]: x_0; NaN (-1 for categories) where it is missing"""
     observed: Tensor | None = None
     """like x, bool: which values are observed, and so scored; None when nothing is missing"""
+    inputs: Tensor | None = None
+    """[B, T, U] float: the known inputs u_1..u_T, one for each of x_1..x_T, never missing; None where there are none"""
     fed: Tensor | None = None
     """like x: what the model's state reads in place of x_1..x_T (word dropout), NaN or -1 where it is missing; None
     when it reads x. Scores, and what the posterior reads, are of x either way"""
@@ -52,6 +54,8 @@ class SequenceBatch:
             raise ValueError(f"start is {list(self.start.shape)}; x_0 of x {list(shape)} is {list(self.x[:, 0].shape)}")
         if self.observed is not None and (self.observed.shape != shape or self.observed.dtype != torch.bool):
             raise ValueError(f"observed is {self.observed.dtype} {list(self.observed.shape)}; it must be bool, as x")
+        if self.inputs is not None:
+            _check_inputs(self.inputs, shape)
         if self.fed is not None and (self.fed.shape != shape or self.fed.dtype != self.x.dtype):
             raise ValueError(f"fed is {self.fed.dtype} {list(self.fed.shape)}; it must be {self.x.dtype}, shaped as x")
         complete = False
@@ -64,6 +68,9 @@ class SequenceBatch:
             complete = shortest == shape[1] and self.observed is None
         if not complete:
             object.__setattr__(self, "x", torch.where(self.scored, self.x, torch.zeros_like(self.x)))
+            if self.inputs is not None:
+                u = self.inputs
+                object.__setattr__(self, "inputs", torch.where(self.mask[:, :, None], u, torch.zeros_like(u)))
             if self.fed is not None:
                 object.__setattr__(self, "fed", torch.where(self._exists, self.fed, torch.zeros_like(self.fed)))
 
@@ -110,7 +117,7 @@ class SequenceBatch:
 
     @property
     def stepwise(self) -> dict[str, Tensor]:
-        """The fields with a time dimension, by name: x, and `observed` and `fed` if they aren't None."""
+        """The fields with a time dimension, by name: x, and the others that aren't None."""
         return {name: value for name, value in self.tensors.items() if name not in ("lengths", "start")}
 
     def to(self, device: torch.device | str, dtype: torch.dtype | None = None) -> SequenceBatch:
@@ -142,6 +149,15 @@ def slice_steps(batch: SequenceBatch, start: int, stop: int) -> tuple[SequenceBa
     lengths = (batch.lengths[rows] - start).clamp(max=stop - start)
     steps = {name: value[rows, start:stop] for name, value in batch.stepwise.items()}
     return SequenceBatch(lengths=lengths, start=before, **steps), rows
+
+
+def _check_inputs(inputs: Tensor, shape: tuple[int, ...]) -> None:
+    steps = list(shape[:2])
+    if inputs.dim() != 3 or list(inputs.shape[:2]) != steps or not inputs.is_floating_point():
+        raise ValueError(
+            f"inputs is {inputs.dtype} {list(inputs.shape)}; it must be float [{steps[0]}, {steps[1]}, U], U numbers "
+            f"at each step of x"
+        )
 
 
 def is_missing(x: Tensor) -> Tensor:

@@ -45,6 +45,9 @@ class ObservationSpec:
     unknown: int | None = None
     """text: the category of words outside the vocabulary, which word dropout feeds in place of a word. It is one of the
     `size` categories, observed and scored like the others"""
+    inputs: int = 0
+    """U, the size of the known inputs u_t, such as control signals or the calendar, which models read at every step and
+    nobody scores; 0 where there are none"""
 
     def __post_init__(self) -> None:
         if self.kind not in get_args(Kind):
@@ -59,6 +62,8 @@ class ObservationSpec:
             raise UserError(f"first_observation is {self.first_observation!r}; it must be scored or conditioned")
         if not isinstance(self.missing, bool):
             raise UserError(f"missing is {self.missing!r}; it must be true or false")
+        if type(self.inputs) is not int or self.inputs < 0:
+            raise UserError(f"inputs is {self.inputs!r}; it must be a whole number, 0 or more")
         self._check_unknown()
 
     def _check_unknown(self) -> None:

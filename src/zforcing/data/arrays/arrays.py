@@ -22,7 +22,7 @@ from ...files.sequences import ARRAYS, TABLES, read
 from ...observations import TableFormat
 from .dataset import FileDataModule
 
-OF_ARCHIVES = ("array", "lengths", "observed", "sequence")
+OF_ARCHIVES = ("array", "lengths", "observed", "sequence", "inputs")
 
 
 @dataclass(frozen=True)
@@ -45,6 +45,10 @@ class Arrays(FileDataModule):
     sequence: str | None = None
     """.npz: array with the name of each row's sequence (its rows may stand anywhere)"""
 
+    inputs: str | None = None
+    """.npz: array of known inputs, such as control signals, which models read and nobody scores: [N, T, U], [N, T],
+    [R, U] or [R], like the observations"""
+
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.sequence is not None and self.lengths != Layout.lengths:
@@ -52,7 +56,7 @@ class Arrays(FileDataModule):
 
     @property
     def format(self) -> TableFormat:
-        return TableFormat(None, self.sequence, self.array, self.lengths, self.observed)
+        return TableFormat(None, self.sequence, self.array, self.lengths, self.observed, self.inputs)
 
     def read_file(self, path: str, *, setting: str) -> Rows:
         suffix = Path(path).suffix.lower()
@@ -62,7 +66,7 @@ class Arrays(FileDataModule):
             )
         if suffix == ".npy":
             self._refuse_names(f"{setting} {path}")
-        layout = Layout(self.array, self.lengths, self.observed, self.sequence)
+        layout = Layout(self.array, self.lengths, self.observed, self.sequence, inputs=self.inputs)
         return read(path, layout, setting=setting, suffixes=ARRAYS)
 
     def _refuse_names(self, source: str) -> None:

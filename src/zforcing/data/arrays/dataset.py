@@ -56,7 +56,7 @@ class FileDataModule(DataModule):
     """whether NaN (an empty .csv cell, a .parquet null) means a missing value, or a mistake"""
 
     normalize: bool = True
-    """real data: subtract the training split's mean and divide by its standard deviation, per feature"""
+    """real data, and inputs: subtract the training split's mean and divide by its standard deviation, per feature"""
 
     first_observation: Literal["scored", "conditioned"] = "scored"
     """whether a sequence's first observation counts in the likelihood, or is only conditioned on"""

@@ -26,7 +26,10 @@ class Table(FileDataModule):
     """column with the name of each row's sequence (its rows may stand anywhere)"""
 
     columns: list[str] | None = None
-    """columns of the features; without it, all but data.sequence"""
+    """columns of the features; without it, all but data.sequence and data.inputs"""
+
+    inputs: list[str] | None = None
+    """columns of known inputs, such as control signals or the calendar, which models read and nobody scores"""
 
     @property
     def format(self) -> TableFormat:
@@ -45,7 +48,8 @@ class Table(FileDataModule):
 
     @property
     def _layout(self) -> Layout:
-        return Layout(sequence=self.sequence, columns=None if self.columns is None else tuple(self.columns))
+        columns = None if self.columns is None else tuple(self.columns)
+        return Layout(sequence=self.sequence, columns=columns, input_columns=tuple(self.inputs or ()))
 
     def _check_names(self, names: tuple[str, ...], source: str) -> None:
         """The same columns in another order would pass for the same features."""

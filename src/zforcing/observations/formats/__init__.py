@@ -10,7 +10,17 @@ from .base import Described, Format, read_file
 from .drawn import Drawn, Written
 from .image import ImageFormat, check_binary, in_steps
 from .music import MusicFormat
-from .rows import as_read, check_kind, check_values, example_of, mark_gaps, refuse_large, scaled, with_gaps
+from .rows import (
+    as_read,
+    check_inputs,
+    check_kind,
+    check_values,
+    example_of,
+    mark_gaps,
+    refuse_large,
+    scaled,
+    with_gaps,
+)
 from .table import TableFormat
 from .text import TextFormat, refuse_end_symbol
 from .version_1 import format_of_version_1
@@ -40,6 +50,7 @@ __all__ = [
     "Written",
     "as_read",
     "check_binary",
+    "check_inputs",
     "check_kind",
     "check_values",
     "decode",

@@ -41,6 +41,10 @@ class Described(Protocol):
     def normalization(self) -> Normalization | None:
         """How real observations were scaled, or None."""
 
+    @property
+    def input_normalization(self) -> Normalization | None:
+        """How known inputs were scaled, or None."""
+
 
 class Format(ABC):
     """What the numbers of an observation stand for, and how files of them are read and written.

@@ -8,8 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...errors import UserError
+from ...files.reading import Array
 from ...files.rows import Rows
 from ..example import Example
+from ..normalization import Normalization
 from ..spec import ObservationSpec
 from .base import Described
 
@@ -46,6 +48,7 @@ def with_gaps(rows: Rows, *, allowed: bool) -> Rows:
     `allowed`, about a NaN that isn't known to be missing.
     """
     refuse_large(rows)
+    check_inputs(rows)
     if not allowed and rows.values.dtype.kind == "f":
         nan = np.isnan(rows.values)
         refuse(
@@ -54,6 +57,17 @@ def with_gaps(rows: Rows, *, allowed: bool) -> Rows:
             "if it is missing, data.missing allow accepts it, or in an .npz a bool array named by data.observed",
         )
     return mark_gaps(rows)
+
+
+def check_inputs(rows: Rows) -> None:
+    """Raise about an input that is infinite, too large for a float32, or missing: inputs are known."""
+    inputs = rows.of_inputs
+    if inputs is None:
+        return
+    refuse_large(inputs)
+    if inputs.values.dtype.kind == "f":
+        fix = "inputs are known at every step: fill it, or leave the input or the steps out"
+        refuse(inputs, np.isnan(inputs.values), fix)
 
 
 def check_kind(rows: Rows, kind: str) -> None:
@@ -72,7 +86,10 @@ def check_kind(rows: Rows, kind: str) -> None:
 
 
 def check_values(rows: Rows, spec: ObservationSpec) -> None:
-    """Rows must have as many features as the model was trained on, and no other categories."""
+    """Rows must have as many features and inputs as the model was trained on, and no other categories."""
+    size = 0 if rows.inputs is None else rows.inputs.shape[1]
+    if size != spec.inputs:
+        raise UserError(f"{rows.source}: has {size} inputs, the training split {spec.inputs}; give it the same")
     if spec.kind == "categorical":
         refuse(
             rows,
@@ -87,27 +104,34 @@ def check_values(rows: Rows, spec: ObservationSpec) -> None:
 
 
 def scaled(rows: Rows, description: Described) -> Rows:
-    """The same rows as a model reads them: [R, D] float32, normalized, or [R, 1] int64; 0 where nothing is observed.
+    """The same rows as a model reads them: [R, D] float32, normalized, or [R, 1] int64; 0 where nothing is observed;
+    inputs [R, U] float32, normalized.
 
     Raises UserError about a number that the normalization takes beyond what a float32 holds.
     """
+    inputs = rows.of_inputs
+    u = None if inputs is None else _normalized(inputs, description.input_normalization)
     if description.spec.kind == "categorical":
-        return replace(rows, values=rows.values.astype(np.int64))
-    normalization = description.normalization
-    if normalization is None:
-        x = rows.values.astype(np.float32)
-    else:
-        with np.errstate(over="ignore"):
-            x = normalization.apply(rows.values)
-        refuse(
-            rows,
-            ~np.isfinite(x),
-            "it is more of the training split's standard deviations away than a number can say, for that column hardly "
-            "varies there: correct it, or leave the column out",
-        )
+        return replace(rows, values=rows.values.astype(np.int64), inputs=u)
+    x = _normalized(rows, description.normalization)
     if rows.observed is not None:
         x[~rows.observed] = 0  # where the scaling moved it
-    return replace(rows, values=x)
+    return replace(rows, values=x, inputs=u)
+
+
+def _normalized(rows: Rows, normalization: Normalization | None) -> Array:
+    """The values [R, D] as float32."""
+    if normalization is None:
+        return rows.values.astype(np.float32)
+    with np.errstate(over="ignore"):
+        x = normalization.apply(rows.values)
+    refuse(
+        rows,
+        ~np.isfinite(x),
+        "it is more of the training split's standard deviations away than a number can say, for that column hardly "
+        "varies there: correct it, or leave the column out",
+    )
+    return x
 
 
 def as_read(rows: Rows, description: Described) -> list[Example]:
@@ -122,7 +146,7 @@ def as_read(rows: Rows, description: Described) -> list[Example]:
 
 def example_of(read: Rows, start: int, stop: int, *, kind: str) -> Example:
     """Rows start..stop-1 of `scaled` ones."""
-    x, observed = read.values[start:stop], None if read.observed is None else read.observed[start:stop]
+    example = Example(read.values, read.observed, read.inputs).cut(start, stop)
     if kind != "categorical":
-        return Example(x, observed)
-    return Example(x[:, 0], None if observed is None else observed[:, 0])
+        return example
+    return replace(example, x=example.x[:, 0], observed=None if example.observed is None else example.observed[:, 0])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -33,6 +33,8 @@ class TableFormat(Format):
     names:                    the features' columns, in the model's order; None where the data didn't name them
     sequence:                 the column (of an .npz the array) that names each row's sequence; None: there was none
     array, lengths, observed: an .npz file's arrays: see `zforcing.data.Arrays`
+    inputs:                   its array of known inputs; None: `inputs`, where the model reads some
+    input_names:              the known inputs' columns, in the model's order; None where the data didn't name them
     """
 
     name = "table"
@@ -43,31 +45,39 @@ class TableFormat(Format):
     array: str = Layout.array
     lengths: str = Layout.lengths
     observed: str = Layout.observed
+    inputs: str | None = None
+    input_names: tuple[str, ...] | None = None
 
     def __post_init__(self) -> None:
-        texts = [self.array, self.lengths, self.observed, *(self.names or ()), *filter(None, [self.sequence])]
+        texts = [self.array, self.lengths, self.observed, *(self.names or ()), *(self.input_names or ())]
+        texts += filter(None, [self.sequence, self.inputs])
         if not all(isinstance(text, str) for text in texts):
             raise UserError("data.format holds a name that is not text")
 
     @classmethod
     def from_json(cls, values: dict[str, Any]) -> TableFormat:
         """The inverse of `to_json`."""
-        names = values.get("names")
-        return cls(**values | {"names": None if names is None else tuple(names)})
+        columns = {key: values.get(key) for key in ("names", "input_names")}
+        return cls(**values | {key: None if names is None else tuple(names) for key, names in columns.items()})
 
     def problems(self, spec: ObservationSpec) -> list[str]:
-        """A name for each feature."""
+        """A name for each feature, and for each input."""
         features = 1 if spec.kind == "categorical" else spec.size
-        if self.names is None or len(self.names) == features:
-            return []
-        return [f"data.format.names has {len(self.names)} names for {features} features; it must have one for each"]
+        return [
+            f"data.format.{field} has {len(names)} names for {size} {what}; it must have one for each"
+            for field, names, size, what in (
+                ("names", self.names, features, "features"),
+                ("input_names", self.input_names, spec.inputs, "inputs"),
+            )
+            if names is not None and len(names) != size
+        ]
 
     def read(self, path: str, description: Described) -> list[Example]:
         """All sequences of an .npz, .npy, .csv or .parquet file: of a table the columns that the model was trained on,
         by name, wherever they stand.
         """
         spec = description.spec
-        rows = read(path, self._layout(path), setting="file")
+        rows = read(path, self._layout(path, spec), setting="file")
         known = with_gaps(rows, allowed=spec.missing)
         check_kind(known, spec.kind)
         check_values(known, spec)
@@ -78,26 +88,40 @@ class TableFormat(Format):
             )
         return as_read(known, description)
 
-    def _layout(self, path: str) -> Layout:
+    def _layout(self, path: str, spec: ObservationSpec) -> Layout:
         """The layout of a file."""
         file = find(path, "file")
         if file.suffix.lower() == ".npy":
             return Layout()
         if file.suffix.lower() == ".npz":
-            return Layout(self.array, self.lengths, self.observed, self._naming_array(file, f"file {path}"))
-        there = column_names(file, f"file {path}")
-        lacking = [name for name in self.names or () if name not in there]
-        if lacking:
+            naming = self._naming_array(file, f"file {path}")
+            inputs = self._array_of_inputs if spec.inputs else None
+            return Layout(self.array, self.lengths, self.observed, naming, inputs=inputs)
+        return self._layout_of_table(f"file {path}", column_names(file, f"file {path}"), spec)
+
+    def _layout_of_table(self, source: str, there: Sequence[str], spec: ObservationSpec) -> Layout:
+        """The columns that the model reads, of those that are there."""
+        if spec.inputs and self.input_names is None:
             raise UserError(
-                f"file {path}: has no column {listed(lacking)}, which the model reads; it has {listed(there)}"
+                f"{source}: the model reads {spec.inputs} inputs, which had no names in its training data, so that no "
+                f"columns are known to hold them; give it an .npz with an array {self._array_of_inputs!r}"
             )
+        inputs = self.input_names or ()
+        lacking = [name for name in (*(self.names or ()), *inputs) if name not in there]
+        if lacking:
+            raise UserError(f"{source}: has no column {listed(lacking)}, which the model reads; it has {listed(there)}")
         if self.sequence is not None and self.sequence not in there:
             raise UserError(
-                f"file {path}: has no column {self.sequence!r}, which names the sequence of each row; it has "
+                f"{source}: has no column {self.sequence!r}, which names the sequence of each row; it has "
                 f"{listed(there)}"
             )
         naming = self.sequence or (SEQUENCE if SEQUENCE in there and SEQUENCE not in (self.names or ()) else None)
-        return Layout(sequence=naming, columns=self.names)
+        return Layout(sequence=naming, columns=self.names, input_columns=inputs)
+
+    @property
+    def _array_of_inputs(self) -> str:
+        """The .npz file's array of known inputs."""
+        return self.inputs or "inputs"
 
     def _naming_array(self, file: Path, source: str) -> str | None:
         """The array that names the sequence of each row; none where x [N, T, D] says it, as in samples."""
