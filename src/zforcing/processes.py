@@ -17,7 +17,7 @@ Array = NDArray[Any]
 
 @dataclass(frozen=True)
 class LinearGaussianSystem:
-    """A linear-Gaussian system: z_t = A z_{t-1} + N(0, diag(q^2)), x_t = C z_t + N(0, diag(r^2)), z_0 = 0."""
+    """z_t = A z_{t-1} + B u_t + N(0, diag(q^2)), x_t = C z_t + N(0, diag(r^2)), z_0 = 0; u_t: known inputs, if any."""
 
     A: Array
     """[Z, Z]"""
@@ -27,15 +27,18 @@ class LinearGaussianSystem:
     """[Z], standard deviations"""
     r: Array
     """[D], standard deviations"""
+    B: Array | None = None
+    """[Z, U]; None without inputs"""
 
     @classmethod
-    def random(cls, latent: int, size: int, *, seed: int) -> LinearGaussianSystem:
+    def random(cls, latent: int, size: int, *, seed: int, inputs: int = 0) -> LinearGaussianSystem:
         """Make a system with a slowly rotating and decaying state (eigenvalues of modulus 0.9) and a random C.
 
         Args:
             latent: Z.
             size: D.
             seed: The same seed gives the same system.
+            inputs: U.
         """
         rng = np.random.default_rng(seed)
         basis, _ = np.linalg.qr(rng.normal(size=(latent, latent)))
@@ -45,22 +48,33 @@ class LinearGaussianSystem:
             cos, sin = np.cos(angle), np.sin(angle)
             turn[i : i + 2, i : i + 2] = [[cos, -sin], [sin, cos]]
         A = 0.9 * basis @ turn @ basis.T
-        return cls(A, rng.normal(size=(size, latent)), np.full(latent, 0.5), np.full(size, 0.4))
+        C = rng.normal(size=(size, latent))
+        B = rng.normal(size=(latent, inputs)) if inputs else None
+        return cls(A, C, np.full(latent, 0.5), np.full(size, 0.4), B)
 
-    def simulate(self, steps: int, *, rng: np.random.Generator) -> tuple[Array, Array]:
-        """Draw a sequence of latents z [T, Z] and observations x [T, D]."""
-        z, zs, xs = np.zeros(len(self.q)), [], []
-        for _ in range(steps):
-            z = self.A @ z + self.q * rng.normal(size=len(self.q))
+    def simulate(self, steps: int, *, rng: np.random.Generator, inputs: Array | None = None) -> tuple[Array, Array]:
+        """Draw a sequence of latents z [T, Z] and observations x [T, D], given inputs [T, U]."""
+        z, zs, xs, drift = np.zeros(len(self.q)), [], [], self._drift(inputs, steps)
+        for t in range(steps):
+            z = self.A @ z + drift[t] + self.q * rng.normal(size=len(self.q))
             zs.append(z)
             xs.append(self.C @ z + self.r * rng.normal(size=len(self.r)))
         return np.array(zs), np.array(xs)
 
-    def log_likelihood(self, x: Array) -> float:
-        """Compute log p(x) in nats, x [T, D], by the Kalman filter (R. Kalman, 1960); NaN is integrated out."""
+    def _drift(self, inputs: Array | None, steps: int) -> Array:
+        """B u_t of each step, [T, Z]."""
+        if self.B is None or inputs is None:
+            return np.zeros((steps, len(self.q)))
+        drift: Array = inputs @ self.B.T
+        return drift
+
+    def log_likelihood(self, x: Array, *, inputs: Array | None = None) -> float:
+        """Compute log p(x) in nats, x [T, D] given inputs [T, U], by the Kalman filter (R. Kalman, 1960); NaN is
+        integrated out.
+        """
         m, P, total = np.zeros(len(self.q)), np.zeros((len(self.q),) * 2), 0.0
-        for row in x:
-            m, P = self.A @ m, self.A @ P @ self.A.T + np.diag(self.q**2)
+        for row, drift in zip(x, self._drift(inputs, len(x)), strict=True):
+            m, P = self.A @ m + drift, self.A @ P @ self.A.T + np.diag(self.q**2)
             observed = ~np.isnan(row)
             if not observed.any():
                 continue

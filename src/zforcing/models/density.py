@@ -301,7 +301,7 @@ class DensityModel(nn.Module, ABC):
         """Check that a batch fits the model's spec. Only shapes and types are checked, not values.
 
         Raises:
-            ValueError: The batch has observations of another kind or size.
+            ValueError: The batch has observations of another kind or size, or other inputs.
         """
         x, spec = batch.x, self.spec
         size = None if x.dim() == 2 else x.shape[2]
@@ -311,3 +311,6 @@ class DensityModel(nn.Module, ABC):
             fits, expected = size == spec.size and x.is_floating_point(), f"[B, T, {spec.size}] float"
         if not fits:
             raise ValueError(f"x is {x.dtype} {list(x.shape)}; a model of {spec.kind} observations reads {expected}")
+        inputs = 0 if batch.inputs is None else batch.inputs.shape[2]
+        if inputs != spec.inputs:
+            raise ValueError(f"the batch has {inputs} inputs at a step; the model reads {spec.inputs}")

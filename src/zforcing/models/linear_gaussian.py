@@ -1,6 +1,6 @@
 """A linear-Gaussian state-space model, whose exact likelihood checks bounds and estimates.
 
-    z_t = A z_{t-1} + N(0, diag(q^2)), z_0 = 0;   x_t = C z_t + N(0, diag(r^2))
+    z_t = A z_{t-1} + B u_t + N(0, diag(q^2)), z_0 = 0;   x_t = C z_t + N(0, diag(r^2));   u_t: known inputs, if any
 
           z_{t-1} -> z_t
                       v
@@ -11,7 +11,7 @@ the two-filter smoother, D. Fraser and J. Potter, 1969. Proposals (the model's `
 
     smoothing   p(z_t | z_{t-1}, x_t..x_T): the exact posterior, with which every importance weight is p(x)
     filtering   p(z_t | z_{t-1}, x_t): the locally optimal proposal
-    learned     N(f([z_{t-1}, x_t])), f an MLP
+    learned     N(f([z_{t-1}, x_t, u_t])), f an MLP
     prior       p(z_t | z_{t-1}): as in the bootstrap filter
 """
 
@@ -27,7 +27,7 @@ from torch.distributions import Distribution, Independent, Normal
 
 from ..distributions import gaussian
 from ..errors import UserError
-from ..nn import MLP
+from ..nn import MLP, join
 from ..observations import ObservationSpec, SequenceBatch
 from ..processes import LinearGaussianSystem
 from ..settings import Count, Seed, check
@@ -53,13 +53,14 @@ class LinearGaussianConfig:
 
 
 class LinearGaussianState(NamedTuple):
-    """The state of `LinearGaussian`: the last latent."""
+    """The state of `LinearGaussian`."""
 
-    z: Tensor  # [n, Z]
+    z: Tensor  # [n, Z], the last latent
+    u: Tensor  # [n, U], u_t once step t has begun
 
 
 class LinearGaussian(SequenceModel):
-    """A linear-Gaussian state-space model with learnable A, C, q and r, and an exact log-likelihood.
+    """A linear-Gaussian state-space model with learnable A, B, C, q and r, and an exact log-likelihood.
 
     The module's docstring has its equations.
 
@@ -81,19 +82,23 @@ class LinearGaussian(SequenceModel):
         super().__init__(spec, config)
         if spec.kind != "real":
             raise UserError(f"model linear_gaussian emits real observations; the data's are {spec.kind}")
-        Z, D = config.latent_size, spec.size
+        Z, D, U = config.latent_size, spec.size, spec.inputs
+        self.B: nn.Parameter | None = None
         if config.system_seed is None:
-            system = LinearGaussianSystem.random(Z, D, seed=0)
             self.A = nn.Parameter(0.5 * torch.eye(Z))
             self.C = nn.Parameter(torch.randn(D, Z) / math.sqrt(Z))
             self.log_q, self.log_r = nn.Parameter(torch.zeros(Z)), nn.Parameter(torch.zeros(D))
+            if U:
+                self.B = nn.Parameter(torch.randn(Z, U) / math.sqrt(U))
         else:
-            system = LinearGaussianSystem.random(Z, D, seed=config.system_seed)
+            system = LinearGaussianSystem.random(Z, D, seed=config.system_seed, inputs=U)
             like = torch.get_default_dtype()
             self.A, self.C = (nn.Parameter(torch.tensor(v, dtype=like)) for v in (system.A, system.C))
             self.log_q, self.log_r = (nn.Parameter(torch.tensor(v, dtype=like).log()) for v in (system.q, system.r))
+            if system.B is not None:
+                self.B = nn.Parameter(torch.tensor(system.B, dtype=like))
         if config.proposal == "learned":
-            self.proposal_net = MLP(Z + 2 * D, config.mlp_size, 2 * Z)
+            self.proposal_net = MLP(Z + 2 * D + U, config.mlp_size, 2 * Z)
 
     @property
     def latent_size(self) -> int:
@@ -105,7 +110,7 @@ class LinearGaussian(SequenceModel):
 
     def initial_state(self, n: int, *, start: Tensor | None = None) -> LinearGaussianState:
         """z_0 = 0, whatever x_0 is."""
-        return LinearGaussianState(self.A.new_zeros(n, self.latent_size))
+        return LinearGaussianState(self.A.new_zeros(n, self.latent_size), self.A.new_zeros(n, self.spec.inputs))
 
     def encode(self, batch: SequenceBatch, *, state: State | None = None) -> Tensor:
         """[J_t, eta_t] flattened, [B, T, Z Z + Z]: the evidence on z_t in x_t (or x_t..x_T), in information form; for
@@ -118,29 +123,34 @@ class LinearGaussian(SequenceModel):
         if self.config.proposal == "prior":
             J, eta = torch.zeros_like(J), torch.zeros_like(eta)
         if self.config.proposal == "smoothing":
-            J, eta = self._messages(J, eta)
+            J, eta = self._messages(J, eta, batch.inputs)
         return torch.cat([J.flatten(2), eta], dim=-1)
 
+    def after_inputs(self, state: LinearGaussianState, u: Tensor | None) -> LinearGaussianState:
+        """The state remembers u_t."""
+        return state if u is None else state._replace(u=u)
+
     def prior(self, state: LinearGaussianState) -> Distribution:
-        """N(A z_{t-1}, diag(q^2))."""
-        mean = state.z @ self.A.t()
+        """N(A z_{t-1} + B u_t, diag(q^2))."""
+        mean = self._driven(state.z @ self.A.t(), state.u)
         return gaussian(mean, torch.diag(self.log_q.exp()).expand(*mean.shape, -1))
 
     def posterior(self, state: LinearGaussianState, context: Tensor) -> Distribution:
-        """Prior times evidence: N(V (A z_{t-1} / q^2 + eta_t), V), V = (diag(1 / q^2) + J_t)^-1."""
+        """Prior times evidence: N(V ((A z_{t-1} + B u_t) / q^2 + eta_t), V), V = (diag(1 / q^2) + J_t)^-1."""
         Z = self.latent_size
         if self.config.proposal == "learned":
-            mean, log_variance = self.proposal_net(torch.cat([state.z, context], dim=-1)).chunk(2, dim=-1)
+            mean, log_variance = self.proposal_net(join(state.z, context, state.u)).chunk(2, dim=-1)
             return gaussian(mean, torch.diag_embed(torch.exp(log_variance / 2)))
         J, eta = context[:, : Z * Z].reshape(-1, Z, Z), context[:, Z * Z :]
         information = torch.exp(-2 * self.log_q)
         V = torch.linalg.inv(torch.diag(information) + J)
-        mean = (V @ (state.z @ self.A.t() * information + eta)[..., None])[..., 0]
+        predicted = self._driven(state.z @ self.A.t(), state.u)
+        mean = (V @ (predicted * information + eta)[..., None])[..., 0]
         return gaussian(mean, torch.linalg.cholesky((V + V.mT) / 2))
 
     def after_latent(self, state: LinearGaussianState, z: Tensor) -> LinearGaussianState:
-        """The state is z_t."""
-        return LinearGaussianState(z)
+        """The state remembers z_t."""
+        return state._replace(z=z)
 
     def emission(self, state: LinearGaussianState) -> Distribution:
         """N(C z_t, diag(r^2))."""
@@ -151,6 +161,10 @@ class LinearGaussian(SequenceModel):
         """The state doesn't depend on x_t."""
         return state
 
+    def _driven(self, z: Tensor, u: Tensor | None) -> Tensor:
+        """z + B u, [..., Z]."""
+        return z if self.B is None or u is None else z + u @ self.B.t()
+
     # Exact inference.
 
     def log_likelihood(self, batch: SequenceBatch) -> Tensor:
@@ -160,7 +174,7 @@ class LinearGaussian(SequenceModel):
     def smooth(self, batch: SequenceBatch) -> tuple[Tensor, Tensor]:
         """Mean [B, T, Z] and covariance [B, T, Z, Z] of p(z_t | x_1..x_T), from prediction and backward message."""
         _, m, P = self._filter(batch)
-        J, eta = self._messages(*self._evidence(batch))
+        J, eta = self._messages(*self._evidence(batch), batch.inputs)
         eye = torch.eye(self.latent_size).to(P)
         V = torch.linalg.solve(eye + P @ J, P)  # (P^-1 + J)^-1 without inverting P
         mean = torch.linalg.solve(eye + P @ J, m[..., None] + P @ eta[..., None])[..., 0]
@@ -173,8 +187,9 @@ class LinearGaussian(SequenceModel):
         m = self.A.new_zeros(len(batch), self.latent_size)
         P = self.A.new_zeros(len(batch), self.latent_size, self.latent_size)
         total, means, covariances = self.A.new_zeros(len(batch)).double(), [], []
-        for x, scored in zip(batch.x.unbind(1), batch.scored.unbind(1), strict=True):
-            m, P = m @ self.A.t(), self.A @ P @ self.A.t() + Q
+        inputs = [None] * batch.x.shape[1] if batch.inputs is None else batch.inputs.unbind(1)
+        for x, u, scored in zip(batch.x.unbind(1), inputs, batch.scored.unbind(1), strict=True):
+            m, P = self._driven(m @ self.A.t(), u), self.A @ P @ self.A.t() + Q
             means.append(m)
             covariances.append(P)
             # a missing value gets a zero row in C, no error and unit noise, and so adds nothing to the determinant
@@ -196,13 +211,19 @@ class LinearGaussian(SequenceModel):
         x = torch.where(batch.scored, batch.x, torch.zeros_like(batch.x))
         return J, torch.einsum("di,btd->bti", self.C, precision * x)
 
-    def _messages(self, J: Tensor, eta: Tensor) -> tuple[Tensor, Tensor]:
+    def _messages(self, J: Tensor, eta: Tensor, inputs: Tensor | None) -> tuple[Tensor, Tensor]:
         """J and eta of p(x_t..x_T | z_t), backward in time. They are 0 in the padding, which so has no effect."""
         eye = torch.diag(torch.exp(-2 * self.log_q))
         Js, etas = [J[:, -1]], [eta[:, -1]]
-        for J_t, eta_t in zip(J[:, :-1].flip(1).unbind(1), eta[:, :-1].flip(1).unbind(1), strict=True):
+        for t in range(J.shape[1] - 2, -1, -1):
             J_next, eta_next = Js[-1], etas[-1]
             JS = J_next @ torch.linalg.inv(eye + J_next)  # integrates z_{t+1} out
-            Js.append(J_t + self.A.t() @ (J_next - JS @ J_next) @ self.A)
-            etas.append(eta_t + (eta_next - (JS @ eta_next[..., None])[..., 0]) @ self.A)
+            J_mean, eta_mean = (
+                J_next - JS @ J_next,
+                eta_next - (JS @ eta_next[..., None])[..., 0],
+            )  # of A z_t + B u_{t+1}
+            if self.B is not None and inputs is not None:
+                eta_mean = eta_mean - (J_mean @ (inputs[:, t + 1] @ self.B.t())[..., None])[..., 0]
+            Js.append(J[:, t] + self.A.t() @ J_mean @ self.A)
+            etas.append(eta[:, t] + eta_mean @ self.A)
         return torch.stack(Js[::-1], dim=1), torch.stack(etas[::-1], dim=1)

@@ -1,6 +1,6 @@
 """RNN: the deterministic baseline, an autoregressive LSTM. Its likelihood is exact.
 
-h_t = LSTM(e(x_{t-1}), h_{t-1});   p(x_t | x_<t) = emission(h_t)
+h_t = LSTM([e(x_{t-1}), u_t], h_{t-1});   p(x_t | x_<t) = emission(h_t);   u_t: known inputs, if the data has some
 
     e(x_{t-1}) -> h_t -> x_t         with `output_skip` the emission reads e(x_{t-1}) too
 """
@@ -17,7 +17,7 @@ from torch.distributions import Distribution
 
 from ..distributions import no_latent
 from ..emissions import EmissionSettings, make_emission
-from ..nn import Embedder, FeatureNet, HiddenLayers, Readout, initialize_lstm, lstm_step
+from ..nn import Embedder, FeatureNet, HiddenLayers, Readout, initialize_lstm, join, lstm_step
 from ..observations import ObservationSpec, SequenceBatch
 from ..settings import Count, Positive, Probability, check
 from .sequence import SequenceModel
@@ -88,7 +88,11 @@ class RNN(SequenceModel):
             self.output_layers = FeatureNet(config.hidden_size, features, **relus)
         between = config.dropout if config.num_layers > 1 else 0.0
         self.lstm = nn.LSTM(
-            config.embedding_size, config.hidden_size, config.num_layers, batch_first=True, dropout=between
+            config.embedding_size + spec.inputs,
+            config.hidden_size,
+            config.num_layers,
+            batch_first=True,
+            dropout=between,
         )
         initialize_lstm(self.lstm, forget_bias=config.forget_bias)
         self.readout = Readout(
@@ -117,9 +121,9 @@ class RNN(SequenceModel):
         return self.lstm.get_parameter("weight_hh_l0").new_zeros(*batch.x.shape[:2], 0)
 
     def after_inputs(self, state: RNNState, u: Tensor | None) -> RNNState:
-        """h_t = LSTM(e(x_{t-1}), h_{t-1}), layer by layer."""
+        """h_t = LSTM([e(x_{t-1}), u_t], h_{t-1}), layer by layer."""
         h, c = state.h.unbind(1), state.c.unbind(1)
-        hs, cs, read = [], [], state.e
+        hs, cs, read = [], [], join(state.e, u)
         for layer in range(self.config.num_layers):  # cuDNN's dropout between layers ignores the seed in a CUDA graph
             below = F.dropout(read, self.lstm.dropout, self.training) if layer else read
             read, cell = lstm_step(self.lstm, below, h[layer], c[layer], layer=layer)

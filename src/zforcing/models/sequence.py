@@ -5,7 +5,7 @@ Step t emits x_t, t = 1..T; x_0 is the start (zeros, a start symbol, or an obser
     state   = model.initial_state(n, start=x_0)        before the first step
     context = model.encode(batch, state=state)         what the posterior reads: x_t, or the future
     for t in 1..T:
-        state = model.after_inputs(state, u_t)         the step begins: what is known of it before its latent is read
+        state = model.after_inputs(state, u_t)         the step begins: its known inputs are read, if there are some
         p_z   = model.prior(state)                     p(z_t | past)
         q_z   = model.posterior(state, context_t)      q(z_t | past, context)
         state = model.after_latent(state, z_t)
@@ -16,7 +16,10 @@ Sampling runs the same loop with `prior` and `emission`, so that the trained den
 is a NamedTuple of tensors [n, ...]: particles repeat it, resampling indexes it, streaming carries it. It holds what was
 read embedded: e(x_t) is computed once, in `after_observation`, so that one dropout mask is one mask wherever it is
 used. A deterministic network is a model whose latent has size 0. In training, word dropout may feed `after_observation`
-another x_t than the one that is scored and encoded (`SequenceBatch.fed`).
+another x_t than the one that is scored and encoded (`SequenceBatch.past`).
+
+Known inputs u_t, such as control signals or the calendar, are read and not scored: all densities are given them, prior
+and emission of step t those up to u_t, the posterior all of them. Without inputs `after_inputs` is given None.
 
 Extra terms that training maximizes are methods too, which a model names: `step_costs` are functions of (state after the
 latent, context_t), `context_costs` of (batch, context).
@@ -35,7 +38,7 @@ from torch.distributions import Distribution
 
 from ..distributions import log_prob_of_observed, reparameterize, stack
 from ..errors import UserError
-from ..observations import SequenceBatch, masked_sum
+from ..observations import ObservationSpec, SequenceBatch, masked_sum
 from .density import DensityModel, Draws
 from .state import State, map_state, where_rows
 from .unroll import Unroll
@@ -79,6 +82,11 @@ class SequenceModel(DensityModel):
         """The extra terms of a sequence are those of its steps, and those of its context."""
         super().__init_subclass__(**given)
         cls.cost_names = cls.step_costs + cls.context_costs
+
+    def __init__(self, spec: ObservationSpec, config: Any):
+        super().__init__(spec, config)
+        if spec.inputs and type(self).after_inputs is SequenceModel.after_inputs:
+            raise UserError(f"model {self.name} reads no inputs, but the data has {spec.inputs}: leave them out")
 
     @abstractmethod
     def initial_state(self, n: int, *, start: Tensor | None = None) -> State:
@@ -250,8 +258,8 @@ class SequenceModel(DensityModel):
         if context is None:  # all copies of a row have read the same observations, so the first one is enough
             context = self.encode(batch, state=map_state(lambda v: v[: len(batch)], state))
         steps = []
-        for t, (x, c, e, z, exists) in enumerate(_columns(rows, context.repeat(particles, 1, 1), noise, latents)):
-            steps.append(self._step(self.after_inputs(state, None), c, noise=e, z=z))
+        for t, (x, u, c, e, z, exists) in enumerate(_columns(rows, context.repeat(particles, 1, 1), noise, latents)):
+            steps.append(self._step(self.after_inputs(state, u), c, noise=e, z=z))
             state = where_rows(exists, self.after_observation(steps[-1].state, x), state)
             if resample is not None and t + 1 < rows.x.shape[1]:
                 state = _continued(state, resample(t, _log_weight(steps[-1], rows, t)))
@@ -293,13 +301,13 @@ class SequenceModel(DensityModel):
 def _columns(
     rows: SequenceBatch, context: Tensor, noise: Tensor | None, latents: Tensor | None
 ) -> Iterator[tuple[Any, ...]]:
-    """Of each step: what is read of x_t, the context, the noise and the latent if they are given, where it exists.
+    """Of each step: what is read of x_t, the context; inputs, noise and latent if they are given; where it exists.
 
     By unbind, not x[:, t]: the backward pass of indexing writes a full-size zero tensor at every step.
     """
     nothing = [None] * rows.x.shape[1]
-    e, z = (nothing if values is None else values.unbind(1) for values in (noise, latents))
-    return zip(rows.past.unbind(1), context.unbind(1), e, z, rows.mask.unbind(1), strict=True)
+    u, e, z = (nothing if values is None else values.unbind(1) for values in (rows.inputs, noise, latents))
+    return zip(rows.past.unbind(1), u, context.unbind(1), e, z, rows.mask.unbind(1), strict=True)
 
 
 @torch.no_grad()

@@ -1,9 +1,9 @@
 r"""SRNN: a chain of latents on top of a deterministic recurrent network that doesn't read the latents.
 
 M. Fraccaro, S. K. Sønderby, U. Paquet, O. Winther, "Sequential neural models with stochastic layers", NIPS 2016, arXiv
-1605.07571. Its input u_t is the previous observation, x_{t-1}.
+1605.07571. Its input is here [e(x_{t-1}), u_t]: the previous observation, and known inputs u_t if the data has some.
 
-    network     d_t = GRU(e(x_{t-1}), d_{t-1}), d_0 = 0
+    network     d_t = GRU([e(x_{t-1}), u_t], d_{t-1}), d_0 = 0
     prior       p(z_t | .) = N(f_p([z_{t-1}, d_t])), z_0 = 0
     emission    p(x_t | .) = f_o([z_t, d_t])
     context     a_t = GRU([d_t, e(x_t)], a_{t+1}) over the future, a_{T+1} = 0
@@ -116,7 +116,7 @@ class SRNN(SequenceModel):
             layers=config.embedding_layers or 0,
             activation_limit=config.activation_clamp,
         )
-        self.forward_gru = nn.GRU(embedding, hidden)
+        self.forward_gru = nn.GRU(embedding + spec.inputs, hidden)
         initialize_gru(self.forward_gru)
         self.context_net: nn.GRU | FeatureNet
         if config.posterior == "smoothing":
@@ -156,7 +156,7 @@ class SRNN(SequenceModel):
         """a_1..a_T, [B, T, H], or [B, T, M] of the filtering posterior."""
         first = self.initial_state(len(batch), start=batch.start) if state is None else state
         before = torch.cat([first.e[:, None], self.embed(batch.past[:, :-1])], dim=1)  # e(x_0)..e(x_{T-1})
-        d, _ = self.forward_gru(before.transpose(0, 1), first.d[None])  # [T, B, H]
+        d, _ = self.forward_gru(join(before, batch.inputs).transpose(0, 1), first.d[None])  # [T, B, H]
         read = join(d.transpose(0, 1), self.embed(batch.read))
         if isinstance(self.context_net, nn.GRU):
             return run_backward(self.context_net, read, batch.lengths)
@@ -164,8 +164,8 @@ class SRNN(SequenceModel):
         return out
 
     def after_inputs(self, state: SRNNState, u: Tensor | None) -> SRNNState:
-        """d_t = GRU(e(x_{t-1}), d_{t-1})."""
-        return state._replace(d=gru_step(self.forward_gru, state.e, state.d))
+        """d_t = GRU([e(x_{t-1}), u_t], d_{t-1})."""
+        return state._replace(d=gru_step(self.forward_gru, join(state.e, u), state.d))
 
     def prior(self, state: SRNNState) -> Distribution:
         """p(z_t | .) = N(f_p([z_{t-1}, d_t]))."""

@@ -7,6 +7,8 @@ data", NIPS 2015, arXiv 1506.02216, equations 5 to 11.
     posterior   q(z_t | .) = N(f_q([phi_x(x_t), h_{t-1}]))
     emission    p(x_t | .) = f_o([phi_z(z_t), h_{t-1}])
     state       h_t = LSTM([phi_x(x_t), phi_z(z_t)], h_{t-1})
+    inputs      u_t, if the data has some, stands beside h_{t-1} in each of these: f_p([h_{t-1}, u_t]),
+                f_q([phi_x(x_t), h_{t-1}, u_t]), f_o([phi_z(z_t), h_{t-1}, u_t]), LSTM([phi_x(x_t), phi_z(z_t), u_t], .)
 
          .------> z_t ------.
         /          |         v
@@ -20,7 +22,7 @@ features that the emission reads, are the last hidden layer.
 Differences from the paper:
 - Standard deviations are exp(log_variance / 2), as in all models here; the paper has a softplus.
 - h_0 = 0 if every observation is scored. If the first one is conditioned on, it is read and has no latent:
-  h_0 = LSTM([phi_x(x_0), 0], 0).
+  h_0 = LSTM([phi_x(x_0), 0], 0), with u_0 = 0.
 - The default sizes are those of the authors' code for speech (600 and 500 units in the MLPs); the paper chose sizes for
   each data set and model so that all have about as many parameters.
 - phi_x begins with the embedding that all models here share, which handles categories and missing values.
@@ -78,6 +80,7 @@ class VRNNState(NamedTuple):
     h: Tensor  # [n, H], hidden state of the LSTM
     c: Tensor  # [n, H], its cell
     z_features: Tensor  # [n, M], phi_z(z_t), of the last latent
+    u: Tensor  # [n, U], u_t once step t has begun
 
 
 class VRNN(SequenceModel):
@@ -105,11 +108,11 @@ class VRNN(SequenceModel):
         self.embed = Embedder(spec, features)  # phi_x is these two
         self.embed_layers = HiddenLayers(features, **relus)
         self.latent_net = FeatureNet(latent, mlp, **relus)  # phi_z
-        self.lstm = nn.LSTM(features + mlp, hidden)
+        self.lstm = nn.LSTM(features + mlp + spec.inputs, hidden)
         initialize_lstm(self.lstm, forget_bias=config.forget_bias)
-        self.prior_net = gaussian(hidden) if config.prior == "conditional" else None
-        self.posterior_net = gaussian(hidden + features)
-        self.output_net = FeatureNet(mlp + hidden, features, **relus)
+        self.prior_net = gaussian(hidden + spec.inputs) if config.prior == "conditional" else None
+        self.posterior_net = gaussian(hidden + features + spec.inputs)
+        self.output_net = FeatureNet(mlp + hidden + spec.inputs, features, **relus)
         self.dropout = nn.Dropout(config.dropout)
         self.emission_net = make_emission(spec, features, config)
 
@@ -130,7 +133,9 @@ class VRNN(SequenceModel):
         """h_0 = c_0 = 0, or LSTM([phi_x(x_0), 0], 0) if x_0 is an observation."""
         weight = self.posterior_net.mlp.first.weight
         zeros = weight.new_zeros(n, self.config.hidden_size)
-        state = VRNNState(zeros, zeros, weight.new_zeros(n, self.config.mlp_size))
+        state = VRNNState(
+            zeros, zeros, weight.new_zeros(n, self.config.mlp_size), weight.new_zeros(n, self.spec.inputs)
+        )
         if not self.spec.conditions_on_first:
             return state
         x = self.spec.blank(n, device=weight.device, dtype=weight.dtype) if start is None else start
@@ -141,17 +146,21 @@ class VRNN(SequenceModel):
         exists = batch.mask if batch.x.dim() == 2 else batch.mask[:, :, None]
         return self._features(torch.where(exists, batch.read, torch.zeros_like(batch.x)))
 
+    def after_inputs(self, state: VRNNState, u: Tensor | None) -> VRNNState:
+        """The state remembers u_t."""
+        return state if u is None else state._replace(u=u)
+
     def prior(self, state: VRNNState) -> Distribution:
-        """p(z_t | .) = N(f_p(h_{t-1})), or N(0, I)."""
+        """p(z_t | .) = N(f_p([h_{t-1}, u_t])), or N(0, I)."""
         if self.prior_net is None:
             zeros = state.h.new_zeros(len(state.h), self.latent_size)
             return diagonal_gaussian(zeros, zeros)
-        out: Distribution = self.prior_net(state.h)
+        out: Distribution = self.prior_net(join(state.h, state.u))
         return out
 
     def posterior(self, state: VRNNState, context: Tensor) -> Distribution:
-        """q(z_t | .) = N(f_q([phi_x(x_t), h_{t-1}]))."""
-        out: Distribution = self.posterior_net(join(state.h, context))
+        """q(z_t | .) = N(f_q([phi_x(x_t), h_{t-1}, u_t]))."""
+        out: Distribution = self.posterior_net(join(state.h, context, state.u))
         return out
 
     def after_latent(self, state: VRNNState, z: Tensor) -> VRNNState:
@@ -159,13 +168,14 @@ class VRNN(SequenceModel):
         return state._replace(z_features=self.latent_net(z))
 
     def emission(self, state: VRNNState) -> Distribution:
-        """p(x_t | .) = f_o([phi_z(z_t), h_{t-1}])."""
-        out: Distribution = self.emission_net(self.dropout(self.output_net(join(state.z_features, state.h))))
+        """p(x_t | .) = f_o([phi_z(z_t), h_{t-1}, u_t])."""
+        features = self.output_net(join(state.z_features, state.h, state.u))
+        out: Distribution = self.emission_net(self.dropout(features))
         return out
 
     def after_observation(self, state: VRNNState, x: Tensor) -> VRNNState:
-        """h_t = LSTM([phi_x(x_t), phi_z(z_t)], h_{t-1})."""
-        h, c = lstm_step(self.lstm, join(self._features(x), state.z_features), state.h, state.c)
+        """h_t = LSTM([phi_x(x_t), phi_z(z_t), u_t], h_{t-1})."""
+        h, c = lstm_step(self.lstm, join(self._features(x), state.z_features, state.u), state.h, state.c)
         return state._replace(h=h, c=c)
 
     def _features(self, x: Tensor) -> Tensor:

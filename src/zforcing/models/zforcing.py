@@ -13,6 +13,9 @@ h_t, b_t are z_{t+1}, h_{t+1}, b_{t+1} here.
     parallel    `posterior: parallel`, not in the paper: q(z_t|x) = N(f_q([a_t, b_t])), a_t = LSTM(e(x_{t-1}), a_{t-1})
                 doesn't read h_{t-1}, so that all z are drawn at once. It is another posterior for the same prior and
                 emission, and so also gives a valid bound
+    inputs      u_t, if the data has some, stands beside what each of these reads at step t: f_p([h_{t-1}, u_t]),
+                f_q([h_{t-1}, b_t, u_t]), b_t = LSTM([e(x_t), u_t], b_{t+1}), h_t = LSTM([g(z_t), e(x_{t-1}), u_t], .),
+                a_t = LSTM([e(x_{t-1}), u_t], a_{t-1}); the emission and the auxiliary network read it through h_t
 
               b_t <------ b_{t+1}          the gradient of the auxiliary term stops at b_t, its target;
              /   ^            ^            b_t learns through the posterior and through the backward term
@@ -117,6 +120,7 @@ class ZForcingState(NamedTuple):
     e: Tensor  # [n, E], e(x_{t-1}), the last observation embedded
     a: Tensor  # [n, H], the parallel posterior's LSTM over the past, which has read e; [n, 0] for the paper's posterior
     a_c: Tensor  # its cell, like a
+    u: Tensor  # [n, U], u_t once step t has begun
 
 
 class ZForcing(SequenceModel):
@@ -139,18 +143,19 @@ class ZForcing(SequenceModel):
         config = self.make_config(config, settings)
         super().__init__(spec, config)
         hidden, latent, embedding, mlp = config.hidden_size, config.latent_size, config.embedding_size, config.mlp_size
-        limit, input_size = config.activation_clamp, embedding if config.latents_see_input else 0
+        limit, known = config.activation_clamp, spec.inputs
+        seen = known + (embedding if config.latents_see_input else 0)  # by prior and posterior, beside h_{t-1}
         gaussian: dict[str, Any] = {"limit": config.latent_clamp, "activation_limit": limit}
         layers = config.embedding_layers or 0
         self.embed = Embedder(spec, embedding, dropout=config.dropout, layers=layers, activation_limit=limit)
-        self.backward_lstm = BackwardLSTM(embedding, hidden, forget_bias=config.forget_bias)
-        self.prior_net = GaussianHead(hidden + input_size, mlp, latent, **gaussian)
+        self.backward_lstm = BackwardLSTM(embedding + known, hidden, forget_bias=config.forget_bias)
+        self.prior_net = GaussianHead(hidden + seen, mlp, latent, **gaussian)
         self.forward_lstm: nn.LSTM | None = None
         if config.posterior == "parallel":
-            self.forward_lstm = nn.LSTM(embedding, hidden)
+            self.forward_lstm = nn.LSTM(embedding + known, hidden)
             initialize_lstm(self.forward_lstm, forget_bias=config.forget_bias)
-        self.posterior_net = GaussianHead(2 * hidden + input_size, mlp, latent, **gaussian)
-        sizes, start = (embedding, latent, mlp, hidden), config.forget_bias
+        self.posterior_net = GaussianHead(2 * hidden + seen, mlp, latent, **gaussian)
+        sizes, start = (embedding + known, latent, mlp, hidden), config.forget_bias
         self.cell: LatentLSTMCell | LayerNormLatentLSTMCell
         if config.cell == "lstm":
             self.cell = LatentLSTMCell(*sizes, forget_bias=start)
@@ -184,34 +189,36 @@ class ZForcing(SequenceModel):
         zeros = weight.new_zeros(n, self.config.hidden_size)
         x = self.spec.blank(n, device=weight.device, dtype=weight.dtype) if start is None else start
         a = zeros if self.forward_lstm is not None else zeros[:, :0]
-        return ZForcingState(zeros, zeros, zeros, weight.new_zeros(n, self.latent_size), self.embed(x), a, a)
+        z, u = weight.new_zeros(n, self.latent_size), weight.new_zeros(n, self.spec.inputs)
+        return ZForcingState(zeros, zeros, zeros, z, self.embed(x), a, a, u)
 
     def encode(self, batch: SequenceBatch, *, state: State | None = None) -> Tensor:
         """b_1..b_T, [B, T, H]."""
-        states: Tensor = self.backward_lstm(self.embed(batch.read), batch.lengths)
+        states: Tensor = self.backward_lstm(join(self.embed(batch.read), batch.inputs), batch.lengths)
         return states
 
     def after_inputs(self, state: ZForcingState, u: Tensor | None) -> ZForcingState:
-        """a_t = LSTM(e(x_{t-1}), a_{t-1}), which the parallel posterior reads."""
+        """The state remembers u_t; a_t = LSTM([e(x_{t-1}), u_t], a_{t-1}), which the parallel posterior reads."""
+        state = state if u is None else state._replace(u=u)
         if self.forward_lstm is None:
             return state
-        a, a_c = lstm_step(self.forward_lstm, state.e, state.a, state.a_c)
+        a, a_c = lstm_step(self.forward_lstm, join(state.e, u), state.a, state.a_c)
         return state._replace(a=a, a_c=a_c)
 
     def prior(self, state: ZForcingState) -> Distribution:
-        """p(z_t | .) = N(f_p(h_{t-1}))."""
-        out: Distribution = self.prior_net(join(state.h, *self._inputs(state)))
+        """p(z_t | .) = N(f_p([h_{t-1}, u_t]))."""
+        out: Distribution = self.prior_net(join(state.h, *self._seen(state)))
         return out
 
     def posterior(self, state: ZForcingState, context: Tensor) -> Distribution:
-        """q(z_t | .) = N(f_q([h_{t-1}, b_t])); the parallel one reads a_t for h_{t-1}."""
+        """q(z_t | .) = N(f_q([h_{t-1}, b_t, u_t])); the parallel one reads a_t for h_{t-1}."""
         read = state.h if self.forward_lstm is None else state.a
-        out: Distribution = self.posterior_net(join(read, context, *self._inputs(state)))
+        out: Distribution = self.posterior_net(join(read, context, *self._seen(state)))
         return out
 
     def after_latent(self, state: ZForcingState, z: Tensor) -> ZForcingState:
-        """h_t = LSTM([g(z_t), e(x_{t-1})], h_{t-1})."""
-        h, c = self.cell(state.e, z, state.h, state.c)
+        """h_t = LSTM([g(z_t), e(x_{t-1}), u_t], h_{t-1})."""
+        h, c = self.cell(join(state.e, state.u), z, state.h, state.c)
         return state._replace(h=h, c=c, previous_h=state.h, z=z)
 
     def emission(self, state: ZForcingState) -> Distribution:
@@ -244,6 +251,6 @@ class ZForcing(SequenceModel):
         out: Tensor = F.pad(log_px, (first, 0))
         return out
 
-    def _inputs(self, state: ZForcingState) -> list[Tensor]:
-        """What prior and posterior read of the input: [e(x_{t-1})] if `latents_see_input`, else []."""
-        return [state.e] if self.config.latents_see_input else []
+    def _seen(self, state: ZForcingState) -> list[Tensor]:
+        """What prior and posterior read beside h_{t-1} and b_t: u_t, and e(x_{t-1}) if `latents_see_input`."""
+        return [state.e, state.u] if self.config.latents_see_input else [state.u]

@@ -15,9 +15,10 @@ def clamp(x: Tensor, limit: float | None) -> Tensor:
     return x if limit is None else F.hardtanh(x, -limit, limit)  # its backward is one pass, that of torch.clamp four
 
 
-def join(*parts: Tensor) -> Tensor:
-    """Concatenate the last dimension; a single tensor is returned as it is."""
-    return parts[0] if len(parts) == 1 else torch.cat(parts, dim=-1)
+def join(*parts: Tensor | None) -> Tensor:
+    """Concatenate the last dimension. What is empty or None is left out; a single tensor is returned as it is."""
+    held = [part for part in parts if part is not None and part.shape[-1]]
+    return held[0] if len(held) == 1 else torch.cat(held, dim=-1)
 
 
 class ClampedLeakyReLU(nn.Module):

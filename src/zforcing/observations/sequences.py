@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Self, TypeVar
 
 import torch
 from torch import Tensor
@@ -15,7 +16,7 @@ class SequenceBatch:
     """B sequences, padded on the right to T steps.
 
     Values of x in the padding and where nothing is observed (NaN, for example) are replaced by 0, so that they reach no
-    result and no gradient; so is the padding of `inputs` and `fed`.
+    result and no gradient; so is the padding of `inputs`.
 
     Raises:
         ValueError: The shapes don't fit each other, or a length is not in 1..T. On a GPU the values of `lengths` are
@@ -38,9 +39,6 @@ class SequenceBatch:
     """like x, bool: which values are observed, and so scored; None when nothing is missing"""
     inputs: Tensor | None = None
     """[B, T, U] float: the known inputs u_1..u_T, one for each of x_1..x_T, never missing; None where there are none"""
-    fed: Tensor | None = None
-    """like x: what the model's state reads in place of x_1..x_T (word dropout), NaN or -1 where it is missing; None
-    when it reads x. Scores, and what the posterior reads, are of x either way"""
 
     def __post_init__(self) -> None:
         shape = tuple(self.x.shape)
@@ -56,8 +54,6 @@ class SequenceBatch:
             raise ValueError(f"observed is {self.observed.dtype} {list(self.observed.shape)}; it must be bool, as x")
         if self.inputs is not None:
             _check_inputs(self.inputs, shape)
-        if self.fed is not None and (self.fed.shape != shape or self.fed.dtype != self.x.dtype):
-            raise ValueError(f"fed is {self.fed.dtype} {list(self.fed.shape)}; it must be {self.x.dtype}, shaped as x")
         complete = False
         if self.lengths.device.type == "cpu":
             shortest, longest = int(self.lengths.min()), int(self.lengths.max())
@@ -71,8 +67,6 @@ class SequenceBatch:
             if self.inputs is not None:
                 u = self.inputs
                 object.__setattr__(self, "inputs", torch.where(self.mask[:, :, None], u, torch.zeros_like(u)))
-            if self.fed is not None:
-                object.__setattr__(self, "fed", torch.where(self._exists, self.fed, torch.zeros_like(self.fed)))
 
     def __len__(self) -> int:
         return self.x.shape[0]
@@ -92,8 +86,8 @@ class SequenceBatch:
 
     @property
     def past(self) -> Tensor:
-        """What `after_observation` reads of x_1..x_T: `fed` if there is one, else `read`. Shaped like x."""
-        return self.read if self.fed is None else self.fed
+        """What `after_observation` reads of x_1..x_T: `read`, unless word dropout feeds other words. Like x."""
+        return self.read
 
     @property
     def previous(self) -> Tensor:
@@ -103,10 +97,10 @@ class SequenceBatch:
     @property
     def scored(self) -> Tensor:
         """Shaped like x, bool: True where a value counts in the likelihood (it exists and is observed)."""
-        return self._exists if self.observed is None else self._exists & self.observed
+        return self.exists if self.observed is None else self.exists & self.observed
 
     @property
-    def _exists(self) -> Tensor:
+    def exists(self) -> Tensor:
         """`mask` expanded to the shape of x."""
         return self.mask if self.x.dim() == 2 else self.mask[:, :, None].expand_as(self.x)
 
@@ -120,19 +114,22 @@ class SequenceBatch:
         """The fields with a time dimension, by name: x, and the others that aren't None."""
         return {name: value for name, value in self.tensors.items() if name not in ("lengths", "start")}
 
-    def to(self, device: torch.device | str, dtype: torch.dtype | None = None) -> SequenceBatch:
+    def to(self, device: torch.device | str, dtype: torch.dtype | None = None) -> Self:
         """Return the batch on another device, its real numbers in this floating type if one is given."""
         types = {name: dtype if value.is_floating_point() else None for name, value in self.tensors.items()}
-        return SequenceBatch(**{name: v.to(device=device, dtype=types[name]) for name, v in self.tensors.items()})
+        return type(self)(**{name: v.to(device=device, dtype=types[name]) for name, v in self.tensors.items()})
 
-    def repeat(self, k: int) -> SequenceBatch:
+    def repeat(self, k: int) -> Self:
         """Repeat the batch k times: row i + j B of the k B rows is copy j of sequence i."""
         if k == 1:
             return self
-        return SequenceBatch(**{name: v.repeat(k, *[1] * (v.dim() - 1)) for name, v in self.tensors.items()})
+        return type(self)(**{name: v.repeat(k, *[1] * (v.dim() - 1)) for name, v in self.tensors.items()})
 
 
-def slice_steps(batch: SequenceBatch, start: int, stop: int) -> tuple[SequenceBatch, Tensor]:
+Batch = TypeVar("Batch", bound=SequenceBatch)
+
+
+def slice_steps(batch: Batch, start: int, stop: int) -> tuple[Batch, Tensor]:
     """Cut out steps start+1..stop, with x_start as x_0, of the sequences that are longer than `start`.
 
     Args:
@@ -148,7 +145,7 @@ def slice_steps(batch: SequenceBatch, start: int, stop: int) -> tuple[SequenceBa
     before = batch.start[rows] if start == 0 else batch.read[rows, start - 1]
     lengths = (batch.lengths[rows] - start).clamp(max=stop - start)
     steps = {name: value[rows, start:stop] for name, value in batch.stepwise.items()}
-    return SequenceBatch(lengths=lengths, start=before, **steps), rows
+    return type(batch)(lengths=lengths, start=before, **steps), rows
 
 
 def _check_inputs(inputs: Tensor, shape: tuple[int, ...]) -> None:

@@ -75,9 +75,11 @@ def interpolate(
         `num_samples` sequences.
 
     Raises:
-        UserError: The model has no latents or no time steps, or num_samples is below 2.
+        UserError: The model has no latents, has no time steps or reads known inputs, or num_samples is below 2.
     """
     model = of_sequences(model, needed_by="an interpolation")
+    if model.spec.inputs:
+        raise UserError(f"model {model.name} reads known inputs, and there are none between two sequences")
     if num_samples < 2:
         raise UserError(f"num_samples is {num_samples}; it must be 2 or more, as it counts both ends")
     with torch.random.fork_rng(), cpu_threads(model, rows=num_samples):

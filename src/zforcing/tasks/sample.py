@@ -20,7 +20,13 @@ from ..runtime.threads import cpu_threads
 
 @torch.no_grad()
 def sample(
-    model: DensityModel, num_samples: int, *, steps: int | None = None, seed: int = 0, start: Tensor | None = None
+    model: DensityModel,
+    num_samples: int,
+    *,
+    steps: int | None = None,
+    seed: int = 0,
+    start: Tensor | None = None,
+    inputs: Tensor | None = None,
 ) -> Generated:
     """Draw from the model: of one of sequences, z_t from the prior and x_t from the emission, step by step.
 
@@ -31,10 +37,12 @@ def sample(
         seed: of all that is drawn. Torch's global generator is left as it was.
         start: x_0, [n, D] or [n], of a model that conditions on the first observation; by default some of those that
             it has kept of its training data (`model.starts`).
+        inputs: u_1..u_T, [n, T, U], of a model that reads known inputs; normalized as the model reads them
+            (`model.description.input_normalization.apply`).
 
     Raises:
-        UserError: num_samples or steps is below 1, steps or start is missing, start has another shape, or the model
-            can't be sampled.
+        UserError: num_samples or steps is below 1, steps, start or inputs are missing, start or inputs have another
+            shape, or the model can't be sampled.
     """
     steps = 1 if steps is None and not isinstance(model, SequenceModel) else steps
     if steps is None:
@@ -44,15 +52,18 @@ def sample(
     with torch.random.fork_rng(), cpu_threads(model, rows=num_samples):
         torch.manual_seed(seed)
         if not isinstance(model, SequenceModel):
-            return _without_time(model, num_samples, steps=steps, start=start)
+            return _without_time(model, num_samples, steps=steps, given=(start, inputs))
         start = _checked_start(model, num_samples, seed=seed, start=start)
-        return generate(model, model.initial_state(num_samples, start=start), steps)
+        check_inputs(model, inputs, rows=num_samples, steps=steps)
+        return generate(model, model.initial_state(num_samples, start=start), steps, inputs=inputs)
 
 
-def _without_time(model: DensityModel, num_samples: int, *, steps: int, start: Tensor | None) -> Generated:
-    """Draw from a model without time, which has one step and no x_0."""
-    if steps != 1 or start is not None:
-        raise UserError(f"model {model.name} has no time steps: leave out steps and start")
+def _without_time(
+    model: DensityModel, num_samples: int, *, steps: int, given: tuple[Tensor | None, Tensor | None]
+) -> Generated:
+    """Draw from a model without time, which has one step, no x_0 and no inputs of steps."""
+    if steps != 1 or given != (None, None):
+        raise UserError(f"model {model.name} has no time steps: leave out steps, start and inputs")
     return model.sample(num_samples)
 
 
@@ -83,7 +94,13 @@ def pick_starts(model: DensityModel, num_samples: int, *, seed: int = 0) -> Tens
 
 @torch.no_grad()
 def continue_from(
-    model: DensityModel, prefix: SequenceBatch, *, steps: int, num_samples: int = 1, seed: int = 0
+    model: DensityModel,
+    prefix: SequenceBatch,
+    *,
+    steps: int,
+    num_samples: int = 1,
+    seed: int = 0,
+    inputs: Tensor | None = None,
 ) -> Generated:
     """Continue sequences: draw the latents of the prefix from the posterior, then sample as `sample` does.
 
@@ -95,19 +112,40 @@ def continue_from(
         steps: Steps to generate after them.
         num_samples: Continuations of each sequence.
         seed: Seed of all random numbers. Torch's global generator is restored.
+        inputs: [B, steps, U], those of the steps to generate, of a model that reads known inputs, normalized as it
+            reads them.
 
     Returns:
         The continuations without prefixes, [num_samples B, steps, ...]: row i + j B is continuation j of sequence i.
 
     Raises:
-        UserError: num_samples or steps is below 1, or the model has no time steps.
+        UserError: num_samples or steps is below 1, inputs are missing or have another shape, or the model has no time
+            steps.
     """
     model = of_sequences(model, needed_by="a continuation")
     if num_samples < 1 or steps < 1:
         raise UserError(f"{num_samples} continuations of {steps} steps: both must be 1 or more")
+    check_inputs(model, inputs, rows=len(prefix), steps=steps)
     with torch.random.fork_rng(), cpu_threads(model, rows=num_samples * len(prefix)):
         torch.manual_seed(seed)
-        return generate(model, model.unroll(prefix, particles=num_samples).state, steps)
+        after = None if inputs is None else inputs.repeat(num_samples, 1, 1)
+        return generate(model, model.unroll(prefix, particles=num_samples).state, steps, inputs=after)
+
+
+def check_inputs(model: SequenceModel, inputs: Tensor | None, *, rows: int, steps: int) -> None:
+    """Raise UserError where inputs aren't those that a model reads at so many steps of so many sequences."""
+    size = model.spec.inputs
+    if inputs is None and size:
+        raise UserError(
+            f"the model reads {size} known inputs at every step: give inputs {[rows, steps, size]}, those of the steps "
+            f"to generate"
+        )
+    if inputs is not None and not size:
+        raise UserError("inputs are given, but the model reads none: leave them out")
+    if inputs is not None and list(inputs.shape) != [rows, steps, size]:
+        raise UserError(f"inputs is {list(inputs.shape)}; {steps} steps of {rows} sequences read {[rows, steps, size]}")
+    if inputs is not None and not bool(inputs.isfinite().all()):
+        raise UserError("inputs holds NaN or infinity; inputs are known at every step")
 
 
 Choose = Callable[[Distribution], Tensor]
@@ -132,6 +170,7 @@ def generate(
     *,
     latent: Callable[[int, Distribution], Tensor] = from_prior,
     choose: Choose = draw,
+    inputs: Tensor | None = None,
 ) -> Generated:
     """Generate from a state, step by step.
 
@@ -141,6 +180,7 @@ def generate(
         steps: T.
         latent: Gives z_t [n, Z] from t (from 0) and the prior of z_t.
         choose: Gives x_t from its emission.
+        inputs: [n, T, U], of a model that reads known inputs.
 
     Returns:
         n sequences of T steps.
@@ -148,7 +188,7 @@ def generate(
     xs: list[Tensor] = []
     zs, emissions = [], []
     for t in range(steps):
-        state = model.after_inputs(state, None)
+        state = model.after_inputs(state, None if inputs is None else inputs[:, t])
         z = latent(t, model.prior(state))
         state = model.after_latent(state, z)
         emission = model.emission(state)

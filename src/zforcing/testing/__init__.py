@@ -24,7 +24,7 @@ from ..observations import ObservationSpec
 from .batches import SPECS, random_batch
 from .bounds import check_bound
 from .comparison import Check, seed
-from .densities import check_causality, check_kl, check_sampling
+from .densities import check_causality, check_inputs, check_kl, check_sampling
 from .invariances import check_fed, check_missing, check_padding, check_rows
 from .loop import (
     check_carried_state,
@@ -51,6 +51,7 @@ MODEL_CHECKS: tuple[Check, ...] = (
     check_latents,
     check_particles,
     check_causality,
+    check_inputs,
     check_padding,
     check_rows,
     check_chunks,
@@ -101,6 +102,7 @@ __all__ = [
     "check_dtype",
     "check_fed",
     "check_gradients",
+    "check_inputs",
     "check_kl",
     "check_latents",
     "check_missing",

@@ -18,8 +18,9 @@ SPECS: dict[str, ObservationSpec] = {
     "with gaps": ObservationSpec("real", 3, missing=True),
     "categorical with gaps": ObservationSpec("categorical", 5, missing=True),
     "conditioned with gaps": ObservationSpec("real", 2, first_observation="conditioned", missing=True),
+    "with inputs": ObservationSpec("real", 3, inputs=2),
 }
-"""Specifications of each kind of observation, by name, to test a model on those that it supports."""
+"""Specifications of each kind of observation, and of known inputs, by name, to test a model on those it supports."""
 
 
 def random_batch(
@@ -42,7 +43,10 @@ def random_batch(
         start = _observations(spec, len(lengths), generator=generator)
     else:
         start = spec.blank(len(lengths), device=x.device, dtype=torch.float64)
-    batch = SequenceBatch(x, torch.tensor(lengths), start)
+    inputs = None
+    if spec.inputs:
+        inputs = torch.randn(len(lengths), max(lengths), spec.inputs, generator=generator, dtype=torch.float64)
+    batch = SequenceBatch(x, torch.tensor(lengths), start, inputs=inputs)
     return with_gaps(batch, conditioned=spec.conditions_on_first, seed=seed + 1) if missing else batch
 
 
@@ -66,14 +70,17 @@ def other_values(x: Tensor, spec: ObservationSpec) -> Tensor:
 
 
 def garbage_in_padding(batch: SequenceBatch, spec: ObservationSpec) -> SequenceBatch:
-    """Put other values and another mask into the padding. Raises ValueError for a batch without padding."""
+    """Put other values, inputs and another mask into the padding. Raises ValueError for a batch without padding."""
     padding = ~batch.mask
     if not padding.any():
         raise ValueError(f"lengths are {batch.lengths.tolist()}: nothing is padded; use sequences of different lengths")
     padded = padding if batch.x.dim() == 2 else padding[:, :, None].expand_as(batch.x)  # shaped like x
     garbage = torch.full_like(batch.x, 1000) if spec.kind == "real" else other_values(batch.x, spec)
     observed = None if batch.observed is None else torch.where(padded, ~batch.observed, batch.observed)
-    return with_x(replace(batch, observed=observed), torch.where(padded, garbage, batch.x))
+    other = with_x(replace(batch, observed=observed), torch.where(padded, garbage, batch.x))
+    if batch.inputs is not None:
+        object.__setattr__(other, "inputs", torch.where(padding[:, :, None], 3.0, batch.inputs))
+    return other
 
 
 def with_x(batch: SequenceBatch, x: Tensor) -> SequenceBatch:
@@ -83,11 +90,16 @@ def with_x(batch: SequenceBatch, x: Tensor) -> SequenceBatch:
     return other
 
 
+def inputs_by_step(batch: SequenceBatch) -> tuple[Tensor | None, ...]:
+    """u_t [B, U] of each step; None where there are none."""
+    return (None,) * batch.x.shape[1] if batch.inputs is None else batch.inputs.unbind(1)
+
+
 def one_row(batch: SequenceBatch, row: int) -> SequenceBatch:
     """Select one sequence as a batch without padding."""
     this, steps = slice(row, row + 1), int(batch.lengths[row])
     values = {name: value[this, :steps] for name, value in batch.stepwise.items()}
-    return SequenceBatch(lengths=batch.lengths[this], start=batch.start[this], **values)
+    return type(batch)(lengths=batch.lengths[this], start=batch.start[this], **values)
 
 
 def halves(batch: SequenceBatch) -> tuple[SequenceBatch, SequenceBatch, Tensor]:
@@ -107,7 +119,7 @@ def halves(batch: SequenceBatch) -> tuple[SequenceBatch, SequenceBatch, Tensor]:
         raise ValueError("a batch of one step can't be cut in two; use sequences of 2 steps or more")
     second, rows = slice_steps(batch, cut, batch.x.shape[1])
     first, _ = slice_steps(batch, 0, cut)
-    return SequenceBatch(**{name: value[rows] for name, value in first.tensors.items()}), second, rows
+    return type(first)(**{name: value[rows] for name, value in first.tensors.items()}), second, rows
 
 
 def _observations(spec: ObservationSpec, *shape: int, generator: torch.Generator) -> Tensor:

@@ -15,7 +15,7 @@ from ..distributions import reparameterize
 from ..models.sequence import SequenceModel
 from ..observations import SequenceBatch
 from ..tasks.sample import sample
-from .batches import other_values
+from .batches import inputs_by_step, other_values
 from .comparison import assert_same, model_check, noise_for, require
 
 
@@ -51,12 +51,13 @@ def check_sampling(model: SequenceModel, batch: SequenceBatch) -> None:
     start = batch.start if model.spec.conditions_on_first else None
     steps = batch.x.shape[1]
     with torch.no_grad():
-        samples = sample(model, len(batch), steps=steps, seed=4, start=start)
+        samples = sample(model, len(batch), steps=steps, seed=4, start=start, inputs=batch.inputs)
         require(
             (samples.x.shape, samples.x.dtype) == (batch.x.shape, batch.x.dtype),
             f"samples are {samples.x.dtype} {list(samples.x.shape)}; data is {batch.x.dtype} {list(batch.x.shape)}",
         )
-        sampled_batch = SequenceBatch(samples.x, torch.full_like(batch.lengths, steps), batch.start)
+        lengths = torch.full_like(batch.lengths, steps)
+        sampled_batch = SequenceBatch(samples.x, lengths, batch.start, inputs=batch.inputs)
         run = model.unroll(sampled_batch, noise=_noise_of(model, sampled_batch, samples.latents))
     # the noise was solved for, hence the tolerance
     what = "the posterior doesn't give the latents that were sampled"
@@ -68,8 +69,9 @@ def check_sampling(model: SequenceModel, batch: SequenceBatch) -> None:
 def _noise_of(model: SequenceModel, batch: SequenceBatch, latents: Tensor) -> Tensor:
     """The noise for which the posterior gives these latents, [B, T, Z]."""
     context, state, noise = model.encode(batch), model.initial_state(len(batch), start=batch.start), []
-    for x, c, z in zip(batch.read.unbind(1), context.unbind(1), latents.unbind(1), strict=True):
-        state = model.after_inputs(state, None)
+    columns = (batch.read.unbind(1), context.unbind(1), latents.unbind(1), inputs_by_step(batch))
+    for x, c, z, u in zip(*columns, strict=True):
+        state = model.after_inputs(state, u)
         noise.append(_standardized(model.posterior(state, c), z))
         state = model.after_observation(model.after_latent(state, z), x)
     return torch.stack(noise, dim=1)
@@ -84,18 +86,39 @@ def _standardized(q: Distribution, z: Tensor) -> Tensor:
 
 
 @model_check
+def check_inputs(model: SequenceModel, batch: SequenceBatch) -> None:
+    """Check that the known inputs of each step reach what the model says of that step, with finite gradients.
+
+    A batch without inputs passes. The check finds a model that was given inputs and ignores them, for which every
+    result is still a valid bound.
+    """
+    if batch.inputs is None:
+        return
+    u = batch.inputs.detach().requires_grad_()
+    run = model.unroll(replace(batch, inputs=u), noise=noise_for(model, batch))
+    for t in range(batch.x.shape[1]):
+        (by_u,) = torch.autograd.grad((run.log_px - run.kl)[:, t].sum(), u, retain_graph=True)
+        require(bool(by_u.isfinite().all()), f"the gradient of step {t}'s terms by the inputs is not finite")
+        reached = by_u[:, t].any(-1) | ~batch.mask[:, t]
+        require(bool(reached.all()), f"the inputs of step {t} don't reach its log_px and KL: are they read?")
+
+
+@model_check
 def check_causality(model: SequenceModel, batch: SequenceBatch) -> None:
     """Check that, given the latents, neither the prior of z_t nor the emission of x_t reads x_t or anything later.
 
-    For each t, x_s and z_{s+1}, s >= t, are replaced by others. (A gradient would miss detached paths and categories.)
-    The check finds the future leaking into the generative model, which looks like a very good likelihood. The posterior
-    may read the future.
+    For each t, x_s, z_{s+1} and the known inputs u_{s+1}, s >= t, are replaced by others. (A gradient would miss
+    detached paths and categories.) The check finds the future leaking into the generative model, which looks like a
+    very good likelihood. The posterior may read the future.
     """
     T = batch.x.shape[1]
     copies, steps = batch.repeat(T), torch.arange(T)  # the x of row i + t B changes from step t on
     cut = steps.repeat_interleave(len(batch))[:, None]
     future = steps >= cut if batch.x.dim() == 2 else (steps >= cut)[:, :, None]
     changed = replace(copies, x=torch.where(future, other_values(copies.x, model.spec), copies.x))
+    if copies.inputs is not None:
+        later = (steps > cut)[:, :, None]
+        changed = replace(changed, inputs=torch.where(later, 3 - 2 * copies.inputs, copies.inputs))
     with torch.no_grad():
         z = model.unroll(batch, noise=noise_for(model, batch)).latents.repeat(T, 1, 1)
         before = model.unroll(copies, latents=z)
@@ -103,5 +126,5 @@ def check_causality(model: SequenceModel, batch: SequenceBatch) -> None:
     compared = copies.mask & (steps <= cut)  # [T B, T]
     for name, value in (("prior", z), ("emission", copies.x)):
         old, new = (getattr(run, name).log_prob(value) for run in (before, after))
-        what = f"the {name} changes with the x that it predicts, or with a later one (at index: from step, row, step)"
+        what = f"the {name} changes with the x that it predicts, or a later x, z or u (at index: from step, row, step)"
         assert_same(torch.where(compared, new, old).reshape(T, -1, T), old.reshape(T, -1, T), what)

@@ -15,6 +15,7 @@ from ..distributions import log_prob_of_observed
 from ..models.sequence import SequenceModel
 from ..models.unroll import Unroll
 from ..observations import SequenceBatch, is_missing
+from ..training.word_dropout import FedBatch
 from .batches import garbage_in_padding, one_row, other_values, with_gaps, with_x
 from .comparison import (
     assert_same,
@@ -103,16 +104,16 @@ def check_missing(model: SequenceModel, batch: SequenceBatch) -> None:
 
 @model_check
 def check_fed(model: SequenceModel, batch: SequenceBatch) -> None:
-    """Check that the state only reads `batch.fed`, which word dropout feeds in place of x, whatever runs it.
+    """Check that the state only reads `batch.past`, where word dropout feeds something in place of x, whatever runs it.
 
     The check finds a run whose state reads x where the reference loop reads `batch.past`, or that scores what was
     fed. (`encode` reads `batch.read`, or `batch.past` in a network over the past.)
     """
     noise = noise_for(model, batch)
-    plain, same = (model.unroll(replace(batch, fed=fed), noise=noise) for fed in (None, batch.read))
+    plain, same = (model.unroll(b, noise=noise) for b in (batch, FedBatch.of(batch, batch.read)))
     assert_same_numbers(run_results(same, batch), run_results(plain, batch), "changes when x itself is fed")
 
-    fed = replace(batch, fed=_every_other_replaced(batch, model))
+    fed = FedBatch.of(batch, _every_other_replaced(batch, model))
     runs = [unroll(fed, noise=noise) for unroll in (model.unroll, loop_of(model))]
     what = "of unroll is not that of the reference loop when something else than x is fed: read `batch.past`"
     assert_same_numbers(run_results(runs[0], fed), run_results(runs[1], fed), what)

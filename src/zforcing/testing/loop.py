@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from copy import deepcopy
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from typing import Any
 
 import torch
@@ -20,7 +20,7 @@ from ..distributions import reparameterize
 from ..models.sequence import SequenceModel
 from ..models.state import State, map_state
 from ..observations import SequenceBatch
-from .batches import halves
+from .batches import halves, inputs_by_step
 from .comparison import (
     assert_same,
     assert_same_numbers,
@@ -50,7 +50,7 @@ def check_densities(model: SequenceModel, batch: SequenceBatch) -> None:
         context.dim() == 3 and context.shape[:2] == (n, steps),
         f"encode gives {list(context.shape)}; it must be [B, T, C] = [{n}, {steps}, C]",
     )
-    state = model.after_inputs(model.initial_state(n, start=batch.start), None)
+    state = model.after_inputs(model.initial_state(n, start=batch.start), inputs_by_step(batch)[0])
     for name, density in (("prior", model.prior(state)), ("posterior", model.posterior(state, context[:, 0]))):
         _require_shape(name, density, (n,), (Z,))
         base = density.base_dist if isinstance(density, Independent) else density
@@ -86,7 +86,8 @@ def check_state(model: SequenceModel, batch: SequenceBatch) -> None:
     """
     n = len(batch)
     index = torch.tensor([*reversed(range(n)), 0])
-    rows = (batch.x, batch.read, model.encode(batch), noise_for(model, batch))
+    inputs = batch.x.new_empty(*batch.x.shape[:2], 0) if batch.inputs is None else batch.inputs
+    rows = (batch.x, batch.read, model.encode(batch), noise_for(model, batch), inputs)
     state = model.initial_state(n, start=batch.start)
     _require_record(state, n)
     first = list(_walk(model, state, *rows))
@@ -99,13 +100,14 @@ def check_state(model: SequenceModel, batch: SequenceBatch) -> None:
         assert_same(reordered, value[index], what)
 
 
-def _walk(
-    model: SequenceModel, state: State, x: Tensor, read: Tensor, context: Tensor, noise: Tensor
-) -> Iterator[tuple[str, Tensor]]:
-    """Run the loop from a state, method by method; yields the name of a result and its value for each row, [n]."""
-    for x_t, read_t, c, e in zip(x.unbind(1), read.unbind(1), context.unbind(1), noise.unbind(1), strict=True):
+def _walk(model: SequenceModel, state: State, *columns: Tensor) -> Iterator[tuple[str, Tensor]]:
+    """Run the loop from a state, method by method; yields the name of a result and its value for each row, [n].
+
+    columns: x, what is read of it, context, noise and inputs (of size 0: none), [n, T, ...] each.
+    """
+    for x_t, read_t, c, e, u in zip(*(values.unbind(1) for values in columns), strict=True):
         writes = _writes(state)
-        before, state = state, model.after_inputs(state, None)
+        before, state = state, model.after_inputs(state, u if model.spec.inputs else None)
         _require_untouched(before, writes, "after_inputs")
         _require_record(state, len(e))
 
@@ -303,7 +305,7 @@ def check_dtype(model: SequenceModel, batch: SequenceBatch) -> None:
 def _cast(batch: SequenceBatch, dtype: torch.dtype) -> SequenceBatch:
     if not batch.x.is_floating_point():
         return batch
-    return replace(batch, x=batch.x.to(dtype), start=batch.start.to(dtype))
+    return batch.to("cpu", dtype)
 
 
 @model_check

@@ -56,17 +56,17 @@ class _Graph:
     gradient_norm: Tensor
 
     def __init__(self, batch: SequenceBatch):
-        self.inputs = {name: value.clone() for name, value in batch.tensors.items()}
+        self.kind, self.memory = type(batch), {name: value.clone() for name, value in batch.tensors.items()}
 
     @property
     def batch(self) -> SequenceBatch:
         """The batch that the graph's memory holds."""
-        return SequenceBatch(**self.inputs)
+        return self.kind(**self.memory)
 
     def read(self, batch: SequenceBatch) -> None:
         """Copy another batch of this shape into the graph's memory."""
         for name, value in batch.tensors.items():
-            self.inputs[name].copy_(value)
+            self.memory[name].copy_(value)
 
 
 class GraphUpdate:

@@ -2,18 +2,47 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, field
+from typing import Self
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from ..errors import UserError
 from ..observations import ObservationSpec, SequenceBatch, is_missing
 
 
+@dataclass(frozen=True)
+class FedBatch(SequenceBatch):
+    """A batch whose x_1..x_T are scored, while the model's state reads something else in their place.
+
+    Raises:
+        ValueError: As `SequenceBatch`, or `fed` isn't like x.
+    """
+
+    fed: Tensor = field(kw_only=True)
+    """like x: what the state reads, NaN or -1 where it is missing, 0 in the padding; the posterior reads x"""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.fed.shape != self.x.shape or self.fed.dtype != self.x.dtype:
+            raise ValueError(f"fed is {self.fed.dtype} {list(self.fed.shape)}; it must be {self.x.dtype}, shaped as x")
+        object.__setattr__(self, "fed", torch.where(self.exists, self.fed, torch.zeros_like(self.fed)))
+
+    @classmethod
+    def of(cls, batch: SequenceBatch, fed: Tensor) -> Self:
+        """The same batch, of which the state reads `fed`."""
+        return cls(**batch.tensors | {"fed": fed})
+
+    @property
+    def past(self) -> Tensor:
+        """What `after_observation` reads of x_1..x_T: what is fed."""
+        return self.fed
+
+
 class WordDropout(nn.Module):
     """In training, each x_t enters the model's state as the unknown word with probability p, independently; what is
-    scored, and what the posterior looks at, remains x_t (`SequenceBatch.fed`). In eval mode nothing happens.
+    scored, and what the posterior looks at, remains x_t (`FedBatch`). In eval mode nothing happens.
 
     S. Bowman, L. Vilnis, O. Vinyals, A. Dai, R. Jozefowicz, S. Bengio, "Generating sentences from a continuous space",
     CoNLL 2016, arXiv 1511.06349, section 3.1. Their keep rate k is 1 - p. The start symbol is always read, and what is
@@ -32,10 +61,10 @@ class WordDropout(nn.Module):
         self.p, self.unknown = p, spec.unknown
 
     def forward(self, batch: SequenceBatch) -> SequenceBatch:
-        """The same batch with `fed` drawn; the batch itself where nothing is dropped."""
+        """The same batch, with drawn words fed; the batch itself where nothing is dropped."""
         if not (self.training and self.p):
             return batch
         assert self.unknown is not None, "the constructor refuses a p without an unknown word"
         words = batch.read
         dropped = torch.rand(words.shape, dtype=torch.float32, device=words.device) < self.p
-        return replace(batch, fed=torch.where(dropped & ~is_missing(words), self.unknown, words))
+        return FedBatch.of(batch, torch.where(dropped & ~is_missing(words), self.unknown, words))
