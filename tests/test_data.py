@@ -409,11 +409,14 @@ def test_garbage_in_a_users_batch_reaches_no_value_and_no_gradient(
     torch.manual_seed(0)
     x, start = observations(spec, 3, 4), observations(spec, 3)
     lengths, observed = torch.tensor([4, 2, 1]), torch.rand(x.shape) > 0.3
-    seen = observed & (torch.arange(4) < lengths[:, None])[(...,) + (None,) * (x.dim() - 2)]
+    exists = torch.arange(4) < lengths[:, None]
+    seen = observed & exists[(...,) + (None,) * (x.dim() - 2)]
+    u = torch.randn(3, 4, spec.inputs) if spec.inputs else None
     results = []
     for garbage in (0, -7 if spec.kind == "categorical" else torch.nan):
         model = case.build(spec)
-        batch = SequenceBatch(torch.where(seen, x, garbage), lengths, start, observed)
+        inputs = None if u is None else torch.where(exists[..., None], u, garbage)
+        batch = SequenceBatch(torch.where(seen, x, garbage), lengths, start, observed, inputs)
         torch.manual_seed(1)
         result = bound(model, batch, weights=Weights(costs=dict.fromkeys(model.cost_names, 0.1)))
         result.loss.sum().backward()
@@ -432,8 +435,8 @@ def test_a_masked_sum_leaves_padding_out_and_is_float64() -> None:
 
 def test_a_batch_on_a_device_keeps_everything() -> None:
     batch = batch_of([2], observed=torch.tensor([[[True, False], [True, True], [True, True]]]))
-    moved = replace(batch, fed=batch.x).to("meta")
-    assert moved.tensors.keys() == {"x", "lengths", "start", "observed", "fed"}
+    moved = replace(batch, inputs=batch.x).to("meta")
+    assert moved.tensors.keys() == {"x", "lengths", "start", "observed", "inputs"}
     assert {t.device.type for t in moved.tensors.values()} == {"meta"}
 
 

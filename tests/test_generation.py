@@ -25,7 +25,8 @@ def test_every_registered_model_is_under_the_contracts_tests() -> None:
 
 def test_samples_have_the_shape_and_the_support_of_the_data(case: Case, spec: ObservationSpec) -> None:
     start = observations(spec, 4) if spec.conditions_on_first else None
-    drawn = sample(case.build(spec), 4, steps=6, seed=0, start=start)
+    inputs = torch.randn(4, 6, spec.inputs) if spec.inputs else None
+    drawn = sample(case.build(spec), 4, steps=6, seed=0, start=start, inputs=inputs)
     assert drawn.x.shape == ((4, 6) if spec.kind == "categorical" else (4, 6, spec.size))
     if spec.kind == "binary":
         assert set(drawn.x.unique().tolist()) <= {0.0, 1.0}
@@ -100,7 +101,8 @@ def test_a_state_that_overflows_is_said() -> None:
 
 def test_continuations_have_the_shape_and_the_support_of_the_data(case: Case, spec: ObservationSpec) -> None:
     model, prefix = case.build(spec), random_batch(spec, (5, 1, 3), missing=spec.missing)
-    drawn = continue_from(model, prefix, steps=4, seed=0, num_samples=2)
+    inputs = torch.randn(3, 4, spec.inputs) if spec.inputs else None
+    drawn = continue_from(model, prefix, steps=4, seed=0, num_samples=2, inputs=inputs)
     assert drawn.x.shape == ((6, 4) if spec.kind == "categorical" else (6, 4, spec.size))
     assert drawn.latents.shape == (6, 4, model.latent_size)
     if spec.kind == "binary":

@@ -1,7 +1,7 @@
 """Who may see what: the paper's graph, checked by gradients on the contract's own steps.
 
-For each model, which x_s and z_s reach the prior of z_t, the posterior of z_t and the emission of x_t. The latents are
-leaves, so that "z_<t" means through the state and not through what their posterior has seen.
+For each model, which x_s, z_s and known inputs u_s reach the prior and the posterior of z_t and the emission of x_t.
+The latents are leaves, so that "z_<t" means through the state and not through what their posterior has seen.
 """
 
 from __future__ import annotations
@@ -23,66 +23,78 @@ Rule = Callable[[int, int], bool]  # (s, t) -> whether step s reaches step t's d
 
 @dataclass(frozen=True)
 class Graph:
-    """Rules for the x and the z that each density reads."""
+    """Rules for the x, the z and the u that each density reads."""
 
-    prior: tuple[Rule, Rule]
-    posterior: tuple[Rule, Rule]
-    emission: tuple[Rule, Rule]
+    prior: tuple[Rule, Rule, Rule]
+    posterior: tuple[Rule, Rule, Rule]
+    emission: tuple[Rule, Rule, Rule]
 
 
 def never(s: int, t: int) -> bool:
     return False
 
 
+def always(s: int, t: int) -> bool:
+    return True
+
+
+def until_now(s: int, t: int) -> bool:
+    return s <= t
+
+
+def now(s: int, t: int) -> bool:
+    return s == t
+
+
 GRAPHS = {
     "rnn": Graph(
-        prior=(never, never),
-        posterior=(never, never),
-        emission=(lambda s, t: s < t, never),
+        prior=(never, never, never),
+        posterior=(never, never, never),
+        emission=(lambda s, t: s < t, never, until_now),
     ),
     "zforcing": Graph(
-        prior=(lambda s, t: s <= t - 2, lambda s, t: s < t),
-        posterior=(lambda s, t: s <= t - 2 or s >= t, lambda s, t: s < t),
-        emission=(lambda s, t: s < t, lambda s, t: s <= t),
+        prior=(lambda s, t: s <= t - 2, lambda s, t: s < t, until_now),
+        posterior=(lambda s, t: s <= t - 2 or s >= t, lambda s, t: s < t, always),
+        emission=(lambda s, t: s < t, lambda s, t: s <= t, until_now),
     ),
     "zforcing, latents see input": Graph(
-        prior=(lambda s, t: s < t, lambda s, t: s < t),
-        posterior=(lambda s, t: True, lambda s, t: s < t),
-        emission=(lambda s, t: s < t, lambda s, t: s <= t),
+        prior=(lambda s, t: s < t, lambda s, t: s < t, until_now),
+        posterior=(lambda s, t: True, lambda s, t: s < t, always),
+        emission=(lambda s, t: s < t, lambda s, t: s <= t, until_now),
     ),
     # q(z_t | .) reads a_t, which has read x_<t, and b_t, which has read x_>=t: all x, and no z
     "zforcing, parallel": Graph(
-        prior=(lambda s, t: s <= t - 2, lambda s, t: s < t),
-        posterior=(lambda s, t: True, never),
-        emission=(lambda s, t: s < t, lambda s, t: s <= t),
+        prior=(lambda s, t: s <= t - 2, lambda s, t: s < t, until_now),
+        posterior=(lambda s, t: True, never, always),
+        emission=(lambda s, t: s < t, lambda s, t: s <= t, until_now),
     ),
     "zforcing, parallel, latents see input": Graph(
-        prior=(lambda s, t: s < t, lambda s, t: s < t),
-        posterior=(lambda s, t: True, never),
-        emission=(lambda s, t: s < t, lambda s, t: s <= t),
+        prior=(lambda s, t: s < t, lambda s, t: s < t, until_now),
+        posterior=(lambda s, t: True, never, always),
+        emission=(lambda s, t: s < t, lambda s, t: s <= t, until_now),
     ),
 }
 GRAPHS |= {
     "vrnn": Graph(
-        prior=(lambda s, t: s < t, lambda s, t: s < t),
-        posterior=(lambda s, t: s <= t, lambda s, t: s < t),
-        emission=(lambda s, t: s < t, lambda s, t: s <= t),
+        prior=(lambda s, t: s < t, lambda s, t: s < t, until_now),
+        posterior=(lambda s, t: s <= t, lambda s, t: s < t, until_now),
+        emission=(lambda s, t: s < t, lambda s, t: s <= t, until_now),
     ),
     "vrnn, standard": Graph(
-        prior=(never, never),
-        posterior=(lambda s, t: s <= t, lambda s, t: s < t),
-        emission=(lambda s, t: s < t, lambda s, t: s <= t),
+        prior=(never, never, never),
+        posterior=(lambda s, t: s <= t, lambda s, t: s < t, until_now),
+        emission=(lambda s, t: s < t, lambda s, t: s <= t, until_now),
     ),
     # a chain of latents: z_{t-1} alone, and z_t alone
     "srnn, smoothing": Graph(
-        prior=(lambda s, t: s < t, lambda s, t: s == t - 1),
-        posterior=(lambda s, t: True, lambda s, t: s == t - 1),
-        emission=(lambda s, t: s < t, lambda s, t: s == t),
+        prior=(lambda s, t: s < t, lambda s, t: s == t - 1, until_now),
+        posterior=(lambda s, t: True, lambda s, t: s == t - 1, always),
+        emission=(lambda s, t: s < t, lambda s, t: s == t, until_now),
     ),
     "srnn, filtering": Graph(
-        prior=(lambda s, t: s < t, lambda s, t: s == t - 1),
-        posterior=(lambda s, t: s <= t, lambda s, t: s == t - 1),
-        emission=(lambda s, t: s < t, lambda s, t: s == t),
+        prior=(lambda s, t: s < t, lambda s, t: s == t - 1, until_now),
+        posterior=(lambda s, t: s <= t, lambda s, t: s == t - 1, until_now),
+        emission=(lambda s, t: s < t, lambda s, t: s == t, until_now),
     ),
 }
 
@@ -95,9 +107,10 @@ EVIDENCE: dict[str, Rule] = {
 }
 GRAPHS |= {
     f"linear_gaussian, {proposal}": Graph(
-        prior=(never, lambda s, t: s == t - 1),
-        posterior=(evidence, lambda s, t: s == t - 1),
-        emission=(never, lambda s, t: s == t),
+        prior=(never, lambda s, t: s == t - 1, now),
+        # the evidence in x_{t+1}.. on z_t depends on the inputs between
+        posterior=(evidence, lambda s, t: s == t - 1, evidence if proposal == "smoothing" else now),
+        emission=(never, now, never),
     )
     for proposal, evidence in EVIDENCE.items()
 }
@@ -125,36 +138,37 @@ def parameters_of(distribution: Distribution) -> Tensor:
     return (flat * torch.linspace(1, 2, len(flat))).sum()
 
 
-def reach(case: Case, density: str) -> tuple[list[list[bool]], list[list[bool]]]:
-    """[t][s]: whether x_s (or z_s) has a gradient to the density of step t."""
-    model = case.build(ObservationSpec("real", 2))
+def reach(case: Case, density: str) -> tuple[list[list[bool]], ...]:
+    """[t][s]: whether x_s (or z_s, or u_s) has a gradient to the density of step t."""
+    model = case.build(ObservationSpec("real", 2, inputs=2), seed=1)
     torch.manual_seed(5)
     xs = [torch.randn(1, 2, requires_grad=True) for _ in range(T)]
     zs = [torch.randn(1, model.latent_size, requires_grad=True) for _ in range(T)]
-    batch = SequenceBatch(torch.stack(xs, dim=1), torch.tensor([T]), torch.zeros(1, 2))
+    us = [torch.randn(1, 2, requires_grad=True) for _ in range(T)]
+    lengths = torch.tensor([T])
+    batch = SequenceBatch(torch.stack(xs, dim=1), lengths, torch.zeros(1, 2), inputs=torch.stack(us, dim=1))
     context, state = model.encode(batch), model.initial_state(1)
-    seen_x, seen_z = [], []
+    seen = []
     for t in range(T):
-        state = model.after_inputs(state, None)
+        state = model.after_inputs(state, us[t])
         at: dict[str, Distribution] = {"prior": model.prior(state), "posterior": model.posterior(state, context[:, t])}
         state = model.after_latent(state, zs[t])
         at["emission"] = model.emission(state)
         state = model.after_observation(state, xs[t])
         value = parameters_of(at[density])
-        gradients: tuple[Tensor | None, ...] = (None,) * (2 * T)
+        gradients: tuple[Tensor | None, ...] = (None,) * (3 * T)
         if value.requires_grad:
-            gradients = torch.autograd.grad(value, [*xs, *zs], retain_graph=True, allow_unused=True)
-        touched = [g is not None and bool((g != 0).any()) for g in gradients]
-        seen_x.append(touched[:T])
-        seen_z.append(touched[T:])
-    return seen_x, seen_z
+            gradients = torch.autograd.grad(value, [*xs, *zs, *us], retain_graph=True, allow_unused=True)
+        assert all(g is None or bool(g.isfinite().all()) for g in gradients)
+        seen.append([g is not None and bool((g != 0).any()) for g in gradients])
+    return tuple([row[i * T : (i + 1) * T] for row in seen] for i in range(3))
 
 
 @pytest.mark.parametrize("density", ["prior", "posterior", "emission"])
 @pytest.mark.parametrize("case", CASES, ids=str)
 def test_each_density_sees_exactly_what_the_graph_says(case: Case, density: str) -> None:
     rules = getattr(graph_of(case), density)
-    for found, rule, name in zip(reach(case, density), rules, ("x", "z"), strict=True):
+    for found, rule, name in zip(reach(case, density), rules, ("x", "z", "u"), strict=True):
         steps = range(1, T + 1)
         expected = [[rule(s, t) for s in steps] for t in steps]
         assert found == expected, f"{density} of step t and {name}_s"

@@ -30,6 +30,7 @@ from zforcing.testing import (
     check_dtype,
     check_fed,
     check_gradients,
+    check_inputs,
     check_kl,
     check_latents,
     check_missing,
@@ -75,6 +76,7 @@ class Tiny(SequenceModel):
         self.prior_net = GaussianHead(H, H, Z, limit=None)
         self.posterior_net = GaussianHead(2 * H, H, Z, limit=None)
         self.cell = nn.GRUCell(Z + H, H)
+        self.read_inputs = nn.Linear(spec.inputs, H) if spec.inputs else None
         self.emission_net = make_emission(spec, H)
 
     @property
@@ -88,6 +90,9 @@ class Tiny(SequenceModel):
 
     def encode(self, batch: SequenceBatch, *, state: Any = None) -> Tensor:
         return self.future(self.embed(batch.read), batch.lengths)
+
+    def after_inputs(self, state: Any, u: Tensor | None) -> Any:
+        return state if self.read_inputs is None else state._replace(e=state.e + self.read_inputs(u))
 
     def prior(self, state: Any) -> Distribution:
         return self.prior_net(state.h)
@@ -296,7 +301,13 @@ class UnrollScoresWhatIsMissing(Tiny):
 
 class UnrollFeedsWhatIsScored(Tiny):
     def unroll(self, batch: SequenceBatch, **given: Any) -> Unroll:
-        return super().unroll(replace(batch, fed=None), **given)
+        scored = SequenceBatch(batch.x, batch.lengths, batch.start, batch.observed, batch.inputs)
+        return super().unroll(scored, **given)
+
+
+class IgnoresInputs(Tiny):
+    def after_inputs(self, state: Any, u: Tensor | None) -> Any:
+        return super().after_inputs(state, None if u is None else torch.zeros_like(u))
 
 
 class EmissionSeesTheFuture(Tiny):
@@ -372,6 +383,7 @@ class Mistake:
     check: Check
     says: str
     first: Check | None = None  # None: the same check
+    spec: str = "with gaps"
 
     def __str__(self) -> str:
         return self.model.__name__
@@ -401,6 +413,7 @@ MISTAKES = [
     Mistake(UnrollScoresWhatIsMissing, check_missing, "log_px is not 0 at a step where", first=check_unroll),
     Mistake(UnrollFeedsWhatIsScored, check_fed, "reference loop when something else than x is fed"),
     Mistake(EmissionSeesTheFuture, check_causality, "the emission changes with the x that it predicts"),
+    Mistake(IgnoresInputs, check_inputs, "the inputs of step 0 don't reach", spec="with inputs"),
     Mistake(ReadsPaddingFirst, check_padding, "changes with the contents of the padding"),
     Mistake(NormalizesOverTheBatch, check_rows, r"of sequence 0 \(5 steps\) in a batch differs"),
     Mistake(UnrollIgnoresTheContext, check_chunks, "the first one: is the given context used"),
@@ -426,16 +439,16 @@ def test_a_model_of_somebody_else_passes(spec: ObservationSpec) -> None:
 
 @pytest.mark.parametrize("mistake", MISTAKES, ids=str)
 def test_a_mistake_fails_the_check_that_is_made_for_it(mistake: Mistake) -> None:
-    spec = SPECS["with gaps"]
+    spec = SPECS[mistake.spec]
     with pytest.raises(AssertionError, match=rf"(?s)^{mistake.check.__name__}: .*{mistake.says}"):
-        mistake.check(build(mistake.model, spec), random_batch(spec, missing=True))
+        mistake.check(build(mistake.model, spec), random_batch(spec, missing=spec.missing))
 
 
 @pytest.mark.parametrize("mistake", MISTAKES, ids=str)
 def test_check_model_names_the_first_check_that_a_mistake_fails(mistake: Mistake) -> None:
     first = mistake.first or mistake.check
     with pytest.raises(AssertionError, match=rf"^{first.__name__}: "):
-        check_model(mistake.model, SPECS["with gaps"])
+        check_model(mistake.model, SPECS[mistake.spec])
 
 
 def test_each_check_has_a_model_that_fails_it() -> None:

@@ -47,7 +47,7 @@ from zforcing.training.runs.config import RunConfig, parse_config
 from zforcing.training.runs.run import Interrupted, train
 from zforcing.training.settings import TrainingConfig
 from zforcing.training.update import BoundModule, EagerUpdate, Updated, make_optimizer
-from zforcing.training.word_dropout import WordDropout
+from zforcing.training.word_dropout import FedBatch, WordDropout
 
 WORDS = ObservationSpec("categorical", 5, unknown=0)
 WITH_GAPS = replace(WORDS, missing=True)
@@ -70,10 +70,6 @@ def dropped(batch: SequenceBatch, p: float = 0.5, seed: int = 4) -> SequenceBatc
     torch.manual_seed(seed)
     fed: SequenceBatch = WordDropout(p, WORDS)(batch)
     return fed
-
-
-def feeding(batch: SequenceBatch, fed: Tensor) -> SequenceBatch:
-    return replace(batch, fed=fed)
 
 
 # What is dropped.
@@ -114,14 +110,13 @@ def test_nothing_is_dropped_or_drawn_in_eval_mode_or_at_0() -> None:
 def numbered() -> SequenceBatch:
     """x counts from 1, what is fed from 11; the second sequence has 2 of 4 steps."""
     x = torch.tensor([[1, 2, 3, 4], [5, 6, 7, 8]])
-    return SequenceBatch(x, torch.tensor([4, 2]), torch.tensor([9, 9]), fed=x + 10)
+    return FedBatch(x, torch.tensor([4, 2]), torch.tensor([9, 9]), fed=x + 10)
 
 
 def test_the_past_is_what_was_fed_and_the_padding_of_it_is_0() -> None:
     batch = numbered()
     assert batch.past.tolist() == [[11, 12, 13, 14], [15, 16, 0, 0]]
     assert batch.read.tolist() == [[1, 2, 3, 4], [5, 6, 0, 0]]
-    assert replace(batch, fed=None).past.tolist() == batch.read.tolist()
 
 
 def test_a_batch_keeps_what_is_fed_through_all_that_is_done_to_it() -> None:
@@ -138,7 +133,7 @@ def test_a_batch_keeps_what_is_fed_through_all_that_is_done_to_it() -> None:
 @pytest.mark.parametrize("fed", [torch.zeros(2, 3, dtype=torch.int64), torch.zeros(2, 4)])
 def test_something_fed_that_is_not_like_x_is_refused(fed: Tensor) -> None:
     with pytest.raises(ValueError, match=r"fed is torch\..* \[2, [34]\]; it must be torch.int64, shaped as x"):
-        feeding(numbered(), fed)
+        FedBatch.of(numbered(), fed)
 
 
 # What a model does with it.
@@ -183,9 +178,9 @@ def test_a_dropped_word_reaches_no_emission(case: Case) -> None:
     other[:, 1] = batch.x[:, 1] % 4 + 1  # another word, and not the unknown one
     fed = batch.x.clone()
     fed[:, 1] = 0
-    expected = emissions(model, feeding(batch, fed))
-    assert torch.equal(emissions(model, replace(batch, x=other, fed=fed)), expected)
-    changed = (emissions(model, replace(batch, x=other, fed=other)) != expected).any(-1)
+    expected = emissions(model, FedBatch.of(batch, fed))
+    assert torch.equal(emissions(model, FedBatch.of(replace(batch, x=other), fed)), expected)
+    changed = (emissions(model, FedBatch.of(replace(batch, x=other), other)) != expected).any(-1)
     assert changed.tolist() == [[False, False, True, True, True]] * 2
 
 
@@ -194,7 +189,7 @@ def test_a_word_that_is_always_dropped_is_learned_by_the_posterior_alone(case: C
     """Its embedding has no gradient from log p(x | z); from the KL it has one, where the posterior reads words."""
     model, batch = case.build(WORDS), random_batch(WORDS, (6, 6, 6))
     assert (batch.x[:, :-1] == 3).any()
-    run = model.unroll(feeding(batch, torch.where(batch.x == 3, 0, batch.x)), latents=draw_noise(model, batch))
+    run = model.unroll(FedBatch.of(batch, torch.where(batch.x == 3, 0, batch.x)), latents=draw_noise(model, batch))
     table = model.get_parameter("embed.layer.weight")
     (of_score,) = torch.autograd.grad(run.log_px.sum(), table, retain_graph=True)
     assert not of_score[3].any()
@@ -214,7 +209,7 @@ def test_the_posterior_looks_at_the_words_themselves(case: Case) -> None:
 def test_srnns_posterior_looks_at_the_words_and_at_the_network_that_was_fed(case: Case) -> None:
     """a_t reads x_t itself, and d_t, which has read what was fed for x_{t-1}."""
     model, batch = case.build(WORDS), random_batch(WORDS, (4,))
-    fed = feeding(batch, torch.zeros_like(batch.x))
+    fed = FedBatch.of(batch, torch.zeros_like(batch.x))
     x = batch.x.clone()
     x[0, 3] = (x[0, 3] + 1) % 5
     of_fed, of_words = model.encode(fed), model.encode(batch)
