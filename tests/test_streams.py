@@ -72,12 +72,14 @@ def test_pieces_are_read_with_the_frame_before_where_it_is_conditioned_on_and_th
 def carry(case: Case, spec: ObservationSpec, *, steps: int, look_ahead: int = 0) -> tuple[Carry, InMemory]:
     rng = np.random.default_rng(3)
     first = int(spec.conditions_on_first)
-    data = InMemory([Example(rng.standard_normal((n + first, spec.size))) for n in LENGTHS])
+    x = [rng.standard_normal((n + first, spec.size)) for n in LENGTHS]
+    inputs = [rng.standard_normal((len(v), spec.inputs)) if spec.inputs else None for v in x]
+    data = InMemory([Example(v, inputs=u) for v, u in zip(x, inputs, strict=True)])
     model = case.build(spec)
     return Carry(data, model, batch_size=3, steps=steps, look_ahead=look_ahead), data
 
 
-@pytest.mark.parametrize("kind", ["real", "conditioned"])
+@pytest.mark.parametrize("kind", ["real", "conditioned", "with inputs"])
 @pytest.mark.parametrize("which", [RNN, ZF], ids=str)
 def test_with_a_whole_look_ahead_the_chunks_add_up_to_the_sequences(which: Case, kind: str) -> None:
     """Rows on other recordings in every batch, restarts in the middle of others, and each sum is the whole's."""

@@ -23,7 +23,7 @@ from ..tasks.sample import pick_starts
 from ..training.runs.trained import Trained
 from .options import check_common, checkpoint_option, command_parser, common_options
 from .parser import Parser
-from .sources import HELP, OWN, beginnings_of, is_path, read_sequences
+from .sources import HELP, OWN, beginnings_of, in_turn, inputs_after, is_path, read_inputs, read_sequences
 
 MOST_STEPS = 100_000_000
 
@@ -35,15 +35,20 @@ def sample(argv: Sequence[str]) -> int:
     parser = command_parser("sample", sample)
     parser.add_argument("run", type=str, help="a run folder, or one that zforcing.save wrote")
     generating_options(parser, num=64, num_help="how many sequences", steps="as long as what was trained on by default")
+    inputs_help = f"of a model that reads known inputs: sequences whose inputs the samples are given in turn; {HELP}"
+    parser.add_argument("--inputs", type=str | None, default=None, help=inputs_help)
     common_options(parser, seed="seed of all that is drawn")
     options = parser.parse_args(list(argv))
     check_common(options)
     trained = Trained.load(options.run, which=options.checkpoint, device=pick_device(options.device))
     run, description = trained.folder, trained.description
-    steps = asked_steps(options, description, default=description.format.default_steps(description))
+    driving = read_inputs(options.inputs, trained)
+    default = description.format.default_steps(description) if driving is None else min(map(len, driving))
+    steps = asked_steps(options, description, default=default)
+    inputs = None if driving is None else in_turn(driving, options.num, steps=steps).to(trained.device)
     start = first_observations(trained, options.num, seed=options.seed)
     with threads_asked_for(options.threads):
-        drawn = draw(trained.model, options.num, steps=steps, seed=options.seed, start=start)
+        drawn = draw(trained.model, options.num, steps=steps, seed=options.seed, start=start, inputs=inputs)
     folder, stem = Path(options.out or run / "samples"), stem_of(options, "sample")
     written = description.format.write(folder, stem, Drawn.of(drawn.x, drawn.latents, start=start), description)
     report(written, {"run": str(run), "num": options.num, "steps": steps, "seed": options.seed}, as_json=options.json)
@@ -90,10 +95,17 @@ def continue_(argv: Sequence[str]) -> int:
     run, description = trained.folder, trained.description
     whole = read_sequences(options.prefix, trained)
     examples = beginnings_of(whole, options.given, first=description.spec.unscored_steps)
-    steps = asked_steps(options, description, default=description.format.steps_after(examples, description))
+    following = inputs_after(whole, examples) if description.spec.inputs else None
+    default_steps = description.format.steps_after(examples, description)
+    if following is not None:
+        default_steps = min(default_steps, *map(len, following))
+    steps = asked_steps(options, description, default=default_steps)
     prefix = collate(examples, description.spec).to(trained.device)
+    inputs = None if following is None else in_turn(following, len(examples), steps=steps).to(trained.device)
     with threads_asked_for(options.threads):
-        drawn = continue_from(trained.model, prefix, steps=steps, seed=options.seed, num_samples=options.num)
+        drawn = continue_from(
+            trained.model, prefix, steps=steps, seed=options.seed, num_samples=options.num, inputs=inputs
+        )
     suffix = [] if options.given is None else [f"given{options.given:g}"]
     stem = stem_of(options, "continue", file_name(options.prefix), *suffix)
     folder = Path(options.out or run / "samples")

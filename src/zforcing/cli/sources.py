@@ -6,9 +6,13 @@ import re
 import sys
 from typing import cast
 
+import numpy as np
+import torch
+from torch import Tensor
+
 from ..data import Split
 from ..errors import UserError
-from ..files.reading import user_path
+from ..files.reading import Array, user_path
 from ..observations import Example, read_file
 from ..training.runs.trained import Trained
 
@@ -71,6 +75,47 @@ def beginnings_of(examples: list[Example], steps: float | None, *, first: int) -
             )
         beginnings.append(example.cut(0, first + keep))
     return beginnings
+
+
+def read_inputs(source: str | None, trained: Trained) -> list[Array] | None:
+    """The known inputs of the scored steps of the sequences that `source` names, [T_i, U] each; None where the model
+    reads none. Raises UserError where it reads some and nothing is named, or the other way round.
+    """
+    spec = trained.description.spec
+    if not spec.inputs:
+        if source is not None:
+            raise UserError(f"--inputs is {source}, but the model reads no known inputs; leave it out")
+        return None
+    if source is None:
+        raise UserError(
+            f"the model reads {spec.inputs} known inputs at every step: name sequences that have them in --inputs, a "
+            f"file or test:0-7"
+        )
+    return [
+        example.inputs[spec.unscored_steps :]
+        for example in read_sequences(source, trained)
+        if example.inputs is not None
+    ]
+
+
+def inputs_after(whole: list[Example], beginnings: list[Example]) -> list[Array]:
+    """The known inputs of the steps after the beginnings of sequences, [T_i, U] each. Raises UserError without any."""
+    pairs = zip(whole, beginnings, strict=True)
+    following = [a.inputs[len(b.x) :] for a, b in pairs if a.inputs is not None]
+    if not all(map(len, following)):
+        raise UserError(
+            "the model reads known inputs, and there are none for the steps after the last: set --given to how many "
+            "steps to go on from, so that the inputs of the others are known"
+        )
+    return following
+
+
+def in_turn(inputs: list[Array], num: int, *, steps: int) -> Tensor:
+    """The first inputs of `num` sequences, [num, steps, U]: those of each in turn. Raises UserError for too few."""
+    shortest = min(map(len, inputs))
+    if shortest < steps:
+        raise UserError(f"--steps is {steps}, but the known inputs end after {shortest} steps: lower it")
+    return torch.from_numpy(np.stack([inputs[i % len(inputs)][:steps] for i in range(num)]))
 
 
 def _of_split(split: Split, parts: list[str], trained: Trained) -> list[Example]:

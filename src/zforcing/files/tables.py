@@ -185,7 +185,7 @@ def _values(chunk: Sequence[Record], columns: Sequence[str], header: Sequence[st
             if not _is_number(cell):
                 raise UserError(
                     f"{source}: line {line}, column {name!r} holds {cell!r}, not a number; leave the cell empty if "
-                    f"it is missing, or the column out of data.columns (cells are separated by commas)"
+                    f"it is missing, or the column out of data.columns and data.inputs (cells are separated by commas)"
                 )
     return np.array(filled, dtype=np.float64)
 
@@ -251,7 +251,9 @@ def _numbers(column: Any, name: str, source: str) -> Array:
     """A column [R] as numbers: float32 unchanged, all others as float64."""
     kind = str(column.type)
     if not kind.startswith(("bool", "int", "uint", "halffloat", "float", "double", "decimal")):
-        raise UserError(f"{source}: column {name!r} holds {kind}, not numbers; leave it out of data.columns")
+        raise UserError(
+            f"{source}: column {name!r} holds {kind}, not numbers; leave it out of data.columns and data.inputs"
+        )
     # Integers have no NaN for nulls.
     numbers: Array = (column if kind == "float" else column.cast("float64", safe=False)).to_numpy()
     return numbers

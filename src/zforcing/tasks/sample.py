@@ -52,17 +52,17 @@ def sample(
     with torch.random.fork_rng(), cpu_threads(model, rows=num_samples):
         torch.manual_seed(seed)
         if not isinstance(model, SequenceModel):
-            return _without_time(model, num_samples, steps=steps, given=(start, inputs))
+            return _without_time(model, num_samples, steps=steps, start=start, inputs=inputs)
         start = _checked_start(model, num_samples, seed=seed, start=start)
         check_inputs(model, inputs, rows=num_samples, steps=steps)
         return generate(model, model.initial_state(num_samples, start=start), steps, inputs=inputs)
 
 
 def _without_time(
-    model: DensityModel, num_samples: int, *, steps: int, given: tuple[Tensor | None, Tensor | None]
+    model: DensityModel, num_samples: int, *, steps: int, start: Tensor | None, inputs: Tensor | None
 ) -> Generated:
     """Draw from a model without time, which has one step, no x_0 and no inputs of steps."""
-    if steps != 1 or given != (None, None):
+    if steps != 1 or start is not None or inputs is not None:
         raise UserError(f"model {model.name} has no time steps: leave out steps, start and inputs")
     return model.sample(num_samples)
 

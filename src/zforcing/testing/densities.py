@@ -98,8 +98,8 @@ def check_inputs(model: SequenceModel, batch: SequenceBatch) -> None:
     run = model.unroll(replace(batch, inputs=u), noise=noise_for(model, batch))
     for t in range(batch.x.shape[1]):
         term = (run.log_px - run.kl)[:, t].sum()
-        (gradient,) = torch.autograd.grad(term, u, retain_graph=True, allow_unused=True)
-        by_u = torch.zeros_like(u) if gradient is None else gradient
+        gradients: tuple[Tensor | None, ...] = torch.autograd.grad(term, u, retain_graph=True, allow_unused=True)
+        by_u = torch.zeros_like(u) if gradients[0] is None else gradients[0]
         require(bool(by_u.isfinite().all()), f"the gradient of step {t}'s terms by the inputs is not finite")
         reached = by_u[:, t].any(-1) | ~batch.mask[:, t]
         require(bool(reached.all()), f"the inputs of step {t} don't reach its log_px and KL: are they read?")
