@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from zforcing import UserError
 from zforcing.data import DataModule, LinearGaussianData, MarkovData
+from zforcing.models import LinearGaussian, LinearGaussianConfig
+from zforcing.observations import collate
 
 SMALL: dict[str, Any] = {"train": 5, "valid": 3, "test": 4, "steps": 6}
 MODULES: list[type[LinearGaussianData] | type[MarkovData]] = [LinearGaussianData, MarkovData]
@@ -68,6 +72,17 @@ def test_linear_gaussian_moments_are_the_systems() -> None:
     x = np.concatenate(sequences(data, "train"))
     expected = np.diag(data.system.C @ np.diag(data.system.q**2) @ data.system.C.T) + data.system.r**2
     assert (np.abs(x.var(0) / expected - 1) < 4 * math.sqrt(2 / 4000)).all()
+
+
+def test_a_linear_gaussian_model_of_the_same_system_has_the_true_likelihood_of_driven_sequences() -> None:
+    data = LinearGaussianData(**SMALL, shortest=3, missing=0.3, inputs=2)
+    description, config = data.describe(), LinearGaussianConfig(2, system_seed=1)
+    examples = data.load("test", description).examples
+    batch = collate(examples, description.spec).to("cpu", torch.float64)
+    found = LinearGaussian(description.spec, config).double().log_likelihood(batch).tolist()
+    assert found == pytest.approx([data.true_log_likelihood(example) for example in examples], rel=1e-10)
+    alone = [data.true_log_likelihood(replace(example, inputs=np.zeros_like(example.inputs))) for example in examples]
+    assert found != pytest.approx(alone, abs=0.1)
 
 
 @pytest.mark.parametrize("module", MODULES)

@@ -165,9 +165,9 @@ def _check_header(
     twice = [name for name in columns or () if (columns or []).count(name) > 1 or name in (*keys, order)]
     if twice:
         raise UserError(f"columns has {twice[0]!r}; name each feature once, and neither by nor order")
-    twice = [name for name in inputs if inputs.count(name) > 1 or name in (*keys, order, *(columns or ()))]
-    if twice:
-        raise UserError(f"inputs has {twice[0]!r}; name each input once, and neither by, order nor one of columns")
+    taken = [name for name in inputs if inputs.count(name) > 1 or name in (*keys, order, *(columns or ()))]
+    if taken:
+        raise UserError(f"inputs has {taken[0]!r}; name each input once, and neither by, order nor one of columns")
 
 
 def _features(table: Any, others: set[str | None], columns: Sequence[str] | None) -> tuple[list[str], str]:

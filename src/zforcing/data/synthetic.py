@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from dataclasses import dataclass
-from typing import ClassVar
+from dataclasses import dataclass, replace
+from typing import Annotated, ClassVar
 
 import numpy as np
 
 from ..errors import UserError
-from ..files.reading import Array
 from ..observations import DataDescription, Example, ObservationSpec
 from ..processes import HiddenMarkovChain, LinearGaussianSystem
-from ..settings import Count, Probability, Seed
+from ..settings import Count, Probability, Range, Seed
 from .dataset import InMemory
 from .module import DataModule
 from .splits import SPLITS, Split
@@ -51,20 +50,20 @@ class Synthetic(DataModule):
 
     def _draw(self, rng: np.random.Generator) -> Example:
         shortest = self.steps if self.shortest is None else self.shortest
-        x = self._simulate(int(rng.integers(shortest, self.steps + 1)), rng)
+        whole = self._simulate(int(rng.integers(shortest, self.steps + 1)), rng)
         if not self.missing:
-            return Example(x)
-        observed = rng.random(x.shape) >= self.missing
-        return Example(np.where(observed, x, np.zeros((), x.dtype)), observed)
+            return whole
+        observed = rng.random(whole.x.shape) >= self.missing
+        return replace(whole, x=np.where(observed, whole.x, np.zeros((), whole.x.dtype)), observed=observed)
 
     @abstractmethod
-    def _simulate(self, steps: int, rng: np.random.Generator) -> Array:
-        """[T, D] float32 or [T] int64."""
+    def _simulate(self, steps: int, rng: np.random.Generator) -> Example:
+        """A sequence of so many steps, all of it observed."""
 
 
 @dataclass(frozen=True)
 class LinearGaussianData(Synthetic):
-    """z_t = A z_{t-1} + noise, x_t = C z_t + noise (`LinearGaussianSystem.random`); the likelihood is Kalman's."""
+    """z_t = A z_{t-1} + B u_t + noise, x_t = C z_t + noise (`LinearGaussianSystem.random`); Kalman's likelihood."""
 
     name: ClassVar[str] = "lgssm"
 
@@ -72,23 +71,28 @@ class LinearGaussianData(Synthetic):
     """size of the hidden state"""
     size: Count = 2
     """numbers per observation"""
+    inputs: Annotated[int, Range(at_least=0)] = 0
+    """known inputs u_t at each step, standard normal; 0: nothing drives the process"""
 
     @property
     def system(self) -> LinearGaussianSystem:
         """The process."""
-        return LinearGaussianSystem.random(self.latent_size, self.size, seed=self.system_seed)
+        return LinearGaussianSystem.random(self.latent_size, self.size, seed=self.system_seed, inputs=self.inputs)
 
     def describe(self) -> DataDescription:
         """Real observations, as they are: the process has unit scale."""
-        return DataDescription("lgssm", ObservationSpec("real", self.size, missing=self.missing > 0), self.steps)
+        spec = ObservationSpec("real", self.size, missing=self.missing > 0, inputs=self.inputs)
+        return DataDescription("lgssm", spec, self.steps)
 
     def true_log_likelihood(self, example: Example) -> float:
         """log p(x) under the process itself, nats, by the Kalman filter."""
         x = np.asarray(example.x, dtype=np.float64)
-        return self.system.log_likelihood(x if example.observed is None else np.where(example.observed, x, np.nan))
+        seen = x if example.observed is None else np.where(example.observed, x, np.nan)
+        return self.system.log_likelihood(seen, inputs=example.inputs)
 
-    def _simulate(self, steps: int, rng: np.random.Generator) -> Array:
-        return self.system.simulate(steps, rng=rng)[1].astype(np.float32)
+    def _simulate(self, steps: int, rng: np.random.Generator) -> Example:
+        u = rng.normal(size=(steps, self.inputs)).astype(np.float32) if self.inputs else None
+        return Example(self.system.simulate(steps, rng=rng, inputs=u)[1].astype(np.float32), inputs=u)
 
 
 @dataclass(frozen=True)
@@ -118,5 +122,5 @@ class MarkovData(Synthetic):
             example.x if example.observed is None else np.where(example.observed, example.x, -1)
         )
 
-    def _simulate(self, steps: int, rng: np.random.Generator) -> Array:
-        return self.chain.simulate(steps, rng=rng)[1].astype(np.int64)
+    def _simulate(self, steps: int, rng: np.random.Generator) -> Example:
+        return Example(self.chain.simulate(steps, rng=rng)[1].astype(np.int64))

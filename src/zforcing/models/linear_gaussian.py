@@ -215,15 +215,14 @@ class LinearGaussian(SequenceModel):
         """J and eta of p(x_t..x_T | z_t), backward in time. They are 0 in the padding, which so has no effect."""
         eye = torch.diag(torch.exp(-2 * self.log_q))
         Js, etas = [J[:, -1]], [eta[:, -1]]
-        for t in range(J.shape[1] - 2, -1, -1):
+        following = [None] * (J.shape[1] - 1) if inputs is None else inputs[:, 1:].flip(1).unbind(1)
+        for J_t, eta_t, u in zip(J[:, :-1].flip(1).unbind(1), eta[:, :-1].flip(1).unbind(1), following, strict=True):
             J_next, eta_next = Js[-1], etas[-1]
             JS = J_next @ torch.linalg.inv(eye + J_next)  # integrates z_{t+1} out
-            J_mean, eta_mean = (
-                J_next - JS @ J_next,
-                eta_next - (JS @ eta_next[..., None])[..., 0],
-            )  # of A z_t + B u_{t+1}
-            if self.B is not None and inputs is not None:
-                eta_mean = eta_mean - (J_mean @ (inputs[:, t + 1] @ self.B.t())[..., None])[..., 0]
-            Js.append(J[:, t] + self.A.t() @ J_mean @ self.A)
-            etas.append(eta[:, t] + eta_mean @ self.A)
+            J_mean = J_next - JS @ J_next  # of its mean, A z_t + B u_{t+1}
+            eta_mean = eta_next - (JS @ eta_next[..., None])[..., 0]
+            if self.B is not None and u is not None:
+                eta_mean = eta_mean - (J_mean @ (u @ self.B.t())[..., None])[..., 0]
+            Js.append(J_t + self.A.t() @ J_mean @ self.A)
+            etas.append(eta_t + eta_mean @ self.A)
         return torch.stack(Js[::-1], dim=1), torch.stack(etas[::-1], dim=1)

@@ -67,7 +67,7 @@ MODEL_CHECKS: tuple[Check, ...] = (
 
 
 def check_model(build: Callable[[ObservationSpec], SequenceModel], spec: ObservationSpec) -> None:
-    """Run all checks of a model on random sequences, with missing values if `spec.missing`.
+    """Run all checks of a model on random sequences, with missing values if `spec.missing` and inputs if it has some.
 
     Args:
         build: Makes a small model from a specification.
