@@ -1,0 +1,251 @@
+"""Rewriting of a program's linear maps: the same values from less work at each step."""
+
+from __future__ import annotations
+
+import itertools
+from collections import Counter
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+from torch import Tensor
+
+from .program import Value, aten, in_order, merge_equal, rewrite, substitute, users_of
+from .views import simplify
+
+MATMULS = (aten.mm.default, aten.addmm.default)
+ADDITIONS = (aten.add.Tensor,)
+
+
+class Product(NamedTuple):
+    """x w: x [n, in], w [in, out]."""
+
+    x: Value
+    w: Value
+
+
+Term = Product | Value
+
+
+def matmul(x: Value, w: Value) -> Value:
+    """x w."""
+    return Value("mm", aten.mm.default, (x, w), {}, (x.shape[0], w.shape[1]), x.dtype, x.device)
+
+
+def add(a: Value, b: Value) -> Value:
+    """a + b, of one shape, or where one has no rows and is repeated."""
+    shape = a.shape if len(a.shape) >= len(b.shape) else b.shape
+    return Value("add", aten.add.Tensor, (a, b), {}, shape, a.dtype, a.device)
+
+
+def columns(w: Value, start: int, length: int) -> Value:
+    """The rows of a weight [in, out] that multiply some entries of its input."""
+    stop = start + length
+    return Value("slice", aten.slice.Tensor, (w, 0, start, stop), {}, (length, w.shape[1]), w.dtype, w.device)
+
+
+def is_matmul(value: Value) -> bool:
+    """Whether a value is x w or b + x w, w without rows."""
+    if value.function not in MATMULS or value.kwargs:
+        return False
+    return value.args[-2].has_rows and not value.args[-1].has_rows
+
+
+def is_linear(value: Value) -> bool:
+    """Whether a value is a product, or a sum of tensors of its shape (or without rows)."""
+    if is_matmul(value):
+        return True
+    if value.function not in ADDITIONS or value.kwargs or len(value.args) != 2 or len(value.shape) != 2:
+        return False
+    return all(isinstance(part, Value) and (part.shape == value.shape or _is_bias(part, value)) for part in value.args)
+
+
+def _is_bias(part: Value, of: Value) -> bool:
+    return not part.has_rows and part.shape == of.shape[1:]
+
+
+class LinearMaps:
+    """The linear maps of a program, rewritten for loops over time.
+
+    Sums and products in a row are one sum of products x w. In a loop, a product of a concatenation is that of its parts,
+    so that the terms that don't depend on the loop's state are added up before it, for all steps at once. Two linear maps
+    in a row become one, of the product of their matrices, where that is less work.
+
+    Args:
+        wanted: The values that are needed.
+        loop_of: The loop that computes a value at each step; None for what is computed for all steps at once.
+        depends: Whether a value depends on a loop's state.
+    """
+
+    def __init__(
+        self,
+        wanted: Sequence[Value],
+        *,
+        loop_of: Callable[[Value], int | None],
+        depends: Callable[[Value, int], bool],
+    ):
+        self.wanted, self.loop_of, self.depends = wanted, loop_of, depends
+        self.order = in_order(wanted)
+        self.num_users = {value: len(users) for value, users in users_of(self.order).items()}
+        for value in wanted:
+            self.num_users[value] = self.num_users.get(value, 0) + 2  # a sum of its own, whoever else reads it
+        self.new: dict[Value, Value] = {}
+
+    def rewritten(self) -> list[Value]:
+        """The wanted values of the rewritten program."""
+        for value in self.order:
+            self.new[value] = self._sum(value) if is_linear(value) else self._same(value)
+        return [self.new[value] for value in self.wanted]
+
+    def _same(self, value: Value) -> Value:
+        """The same operation of the rewritten arguments."""
+        if all(self.new[read] is read for read in value.reads):
+            return value
+        args, kwargs = (
+            substitute(part, lambda v: self.new[v] if isinstance(v, Value) else v)
+            for part in (value.args, value.kwargs)
+        )
+        return value.with_args(args, kwargs)
+
+    def _sum(self, value: Value) -> Value:
+        """A sum of products, what is known before the loop first."""
+        loop = self.loop_of(value)
+        terms = self._terms(value, loop)
+        inside = [term for term in terms if loop is not None and self._depends(term, loop)]
+        total: Value | None = None
+        for term in sorted((t for t in terms if t not in inside), key=lambda t: isinstance(t, Product)):
+            total = self._plus(total, term)
+        for term in sorted(inside, key=lambda t: not isinstance(t, Product)):
+            total = self._plus(total, term)
+        assert total is not None, "a sum has terms"
+        return total
+
+    def _depends(self, term: Term, loop: int) -> bool:
+        return self.depends(term.x if isinstance(term, Product) else term, loop)
+
+    def _plus(self, total: Value | None, term: Term) -> Value:
+        if not isinstance(term, Product):
+            new = self.new.get(term, term)
+            return new if total is None else add(total, new) if total.has_rows else add(new, total)
+        x, w = (self.new.get(part, part) for part in term)
+        if total is None:
+            return matmul(x, w)
+        return Value("addmm", aten.addmm.default, (total, x, w), {}, (x.shape[0], w.shape[1]), x.dtype, x.device)
+
+    def _terms(self, value: Value, loop: int | None) -> list[Term]:
+        """The terms of a sum."""
+        if not is_matmul(value):
+            return [term for part in value.args for term in self._terms_of_part(part, loop)]
+        *bias, x, w = value.args
+        return [*self._products(x, w, loop), *(term for b in bias for term in self._terms_of_part(b, loop))]
+
+    def _terms_of_part(self, part: Value, loop: int | None) -> list[Term]:
+        taken_in = is_linear(part) and self.num_users[part] == 1 and self.loop_of(part) == loop
+        return self._terms(part, loop) if taken_in else [part]
+
+    def _products(self, x: Value, w: Value, loop: int | None) -> list[Term]:
+        """x w as a sum: of the parts of a concatenation, or of the terms of a linear map x."""
+        if loop is not None and x.function is aten.cat.default and x.args[1] == len(x.shape) - 1:
+            starts = itertools.accumulate((part.shape[-1] for part in x.args[0]), initial=0)
+            parts = [(part, columns(w, at, part.shape[-1])) for part, at in zip(x.args[0], starts, strict=False)]
+            return [term for part, weight in parts for term in self._products(part, weight, loop)]
+        if not is_linear(x):
+            return [Product(x, w)]
+        terms = self._terms(x, loop)
+        if not self._pays(x, terms, w):
+            return [Product(x, w)]
+        merged: list[Term] = []
+        for term in terms:
+            if isinstance(term, Product):
+                merged += self._products(term.x, matmul(self.new.get(term.w, term.w), w), loop)
+            else:
+                merged.append(Value("matmul", aten.matmul.default, (term, w), {}, (w.shape[1],), w.dtype, w.device))
+        return merged
+
+    def _pays(self, x: Value, terms: Sequence[Term], w: Value) -> bool:
+        """Whether x w, x a sum of products, is less work with the matrices multiplied first."""
+        if any(not isinstance(term, Product) and term.has_rows for term in terms):
+            return False
+        entries = sum(term.w.shape[0] for term in terms if isinstance(term, Product))
+        middle, out = w.shape
+        only_here = self.num_users[x] == 1
+        return bool(entries * out < middle * out + (entries * middle if only_here else 0))
+
+
+# ---- fewer passes over memory
+
+
+def fused(wanted: Sequence[Value]) -> list[Value]:
+    """The same values by operations that do two things in one pass, without gradients that are padded with zeros."""
+    wanted = merge_equal(rewrite(wanted, _simpler))
+    wanted = rewrite(rewrite(wanted, _joined), _concatenated)
+    return merge_equal(_with_sums_fused(wanted))
+
+
+def _simpler(value: Value) -> Value:
+    if value.function is aten.t.default and value.args[0].function is aten.t.default:
+        return value.args[0].args[0]  # type: ignore[no-any-return]
+    return simplify(value)
+
+
+def _joined(value: Value) -> Value:
+    """The gradient of a slice, or a sum of gradients of slices that don't overlap, as `padded`."""
+    if value.function is aten.slice_backward.default and value.args[5] == 1:
+        gradient, shape, dim, start = value.args[:4]
+        dim = dim % len(shape)
+        return Value("padded", padded, (dim, [start], [gradient]), {}, value.shape, value.dtype)
+    if value.function is not aten.add.Tensor or value.kwargs or not all(
+        isinstance(part, Value) and part.function is padded for part in value.args
+    ):
+        return value
+    (dim, starts, pieces), (other, more_starts, more) = (part.args for part in value.args)
+    together = sorted(zip([*starts, *more_starts], [*pieces, *more], strict=True), key=lambda piece: piece[0])
+    overlap = any(at + piece.shape[dim] > after for (at, piece), (after, _) in itertools.pairwise(together))
+    if dim != other or overlap:
+        return value
+    return value.with_function(padded, (dim, *(list(part) for part in zip(*together, strict=True))))
+
+
+def padded(dim: int, starts: Sequence[int], pieces: Sequence[Tensor]) -> Tensor:
+    """Pieces at places along a dimension, zeros between them. Programs hold concatenations in its place."""
+    raise NotImplementedError
+
+
+def _concatenated(value: Value) -> Value:
+    if value.function is not padded:
+        return value
+    dim, starts, pieces = value.args
+    parts: list[Value] = []
+    at = 0
+    for start, piece in zip([*starts, value.shape[dim]], [*pieces, None], strict=True):
+        if start > at:
+            shape = [*value.shape[:dim], start - at, *value.shape[dim + 1 :]]
+            like = {"dtype": value.dtype, "device": value.device}
+            parts.append(Value("zeros", aten.zeros.default, (shape,), like, tuple(shape), value.dtype, value.device))
+        if piece is not None:
+            parts.append(piece)
+            at = start + piece.shape[dim]
+    return parts[0] if len(parts) == 1 else value.with_function(aten.cat.default, (parts, dim))
+
+
+def _with_sums_fused(wanted: Sequence[Value]) -> list[Value]:
+    """x + a b as one operation, of matrices or of elements, where nothing else reads a b."""
+    order = in_order(wanted)
+    reads = Counter(read for value in order for read in value.reads) + Counter(wanted)
+    new: dict[Value, Value] = {}
+    for value in order:
+        args, kwargs = (
+            substitute(part, lambda v: new[v] if isinstance(v, Value) else v) for part in (value.args, value.kwargs)
+        )
+        new[value] = value.with_args(args, kwargs)
+        if value.function is not aten.add.Tensor or value.kwargs or len(value.args) != 2:
+            continue
+        for x, y in (value.args, value.args[::-1]):
+            if not isinstance(y, Value) or not isinstance(x, Value) or reads[y] != 1 or x.shape != y.shape:
+                continue
+            if y.function is aten.mm.default:
+                new[value] = value.with_function(aten.addmm.default, (new[x], *new[y].args))
+                break
+            if y.function is aten.mul.Tensor and all(isinstance(v, Value) and v.shape == y.shape for v in y.args):
+                new[value] = value.with_function(aten.addcmul.default, (new[x], *new[y].args))
+                break
+    return [new[value] for value in wanted]

@@ -1,0 +1,121 @@
+"""The derivative of a loop's step: the same step and its gradients as one program, and what of it is computed when."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from .algebra import fused
+from .plan import Loop
+from .program import Rows, Value, evaluate, in_order, in_order_from
+from .trace import trace
+from .views import VIEWS, bases
+
+
+@dataclass(frozen=True)
+class Derivative:
+    """A step of a loop with its gradients. The values of the step are those of a new program.
+
+    Attributes:
+        inputs: For each value that the loop reads (before, given, constants), the input that holds it here.
+        forward: For `loop.after` and `loop.exported`, their values here.
+        incoming: For each of these that has a gradient, the input that holds it.
+        gradients: For each value that the loop reads and that gets a gradient, its value: of one step, and of a
+            constant the sum over the rows.
+    """
+
+    before: tuple[Value, ...]
+    inputs: Mapping[Value, Value]
+    forward: Mapping[Value, Value]
+    incoming: Mapping[Value, Value]
+    gradients: Mapping[Value, Value]
+
+    @cached_property
+    def computed_forward(self) -> set[Value]:
+        """What the forward pass computes: not views, which are made again."""
+        return {v for v in in_order(self.forward.values()) if v.function is not None and v.function not in VIEWS}
+
+    @cached_property
+    def backward_values(self) -> list[Value]:
+        """What is computed at each step of the backward loop, in order: all that the state's gradient needs."""
+        states = [self.gradients[v] for v in self.before if v in self.gradients]
+        inputs = {v for v in in_order(states) if v.function is None}
+        return in_order_from(states, dict.fromkeys([*self.computed_forward, *inputs]))
+
+    @cached_property
+    def after_values(self) -> list[Value]:
+        """What is computed after the loop, for all steps at once."""
+        known = {v for v in self.backward_values if v.function not in VIEWS} | self.computed_forward
+        others = [g for v, g in self.gradients.items() if v not in self.before]
+        inputs = {v for v in in_order(others) if v.function is None}
+        return in_order_from(others, dict.fromkeys([*known, *inputs]))
+
+    @cached_property
+    def kept(self) -> set[Value]:
+        """Values of the forward pass that the backward pass reads."""
+        reads = {r for v in [*self.backward_values, *self.after_values] for r in v.reads} | set(self.gradients.values())
+        return reads & self.computed_forward
+
+    @cached_property
+    def stacked(self) -> set[Value]:
+        """Values of the backward loop that are read after it, or are gradients of what it was given."""
+        reads = {r for v in self.after_values for r in v.reads}
+        reads |= {g for v, g in self.gradients.items() if v not in self.before}
+        return reads & {v for v in self.backward_values if v.function not in VIEWS} | {
+            v for v in bases(reads) if v in set(self.backward_values)
+        }
+
+    @cached_property
+    def forward_values(self) -> list[Value]:
+        """Values of the forward pass, in order."""
+        return [v for v in in_order(self.forward.values()) if v.function is not None]
+
+
+def derive(loop: Loop, wanted: Iterable[Value]) -> Derivative:
+    """Trace a step of a loop with its gradients for the values `wanted` among those that it reads."""
+    reads = loop.reads
+    results = loop.results
+    smooth = [value for value in results if value.is_smooth]
+    wanted = [value for value in reads if value in set(wanted)]
+    fixed = [value for value in reads if value not in set(wanted)]
+
+    def f(of: list[Tensor], others: list[Tensor], incoming: list[Tensor]) -> tuple[list[Tensor], tuple[Tensor, ...]]:
+        def step(*tensors: Tensor) -> tuple[tuple[Tensor, ...], list[Tensor]]:
+            known: dict[Value, Any] = dict(zip([*wanted, *fixed], [*tensors, *others], strict=True))
+            evaluate(results, known, rows=_rows(known))
+            return tuple(known[v] for v in smooth), [known[v] for v in results]
+
+        _, pull, values = torch.func.vjp(step, *of, has_aux=True)
+        return values, pull(tuple(incoming))
+
+    def example(rows: int) -> list[list[Tensor]]:
+        return [[_like(value, rows) for value in values] for values in (wanted, fixed, smooth)]
+
+    names = [value.name for value in [*wanted, *fixed]] + [f"d_{value.name}" for value in smooth]
+    inputs, (values, gradients) = trace(f, example, names)
+    program = fused([*values, *gradients])
+    return Derivative(
+        before=loop.before,
+        inputs=dict(zip([*wanted, *fixed], inputs, strict=False)),
+        forward=dict(zip(results, program, strict=False)),
+        incoming=dict(zip(smooth, inputs[len(reads) :], strict=True)),
+        gradients=dict(zip(wanted, program[len(results) :], strict=True)),
+    )
+
+
+def _rows(known: Mapping[Value, Tensor]) -> int:
+    """The number of rows of the inputs' tensors."""
+    for value, tensor in known.items():
+        if value.has_rows and isinstance(value.shape[0], Rows):
+            return len(tensor) // value.shape[0].times
+    raise ValueError("no input has rows")
+
+
+def _like(value: Value, rows: int) -> Tensor:
+    shape = [n.times * rows if isinstance(n, Rows) else n for n in value.shape]
+    return torch.ones(shape, dtype=value.dtype, device=value.device)

@@ -1,0 +1,251 @@
+"""Memory of a loop's values at all steps, and the operations that fill it."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from .products import prepare
+from .program import Rows, Value, aten, substitute, values_in
+from .views import VIEWS
+
+Step = Callable[[int], object]
+"""What one operation does at step t."""
+
+# torch's own functions take less time to call than the operations that they stand for
+QUICK: dict[Any, Callable[..., Any]] = {
+    aten.add.Tensor: torch.add,
+    aten.sub.Tensor: torch.sub,
+    aten.mul.Tensor: torch.mul,
+    aten.div.Tensor: torch.div,
+    aten.mm.default: torch.mm,
+    aten.addmm.default: torch.addmm,
+    aten.addcmul.default: torch.addcmul,
+    aten.sigmoid.default: torch.sigmoid,
+    aten.tanh.default: torch.tanh,
+    aten.exp.default: torch.exp,
+    aten.neg.default: torch.neg,
+    aten.sqrt.default: torch.sqrt,
+    aten.where.self: torch.where,
+    aten.cat.default: torch.cat,
+}
+
+
+@functools.cache
+def with_output(function: Any) -> tuple[Callable[..., Any], str] | None:
+    """An operation that writes its result to a given tensor, and the name of that argument; None if there is none."""
+    if function in QUICK:
+        return QUICK[function], "out"
+    packet = getattr(function, "overloadpacket", None)
+    if packet is None:
+        return None
+    arguments = [(a.name, str(a.type)) for a in function._schema.arguments]
+    for name in packet.overloads():
+        candidate = getattr(packet, name)
+        outs = [a.name for a in candidate._schema.arguments if a.is_out]
+        others = [(a.name, str(a.type)) for a in candidate._schema.arguments if not a.is_out]
+        if len(outs) == 1 and others == arguments:
+            return candidate._op, outs[0]
+    return None
+
+
+class Frame:
+    """The tensors of values at T steps with n rows.
+
+    Args:
+        steps: T.
+        rows: n.
+        lower: Whether products may use weights that are packed beforehand.
+    """
+
+    def __init__(self, steps: int, rows: int):
+        self.steps, self.rows = steps, rows
+        self.stacked: dict[Value, Tensor] = {}  # [T, n, ...]
+        self.each: dict[Value, Sequence[Tensor]] = {}  # T tensors
+
+    # ---- memory
+
+    def hold(self, value: Value, stacked: Tensor) -> None:
+        """Put a value at all steps, [T, n, ...]."""
+        self.stacked[value] = stacked
+        self.each[value] = stacked.unbind(0)
+
+    def hold_one(self, value: Value, tensor: Tensor) -> None:
+        """Put a tensor that all steps have in common, or that each writes anew."""
+        self.each[value] = [tensor] * self.steps
+
+    def at(self, value: Value) -> Sequence[Tensor]:
+        """A value at each step."""
+        if value not in self.each:
+            self._view(value)
+        return self.each[value]
+
+    def everywhere(self, value: Value) -> Tensor:
+        """A value at all steps, [T, n, ...]."""
+        if value not in self.stacked:
+            self._view(value)
+        return self.stacked[value]
+
+    def _view(self, value: Value) -> None:
+        """Make a view of its base, of all steps at once if they are in one tensor."""
+        base = value.args[0]
+        if value.function is aten.slice.Tensor and (base in self.stacked or base.function in VIEWS):
+            self.at(base)
+            if base in self.stacked:
+                _, dim, start, stop = value.args
+                self.hold(value, self.stacked[base].narrow(dim + 1, start, stop - start))
+                return
+        if value.function is aten.t.default and base in self.stacked:
+            self.hold(value, self.stacked[base].transpose(1, 2))
+            return
+        args, kwargs = (substitute(part, self._number) for part in (value.args[1:], value.kwargs))
+        sources = self.at(base)
+        if all(source is sources[0] for source in sources[1:2]):
+            self.hold_one(value, value.function(sources[0], *args, **kwargs))  # type: ignore[misc]
+        else:
+            self.each[value] = [value.function(source, *args, **kwargs) for source in sources]  # type: ignore[misc]
+
+    def _number(self, part: Any) -> Any:
+        return part.times * self.rows if isinstance(part, Rows) else part
+
+    def empty(self, value: Value, steps: int) -> Tensor:
+        """Memory for a value at some steps."""
+        shape = [self._number(n) for n in value.shape]
+        return torch.empty(steps, *shape, dtype=value.dtype, device=value.device)
+
+    def allocate(self, order: Sequence[Value], kept: set[Value]) -> None:
+        """Give each operation's result memory: of all steps if it is kept; a part of a concatenation in its place."""
+        computed = set(order)
+        for value in reversed(order):
+            if value.function is None or value.function in VIEWS or value in self.each or not value.shape:
+                continue
+            parts = _parts_in_place(value, computed, self.each)
+            if value in kept or any(part in kept for part, _ in parts):
+                self.hold(value, self.empty(value, self.steps))
+            else:
+                self.hold_one(value, self.empty(value, 1)[0])
+            self._place(value, parts)
+
+    def _place(self, value: Value, parts: Iterable[tuple[Value, int]]) -> None:
+        """Let parts of a concatenation be computed where they belong in it."""
+        for part, start in parts:
+            if value in self.stacked:
+                self.hold(part, self.stacked[value].narrow(-1, start, part.shape[-1]))
+            else:
+                self.hold_one(part, self.each[value][0].narrow(-1, start, part.shape[-1]))
+
+    # ---- operations
+
+    def steps_of(self, order: Sequence[Value]) -> list[Step]:
+        """What each operation does at a step."""
+        return [step for value in order if value.function not in VIEWS for step in self._steps_of(value)]
+
+    def _steps_of(self, value: Value) -> list[Step]:
+        if value.function is aten.cat.default:
+            return self._copies(value)
+        if not value.reads:  # the same at all steps, unless it is random
+            return self._filled(value)
+        if not value.shape:  # several results
+            return [self._call(value, None)]
+        if value.function in (aten.mm.default, aten.addmm.default) and not value.args[-1].has_rows:
+            return [self._product(value)]
+        return [self._call(value, self.at(value))]
+
+    def _filled(self, value: Value) -> list[Step]:
+        call = self._call(value, self.at(value))
+        if value.is_random:
+            return [call]
+        distinct = self.steps if value in self.stacked else 1
+        for t in range(distinct):
+            call(t)
+        return []
+
+    def _copies(self, value: Value) -> list[Step]:
+        """Copy what isn't in its place in a concatenation."""
+        found: list[Step] = []
+        start = 0
+        dim = value.args[1]
+        for part in value.args[0]:
+            length = part.shape[dim]
+            target = [whole.narrow(dim, start, length) for whole in self._distinct(value)]
+            source = self.at(part)
+            if target[0].data_ptr() != source[0].data_ptr():
+                found.append(_copy(source, target if len(target) == self.steps else target * self.steps))
+            start += length
+        return found
+
+    def _distinct(self, value: Value) -> Sequence[Tensor]:
+        return self.at(value) if value in self.stacked else self.at(value)[:1]
+
+    def _product(self, value: Value) -> Step:
+        """x w or b + x w, by a weight prepared once."""
+        *bias, x, w = value.args
+        product = prepare(self.at(w)[0].t())
+        xs, outs = self.at(x), self.at(value)
+        if not bias:
+            return lambda t: product(xs[t], outs[t], None)
+        adds = self.at(bias[0])
+        return lambda t: product(xs[t], outs[t], adds[t])
+
+    def _call(self, value: Value, outs: Sequence[Tensor] | None) -> Step:
+        """An operation that writes to its memory, or copies its result there if it can't."""
+        writes = None if outs is None else with_output(value.function)
+        args = [self._argument(part) for part in value.args]
+        kwargs = substitute(value.kwargs, self._number)
+        if writes is not None and outs is not None:
+            function, name = writes
+            return _writing(functools.partial(function, **kwargs) if kwargs else function, name, args, outs)
+        function = functools.partial(value.function, **kwargs)  # type: ignore[arg-type]
+        if outs is None:
+            results: list[Any] = [None] * self.steps
+            self.each[value] = results
+            return lambda t: results.__setitem__(t, function(*[arg[t] for arg in args]))
+        return lambda t: outs[t].copy_(function(*[arg[t] for arg in args]))
+
+    def _argument(self, part: Any) -> Sequence[Any]:
+        """An argument at each step."""
+        if isinstance(part, Value):
+            return self.at(part)
+        if isinstance(part, list | tuple) and any(True for _ in values_in(part)):
+            each = [self._argument(p) for p in part]
+            return [[column[t] for column in each] for t in range(self.steps)]
+        return [substitute(part, self._number)] * self.steps
+
+
+def _parts_in_place(value: Value, order: set[Value], placed: Any) -> list[tuple[Value, int]]:
+    """The parts of a concatenation of columns that are computed in `order` and have no memory yet."""
+    if value.function is not aten.cat.default or value.args[1] != len(value.shape) - 1:
+        return []
+    found: list[tuple[Value, int]] = []
+    start = 0
+    for part in value.args[0]:
+        free = part.function is not None and part.function not in VIEWS and part not in placed and part in order
+        if free and part not in (p for p, _ in found) and part.function is not aten.cat.default:
+            found.append((part, start))
+        start += part.shape[-1]
+    return found
+
+
+def _copy(sources: Sequence[Tensor], targets: Sequence[Tensor]) -> Step:
+    return lambda t: targets[t].copy_(sources[t])
+
+
+def _writing(f: Callable[..., Any], name: str, args: Sequence[Sequence[Any]], outs: Sequence[Tensor]) -> Step:
+    """f(*args at t, out=outs[t])."""
+    if name == "out" and len(args) == 1:
+        (a,) = args
+        return lambda t: f(a[t], out=outs[t])
+    if name == "out" and len(args) == 2:
+        a, b = args
+        return lambda t: f(a[t], b[t], out=outs[t])
+    if name == "out" and len(args) == 3:
+        a, b, c = args
+        return lambda t: f(a[t], b[t], c[t], out=outs[t])
+    if name == "grad_input" and len(args) == 2:
+        a, b = args
+        return lambda t: f(a[t], b[t], grad_input=outs[t])
+    return lambda t: f(*[arg[t] for arg in args], **{name: outs[t]})

@@ -1,0 +1,303 @@
+"""What is computed when: which parts of a step are loops over time, and what is computed for all steps at once.
+
+A state's field that depends on no field of the state is given, seen one step late. The dependencies of the others have
+strongly connected components; each is a loop, in an order in which what a loop reads is there. Whatever no loop needs
+at each step is computed for all steps at once: before the loops, between them, or after them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from .algebra import LinearMaps
+from .views import VIEWS
+from .program import Value, aten, in_order, in_order_from, merge_equal, rewrite, substitute, values_in
+
+
+@dataclass(frozen=True)
+class Recurrence:
+    """A step of a recurrence as a program.
+
+    Attributes:
+        state: For each field of the state, the input that holds it before the step.
+        new: For each field, its value after the step.
+        first: For each field, its value before the first step: an input, or computed from `start`.
+        start: The input x_0, and `x` the input x_t that takes its place one step later; None where they aren't known.
+        x: See `start`.
+        outputs: The results that are wanted of every step.
+    """
+
+    state: Mapping[str, Value]
+    new: Mapping[str, Value]
+    first: Mapping[str, Value]
+    outputs: tuple[Value, ...]
+    start: Value | None = None
+    x: Value | None = None
+
+
+@dataclass(frozen=True)
+class Loop:
+    """A loop over time.
+
+    Attributes:
+        fields: The fields of the state that it computes.
+        before: For each field, the input that holds it before the step.
+        after: For each field, its value after the step.
+        first: For each field, its value before the first step.
+        exported: Values of each step that are needed after the loop, other than `before`.
+        given: Values that it reads of each step, known before the loop, with rows.
+        constants: Values that it reads, the same at all steps.
+    """
+
+    fields: tuple[str, ...]
+    before: tuple[Value, ...]
+    after: tuple[Value, ...]
+    first: tuple[Value, ...]
+    exported: tuple[Value, ...]
+    given: tuple[Value, ...]
+    constants: tuple[Value, ...]
+
+    @property
+    def reads(self) -> list[Value]:
+        """All that it reads."""
+        return [*self.before, *self.given, *self.constants]
+
+    @property
+    def results(self) -> list[Value]:
+        """All that it computes for others, and its state; each once."""
+        return list(dict.fromkeys([*self.after, *self.exported]))
+
+    @cached_property
+    def body(self) -> list[Value]:
+        """The operations of a step, in order."""
+        return in_order_from(self.results, dict.fromkeys(self.reads))
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The loops of a recurrence in order, and its values for all steps at once.
+
+    Attributes:
+        loops: In order.
+        outputs: What was wanted, in the rewritten program.
+        last: For each field of the state, its value after the step, in the rewritten program.
+        previous: The input x_{t-1} of all steps, if something reads it.
+    """
+
+    loops: tuple[Loop, ...]
+    outputs: tuple[Value, ...]
+    last: Mapping[str, Value]
+    first: Mapping[str, Value]
+    previous: Value | None
+
+
+def shift(values: Tensor, first: Tensor) -> Tensor:
+    """What was there one step before: `first` [n, ...], then all but the last n rows of values [T n, ...]."""
+    return torch.cat([first, values[: len(values) - len(first)]])
+
+
+def shifted(values: Value, first: Value) -> Value:
+    """`shift` as a value."""
+    return Value("shift", shift, (values, first), {}, values.shape, values.dtype)
+
+
+def make_plan(step: Recurrence) -> Plan:
+    """Find the loops of a recurrence, and rewrite its program for them."""
+    step, previous = _without_late_fields(step)
+    loops = _components(step)
+    step, loops = _without_copies(step, loops)
+    step = _with_linear_maps_rewritten(step, loops)
+    return Plan(
+        tuple(_loops(step, loops)), step.outputs, step.new, step.first, previous
+    )
+
+
+# ---- what is seen one step late
+
+
+def _without_late_fields(step: Recurrence) -> tuple[Recurrence, Value | None]:
+    """The recurrence without the fields that depend on no state: what they hold is given, one step late.
+
+    Where a field is made of x_t as the first one is of x_0, it is computed from x_{t-1}.
+    """
+    previous = None
+    if step.start is not None and step.x is not None:
+        previous = Value("previous", shape=step.x.shape, dtype=step.x.dtype)
+    used = None
+    while True:
+        states = set(step.state.values())
+        late = [name for name in step.state if not (set(in_order([step.new[name]])) & states)]
+        if not late:
+            return step, used
+        replaced: dict[Value, Value] = {}
+        for name in late:
+            new, first = step.new[name], step.first[name]
+            if previous is not None and _alike(new, first, {step.x: step.start}):  # type: ignore[dict-item]
+                replaced[step.state[name]] = _replace([new], {step.x: previous})[0]  # type: ignore[dict-item]
+                used = previous
+            else:
+                replaced[step.state[name]] = shifted(new, first)
+        step = _with_values(step, replaced, without=late)
+
+
+def _alike(one: Value, two: Value, same: Mapping[Value, Value]) -> bool:
+    """Whether `two` is computed as `one` is, from what takes the place of its inputs. Nothing random is."""
+    if one in same or one.function is None:
+        return same.get(one, one) is two
+    if one is two:
+        return not set(in_order([one])) & set(same) and not one.is_random
+    if one.function is not two.function or one.is_random or len(one.reads) != len(two.reads):
+        return False
+    if _numbers(one) != _numbers(two):
+        return False
+    return all(_alike(a, b, same) for a, b in zip(_all_values(one), _all_values(two), strict=True))
+
+
+def _all_values(value: Value) -> list[Value]:
+    return list(values_in((value.args, value.kwargs)))
+
+
+def _numbers(value: Value) -> Any:
+    """The arguments with a mark for each value."""
+    return substitute((value.args, dict(value.kwargs)), lambda part: "value" if isinstance(part, Value) else part)
+
+
+def _replace(wanted: Sequence[Value], new: Mapping[Value, Value]) -> list[Value]:
+    return rewrite(wanted, lambda value: new.get(value, value))
+
+
+def _with_values(step: Recurrence, replaced: Mapping[Value, Value], *, without: Iterable[str]) -> Recurrence:
+    """The recurrence with inputs replaced, and without some fields of the state; their last values are kept."""
+    names = list(step.new)
+    wanted = merge_equal(_replace([*step.new.values(), *step.outputs], replaced))
+    new = dict(zip(names, wanted, strict=False))
+    state = {name: value for name, value in step.state.items() if name not in set(without)}
+    return Recurrence(state, new, step.first, tuple(wanted[len(names) :]), step.start, step.x)
+
+
+# ---- loops
+
+
+def _reads(step: Recurrence, name: str) -> list[str]:
+    """The fields that a field's new value depends on."""
+    needed = set(in_order([step.new[name]]))
+    return [other for other, value in step.state.items() if value in needed]
+
+
+def _components(step: Recurrence) -> list[tuple[str, ...]]:
+    """The strongly connected components of the fields' dependencies, each after those that it reads (R. Tarjan)."""
+    edges = {name: _reads(step, name) for name in step.state}
+    index: dict[str, int] = {}
+    low: dict[str, int] = {}
+    stack: list[str] = []
+    found: list[tuple[str, ...]] = []
+
+    def visit(name: str) -> None:
+        index[name] = low[name] = len(index)
+        stack.append(name)
+        for other in edges[name]:
+            if other not in index:
+                visit(other)
+                low[name] = min(low[name], low[other])
+            elif other in stack:
+                low[name] = min(low[name], index[other])
+        if low[name] == index[name]:
+            at = stack.index(name)
+            found.append(tuple(n for n in step.state if n in stack[at:]))
+            del stack[at:]
+
+    for name in edges:
+        if name not in index:
+            visit(name)
+    return found
+
+
+def _without_copies(
+    step: Recurrence, loops: Sequence[tuple[str, ...]]
+) -> tuple[Recurrence, list[tuple[str, ...]]]:
+    """Without fields that are no loop: they hold something of the step before."""
+    left = []
+    for names in loops:
+        if len(names) > 1 or names[0] in _reads(step, names[0]):
+            left.append(names)
+        else:
+            (name,) = names
+            step = _with_values(step, {step.state[name]: shifted(step.new[name], step.first[name])}, without=names)
+    return step, left
+
+
+class _Dependence:
+    """Which values depend on the state of which loop, and which of them a loop needs at each step."""
+
+    def __init__(self, step: Recurrence, loops: Sequence[tuple[str, ...]]):
+        order = in_order([*step.new.values(), *step.outputs])
+        numbers = {step.state[name]: i for i, names in enumerate(loops) for name in names}
+        self.on: dict[Value, frozenset[int]] = {}
+        for value in order:
+            own = frozenset([numbers[value]]) if value in numbers else frozenset()
+            self.on[value] = own.union(*(self.on[read] for read in value.reads))
+        self.inside: dict[Value, int] = {}
+        for i, names in enumerate(loops):
+            for value in in_order([step.new[name] for name in names]):
+                if i in self.on[value] and value.function is not None:
+                    self.inside.setdefault(value, i)
+
+    def depends(self, value: Value, loop: int) -> bool:
+        """Whether a value depends on the state of a loop; a merged weight depends on none."""
+        return loop in self.on.get(value, frozenset())
+
+
+def _with_linear_maps_rewritten(step: Recurrence, loops: Sequence[tuple[str, ...]]) -> Recurrence:
+    dependence = _Dependence(step, loops)
+    names = list(step.new)
+    maps = LinearMaps(
+        [*step.new.values(), *step.outputs], loop_of=dependence.inside.get, depends=dependence.depends
+    )
+    wanted = merge_equal(maps.rewritten())
+    new = dict(zip(names, wanted, strict=False))
+    return Recurrence(step.state, new, step.first, tuple(wanted[len(names) :]), step.start, step.x)
+
+
+def _loops(step: Recurrence, loops: Sequence[tuple[str, ...]]) -> Iterable[Loop]:
+    dependence = _Dependence(step, loops)
+    everything = in_order([*step.new.values(), *step.outputs])
+    wanted = {*step.new.values(), *step.outputs}
+    for i, names in enumerate(loops):
+        inside = [v for v in everything if dependence.inside.get(v) == i]
+        body = set(inside)
+        given: dict[Value, None] = {}
+        constants: dict[Value, None] = {}
+
+        def read(value: Value) -> None:
+            """Sort what the loop reads; views of what is given are made in the loop."""
+            if value in body or i in dependence.on[value]:
+                return
+            if not value.has_rows:
+                constants[value] = None
+            elif value.function in VIEWS and value.args[0].has_rows:
+                body.add(value)
+                read(value.args[0])
+            else:
+                given[value] = None
+
+        for value in inside:
+            for r in value.reads:
+                read(r)
+        outside = [v for v in everything if v not in set(inside)]
+        read_outside = {r for v in outside for r in v.reads} | wanted
+        after = tuple(step.new[name] for name in names)
+        yield Loop(
+            fields=names,
+            before=tuple(step.state[name] for name in names),
+            after=after,
+            first=tuple(step.first[name] for name in names),
+            exported=tuple(v for v in inside if v in read_outside),
+            given=tuple(given),
+            constants=tuple(constants),
+        )

@@ -1,0 +1,102 @@
+"""Views of values: which change nothing, and can be left out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from .program import Rows, Value, aten
+
+VIEWS = (aten.slice.Tensor, aten.select.int, aten.reshape.default, aten.t.default, aten.transpose.int)
+VIEWS += (aten.expand.default, aten.unsqueeze.default, aten.view.default, aten.permute.default, aten.detach.default)
+RESHAPES = (aten.view.default, aten._unsafe_view.default, aten.reshape.default, aten.unsqueeze.default)
+RESHAPES += (aten.squeeze.dim, aten.squeeze.default, aten.squeeze.dims, aten.alias.default)
+ORDERS = (aten.transpose.int, aten.permute.default, aten.t.default)
+
+
+def simplify(value: Value) -> Value:
+    """A value without views that change nothing: all reshapes in a row become one, or none."""
+    if value.function is aten.cat.default:
+        return _cat(value)
+    if value.function is aten.slice.Tensor:
+        return _slice(value)
+    if value.function in (aten.expand.default, aten._to_copy.default, aten.clone.default, aten.lift_fresh_copy.default):
+        x = value.args[0]
+        same = x.shape == value.shape and x.dtype == value.dtype and x.function is not None
+        return x if same and value.function is not aten.clone.default else value
+    base = _reshaped(value)
+    if base is None:
+        return value
+    while (inner := _reshaped(base)) is not None:
+        base = inner
+    if base.shape == value.shape:
+        return base
+    shape = [-1 if isinstance(n, Rows) and n.times == 1 else n for n in value.shape]
+    return Value("reshape", aten.reshape.default, (base, shape), {}, value.shape, value.dtype, value.device)
+
+
+def _reshaped(value: Value) -> Value | None:
+    """What a value has the elements of, in the same order; None if it isn't just another shape."""
+    function, args = value.function, value.args
+    if function in RESHAPES:
+        return args[0]  # type: ignore[no-any-return]
+    if function is aten.stack.default and len(args[0]) == 1:
+        return args[0][0]  # type: ignore[no-any-return]
+    if function is aten.select.int and args[0].shape[args[1]] == 1:
+        return args[0]  # type: ignore[no-any-return]
+    if function in ORDERS and _order_of_long(args[0].shape) == _order_of_long(value.shape):
+        lengths = [n for n in args[0].shape if n != 1]
+        if len(set(map(str, lengths))) == len(lengths):  # equal lengths could have changed places
+            return args[0]  # type: ignore[no-any-return]
+        if len(lengths) < 2:
+            return args[0]  # type: ignore[no-any-return]
+    return None
+
+
+def dim_of(value: Value, position: int) -> int:
+    """The dimension that an operation is along, 0 or more."""
+    dim: int = value.args[position] if len(value.args) > position else value.kwargs.get("dim", 0)
+    return dim % len(value.shape)
+
+
+def _order_of_long(shape: Sequence[int | Rows]) -> list[int | Rows]:
+    return [n for n in shape if n != 1]
+
+
+def _cat(value: Value) -> Value:
+    """Without empty parts; the part itself if there is one."""
+    dim = dim_of(value, 1)
+    parts = [part for part in value.args[0] if part.shape[dim] != 0]
+    if len(parts) == 1 and parts[0].shape == value.shape:
+        return parts[0]  # type: ignore[no-any-return]
+    return value.with_args((parts, dim), {})
+
+
+def _slice(value: Value) -> Value:
+    """A slice of everything is the whole; a slice that is one part of a `cat` is that part."""
+    x, dim = value.args[0], dim_of(value, 1)
+    if value.shape == x.shape:
+        return x  # type: ignore[no-any-return]
+    start = (value.args[2] if len(value.args) > 2 else 0) or 0
+    start = start if start >= 0 else start + x.shape[dim]
+    if x.function is aten.slice.Tensor and x.args[1] == dim and len(x.args) == 4:
+        return simplify(value.with_args((x.args[0], dim, x.args[2] + start, x.args[2] + start + value.shape[dim]), {}))
+    if x.function is aten.cat.default and x.args[1] == dim:
+        at = 0
+        for part in x.args[0]:
+            if at == start and part.shape == value.shape:
+                return part  # type: ignore[no-any-return]
+            at += part.shape[dim]
+    length = value.shape[dim]
+    if isinstance(length, Rows) or len(value.args) > 4:
+        return value
+    return value.with_args((x, dim, start, start + length), {})
+
+
+def bases(values: Iterable[Value]) -> set[Value]:
+    """What these are views of."""
+    found = set()
+    for value in values:
+        while value.function in VIEWS:
+            value = value.args[0]
+        found.add(value)
+    return found
