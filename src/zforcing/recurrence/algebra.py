@@ -236,7 +236,7 @@ def _with_sums_fused(wanted: Sequence[Value]) -> list[Value]:
         args, kwargs = (
             substitute(part, lambda v: new[v] if isinstance(v, Value) else v) for part in (value.args, value.kwargs)
         )
-        new[value] = value.with_args(args, kwargs)
+        new[value] = value if all(new[r] is r for r in value.reads) else value.with_args(args, kwargs)
         if value.function is not aten.add.Tensor or value.kwargs or len(value.args) != 2:
             continue
         for x, y in (value.args, value.args[::-1]):

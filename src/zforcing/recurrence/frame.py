@@ -92,22 +92,17 @@ class Frame:
 
     def _view(self, value: Value) -> None:
         """Make a view of its base, of all steps at once if they are in one tensor."""
-        base = value.args[0]
-        if value.function is aten.slice.Tensor and (base in self.stacked or base.function in VIEWS):
-            self.at(base)
-            if base in self.stacked:
-                _, dim, start, stop = value.args
-                self.hold(value, self.stacked[base].narrow(dim + 1, start, stop - start))
-                return
-        if value.function is aten.t.default and base in self.stacked:
-            self.hold(value, self.stacked[base].transpose(1, 2))
-            return
-        args, kwargs = (substitute(part, self._number) for part in (value.args[1:], value.kwargs))
+        base, args = value.args[0], substitute(value.args[1:], self._number)
         sources = self.at(base)
-        if all(source is sources[0] for source in sources[1:2]):
-            self.hold_one(value, value.function(sources[0], *args, **kwargs))  # type: ignore[misc]
+        if base in self.stacked:
+            together = _of_all_steps(value.function, self.stacked[base], args)
+            if together is not None:
+                self.hold(value, together)
+                return
+        if len(sources) > 1 and sources[0] is not sources[1]:
+            self.each[value] = [value.function(source, *args) for source in sources]  # type: ignore[misc]
         else:
-            self.each[value] = [value.function(source, *args, **kwargs) for source in sources]  # type: ignore[misc]
+            self.hold_one(value, value.function(sources[0], *args))  # type: ignore[misc]
 
     def _number(self, part: Any) -> Any:
         return part.times * self.rows if isinstance(part, Rows) else part
@@ -214,6 +209,18 @@ class Frame:
             each = [self._argument(p) for p in part]
             return [[column[t] for column in each] for t in range(self.steps)]
         return [substitute(part, self._number)] * self.steps
+
+
+def _of_all_steps(function: Any, stacked: Tensor, args: Sequence[Any]) -> Tensor | None:
+    """A view of all steps, [T, n, ...], by a view of one step [n, ...]; None where it takes a view of each."""
+    if function is aten.slice.Tensor:
+        dim, start, stop = args
+        return stacked.narrow(dim + 1, start, stop - start)
+    if function is aten.t.default:
+        return stacked.transpose(1, 2)
+    if function is aten.reshape.default:
+        return stacked.reshape(stacked.shape[0], *args[0])
+    return None
 
 
 def _parts_in_place(value: Value, order: set[Value], placed: Any) -> list[tuple[Value, int]]:

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from .algebra import LinearMaps
-from .views import VIEWS
+from .views import VIEWS, bases
 from .program import Value, aten, in_order, in_order_from, merge_equal, rewrite, substitute, values_in
 
 
@@ -289,15 +289,15 @@ def _loops(step: Recurrence, loops: Sequence[tuple[str, ...]]) -> Iterable[Loop]
         for value in inside:
             for r in value.reads:
                 read(r)
-        outside = [v for v in everything if v not in set(inside)]
-        read_outside = {r for v in outside for r in v.reads} | wanted
+        ours = set(inside)
+        read_outside = bases({r for v in everything if v not in ours for r in v.reads} | wanted)
         after = tuple(step.new[name] for name in names)
         yield Loop(
             fields=names,
             before=tuple(step.state[name] for name in names),
             after=after,
             first=tuple(step.first[name] for name in names),
-            exported=tuple(v for v in inside if v in read_outside),
+            exported=tuple(v for v in inside if v in read_outside and v.function not in VIEWS),
             given=tuple(given),
             constants=tuple(constants),
         )
