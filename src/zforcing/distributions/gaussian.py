@@ -81,4 +81,6 @@ def reparameterize(distribution: Distribution, noise: Tensor) -> Tensor:
     """
     if isinstance(distribution, MultivariateNormal):
         return distribution.loc + (distribution.scale_tril @ noise[..., None])[..., 0]
+    if isinstance(distribution, Independent) and isinstance(distribution.base_dist, Normal):
+        return distribution.base_dist.loc + distribution.base_dist.scale * noise  # `stddev` is the root of the square
     return distribution.mean + distribution.stddev * noise

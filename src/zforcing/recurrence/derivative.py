@@ -63,12 +63,11 @@ class Derivative:
 
     @cached_property
     def stacked(self) -> set[Value]:
-        """Values of the backward loop that are read after it, or are gradients of what it was given."""
+        """Values of the backward loop that are read after its steps, or are gradients of what it was given."""
         reads = {r for v in self.after_values for r in v.reads}
         reads |= {g for v, g in self.gradients.items() if v not in self.before}
-        return reads & {v for v in self.backward_values if v.function not in VIEWS} | {
-            v for v in bases(reads) if v in set(self.backward_values)
-        }
+        computed = {v for v in self.backward_values if v.function not in VIEWS}
+        return bases(reads) & {*computed, *self.incoming.values()}
 
     @cached_property
     def forward_values(self) -> list[Value]:
@@ -78,33 +77,47 @@ class Derivative:
 
 def derive(loop: Loop, wanted: Iterable[Value]) -> Derivative:
     """Trace a step of a loop with its gradients for the values `wanted` among those that it reads."""
-    reads = loop.reads
-    results = loop.results
-    smooth = [value for value in results if value.is_smooth]
-    wanted = [value for value in reads if value in set(wanted)]
-    fixed = [value for value in reads if value not in set(wanted)]
+    inputs, values, incoming, gradients = _with_gradients(loop.reads, loop.results, set(wanted))
+    return Derivative(loop.before, inputs, values, incoming, gradients)
 
-    def f(of: list[Tensor], others: list[Tensor], incoming: list[Tensor]) -> tuple[list[Tensor], tuple[Tensor, ...]]:
+
+def derive_ahead(loop: Loop, wanted: Iterable[Value]) -> Derivative:
+    """Trace the values that a loop computes ahead with their gradients for `wanted` among what they read."""
+    if not loop.ahead:
+        return Derivative((), {}, {}, {}, {})
+    return Derivative((), *_with_gradients([*loop.sources, *loop.weights], loop.ahead, set(wanted)))
+
+
+def _with_gradients(
+    reads: Sequence[Value], results: Sequence[Value], wanted: set[Value]
+) -> tuple[dict[Value, Value], dict[Value, Value], dict[Value, Value], dict[Value, Value]]:
+    """Values and gradients as one program: its inputs, its results, its inputs for their gradients, the gradients."""
+    smooth = [value for value in results if value.is_smooth]
+    of = [value for value in reads if value in wanted]
+    fixed = [value for value in reads if value not in wanted]
+
+    def f(
+        tensors: list[Tensor], others: list[Tensor], incoming: list[Tensor]
+    ) -> tuple[list[Tensor], tuple[Tensor, ...]]:
         def step(*tensors: Tensor) -> tuple[tuple[Tensor, ...], list[Tensor]]:
-            known: dict[Value, Any] = dict(zip([*wanted, *fixed], [*tensors, *others], strict=True))
+            known: dict[Value, Any] = dict(zip([*of, *fixed], [*tensors, *others], strict=True))
             evaluate(results, known, rows=_rows(known))
             return tuple(known[v] for v in smooth), [known[v] for v in results]
 
-        _, pull, values = torch.func.vjp(step, *of, has_aux=True)
+        _, pull, values = torch.func.vjp(step, *tensors, has_aux=True)
         return values, pull(tuple(incoming))
 
     def example(rows: int) -> list[list[Tensor]]:
-        return [[_like(value, rows) for value in values] for values in (wanted, fixed, smooth)]
+        return [[_like(value, rows) for value in values] for values in (of, fixed, smooth)]
 
-    names = [value.name for value in [*wanted, *fixed]] + [f"d_{value.name}" for value in smooth]
+    names = [value.name for value in [*of, *fixed]] + [f"d_{value.name}" for value in smooth]
     inputs, (values, gradients) = trace(f, example, names)
     program = fused([*values, *gradients])
-    return Derivative(
-        before=loop.before,
-        inputs=dict(zip([*wanted, *fixed], inputs, strict=False)),
-        forward=dict(zip(results, program, strict=False)),
-        incoming=dict(zip(smooth, inputs[len(reads) :], strict=True)),
-        gradients=dict(zip(wanted, program[len(results) :], strict=True)),
+    return (
+        dict(zip([*of, *fixed], inputs, strict=False)),
+        dict(zip(results, program, strict=False)),
+        dict(zip(smooth, inputs[len(reads) :], strict=True)),
+        dict(zip(of, program[len(results) :], strict=True)),
     )
 
 

@@ -1,8 +1,12 @@
-"""Runs a loop of a plan with torch's operations, which write into memory allocated once: one node of autograd."""
+"""Runs a loop of a plan with torch's operations, which write into memory allocated once: one node of autograd.
+
+The steps are run in blocks. What is linear in given values is computed for a block just before its steps, and the
+gradients of weights just after them: products of many rows at a time, of numbers that are still in the cache.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -10,11 +14,13 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from .derivative import Derivative, derive
+from .derivative import Derivative, derive, derive_ahead
 from .frame import Frame, Step
 from .plan import Loop
-from .program import Value, evaluate, in_order_from
+from .program import Value, evaluate
 from .views import VIEWS, bases
+
+ROWS_AT_ONCE = 2048  # of a block: enough for products to be efficient, few enough to stay in the cache
 
 
 @dataclass
@@ -22,26 +28,34 @@ class Runner:
     """A loop and its derivatives by which inputs get a gradient, traced when they are first needed."""
 
     loop: Loop
-    derivatives: dict[tuple[Value, ...], Derivative] = field(default_factory=dict)
+    derivatives: dict[tuple[Value, ...], tuple[Derivative, Derivative]] = field(default_factory=dict)
 
-    def derivative(self, wanted: tuple[Value, ...]) -> Derivative:
-        """The step with the gradients of these inputs."""
-        if wanted not in self.derivatives:
-            self.derivatives[wanted] = derive(self.loop, wanted)
-        return self.derivatives[wanted]
+    def derivative(self, needed: tuple[Value, ...]) -> tuple[Derivative, Derivative]:
+        """The step, and what is computed ahead of it, with the gradients for these of `loop.needs`."""
+        if needed not in self.derivatives:
+            loop = self.loop
+            depends = {v for v in loop.ahead if _reach(v, set(needed))}
+            wanted = {*needed, *depends, *(v for v in loop.before if v.is_smooth)}
+            self.derivatives[needed] = derive(loop, wanted), derive_ahead(loop, needed)
+        return self.derivatives[needed]
 
     def __call__(self, known: dict[Value, Any], *, steps: int) -> None:
         """Run the loop.
 
         Args:
-            known: Tensors of what the loop reads: first states [n, ...], given values [T n, ...], constants. Gets
-                those of all steps: the states before each step, and what is exported, [T n, ...].
+            known: Tensors of what it needs: first states [n, ...], values of all steps [T n, ...], constants; what it
+                computes values from ahead may have fewer rows, which are then repeated. Gets those of all steps: the
+                states before each step, and what is exported, [T n, ...].
             steps: T.
         """
         loop = self.loop
-        tensors = [known[value] for value in (*loop.first, *loop.given, *loop.constants)]
+        tensors = [known[value] for value in loop.needs]
         results = _Run.apply(self, steps, torch.is_grad_enabled(), *tensors)  # type: ignore[no-untyped-call]
         known.update(zip([*loop.before, *loop.exported], results, strict=True))
+
+
+def _reach(value: Value, wanted: set[Value]) -> bool:
+    return value in wanted or any(_reach(read, wanted) for read in value.reads)
 
 
 class _Run(torch.autograd.Function):
@@ -49,119 +63,154 @@ class _Run(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, runner: Runner, steps: int, grad: bool, *tensors: Tensor) -> tuple[Tensor, ...]:
-        loop = runner.loop
-        needed = [v for v, needs in zip(loop.reads, ctx.needs_input_grad[3:], strict=True) if needs] if grad else []
-        wanted = tuple(v for v in loop.reads if v in needed or (needed and v in loop.before and v.is_smooth))
-        derivative = runner.derivative(wanted) if wanted else None
-        results, kept = _forward(loop, derivative, steps, tensors)
-        if derivative is not None:
-            ctx.save_for_backward(*tensors, *kept.values())
-            ctx.derivative, ctx.kept, ctx.steps, ctx.loop = derivative, list(kept), steps, loop
+        needed = tuple(v for v, needs in zip(runner.loop.needs, ctx.needs_input_grad[3:], strict=True) if needs)
+        run = _Forward(runner.loop, steps, tensors, runner.derivative(needed)[0] if grad and needed else None)
+        run.run()
+        if run.derivative is not None:
+            ctx.save_for_backward(*tensors, *(run.frame.stacked[v] for v in run.kept))
+            ctx.runner, ctx.needed, ctx.kept, ctx.steps = runner, needed, run.kept, steps
             ctx.set_materialize_grads(False)
-        return tuple(results)
+        return tuple(run.results())
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *incoming: Tensor | None) -> tuple[Tensor | None, ...]:
-        saved = ctx.saved_tensors
-        num = len(ctx.loop.reads)
-        kept = dict(zip(ctx.kept, saved[num:], strict=True))
-        backward = _Backward(ctx.loop, ctx.derivative, ctx.steps, saved[:num], kept)
-        return None, None, None, *backward.run(incoming)
+        num = len(ctx.runner.loop.needs)
+        kept = dict(zip(ctx.kept, ctx.saved_tensors[num:], strict=True))
+        run = _Backward(ctx.runner, ctx.needed, ctx.steps, ctx.saved_tensors[:num], kept)
+        return None, None, None, *run.run(incoming)
 
 
-def _forward(
-    loop: Loop, derivative: Derivative | None, steps: int, tensors: Sequence[Tensor]
-) -> tuple[list[Tensor], dict[Value, Tensor]]:
-    """Run all steps; returns the results of `Runner`, and what the backward pass reads: values [T, n, ...]."""
-    names: Mapping[Value, Value] = {v: v for v in (*loop.reads, *loop.results)}
-    order, kept = loop.body, set()
-    if derivative is not None:
-        names = {**derivative.inputs, **derivative.forward}
-        order, kept = derivative.forward_values, derivative.kept
-    frame = Frame(steps, len(tensors[0]))
-    hold_inputs(frame, loop, names, tensors)
-    states = [first.new_empty(steps + 1, *first.shape) for first in tensors[: len(loop.before)]]
-    copies: list[Step] = []
-    late = [
-        _hold_state(frame, names[before], names[after], first, memory, order)
-        for before, after, first, memory in zip(loop.before, loop.after, tensors, states, strict=False)
-    ]
-    frame.allocate(order, kept | bases(names[v] for v in loop.exported))
-    copies = [_copy(frame.at(value), targets) for value, targets in filter(None, late)]
-    run_steps([*frame.steps_of(order), *copies], range(steps))
-    after = {v: memory[1:] for v, memory in zip(loop.after, states, strict=True)}
-    exported = [after[v] if v in after else frame.everywhere(names[v]) for v in loop.exported]
-    results = [*(memory[:-1] for memory in states), *exported]
-    keep = {names[v]: memory[:-1] for v, memory in zip(loop.before, states, strict=True)}
-    keep |= {v: frame.stacked[v] for v in kept}
-    return [result.flatten(0, 1) for result in results], keep
+class _Pass:
+    """What both passes share: the loop's inputs, and its blocks of steps."""
+
+    def __init__(self, loop: Loop, steps: int, tensors: Sequence[Tensor]):
+        self.loop, self.steps = loop, steps
+        self.tensors = dict(zip(loop.needs, tensors, strict=True))
+        self.rows = len(self.tensors[loop.first[0]])
+        self.block = min(steps, -(-ROWS_AT_ONCE // self.rows))
+        self.frame = Frame(steps, self.rows, self.block)
+
+    def hold_inputs(self, names: Mapping[Value, Value]) -> None:
+        """Put the loop's inputs."""
+        for value in self.loop.known:
+            self.frame.hold(names[value], self.tensors[value].unflatten(0, (self.steps, -1)))
+        for value in self.loop.constants:
+            self.frame.hold_one(names[value], self.tensors[value])
+
+    def blocks(self) -> Iterator[tuple[int, int]]:
+        """Start and stop of each block of steps."""
+        for start in range(0, self.steps, self.block):
+            yield start, min(start + self.block, self.steps)
+
+    def ahead_inputs(self, start: int, stop: int) -> dict[Value, Any]:
+        """What `loop.ahead` reads of a block."""
+        known: dict[Value, Any] = {v: self.tensors[v] for v in self.loop.weights}
+        for value in self.loop.sources:
+            known[value] = self.tensors[value].unflatten(0, (self.steps, -1))[start:stop].flatten(0, 1)
+        return known
 
 
-def hold_inputs(frame: Frame, loop: Loop, names: Mapping[Value, Value], tensors: Sequence[Tensor]) -> None:
-    """Put what a loop is given at all steps, and its constants."""
-    at = len(loop.before)
-    for value, tensor in zip((*loop.given, *loop.constants), tensors[at:], strict=True):
-        if value in loop.given:
-            frame.hold(names[value], tensor.unflatten(0, (frame.steps, -1)))
-        else:
-            frame.hold_one(names[value], tensor)
+class _Forward(_Pass):
+    """The forward pass of a loop; with a derivative it keeps what the backward pass reads."""
+
+    def __init__(self, loop: Loop, steps: int, tensors: Sequence[Tensor], derivative: Derivative | None):
+        super().__init__(loop, steps, tensors)
+        self.derivative = derivative
+        self.names: Mapping[Value, Value] = {v: v for v in (*loop.reads, *loop.results)}
+        order, kept = loop.body, set()
+        if derivative is not None:
+            self.names = {**derivative.inputs, **derivative.forward}
+            order, kept = derivative.forward_values, derivative.kept
+        self.kept = [*kept, *(self.names[v] for v in loop.before if derivative is not None)]
+        self.hold_inputs(self.names)
+        for value in loop.ahead:
+            steps_held = steps if self.names[value] in kept else self.block
+            self.frame.hold(self.names[value], self.frame.empty(value, steps_held))
+        copies = self._hold_states(order)
+        self.frame.allocate(order, kept | bases(self.names[v] for v in loop.exported), steps)
+        self.work = [*self.frame.steps_of(order), *(_copy(self.frame.at(v), targets) for v, targets in copies)]
+
+    def _hold_states(self, order: Sequence[Value]) -> list[tuple[Value, Sequence[Tensor]]]:
+        """Let the fields be computed where the next step finds them; returns those that must be copied there."""
+        loop, copies, computed = self.loop, [], set(order)
+        self.states: dict[Value, Tensor] = {}
+        for before, after, first in zip(loop.before, loop.after, loop.first, strict=True):
+            tensor, new = self.tensors[first], self.names[after]
+            memory = self.states[before] = tensor.new_empty(self.steps + 1, *tensor.shape)
+            memory[0] = tensor
+            self.frame.hold(self.names[before], memory[:-1])
+            if new in computed and new.function not in VIEWS and new not in self.frame.each:
+                self.frame.hold(new, memory[1:])
+            else:
+                copies.append((new, memory[1:].unbind(0)))
+        return copies
+
+    def run(self) -> None:
+        """Run all steps."""
+        for start, stop in self.blocks():
+            if self.loop.ahead:
+                self._compute_ahead(start, stop)
+            for t in range(start, stop):
+                for step in self.work:
+                    step(t)
+
+    def _compute_ahead(self, start: int, stop: int) -> None:
+        known = self.ahead_inputs(start, stop)
+        rows = len(next(known[v] for v in self.loop.sources))
+        evaluate(self.loop.ahead, known, rows=rows)
+        for value in self.loop.ahead:
+            target = self.frame.rows_at(self.names[value], start, stop)
+            copies = target.unflatten(0, (stop - start, -1, rows // (stop - start)))
+            copies.copy_(known[value].unflatten(0, (stop - start, 1, -1)))
+
+    def results(self) -> list[Tensor]:
+        """The states before each step and the exported values, [T n, ...]."""
+        after = {v: self.states[b][1:] for v, b in zip(self.loop.after, self.loop.before, strict=True)}
+        exported = [after[v] if v in after else self.frame.stacked[self.names[v]] for v in self.loop.exported]
+        return [values.flatten(0, 1) for values in (*(m[:-1] for m in self.states.values()), *exported)]
 
 
-def _hold_state(
-    frame: Frame, before: Value, after: Value, first: Tensor, memory: Tensor, order: Sequence[Value]
-) -> tuple[Value, Sequence[Tensor]] | None:
-    """Let a field be computed where the next step finds it; returns what must be copied there instead."""
-    memory[0] = first
-    frame.hold(before, memory[:-1])
-    if after in order and after.function not in VIEWS and after not in frame.each:
-        frame.hold(after, memory[1:])
-        return None
-    return after, memory[1:].unbind(0)
-
-
-def run_steps(work: Sequence[Step], steps: range) -> None:
-    """Do all work of each step in turn."""
-    for t in steps:
-        for step in work:
-            step(t)
-
-
-class _Backward:
+class _Backward(_Pass):
     """The backward pass of a loop."""
 
     def __init__(
-        self,
-        loop: Loop,
-        derivative: Derivative,
-        steps: int,
-        tensors: Sequence[Tensor],
-        kept: Mapping[Value, Tensor],
+        self, runner: Runner, needed: tuple[Value, ...], steps: int, tensors: Sequence[Tensor], kept: dict[Value, Tensor]
     ):
-        self.loop, self.derivative, self.steps = loop, derivative, steps
-        self.frame = Frame(steps, len(tensors[0]))
-        hold_inputs(self.frame, loop, derivative.inputs, tensors)
+        super().__init__(runner.loop, steps, tensors)
+        self.derivative, self.derivative_ahead = runner.derivative(needed)
+        self.needed = needed
+        self.hold_inputs(self.derivative.inputs)
         for value, tensor in kept.items():
             self.frame.hold(value, tensor)
         # the gradient of a state at step t is read from one of two slots, that of the state before goes to the other
         self.slots = {
-            before: torch.zeros(2, *first.shape, dtype=first.dtype, device=first.device)
-            for before, first in zip(loop.before, tensors, strict=False)
+            before: torch.zeros(2, *self.tensors[first].shape, dtype=first.dtype, device=self.tensors[first].device)
+            for before, first in zip(self.loop.before, self.loop.first, strict=True)
             if before.is_smooth
         }
+        self.gradients: dict[Value, Tensor] = {}
+        self.collected: set[Value] = set()  # in the current block
 
     def run(self, incoming: Sequence[Tensor | None]) -> list[Tensor | None]:
-        """Run all steps; returns the gradients of the first states, the given values and the constants."""
+        """Run all steps; returns the gradients of what the loop needs."""
         frame, d = self.frame, self.derivative
         before = dict(zip(self.loop.before, incoming, strict=False))
-        exported = dict(zip(self.loop.exported, incoming[len(before) :], strict=True))
-        begin = self._hold_gradients(exported)
+        begin = self._hold_gradients(dict(zip(self.loop.exported, incoming[len(before) :], strict=True)))
         late = self._hold_carried()
-        frame.allocate(d.backward_values, d.stacked)
+        frame.allocate(d.backward_values, d.stacked, self.block)
         end = [_copy(frame.at(value), self._slot(state, 1)) for state, value in late]
         end += [_add(self._each(g), self._slot(v, 1)) for v, g in before.items() if g is not None]
-        run_steps([*begin, *frame.steps_of(d.backward_values), *end], range(self.steps - 1, -1, -1))
-        return self._results()
+        work = [*begin, *frame.steps_of(d.backward_values), *end]
+        for start, stop in reversed(list(self.blocks())):
+            for t in range(stop - 1, start - 1, -1):
+                for step in work:
+                    step(t)
+            self._after_block(start, stop)
+        for state, first in zip(self.loop.before, self.loop.first, strict=True):
+            if state in self.slots:
+                self.gradients[first] = self.slots[state][1]  # the first step leaves it there
+        return [self.gradients.get(value) for value in self.loop.needs]
 
     def _slot(self, state: Value, offset: int) -> Sequence[Tensor]:
         """Where the gradient of a state is at each step: 0 after the step, 1 before it."""
@@ -179,15 +228,16 @@ class _Backward:
             outside = exported.get(value)
             if states:
                 self.frame.each[held] = self._slot(states[0], 0)
-                begin += [_add(self._slot(other, 0), self._slot(states[0], 0)) for other in states[1:]]
+                if held in self.derivative.stacked:  # also read after the steps of a block
+                    self.frame.hold(held, self.frame.empty(held, self.block))
+                    begin.append(_copy(self._slot(states[0], 0), self.frame.at(held)))
+                begin += [_add(self._slot(other, 0), self.frame.at(held)) for other in states[1:]]
                 if outside is not None:
-                    begin.append(_add(self._each(outside), self._slot(states[0], 0)))
+                    begin.append(_add(self._each(outside), self.frame.at(held)))
             elif outside is not None:
                 self.frame.hold(held, outside.unflatten(0, (self.steps, -1)))
             else:
-                zero = torch.zeros_like(self.frame.empty(held, 1)[0])
-                self.frame.hold_one(held, zero)
-                self.frame.stacked[held] = zero.expand(self.steps, *zero.shape)
+                self.frame.hold(held, torch.zeros_like(self.frame.empty(held, self.block)))
         return begin
 
     def _hold_carried(self) -> list[tuple[Value, Value]]:
@@ -203,18 +253,56 @@ class _Backward:
                 late.append((state, gradient))
         return late
 
-    def _results(self) -> list[Tensor | None]:
-        d, frame, loop = self.derivative, self.frame, self.loop
-        wanted = {v: g for v, g in d.gradients.items() if v not in loop.before}
-        known: dict[Value, Any] = {}
-        for value in in_order_from(wanted.values(), {}):
-            if value in frame.stacked and value.function not in VIEWS:
-                known[value] = frame.stacked[value].flatten(0, 1)
-            elif value.function is None and not value.has_rows:
-                known[value] = frame.each[value][0]
-        evaluate(wanted.values(), known, rows=self.steps * frame.rows)
-        first = [self.slots[v][1] if v in self.slots else None for v in loop.before]  # the first step leaves them there
-        return [*first, *(known[wanted[v]] if v in wanted else None for v in (*loop.given, *loop.constants))]
+    def _after_block(self, start: int, stop: int) -> None:
+        """Compute the gradients of what isn't state from what the steps of a block have left."""
+        d, frame = self.derivative, self.frame
+        self.collected.clear()
+        known: dict[Value, Any] = {v: frame.rows_at(v, start, stop) for v in frame.stacked if v.function not in VIEWS}
+        known |= {d.inputs[v]: self.tensors[v] for v in self.loop.constants}
+        wanted = {v: g for v, g in d.gradients.items() if v not in self.loop.before}
+        evaluate(wanted.values(), known, rows=(stop - start) * self.rows)
+        ahead: dict[Value, Tensor] = {}
+        for value, gradient in wanted.items():
+            if value in self.loop.ahead:
+                ahead[value] = known[gradient]
+            else:
+                self._collect(value, known[gradient], start)
+        if ahead:
+            self._after_block_ahead(ahead, start, stop)
+
+    def _after_block_ahead(self, incoming: Mapping[Value, Tensor], start: int, stop: int) -> None:
+        """The same for what was computed ahead: gradients of copies of a row are summed first."""
+        d = self.derivative_ahead
+        inputs = self.ahead_inputs(start, stop)
+        rows = len(next(inputs[v] for v in self.loop.sources))
+        known: dict[Value, Any] = {d.inputs[v]: tensor for v, tensor in inputs.items()}
+        for value, gradient in incoming.items():
+            if len(gradient) != rows:
+                gradient = gradient.unflatten(0, (stop - start, -1, rows // (stop - start))).sum(1).flatten(0, 1)
+            known[d.incoming[value]] = gradient
+        for value in d.incoming.keys() - incoming.keys():
+            known[d.incoming[value]] = torch.zeros_like(known[d.incoming[next(iter(incoming))]])
+        evaluate(d.gradients.values(), known, rows=rows)
+        for value, gradient in d.gradients.items():
+            self._collect(value, known[gradient], start)
+
+    def _collect(self, value: Value, gradient: Tensor, start: int) -> None:
+        """Add a block's gradient of a constant; put that of a value of each step in its place."""
+        if value.has_rows:
+            whole = self.tensors[value]
+            if value not in self.gradients:
+                self.gradients[value] = torch.empty_like(whole, memory_format=torch.contiguous_format)
+            at = start * (len(whole) // self.steps)
+            part = self.gradients[value][at : at + len(gradient)]
+            if value in self.collected:  # what is computed ahead reads it too
+                part += gradient
+            else:
+                part.copy_(gradient)
+            self.collected.add(value)
+        elif value in self.gradients:
+            self.gradients[value] += gradient
+        else:
+            self.gradients[value] = gradient.contiguous()
 
 
 def _add(sources: Sequence[Tensor], targets: Sequence[Tensor]) -> Step:

@@ -7,7 +7,6 @@ from typing import Any
 from torch import Tensor
 
 from .eager import Runner
-from .plan import shift
 from .program import Rows, Value, in_order_from, substitute
 
 
@@ -39,10 +38,11 @@ class Flat:
     def run(self, runner: Runner) -> None:
         """Run a loop, after what it reads."""
         loop = runner.loop
-        for value in (*loop.given, *loop.constants):
+        for value in (*loop.known, *loop.sources, *loop.constants, *loop.weights):
             self.evaluate(value)
-        known = {value: self._for_all(value) for value in (*loop.given, *loop.constants)}
-        known |= {value: self.known[value] for value in loop.first}
+        same = len({self.rows[v] for v in loop.sources}) == 1 and not set(loop.sources) & set(loop.known)
+        known: dict[Value, Any] = {v: self.known[v] if same else self._for_all(v) for v in loop.sources}
+        known |= {v: self._for_all(v) for v in (*loop.first, *loop.known, *loop.constants, *loop.weights)}
         runner(known, steps=self.steps)
         for value in (*loop.before, *loop.exported):
             self.hold(value, known[value], rows=self.all_rows)
@@ -77,6 +77,3 @@ class Flat:
         shape = (self.steps, self.particles, *tensor.shape[2:])
         self.repeated[value] = tensor.expand(*shape).flatten(0, 2)
         return self.repeated[value]
-
-
-__all__ = ["Flat", "shift"]

@@ -62,17 +62,18 @@ class Frame:
         lower: Whether products may use weights that are packed beforehand.
     """
 
-    def __init__(self, steps: int, rows: int):
-        self.steps, self.rows = steps, rows
-        self.stacked: dict[Value, Tensor] = {}  # [T, n, ...]
+    def __init__(self, steps: int, rows: int, block: int):
+        self.steps, self.rows, self.block = steps, rows, block
+        self.stacked: dict[Value, Tensor] = {}  # [T, n, ...], or of the steps of a block, [block, n, ...]
         self.each: dict[Value, Sequence[Tensor]] = {}  # T tensors
 
     # ---- memory
 
     def hold(self, value: Value, stacked: Tensor) -> None:
-        """Put a value at all steps, [T, n, ...]."""
+        """Put a value at all steps, [T, n, ...], or memory that each block of steps writes anew, [block, n, ...]."""
         self.stacked[value] = stacked
-        self.each[value] = stacked.unbind(0)
+        views = stacked.unbind(0)
+        self.each[value] = views if len(views) == self.steps else views * -(-self.steps // len(views))
 
     def hold_one(self, value: Value, tensor: Tensor) -> None:
         """Put a tensor that all steps have in common, or that each writes anew."""
@@ -84,11 +85,11 @@ class Frame:
             self._view(value)
         return self.each[value]
 
-    def everywhere(self, value: Value) -> Tensor:
-        """A value at all steps, [T, n, ...]."""
-        if value not in self.stacked:
-            self._view(value)
-        return self.stacked[value]
+    def rows_at(self, value: Value, start: int, stop: int) -> Tensor:
+        """A stored value at the steps of a block, [(stop - start) n, ...]."""
+        stacked = self.stacked[value]
+        at = start if len(stacked) == self.steps else 0
+        return stacked[at : at + stop - start].flatten(0, 1)
 
     def _view(self, value: Value) -> None:
         """Make a view of its base, of all steps at once if they are in one tensor."""
@@ -112,15 +113,15 @@ class Frame:
         shape = [self._number(n) for n in value.shape]
         return torch.empty(steps, *shape, dtype=value.dtype, device=value.device)
 
-    def allocate(self, order: Sequence[Value], kept: set[Value]) -> None:
-        """Give each operation's result memory: of all steps if it is kept; a part of a concatenation in its place."""
+    def allocate(self, order: Sequence[Value], kept: set[Value], steps: int) -> None:
+        """Give each operation's result memory: of some steps if it is kept; a part of a concatenation in its place."""
         computed = set(order)
         for value in reversed(order):
             if value.function is None or value.function in VIEWS or value in self.each or not value.shape:
                 continue
             parts = _parts_in_place(value, computed, self.each)
             if value in kept or any(part in kept for part, _ in parts):
-                self.hold(value, self.empty(value, self.steps))
+                self.hold(value, self.empty(value, steps))
             else:
                 self.hold_one(value, self.empty(value, 1)[0])
             self._place(value, parts)
@@ -154,8 +155,7 @@ class Frame:
         call = self._call(value, self.at(value))
         if value.is_random:
             return [call]
-        distinct = self.steps if value in self.stacked else 1
-        for t in range(distinct):
+        for t in range(len(self.stacked[value]) if value in self.stacked else 1):
             call(t)
         return []
 
@@ -166,15 +166,11 @@ class Frame:
         dim = value.args[1]
         for part in value.args[0]:
             length = part.shape[dim]
-            target = [whole.narrow(dim, start, length) for whole in self._distinct(value)]
             source = self.at(part)
-            if target[0].data_ptr() != source[0].data_ptr():
-                found.append(_copy(source, target if len(target) == self.steps else target * self.steps))
+            if self.at(value)[0].narrow(dim, start, length).data_ptr() != source[0].data_ptr():
+                found.append(_copy(source, [whole.narrow(dim, start, length) for whole in self.at(value)]))
             start += length
         return found
-
-    def _distinct(self, value: Value) -> Sequence[Tensor]:
-        return self.at(value) if value in self.stacked else self.at(value)[:1]
 
     def _product(self, value: Value) -> Step:
         """x w or b + x w, by a weight prepared once."""

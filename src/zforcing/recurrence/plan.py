@@ -15,9 +15,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .algebra import LinearMaps
+from .algebra import LinearMaps, is_linear
 from .views import VIEWS, bases
-from .program import Value, aten, in_order, in_order_from, merge_equal, rewrite, substitute, values_in
+from .program import Value, aten, in_order, in_order_from, merge_equal, rewrite, substitute, users_of, values_in
 
 
 @dataclass(frozen=True)
@@ -51,8 +51,12 @@ class Loop:
         after: For each field, its value after the step.
         first: For each field, its value before the first step.
         exported: Values of each step that are needed after the loop, other than `before`.
-        given: Values that it reads of each step, known before the loop, with rows.
+        given: Values that it reads of each step, known before the step, with rows.
         constants: Values that it reads, the same at all steps.
+        ahead: Those of `given` that are linear maps of `sources`, computed just before the steps of a block, so that
+            neither they nor their gradients are in memory for all steps.
+        sources: What `ahead` reads of each step.
+        weights: What `ahead` reads that is the same at all steps.
     """
 
     fields: tuple[str, ...]
@@ -62,6 +66,19 @@ class Loop:
     exported: tuple[Value, ...]
     given: tuple[Value, ...]
     constants: tuple[Value, ...]
+    ahead: tuple[Value, ...] = ()
+    sources: tuple[Value, ...] = ()
+    weights: tuple[Value, ...] = ()
+
+    @property
+    def known(self) -> list[Value]:
+        """Those of `given` that are known before the loop."""
+        return [value for value in self.given if value not in self.ahead]
+
+    @property
+    def needs(self) -> list[Value]:
+        """All that must be known to run it, each once: first states, values of each step, constants."""
+        return list(dict.fromkeys([*self.first, *self.known, *self.sources, *self.constants, *self.weights]))
 
     @property
     def reads(self) -> list[Value]:
@@ -291,13 +308,37 @@ def _loops(step: Recurrence, loops: Sequence[tuple[str, ...]]) -> Iterable[Loop]
                 read(r)
         ours = set(inside)
         read_outside = bases({r for v in everything if v not in ours for r in v.reads} | wanted)
-        after = tuple(step.new[name] for name in names)
+        ahead = _linear_of(given, everything, ours, wanted)
         yield Loop(
             fields=names,
             before=tuple(step.state[name] for name in names),
-            after=after,
+            after=tuple(step.new[name] for name in names),
             first=tuple(step.first[name] for name in names),
             exported=tuple(v for v in inside if v in read_outside and v.function not in VIEWS),
             given=tuple(given),
             constants=tuple(constants),
+            **ahead,
         )
+
+
+def _linear_of(
+    given: Iterable[Value], everything: Sequence[Value], loop: set[Value], wanted: set[Value]
+) -> dict[str, tuple[Value, ...]]:
+    """`ahead`, `sources` and `weights` of a loop: the given values that are linear maps and that only it reads."""
+    users = users_of(everything)
+    ahead = tuple(
+        v for v in given if is_linear(v) and v not in wanted and all(user in loop for user in users.get(v, []))
+    )
+    reads: dict[Value, None] = {}
+    stack = list(reversed(ahead))
+    while stack:
+        for read in stack.pop().reads:
+            if is_linear(read) and read.has_rows and read not in wanted and len(users[read]) == 1:
+                stack.append(read)
+            else:
+                reads[read] = None
+    return {
+        "ahead": ahead,
+        "sources": tuple(v for v in reads if v.has_rows),
+        "weights": tuple(v for v in reads if not v.has_rows),
+    }
