@@ -188,7 +188,7 @@ def unroll(
         previous = torch.cat([batch.start[:, None], batch.past[:, :-1]], dim=1)
         flat.hold(derived.plan.previous, previous.transpose(0, 1).flatten(0, 1), rows=B)
     for value, tensor in zip(derived.plan.first.values(), start, strict=True):
-        flat.hold_first(value, tensor if state is not None else tensor.repeat(particles, *[1] * (tensor.dim() - 1)))
+        flat.hold_first(value, tensor)
     for runner in derived.runners:
         flat.run(runner)
 
@@ -202,7 +202,7 @@ def unroll(
     }
     def cost(name: str) -> Tensor:
         middle = type(start)(*(flat.evaluate(v) for v in derived.results["middle"]))
-        return getattr(model, name)(middle, flat._for_all(derived.given.context)).unflatten(0, (T, -1)).transpose(0, 1)
+        return getattr(model, name)(middle, flat.evaluate(derived.given.context)).unflatten(0, (T, -1)).transpose(0, 1)
     context_costs = {n: (lambda n=n: getattr(model, n)(batch, context).repeat(particles, 1)) for n in model.context_costs}
     return Unroll(
         rows,

@@ -194,7 +194,7 @@ class ZForcing(SequenceModel):
 
     def encode(self, batch: SequenceBatch, *, state: State | None = None) -> Tensor:
         """b_1..b_T, [B, T, H]."""
-        states: Tensor = self.backward_lstm(join(self.embed(batch.read), batch.inputs), batch.lengths)
+        states: Tensor = self.backward_lstm.of_embedded(self.embed, batch.read, batch.lengths, inputs=batch.inputs)
         return states
 
     def after_inputs(self, state: ZForcingState, u: Tensor | None) -> ZForcingState:

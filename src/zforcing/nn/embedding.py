@@ -37,6 +37,7 @@ class Embedder(nn.Module):
         super().__init__()
         self.layer: nn.Linear | nn.Embedding
         self.hidden = HiddenLayers(size, layers=layers, activation_limit=activation_limit) if layers else None
+        self.size = size
         self.unknown = spec.size + 1 if spec.missing else spec.size  # the row that a missing category is read as
         if spec.kind == "categorical":
             self.layer = nn.Embedding(self.unknown + 1, size)
@@ -56,6 +57,14 @@ class Embedder(nn.Module):
             embedded = self._numbers(x)
         dropped: Tensor = self.dropout(embedded if self.hidden is None else self.hidden(embedded))
         return dropped
+
+    def followed_by(self, x: Tensor, weight: Tensor, bias: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """u, W, b with W u + b = weight e(x) + bias: of x itself where e is linear and x is smaller, else of e(x)."""
+        is_linear = isinstance(self.layer, nn.Linear) and self.hidden is None and not self.reads_mask
+        if not is_linear or (self.training and self.dropout.p) or x.shape[-1] >= weight.shape[1]:
+            return self(x), weight, bias
+        u = torch.where(is_missing(x), 0.0, x)
+        return u, weight @ self.layer.weight, weight @ self.layer.bias + bias
 
     def _numbers(self, x: Tensor) -> Tensor:
         """The linear map of vectors, [..., D] -> [..., E], a missing number replaced."""

@@ -6,7 +6,9 @@ import torch
 from torch import Tensor, nn
 
 from ..observations import reverse
+from .embedding import Embedder
 from .initialize import initialize_lstm
+from .mlp import join
 
 
 class BackwardLSTM(nn.Module):
@@ -20,6 +22,24 @@ class BackwardLSTM(nn.Module):
     def forward(self, x: Tensor, lengths: Tensor) -> Tensor:
         """Compute b_1..b_T, [B, T, E] and lengths [B] -> [B, T, H]."""
         return run_backward(self.lstm, x, lengths)
+
+    def of_embedded(
+        self, embed: Embedder, x: Tensor, lengths: Tensor, *, inputs: Tensor | None = None
+    ) -> Tensor:
+        """Compute the same of [e(x), inputs], [B, T, D] or [B, T] -> [B, T, H].
+
+        Where e is linear, its matrix and the LSTM's are multiplied first if that is less work.
+        """
+        weight, recurrent, bias, other_bias = self.lstm.all_weights[0]
+        of_x, of_inputs = weight[:, : embed.size], weight[:, embed.size :]
+        read, merged, merged_bias = embed.followed_by(x, of_x, bias)
+        if merged is of_x:
+            return self(join(read, inputs), lengths)
+        read = reverse(join(read, inputs), lengths).transpose(0, 1)
+        zeros = read.new_zeros(1, len(lengths), self.lstm.hidden_size)
+        weights = (join(merged, of_inputs), recurrent, merged_bias, other_bias)
+        states, *_ = torch.lstm(read, (zeros, zeros), weights, True, 1, 0.0, torch.is_grad_enabled(), False, False)
+        return reverse(states.transpose(0, 1), lengths)
 
 
 def run_backward(network: nn.LSTM | nn.GRU, x: Tensor, lengths: Tensor) -> Tensor:

@@ -21,6 +21,7 @@ class Flat:
         self.known: dict[Value, Any] = {}
         self.rows: dict[Value, int] = {}  # of one step; 0 for a value without rows
         self.repeated: dict[Value, Tensor] = {}
+        self.first: set[Value] = set()  # values before the first step
 
     @property
     def all_rows(self) -> int:
@@ -32,20 +33,22 @@ class Flat:
         self.known[value], self.rows[value] = tensor, rows
 
     def hold_first(self, value: Value, tensor: Tensor) -> None:
-        """Put what a field of the state holds before the first step, [K B, ...]."""
-        self.known[value], self.rows[value] = tensor, self.all_rows
+        """Put what a field of the state holds before the first step, [B, ...] or [K B, ...]."""
+        self.known[value], self.rows[value] = tensor, len(tensor)
+        self.first.add(value)
 
     def run(self, runner: Runner) -> None:
-        """Run a loop, after what it reads."""
+        """Run a loop, after what it reads; once for all particles if it reads nothing that differs between them."""
         loop = runner.loop
         for value in (*loop.known, *loop.sources, *loop.constants, *loop.weights):
             self.evaluate(value)
+        is_random = any(value.is_random for value in loop.body)
+        rows = max(self.all_rows if is_random else 0, *(self.rows[value] for value in loop.needs))
         same = len({self.rows[v] for v in loop.sources}) == 1 and not set(loop.sources) & set(loop.known)
-        known: dict[Value, Any] = {v: self.known[v] if same else self._for_all(v) for v in loop.sources}
-        known |= {v: self._for_all(v) for v in (*loop.first, *loop.known, *loop.constants, *loop.weights)}
+        known = {v: self.known[v] if same and v in loop.sources else self._repeated(v, rows) for v in loop.needs}
         runner(known, steps=self.steps)
         for value in (*loop.before, *loop.exported):
-            self.hold(value, known[value], rows=self.all_rows)
+            self.hold(value, known[value], rows=rows)
 
     def evaluate(self, wanted: Value) -> Tensor:
         """A value at all steps, [T K B, ...]."""
@@ -53,7 +56,7 @@ class Flat:
             if value.function is None:
                 raise KeyError(f"the program's input {value} has no value")
             self._compute(value)
-        return self._for_all(wanted)
+        return self._repeated(wanted, self.all_rows)
 
     def _compute(self, value: Value) -> None:
         rows = max((self.rows[read] for read in value.reads), default=0)
@@ -62,18 +65,19 @@ class Flat:
 
         def tensor_of(part: Any) -> Any:
             if isinstance(part, Value):
-                return self._for_all(part) if rows == self.all_rows else self.known[part]
+                return self._repeated(part, rows)
             return part.times * rows * self.steps if isinstance(part, Rows) else part
 
         args, kwargs = (substitute(part, tensor_of) for part in (value.args, value.kwargs))
         assert value.function is not None, "checked by the caller"
         self.hold(value, value.function(*args, **kwargs), rows=rows)
 
-    def _for_all(self, value: Value) -> Any:
-        """The tensor with a row for each particle."""
-        if self.rows[value] in (0, self.all_rows) or value in self.repeated:
-            return self.repeated.get(value, self.known[value])
-        tensor = self.known[value].unflatten(0, (self.steps, 1, -1))
-        shape = (self.steps, self.particles, *tensor.shape[2:])
-        self.repeated[value] = tensor.expand(*shape).flatten(0, 2)
+    def _repeated(self, value: Value, rows: int) -> Any:
+        """The tensor of a value with this number of rows a step; one without rows as it is."""
+        if self.rows[value] in (0, rows):
+            return self.known[value]
+        if value not in self.repeated:
+            steps = 1 if value in self.first else self.steps
+            tensor = self.known[value].unflatten(0, (steps, 1, -1))
+            self.repeated[value] = tensor.expand(steps, self.particles, *tensor.shape[2:]).flatten(0, 2)
         return self.repeated[value]
