@@ -22,7 +22,7 @@ from ..observations import SequenceBatch
 from ..recurrence.eager import Runner
 from ..recurrence.flat import Flat
 from ..recurrence.plan import Plan, Recurrence, make_plan
-from ..recurrence.program import Value
+from ..recurrence.program import Value, in_order
 from ..recurrence.trace import trace
 from .state import State, map_state
 from .unroll import Unroll
@@ -62,7 +62,6 @@ class _Step(nn.Module):
             "middle": tuple(middle),
             "z": z,
             "densities": {name: parameters_of(d) for name, d in self.densities.items()},
-            "costs": {name: getattr(model, name)(middle, given.context) for name in model.step_costs},
         }
 
 
@@ -102,6 +101,7 @@ class Derived:
     given: Given
     results: Mapping[str, Any]
     densities: Mapping[str, Distribution]
+    read_by_cost: Mapping[str, set[int]]
     runners: tuple[Runner, ...] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -145,8 +145,21 @@ def derive(model: Any, state: State, given: Given, start: Tensor, *, given_laten
         )
     )
     return Derived(
-        plan, dict(zip(weights, inputs, strict=False)), given_values, rebuild(plan.outputs), dict(step.densities)
+        plan, dict(zip(weights, inputs, strict=False)), given_values, rebuild(plan.outputs), dict(step.densities),
+        {name: _read_by(getattr(model, name), model, state, given.context) for name in model.step_costs},
     )
+
+
+def _read_by(cost: Any, model: Any, state: State, context: Tensor) -> set[int]:
+    """The numbers of the fields of the state that a step's cost reads."""
+
+    def example(rows: int) -> tuple[Any, ...]:
+        index = torch.arange(rows, device=context.device) % len(context)
+        return tuple(v[index].detach() for v in state), context[index].detach()
+
+    inputs, result = trace(lambda fields, context: cost(type(state)(*fields), context), example, [*state._fields, "context"])
+    used = set(in_order([result]))
+    return {i for i, value in enumerate(inputs[:-1]) if value in used}
 
 
 def _flatten(structure: Any) -> tuple[list[Value], Callable[[Sequence[Value]], Any]]:
@@ -201,7 +214,8 @@ def unroll(
         for name, like in derived.densities.items()
     }
     def cost(name: str) -> Tensor:
-        middle = type(start)(*(flat.evaluate(v) for v in derived.results["middle"]))
+        read = derived.read_by_cost[name]
+        middle = type(start)(*(flat.evaluate(v) if i in read else None for i, v in enumerate(derived.results["middle"])))
         return getattr(model, name)(middle, flat.evaluate(derived.given.context)).unflatten(0, (T, -1)).transpose(0, 1)
     context_costs = {n: (lambda n=n: getattr(model, n)(batch, context).repeat(particles, 1)) for n in model.context_costs}
     return Unroll(

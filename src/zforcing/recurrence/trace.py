@@ -66,7 +66,7 @@ def _record(f: Callable[..., Any], leaves: Sequence[Tensor]) -> fx.Graph:
     """The operations of f, in torch's own form."""
     with torch.no_grad(), _traceable():
         try:
-            graph = make_fx(f, tracing_mode="fake")(*leaves).graph
+            graph = make_fx(f, tracing_mode="fake", _allow_non_fake_inputs=True)(*leaves).graph
         except Exception as error:  # torch raises many kinds
             raise Untraceable(_first_line(error)) from error
     graph.eliminate_dead_code()
