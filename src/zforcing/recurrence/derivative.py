@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -77,7 +77,8 @@ class Derivative:
 
 def derive(loop: Loop, wanted: Iterable[Value]) -> Derivative:
     """Trace a step of a loop with its gradients for the values `wanted` among those that it reads."""
-    inputs, values, incoming, gradients = _with_gradients(loop.reads, loop.results, set(wanted))
+    weight = {loop.log_weight} - {*loop.after, *loop.exported}  # it has no gradient
+    inputs, values, incoming, gradients = _with_gradients(loop.reads, loop.results, set(wanted), weight)
     return Derivative(loop.before, inputs, values, incoming, gradients)
 
 
@@ -89,10 +90,10 @@ def derive_ahead(loop: Loop, wanted: Iterable[Value]) -> Derivative:
 
 
 def _with_gradients(
-    reads: Sequence[Value], results: Sequence[Value], wanted: set[Value]
+    reads: Sequence[Value], results: Sequence[Value], wanted: set[Value], without: Collection[Value | None] = ()
 ) -> tuple[dict[Value, Value], dict[Value, Value], dict[Value, Value], dict[Value, Value]]:
     """Values and gradients as one program: its inputs, its results, its inputs for their gradients, the gradients."""
-    smooth = [value for value in results if value.is_smooth]
+    smooth = [value for value in results if value.is_smooth and value not in without]
     of = [value for value in reads if value in wanted]
     fixed = [value for value in reads if value not in wanted]
 

@@ -6,7 +6,7 @@ gradients of weights just after them: products of many rows at a time, of number
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -20,6 +20,8 @@ from .plan import Loop
 from .program import Value, evaluate
 from .views import VIEWS, bases
 
+Resample = Callable[[int, Tensor], Tensor | None]
+"""resample(t, log_w [n]) -> index [n] or None: the rows that continue after step t, of a particle filter."""
 ROWS_AT_ONCE = 2048  # of a block: enough for products to be efficient, few enough to stay in the cache
 
 
@@ -39,7 +41,7 @@ class Runner:
             self.derivatives[needed] = derive(loop, wanted), derive_ahead(loop, needed)
         return self.derivatives[needed]
 
-    def __call__(self, known: dict[Value, Any], *, steps: int) -> None:
+    def __call__(self, known: dict[Value, Any], *, steps: int, resample: Resample | None = None) -> None:
         """Run the loop.
 
         Args:
@@ -47,10 +49,12 @@ class Runner:
                 computes values from ahead may have fewer rows, which are then repeated. Gets those of all steps: the
                 states before each step, and what is exported, [T n, ...].
             steps: T.
+            resample: Called after each step but the last, if the loop has a particle filter's weight.
         """
         loop = self.loop
+        resample = None if loop.log_weight is None else resample
         tensors = [known[value] for value in loop.needs]
-        results = _Run.apply(self, steps, torch.is_grad_enabled(), *tensors)  # type: ignore[no-untyped-call]
+        results = _Run.apply(self, steps, resample, torch.is_grad_enabled(), *tensors)  # type: ignore[no-untyped-call]
         known.update(zip([*loop.before, *loop.exported], results, strict=True))
 
 
@@ -62,13 +66,16 @@ class _Run(torch.autograd.Function):
     """The loop as one node of autograd."""
 
     @staticmethod
-    def forward(ctx: Any, runner: Runner, steps: int, grad: bool, *tensors: Tensor) -> tuple[Tensor, ...]:
-        needed = tuple(v for v, needs in zip(runner.loop.needs, ctx.needs_input_grad[3:], strict=True) if needs)
-        run = _Forward(runner.loop, steps, tensors, runner.derivative(needed)[0] if grad and needed else None)
+    def forward(
+        ctx: Any, runner: Runner, steps: int, resample: Resample | None, grad: bool, *tensors: Tensor
+    ) -> tuple[Tensor, ...]:
+        needed = tuple(v for v, needs in zip(runner.loop.needs, ctx.needs_input_grad[4:], strict=True) if needs)
+        derivative = runner.derivative(needed)[0] if grad and needed else None
+        run = _Forward(runner.loop, steps, tensors, derivative, resample)
         run.run()
         if run.derivative is not None:
             ctx.save_for_backward(*tensors, *(run.frame.stacked[v] for v in run.kept))
-            ctx.runner, ctx.needed, ctx.kept, ctx.steps = runner, needed, run.kept, steps
+            ctx.runner, ctx.needed, ctx.kept, ctx.steps, ctx.chosen = runner, needed, run.kept, steps, run.chosen
             ctx.set_materialize_grads(False)
         return tuple(run.results())
 
@@ -77,8 +84,8 @@ class _Run(torch.autograd.Function):
     def backward(ctx: Any, *incoming: Tensor | None) -> tuple[Tensor | None, ...]:
         num = len(ctx.runner.loop.needs)
         kept = dict(zip(ctx.kept, ctx.saved_tensors[num:], strict=True))
-        run = _Backward(ctx.runner, ctx.needed, ctx.steps, ctx.saved_tensors[:num], kept)
-        return None, None, None, *run.run(incoming)
+        run = _Backward(ctx.runner, ctx.needed, ctx.steps, ctx.saved_tensors[:num], kept, ctx.chosen)
+        return None, None, None, None, *run.run(incoming)
 
 
 class _Pass:
@@ -114,9 +121,17 @@ class _Pass:
 class _Forward(_Pass):
     """The forward pass of a loop; with a derivative it keeps what the backward pass reads."""
 
-    def __init__(self, loop: Loop, steps: int, tensors: Sequence[Tensor], derivative: Derivative | None):
+    def __init__(
+        self,
+        loop: Loop,
+        steps: int,
+        tensors: Sequence[Tensor],
+        derivative: Derivative | None,
+        resample: Resample | None,
+    ):
         super().__init__(loop, steps, tensors)
-        self.derivative = derivative
+        self.derivative, self.resample = derivative, resample
+        self.chosen: dict[int, Tensor] = {}  # the rows that have continued, by step
         self.names: Mapping[Value, Value] = {v: v for v in (*loop.reads, *loop.results)}
         order, kept = loop.body, set()
         if derivative is not None:
@@ -132,18 +147,24 @@ class _Forward(_Pass):
         self.work = [*self.frame.steps_of(order), *(_copy(self.frame.at(v), targets) for v, targets in copies)]
 
     def _hold_states(self, order: Sequence[Value]) -> list[tuple[Value, Sequence[Tensor]]]:
-        """Let the fields be computed where the next step finds them; returns those that must be copied there."""
+        """Let the fields be computed where the next step finds them; returns those that must be copied there.
+
+        Where rows are chosen between steps, the fields after a step have memory of their own.
+        """
         loop, copies, computed = self.loop, [], set(order)
-        self.states: dict[Value, Tensor] = {}
+        self.before: list[Tensor] = []
+        self.after: list[Tensor] = []
         for before, after, first in zip(loop.before, loop.after, loop.first, strict=True):
             tensor, new = self.tensors[first], self.names[after]
-            memory = self.states[before] = tensor.new_empty(self.steps + 1, *tensor.shape)
+            memory = tensor.new_empty(self.steps + 1, *tensor.shape)
             memory[0] = tensor
-            self.frame.hold(self.names[before], memory[:-1])
+            self.before.append(memory[:-1])
+            self.after.append(memory[1:] if self.resample is None else torch.empty_like(memory[1:]))
+            self.frame.hold(self.names[before], self.before[-1])
             if new in computed and new.function not in VIEWS and new not in self.frame.each:
-                self.frame.hold(new, memory[1:])
+                self.frame.hold(new, self.after[-1])
             else:
-                copies.append((new, memory[1:].unbind(0)))
+                copies.append((new, self.after[-1].unbind(0)))
         return copies
 
     def run(self) -> None:
@@ -154,6 +175,20 @@ class _Forward(_Pass):
             for t in range(start, stop):
                 for step in self.work:
                     step(t)
+                if self.resample is not None and t + 1 < self.steps:
+                    self._choose_rows(t)
+
+    def _choose_rows(self, t: int) -> None:
+        """Let each row continue from the state of the row that the filter has chosen."""
+        assert self.resample is not None and self.loop.log_weight is not None, "only with a filter"
+        index = self.resample(t, self.frame.at(self.names[self.loop.log_weight])[t].detach())
+        if index is not None:
+            self.chosen[t] = index
+        for before, after in zip(self.before, self.after, strict=True):
+            if index is None:
+                before[t + 1] = after[t]
+            else:
+                torch.index_select(after[t], 0, index, out=before[t + 1])
 
     def _compute_ahead(self, start: int, stop: int) -> None:
         known = self.ahead_inputs(start, stop)
@@ -166,18 +201,25 @@ class _Forward(_Pass):
 
     def results(self) -> list[Tensor]:
         """The states before each step and the exported values, [T n, ...]."""
-        after = {v: self.states[b][1:] for v, b in zip(self.loop.after, self.loop.before, strict=True)}
+        after = dict(zip(self.loop.after, self.after, strict=True))
         exported = [after[v] if v in after else self.frame.stacked[self.names[v]] for v in self.loop.exported]
-        return [values.flatten(0, 1) for values in (*(m[:-1] for m in self.states.values()), *exported)]
+        return [values.flatten(0, 1) for values in (*self.before, *exported)]
 
 
 class _Backward(_Pass):
     """The backward pass of a loop."""
 
     def __init__(
-        self, runner: Runner, needed: tuple[Value, ...], steps: int, tensors: Sequence[Tensor], kept: dict[Value, Tensor]
+        self,
+        runner: Runner,
+        needed: tuple[Value, ...],
+        steps: int,
+        tensors: Sequence[Tensor],
+        kept: Mapping[Value, Tensor],
+        chosen: Mapping[int, Tensor],
     ):
         super().__init__(runner.loop, steps, tensors)
+        self.chosen = chosen
         self.derivative, self.derivative_ahead = runner.derivative(needed)
         self.needed = needed
         self.hold_inputs(self.derivative.inputs)
@@ -196,7 +238,8 @@ class _Backward(_Pass):
         """Run all steps; returns the gradients of what the loop needs."""
         frame, d = self.frame, self.derivative
         before = dict(zip(self.loop.before, incoming, strict=False))
-        begin = self._hold_gradients(dict(zip(self.loop.exported, incoming[len(before) :], strict=True)))
+        begin = [self._to_chosen_rows(state) for state in self.slots] if self.chosen else []
+        begin += self._hold_gradients(dict(zip(self.loop.exported, incoming[len(before) :], strict=True)))
         late = self._hold_carried()
         frame.allocate(d.backward_values, d.stacked, self.block)
         end = [_copy(frame.at(value), self._slot(state, 1)) for state, value in late]
@@ -211,6 +254,16 @@ class _Backward(_Pass):
             if state in self.slots:
                 self.gradients[first] = self.slots[state][1]  # the first step leaves it there
         return [self.gradients.get(value) for value in self.loop.needs]
+
+    def _to_chosen_rows(self, state: Value) -> Step:
+        """Give the gradient of what a row has continued from to the row that it was."""
+        each, chosen = self._slot(state, 0), self.chosen
+
+        def step(t: int) -> None:
+            if t in chosen:
+                each[t].copy_(torch.zeros_like(each[t]).index_add_(0, chosen[t], each[t]))
+
+        return step
 
     def _slot(self, state: Value, offset: int) -> Sequence[Tensor]:
         """Where the gradient of a state is at each step: 0 after the step, 1 before it."""

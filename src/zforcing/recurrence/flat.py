@@ -6,7 +6,7 @@ from typing import Any
 
 from torch import Tensor
 
-from .eager import Runner
+from .eager import Resample, Runner
 from .program import Rows, Value, in_order_from, substitute
 
 
@@ -37,7 +37,7 @@ class Flat:
         self.known[value], self.rows[value] = tensor, len(tensor)
         self.first.add(value)
 
-    def run(self, runner: Runner) -> None:
+    def run(self, runner: Runner, *, resample: Resample | None = None) -> None:
         """Run a loop, after what it reads; once for all particles if it reads nothing that differs between them."""
         loop = runner.loop
         for value in (*loop.known, *loop.sources, *loop.constants, *loop.weights):
@@ -46,7 +46,7 @@ class Flat:
         rows = max(self.all_rows if is_random else 0, *(self.rows[value] for value in loop.needs))
         same = len({self.rows[v] for v in loop.sources}) == 1 and not set(loop.sources) & set(loop.known)
         known = {v: self.known[v] if same and v in loop.sources else self._repeated(v, rows) for v in loop.needs}
-        runner(known, steps=self.steps)
+        runner(known, steps=self.steps, resample=resample)
         for value in (*loop.before, *loop.exported):
             self.hold(value, known[value], rows=rows)
 

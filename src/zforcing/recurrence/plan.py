@@ -8,7 +8,7 @@ at each step is computed for all steps at once: before the loops, between them, 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -28,9 +28,12 @@ class Recurrence:
         state: For each field of the state, the input that holds it before the step.
         new: For each field, its value after the step.
         first: For each field, its value before the first step: an input, or computed from `start`.
+        outputs: The results that are wanted of every step.
         start: The input x_0, and `x` the input x_t that takes its place one step later; None where they aren't known.
         x: See `start`.
-        outputs: The results that are wanted of every step.
+        weight: A particle filter's log-weight of the step, after which rows may continue from other rows of the same
+            sequence; None without a filter.
+        same: The inputs that are the same for all particles of a sequence, if there is a filter.
     """
 
     state: Mapping[str, Value]
@@ -39,6 +42,8 @@ class Recurrence:
     outputs: tuple[Value, ...]
     start: Value | None = None
     x: Value | None = None
+    weight: Value | None = None
+    same: frozenset[Value] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -57,6 +62,7 @@ class Loop:
             neither they nor their gradients are in memory for all steps.
         sources: What `ahead` reads of each step.
         weights: What `ahead` reads that is the same at all steps.
+        log_weight: What a particle filter reads after each step, before it chooses the rows that continue.
     """
 
     fields: tuple[str, ...]
@@ -69,6 +75,7 @@ class Loop:
     ahead: tuple[Value, ...] = ()
     sources: tuple[Value, ...] = ()
     weights: tuple[Value, ...] = ()
+    log_weight: Value | None = None
 
     @property
     def known(self) -> list[Value]:
@@ -88,7 +95,7 @@ class Loop:
     @property
     def results(self) -> list[Value]:
         """All that it computes for others, and its state; each once."""
-        return list(dict.fromkeys([*self.after, *self.exported]))
+        return list(dict.fromkeys([*self.after, *self.exported, *filter(None, [self.log_weight])]))
 
     @cached_property
     def body(self) -> list[Value]:
@@ -127,8 +134,7 @@ def shifted(values: Value, first: Value) -> Value:
 def make_plan(step: Recurrence) -> Plan:
     """Find the loops of a recurrence, and rewrite its program for them."""
     step, previous = _without_late_fields(step)
-    loops = _components(step)
-    step, loops = _without_copies(step, loops)
+    step, loops = _without_copies(step, _components(step))
     step = _with_linear_maps_rewritten(step, loops)
     return Plan(
         tuple(_loops(step, loops)), step.outputs, step.new, step.first, previous
@@ -191,11 +197,22 @@ def _replace(wanted: Sequence[Value], new: Mapping[Value, Value]) -> list[Value]
 
 def _with_values(step: Recurrence, replaced: Mapping[Value, Value], *, without: Iterable[str]) -> Recurrence:
     """The recurrence with inputs replaced, and without some fields of the state; their last values are kept."""
-    names = list(step.new)
-    wanted = merge_equal(_replace([*step.new.values(), *step.outputs], replaced))
-    new = dict(zip(names, wanted, strict=False))
+    wanted = merge_equal(_replace(_roots(step), replaced))
     state = {name: value for name, value in step.state.items() if name not in set(without)}
-    return Recurrence(state, new, step.first, tuple(wanted[len(names) :]), step.start, step.x)
+    return _rebuilt(step, wanted, state=state)
+
+
+def _roots(step: Recurrence) -> list[Value]:
+    """All values that are wanted of a recurrence."""
+    return [*step.new.values(), *step.outputs, *filter(None, [step.weight])]
+
+
+def _rebuilt(step: Recurrence, roots: Sequence[Value], **changes: Any) -> Recurrence:
+    """The recurrence with other values for `_roots`."""
+    num, outputs = len(step.new), len(step.outputs)
+    weight = None if step.weight is None else roots[-1]
+    new = dict(zip(step.new, roots, strict=False))
+    return replace(step, new=new, outputs=tuple(roots[num : num + outputs]), weight=weight, **changes)
 
 
 # ---- loops
@@ -235,25 +252,46 @@ def _components(step: Recurrence) -> list[tuple[str, ...]]:
     return found
 
 
-def _without_copies(
-    step: Recurrence, loops: Sequence[tuple[str, ...]]
-) -> tuple[Recurrence, list[tuple[str, ...]]]:
-    """Without fields that are no loop: they hold something of the step before."""
-    left = []
-    for names in loops:
-        if len(names) > 1 or names[0] in _reads(step, names[0]):
-            left.append(names)
+def _without_copies(step: Recurrence, found: Sequence[tuple[str, ...]]) -> tuple[Recurrence, list[tuple[str, ...]]]:
+    """Without fields that are no loop, but hold something of the step before; where there is a filter, one loop for all
+    that differs between particles, which changes its rows.
+    """
+    loops: list[tuple[str, ...]] = []
+    filtered: list[str] = []
+    for names in found:
+        if step.weight is not None and _differs(step, names):
+            filtered += [name for name in names if _is_read(step, step.state[name])]
+        elif len(names) > 1 or names[0] in _reads(step, names[0]):
+            loops.append(names)
         else:
             (name,) = names
             step = _with_values(step, {step.state[name]: shifted(step.new[name], step.first[name])}, without=names)
-    return step, left
+    unread = [name for names in found for name in names if name in step.state and not _is_read(step, step.state[name])]
+    step = _with_values(step, {}, without=unread)
+    loops = [tuple(name for name in names if name in step.state) for names in loops]
+    return step, [names for names in (*loops, tuple(filtered)) if names]
+
+
+def _is_read(step: Recurrence, value: Value) -> bool:
+    return value in set(in_order(_roots(step)))
+
+
+def _differs(step: Recurrence, names: Sequence[str]) -> bool:
+    """Whether fields differ between the particles of a sequence."""
+    needed = in_order([v for name in names for v in (step.new[name], step.first[name])])
+    own = {step.state[name] for name in names}
+    inputs = {v for v in needed if v.function is None and v.has_rows and v not in own}
+    others = [name for name, value in step.state.items() if value in inputs]
+    return any(v not in step.same and v not in step.state.values() for v in inputs) or any(
+        _differs(step, [name]) for name in others if name not in names
+    )
 
 
 class _Dependence:
     """Which values depend on the state of which loop, and which of them a loop needs at each step."""
 
     def __init__(self, step: Recurrence, loops: Sequence[tuple[str, ...]]):
-        order = in_order([*step.new.values(), *step.outputs])
+        order = in_order(_roots(step))
         numbers = {step.state[name]: i for i, names in enumerate(loops) for name in names}
         self.on: dict[Value, frozenset[int]] = {}
         for value in order:
@@ -261,7 +299,10 @@ class _Dependence:
             self.on[value] = own.union(*(self.on[read] for read in value.reads))
         self.inside: dict[Value, int] = {}
         for i, names in enumerate(loops):
-            for value in in_order([step.new[name] for name in names]):
+            each_step = [step.new[name] for name in names]
+            if step.weight is not None and i in self.on[step.weight]:
+                each_step.append(step.weight)
+            for value in in_order(each_step):
                 if i in self.on[value] and value.function is not None:
                     self.inside.setdefault(value, i)
 
@@ -272,18 +313,13 @@ class _Dependence:
 
 def _with_linear_maps_rewritten(step: Recurrence, loops: Sequence[tuple[str, ...]]) -> Recurrence:
     dependence = _Dependence(step, loops)
-    names = list(step.new)
-    maps = LinearMaps(
-        [*step.new.values(), *step.outputs], loop_of=dependence.inside.get, depends=dependence.depends
-    )
-    wanted = merge_equal(maps.rewritten())
-    new = dict(zip(names, wanted, strict=False))
-    return Recurrence(step.state, new, step.first, tuple(wanted[len(names) :]), step.start, step.x)
+    maps = LinearMaps(_roots(step), loop_of=dependence.inside.get, depends=dependence.depends)
+    return _rebuilt(step, merge_equal(maps.rewritten()))
 
 
 def _loops(step: Recurrence, loops: Sequence[tuple[str, ...]]) -> Iterable[Loop]:
     dependence = _Dependence(step, loops)
-    everything = in_order([*step.new.values(), *step.outputs])
+    everything = in_order(_roots(step))
     wanted = {*step.new.values(), *step.outputs}
     for i, names in enumerate(loops):
         inside = [v for v in everything if dependence.inside.get(v) == i]
@@ -317,6 +353,7 @@ def _loops(step: Recurrence, loops: Sequence[tuple[str, ...]]) -> Iterable[Loop]
             exported=tuple(v for v in inside if v in read_outside and v.function not in VIEWS),
             given=tuple(given),
             constants=tuple(constants),
+            log_weight=step.weight if step.weight in ours else None,
             **ahead,
         )
 
