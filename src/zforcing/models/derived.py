@@ -1,68 +1,94 @@
 """The fast way to run a model over all steps, derived from its contract; nothing in a model is written for it.
 
 One step of the contract is traced into a program (`recurrence.trace`), whose dependencies tell what is a loop over time
-and what can be computed for all steps at once (`recurrence.plan`). The values and gradients are those of the contract.
+and what can be computed for all steps at once (`recurrence.plan`). Values and gradients are those of the contract.
 """
 
 from __future__ import annotations
 
-import functools
+import logging
 import weakref
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from functools import partial
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.distributions import Distribution
 from torch.func import functional_call
+from torch.utils import _pytree as pytree
 
-from ..distributions import batch_first, combine, reparameterize
+from ..distributions import batch_first, combine, log_prob_of_observed, reparameterize
 from ..observations import SequenceBatch
-from ..recurrence.eager import Runner
+from ..recurrence.eager import Resample, Runner
 from ..recurrence.flat import Flat
 from ..recurrence.plan import Plan, Recurrence, make_plan
 from ..recurrence.program import Value, in_order
-from ..recurrence.trace import trace
+from ..recurrence.trace import Untraceable, trace
 from .state import State, map_state
 from .unroll import Unroll
 
+if TYPE_CHECKING:
+    from .sequence import SequenceModel
 
-_CACHE: Any = weakref.WeakKeyDictionary()
+logger = logging.getLogger(__name__)
 
 
 class Given(NamedTuple):
-    """What a step is given beside its state: tensors, or the values that stand for them."""
+    """What a step is given beside its state: tensors, or the values that stand for them. None: there is none."""
 
     context: Any  # [n, C]
     draw: Any  # [n, Z], the noise of the latent or the latent itself
-    x: Any  # [n, D] or [n]
+    x: Any  # [n, D] or [n], what the state reads
+    u: Any = None  # [n, U]
+    scored_x: Any = None  # for a particle filter's weights, like x
+    scored: Any = None  # bool, like x
+
+
+@dataclass(frozen=True)
+class Kind:
+    """What a run asks of a step, beside the tensors."""
+
+    given_latents: bool
+    carried: bool  # whether the first state is given, not made of x_0
+    filtered: bool  # whether a particle filter reads the weight of each step
 
 
 class _Step(nn.Module):
     """One step of a model's contract as a function of tensors."""
 
-    def __init__(self, model: Any, state_type: Any, *, given_latents: bool):
+    def __init__(self, model: SequenceModel, state_type: Callable[..., State], kind: Kind):
         super().__init__()
-        self.model, self.state_type, self.given_latents = model, state_type, given_latents
+        self.model, self.state_type, self.kind = model, state_type, kind
         self.densities: dict[str, Distribution] = {}
 
     def forward(self, state: Sequence[Tensor], given: Given, start: Tensor) -> dict[str, Any]:
-        """The first state, that after the step, and all between, as tensors; keeps the densities as examples."""
+        """The first state, the state after the step, and what is between them; keeps the densities as examples."""
         model = self.model
-        first = model.initial_state(len(start), start=start)
-        begun = model.after_inputs(self.state_type(*state), None)
+        begun = model.after_inputs(self.state_type(*state), given.u)
         prior, posterior = model.prior(begun), model.posterior(begun, given.context)
-        z = given.draw if self.given_latents else reparameterize(posterior, given.draw)
+        z = given.draw if self.kind.given_latents else reparameterize(posterior, given.draw)
         middle = model.after_latent(begun, z)
-        self.densities = {"prior": prior, "posterior": posterior, "emission": model.emission(middle)}
+        emission = model.emission(middle)
+        self.densities = {"prior": prior, "posterior": posterior, "emission": emission}
+        weight = None
+        if self.kind.filtered:
+            weight = prior.log_prob(z) - posterior.log_prob(z) + _log_px(emission, given)
         return {
-            "first": tuple(first),
+            "first": tuple(model.initial_state(len(start), start=start)),
             "after": tuple(model.after_observation(middle, given.x)),
             "middle": tuple(middle),
             "z": z,
             "densities": {name: parameters_of(d) for name, d in self.densities.items()},
+            "weight": weight,
         }
+
+
+def _log_px(emission: Distribution, given: Given) -> Tensor:
+    if given.scored is None:
+        return emission.log_prob(given.scored_x)
+    return log_prob_of_observed(emission, given.scored_x, given.scored)
 
 
 def parameters_of(distribution: Distribution) -> list[Tensor]:
@@ -88,12 +114,12 @@ class Derived:
     """A model's step, planned.
 
     Attributes:
-        plan: The loops and the values for all steps at once.
+        plan: The loops, and the values for all steps at once.
         weights: The inputs that stand for parameters and buffers, by name.
         given: The inputs of a step.
-        first: The values of the first state.
-        results: What a step gives, as `_Step.forward` returns it, in the planned program.
+        results: `middle`, `z` and `densities` of `_Step.forward`, in the planned program.
         densities: Examples of prior, posterior and emission.
+        read_by_cost: For each of the model's step costs, the numbers of the fields of the state that it reads.
     """
 
     plan: Plan
@@ -108,67 +134,115 @@ class Derived:
         self.runners = tuple(Runner(loop) for loop in self.plan.loops)
 
 
-def derive(model: Any, state: State, given: Given, start: Tensor, *, given_latents: bool) -> Derived:
-    """Trace a step of a model and plan it. The tensors, of any rows, are examples: only their sizes and types matter.
+def derive(model: SequenceModel, state: State, given: Given, start: Tensor, kind: Kind) -> Derived:
+    """Trace a step of a model and plan it. Of the tensors, of any number of rows, only sizes and types matter.
 
     Raises:
         Untraceable: The contract does something that can't be written as operations on rows.
     """
-    step = _Step(model, type(state), given_latents=given_latents)
+    step = _Step(model, type(state), kind)
     weights = dict(step.named_parameters()) | dict(step.named_buffers())
 
     def example(rows: int) -> tuple[Any, ...]:
         def of(tensor: Tensor) -> Tensor:
             return tensor[torch.arange(rows, device=tensor.device) % len(tensor)].detach().clone()
 
-        return weights, tuple(map(of, state)), Given(*map(of, given)), of(start)
+        return weights, tuple(map(of, state)), Given(*(None if v is None else of(v) for v in given)), of(start)
 
     def f(weights: Mapping[str, Tensor], *arguments: Any) -> dict[str, Any]:
         result: dict[str, Any] = functional_call(step, dict(weights), arguments)
         return result
 
-    names = [*weights, *type(state)._fields, *Given._fields, "start"]
-    inputs, traced = trace(f, example, names)
     fields = type(state)._fields
-    num = len(weights)
-    before = dict(zip(fields, inputs[num:], strict=False))
-    given_values = Given(*inputs[num + len(fields) : -1])
-    flat, rebuild = _flatten({name: traced[name] for name in ("middle", "z", "densities")})
+    given_names = [name for name, value in given._asdict().items() if value is not None]
+    inputs, traced = trace(f, example, [*weights, *fields, *given_names, "start"])
+    left = iter(inputs[len(weights) :])
+    before = {name: next(left) for name in fields}
+    values = Given(*(None if value is None else next(left) for value in given))
+    first = dict(zip(fields, traced["first"], strict=True))
+    if kind.carried:
+        first = {name: Value(f"first {name}", shape=v.shape, dtype=v.dtype, device=v.device) for name, v in before.items()}
+    outputs, structure = pytree.tree_flatten({name: traced[name] for name in ("middle", "z", "densities")})
     plan = make_plan(
         Recurrence(
             state=before,
             new=dict(zip(fields, traced["after"], strict=True)),
-            first=dict(zip(fields, traced["first"], strict=True)),
-            outputs=tuple(flat),
+            first=first,
+            outputs=tuple(outputs),
             start=inputs[-1],
-            x=given_values.x,
+            x=values.x,
+            weight=traced["weight"],
+            same=frozenset(v for v in (inputs[-1], *values._replace(draw=None)) if v is not None),
         )
     )
     return Derived(
-        plan, dict(zip(weights, inputs, strict=False)), given_values, rebuild(plan.outputs), dict(step.densities),
-        {name: _read_by(getattr(model, name), model, state, given.context) for name in model.step_costs},
+        plan,
+        dict(zip(weights, inputs, strict=False)),
+        values,
+        pytree.tree_unflatten(plan.outputs, structure),
+        dict(step.densities),
+        {name: _read_by(getattr(model, name), state, given.context) for name in model.step_costs},
     )
 
 
-def _read_by(cost: Any, model: Any, state: State, context: Tensor) -> set[int]:
-    """The numbers of the fields of the state that a step's cost reads."""
+def _read_by(cost: Callable[[State, Tensor], Tensor], state: State, context: Tensor) -> set[int]:
+    """The numbers of the fields of the state that a cost of a step reads."""
 
     def example(rows: int) -> tuple[Any, ...]:
         index = torch.arange(rows, device=context.device) % len(context)
         return tuple(v[index].detach() for v in state), context[index].detach()
 
-    inputs, result = trace(lambda fields, context: cost(type(state)(*fields), context), example, [*state._fields, "context"])
+    def f(fields: Sequence[Tensor], context: Tensor) -> Tensor:
+        return cost(type(state)(*fields), context)
+
+    inputs, result = trace(f, example, [*state._fields, "context"])
     used = set(in_order([result]))
     return {i for i, value in enumerate(inputs[:-1]) if value in used}
 
 
-def _flatten(structure: Any) -> tuple[list[Value], Callable[[Sequence[Value]], Any]]:
-    leaves, spec = torch.utils._pytree.tree_flatten(structure)
-    return leaves, lambda values: torch.utils._pytree.tree_unflatten(values, spec)
+# ---- what has been derived, for as long as the model lives
+
+_KNOWN: weakref.WeakKeyDictionary[nn.Module, dict[Hashable, Derived | str]] = weakref.WeakKeyDictionary()
+
+
+def derived_for(model: SequenceModel, state: State, given: Given, start: Tensor, kind: Kind) -> Derived | str:
+    """The planned step for this kind of run; or why there is none, which is logged once."""
+    known = _KNOWN.setdefault(model, {})
+    key = (kind, _settings(model), tuple(_type(v) for v in (*state, *given, start)), *_modes(start.device))
+    if key not in known:
+        try:
+            known[key] = derive(model, state, given, start, kind)
+        except Untraceable as reason:
+            known[key] = str(reason)
+            logger.warning("%s runs step by step, which is slow: %s", model.name, reason)
+    return known[key]
+
+
+def _type(tensor: Tensor | None) -> Hashable:
+    return None if tensor is None else (tensor.dtype, tensor.device.type, tensor.shape[1:])
+
+
+def _modes(device: torch.device) -> tuple[Hashable, ...]:
+    lower = torch.get_autocast_dtype(device.type) if torch.is_autocast_enabled(device.type) else None
+    return torch.get_default_dtype(), lower
+
+
+PLAIN = (bool, int, float, str, type(None), tuple)
+
+
+def _settings(model: nn.Module) -> Hashable:
+    """Whatever a trace of the model depends on beside its tensors: the modules and their plain attributes."""
+    return tuple(
+        (id(module), *((name, value) for name, value in vars(module).items() if isinstance(value, PLAIN)))
+        for module in model.modules()
+    )
+
+
+# ---- a run
 
 
 def unroll(
-    model: Any,
+    model: SequenceModel,
     batch: SequenceBatch,
     *,
     noise: Tensor | None,
@@ -176,59 +250,105 @@ def unroll(
     state: State | None,
     context: Tensor | None,
     particles: int,
+    resample: Resample | None,
 ) -> Unroll:
-    """Do what `SequenceModel.walk` does, all steps at once where that is possible."""
-    rows = batch.repeat(particles)
-    start = model.initial_state(len(batch), start=batch.start) if state is None else state
-    one = map_state(lambda v: v[: len(batch)], start)
+    """Do what `SequenceModel.walk` does, all steps at once where that is possible, else by walking."""
+    first = model.initial_state(len(batch), start=batch.start) if state is None else state
+    one = map_state(lambda v: v[: len(batch)], first)
     context = model.encode(batch, state=one) if context is None else context
-    draw = latents if noise is None else noise
-    assert draw is not None, "a run needs noise or latents"
-    given = Given(context, draw, batch.past)
-    key = (noise is None, model.training, context.dtype, torch.get_default_dtype(), torch.is_autocast_enabled(batch.x.device.type), state is None)
-    cache = _CACHE.setdefault(model, {})
-    if key not in cache:
-        cache[key] = derive(model, one, Given(*(v[:, 0] for v in given)), batch.start, given_latents=noise is None)
-    derived = cache[key]
-
-    B, T = batch.x.shape[:2]
-    flat = Flat(steps=T, sequences=B, particles=particles)
-    for name, value in derived.weights.items():
-        flat.hold(value, functools_getattr(model, name.removeprefix("model.")), rows=0)
-    for value, tensor in zip(derived.given, given, strict=True):
-        flat.hold(value, tensor.transpose(0, 1).flatten(0, 1), rows=len(tensor))
-    if derived.plan.previous is not None:
-        previous = torch.cat([batch.start[:, None], batch.past[:, :-1]], dim=1)
-        flat.hold(derived.plan.previous, previous.transpose(0, 1).flatten(0, 1), rows=B)
-    for value, tensor in zip(derived.plan.first.values(), start, strict=True):
-        flat.hold_first(value, tensor)
-    for runner in derived.runners:
-        flat.run(runner)
-
-    def steps(value: Value) -> Tensor:
-        """[T, n, ...] of a value."""
-        return flat.evaluate(value).unflatten(0, (T, -1))
-
-    densities = {
-        name: batch_first(with_parameters(like, [steps(v) for v in derived.results["densities"][name]]))
-        for name, like in derived.densities.items()
-    }
-    def cost(name: str) -> Tensor:
-        read = derived.read_by_cost[name]
-        middle = type(start)(*(flat.evaluate(v) if i in read else None for i, v in enumerate(derived.results["middle"])))
-        return getattr(model, name)(middle, flat.evaluate(derived.given.context)).unflatten(0, (T, -1)).transpose(0, 1)
-    context_costs = {n: (lambda n=n: getattr(model, n)(batch, context).repeat(particles, 1)) for n in model.context_costs}
-    return Unroll(
-        rows,
-        **densities,
-        latents=steps(derived.results["z"]).transpose(0, 1),
-        costs={name: functools.partial(cost, name) for name in model.step_costs} | context_costs,
-        state=lambda: None,
-    )
+    rows = batch.repeat(particles)
+    given = Given(context, latents if noise is None else noise, batch.past, batch.inputs)
+    if resample is not None:
+        given = given._replace(scored_x=batch.x, scored=None if batch.observed is None else batch.scored)
+    kind = Kind(given_latents=noise is None, carried=state is not None, filtered=resample is not None)
+    step = Given(*(None if v is None else v[:, 0] for v in given))
+    derived = derived_for(model, one, step, batch.start, kind)
+    if isinstance(derived, str):
+        return model.walk(
+            batch,
+            noise=noise,
+            latents=latents,
+            state=state,
+            context=context,
+            particles=particles,
+            resample=resample,
+        )
+    return _Run(model, derived, batch, rows, given, first, particles).unroll(resample)
 
 
-def functools_getattr(model: nn.Module, path: str) -> Tensor:
-    tensor: Any = model
-    for name in path.split("."):
-        tensor = getattr(tensor, name)
+class _Run:
+    """A run of a planned step over a batch."""
+
+    def __init__(
+        self,
+        model: SequenceModel,
+        derived: Derived,
+        batch: SequenceBatch,
+        rows: SequenceBatch,
+        given: Given,
+        first: State,
+        particles: int,
+    ):
+        self.model, self.derived, self.batch, self.rows = model, derived, batch, rows
+        self.context, self.particles, self.state_type = given.context, particles, type(first)
+        self.flat = flat = Flat(steps=batch.x.shape[1], sequences=len(batch), particles=particles)
+        for name, value in derived.weights.items():
+            flat.hold(value, _tensor_at(model, name.removeprefix("model.")), rows=0)
+        for value, tensor in zip(derived.given, given, strict=True):
+            if tensor is not None:
+                flat.hold(value, time_first(tensor), rows=len(tensor))
+        if derived.plan.previous is not None:
+            previous = torch.cat([batch.start[:, None], batch.past[:, :-1]], dim=1)
+            flat.hold(derived.plan.previous, time_first(previous), rows=len(previous))
+        for value, tensor in zip(derived.plan.first.values(), first, strict=True):
+            flat.hold_first(value, tensor)
+
+    def unroll(self, resample: Resample | None) -> Unroll:
+        """Run the loops; the densities of all steps are computed at once."""
+        for runner in self.derived.runners:
+            self.flat.run(runner, resample=resample)
+        return Unroll(
+            self.rows,
+            **{name: self._density(name) for name in self.derived.densities},
+            latents=self._steps(self.derived.results["z"]).transpose(0, 1),
+            costs={name: partial(self._cost, name) for name in self.model.step_costs}
+            | {name: partial(self._context_cost, name) for name in self.model.context_costs},
+            state=self._last_state,
+        )
+
+    def _steps(self, value: Value) -> Tensor:
+        """A value at all steps, [T, N, ...]."""
+        return self.flat.evaluate(value).unflatten(0, (self.flat.steps, -1))
+
+    def _density(self, name: str) -> Distribution:
+        parameters = [self._steps(value) for value in self.derived.results["densities"][name]]
+        return batch_first(with_parameters(self.derived.densities[name], parameters))
+
+    def _cost(self, name: str) -> Tensor:
+        """A term of each step, of the states that it reads."""
+        read, middle = self.derived.read_by_cost[name], self.derived.results["middle"]
+        state = self.state_type(*(self.flat.evaluate(v) if i in read else None for i, v in enumerate(middle)))
+        term: Tensor = getattr(self.model, name)(state, self.flat.evaluate(self.derived.given.context))
+        return term.unflatten(0, (self.flat.steps, -1)).transpose(0, 1)
+
+    def _context_cost(self, name: str) -> Tensor:
+        term: Tensor = getattr(self.model, name)(self.batch, self.context)
+        return term.repeat(self.particles, 1)
+
+    def _last_state(self) -> State:
+        """The state after each row's last step."""
+        lengths = self.rows.lengths
+        at = torch.arange(len(lengths), device=lengths.device)
+        return self.state_type(*(self._steps(v)[lengths - 1, at] for v in self.derived.plan.last.values()))
+
+
+def time_first(tensor: Tensor) -> Tensor:
+    """[n, T, ...] -> [T n, ...]."""
+    return tensor.transpose(0, 1).flatten(0, 1)
+
+
+def _tensor_at(model: nn.Module, path: str) -> Tensor:
+    """A parameter or buffer by its name; or what `torch.func.functional_call` has put in its place."""
+    owner, _, name = path.rpartition(".")
+    tensor: Tensor = getattr(model.get_submodule(owner), name)
     return tensor

@@ -39,6 +39,7 @@ from torch.distributions import Distribution
 from ..distributions import log_prob_of_observed, reparameterize, stack
 from ..errors import UserError
 from ..observations import ObservationSpec, SequenceBatch, masked_sum
+from . import derived
 from .density import DensityModel, Draws
 from .state import State, map_state, where_rows
 from .unroll import Unroll
@@ -71,7 +72,7 @@ class SequenceModel(DensityModel):
     Attributes:
         step_costs: The methods (state after `after_latent`, context_t) -> [n] that are extra terms of a step, in nats.
         context_costs: The methods (batch, context) -> [B, T] that are extra terms of the context, in nats.
-        backend: How `unroll` runs: `reference` is the loop (`walk`).
+        backend: How `unroll` runs: `reference` is the loop (`walk`); `fast` is what is derived from the contract.
     """
 
     step_costs: ClassVar[tuple[str, ...]] = ()
@@ -211,7 +212,8 @@ class SequenceModel(DensityModel):
         self._check_shapes(batch, noise=noise, latents=latents, state=state, context=context, particles=particles)
         if latents is None and noise is None:
             noise = self.draw_noise(batch, particles=particles)
-        return self.walk(
+        run = self.walk if self.backend == "reference" else partial(derived.unroll, self)
+        return run(
             batch, noise=noise, latents=latents, state=state, context=context, particles=particles, resample=resample
         )
 
