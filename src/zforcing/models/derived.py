@@ -38,9 +38,9 @@ logger = logging.getLogger(__name__)
 class Given(NamedTuple):
     """What a step is given beside its state: tensors, or the values that stand for them. None: there is none."""
 
-    context: Any  # [n, C]
-    draw: Any  # [n, Z], the noise of the latent or the latent itself
-    x: Any  # [n, D] or [n], what the state reads
+    context: Any = None  # [n, C]
+    draw: Any = None  # [n, Z], the noise of the latent or the latent itself
+    x: Any = None  # [n, D] or [n], what the state reads
     u: Any = None  # [n, U]
     scored_x: Any = None  # for a particle filter's weights, like x
     scored: Any = None  # bool, like x
@@ -63,18 +63,24 @@ class _Step(nn.Module):
         self.model, self.state_type, self.kind = model, state_type, kind
         self.densities: dict[str, Distribution] = {}
 
-    def forward(self, state: Sequence[Tensor], given: Given, start: Tensor) -> dict[str, Any]:
-        """The first state, the state after the step, and what is between them; keeps the densities as examples."""
-        model = self.model
+    def forward(self, state: Sequence[Tensor], present: Mapping[str, Tensor], start: Tensor) -> dict[str, Any]:
+        """The first state, the state after the step, and what is between them; keeps the densities as examples.
+
+        Args:
+            state: The fields of the state before the step.
+            present: The fields of `Given` that aren't None.
+            start: x_0.
+        """
+        model, given = self.model, Given(**present)
         begun = model.after_inputs(self.state_type(*state), given.u)
         prior, posterior = model.prior(begun), model.posterior(begun, given.context)
         z = given.draw if self.kind.given_latents else reparameterize(posterior, given.draw)
         middle = model.after_latent(begun, z)
         emission = model.emission(middle)
         self.densities = {"prior": prior, "posterior": posterior, "emission": emission}
-        weight = None
+        weight: tuple[Tensor, ...] = ()
         if self.kind.filtered:
-            weight = prior.log_prob(z) - posterior.log_prob(z) + _log_px(emission, given)
+            weight = (prior.log_prob(z) - posterior.log_prob(z) + _log_px(emission, given),)
         return {
             "first": tuple(model.initial_state(len(start), start=start)),
             "after": tuple(model.after_observation(middle, given.x)),
@@ -142,23 +148,23 @@ def derive(model: SequenceModel, state: State, given: Given, start: Tensor, kind
     """
     step = _Step(model, type(state), kind)
     weights = dict(step.named_parameters()) | dict(step.named_buffers())
+    present = {name: value for name, value in given._asdict().items() if value is not None}
 
     def example(rows: int) -> tuple[Any, ...]:
         def of(tensor: Tensor) -> Tensor:
             return tensor[torch.arange(rows, device=tensor.device) % len(tensor)].detach().clone()
 
-        return weights, tuple(map(of, state)), Given(*(None if v is None else of(v) for v in given)), of(start)
+        return weights, tuple(map(of, state)), {name: of(present[name]) for name in present}, of(start)
 
     def f(weights: Mapping[str, Tensor], *arguments: Any) -> dict[str, Any]:
         result: dict[str, Any] = functional_call(step, dict(weights), arguments)
         return result
 
     fields = type(state)._fields
-    given_names = [name for name, value in given._asdict().items() if value is not None]
-    inputs, traced = trace(f, example, [*weights, *fields, *given_names, "start"])
+    inputs, traced = trace(f, example, [*weights, *fields, *present, "start"])
     left = iter(inputs[len(weights) :])
     before = {name: next(left) for name in fields}
-    values = Given(*(None if value is None else next(left) for value in given))
+    values = Given(**{name: next(left) for name in present})
     first = dict(zip(fields, traced["first"], strict=True))
     if kind.carried:
         first = {name: Value(f"first {name}", shape=v.shape, dtype=v.dtype, device=v.device) for name, v in before.items()}
@@ -171,7 +177,7 @@ def derive(model: SequenceModel, state: State, given: Given, start: Tensor, kind
             outputs=tuple(outputs),
             start=inputs[-1],
             x=values.x,
-            weight=traced["weight"],
+            weight=next(iter(traced["weight"]), None),
             same=frozenset(v for v in (inputs[-1], *values._replace(draw=None)) if v is not None),
         )
     )
@@ -305,8 +311,9 @@ class _Run:
 
     def unroll(self, resample: Resample | None) -> Unroll:
         """Run the loops; the densities of all steps are computed at once."""
+        shown = None if resample is None else partial(self._resample, resample)
         for runner in self.derived.runners:
-            self.flat.run(runner, resample=resample)
+            self.flat.run(runner, resample=shown)
         return Unroll(
             self.rows,
             **{name: self._density(name) for name in self.derived.densities},
@@ -315,6 +322,11 @@ class _Run:
             | {name: partial(self._context_cost, name) for name in self.model.context_costs},
             state=self._last_state,
         )
+
+    def _resample(self, resample: Resample, t: int, log_w: Tensor) -> Tensor | None:
+        """The rows that continue, by the weights as `SequenceModel.walk` shows them."""
+        exists = t < self.rows.lengths
+        return resample(t, torch.where(exists, log_w.double(), 0.0))
 
     def _steps(self, value: Value) -> Tensor:
         """A value at all steps, [T, N, ...]."""
