@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import weakref
 from collections.abc import Callable, Hashable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, is_dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -206,16 +206,21 @@ def _read_by(cost: Callable[[State, Tensor], Tensor], state: State, context: Ten
     return {i for i, value in enumerate(inputs[:-1]) if value in used}
 
 
-# ---- what has been derived, for as long as the model lives
+# ---- what has been derived
 
-_KNOWN: weakref.WeakKeyDictionary[nn.Module, dict[Hashable, Derived | str]] = weakref.WeakKeyDictionary()
+_OF_MODEL: weakref.WeakKeyDictionary[nn.Module, dict[Hashable, Derived | str]] = weakref.WeakKeyDictionary()
+_SHARED: dict[Hashable, Derived | str] = {}  # by models of the same structure
+MOST_SHARED = 128
 
 
 def derived_for(model: SequenceModel, state: State, given: Given, start: Tensor, kind: Kind) -> Derived | str:
     """The planned step for this kind of run; or why there is none, which is logged once."""
-    known = _KNOWN.setdefault(model, {})
-    key = (kind, _settings(model), tuple(_type(v) for v in (*state, *given, start)), *_modes(start.device))
+    structure = _structure(model)
+    known = _SHARED if structure is not None else _OF_MODEL.setdefault(model, {})
+    key = (kind, structure or _settings(model), tuple(_type(v) for v in (*state, *given, start)), *_modes(start.device))
     if key not in known:
+        if len(_SHARED) >= MOST_SHARED:
+            _SHARED.pop(next(iter(_SHARED)))
         try:
             known[key] = derive(model, state, given, start, kind)
         except Untraceable as reason:
@@ -233,15 +238,45 @@ def _modes(device: torch.device) -> tuple[Hashable, ...]:
     return torch.get_default_dtype(), lower
 
 
-PLAIN = (bool, int, float, str, type(None), tuple)
+PLAIN = (bool, int, float, str, type(None))
+OF_DATA = ("description", "starts")  # attributes of a model that no step reads
+OF_TORCH = frozenset(vars(nn.Module()))
 
 
 def _settings(model: nn.Module) -> Hashable:
-    """Whatever a trace of the model depends on beside its tensors: the modules and their plain attributes."""
+    """Whatever a trace of this model depends on beside its tensors, and may change: plain attributes of its modules."""
     return tuple(
-        (id(module), *((name, value) for name, value in vars(module).items() if isinstance(value, PLAIN)))
-        for module in model.modules()
+        (name, *((key, value) for key, value in vars(module).items() if isinstance(value, PLAIN)))
+        for name, module in model.named_modules()
     )
+
+
+def _structure(model: nn.Module) -> Hashable | None:
+    """All that a trace of the model depends on beside the values of its tensors; None if it may be more than is seen.
+
+    Models with the same structure share what is derived.
+    """
+    found: list[Hashable] = []
+    for path, module in model.named_modules():
+        found.append((path, type(module)))
+        for name, value in vars(module).items():
+            if name in OF_TORCH or (module is model and name in OF_DATA):
+                if name.endswith("_hooks") and value:
+                    return None
+            elif _is_plain(value) or is_dataclass(value):
+                found.append((name, repr(value)))
+            elif not type(module).__module__.startswith("torch.nn."):
+                return None
+        found.append(module.training)
+    found += [(name, _type(tensor[None])) for name, tensor in model.state_dict(keep_vars=True).items()]
+    return tuple(found)
+
+
+def _is_plain(value: Any) -> bool:
+    """Whether a value's text tells all of it."""
+    if isinstance(value, list | tuple):
+        return all(map(_is_plain, value))
+    return isinstance(value, PLAIN)
 
 
 # ---- a run
