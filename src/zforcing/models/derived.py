@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import weakref
 from collections.abc import Callable, Hashable, Mapping, Sequence
-from dataclasses import dataclass, field, is_dataclass
+from dataclasses import dataclass, field, is_dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -42,17 +42,31 @@ class Given(NamedTuple):
     draw: Any = None  # [n, Z], the noise of the latent or the latent itself
     x: Any = None  # [n, D] or [n], what the state reads
     u: Any = None  # [n, U]
+    begun: Any = ()  # what `SequenceModel.deterministic` names, at the beginning of the step, [n, ...] each
     scored_x: Any = None  # for a particle filter's weights, like x
     scored: Any = None  # bool, like x
+
+    @property
+    def present(self) -> dict[str, Any]:
+        """What there is, by name."""
+        single = {name: v for name, v in self._asdict().items() if name != "begun" and v is not None}
+        return single | {f"begun {i}": v for i, v in enumerate(self.begun)}
+
+    def like(self, values: Sequence[Any]) -> Given:
+        """The same with other values for those that are present."""
+        by_name = dict(zip(self.present, values, strict=True))
+        begun = tuple(by_name.pop(f"begun {i}") for i in range(len(self.begun)))
+        return Given(**by_name, begun=begun)
 
 
 @dataclass(frozen=True)
 class Kind:
     """What a run asks of a step, beside the tensors."""
 
-    given_latents: bool
-    carried: bool  # whether the first state is given, not made of x_0
-    filtered: bool  # whether a particle filter reads the weight of each step
+    given_latents: bool = True
+    carried: bool = False  # whether the first state is given, not made of x_0
+    filtered: bool = False  # whether a particle filter reads the weight of each step
+    only_deterministic: bool = False  # whether only what no latent changes is wanted
 
 
 class _Step(nn.Module):
@@ -63,32 +77,32 @@ class _Step(nn.Module):
         self.model, self.state_type, self.kind = model, state_type, kind
         self.densities: dict[str, Distribution] = {}
 
-    def forward(self, state: Sequence[Tensor], present: Mapping[str, Tensor], start: Tensor) -> dict[str, Any]:
-        """The first state, the state after the step, and what is between them; keeps the densities as examples.
-
-        Args:
-            state: The fields of the state before the step.
-            present: The fields of `Given` that aren't None.
-            start: x_0.
-        """
-        model, given = self.model, Given(**present)
+    def forward(self, state: Sequence[Tensor], given: Given, start: Tensor) -> dict[str, Any]:
+        """The first state, the state after the step, and what is between them; keeps the densities as examples."""
+        model = self.model
         begun = model.after_inputs(self.state_type(*state), given.u)
+        found: dict[str, Any] = {"first": tuple(model.initial_state(len(start), start=start))}
+        if self.kind.only_deterministic:
+            middle = model.after_latent(begun, state[0].new_zeros(len(start), model.latent_size))
+            found["begun"] = [getattr(begun, name) for name in model.deterministic]
+        else:
+            begun = begun._replace(**dict(zip(model.deterministic, given.begun, strict=False)))
+            middle = self._densities(begun, given, found)
+        return found | {"after": tuple(model.after_observation(middle, given.x))}
+
+    def _densities(self, begun: State, given: Given, found: dict[str, Any]) -> State:
+        """Put what a run wants of the step into `found`; returns the state after the latent."""
+        model = self.model
         prior, posterior = model.prior(begun), model.posterior(begun, given.context)
         z = given.draw if self.kind.given_latents else reparameterize(posterior, given.draw)
         middle = model.after_latent(begun, z)
         emission = model.emission(middle)
         self.densities = {"prior": prior, "posterior": posterior, "emission": emission}
-        weight: tuple[Tensor, ...] = ()
+        found |= {"middle": tuple(middle), "z": z}
+        found["densities"] = {name: parameters_of(d) for name, d in self.densities.items()}
         if self.kind.filtered:
-            weight = (prior.log_prob(z) - posterior.log_prob(z) + _log_px(emission, given),)
-        return {
-            "first": tuple(model.initial_state(len(start), start=start)),
-            "after": tuple(model.after_observation(middle, given.x)),
-            "middle": tuple(middle),
-            "z": z,
-            "densities": {name: parameters_of(d) for name, d in self.densities.items()},
-            "weight": weight,
-        }
+            found["weight"] = prior.log_prob(z) - posterior.log_prob(z) + _log_px(emission, given)
+        return middle
 
 
 def _log_px(emission: Distribution, given: Given) -> Tensor:
@@ -148,46 +162,47 @@ def derive(model: SequenceModel, state: State, given: Given, start: Tensor, kind
     """
     step = _Step(model, type(state), kind)
     weights = dict(step.named_parameters()) | dict(step.named_buffers())
-    present = {name: value for name, value in given._asdict().items() if value is not None}
 
     def example(rows: int) -> tuple[Any, ...]:
         def of(tensor: Tensor) -> Tensor:
             return tensor[torch.arange(rows, device=tensor.device) % len(tensor)].detach().clone()
 
-        return weights, tuple(map(of, state)), {name: of(present[name]) for name in present}, of(start)
+        return weights, tuple(map(of, state)), tuple(map(of, given.present.values())), of(start)
 
-    def f(weights: Mapping[str, Tensor], *arguments: Any) -> dict[str, Any]:
-        result: dict[str, Any] = functional_call(step, dict(weights), arguments)
+    def f(weights: Mapping[str, Tensor], state: Any, present: Any, start: Tensor) -> dict[str, Any]:
+        result: dict[str, Any] = functional_call(step, dict(weights), (state, given.like(present), start))
         return result
 
     fields = type(state)._fields
-    inputs, traced = trace(f, example, [*weights, *fields, *present, "start"])
+    inputs, traced = trace(f, example, [*weights, *fields, *given.present, "start"])
     left = iter(inputs[len(weights) :])
     before = {name: next(left) for name in fields}
-    values = Given(**{name: next(left) for name in present})
-    first = dict(zip(fields, traced["first"], strict=True))
+    values = given.like([next(left) for _ in given.present])
+    first = dict(zip(fields, traced.pop("first"), strict=True))
     if kind.carried:
-        first = {name: Value(f"first {name}", shape=v.shape, dtype=v.dtype, device=v.device) for name, v in before.items()}
-    outputs, structure = pytree.tree_flatten({name: traced[name] for name in ("middle", "z", "densities")})
+        first = {name: replace(value, name=f"first {name}") for name, value in before.items()}
+    new = dict(zip(fields, traced.pop("after"), strict=True))
+    outputs, rebuild = pytree.tree_flatten({name: value for name, value in traced.items() if name != "weight"})
     plan = make_plan(
         Recurrence(
             state=before,
-            new=dict(zip(fields, traced["after"], strict=True)),
+            new=new,
             first=first,
             outputs=tuple(outputs),
             start=inputs[-1],
             x=values.x,
-            weight=next(iter(traced["weight"]), None),
-            same=frozenset(v for v in (inputs[-1], *values._replace(draw=None)) if v is not None),
+            weight=traced.get("weight"),
+            same=frozenset([inputs[-1], *values._replace(draw=None).present.values()]),
         )
     )
+    costs = () if kind.only_deterministic else model.step_costs
     return Derived(
         plan,
         dict(zip(weights, inputs, strict=False)),
         values,
-        pytree.tree_unflatten(plan.outputs, structure),
+        pytree.tree_unflatten(plan.outputs, rebuild),
         dict(step.densities),
-        {name: _read_by(getattr(model, name), state, given.context) for name in model.step_costs},
+        {name: _read_by(getattr(model, name), state, given.context) for name in costs},
     )
 
 
@@ -217,7 +232,7 @@ def derived_for(model: SequenceModel, state: State, given: Given, start: Tensor,
     """The planned step for this kind of run; or why there is none, which is logged once."""
     structure = _structure(model)
     known = _SHARED if structure is not None else _OF_MODEL.setdefault(model, {})
-    key = (kind, structure or _settings(model), tuple(_type(v) for v in (*state, *given, start)), *_modes(start.device))
+    key = (kind, structure or _settings(model), tuple(map(_type, (*state, *given.present.values(), start))), tuple(given.present), *_modes(start.device))
     if key not in known:
         if len(_SHARED) >= MOST_SHARED:
             _SHARED.pop(next(iter(_SHARED)))
@@ -229,8 +244,8 @@ def derived_for(model: SequenceModel, state: State, given: Given, start: Tensor,
     return known[key]
 
 
-def _type(tensor: Tensor | None) -> Hashable:
-    return None if tensor is None else (tensor.dtype, tensor.device.type, tensor.shape[1:])
+def _type(tensor: Tensor) -> Hashable:
+    return tensor.dtype, tensor.device.type, tensor.shape[1:]
 
 
 def _modes(device: torch.device) -> tuple[Hashable, ...]:
@@ -296,53 +311,69 @@ def unroll(
     """Do what `SequenceModel.walk` does, all steps at once where that is possible, else by walking."""
     first = model.initial_state(len(batch), start=batch.start) if state is None else state
     one = map_state(lambda v: v[: len(batch)], first)
-    context = model.encode(batch, state=one) if context is None else context
-    rows = batch.repeat(particles)
-    given = Given(context, latents if noise is None else noise, batch.past, batch.inputs)
+    begun: dict[str, Tensor] = {}
+    if state is None:
+        begun = deterministic_states(model, batch, first, carried=False)
+    elif resample is None:
+        begun = deterministic_states(model, batch.repeat(particles), first, carried=True)
+    context = model.context(batch, state=first, begun=begun) if context is None else context
+    given = Given(context, latents if noise is None else noise, batch.past, batch.inputs, tuple(begun.values()))
     if resample is not None:
         given = given._replace(scored_x=batch.x, scored=None if batch.observed is None else batch.scored)
     kind = Kind(given_latents=noise is None, carried=state is not None, filtered=resample is not None)
-    step = Given(*(None if v is None else v[:, 0] for v in given))
-    derived = derived_for(model, one, step, batch.start, kind)
+    derived = _derived_for(model, batch, one, given, kind)
     if isinstance(derived, str):
-        return model.walk(
-            batch,
-            noise=noise,
-            latents=latents,
-            state=state,
-            context=context,
-            particles=particles,
-            resample=resample,
-        )
-    return _Run(model, derived, batch, rows, given, first, particles).unroll(resample)
+        draws = {"noise": noise, "latents": latents, "particles": particles, "resample": resample}
+        return model.walk(batch, state=state, context=context, **draws)
+    run = _Run(model, derived, batch, given, first, particles)
+    return run.unroll(resample)
+
+
+def deterministic_states(
+    model: SequenceModel, batch: SequenceBatch, first: State, *, carried: bool
+) -> dict[str, Tensor]:
+    """What `SequenceModel.deterministic` names, at the beginning of each step: [B, T, ...] by name."""
+    if not model.deterministic:
+        return {}
+    given = Given(x=batch.past, u=batch.inputs)
+    derived = _derived_for(model, batch, first, given, Kind(only_deterministic=True, carried=carried))
+    if isinstance(derived, str):
+        return model.walk_deterministic(batch, first)
+    run = _Run(model, derived, batch, given, first, particles=1)
+    return dict(zip(model.deterministic, run.begun(), strict=True))
+
+
+def _derived_for(
+    model: SequenceModel, batch: SequenceBatch, first: State, given: Given, kind: Kind
+) -> Derived | str:
+    step = given.like([v[:, 0] for v in given.present.values()])
+    return derived_for(model, first, step, batch.start, kind)
 
 
 class _Run:
     """A run of a planned step over a batch."""
 
     def __init__(
-        self,
-        model: SequenceModel,
-        derived: Derived,
-        batch: SequenceBatch,
-        rows: SequenceBatch,
-        given: Given,
-        first: State,
-        particles: int,
+        self, model: SequenceModel, derived: Derived, batch: SequenceBatch, given: Given, first: State, particles: int
     ):
-        self.model, self.derived, self.batch, self.rows = model, derived, batch, rows
+        self.model, self.derived, self.batch, self.rows = model, derived, batch, batch.repeat(particles)
         self.context, self.particles, self.state_type = given.context, particles, type(first)
         self.flat = flat = Flat(steps=batch.x.shape[1], sequences=len(batch), particles=particles)
         for name, value in derived.weights.items():
             flat.hold(value, _tensor_at(model, name.removeprefix("model.")), rows=0)
-        for value, tensor in zip(derived.given, given, strict=True):
-            if tensor is not None:
-                flat.hold(value, time_first(tensor), rows=len(tensor))
+        for name, tensor in given.present.items():
+            flat.hold(derived.given.present[name], time_first(tensor), rows=len(tensor))
         if derived.plan.previous is not None:
             previous = torch.cat([batch.start[:, None], batch.past[:, :-1]], dim=1)
             flat.hold(derived.plan.previous, time_first(previous), rows=len(previous))
         for value, tensor in zip(derived.plan.first.values(), first, strict=True):
             flat.hold_first(value, tensor)
+
+    def begun(self) -> list[Tensor]:
+        """What no latent changes, at the beginning of each step."""
+        for runner in self.derived.runners:
+            self.flat.run(runner)
+        return [self._steps(value).transpose(0, 1) for value in self.derived.results["begun"]]
 
     def unroll(self, resample: Resample | None) -> Unroll:
         """Run the loops; the densities of all steps are computed at once."""

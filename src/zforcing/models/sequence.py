@@ -70,11 +70,14 @@ class SequenceModel(DensityModel):
     methods, and is constructed as `Model(spec, config)`.
 
     Attributes:
+        deterministic: Fields of the state that no latent changes (SRNN's d_t) and that `encode` reads: it then also
+            takes `begun`, what `deterministic_states` returns.
         step_costs: The methods (state after `after_latent`, context_t) -> [n] that are extra terms of a step, in nats.
         context_costs: The methods (batch, context) -> [B, T] that are extra terms of the context, in nats.
         backend: How `unroll` runs: `reference` is the loop (`walk`); `fast` is what is derived from the contract.
     """
 
+    deterministic: ClassVar[tuple[str, ...]] = ()
     step_costs: ClassVar[tuple[str, ...]] = ()
     context_costs: ClassVar[tuple[str, ...]] = ()
     backend: Literal["reference", "fast"] = "fast"
@@ -152,6 +155,42 @@ class SequenceModel(DensityModel):
             state: The state that `after_latent` returned, n rows.
             x: x_t [n, D] or [n] (a step of `batch.past`), NaN, or -1 for categories, where it is missing.
         """
+
+    def deterministic_states(self, batch: SequenceBatch, *, state: State | None = None) -> dict[str, Tensor]:
+        """The fields that `deterministic` names, as `after_inputs` leaves them at each step: [B, T, ...] by name.
+
+        Args:
+            batch: B sequences.
+            state: The state that the batch continues from, B rows; None is the beginning.
+        """
+        first = self.initial_state(len(batch), start=batch.start) if state is None else state
+        if self.backend == "reference":
+            return self.walk_deterministic(batch, first)
+        return derived.deterministic_states(self, batch, first, carried=state is not None)
+
+    def context(self, batch: SequenceBatch, *, state: State, begun: Mapping[str, Tensor]) -> Tensor:
+        """What `encode` returns, from a state of B or K B rows and what is known of `deterministic_states`, if it is.
+
+        All copies of a row have read the same observations, so the first one is enough.
+        """
+        first = map_state(lambda v: v[: len(batch)], state)
+        if not begun:
+            return self.encode(batch, state=first)
+        known = {name: values[: len(batch)] for name, values in begun.items()}
+        return self.encode(batch, state=first, begun=known)  # type: ignore[call-arg]  # of models with `deterministic`
+
+    def walk_deterministic(self, batch: SequenceBatch, state: State) -> dict[str, Tensor]:
+        """Do what `deterministic_states` does by the contract's loop, from this first state, with latents of 0."""
+        found: dict[str, list[Tensor]] = {name: [] for name in self.deterministic}
+        z = next(self.parameters()).new_zeros(len(batch), self.latent_size)
+        nothing = [None] * batch.x.shape[1]
+        inputs = nothing if batch.inputs is None else batch.inputs.unbind(1)
+        for x, u in zip(batch.past.unbind(1), inputs, strict=True):
+            state = self.after_inputs(state, u)
+            for name, values in found.items():
+                values.append(getattr(state, name))
+            state = self.after_observation(self.after_latent(state, z), x)
+        return {name: torch.stack(values, dim=1) for name, values in found.items()}
 
     def draw(
         self,
@@ -256,12 +295,15 @@ class SequenceModel(DensityModel):
         if latents is None and noise is None:
             noise = self.draw_noise(batch, particles=particles)
         rows = batch.repeat(particles)
+        fixed = self.deterministic if state is None or resample is None else ()
         state = self.initial_state(len(rows), start=rows.start) if state is None else state
-        if context is None:  # all copies of a row have read the same observations, so the first one is enough
-            context = self.encode(batch, state=map_state(lambda v: v[: len(batch)], state))
+        begun = self.walk_deterministic(rows, state) if fixed else {}
+        if context is None:
+            context = self.context(batch, state=state, begun=begun)
         steps = []
         for t, (x, u, c, e, z, exists) in enumerate(_columns(rows, context.repeat(particles, 1, 1), noise, latents)):
-            steps.append(self._step(self.after_inputs(state, u), c, noise=e, z=z))
+            first = self.after_inputs(state, u)._replace(**{name: values[:, t] for name, values in begun.items()})
+            steps.append(self._step(first, c, noise=e, z=z))
             state = where_rows(exists, self.after_observation(steps[-1].state, x), state)
             if resample is not None and t + 1 < rows.x.shape[1]:
                 state = _continued(state, resample(t, _log_weight(steps[-1], rows, t)))

@@ -32,6 +32,7 @@ Differences from the paper:
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
@@ -99,6 +100,7 @@ class SRNN(SequenceModel):
 
     name = "srnn"
     Config = SRNNConfig
+    deterministic = ("d",)
 
     def __init__(self, spec: ObservationSpec, config: SRNNConfig | None = None, **settings: Any):
         config = self.make_config(config, settings)
@@ -152,12 +154,12 @@ class SRNN(SequenceModel):
         d, z = weight.new_zeros(n, self.config.hidden_size), weight.new_zeros(n, self.latent_size)
         return SRNNState(d, z, self.embed(x))
 
-    def encode(self, batch: SequenceBatch, *, state: State | None = None) -> Tensor:
+    def encode(
+        self, batch: SequenceBatch, *, state: State | None = None, begun: Mapping[str, Tensor] | None = None
+    ) -> Tensor:
         """a_1..a_T, [B, T, H], or [B, T, M] of the filtering posterior."""
-        first = self.initial_state(len(batch), start=batch.start) if state is None else state
-        before = torch.cat([first.e[:, None], self.embed(batch.past[:, :-1])], dim=1)  # e(x_0)..e(x_{T-1})
-        d, _ = self.forward_gru(join(before, batch.inputs).transpose(0, 1), first.d[None])  # [T, B, H]
-        read = join(d.transpose(0, 1), self.embed(batch.read))
+        d = (self.deterministic_states(batch, state=state) if begun is None else begun)["d"]
+        read = join(d, self.embed(batch.read))
         if isinstance(self.context_net, nn.GRU):
             return run_backward(self.context_net, read, batch.lengths)
         out: Tensor = self.context_net(read)
