@@ -178,9 +178,8 @@ def derive(model: SequenceModel, state: State, given: Given, start: Tensor, kind
     left = iter(inputs[len(weights) :])
     before = {name: next(left) for name in fields}
     values = given.like([next(left) for _ in given.present])
-    first = dict(zip(fields, traced.pop("first"), strict=True))
-    if kind.carried:
-        first = {name: replace(value, name=f"first {name}") for name, value in before.items()}
+    made = dict(zip(fields, traced.pop("first"), strict=True))
+    first = {name: replace(value, name=f"first {name}") for name, value in before.items()}
     new = dict(zip(fields, traced.pop("after"), strict=True))
     outputs, rebuild = pytree.tree_flatten({name: value for name, value in traced.items() if name != "weight"})
     plan = make_plan(
@@ -188,11 +187,12 @@ def derive(model: SequenceModel, state: State, given: Given, start: Tensor, kind
             state=before,
             new=new,
             first=first,
+            made={} if kind.carried else made,
             outputs=tuple(outputs),
             start=inputs[-1],
             x=values.x,
             weight=traced.get("weight"),
-            same=frozenset([inputs[-1], *values._replace(draw=None).present.values()]),
+            same=frozenset([*values._replace(draw=None).present.values(), *(() if kind.carried else first.values())]),
         )
     )
     costs = () if kind.only_deterministic else model.step_costs
@@ -380,6 +380,8 @@ class _Run:
         shown = None if resample is None else partial(self._resample, resample)
         for runner in self.derived.runners:
             self.flat.run(runner, resample=shown)
+        if shown is not None and all(runner.loop.log_weight is None for runner in self.derived.runners):
+            self._show_weights(shown)
         return Unroll(
             self.rows,
             **{name: self._density(name) for name in self.derived.densities},
@@ -388,6 +390,13 @@ class _Run:
             | {name: partial(self._context_cost, name) for name in self.model.context_costs},
             state=self._last_state,
         )
+
+    def _show_weights(self, shown: Callable[[int, Tensor], Tensor | None]) -> None:
+        """Show a filter its weights where nothing that it could reorder depends on them."""
+        assert self.derived.plan.weight is not None, "traced for a filter"
+        with torch.no_grad():
+            for t, log_w in enumerate(self._steps(self.derived.plan.weight)[:-1]):
+                shown(t, log_w)
 
     def _resample(self, resample: Resample, t: int, log_w: Tensor) -> Tensor | None:
         """The rows that continue, by the weights as `SequenceModel.walk` shows them."""

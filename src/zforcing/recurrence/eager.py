@@ -82,9 +82,9 @@ class _Run(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *incoming: Tensor | None) -> tuple[Tensor | None, ...]:
-        num = len(ctx.runner.loop.needs)
-        kept = dict(zip(ctx.kept, ctx.saved_tensors[num:], strict=True))
-        run = _Backward(ctx.runner, ctx.needed, ctx.steps, ctx.saved_tensors[:num], kept, ctx.chosen)
+        saved, num = ctx.saved_tensors, len(ctx.runner.loop.needs)
+        kept = dict(zip(ctx.kept, saved[num:], strict=True))
+        run = _Backward(ctx.runner, ctx.needed, ctx.steps, saved[:num], kept, ctx.chosen)
         return None, None, None, None, *run.run(incoming)
 
 

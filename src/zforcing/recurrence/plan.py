@@ -8,7 +8,7 @@ at each step is computed for all steps at once: before the loops, between them, 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -27,7 +27,8 @@ class Recurrence:
     Attributes:
         state: For each field of the state, the input that holds it before the step.
         new: For each field, its value after the step.
-        first: For each field, its value before the first step: an input, or computed from `start`.
+        first: For each field, the input that holds it before the first step.
+        made: For each field, how it is made of `start` before the first step; empty where it isn't.
         outputs: The results that are wanted of every step.
         start: The input x_0, and `x` the input x_t that takes its place one step later; None where they aren't known.
         x: See `start`.
@@ -40,6 +41,7 @@ class Recurrence:
     new: Mapping[str, Value]
     first: Mapping[str, Value]
     outputs: tuple[Value, ...]
+    made: Mapping[str, Value] = field(default_factory=dict)
     start: Value | None = None
     x: Value | None = None
     weight: Value | None = None
@@ -111,6 +113,8 @@ class Plan:
         loops: In order.
         outputs: What was wanted, in the rewritten program.
         last: For each field of the state, its value after the step, in the rewritten program.
+        first: For each field, the input that holds it before the first step.
+        weight: The weight of a particle filter, in the rewritten program.
         previous: The input x_{t-1} of all steps, if something reads it.
     """
 
@@ -119,6 +123,7 @@ class Plan:
     last: Mapping[str, Value]
     first: Mapping[str, Value]
     previous: Value | None
+    weight: Value | None = None
 
 
 def shift(values: Tensor, first: Tensor) -> Tensor:
@@ -137,7 +142,7 @@ def make_plan(step: Recurrence) -> Plan:
     step, loops = _without_copies(step, _components(step))
     step = _with_linear_maps_rewritten(step, loops)
     return Plan(
-        tuple(_loops(step, loops)), step.outputs, step.new, step.first, previous
+        tuple(_loops(step, loops)), step.outputs, step.new, step.first, previous, step.weight
     )
 
 
@@ -156,16 +161,18 @@ def _without_late_fields(step: Recurrence) -> tuple[Recurrence, Value | None]:
     while True:
         states = set(step.state.values())
         late = [name for name in step.state if not (set(in_order([step.new[name]])) & states)]
+        if step.weight is not None:  # a filter may change the rows of what differs between particles
+            late = [name for name in late if _is_same(step, step.new[name])]
         if not late:
             return step, used
         replaced: dict[Value, Value] = {}
         for name in late:
-            new, first = step.new[name], step.first[name]
-            if previous is not None and _alike(new, first, {step.x: step.start}):  # type: ignore[dict-item]
+            new, made = step.new[name], step.made.get(name)
+            if previous is not None and made is not None and _alike(new, made, {step.x: step.start}):  # type: ignore[dict-item]
                 replaced[step.state[name]] = _replace([new], {step.x: previous})[0]  # type: ignore[dict-item]
                 used = previous
             else:
-                replaced[step.state[name]] = shifted(new, first)
+                replaced[step.state[name]] = shifted(new, step.first[name])
         step = _with_values(step, replaced, without=late)
 
 
@@ -274,6 +281,11 @@ def _without_copies(step: Recurrence, found: Sequence[tuple[str, ...]]) -> tuple
 
 def _is_read(step: Recurrence, value: Value) -> bool:
     return value in set(in_order(_roots(step)))
+
+
+def _is_same(step: Recurrence, value: Value) -> bool:
+    """Whether a value is the same for all particles of a sequence."""
+    return all(v in step.same for v in in_order([value]) if v.function is None and v.has_rows)
 
 
 def _differs(step: Recurrence, names: Sequence[str]) -> bool:
