@@ -232,7 +232,7 @@ def derived_for(model: SequenceModel, state: State, given: Given, start: Tensor,
     """The planned step for this kind of run; or why there is none, which is logged once."""
     structure = _structure(model)
     known = _SHARED if structure is not None else _OF_MODEL.setdefault(model, {})
-    key = (kind, structure or _settings(model), tuple(map(_type, (*state, *given.present.values(), start))), tuple(given.present), *_modes(start.device))
+    key = (kind, structure or _settings(model), tuple(map(_type, (*state, *given.present.values(), start))), tuple(given.present), torch.get_default_dtype())
     if key not in known:
         if len(_SHARED) >= MOST_SHARED:
             _SHARED.pop(next(iter(_SHARED)))
@@ -246,11 +246,6 @@ def derived_for(model: SequenceModel, state: State, given: Given, start: Tensor,
 
 def _type(tensor: Tensor) -> Hashable:
     return tensor.dtype, tensor.device.type, tensor.shape[1:]
-
-
-def _modes(device: torch.device) -> tuple[Hashable, ...]:
-    lower = torch.get_autocast_dtype(device.type) if torch.is_autocast_enabled(device.type) else None
-    return torch.get_default_dtype(), lower
 
 
 PLAIN = (bool, int, float, str, type(None))

@@ -6,7 +6,7 @@ gradients of weights just after them: products of many rows at a time, of number
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -72,10 +72,12 @@ class _Run(torch.autograd.Function):
         needed = tuple(v for v, needs in zip(runner.loop.needs, ctx.needs_input_grad[4:], strict=True) if needs)
         derivative = runner.derivative(needed)[0] if grad and needed else None
         run = _Forward(runner.loop, steps, tensors, derivative, resample)
-        run.run()
+        with torch.autocast(run.device, enabled=False):
+            run.run()
         if run.derivative is not None:
             ctx.save_for_backward(*tensors, *(run.frame.stacked[v] for v in run.kept))
             ctx.runner, ctx.needed, ctx.kept, ctx.steps, ctx.chosen = runner, needed, run.kept, steps, run.chosen
+            ctx.lower = run.lower
             ctx.set_materialize_grads(False)
         return tuple(run.results())
 
@@ -84,19 +86,26 @@ class _Run(torch.autograd.Function):
     def backward(ctx: Any, *incoming: Tensor | None) -> tuple[Tensor | None, ...]:
         saved, num = ctx.saved_tensors, len(ctx.runner.loop.needs)
         kept = dict(zip(ctx.kept, saved[num:], strict=True))
-        run = _Backward(ctx.runner, ctx.needed, ctx.steps, saved[:num], kept, ctx.chosen)
+        run = _Backward(ctx.runner, ctx.needed, ctx.steps, saved[:num], kept, ctx.chosen, ctx.lower)
         return None, None, None, None, *run.run(incoming)
+
+
+def lower_precision(device: torch.device) -> torch.dtype | None:
+    """The precision that autocast asks products for; None without autocast."""
+    return torch.get_autocast_dtype(device.type) if torch.is_autocast_enabled(device.type) else None
 
 
 class _Pass:
     """What both passes share: the loop's inputs, and its blocks of steps."""
 
-    def __init__(self, loop: Loop, steps: int, tensors: Sequence[Tensor]):
+    def __init__(self, loop: Loop, steps: int, tensors: Sequence[Tensor], lower: torch.dtype | None):
         self.loop, self.steps = loop, steps
         self.tensors = dict(zip(loop.needs, tensors, strict=True))
         self.rows = len(self.tensors[loop.first[0]])
         self.block = min(steps, -(-ROWS_AT_ONCE // self.rows))
-        self.frame = Frame(steps, self.rows, self.block)
+        self.device = self.tensors[loop.first[0]].device.type
+        self.lower = None if self.tensors[loop.first[0]].dtype == torch.float64 else lower
+        self.frame = Frame(steps, self.rows, self.block, lower=self.lower)
 
     def hold_inputs(self, names: Mapping[Value, Value]) -> None:
         """Put the loop's inputs."""
@@ -104,6 +113,11 @@ class _Pass:
             self.frame.hold(names[value], self.tensors[value].unflatten(0, (self.steps, -1)))
         for value in self.loop.constants:
             self.frame.hold_one(names[value], self.tensors[value])
+
+    def evaluate(self, wanted: Iterable[Value], known: dict[Value, Any], *, rows: int) -> None:
+        """Compute values of many rows, their products in the loop's precision."""
+        with torch.autocast(self.device, dtype=self.lower, enabled=self.lower is not None):
+            evaluate(wanted, known, rows=rows)
 
     def blocks(self) -> Iterator[tuple[int, int]]:
         """Start and stop of each block of steps."""
@@ -129,7 +143,7 @@ class _Forward(_Pass):
         derivative: Derivative | None,
         resample: Resample | None,
     ):
-        super().__init__(loop, steps, tensors)
+        super().__init__(loop, steps, tensors, lower_precision(tensors[0].device))
         self.derivative, self.resample = derivative, resample
         self.chosen: dict[int, Tensor] = {}  # the rows that have continued, by step
         self.names: Mapping[Value, Value] = {v: v for v in (*loop.reads, *loop.results)}
@@ -193,7 +207,7 @@ class _Forward(_Pass):
     def _compute_ahead(self, start: int, stop: int) -> None:
         known = self.ahead_inputs(start, stop)
         rows = len(next(known[v] for v in self.loop.sources))
-        evaluate(self.loop.ahead, known, rows=rows)
+        self.evaluate(self.loop.ahead, known, rows=rows)
         for value in self.loop.ahead:
             target = self.frame.rows_at(self.names[value], start, stop)
             copies = target.unflatten(0, (stop - start, -1, rows // (stop - start)))
@@ -217,8 +231,9 @@ class _Backward(_Pass):
         tensors: Sequence[Tensor],
         kept: Mapping[Value, Tensor],
         chosen: Mapping[int, Tensor],
+        lower: torch.dtype | None,
     ):
-        super().__init__(runner.loop, steps, tensors)
+        super().__init__(runner.loop, steps, tensors, lower)
         self.chosen = chosen
         self.derivative, self.derivative_ahead = runner.derivative(needed)
         self.needed = needed
@@ -313,7 +328,7 @@ class _Backward(_Pass):
         known: dict[Value, Any] = {v: frame.rows_at(v, start, stop) for v in frame.stacked if v.function not in VIEWS}
         known |= {d.inputs[v]: self.tensors[v] for v in self.loop.constants}
         wanted = {v: g for v, g in d.gradients.items() if v not in self.loop.before}
-        evaluate(wanted.values(), known, rows=(stop - start) * self.rows)
+        self.evaluate(wanted.values(), known, rows=(stop - start) * self.rows)
         ahead: dict[Value, Tensor] = {}
         for value, gradient in wanted.items():
             if value in self.loop.ahead:
@@ -335,7 +350,7 @@ class _Backward(_Pass):
             known[d.incoming[value]] = gradient
         for value in d.incoming.keys() - incoming.keys():
             known[d.incoming[value]] = torch.zeros_like(known[d.incoming[next(iter(incoming))]])
-        evaluate(d.gradients.values(), known, rows=rows)
+        self.evaluate(d.gradients.values(), known, rows=rows)
         for value, gradient in d.gradients.items():
             self._collect(value, known[gradient], start)
 

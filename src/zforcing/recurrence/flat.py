@@ -69,8 +69,7 @@ class Flat:
             return part.times * rows * self.steps if isinstance(part, Rows) else part
 
         args, kwargs = (substitute(part, tensor_of) for part in (value.args, value.kwargs))
-        assert value.function is not None, "checked by the caller"
-        self.hold(value, value.function(*args, **kwargs), rows=rows)
+        self.hold(value, value.of(*args, **kwargs), rows=rows)
 
     def _repeated(self, value: Value, rows: int) -> Any:
         """The tensor of a value with this number of rows a step; one without rows as it is."""

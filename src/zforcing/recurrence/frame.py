@@ -59,11 +59,12 @@ class Frame:
     Args:
         steps: T.
         rows: n.
-        lower: Whether products may use weights that are packed beforehand.
+        block: Steps in a block.
+        lower: A lower precision of the factors of products by a weight (autocast).
     """
 
-    def __init__(self, steps: int, rows: int, block: int):
-        self.steps, self.rows, self.block = steps, rows, block
+    def __init__(self, steps: int, rows: int, block: int, *, lower: torch.dtype | None = None):
+        self.steps, self.rows, self.block, self.lower = steps, rows, block, lower
         self.stacked: dict[Value, Tensor] = {}  # [T, n, ...], or of the steps of a block, [block, n, ...]
         self.each: dict[Value, Sequence[Tensor]] = {}  # T tensors
 
@@ -175,7 +176,7 @@ class Frame:
     def _product(self, value: Value) -> Step:
         """x w or b + x w, by a weight prepared once."""
         *bias, x, w = value.args
-        product = prepare(self.at(w)[0].t())
+        product = prepare(self.at(w)[0].t(), lower=self.lower)
         xs, outs = self.at(x), self.at(value)
         if not bias:
             return lambda t: product(xs[t], outs[t], None)

@@ -265,8 +265,9 @@ def _without_copies(step: Recurrence, found: Sequence[tuple[str, ...]]) -> tuple
     """
     loops: list[tuple[str, ...]] = []
     filtered: list[str] = []
+    differing = set() if step.weight is None else _differing(step)
     for names in found:
-        if step.weight is not None and _differs(step, names):
+        if differing.issuperset(names):
             filtered += [name for name in names if _is_read(step, step.state[name])]
         elif len(names) > 1 or names[0] in _reads(step, names[0]):
             loops.append(names)
@@ -288,15 +289,20 @@ def _is_same(step: Recurrence, value: Value) -> bool:
     return all(v in step.same for v in in_order([value]) if v.function is None and v.has_rows)
 
 
-def _differs(step: Recurrence, names: Sequence[str]) -> bool:
-    """Whether fields differ between the particles of a sequence."""
-    needed = in_order([v for name in names for v in (step.new[name], step.first[name])])
-    own = {step.state[name] for name in names}
-    inputs = {v for v in needed if v.function is None and v.has_rows and v not in own}
-    others = [name for name, value in step.state.items() if value in inputs]
-    return any(v not in step.same and v not in step.state.values() for v in inputs) or any(
-        _differs(step, [name]) for name in others if name not in names
-    )
+def _differing(step: Recurrence) -> set[str]:
+    """The fields that differ between the particles of a sequence."""
+    needed = {name: in_order([step.new[name], step.first[name]]) for name in step.state}
+    names = {value: name for name, value in step.state.items()}
+    found: set[str] = set()
+
+    def differs(value: Value) -> bool:
+        if value in names:
+            return names[value] in found
+        return value.is_random or (value.function is None and value.has_rows and value not in step.same)
+
+    while more := {name for name in needed if name not in found and any(map(differs, needed[name]))}:
+        found |= more
+    return found
 
 
 class _Dependence:

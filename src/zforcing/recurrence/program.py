@@ -72,6 +72,12 @@ class Value:
         tags = getattr(self.function, "tags", ())
         return torch.Tag.nondeterministic_seeded in tags
 
+    def of(self, *args: Any, **kwargs: Any) -> Any:
+        """The operation's result, in the type that it was traced with: under autocast only products are less precise."""
+        assert self.function is not None, "an input isn't computed"
+        result = self.function(*args, **kwargs)
+        return result.to(self.dtype) if self.shape and result.dtype != self.dtype else result
+
     def with_args(self, args: tuple[Any, ...], kwargs: Mapping[str, Any] | None = None) -> Value:
         """The same operation of other arguments."""
         return replace(self, args=args, kwargs=self.kwargs if kwargs is None else kwargs)
@@ -182,7 +188,7 @@ def evaluate(wanted: Iterable[Value], known: dict[Value, Any], *, rows: int) -> 
         if value.function is None:
             raise KeyError(f"the program's input {value} has no value")
         args, kwargs = (substitute(part, tensor_of) for part in (value.args, value.kwargs))
-        known[value] = value.function(*args, **kwargs)
+        known[value] = value.of(*args, **kwargs)
 
 
 def in_order_from(wanted: Iterable[Value], known: Mapping[Value, Any]) -> list[Value]:
