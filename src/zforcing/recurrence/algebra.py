@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import itertools
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
+from dataclasses import replace
 from typing import NamedTuple
 
 from torch import Tensor
@@ -249,3 +250,65 @@ def _with_sums_fused(wanted: Sequence[Value]) -> list[Value]:
                 new[value] = value.with_function(aten.addcmul.default, (new[x], *new[y].args))
                 break
     return [new[value] for value in wanted]
+
+
+# ---- one operation for neighbours
+
+ELEMENTWISE = (aten.sigmoid.default, aten.tanh.default, aten.exp.default, aten.add.Tensor, aten.mul.Tensor)
+
+
+def with_neighbours_joined(wanted: Sequence[Value]) -> list[Value]:
+    """The same values, where an operation on neighbouring columns (gates of a cell) is done on all of them at once."""
+    for _ in range(MOST_IN_A_ROW):
+        groups: dict[Hashable, list[Value]] = {}
+        for value in in_order(wanted):
+            if (key := _columns_key(value)) is not None:
+                groups.setdefault(key, []).append(value)
+        joined = {value: part for group in groups.values() for value, part in _joined_columns(group)}
+        if not joined:
+            break
+        wanted = rewrite(wanted, lambda value, joined=joined: joined.get(value, value))  # type: ignore[misc]
+    return merge_equal(wanted)
+
+
+MOST_IN_A_ROW = 4  # operations in a row that are joined one after the other, such as the sum and the sigmoid of gates
+
+
+def _columns_key(value: Value) -> Hashable | None:
+    """What an elementwise operation on columns has in common with one on other columns of the same tensors."""
+    if value.function not in ELEMENTWISE or value.kwargs or len(value.shape) != 2:
+        return None
+    slices = [part for part in value.args if isinstance(part, Value)]
+    if len(slices) != len(value.args) or any(part.function is not aten.slice.Tensor for part in slices):
+        return None
+    ranges = {part.args[1:] for part in slices}
+    if len(ranges) != 1 or next(iter(ranges))[0] != 1:
+        return None
+    return value.function, tuple(id(part.args[0]) for part in slices)
+
+
+def _joined_columns(group: Sequence[Value]) -> list[tuple[Value, Value]]:
+    """Pairs of a value of a group and the part of a joint operation that replaces it, for runs of neighbours."""
+    runs: list[list[Value]] = []
+    for value in sorted(group, key=lambda value: value.args[0].args[2]):
+        if runs and runs[-1][-1].args[0].args[3] == value.args[0].args[2]:
+            runs[-1].append(value)
+        else:
+            runs.append([value])
+    return [pair for run in runs if len(run) > 1 for pair in _joined_run(run)]
+
+
+def _joined_run(run: Sequence[Value]) -> list[tuple[Value, Value]]:
+    start, stop = run[0].args[0].args[2], run[-1].args[0].args[3]
+    shape = (run[0].shape[0], stop - start)
+
+    def whole(part: Value) -> Value:
+        return simplify(replace(part, args=(part.args[0], 1, start, stop), shape=shape))
+
+    together = replace(run[0], args=tuple(whole(part) for part in run[0].args), shape=shape)
+    pairs = []
+    for value in run:
+        at = value.args[0].args[2] - start
+        args = (together, 1, at, at + value.shape[1])
+        pairs.append((value, replace(value, name="slice", function=aten.slice.Tensor, args=args)))
+    return pairs

@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from .derivative import Derivative, derive, derive_ahead
-from .frame import Frame, Step
+from .frame import QUICK, Frame, Step
 from .plan import Loop
 from .program import Value, evaluate
 from .views import VIEWS, bases
@@ -206,10 +206,14 @@ class _Forward(_Pass):
 
     def _compute_ahead(self, start: int, stop: int) -> None:
         known = self.ahead_inputs(start, stop)
-        rows = len(next(known[v] for v in self.loop.sources))
-        self.evaluate(self.loop.ahead, known, rows=rows)
+        rows = len(known[self.loop.sources[0]])
         for value in self.loop.ahead:
             target = self.frame.rows_at(self.names[value], start, stop)
+            if rows == len(target) and value.function in QUICK and self.lower is None:
+                evaluate(value.reads, known, rows=rows)
+                QUICK[value.function](*(known[part] for part in value.args), out=target)
+                continue
+            self.evaluate([value], known, rows=rows)
             copies = target.unflatten(0, (stop - start, -1, rows // (stop - start)))
             copies.copy_(known[value].unflatten(0, (stop - start, 1, -1)))
 

@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .algebra import LinearMaps, is_linear
+from .algebra import LinearMaps, is_linear, with_neighbours_joined
 from .views import VIEWS, bases
 from .program import Value, aten, in_order, in_order_from, merge_equal, rewrite, substitute, users_of, values_in
 
@@ -332,7 +332,7 @@ class _Dependence:
 def _with_linear_maps_rewritten(step: Recurrence, loops: Sequence[tuple[str, ...]]) -> Recurrence:
     dependence = _Dependence(step, loops)
     maps = LinearMaps(_roots(step), loop_of=dependence.inside.get, depends=dependence.depends)
-    return _rebuilt(step, merge_equal(maps.rewritten()))
+    return _rebuilt(step, with_neighbours_joined(maps.rewritten()))
 
 
 def _loops(step: Recurrence, loops: Sequence[tuple[str, ...]]) -> Iterable[Loop]:
