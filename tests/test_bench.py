@@ -253,6 +253,7 @@ def test_the_json_has_every_number_with_its_unit(result: Result) -> None:
         "parameters",
         "threads",
         "networks",
+        "walks",
         "updates",
         "growth",
         "loading",
@@ -333,3 +334,12 @@ def test_the_page_names_its_command_the_machine_and_the_chosen_settings(result: 
     assert "auxiliary" not in text  # left at its default
     assert "floor: LSTM 4→5, LSTM 4→5" in text
     assert text.count("| tiny | ") == 3 + 1 + 1 + 1
+
+
+def test_a_model_that_walks_is_told_of_in_a_line(result: Result) -> None:
+    assert result.walks is None
+    assert "step by step" not in to_markdown([result], Protocol(), MACHINE, command="")
+    walking = replace(result, walks="it reads numbers: if z > 0 (mine.py, line 7)")
+    said = to_markdown([walking, walking], Protocol(), MACHINE, command="")
+    assert said.count("the update runs step by step, which is slow: it reads numbers: if z > 0 (mine.py, line 7)") == 1
+    assert to_json([walking], Protocol(), MACHINE)["sizes"][0]["walks"] == walking.walks

@@ -172,6 +172,14 @@ def test_info_says_what_a_run_holds(runs: Path, zf: Command) -> None:
     assert "parameters" in zf("info", runs / "rnn").out
 
 
+def test_info_shows_how_a_runs_model_runs(runs: Path, zf: Command) -> None:
+    shown = zf("info", runs / "zf", "--plan")
+    assert shown.code == 0
+    assert "loop over h, c; a step is" in shown.out
+    assert "backward_lstm" not in shown.out  # the context is given
+    assert zf("info", runs / "zf", "--plan", "--json").json == {"plan": shown.out.removesuffix("\n")}
+
+
 def test_recipes_are_listed_with_what_they_are_about(zf: Command) -> None:
     known = zf("recipes", "--json").json
     assert {"digits-zforcing-aux", "digits-zforcing", "digits-rnn"} <= set(known)
@@ -364,6 +372,7 @@ MISTAKES = [
     (["sample", "RUNS/rnn", "--num", "many"], "num"),
     (["sample", "RUNS/rnn", "--nm", "2"], "--nm"),
     (["info", "nowhere"], "nowhere"),
+    (["info", "--plan"], "--plan"),
     (["table"], "runs"),
     (["table", "nowhere"], "nowhere"),
     (["table", "RUNS/rnn", "--split", "valid"], "evaluation-valid-elbo.json"),

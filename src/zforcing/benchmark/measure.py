@@ -11,6 +11,7 @@ import torch
 from ..bounds import ELBO, Weights
 from ..data.batches import load_batches, training_batches
 from ..models import MODELS, SequenceModel, of_sequences
+from ..models.explain import why_it_walks
 from ..runtime.threads import RecurrentNetwork, cpu_threads, recurrent_networks, threads_asked_for
 from ..tasks.sample import sample
 from ..training.graph import GraphUpdate, check_capturable
@@ -64,6 +65,7 @@ class Result:
         peaks: Peak bytes of tensors, by the same names, without the reference.
         loading: Seconds to load one batch, without a model.
         sampling: Seconds to draw 64 sequences of `size.steps` steps, in float32.
+        walks: Why the update runs step by step, if it does: the model's operation that can't be planned.
     """
 
     size: Size
@@ -76,6 +78,7 @@ class Result:
     peaks: Mapping[str, int]
     loading: Timing
     sampling: Timing
+    walks: str | None = None
 
     def ratio(self, over: str, under: str) -> Ratio:
         """The ratio of two of the times."""
@@ -138,6 +141,7 @@ class Bench:
             peaks={name: self.peak(name) for name in names if name != "reference"},
             loading=self.loading(),
             sampling=self.sampling(model),
+            walks=why_it_walks(model),
         )
 
     @property

@@ -35,12 +35,13 @@ def to_terminal(results: Sequence[Result], protocol: Protocol, machine: Mapping[
         table.title_justify, table.pad_edge = "left", False
         for column in table.columns:
             column.min_width = None
-    return Group(*header(protocol, machine), *map(_about, results), "", *shown, SPREAD, MEMORY)
+    return Group(*header(protocol, machine), *map(_about, results), *_walking(results), "", *shown, SPREAD, MEMORY)
 
 
 def to_markdown(results: Sequence[Result], protocol: Protocol, machine: Mapping[str, Any], *, command: str) -> str:
     """Format measurements as a part of a Markdown page, with the command that made it."""
-    lines = [f"Made by `{command}`.", *header(protocol, machine), "", *(f"- {_about(result)}" for result in results)]
+    about = [f"- {line}" for line in (*map(_about, results), *_walking(results))]
+    lines = [f"Made by `{command}`.", *header(protocol, machine), "", *about]
     titled = [f"\n{table.title}:\n\n{table.to_markdown()}" for table in tables(results)]
     return "\n".join([*lines, *titled, "", SPREAD, MEMORY])
 
@@ -128,6 +129,12 @@ def _about(result: Result) -> str:
     return f"{size.name}: {size.about}; {batch}; {settings}; {model}"
 
 
+def _walking(results: Sequence[Result]) -> list[str]:
+    """Why updates run step by step, if they do; in a line."""
+    reasons = dict.fromkeys(result.walks for result in results if result.walks is not None)
+    return [f"the update runs step by step, which is slow: {reason}" for reason in reasons]
+
+
 def _network(network: RecurrentNetwork) -> str:
     more = f" x{network.layers}" if network.layers > 1 else ""
     return f"{network.kind} {network.input_size}→{network.hidden_size}{more}{' both ways' * (network.directions - 1)}"
@@ -167,6 +174,7 @@ def _to_json(result: Result) -> dict[str, Any]:
         "parameters": result.parameters,
         "threads": result.threads,
         "networks": [network._asdict() for network in result.networks],
+        "walks": result.walks,
         "updates": updates,
         "growth": growth,
         "loading": result.loading.to_json()

@@ -94,7 +94,8 @@ def bench_parser(model: str) -> Parser:
     parser = command_parser("bench", bench, usage=usage)
     sizes = "; ".join(f"{name}: {size.about}" for name, size in SIZES.items())
     parser.add_argument("sizes", type=str, nargs="*", default=[], metavar="SIZE", help=f"all by default. {sizes}")
-    parser.add_argument("--backend", type=Literal["fast", "graph"], default="fast", help="graph needs a GPU")
+    backend = "fast: derived from the model's contract; graph: that, captured in CUDA graphs"
+    parser.add_argument("--backend", type=Literal["fast", "graph"], default="fast", help=backend)
     repeats = "of each after a warm-up; a third of it of the reference"
     parser.add_argument("--repeats", type=Count, default=9, help=repeats)
     precision = Literal["float32", "bfloat16"]

@@ -75,7 +75,7 @@ def evaluate_options(argv: Sequence[str]) -> Namespace:
     parser.add_argument("--skip-unreadable", action="store_true", help=skip)
     checkpoint_option(parser)
     parser.add_argument("--batch-size", type=Count, default=1024, help="sequences times particles at a time")
-    backend = "reference: the model's contract step by step"
+    backend = "reference: the model's contract step by step; fast: what is derived from it"
     parser.add_argument("--backend", type=Literal["fast", "reference"], default="fast", help=backend)
     common_options(parser, seed="seed of the latents' noise")
     options = parser.parse_args(list(argv))

@@ -7,9 +7,11 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
-from ..bounds import BOUNDS
+from ..bounds import BOUNDS, FIVO
 from ..data import DATA
-from ..models import MODELS
+from ..errors import UserError
+from ..models import MODELS, of_sequences
+from ..models.explain import explain
 from ..observations import FORMATS, DataDescription
 from ..registry import Family
 from ..saving.atomic import read_json
@@ -35,19 +37,39 @@ def list_recipes(argv: Sequence[str]) -> int:
 
 
 def info(argv: Sequence[str]) -> int:
-    """Say what a run folder holds: zforcing info RUN; without RUN, which models, bounds and data sets there are."""
+    """Say what a run folder holds: zforcing info RUN; without RUN, which models, bounds and data sets there are.
+
+    With --plan it shows how the run's model runs over all steps in training: which equations are loops over time, and
+    what is computed for all steps at once. A model that runs step by step instead says which line of it is the reason.
+    """
     words, _ = take_imports(argv)
     parser = command_parser("info", info)
     parser.add_argument("run", type=str, nargs="?", default=None, help="a run folder, or one that zforcing.save wrote")
     import_option(parser)
+    parser.add_argument("--plan", action="store_true", help="how its model runs over all steps")
     parser.add_argument("--json", action="store_true", help="one JSON object")
     options = parser.parse_args(words)
-    values = registered() if options.run is None else about_run(options.run)
+    if options.plan and options.run is None:
+        raise UserError("--plan needs a run: zforcing info RUN --plan")
+    if options.run is None:
+        values = registered()
+    else:
+        values = {"plan": plan_of(options.run)} if options.plan else about_run(options.run)
     if options.json:
         print(json.dumps(values))
+    elif options.plan:
+        print(values["plan"])
     else:
         print_values(values)
     return 0
+
+
+def plan_of(run: str) -> str:
+    """How a run's model runs in training."""
+    found = Trained.load(run, which="best")
+    model = of_sequences(found.model, needed_by="a plan")
+    model.train()
+    return explain(model, filtered=found.config is not None and isinstance(found.config.bound, FIVO))
 
 
 def registered() -> dict[str, Any]:

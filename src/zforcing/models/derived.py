@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import logging
 import weakref
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass, field, is_dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -25,7 +27,7 @@ from ..recurrence.eager import Resample, Runner
 from ..recurrence.flat import Flat
 from ..recurrence.plan import Plan, Recurrence, make_plan
 from ..recurrence.program import Value, in_order
-from ..recurrence.trace import Untraceable, trace
+from ..recurrence.trace import Untraceable, require_separate_rows, trace
 from .state import State, map_state
 from .unroll import Unroll
 
@@ -175,6 +177,7 @@ def derive(model: SequenceModel, state: State, given: Given, start: Tensor, kind
 
     fields = type(state)._fields
     inputs, traced = trace(f, example, [*weights, *fields, *given.present, "start"])
+    require_separate_rows(pytree.tree_leaves(traced))
     left = iter(inputs[len(weights) :])
     before = {name: next(left) for name in fields}
     values = given.like([next(left) for _ in given.present])
@@ -241,7 +244,23 @@ def derived_for(model: SequenceModel, state: State, given: Given, start: Tensor,
         except Untraceable as reason:
             known[key] = str(reason)
             logger.warning("%s runs step by step, which is slow: %s", model.name, reason)
+    if (watching := _watched.get()) is not None:
+        watching.append(known[key])
     return known[key]
+
+
+_watched: ContextVar[list[Derived | str] | None] = ContextVar("watched", default=None)
+
+
+@contextmanager
+def watched() -> Iterator[list[Derived | str]]:
+    """What runs within a `with` block use, in order: planned steps, or why there is none."""
+    found: list[Derived | str] = []
+    token = _watched.set(found)
+    try:
+        yield found
+    finally:
+        _watched.reset(token)
 
 
 def _type(tensor: Tensor) -> Hashable:

@@ -74,7 +74,8 @@ class SequenceModel(DensityModel):
             takes `begun`, what `deterministic_states` returns.
         step_costs: The methods (state after `after_latent`, context_t) -> [n] that are extra terms of a step, in nats.
         context_costs: The methods (batch, context) -> [B, T] that are extra terms of the context, in nats.
-        backend: How `unroll` runs: `reference` is the loop (`walk`); `fast` is what is derived from the contract.
+        backend: How `unroll` runs: `reference` is the loop (`walk`); `fast` is what is derived from the contract
+            (`models.derived`), or that loop where nothing can be.
     """
 
     deterministic: ClassVar[tuple[str, ...]] = ()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -11,13 +12,14 @@ import torch
 from torch import Tensor
 
 from .algebra import fused
-from .plan import Loop
+from .describe import work_of
+from .plan import Loop, computed
 from .program import Rows, Value, evaluate, in_order, in_order_from
 from .trace import trace
 from .views import VIEWS, bases
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Derivative:
     """A step of a loop with its gradients. The values of the step are those of a new program.
 
@@ -73,6 +75,26 @@ class Derivative:
     def forward_values(self) -> list[Value]:
         """Values of the forward pass, in order."""
         return [v for v in in_order(self.forward.values()) if v.function is not None]
+
+    @property
+    def back(self) -> list[Value]:
+        """The operations of a step of the backward loop."""
+        return computed(self.backward_values)
+
+    @property
+    def after(self) -> list[Value]:
+        """The operations after a block of steps."""
+        return computed(self.after_values)
+
+    def __repr__(self) -> str:
+        kept = [*self.before, *(value for value in self.forward_values if value in self.kept)]
+        sizes = Counter(f"{value} [{value.size}]" for value in kept)
+        each = ", ".join(f"{num} x {size}" if num > 1 else size for size, num in sizes.items())
+        return (
+            f"a step back: {work_of(self.back)}\n"
+            f"after a block of steps: {work_of(self.after)}\n"
+            f"kept of each step: {sum(value.size for value in kept)} numbers a row: {each}"
+        )
 
 
 def derive(loop: Loop, wanted: Iterable[Value]) -> Derivative:

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import contextlib
 import operator
+import traceback
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -18,7 +20,7 @@ from torch.distributions import Distribution
 from torch.fx.experimental.proxy_tensor import make_fx
 from torch.utils import _pytree as pytree
 
-from .program import Rows, Value, aten, merge_equal, rewrite
+from .program import Rows, Value, aten, in_order, merge_equal, rewrite
 from .views import simplify
 
 ROWS = (5, 7)  # two numbers of rows to trace with
@@ -68,7 +70,7 @@ def _record(f: Callable[..., Any], leaves: Sequence[Tensor]) -> fx.Graph:
         try:
             graph = make_fx(f, tracing_mode="fake", _allow_non_fake_inputs=True)(*leaves).graph
         except Exception as error:  # torch raises many kinds
-            raise Untraceable(_first_line(error)) from error
+            raise Untraceable(_reason(error)) from error
     graph.eliminate_dead_code()
     return graph
 
@@ -91,8 +93,19 @@ def _traceable() -> Iterator[None]:
         Distribution.set_default_validate_args(validates)
 
 
-def _first_line(error: Exception) -> str:
-    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+OF_VALUES = ("GuardOnDataDependentSymNode", "DataDependentOutputException", "DynamicOutputShapeException")
+
+
+def _reason(error: Exception) -> str:
+    """What can't be traced, and where: the last line that isn't torch's."""
+    lines = str(error).strip().splitlines() or [type(error).__name__]
+    said = "what is computed depends on a tensor's values" if type(error).__name__ in OF_VALUES else lines[0]
+    torchs = str(Path(torch.__file__).parent)
+    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if not frame.filename.startswith(torchs)]
+    at = frames[-1]
+    if at.filename == __file__:
+        return said
+    return f"{said}: {at.line} ({Path(at.filename).name}, line {at.lineno})"
 
 
 # ---- torch's record -> values
@@ -237,6 +250,14 @@ def _device(a: fx.Node) -> torch.device:
 def _dtype(a: fx.Node) -> torch.dtype:
     value = a.meta.get("val")
     return value.dtype if isinstance(value, Tensor) else torch.float32
+
+
+def require_separate_rows(results: Iterable[Value]) -> None:
+    """Raise Untraceable where values are a sum, a mean or the like over rows."""
+    for value in in_order(results):
+        with_rows = [read for read in value.reads if any(isinstance(n, Rows) for n in read.shape)]
+        if with_rows and value.shape and not any(isinstance(n, Rows) for n in value.shape):
+            raise Untraceable(f"{function_name(value.function or str)} sums over rows, which must not know each other")
 
 
 # ---- operations in place

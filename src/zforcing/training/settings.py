@@ -75,8 +75,9 @@ class TrainingConfig:
     precision: Literal["float32", "bfloat16"] = "float32"
     """bfloat16: autocast; log-densities and sums stay in float32 and float64"""
     backend: Literal["reference", "fast", "graph"] = "fast"
-    """how an update runs: reference walks the model's step contract, fast takes its fast loop, graph (one CUDA device)
-    also captures the whole update in CUDA graphs, one for each padded length and size of a batch"""
+    """how an update runs: reference walks the model's contract step by step, fast is derived from it and gives the same
+    numbers, graph (one CUDA device) also captures the whole update in CUDA graphs, one for each padded length and size
+    of a batch"""
 
     def __post_init__(self) -> None:
         problems = problems_of(self, "training")
