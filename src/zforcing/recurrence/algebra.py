@@ -64,6 +64,13 @@ def _is_bias(part: Value, of: Value) -> bool:
     return not part.has_rows and part.shape == of.shape[1:]
 
 
+def _place(term: Term) -> int:
+    """Where a term stands in a sum: biases first, which products then begin with, and last what has rows."""
+    if isinstance(term, Product):
+        return 1
+    return 2 if term.has_rows else 0
+
+
 class LinearMaps:
     """The linear maps of a program, rewritten for loops over time.
 
@@ -113,7 +120,7 @@ class LinearMaps:
         terms = self._terms(value, loop)
         inside = [term for term in terms if loop is not None and self._depends(term, loop)]
         total: Value | None = None
-        for term in sorted((t for t in terms if t not in inside), key=lambda t: isinstance(t, Product)):
+        for term in sorted((t for t in terms if t not in inside), key=_place):
             total = self._plus(total, term)
         for term in sorted(inside, key=lambda t: not isinstance(t, Product)):
             total = self._plus(total, term)
@@ -177,7 +184,7 @@ class LinearMaps:
 
 def fused(wanted: Sequence[Value]) -> list[Value]:
     """The same values by operations that do two things in one pass, without gradients that are padded with zeros."""
-    wanted = merge_equal(rewrite(wanted, _simpler))
+    wanted = _with_results_for_inputs(merge_equal(rewrite(wanted, _simpler)))
     wanted = rewrite(rewrite(wanted, _joined), _concatenated)
     return merge_equal(_with_sums_fused(wanted))
 
@@ -194,16 +201,54 @@ def _joined(value: Value) -> Value:
         gradient, shape, dim, start = value.args[:4]
         dim = dim % len(shape)
         return Value("padded", padded, (dim, [start], [gradient]), {}, value.shape, value.dtype)
-    if value.function is not aten.add.Tensor or value.kwargs or not all(
-        isinstance(part, Value) and part.function is padded for part in value.args
-    ):
+    if value.function is not aten.add.Tensor or value.kwargs or not all(isinstance(p, Value) for p in value.args):
         return value
-    (dim, starts, pieces), (other, more_starts, more) = (part.args for part in value.args)
+    one, two = sorted(value.args, key=lambda part: part.function is padded)
+    if two.function is padded and one.function is aten.add.Tensor and not one.kwargs:
+        rest, last = one.args  # (rest + last) + two: those that are padded first
+        if isinstance(last, Value) and last.function is padded:
+            together = _joined(value.with_args((last, two)))
+            if together.function is padded:
+                return value.with_args((rest, together))
+    if one.function is not padded:
+        return value
+    (dim, starts, pieces), (other, more_starts, more) = one.args, two.args
     together = sorted(zip([*starts, *more_starts], [*pieces, *more], strict=True), key=lambda piece: piece[0])
     overlap = any(at + piece.shape[dim] > after for (at, piece), (after, _) in itertools.pairwise(together))
     if dim != other or overlap:
         return value
     return value.with_function(padded, (dim, *(list(part) for part in zip(*together, strict=True))))
+
+
+def _with_results_for_inputs(wanted: Sequence[Value]) -> list[Value]:
+    """The gradients of leaky ReLUs and clamps by their results, which tell as much as their inputs: those needn't be
+    kept.
+    """
+    results: dict[Value, Value] = {}
+    for value in in_order(wanted):
+        is_leaky = value.function is aten.leaky_relu.default and len(value.args) == 2 and value.args[1] >= 0
+        is_clamp = value.function is aten.hardtanh.default and len(value.args) == 3 and value.args[1] < 0 < value.args[2]
+        if is_leaky or is_clamp:
+            results[value.args[0]] = value
+
+    def rule(value: Value) -> Value:
+        if value.function is aten.hardtanh_backward.default and value.args[1] in results:
+            gradient, x, *limits = value.args
+            result = results[x]
+            same = result.function is aten.hardtanh.default and list(result.args[1:]) == limits
+            return value.with_args((gradient, result, *limits)) if same else value
+        if value.function is aten.leaky_relu_backward.default and value.args[1] in results and not value.args[3]:
+            gradient, x, slope, _ = value.args
+            result = results[x]
+            if result.function is not aten.leaky_relu.default or result.args[1] != slope:
+                return value
+            clamped = results.get(result)
+            if clamped is not None and clamped.function is aten.hardtanh.default:  # it has the sign of its argument
+                result = clamped
+            return value.with_args((gradient, result, slope, True))
+        return value
+
+    return rewrite(wanted, rule)
 
 
 def padded(dim: int, starts: Sequence[int], pieces: Sequence[Tensor]) -> Tensor:

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from .algebra import LinearMaps, is_linear, with_neighbours_joined
 from .describe import Stage, describe, work_of
-from .program import Value, in_order, in_order_from, merge_equal, rewrite, substitute, users_of, values_in
+from .program import Value, aten, in_order, in_order_from, merge_equal, rewrite, substitute, users_of, values_in
 from .views import VIEWS, bases
 
 LEGEND = "n rows, T steps, in blocks of m; h' is h after a step"
@@ -220,12 +220,22 @@ def shifted(values: Value, first: Value) -> Value:
 
 def make_plan(step: Recurrence) -> Plan:
     """Find the loops of a recurrence, and rewrite its program for them."""
-    step, previous = _without_late_fields(step)
+    step, previous = _without_late_fields(_without_empty_fields(step))
     step, loops = _without_copies(step, _components(step))
     step = _with_linear_maps_rewritten(step, loops)
     return Plan(
         tuple(_loops(step, loops)), step.outputs, step.new, step.first, previous, step.weight
     )
+
+
+def _without_empty_fields(step: Recurrence) -> Recurrence:
+    """The recurrence without the fields of size 0."""
+    names = [name for name, value in step.state.items() if value.size == 0]
+    zeros = {}
+    for value in (step.state[name] for name in names):
+        like = {"dtype": value.dtype, "device": value.device}
+        zeros[value] = replace(value, name="zeros", function=aten.zeros.default, args=(list(value.shape),), kwargs=like)
+    return _with_values(step, zeros, without=names) if names else step
 
 
 # ---- what is seen one step late
