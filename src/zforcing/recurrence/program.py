@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -43,12 +44,12 @@ class Value:
     dtype: torch.dtype = torch.float32
     device: torch.device = torch.device("cpu")
 
-    @property
+    @cached_property
     def reads(self) -> list[Value]:
         """The values among the arguments, in order, each once."""
         return list(dict.fromkeys(values_in((self.args, self.kwargs))))
 
-    @property
+    @cached_property
     def has_rows(self) -> bool:
         """Whether the first dimension is that of the rows."""
         return bool(self.shape) and isinstance(self.shape[0], Rows)
@@ -58,7 +59,7 @@ class Value:
         """Whether it can have a gradient."""
         return self.dtype.is_floating_point
 
-    @property
+    @cached_property
     def size(self) -> int:
         """The number of elements in one row, or in all of a value without rows."""
         size = 1
@@ -66,7 +67,7 @@ class Value:
             size *= length.times if isinstance(length, Rows) else length
         return size
 
-    @property
+    @cached_property
     def is_random(self) -> bool:
         """Whether the operation draws random numbers."""
         tags = getattr(self.function, "tags", ())
