@@ -15,6 +15,7 @@ import torch
 from pairs import pairwise
 from zforcing import MODELS, Generated, ObservationSpec, SequenceBatch, SequenceModel
 from zforcing.cli import main
+from zforcing.models import derived
 from zforcing.observations import DataDescription, Drawn, Example, Written
 from zforcing.testing import SPECS as SPECS
 from zforcing.testing import batches
@@ -121,6 +122,24 @@ def zf(capfd: pytest.CaptureFixture[str]) -> Command:
         return Result(code, *capfd.readouterr())
 
     return call
+
+
+@pytest.fixture(autouse=True, scope="session")
+def steps_are_derived_once_for_all_tests() -> Iterator[None]:
+    """Tracing takes a third of a second; the models here are small, and many."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(derived, "MOST_SHARED", 10_000)
+        yield
+
+
+@pytest.fixture
+def never_walks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A model that isn't derived fails the test."""
+
+    def refuse(*_: Any) -> None:
+        pytest.fail("the model walks")
+
+    monkeypatch.setattr("zforcing.models.derived.logger.warning", refuse)
 
 
 @pytest.fixture(autouse=True)

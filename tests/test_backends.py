@@ -2,24 +2,37 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
-from typing import Any, Literal
+from dataclasses import replace
+from functools import partial
+from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
 
-from conftest import CASES, RNN_SIZE, SPECS, SRNN_SIZE, VRNN_SIZE, ZF_SIZE, Case
-from zforcing import ELBO, SequenceBatch, SequenceModel, Weights
+from conftest import CASES, RNN_SIZE, SPECS, SRNN_SIZE, VRNN_SIZE, ZF_SIZE, Case, rows_of
+from pairs import pairwise
+from situations import (
+    LENGTHS,
+    Backend,
+    Situation,
+    assert_backends_agree,
+    assert_equal,
+    by,
+    dropout_of_values,
+    results,
+    single,
+)
+from zforcing import ELBO, MODELS, SequenceBatch, SequenceModel, Weights
+from zforcing.benchmark.memory import peak_bytes
 from zforcing.bounds import FIVO, IWAE, Bound
-from zforcing.models import Unroll, map_state
+from zforcing.models import Unroll
 from zforcing.testing import random_batch
 from zforcing.testing.comparison import gradients, noise_for, run_results, terms
 from zforcing.testing.particles import Ancestors
 
-Backend = Literal["reference", "fast"]
-LENGTHS = (7, 4, 1, 6)
 # as far as clamps, nets and cells may go: where numbers are at their limits, no gradient passes
 TIGHT = {
     "latent_clamp": 0.2,
@@ -45,168 +58,43 @@ LOOPS = [
 ]
 
 
-# ---- what is asked of a run
-
-
-@dataclass(frozen=True)
-class Situation:
-    """What `unroll` is given beside the batch."""
-
-    spec: str = "real"
-    lengths: tuple[int, ...] = LENGTHS
-    particles: int = 1
-    carried: bool = False
-    latents: bool = False
-    ancestors: bool = False
-
-    def batch(self) -> SequenceBatch:
-        return random_batch(SPECS[self.spec], self.lengths, missing=SPECS[self.spec].missing)
-
-
-SITUATIONS = {
-    "ragged": Situation(),
-    "one step": Situation(lengths=(1, 1)),
-    "particles": Situation(particles=3),
-    "given latents, particles, carried": Situation(latents=True, particles=3, carried=True),
-    "ancestors": Situation(particles=3, ancestors=True),
-    "ancestors, carried": Situation(particles=3, ancestors=True, carried=True),
-    "ancestors of given latents": Situation(particles=3, ancestors=True, latents=True),
-    "missing values": Situation("with gaps", carried=True, particles=2),
-    "missing values, ancestors": Situation("with gaps", particles=3, ancestors=True),
-}
-CATEGORIES = {
-    "categories": Situation("categorical with gaps", carried=True),
-    "categories, ancestors": Situation("categorical with gaps", particles=3, ancestors=True),
-    "conditioned": Situation("conditioned with gaps", particles=3),
-    "binary": Situation("binary", particles=3, ancestors=True),
-}
-
-
-def fits(case: Case, situation: Situation) -> bool:
-    return SPECS[situation.spec].kind in case.kinds
-
-
-def results(model: SequenceModel, batch: SequenceBatch, situation: Situation) -> dict[str, Tensor]:
-    """All that a run says, all that `resample` is shown, and the gradients of a random combination of what is said: by
-    each parameter, by each number of the state that the run started from, by the given latents.
-    """
-    K, dtype = situation.particles, next(model.parameters()).dtype
-    given: dict[str, Any] = {"particles": K}
-    leaves: dict[str, Tensor] = {}
-    if situation.carried:
-        leaves |= {f"state.{name}": v for name, v in carried(model, batch).items() if v.is_floating_point()}
-        given["state"] = copies_of(model, batch, leaves, K)
-    noise = noise_for(model, batch, particles=K).to(dtype)
-    if situation.latents:
-        leaves["latents"] = noise.requires_grad_()
-    given["latents" if situation.latents else "noise"] = noise
-    choose = Ancestors(batch, K)
-    if situation.ancestors:
-        given["resample"] = choose
-    run = model.unroll(batch, **given)
-    numbers = run_results(run, batch.repeat(K))
-    outputs = [*numbers.values(), run.state.h if hasattr(run.state, "h") else run.state.z]
-    slopes = gradients(model, outputs, others={name: v for name, v in leaves.items() if v.numel()})
-    if situation.ancestors:
-        choose.require_asked()
-        numbers |= choose.shown
-    return {name: v.detach() for name, v in numbers.items()} | {f"gradient by {n}": v for n, v in slopes.items()}
-
-
-def carried(model: SequenceModel, batch: SequenceBatch) -> dict[str, Tensor]:
-    """The state after a batch that came before, [B, ...], as leaves: of its own data, and nowhere zero."""
-    past = replace(batch, x=batch.x.flip(0), lengths=torch.full_like(batch.lengths, batch.x.shape[1]), observed=None)
-    noise = noise_for(model, past).flip(0).to(next(model.parameters()).dtype)
-    with torch.no_grad():
-        state = model.walk(past, noise=noise).state
-    return {n: v.requires_grad_() if v.is_floating_point() else v for n, v in state._asdict().items()}
-
-
-def copies_of(model: SequenceModel, batch: SequenceBatch, leaves: Mapping[str, Tensor], k: int) -> Any:
-    """The state of k particles. What latents enter differs between them; what was observed doesn't."""
-    state = map_state(lambda v: v.repeat(k, *[1] * (v.dim() - 1)), model.initial_state(len(batch), start=batch.start))
-    torch.manual_seed(3)
-    for name, leaf in leaves.items():
-        name = name.removeprefix("state.")
-        value = leaf.repeat(k, *[1] * (leaf.dim() - 1))
-        if name in ("h", "c", "z", "z_features", "previous_h"):
-            value = value + 0.1 * torch.randn(value.shape, dtype=torch.float64).to(value.dtype)
-        state = state._replace(**{name: value})
-    return state
-
-
-def by(backend: Backend, model: SequenceModel) -> SequenceModel:
-    model.backend = backend
-    return model
-
-
-def assert_equal(found: Mapping[str, Tensor], expected: Mapping[str, Tensor], tolerance: float) -> None:
-    """Each tensor to `tolerance` times its own scale: the largest of its expected numbers, or 1 if they are smaller."""
-    assert list(found) == list(expected)
-    for name, value in expected.items():
-        assert (found[name].shape, found[name].dtype) == (value.shape, value.dtype), name
-        finite = value[value.isfinite()]
-        scale = max(1.0, finite.abs().max().item()) if finite.numel() else 1.0
-        torch.testing.assert_close(
-            found[name], value, rtol=0, atol=tolerance * scale, equal_nan=True, msg=lambda m, n=name: f"{n}: {m}"
-        )
-
-
-def assert_backends_agree(model: SequenceModel, batch: SequenceBatch, situation: Situation) -> None:
-    fast, reference = (results(by(backend, model), batch, situation) for backend in ("fast", "reference"))
-    assert_equal(fast, reference, 1e-10)
-
-
-def assert_backends_agree_in_float32(
-    model: SequenceModel, batch: SequenceBatch, situation: Situation, tolerance: float = 1e-6
-) -> None:
-    """Each value to 1e-6 of its tensor's scale; all gradients, as one vector, to `tolerance` of its length: sums that
-    cancel leave single ones with fewer digits, by either backend.
-    """
-    fast, reference = (
-        results(by(backend, model.float()), single(batch), situation) for backend in ("fast", "reference")
-    )
-    slopes = [{n: v for n, v in found.items() if n.startswith("gradient by")} for found in (fast, reference)]
-    assert_equal(
-        {n: v for n, v in fast.items() if n not in slopes[0]},
-        {n: v for n, v in reference.items() if n not in slopes[1]},
-        1e-6,
-    )
-    found, expected = (torch.cat([v.flatten().double() for v in of.values()]) for of in slopes)
-    assert (found - expected).norm() < tolerance * expected.norm()
-
-
-def single(batch: SequenceBatch) -> SequenceBatch:
-    return batch if batch.x.dim() == 2 else replace(batch, x=batch.x.float(), start=batch.start.float())
-
-
 # ---- float64 and float32
 
 
-@pytest.mark.parametrize("name", SITUATIONS)
-@pytest.mark.parametrize("case", ALL, ids=str)
-def test_values_and_gradients_in_float64(case: Case, name: str) -> None:
-    situation = SITUATIONS[name]
-    assert_backends_agree(case.build(SPECS[situation.spec]), situation.batch(), situation)
+def runs() -> list[tuple[Case, Situation]]:
+    """Runs in which each two things meet that can be asked, on each model; each option with ancestors and without."""
+    factors = {
+        "case": ALL,
+        "spec": list(SPECS),
+        "dtype": [torch.float64, torch.float32],
+        "particles": [1, 3],
+        **{name: [False, True] for name in ("ancestors", "carried", "latents", "fed", "train")},
+    }
+    rows = [row for row in rows_of(factors) if is_possible(row)]
+    few = random.Random(0).sample(rows, 2000)  # enough for all pairs
+    apart = {pair for name in factors if name != "ancestors" for pair in (("case", name), (name, "case"))}
+    chosen = pairwise(few, apart=apart | {("case", "model")})
+    return [(row["case"], Situation(**{n: v for n, v in row.items() if n not in ("case", "model")})) for row in chosen]
 
 
-@pytest.mark.parametrize("name", CATEGORIES)
-@pytest.mark.parametrize("case", ALL, ids=str)
-def test_values_and_gradients_of_other_observations(case: Case, name: str) -> None:
-    situation = CATEGORIES[name]
-    if fits(case, situation):
-        assert_backends_agree(case.build(SPECS[situation.spec]), situation.batch(), situation)
+def is_possible(row: Mapping[str, Any]) -> bool:
+    if row["ancestors"] and row["particles"] == 1:
+        return False
+    has_dropout = hasattr(MODELS[row["model"]].Config, "dropout")
+    return not row["train"] or (has_dropout and row["dtype"] == torch.float64)  # rounding turns some masks
 
 
-@pytest.mark.parametrize("name", ["given latents, particles, carried", "ancestors, carried"])
-@pytest.mark.parametrize("case", ALL, ids=str)
-def test_values_and_gradients_in_float32(case: Case, name: str) -> None:
-    """Layer norm divides by the spread of W_h h_0 = 0, so by sqrt(1e-5), and makes 300 times as much of each rounding:
-    the reference's own gradient in float32 is up to 2e-6 of its length from that in float64.
-    """
-    situation = SITUATIONS[name]
-    tolerance = 1e-5 if case.settings.get("cell") == "layer_norm" else 1e-6
-    assert_backends_agree_in_float32(case.build(SPECS["real"]), situation.batch(), situation, tolerance)
+@pytest.mark.usefixtures("never_walks")
+@pytest.mark.parametrize(("case", "situation"), runs(), ids=str)
+def test_values_and_gradients(case: Case, situation: Situation, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.nn.functional, "dropout", dropout_of_values)
+    assert_backends_agree(situation.build(case), situation.batch(), situation)
+
+
+@pytest.mark.parametrize("case", LOOPS, ids=str)
+def test_values_and_gradients_of_one_step(case: Case) -> None:
+    situation = Situation(lengths=(1, 1))
+    assert_backends_agree(situation.build(case), situation.batch(), situation)
 
 
 # ---- long sequences
@@ -232,12 +120,30 @@ def cost_of_an_update(model: SequenceModel, steps: int) -> tuple[int, int]:
     return len(found), sum(kept.values())
 
 
-@pytest.mark.parametrize("case", [Case("rnn", RNN_SIZE), *LOOPS], ids=str)
+LINEAR = Case("linear_gaussian", {"latent_size": 2, "mlp_size": 4, "proposal": "learned"})
+
+
+@pytest.mark.usefixtures("never_walks")
+@pytest.mark.parametrize("case", [Case("rnn", RNN_SIZE), LINEAR, *LOOPS], ids=str)
 def test_an_update_of_twice_the_steps_costs_twice_as_much_at_most(case: Case) -> None:
+    """In nodes of autograd, in bytes that are kept for gradients, and in memory at the peak."""
     model = by("fast", case.build(SPECS["real"]))
     (nodes, size), (nodes_of_twice, size_of_twice) = (cost_of_an_update(model, steps) for steps in (40, 80))
     assert nodes_of_twice <= 2 * nodes
     assert size < size_of_twice <= 2 * size
+    peak, peak_of_twice = (peak_bytes(partial(update, model, steps), torch.device("cpu")) for steps in (40, 80))
+    assert peak < peak_of_twice <= 2 * peak
+
+
+def update(model: SequenceModel, steps: int) -> None:
+    ELBO()(model, random_batch(SPECS["real"], (steps, steps // 2))).loss.sum().backward()
+
+
+@pytest.mark.parametrize("steps", [3, 4])  # each the first run of its model
+def test_a_model_that_first_runs_under_a_checkpoint_is_derived(steps: int) -> None:
+    model = Case("srnn", SRNN_SIZE | {"mlp_size": steps}).build(SPECS["real"])
+    IWAE(particles=4, max_rows=4)(model, random_batch(SPECS["real"], (steps, 2))).loss.sum().backward()
+    assert all(p.grad is not None for p in model.parameters())
 
 
 @pytest.mark.slow
@@ -295,10 +201,10 @@ def test_a_second_backward_pass_gives_the_same_or_torchs_own_error(case: Case) -
 @pytest.mark.parametrize("frozen", ["cell.", "posterior_net.", "backward_lstm.", "embed."])
 def test_parameters_that_are_frozen_change_no_other_gradient(frozen: str) -> None:
     model, batch = LOOPS[0].build(SPECS["real"]), random_batch(SPECS["real"], LENGTHS)
-    expected = results(by("fast", model), batch, SITUATIONS["ancestors"])
+    expected = results(by("fast", model), batch, Situation(particles=3, ancestors=True))
     for name, parameter in model.named_parameters():
         parameter.requires_grad_(not name.startswith(frozen))
-    found = results(model, batch, SITUATIONS["ancestors"])
+    found = results(model, batch, Situation(particles=3, ancestors=True))
     assert_equal(found, {name: expected[name] for name in found}, 1e-12)
     assert not any(name.startswith(f"gradient by {frozen}") for name in found)
 

@@ -7,6 +7,7 @@ import importlib
 import re
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -15,9 +16,10 @@ import pytest
 import torch
 
 import zforcing
+from situations import Situation, assert_backends_agree
 from zforcing import registry
 from zforcing.runtime.threads import cpu_threads
-from zforcing.testing import MODEL_CHECKS
+from zforcing.testing import MODEL_CHECKS, SPECS
 
 PAGE = Path(__file__).parents[1] / "docs" / "extending.md"
 
@@ -53,6 +55,19 @@ def test_the_model_of_extending_learns(extending: Any) -> None:
 
 def test_the_bound_of_extending_stays_below_the_likelihood_of_the_process(extending: Any) -> None:
     assert -extending.losses[-1] - 1 < extending.bound < extending.exact
+
+
+@pytest.mark.usefixtures("never_walks")
+@pytest.mark.parametrize("spec", ["with gaps", "categorical"])
+@pytest.mark.parametrize(
+    "situation",
+    [Situation(particles=3, carried=True), Situation(particles=3, ancestors=True, latents=True)],
+    ids=str,
+)
+def test_the_deep_markov_model_of_extending_is_derived(extending: Any, situation: Situation, spec: str) -> None:
+    torch.set_default_dtype(torch.float64)
+    model = extending.small(SPECS[spec]).double()
+    assert_backends_agree(model, replace(situation, spec=spec).batch(), situation)
 
 
 def test_extending_names_every_check() -> None:

@@ -27,7 +27,8 @@ from ..recurrence.eager import Resample, Runner
 from ..recurrence.flat import Flat
 from ..recurrence.plan import Plan, Recurrence, make_plan
 from ..recurrence.program import Value, in_order
-from ..recurrence.trace import Untraceable, require_separate_rows, trace
+from ..recurrence.rows import require_independent_rows
+from ..recurrence.trace import ROWS, Untraceable, trace
 from .state import State, map_state
 from .unroll import Unroll
 
@@ -156,6 +157,7 @@ class Derived:
         self.runners = tuple(Runner(loop) for loop in self.plan.loops)
 
 
+@torch.no_grad()
 def derive(model: SequenceModel, state: State, given: Given, start: Tensor, kind: Kind) -> Derived:
     """Trace a step of a model and plan it. Of the tensors, of any number of rows, only sizes and types matter.
 
@@ -177,7 +179,8 @@ def derive(model: SequenceModel, state: State, given: Given, start: Tensor, kind
 
     fields = type(state)._fields
     inputs, traced = trace(f, example, [*weights, *fields, *given.present, "start"])
-    require_separate_rows(pytree.tree_leaves(traced))
+    tensors = pytree.tree_leaves(example(ROWS[0]))
+    require_independent_rows(pytree.tree_leaves(traced), dict(zip(inputs, tensors, strict=True)))
     left = iter(inputs[len(weights) :])
     before = {name: next(left) for name in fields}
     values = given.like([next(left) for _ in given.present])
@@ -273,11 +276,19 @@ OF_TORCH = frozenset(vars(nn.Module()))
 
 
 def _settings(model: nn.Module) -> Hashable:
-    """Whatever a trace of this model depends on beside its tensors, and may change: plain attributes of its modules."""
-    return tuple(
-        (name, *((key, value) for key, value in vars(module).items() if isinstance(value, PLAIN)))
-        for name, module in model.named_modules()
-    )
+    """Whatever a trace of this model depends on beside its parameters and buffers, and may change.
+
+    Plain attributes of its modules, and which tensors stand in others: a trace keeps those that it has read.
+    """
+
+    def of(module: nn.Module) -> Iterator[Hashable]:
+        for key, value in vars(module).items():
+            if isinstance(value, PLAIN):
+                yield key, value
+            elif isinstance(value, Tensor):
+                yield key, id(value)
+
+    return tuple((name, *of(module)) for name, module in model.named_modules())
 
 
 def _structure(model: nn.Module) -> Hashable | None:
@@ -408,9 +419,8 @@ class _Run:
     def _show_weights(self, shown: Callable[[int, Tensor], Tensor | None]) -> None:
         """Show a filter its weights where nothing that it could reorder depends on them."""
         assert self.derived.plan.weight is not None, "traced for a filter"
-        with torch.no_grad():
-            for t, log_w in enumerate(self._steps(self.derived.plan.weight)[:-1]):
-                shown(t, log_w)
+        for t, log_w in enumerate(self._steps(self.derived.plan.weight).detach()[:-1]):
+            shown(t, log_w)
 
     def _resample(self, resample: Resample, t: int, log_w: Tensor) -> Tensor | None:
         """The rows that continue, by the weights as `SequenceModel.walk` shows them."""

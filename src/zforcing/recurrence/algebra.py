@@ -38,6 +38,12 @@ def add(a: Value, b: Value) -> Value:
     return Value("add", aten.add.Tensor, (a, b), {}, shape, a.dtype, a.device)
 
 
+def _of_bias(b: Value, w: Value) -> Value:
+    """b w, [out]; by `mv`, as torch's `matmul` of a vector changes a shape in place, which no replay of it can."""
+    turned = Value("t", aten.t.default, (w,), {}, w.shape[::-1], w.dtype, w.device)
+    return Value("mv", aten.mv.default, (turned, b), {}, (w.shape[1],), w.dtype, w.device)
+
+
 def columns(w: Value, start: int, length: int) -> Value:
     """The rows of a weight [in, out] that multiply some entries of its input."""
     stop = start + length
@@ -166,7 +172,7 @@ class LinearMaps:
             if isinstance(term, Product):
                 merged += self._products(term.x, matmul(self.new.get(term.w, term.w), w), loop)
             else:
-                merged.append(Value("matmul", aten.matmul.default, (term, w), {}, (w.shape[1],), w.dtype, w.device))
+                merged.append(_of_bias(term, w))
         return merged
 
     def _pays(self, x: Value, terms: Sequence[Term], w: Value) -> bool:
@@ -200,7 +206,7 @@ def _joined(value: Value) -> Value:
     if value.function is aten.slice_backward.default and value.args[5] == 1:
         gradient, shape, dim, start = value.args[:4]
         dim = dim % len(shape)
-        return Value("padded", padded, (dim, [start], [gradient]), {}, value.shape, value.dtype)
+        return Value("padded", padded, (dim, [start], [gradient]), {}, value.shape, value.dtype, value.device)
     if value.function is not aten.add.Tensor or value.kwargs or not all(isinstance(p, Value) for p in value.args):
         return value
     one, two = sorted(value.args, key=lambda part: part.function is padded)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -40,7 +41,7 @@ class Derivative:
     @cached_property
     def computed_forward(self) -> set[Value]:
         """What the forward pass computes: not views, which are made again."""
-        return {v for v in in_order(self.forward.values()) if v.function is not None and v.function not in VIEWS}
+        return {v for v in self.forward_values if v.function not in VIEWS}
 
     @cached_property
     def backward_values(self) -> list[Value]:
@@ -73,8 +74,11 @@ class Derivative:
 
     @cached_property
     def forward_values(self) -> list[Value]:
-        """Values of the forward pass, in order."""
-        return [v for v in in_order(self.forward.values()) if v.function is not None]
+        """Values of the forward pass, in order; of operations with several results also those for the backward pass."""
+        values = [v for v in in_order(self.forward.values()) if v.function is not None]
+        known = set(values)
+        others = [v for v in in_order(self.gradients.values()) if v.function is operator.getitem and v not in known]
+        return values + [v for v in others if v.args[0] in known]
 
     @property
     def back(self) -> list[Value]:

@@ -215,7 +215,7 @@ def shift(values: Tensor, first: Tensor) -> Tensor:
 
 def shifted(values: Value, first: Value) -> Value:
     """`shift` as a value."""
-    return Value("shift", shift, (values, first), {}, values.shape, values.dtype)
+    return Value("shift", shift, (values, first), {}, values.shape, values.dtype, values.device)
 
 
 def make_plan(step: Recurrence) -> Plan:
@@ -228,17 +228,20 @@ def make_plan(step: Recurrence) -> Plan:
     )
 
 
+# ---- what is known without a loop
+
+
 def _without_empty_fields(step: Recurrence) -> Recurrence:
-    """The recurrence without the fields of size 0."""
-    names = [name for name, value in step.state.items() if value.size == 0]
-    zeros = {}
-    for value in (step.state[name] for name in names):
-        like = {"dtype": value.dtype, "device": value.device}
-        zeros[value] = replace(value, name="zeros", function=aten.zeros.default, args=(list(value.shape),), kwargs=like)
-    return _with_values(step, zeros, without=names) if names else step
+    """The recurrence without fields that hold nothing, such as known inputs where there are none."""
+    empty = {name: value for name, value in step.state.items() if value.size == 0}
+    nothing = {value: _zeros(value) for value in empty.values()}
+    return _with_values(step, nothing, without=empty)
 
 
-# ---- what is seen one step late
+def _zeros(like: Value) -> Value:
+    kwargs = {"dtype": like.dtype, "device": like.device}
+    return Value("zeros", aten.zeros.default, (list(like.shape),), kwargs, like.shape, like.dtype, like.device)
+
 
 
 def _without_late_fields(step: Recurrence) -> tuple[Recurrence, Value | None]:
@@ -248,7 +251,7 @@ def _without_late_fields(step: Recurrence) -> tuple[Recurrence, Value | None]:
     """
     previous = None
     if step.start is not None and step.x is not None:
-        previous = Value("previous", shape=step.x.shape, dtype=step.x.dtype)
+        previous = Value("previous", shape=step.x.shape, dtype=step.x.dtype, device=step.x.device)
     used = None
     while True:
         states = set(step.state.values())
@@ -263,6 +266,7 @@ def _without_late_fields(step: Recurrence) -> tuple[Recurrence, Value | None]:
             if previous is not None and made is not None and _alike(new, made, {step.x: step.start}):  # type: ignore[dict-item]
                 replaced[step.state[name]] = _replace([new], {step.x: previous})[0]  # type: ignore[dict-item]
                 used = previous
+                step = replace(step, same=step.same | {previous})
             else:
                 replaced[step.state[name]] = shifted(new, step.first[name])
         step = _with_values(step, replaced, without=late)
@@ -397,6 +401,12 @@ def _differing(step: Recurrence) -> set[str]:
     return found
 
 
+def _filter_of(step: Recurrence, loops: Sequence[tuple[str, ...]]) -> int | None:
+    """The number of the loop whose rows a particle filter changes: the last one, if there is any."""
+    filtered = loops and step.weight is not None and _differing(step).issuperset(loops[-1])
+    return len(loops) - 1 if filtered else None
+
+
 class _Dependence:
     """Which values depend on the state of which loop, and which of them a loop needs at each step."""
 
@@ -410,7 +420,7 @@ class _Dependence:
         self.inside: dict[Value, int] = {}
         for i, names in enumerate(loops):
             each_step = [step.new[name] for name in names]
-            if step.weight is not None and i in self.on[step.weight]:
+            if step.weight is not None and i == _filter_of(step, loops):
                 each_step.append(step.weight)
             for value in in_order(each_step):
                 if i in self.on[value] and value.function is not None:
@@ -449,9 +459,11 @@ def _loops(step: Recurrence, loops: Sequence[tuple[str, ...]]) -> Iterable[Loop]
             else:
                 given[value] = None
 
-        for value in inside:
-            for r in value.reads:
-                read(r)
+        weight = step.weight if i == _filter_of(step, loops) else None
+        for value in [r for v in inside for r in v.reads] + [step.new[name] for name in names]:
+            read(value)
+        if weight is not None:
+            read(weight)
         ours = set(inside)
         read_outside = bases({r for v in everything if v not in ours for r in v.reads} | wanted)
         ahead = _linear_of(given, everything, ours, wanted)
@@ -463,7 +475,7 @@ def _loops(step: Recurrence, loops: Sequence[tuple[str, ...]]) -> Iterable[Loop]
             exported=tuple(v for v in inside if v in read_outside and v.function not in VIEWS),
             given=tuple(given),
             constants=tuple(constants),
-            log_weight=step.weight if step.weight in ours else None,
+            log_weight=weight,
             **ahead,
         )
 

@@ -10,7 +10,8 @@ import contextlib
 import operator
 import traceback
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ import torch
 from torch import Tensor, fx
 from torch.distributions import Distribution
 from torch.fx.experimental.proxy_tensor import make_fx
+from torch.fx.experimental.symbolic_shapes import GuardOnDataDependentSymNode
 from torch.utils import _pytree as pytree
 
 from .program import Rows, Value, aten, in_order, merge_equal, rewrite
@@ -60,15 +62,23 @@ def trace(f: Callable[..., Any], example: Callable[[int], Sequence[Any]], names:
         structures.append(holder[-1])
     if structures[0] != structures[1]:
         raise Untraceable("the structure of the result depends on the number of rows")
-    inputs, results = _convert(*graphs, names)
+    inputs, results = _convert(graphs[0], graphs[1], names)
     return inputs, pytree.tree_unflatten(merge_equal(rewrite(results, simplify)), structures[0])
 
 
 def _record(f: Callable[..., Any], leaves: Sequence[Tensor]) -> fx.Graph:
-    """The operations of f, in torch's own form."""
-    with torch.no_grad(), _traceable():
+    """The operations of f, in torch's own form.
+
+    In a thread of its own, which has none of the modes that torch is in: the hooks of a checkpoint, a profiler's.
+    """
+
+    def record() -> fx.Graph:
+        with torch.no_grad(), _traceable():
+            return make_fx(f, tracing_mode="fake", _allow_non_fake_inputs=True)(*leaves).graph
+
+    with ThreadPoolExecutor(max_workers=1) as thread:
         try:
-            graph = make_fx(f, tracing_mode="fake", _allow_non_fake_inputs=True)(*leaves).graph
+            graph = thread.submit(record).result()
         except Exception as error:  # torch raises many kinds
             raise Untraceable(_reason(error)) from error
     graph.eliminate_dead_code()
@@ -93,19 +103,17 @@ def _traceable() -> Iterator[None]:
         Distribution.set_default_validate_args(validates)
 
 
-OF_VALUES = ("GuardOnDataDependentSymNode", "DataDependentOutputException", "DynamicOutputShapeException")
-
-
 def _reason(error: Exception) -> str:
-    """What can't be traced, and where: the last line that isn't torch's."""
-    lines = str(error).strip().splitlines() or [type(error).__name__]
-    said = "what is computed depends on a tensor's values" if type(error).__name__ in OF_VALUES else lines[0]
-    torchs = str(Path(torch.__file__).parent)
-    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if not frame.filename.startswith(torchs)]
-    at = frames[-1]
-    if at.filename == __file__:
-        return said
-    return f"{said}: {at.line} ({Path(at.filename).name}, line {at.lineno})"
+    """What has failed, and in which line of the traced function."""
+    frames = [f for f in traceback.extract_tb(error.__traceback__) if not _is_torchs(f.filename)]
+    said = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+    if isinstance(error, GuardOnDataDependentSymNode):
+        said = "it depends on the values of a tensor, not on its shape alone"
+    return f"line {frames[-1].lineno} of {Path(frames[-1].filename).name}, `{frames[-1].line}`: {said}"
+
+
+def _is_torchs(filename: str) -> bool:
+    return Path(filename).is_relative_to(Path(torch.__file__).parent) or not Path(filename).is_file()
 
 
 # ---- torch's record -> values
@@ -125,18 +133,22 @@ def _convert(one: fx.Graph, two: fx.Graph, names: Sequence[str]) -> tuple[list[V
             values[a] = Value(names[len(inputs)], shape=_shape(a, b), dtype=_dtype(a), device=_device(a))
             inputs.append(values[a])
         elif a.op == "get_attr":
-            constant = _Constant(getattr(one.owning_module, str(a.target)))
-            values[a] = Value(a.name, constant, shape=tuple(constant.tensor.shape), dtype=constant.tensor.dtype, device=constant.tensor.device)
+            values[a] = _constant(a, getattr(one.owning_module, str(a.target)))
         elif a.op == "call_function":
             args, kwargs = (_arguments(x, y, values) for x, y in ((a.args, b.args), (dict(a.kwargs), dict(b.kwargs))))
+            _require_known_sizes(a)
             values[a] = _operation(a, b, args, kwargs)
         elif a.op == "output":
             results = list(_arguments(tuple(a.args[0]), tuple(b.args[0]), values))
     return inputs, results
 
 
-class _Constant:
-    """A tensor that the function has made from numbers."""
+def _constant(node: fx.Node, tensor: Tensor) -> Value:
+    return Value(node.name, Constant(tensor), (), {}, tuple(tensor.shape), tensor.dtype, tensor.device)
+
+
+class Constant:
+    """A tensor that the function has made from numbers, or that it has found."""
 
     def __init__(self, tensor: Tensor):
         self.tensor = tensor
@@ -184,6 +196,14 @@ SPLITS = (
     aten.unsafe_split_with_sizes.default,
     aten.unbind.int,
 )
+
+
+def _require_known_sizes(node: fx.Node) -> None:
+    """Refuse a number, or a size, that depends on what is in a tensor."""
+    value = node.meta.get("val")
+    sizes = value.shape if isinstance(value, Tensor) else [value]
+    if any(isinstance(size, torch.SymInt | torch.SymFloat | torch.SymBool) for size in sizes):
+        raise Untraceable(f"{node.target} depends on the values of a tensor, not on its shape alone")
 
 
 def _parts(a: fx.Node, b: fx.Node, args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[Value]:
@@ -252,14 +272,6 @@ def _dtype(a: fx.Node) -> torch.dtype:
     return value.dtype if isinstance(value, Tensor) else torch.float32
 
 
-def require_separate_rows(results: Iterable[Value]) -> None:
-    """Raise Untraceable where values are a sum, a mean or the like over rows."""
-    for value in in_order(results):
-        with_rows = [read for read in value.reads if any(isinstance(n, Rows) for n in read.shape)]
-        if with_rows and value.shape and not any(isinstance(n, Rows) for n in value.shape):
-            raise Untraceable(f"{function_name(value.function or str)} sums over rows, which must not know each other")
-
-
 # ---- operations in place
 
 
@@ -280,7 +292,7 @@ def _require_pure(graph: fx.Graph) -> None:
             raise Untraceable(f"{node.target} changes an input in place")
         for other, other_root in root.items():
             if other_root is owner and position[other] < position[node]:
-                late = [user for user in other.users if position[user] > position[node] and user.op != "output"]
+                late = [user for user in other.users if position[user] > position[node]]
                 if late:
                     raise Untraceable(f"{node.target} changes in place what {late[0].target} reads later")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 
 from .program import Rows, Value, aten
 
@@ -10,6 +11,7 @@ VIEWS = (aten.slice.Tensor, aten.select.int, aten.reshape.default, aten.t.defaul
 VIEWS += (aten.expand.default, aten.unsqueeze.default, aten.view.default, aten.permute.default, aten.detach.default)
 RESHAPES = (aten.view.default, aten._unsafe_view.default, aten.reshape.default, aten.unsqueeze.default)
 RESHAPES += (aten.squeeze.dim, aten.squeeze.default, aten.squeeze.dims, aten.alias.default)
+FILLED = (aten.zeros.default, aten.ones.default)
 ORDERS = (aten.transpose.int, aten.permute.default, aten.t.default)
 
 
@@ -19,6 +21,8 @@ def simplify(value: Value) -> Value:
         return _cat(value)
     if value.function is aten.slice.Tensor:
         return _slice(value)
+    if value.function is aten.bmm.default and value.shape[0] == 1:
+        return _of_one_pair(value)
     if value.function in (aten.expand.default, aten._to_copy.default, aten.clone.default, aten.lift_fresh_copy.default):
         x = value.args[0]
         same = x.shape == value.shape and x.dtype == value.dtype and x.function is not None
@@ -30,8 +34,9 @@ def simplify(value: Value) -> Value:
         base = inner
     if base.shape == value.shape:
         return base
-    shape = [-1 if isinstance(n, Rows) and n.times == 1 else n for n in value.shape]
-    return Value("reshape", aten.reshape.default, (base, shape), {}, value.shape, value.dtype, value.device)
+    if base.function in FILLED:
+        return replace(base, args=(list(value.shape),), shape=value.shape)
+    return _in_shape(base, value.shape)
 
 
 def _reshaped(value: Value) -> Value | None:
@@ -69,6 +74,18 @@ def _cat(value: Value) -> Value:
     if len(parts) == 1 and parts[0].shape == value.shape:
         return parts[0]  # type: ignore[no-any-return]
     return value.with_args((parts, dim), {})
+
+
+def _of_one_pair(value: Value) -> Value:
+    """A product of one pair of matrices, [1, n, in] by [1, in, out], as that of two matrices."""
+    pair = [simplify(_in_shape(matrix, matrix.shape[1:])) for matrix in value.args]
+    product = Value("mm", aten.mm.default, tuple(pair), {}, value.shape[1:], value.dtype, value.device)
+    return _in_shape(product, value.shape)
+
+
+def _in_shape(value: Value, shape: Sequence[int | Rows]) -> Value:
+    lengths = [-1 if isinstance(n, Rows) and n.times == 1 else n for n in shape]
+    return Value("reshape", aten.reshape.default, (value, lengths), {}, tuple(shape), value.dtype, value.device)
 
 
 def _slice(value: Value) -> Value:

@@ -1,0 +1,151 @@
+"""Models as somebody writes them who has read the contract and knows torch.nn, and nothing else of this package."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.distributions import Categorical, Distribution, Independent, Normal, StudentT
+
+from zforcing import ObservationSpec, SequenceBatch, SequenceModel
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """Settings of both models."""
+
+    latent_size: int = 3
+    hidden_size: int = 6
+
+
+DEFAULT = Sizes()
+
+
+class Stranger(SequenceModel):
+    Config = Sizes
+
+    def __init__(self, spec: ObservationSpec, config: Sizes = DEFAULT):
+        super().__init__(spec, config)
+
+    @property
+    def latent_size(self) -> int:
+        return self.config.latent_size
+
+
+def gaussian(numbers: Tensor) -> Distribution:
+    mean, spread = numbers.chunk(2, dim=-1)
+    return Independent(Normal(mean, F.softplus(spread) + 1e-3), 1)
+
+
+class Words(NamedTuple):
+    """h: of a GRU. word: the last one. t: steps so far."""
+
+    h: Tensor  # [n, H]
+    word: Tensor  # [n]
+    t: Tensor  # [n], int64
+
+
+class WordModel(Stranger):
+    """A GRU of words and latents, which knows what time it is."""
+
+    name = "word_model"
+
+    def __init__(self, spec: ObservationSpec, config: Sizes = DEFAULT):
+        super().__init__(spec, config)
+        Z, H, V = config.latent_size, config.hidden_size, spec.size
+        self.embedding = nn.Embedding(V + 1, H)  # and a start symbol
+        self.cell = nn.GRUCell(H + Z, H)
+        self.clock = nn.Embedding(4, H)
+        self.prior_net = nn.Sequential(nn.Linear(2 * H, H), nn.LayerNorm(H), nn.Tanh(), nn.Linear(H, 2 * Z))
+        self.posterior_net = nn.Sequential(nn.Linear(2 * H, H), nn.GELU(), nn.Linear(H, 2 * Z))
+        self.read_out = nn.Sequential(nn.LayerNorm(H), nn.Dropout(0.2), nn.Linear(H, V))
+
+    def initial_state(self, n: int, *, start: Tensor | None = None) -> Words:
+        weight = self.embedding.weight
+        word = self.spec.blank(n, device=weight.device, dtype=weight.dtype) if start is None else start
+        return Words(weight.new_zeros(n, self.config.hidden_size), word, torch.zeros_like(word))
+
+    def encode(self, batch: SequenceBatch, *, state: Words | None = None) -> Tensor:
+        return self.embedding(batch.x)
+
+    def prior(self, state: Words) -> Distribution:
+        return gaussian(self.prior_net(torch.cat([state.h, self.clock(state.t % 4)], dim=-1)))
+
+    def posterior(self, state: Words, context: Tensor) -> Distribution:
+        return gaussian(self.posterior_net(torch.cat([context, state.h], dim=-1)))
+
+    def after_latent(self, state: Words, z: Tensor) -> Words:
+        h = self.cell(torch.cat([self.embedding(state.word), z], dim=-1), state.h)
+        return state._replace(h=h, t=state.t + 1)
+
+    def emission(self, state: Words) -> Distribution:
+        return Categorical(logits=self.read_out(state.h))
+
+    def after_observation(self, state: Words, x: Tensor) -> Words:
+        return state._replace(word=x)
+
+
+class Waves(NamedTuple):
+    """The last three observations and the network over them; the energy of what was seen."""
+
+    h: Tensor  # [n, H]
+    window: Tensor  # [n, 3, D], the newest one last
+    energy: Tensor  # [n]
+
+
+class WaveModel(Stranger):
+    """Layers of torch's that want a dimension of time, einsum, an operation in place, a learned first state."""
+
+    name = "wave_model"
+
+    def __init__(self, spec: ObservationSpec, config: Sizes = DEFAULT):
+        super().__init__(spec, config)
+        Z, H, D = config.latent_size, config.hidden_size, spec.size
+        self.first = nn.Parameter(0.1 * torch.randn(H))
+        self.register_buffer("fade", torch.tensor([0.25, 0.5, 1.0]))
+        self.recurrent = nn.GRU(3 * D + Z, H)
+        self.prior_net = nn.Linear(H + 1, 2 * Z)
+        self.posterior_net = nn.Sequential(nn.Linear(H + D, H), nn.ELU(), nn.Linear(H, 2 * Z))
+        self.mix = nn.Parameter(torch.randn(Z, H, D) / 3)
+        self.scale = nn.Parameter(torch.zeros(D))
+
+    def initial_state(self, n: int, *, start: Tensor | None = None) -> Waves:
+        x = self.first.new_zeros(n, self.spec.size) if start is None else start
+        return Waves(self.first.expand(n, -1), x[:, None].expand(-1, 3, -1), x.square().sum(-1))
+
+    def encode(self, batch: SequenceBatch, *, state: Waves | None = None) -> Tensor:
+        return batch.x
+
+    def prior(self, state: Waves) -> Distribution:
+        return gaussian(self.prior_net(torch.cat([state.h, torch.log1p(state.energy)[:, None]], dim=-1)))
+
+    def posterior(self, state: Waves, context: Tensor) -> Distribution:
+        return gaussian(self.posterior_net(torch.cat([state.h, context], dim=-1)))
+
+    def after_latent(self, state: Waves, z: Tensor) -> Waves:
+        seen = (state.window * self.fade[:, None]).flatten(1)
+        _, h = self.recurrent(torch.cat([seen, z], dim=-1)[None], state.h[None].contiguous())
+        gate = torch.einsum("nz,zh->nh", z, self.mix.sum(-1)).sigmoid_()
+        return state._replace(h=h[0] * gate)
+
+    def emission(self, state: Waves) -> Distribution:
+        mean = torch.einsum("nh,hd->nd", state.h, self.mix.mean(0))
+        return Independent(StudentT(5.0, mean, self.scale.exp()), 1)
+
+    def after_observation(self, state: Waves, x: Tensor) -> Waves:
+        window = torch.stack([*state.window.unbind(1)[1:], x], dim=1)
+        return state._replace(window=window, energy=0.9 * state.energy + x.square().sum(-1))
+
+
+class LooksAtAll(WaveModel):
+    """Reads all latents of a batch to decide what to do, which no program of one row can."""
+
+    name = "looks_at_all"
+
+    def after_latent(self, state: Waves, z: Tensor) -> Waves:
+        if z.sum() > 0:
+            z = z.tanh()
+        return super().after_latent(state, z)
