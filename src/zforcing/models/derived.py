@@ -11,7 +11,7 @@ import weakref
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field, is_dataclass, replace
 from functools import partial
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from .sequence import SequenceModel
 
 logger = logging.getLogger(__name__)
+T = TypeVar("T")
 
 
 class Given(NamedTuple):
@@ -223,28 +224,37 @@ def _read_by(cost: Callable[[State, Tensor], Tensor], state: State, context: Ten
 
 # ---- what has been derived
 
-_OF_MODEL: weakref.WeakKeyDictionary[nn.Module, dict[Hashable, Derived | str]] = weakref.WeakKeyDictionary()
-_SHARED: dict[Hashable, Derived | str] = {}  # by models of the same structure
+_OF_MODEL: weakref.WeakKeyDictionary[nn.Module, dict[Hashable, Any]] = weakref.WeakKeyDictionary()
+_SHARED: dict[Hashable, Any] = {}  # by models of the same structure
 MOST_SHARED = 128
 
 
 def derived_for(model: SequenceModel, state: State, given: Given, start: Tensor, kind: Kind) -> Derived | str:
     """The planned step for this kind of run; or why there is none, which is logged once."""
+    tensors = tuple(map(type_of, (*state, *given.present.values(), start)))
+    asked = (kind, tensors, tuple(given.present))
+    return made_of(model, asked, lambda: derive(model, state, given, start, kind))
+
+
+def made_of(model: SequenceModel, asked: Hashable, make: Callable[[], T]) -> T | str:
+    """What `make` traces of a model, once for what is asked; or why it can't be traced, which is logged once."""
     structure = _structure(model)
     known = _SHARED if structure is not None else _OF_MODEL.setdefault(model, {})
-    key = (kind, structure or _settings(model), tuple(map(_type, (*state, *given.present.values(), start))), tuple(given.present), torch.get_default_dtype())
+    key = (asked, structure or _settings(model), torch.get_default_dtype())
     if key not in known:
         if len(_SHARED) >= MOST_SHARED:
             _SHARED.pop(next(iter(_SHARED)))
         try:
-            known[key] = derive(model, state, given, start, kind)
+            known[key] = make()
         except Untraceable as reason:
             known[key] = str(reason)
             logger.warning("%s runs step by step, which is slow: %s", model.name, reason)
-    return known[key]
+    made: T | str = known[key]
+    return made
 
 
-def _type(tensor: Tensor) -> Hashable:
+def type_of(tensor: Tensor) -> Hashable:
+    """What a trace depends on of a tensor [n, ...]."""
     return tensor.dtype, tensor.device.type, tensor.shape[1:]
 
 
@@ -278,7 +288,7 @@ def _structure(model: nn.Module) -> Hashable | None:
             elif not type(module).__module__.startswith("torch.nn."):
                 return None
         found.append(module.training)
-    found += [(name, _type(tensor[None])) for name, tensor in model.state_dict(keep_vars=True).items()]
+    found += [(name, type_of(tensor[None])) for name, tensor in model.state_dict(keep_vars=True).items()]
     return tuple(found)
 
 
@@ -355,7 +365,7 @@ class _Run:
         self.context, self.particles, self.state_type = given.context, particles, type(first)
         self.flat = flat = Flat(steps=batch.x.shape[1], sequences=len(batch), particles=particles)
         for name, value in derived.weights.items():
-            flat.hold(value, _tensor_at(model, name.removeprefix("model.")), rows=0)
+            flat.hold(value, tensor_at(model, name.removeprefix("model.")), rows=0)
         for name, tensor in given.present.items():
             flat.hold(derived.given.present[name], time_first(tensor), rows=len(tensor))
         if derived.plan.previous is not None:
@@ -429,7 +439,7 @@ def time_first(tensor: Tensor) -> Tensor:
     return tensor.transpose(0, 1).flatten(0, 1)
 
 
-def _tensor_at(model: nn.Module, path: str) -> Tensor:
+def tensor_at(model: nn.Module, path: str) -> Tensor:
     """A parameter or buffer by its name; or what `torch.func.functional_call` has put in its place."""
     owner, _, name = path.rpartition(".")
     tensor: Tensor = getattr(model.get_submodule(owner), name)
