@@ -238,19 +238,29 @@ def derived_for(model: SequenceModel, state: State, given: Given, start: Tensor,
 
 def made_of(model: SequenceModel, asked: Hashable, make: Callable[[], T]) -> T | str:
     """What `make` traces of a model, once for what is asked; or why it can't be traced, which is logged once."""
-    structure = _structure(model)
-    known = _SHARED if structure is not None else _OF_MODEL.setdefault(model, {})
+    structure, own = _structure(model), _OF_MODEL.setdefault(model, {})
     key = (asked, structure or _settings(model), torch.get_default_dtype())
-    if key not in known:
-        if len(_SHARED) >= MOST_SHARED:
-            _SHARED.pop(next(iter(_SHARED)))
-        try:
-            known[key] = make()
-        except Untraceable as reason:
-            known[key] = str(reason)
-            logger.warning("%s runs step by step, which is slow: %s", model.name, reason)
-    made: T | str = known[key]
+    made: T | str | None = own.get(key, _SHARED.get(key))
+    if made is not None:
+        return made
+    try:
+        made = make()
+    except Untraceable as reason:
+        made = str(reason)
+        logger.warning("%s runs step by step, which is slow: %s", model.name, reason)
+    if structure is None or (isinstance(made, Derived) and any(map(_holds_module, made.densities.values()))):
+        own[key] = made
+        return made
+    if len(_SHARED) >= MOST_SHARED:
+        _SHARED.pop(next(iter(_SHARED)))
+    _SHARED[key] = made
     return made
+
+
+def _holds_module(density: Distribution) -> bool:
+    """Whether a distribution computes with a part of its model, whose weights are no other model's."""
+    parts = vars(density).values()
+    return any(isinstance(v, nn.Module) or (isinstance(v, Distribution) and _holds_module(v)) for v in parts)
 
 
 def type_of(tensor: Tensor) -> Hashable:
