@@ -239,7 +239,7 @@ def derived_for(model: SequenceModel, state: State, given: Given, start: Tensor,
 def made_of(model: SequenceModel, asked: Hashable, make: Callable[[], T]) -> T | str:
     """What `make` traces of a model, once for what is asked; or why it can't be traced, which is logged once."""
     structure, own = _structure(model), _OF_MODEL.setdefault(model, {})
-    key = (asked, structure or _settings(model), torch.get_default_dtype())
+    key = (asked, _settings(model) if structure is None else structure, torch.get_default_dtype())
     made: T | str | None = own.get(key, _SHARED.get(key))
     if made is not None:
         return made
