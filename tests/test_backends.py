@@ -256,6 +256,16 @@ def test_dropout_follows_the_seed_and_leaves_gradients_finite(case: Case, ancest
     assert not torch.equal(found[0][0], found[2][0])
 
 
+def test_models_of_one_structure_keep_their_own_weights() -> None:
+    """What is derived is shared between them; but an autoregressive emission holds its network."""
+    batch = random_batch(SPECS["real"], LENGTHS)
+    for seed in range(2):
+        model = Case("zforcing", ZF_SIZE).build(SPECS["real"], seed, autoregressive=True)
+        noise = noise_for(model, batch)
+        fast, reference = (run(batch, noise=noise).log_px for run in (model.unroll, model.walk))
+        torch.testing.assert_close(fast, reference, rtol=1e-10, atol=1e-10)
+
+
 # ---- the bounds of particles
 
 BOUNDS: dict[str, Bound] = {

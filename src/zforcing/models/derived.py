@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field, is_dataclass, replace
 from functools import partial
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from .sequence import SequenceModel
 
 logger = logging.getLogger(__name__)
+T = TypeVar("T")
 
 
 class Given(NamedTuple):
@@ -229,27 +230,19 @@ def _read_by(cost: Callable[[State, Tensor], Tensor], state: State, context: Ten
 
 # ---- what has been derived
 
-_OF_MODEL: weakref.WeakKeyDictionary[nn.Module, dict[Hashable, Derived | str]] = weakref.WeakKeyDictionary()
-_SHARED: dict[Hashable, Derived | str] = {}  # by models of the same structure
+_OF_MODEL: weakref.WeakKeyDictionary[nn.Module, dict[Hashable, Any]] = weakref.WeakKeyDictionary()
+_SHARED: dict[Hashable, Any] = {}  # by models of the same structure
 MOST_SHARED = 128
 
 
 def derived_for(model: SequenceModel, state: State, given: Given, start: Tensor, kind: Kind) -> Derived | str:
     """The planned step for this kind of run; or why there is none, which is logged once."""
-    structure = _structure(model)
-    known = _SHARED if structure is not None else _OF_MODEL.setdefault(model, {})
-    key = (kind, structure or _settings(model), tuple(map(_type, (*state, *given.present.values(), start))), tuple(given.present), torch.get_default_dtype())
-    if key not in known:
-        if len(_SHARED) >= MOST_SHARED:
-            _SHARED.pop(next(iter(_SHARED)))
-        try:
-            known[key] = derive(model, state, given, start, kind)
-        except Untraceable as reason:
-            known[key] = str(reason)
-            logger.warning("%s runs step by step, which is slow: %s", model.name, reason)
+    tensors = tuple(map(type_of, (*state, *given.present.values(), start)))
+    asked = (kind, tensors, tuple(given.present))
+    derived = made_of(model, asked, lambda: derive(model, state, given, start, kind))
     if (watching := _watched.get()) is not None:
-        watching.append(known[key])
-    return known[key]
+        watching.append(derived)
+    return derived
 
 
 _watched: ContextVar[list[Derived | str] | None] = ContextVar("watched", default=None)
@@ -266,7 +259,35 @@ def watched() -> Iterator[list[Derived | str]]:
         _watched.reset(token)
 
 
-def _type(tensor: Tensor) -> Hashable:
+def made_of(model: SequenceModel, asked: Hashable, make: Callable[[], T]) -> T | str:
+    """What `make` traces of a model, once for what is asked; or why it can't be traced, which is logged once."""
+    structure, own = _structure(model), _OF_MODEL.setdefault(model, {})
+    key = (asked, _settings(model) if structure is None else structure, torch.get_default_dtype())
+    made: T | str | None = own.get(key, _SHARED.get(key))
+    if made is not None:
+        return made
+    try:
+        made = make()
+    except Untraceable as reason:
+        made = str(reason)
+        logger.warning("%s runs step by step, which is slow: %s", model.name, reason)
+    if structure is None or (isinstance(made, Derived) and any(map(_holds_module, made.densities.values()))):
+        own[key] = made
+        return made
+    if len(_SHARED) >= MOST_SHARED:
+        _SHARED.pop(next(iter(_SHARED)))
+    _SHARED[key] = made
+    return made
+
+
+def _holds_module(density: Distribution) -> bool:
+    """Whether a distribution computes with a part of its model, whose weights are no other model's."""
+    parts = vars(density).values()
+    return any(isinstance(v, nn.Module) or (isinstance(v, Distribution) and _holds_module(v)) for v in parts)
+
+
+def type_of(tensor: Tensor) -> Hashable:
+    """What a trace depends on of a tensor [n, ...]."""
     return tensor.dtype, tensor.device.type, tensor.shape[1:]
 
 
@@ -308,7 +329,7 @@ def _structure(model: nn.Module) -> Hashable | None:
             elif not type(module).__module__.startswith("torch.nn."):
                 return None
         found.append(module.training)
-    found += [(name, _type(tensor[None])) for name, tensor in model.state_dict(keep_vars=True).items()]
+    found += [(name, type_of(tensor[None])) for name, tensor in model.state_dict(keep_vars=True).items()]
     return tuple(found)
 
 
@@ -385,7 +406,7 @@ class _Run:
         self.context, self.particles, self.state_type = given.context, particles, type(first)
         self.flat = flat = Flat(steps=batch.x.shape[1], sequences=len(batch), particles=particles)
         for name, value in derived.weights.items():
-            flat.hold(value, _tensor_at(model, name.removeprefix("model.")), rows=0)
+            flat.hold(value, tensor_at(model, name.removeprefix("model.")), rows=0)
         for name, tensor in given.present.items():
             flat.hold(derived.given.present[name], time_first(tensor), rows=len(tensor))
         if derived.plan.previous is not None:
@@ -458,7 +479,7 @@ def time_first(tensor: Tensor) -> Tensor:
     return tensor.transpose(0, 1).flatten(0, 1)
 
 
-def _tensor_at(model: nn.Module, path: str) -> Tensor:
+def tensor_at(model: nn.Module, path: str) -> Tensor:
     """A parameter or buffer by its name; or what `torch.func.functional_call` has put in its place."""
     owner, _, name = path.rpartition(".")
     tensor: Tensor = getattr(model.get_submodule(owner), name)

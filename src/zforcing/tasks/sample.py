@@ -14,6 +14,7 @@ from ..errors import UserError
 from ..models.density import DensityModel, Generated
 from ..models.sequence import SequenceModel, of_sequences
 from ..models.state import State
+from ..models.stepper import Stepper, Walk
 from ..observations import SequenceBatch
 from ..runtime.threads import cpu_threads
 
@@ -148,6 +149,7 @@ def check_inputs(model: SequenceModel, inputs: Tensor | None, *, rows: int, step
         raise UserError("inputs holds NaN or infinity; inputs are known at every step")
 
 
+WORTH_TRACING = 32  # steps from which a model's step is traced: once, in the time of some hundred small steps
 Choose = Callable[[Distribution], Tensor]
 """Chooses x from an emission: `draw`, or `distributions.most_likely` for greedy decoding."""
 
@@ -172,7 +174,7 @@ def generate(
     choose: Choose = draw,
     inputs: Tensor | None = None,
 ) -> Generated:
-    """Generate from a state, step by step.
+    """Generate from a state, step by step; the contract's densities, from a traced step unless there are few steps.
 
     Args:
         model: In eval mode.
@@ -185,27 +187,26 @@ def generate(
     Returns:
         n sequences of T steps.
     """
+    stepper = Stepper(model, state) if steps >= WORTH_TRACING else Walk(model, state)
     xs: list[Tensor] = []
     zs, emissions = [], []
     for t in range(steps):
-        state = model.after_inputs(state, None if inputs is None else inputs[:, t])
-        z = latent(t, model.prior(state))
-        state = model.after_latent(state, z)
-        emission = model.emission(state)
-        x = _chosen(choose, emission, state, step=t + 1)
-        state = model.after_observation(state, x)
+        z = latent(t, stepper.begin(None if inputs is None else inputs[:, t]))
+        emission = stepper.emit(z)
+        x = _chosen(choose, emission, stepper, step=t + 1)
+        stepper.read(x)
         xs.append(x)
         zs.append(z)
         emissions.append(emission)
     return Generated(torch.stack(xs, dim=1), torch.stack(zs, dim=1), stack(emissions, dim=1))
 
 
-def _chosen(choose: Choose, emission: Distribution, state: State, *, step: int) -> Tensor:
+def _chosen(choose: Choose, emission: Distribution, stepper: Stepper | Walk, *, step: int) -> Tensor:
     """Choose x. Raises UserError if the state has overflowed, for which torch reports invalid parameters."""
     try:
         return choose(emission)
     except (RuntimeError, ValueError):
-        if all(bool(torch.isfinite(values).all()) for values in state):
+        if stepper.is_finite:
             raise
         raise UserError(
             f"the model's state is not finite at step {step} of the sample: was its training stable?"

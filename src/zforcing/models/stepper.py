@@ -1,0 +1,250 @@
+"""Running a model one step at a time, as when it generates: given p(z_t | .) one chooses z_t, given p(x_t | .) x_t.
+
+`Walk` is the contract. `Stepper` gives the same densities from a step that is traced once (`recurrence.trace`) and
+rewritten for running it again and again (`recurrence.stages`); nothing in a model is written for it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.distributions import Distribution
+from torch.func import functional_call
+from torch.utils import _pytree as pytree
+
+from ..recurrence.program import Value, evaluate
+from ..recurrence.stages import PREVIOUS, StagedRun, Stages, make_stages
+from ..recurrence.trace import trace
+from .derived import made_of, parameters_of, tensor_at, type_of, with_parameters
+from .sequence import SequenceModel
+from .state import State
+
+
+class Walk:
+    """The contract, one step at a time.
+
+    Args:
+        model: The model.
+        state: The state before the first step, n rows.
+    """
+
+    def __init__(self, model: SequenceModel, state: State):
+        self.model, self.state = model, state
+
+    def begin(self, u: Tensor | None = None) -> Distribution:
+        """Begin a step: return p(z_t | past). u is u_t [n, U], None where the data has no inputs."""
+        self.state = self.model.after_inputs(self.state, u)
+        return self.model.prior(self.state)
+
+    def emit(self, z: Tensor) -> Distribution:
+        """Go on with z_t [n, Z]: return p(x_t | z_<=t, x_<t)."""
+        self.state = self.model.after_latent(self.state, z)
+        return self.model.emission(self.state)
+
+    def read(self, x: Tensor) -> None:
+        """End the step with x_t, [n, D] or [n]."""
+        self.state = self.model.after_observation(self.state, x)
+
+    @property
+    def is_finite(self) -> bool:
+        """Whether the state is, as far as the step has gone."""
+        return all(bool(torch.isfinite(values).all()) for values in self.state)
+
+
+class Stepper:
+    """The same densities as `Walk`, in less time. Gradients don't flow through it.
+
+    The first step is walked, and shows what the others look like. All are where the contract can't be traced, in
+    training mode, by the backend `reference`, and where gradients or autocast are on. The parameters must not change
+    between steps.
+
+    Args:
+        model: The model.
+        state: The state before the first step, n rows.
+        whole: Whether the state is asked for after steps. Without, what no prior and no emission ever reads isn't
+            computed, such as the past that only a posterior reads.
+
+    Example:
+        stepper = Stepper(model, model.initial_state(n))
+        for t in range(steps):
+            z = stepper.begin().sample()
+            x = stepper.emit(z).sample()
+            stepper.read(x)
+    """
+
+    def __init__(self, model: SequenceModel, state: State, *, whole: bool = False):
+        self.model, self.whole = model, whole
+        self._may_trace = not (model.training or model.backend == "reference" or _records(state))
+        self._steps: Walk | _Traced = Walk(model, state)
+        self._shown: dict[str, Any] = {}  # in the current step
+
+    def begin(self, u: Tensor | None = None) -> Distribution:
+        """See `Walk.begin`."""
+        prior = self._steps.begin(u)
+        self._shown = {"u": () if u is None else (u,), "prior": prior}
+        return prior
+
+    def emit(self, z: Tensor) -> Distribution:
+        """See `Walk.emit`."""
+        emission = self._steps.emit(z)
+        self._shown |= {"z": z, "emission": emission}
+        return emission
+
+    def read(self, x: Tensor) -> None:
+        """See `Walk.read`."""
+        self._steps.read(x)
+        if isinstance(self._steps, Walk) and self._may_trace:
+            self._steps = self._traced(self._steps.state, x)
+
+    @property
+    def walks(self) -> bool:
+        """Whether the next step is the contract's own."""
+        return isinstance(self._steps, Walk)
+
+    @property
+    def state(self) -> State:
+        """The state after the last step, of a stepper that keeps it whole."""
+        assert self.whole, "ask for the whole state"
+        return self._steps.state
+
+    @property
+    def is_finite(self) -> bool:
+        """See `Walk.is_finite`."""
+        return self._steps.is_finite
+
+    def _traced(self, state: State, x: Tensor) -> Walk | _Traced:
+        """What runs the next steps."""
+        given = _Given(state, self._shown["z"], x, self._shown["u"])
+        program = program_for(self.model, given, whole=self.whole)
+        self._may_trace = not isinstance(program, str)
+        if isinstance(program, str):
+            return Walk(self.model, state)
+        return _Traced(self.model, program, given, like=(self._shown["prior"], self._shown["emission"]))
+
+
+def _records(state: State) -> bool:
+    """Whether operations mean more than their values: gradients are recorded, or autocast chooses precisions."""
+    return torch.is_grad_enabled() or torch.is_autocast_enabled(state[0].device.type)
+
+
+class _Given(NamedTuple):
+    """What a step is given, or the values that stand for it."""
+
+    state: Any  # a NamedTuple of tensors [n, ...]
+    z: Any  # [n, Z]
+    x: Any  # [n, D] or [n]
+    u: tuple[Any, ...]  # [n, U], if the data has inputs
+
+
+@dataclass(frozen=True)
+class Program:
+    """A model's step, traced.
+
+    Attributes:
+        stages: Parameters of the prior, then those of the emission.
+        weights: The inputs that stand for parameters and buffers, by name.
+        given: The inputs of a step.
+    """
+
+    stages: Stages
+    weights: Mapping[str, Value]
+    given: _Given
+
+
+class _Step(nn.Module):
+    """A step of the contract as a function of tensors."""
+
+    def __init__(self, model: SequenceModel):
+        super().__init__()
+        self.model = model
+
+    def forward(self, given: _Given) -> tuple[list[list[Tensor]], tuple[Tensor, ...]]:
+        """The parameters of prior and emission, and the state after the step."""
+        walk = Walk(self.model, given.state)
+        densities = [walk.begin(*given.u), walk.emit(given.z)]
+        walk.read(given.x)
+        return [parameters_of(density) for density in densities], tuple(walk.state)
+
+
+def program_for(model: SequenceModel, given: _Given, *, whole: bool) -> Program | str:
+    """The traced step for tensors like these; or why there is none, which is logged once."""
+    kind = ("generates", whole, *map(type_of, pytree.tree_leaves(given)))
+    return made_of(model, kind, lambda: _program(model, given, whole=whole))
+
+
+def _program(model: SequenceModel, given: _Given, *, whole: bool) -> Program:
+    """Trace a step. Of the tensors, of any number of rows, only sizes and types matter."""
+    step = _Step(model)
+    weights = dict(step.named_parameters()) | dict(step.named_buffers())
+
+    def example(rows: int) -> tuple[Any, ...]:
+        def of(tensor: Tensor) -> Tensor:
+            return tensor[torch.arange(rows, device=tensor.device) % len(tensor)].detach().clone()
+
+        return weights, pytree.tree_map(of, given)
+
+    def f(weights: Mapping[str, Tensor], given: _Given) -> Any:
+        return functional_call(step, dict(weights), (given,))
+
+    fields = type(given.state)._fields
+    names = [*weights, *fields, "z", "x", *("u" for _ in given.u)]
+    inputs, (results, after) = trace(f, example, names)
+    values: _Given = pytree.tree_unflatten(inputs[len(weights) :], pytree.tree_structure(given))
+    new = dict(zip(fields, after, strict=True))
+    stages = make_stages(values.state._asdict(), new, results, x=values.x, whole=whole)
+    return Program(stages, dict(zip(weights, inputs, strict=False)), values)
+
+
+class _Traced:
+    """Runs a traced step again and again.
+
+    Args:
+        model: The model.
+        program: Its step, or that of a model of the same structure.
+        given: The state to go on from, and the last x.
+        like: A prior and an emission of the model, whose kinds the others have.
+    """
+
+    def __init__(self, model: SequenceModel, program: Program, given: _Given, like: Sequence[Distribution]):
+        self.program, self.x, self.state_type = program, given.x, type(given.state)
+        self.prior, self.emission = like
+        weights = ((value, name.removeprefix("model.")) for name, value in program.weights.items())
+        self.weights = {value: tensor_at(model, name).detach() for value, name in weights}
+        first = given.state._asdict() | {PREVIOUS: given.x}
+        carried = {name: first[name] for name in program.stages.before}
+        self.run = StagedRun(program.stages, self.weights, carried, rows=len(given.x))
+
+    def begin(self, u: Tensor | None = None) -> Distribution:
+        """See `Walk.begin`."""
+        for value, tensor in zip(self.program.given.u, () if u is None else (u,), strict=True):
+            self.run.put(value, tensor)
+        return with_parameters(self.prior, self.run.run(0))
+
+    def emit(self, z: Tensor) -> Distribution:
+        """See `Walk.emit`."""
+        self.run.put(self.program.given.z, z)
+        return with_parameters(self.emission, self.run.run(1))
+
+    def read(self, x: Tensor) -> None:
+        """See `Walk.read`."""
+        self.x = x
+        self.run.put(self.program.given.x, x)
+        self.run.end()
+
+    @property
+    def state(self) -> State:
+        """The state after the last step."""
+        known = {**self.weights, self.program.given.x: self.x}
+        late = self.program.stages.late
+        evaluate(late.values(), known, rows=len(self.x))
+        fields = self.run.state() | {name: known[value] for name, value in late.items()}
+        return self.state_type(*(fields[name] for name in self.state_type._fields))
+
+    @property
+    def is_finite(self) -> bool:
+        """See `Walk.is_finite`."""
+        return self.run.is_finite
