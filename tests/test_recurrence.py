@@ -276,7 +276,7 @@ def latents(model: Any, batch: SequenceBatch) -> Tensor:
         (Case("zforcing", ZF_SIZE), {"latents": latents}, [("h", "c")]),
         (Case("linear_gaussian", {"latent_size": 2, "mlp_size": 4, "proposal": "smoothing"}), {"latents": latents}, []),
     ],
-    ids=str,
+    ids=lambda part: str(part) if isinstance(part, Case) else "-".join(map(str, part)),
 )
 def test_the_loops_of_a_model(
     case: Case, given: dict[str, Any], fields: list[tuple[str, ...]], monkeypatch: pytest.MonkeyPatch

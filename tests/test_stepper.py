@@ -197,7 +197,7 @@ def carried_by(case: Case, *, whole: bool) -> set[str]:
         (Case("srnn", SRNN_SIZE), {"d", "z"}, {"d", "z"}),
         (Case("rnn", RNN_SIZE), {"h", "c"}, {"h", "c"}),
     ],
-    ids=str,
+    ids=lambda part: str(part) if isinstance(part, Case) else "-".join(sorted(part)),
 )
 def test_only_what_prior_or_emission_read_is_carried(case: Case, needed: set[str], whole: set[str]) -> None:
     """e(x) is none: it is made of x_{t-1}."""
