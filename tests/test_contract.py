@@ -72,7 +72,8 @@ def test_dropout_acts_on_what_is_read_of_x_and_on_what_the_emission_reads(case: 
         assert torch.equal(density, density[:1, :1].expand_as(density)) == mode
 
 
-EMBEDS_THE_PAST = [case for case in WITH_DROPOUT if case.model != "vrnn"]  # whose phi_x(x_t) enters the LSTM at once
+# of the others, phi_x(x_t) enters VRNN's LSTM at once, and SRNN's e(x_t) enters d_{t+1} alone, of which there is one
+EMBEDS_THE_PAST = [case for case in WITH_DROPOUT if case.model not in ("vrnn", "srnn")]
 
 
 @pytest.mark.parametrize("case", EMBEDS_THE_PAST, ids=str)
@@ -86,6 +87,24 @@ def test_an_observation_is_embedded_once_for_all_that_reads_it(case: Case) -> No
     embedded.clear()
     model.walk(batch, context=context)
     assert embedded == [(2,)] * 5
+
+
+@pytest.mark.parametrize("case", [case for case in WITH_DROPOUT if case.model == "srnn"], ids=str)
+def test_srnns_context_and_steps_read_one_deterministic_network(case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In training, with its masks of dropout."""
+    model, batch = case.build(SPECS["real"], dropout=0.5).train(), random_batch(SPECS["real"], (4, 4))
+    of_context: list[torch.Tensor] = []
+    of_steps: list[torch.Tensor] = []
+    encode, posterior = model.encode, model.posterior
+
+    def keeping(batch: Any, **given: Any) -> torch.Tensor:
+        of_context.append(given["begun"]["d"])
+        return encode(batch, **given)
+
+    monkeypatch.setattr(model, "encode", keeping)
+    monkeypatch.setattr(model, "posterior", lambda state, c: (of_steps.append(state.d), posterior(state, c))[1])
+    model.walk(batch)
+    assert torch.equal(of_context[0], torch.stack(of_steps, dim=1))
 
 
 def test_resample_is_shown_the_log_weights_of_each_step(case: Case) -> None:
