@@ -182,6 +182,8 @@ class SequenceModel(DensityModel):
 
     def walk_deterministic(self, batch: SequenceBatch, state: State) -> dict[str, Tensor]:
         """Do what `deterministic_states` does by the contract's loop, from this first state, with latents of 0."""
+        if not self.deterministic:
+            return {}
         found: dict[str, list[Tensor]] = {name: [] for name in self.deterministic}
         z = next(self.parameters()).new_zeros(len(batch), self.latent_size)
         nothing = [None] * batch.x.shape[1]
@@ -296,9 +298,13 @@ class SequenceModel(DensityModel):
         if latents is None and noise is None:
             noise = self.draw_noise(batch, particles=particles)
         rows = batch.repeat(particles)
-        fixed = self.deterministic if state is None or resample is None else ()
+        begun: dict[str, Tensor] = {}
+        if state is None:  # one deterministic network for all copies of a sequence
+            known = self.walk_deterministic(batch, self.initial_state(len(batch), start=batch.start))
+            begun = {name: values.repeat(particles, *[1] * (values.dim() - 1)) for name, values in known.items()}
+        elif resample is None:
+            begun = self.walk_deterministic(rows, state)
         state = self.initial_state(len(rows), start=rows.start) if state is None else state
-        begun = self.walk_deterministic(rows, state) if fixed else {}
         if context is None:
             context = self.context(batch, state=state, begun=begun)
         steps = []
