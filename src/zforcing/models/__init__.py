@@ -7,10 +7,11 @@
 from __future__ import annotations
 
 from ..registry import Family
+from .contract import Resample
 from .density import DensityModel, Draws, Generated
 from .linear_gaussian import LinearGaussian, LinearGaussianConfig
 from .rnn import RNN, RNNConfig
-from .sequence import Resample, SequenceModel, of_sequences
+from .sequence import SequenceModel, of_sequences
 from .srnn import SRNN, SRNNConfig
 from .state import State, map_state, where_rows
 from .unroll import Unroll

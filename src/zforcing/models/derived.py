@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field, is_dataclass, replace
 from functools import partial
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -28,12 +28,10 @@ from ..recurrence.flat import Flat
 from ..recurrence.plan import Plan, Recurrence, make_plan
 from ..recurrence.program import Value, in_order
 from ..recurrence.rows import require_independent_rows
-from ..recurrence.trace import ROWS, Untraceable, trace
+from ..recurrence.trace import ROWS, Untraceable, trace, with_rows
+from .contract import RecurrentModel
 from .state import State, map_state
 from .unroll import Unroll
-
-if TYPE_CHECKING:
-    from .sequence import SequenceModel
 
 logger = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -46,7 +44,7 @@ class Given(NamedTuple):
     draw: Any = None  # [n, Z], the noise of the latent or the latent itself
     x: Any = None  # [n, D] or [n], what the state reads
     u: Any = None  # [n, U]
-    begun: Any = ()  # what `SequenceModel.deterministic` names, at the beginning of the step, [n, ...] each
+    begun: Any = ()  # what `RecurrentModel.deterministic` names, at the beginning of the step, [n, ...] each
     scored_x: Any = None  # for a particle filter's weights, like x
     scored: Any = None  # bool, like x
 
@@ -76,7 +74,7 @@ class Kind:
 class _Step(nn.Module):
     """One step of a model's contract as a function of tensors."""
 
-    def __init__(self, model: SequenceModel, state_type: Callable[..., State], kind: Kind):
+    def __init__(self, model: RecurrentModel, state_type: Callable[..., State], kind: Kind):
         super().__init__()
         self.model, self.state_type, self.kind = model, state_type, kind
         self.densities: dict[str, Distribution] = {}
@@ -159,7 +157,7 @@ class Derived:
 
 
 @torch.no_grad()
-def derive(model: SequenceModel, state: State, given: Given, start: Tensor, kind: Kind) -> Derived:
+def derive(model: RecurrentModel, state: State, given: Given, start: Tensor, kind: Kind) -> Derived:
     """Trace a step of a model and plan it. Of the tensors, of any number of rows, only sizes and types matter.
 
     Raises:
@@ -167,58 +165,69 @@ def derive(model: SequenceModel, state: State, given: Given, start: Tensor, kind
     """
     step = _Step(model, type(state), kind)
     weights = dict(step.named_parameters()) | dict(step.named_buffers())
-
-    def example(rows: int) -> tuple[Any, ...]:
-        def of(tensor: Tensor) -> Tensor:
-            return tensor[torch.arange(rows, device=tensor.device) % len(tensor)].detach().clone()
-
-        return weights, tuple(map(of, state)), tuple(map(of, given.present.values())), of(start)
-
-    def f(weights: Mapping[str, Tensor], state: Any, present: Any, start: Tensor) -> dict[str, Any]:
-        result: dict[str, Any] = functional_call(step, dict(weights), (state, given.like(present), start))
-        return result
-
-    fields = type(state)._fields
-    inputs, traced = trace(f, example, [*weights, *fields, *given.present, "start"])
-    tensors = pytree.tree_leaves(example(ROWS[0]))
-    require_independent_rows(pytree.tree_leaves(traced), dict(zip(inputs, tensors, strict=True)))
+    inputs, traced = _traced(step, weights, state, given, start)
     left = iter(inputs[len(weights) :])
-    before = {name: next(left) for name in fields}
+    before = {name: next(left) for name in type(state)._fields}
     values = given.like([next(left) for _ in given.present])
-    made = dict(zip(fields, traced.pop("first"), strict=True))
-    first = {name: replace(value, name=f"first {name}") for name, value in before.items()}
-    new = dict(zip(fields, traced.pop("after"), strict=True))
-    outputs, rebuild = pytree.tree_flatten({name: value for name, value in traced.items() if name != "weight"})
-    plan = make_plan(
-        Recurrence(
-            state=before,
-            new=new,
-            first=first,
-            made={} if kind.carried else made,
-            outputs=tuple(outputs),
-            start=inputs[-1],
-            x=values.x,
-            weight=traced.get("weight"),
-            same=frozenset([*values._replace(draw=None).present.values(), *(() if kind.carried else first.values())]),
-        )
-    )
+    plan = make_plan(_recurrence(before, values, next(left), traced, kind))
     costs = () if kind.only_deterministic else model.step_costs
     return Derived(
         plan,
         dict(zip(weights, inputs, strict=False)),
         values,
-        pytree.tree_unflatten(plan.outputs, rebuild),
+        pytree.tree_unflatten(plan.outputs, pytree.tree_structure(_wanted(traced))),
         dict(step.densities),
         {name: _read_by(getattr(model, name), state, given.context) for name in costs},
     )
 
 
+def _traced(
+    step: _Step, weights: Mapping[str, Tensor], state: State, given: Given, start: Tensor
+) -> tuple[list[Value], dict[str, Any]]:
+    """A step's program: its inputs (weights, state, `given`, start) and its results, named as in `_Step.forward`."""
+
+    def example(rows: int) -> tuple[Any, ...]:
+        return weights, *pytree.tree_map(partial(with_rows, rows), (tuple(state), tuple(given.present.values()), start))
+
+    def f(weights: Mapping[str, Tensor], state: Any, present: Any, start: Tensor) -> dict[str, Any]:
+        result: dict[str, Any] = functional_call(step, dict(weights), (state, given.like(present), start))
+        return result
+
+    inputs, traced = trace(f, example, [*weights, *state._fields, *given.present, "start"])
+    tensors = pytree.tree_leaves(example(ROWS[0]))
+    require_independent_rows(pytree.tree_leaves(traced), dict(zip(inputs, tensors, strict=True)))
+    return inputs, traced
+
+
+def _recurrence(
+    before: Mapping[str, Value], given: Given, start: Value, traced: Mapping[str, Any], kind: Kind
+) -> Recurrence:
+    """The traced step, from the fields of the state before it, what it is given, and x_0."""
+    first = {name: replace(value, name=f"first {name}") for name, value in before.items()}
+    same = [*given._replace(draw=None).present.values(), *(() if kind.carried else first.values())]
+    return Recurrence(
+        state=before,
+        new=dict(zip(before, traced["after"], strict=True)),
+        first=first,
+        made={} if kind.carried else dict(zip(before, traced["first"], strict=True)),
+        outputs=tuple(pytree.tree_leaves(_wanted(traced))),
+        start=start,
+        x=given.x,
+        weight=traced.get("weight"),
+        same=frozenset(same),
+    )
+
+
+def _wanted(traced: Mapping[str, Any]) -> dict[str, Any]:
+    """The results of a step that are wanted of all steps."""
+    return {name: value for name, value in traced.items() if name not in ("first", "after", "weight")}
+
+
 def _read_by(cost: Callable[[State, Tensor], Tensor], state: State, context: Tensor) -> set[int]:
     """The numbers of the fields of the state that a cost of a step reads."""
 
-    def example(rows: int) -> tuple[Any, ...]:
-        index = torch.arange(rows, device=context.device) % len(context)
-        return tuple(v[index].detach() for v in state), context[index].detach()
+    def example(rows: int) -> Any:
+        return pytree.tree_map(partial(with_rows, rows), (tuple(state), context))
 
     def f(fields: Sequence[Tensor], context: Tensor) -> Tensor:
         return cost(type(state)(*fields), context)
@@ -235,7 +244,7 @@ _SHARED: dict[Hashable, Any] = {}  # by models of the same structure
 MOST_SHARED = 128
 
 
-def derived_for(model: SequenceModel, state: State, given: Given, start: Tensor, kind: Kind) -> Derived | str:
+def derived_for(model: RecurrentModel, state: State, given: Given, start: Tensor, kind: Kind) -> Derived | str:
     """The planned step for this kind of run; or why there is none, which is logged once."""
     tensors = tuple(map(type_of, (*state, *given.present.values(), start)))
     asked = (kind, tensors, tuple(given.present))
@@ -259,7 +268,7 @@ def watched() -> Iterator[list[Derived | str]]:
         _watched.reset(token)
 
 
-def made_of(model: SequenceModel, asked: Hashable, make: Callable[[], T]) -> T | str:
+def made_of(model: RecurrentModel, asked: Hashable, make: Callable[[], T]) -> T | str:
     """What `make` traces of a model, once for what is asked; or why it can't be traced, which is logged once."""
     structure, own = _structure(model), _OF_MODEL.setdefault(model, {})
     key = (asked, _settings(model) if structure is None else structure, torch.get_default_dtype())
@@ -344,7 +353,7 @@ def _is_plain(value: Any) -> bool:
 
 
 def unroll(
-    model: SequenceModel,
+    model: RecurrentModel,
     batch: SequenceBatch,
     *,
     noise: Tensor | None,
@@ -354,7 +363,7 @@ def unroll(
     particles: int,
     resample: Resample | None,
 ) -> Unroll:
-    """Do what `SequenceModel.walk` does, all steps at once where that is possible, else by walking."""
+    """Do what `RecurrentModel.walk` does, all steps at once where that is possible, else by walking."""
     first = model.initial_state(len(batch), start=batch.start) if state is None else state
     one = map_state(lambda v: v[: len(batch)], first)
     begun: dict[str, Tensor] = {}
@@ -369,16 +378,17 @@ def unroll(
     kind = Kind(given_latents=noise is None, carried=state is not None, filtered=resample is not None)
     derived = _derived_for(model, batch, one, given, kind)
     if isinstance(derived, str):
-        draws = {"noise": noise, "latents": latents, "particles": particles, "resample": resample}
-        return model.walk(batch, state=state, context=context, **draws)
+        return model.walk(
+            batch, noise=noise, latents=latents, state=state, context=context, particles=particles, resample=resample
+        )
     run = _Run(model, derived, batch, given, first, particles)
     return run.unroll(resample)
 
 
 def deterministic_states(
-    model: SequenceModel, batch: SequenceBatch, first: State, *, carried: bool
+    model: RecurrentModel, batch: SequenceBatch, first: State, *, carried: bool
 ) -> dict[str, Tensor]:
-    """What `SequenceModel.deterministic` names, at the beginning of each step: [B, T, ...] by name."""
+    """What `RecurrentModel.deterministic` names, at the beginning of each step: [B, T, ...] by name."""
     if not model.deterministic:
         return {}
     given = Given(x=batch.past, u=batch.inputs)
@@ -389,9 +399,7 @@ def deterministic_states(
     return dict(zip(model.deterministic, run.begun(), strict=True))
 
 
-def _derived_for(
-    model: SequenceModel, batch: SequenceBatch, first: State, given: Given, kind: Kind
-) -> Derived | str:
+def _derived_for(model: RecurrentModel, batch: SequenceBatch, first: State, given: Given, kind: Kind) -> Derived | str:
     step = given.like([v[:, 0] for v in given.present.values()])
     return derived_for(model, first, step, batch.start, kind)
 
@@ -400,7 +408,7 @@ class _Run:
     """A run of a planned step over a batch."""
 
     def __init__(
-        self, model: SequenceModel, derived: Derived, batch: SequenceBatch, given: Given, first: State, particles: int
+        self, model: RecurrentModel, derived: Derived, batch: SequenceBatch, given: Given, first: State, particles: int
     ):
         self.model, self.derived, self.batch, self.rows = model, derived, batch, batch.repeat(particles)
         self.context, self.particles, self.state_type = given.context, particles, type(first)
@@ -444,13 +452,14 @@ class _Run:
             shown(t, log_w)
 
     def _resample(self, resample: Resample, t: int, log_w: Tensor) -> Tensor | None:
-        """The rows that continue, by the weights as `SequenceModel.walk` shows them."""
+        """The rows that continue, by the weights as `RecurrentModel.walk` shows them."""
         exists = t < self.rows.lengths
         return resample(t, torch.where(exists, log_w.double(), 0.0))
 
     def _steps(self, value: Value) -> Tensor:
         """A value at all steps, [T, N, ...]."""
-        return self.flat.evaluate(value).unflatten(0, (self.flat.steps, -1))
+        values: Tensor = self.flat.evaluate(value).unflatten(0, (self.flat.steps, -1))
+        return values
 
     def _density(self, name: str) -> Distribution:
         parameters = [self._steps(value) for value in self.derived.results["densities"][name]]
@@ -461,7 +470,8 @@ class _Run:
         read, middle = self.derived.read_by_cost[name], self.derived.results["middle"]
         state = self.state_type(*(self.flat.evaluate(v) if i in read else None for i, v in enumerate(middle)))
         term: Tensor = getattr(self.model, name)(state, self.flat.evaluate(self.derived.given.context))
-        return term.unflatten(0, (self.flat.steps, -1)).transpose(0, 1)
+        each: Tensor = term.unflatten(0, (self.flat.steps, -1)).transpose(0, 1)
+        return each
 
     def _context_cost(self, name: str) -> Tensor:
         term: Tensor = getattr(self.model, name)(self.batch, self.context)

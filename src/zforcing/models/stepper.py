@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, NamedTuple
 
 import torch
@@ -18,7 +19,7 @@ from torch.utils import _pytree as pytree
 
 from ..recurrence.program import Value, evaluate
 from ..recurrence.stages import PREVIOUS, StagedRun, Stages, make_stages
-from ..recurrence.trace import trace
+from ..recurrence.trace import trace, with_rows
 from .derived import made_of, parameters_of, tensor_at, type_of, with_parameters
 from .sequence import SequenceModel
 from .state import State
@@ -182,10 +183,7 @@ def _program(model: SequenceModel, given: _Given, *, whole: bool) -> Program:
     weights = dict(step.named_parameters()) | dict(step.named_buffers())
 
     def example(rows: int) -> tuple[Any, ...]:
-        def of(tensor: Tensor) -> Tensor:
-            return tensor[torch.arange(rows, device=tensor.device) % len(tensor)].detach().clone()
-
-        return weights, pytree.tree_map(of, given)
+        return weights, pytree.tree_map(partial(with_rows, rows), given)
 
     def f(weights: Mapping[str, Tensor], given: _Given) -> Any:
         return functional_call(step, dict(weights), (given,))

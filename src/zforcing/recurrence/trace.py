@@ -22,7 +22,7 @@ from torch.fx.experimental.proxy_tensor import make_fx
 from torch.fx.experimental.symbolic_shapes import GuardOnDataDependentSymNode
 from torch.utils import _pytree as pytree
 
-from .program import Rows, Value, aten, in_order, merge_equal, rewrite
+from .program import Rows, Value, aten, merge_equal, rewrite
 from .views import simplify
 
 ROWS = (5, 7)  # two numbers of rows to trace with
@@ -32,7 +32,9 @@ class Untraceable(Exception):
     """The function can't be written as operations on rows; the message says which operation, and why."""
 
 
-def trace(f: Callable[..., Any], example: Callable[[int], Sequence[Any]], names: Sequence[str]) -> tuple[list[Value], Any]:
+def trace(
+    f: Callable[..., Any], example: Callable[[int], Sequence[Any]], names: Sequence[str]
+) -> tuple[list[Value], Any]:
     """Trace a function.
 
     Args:
@@ -64,6 +66,11 @@ def trace(f: Callable[..., Any], example: Callable[[int], Sequence[Any]], names:
         raise Untraceable("the structure of the result depends on the number of rows")
     inputs, results = _convert(graphs[0], graphs[1], names)
     return inputs, pytree.tree_unflatten(merge_equal(rewrite(results, simplify)), structures[0])
+
+
+def with_rows(rows: int, tensor: Tensor) -> Tensor:
+    """A copy of a tensor with another number of rows, its own ones over and over: an example to trace with."""
+    return tensor[torch.arange(rows, device=tensor.device) % len(tensor)].detach().clone()
 
 
 def _record(f: Callable[..., Any], leaves: Sequence[Tensor]) -> fx.Graph:
@@ -161,7 +168,9 @@ def _operation(a: fx.Node, b: fx.Node, args: tuple[Any, ...], kwargs: dict[str, 
     """The value of one operation, or a list of the parts of a split."""
     if a.target is operator.getitem:
         whole, index = args
-        return whole[index] if isinstance(whole, list) else Value(a.name, operator.getitem, args, {}, _shape(a, b), _dtype(a), _device(a))
+        if isinstance(whole, list):
+            return whole[index]
+        return Value(a.name, operator.getitem, args, {}, _shape(a, b), _dtype(a), _device(a))
     if a.target in SPLITS:
         return _parts(a, b, args, kwargs)
     made = MADE.get(a.target)
@@ -174,7 +183,7 @@ def _operation(a: fx.Node, b: fx.Node, args: tuple[Any, ...], kwargs: dict[str, 
     return Value(function_name(function), function, args, kwargs, _shape(a, b), _dtype(a), _device(a))
 
 
-MADE = {
+MADE: dict[Any, Callable[..., Any]] = {
     aten.empty_like.default: aten.empty.memory_format,
     aten.zeros_like.default: aten.zeros.default,
     aten.ones_like.default: aten.ones.default,
@@ -184,7 +193,7 @@ MADE = {
     aten.new_zeros.default: aten.zeros.default,
     aten.new_ones.default: aten.ones.default,
 }
-DRAWN = {
+DRAWN: dict[Any, Callable[..., Any]] = {
     aten.bernoulli_.float: aten.bernoulli.p,
     aten.normal_.default: aten.normal_functional.default,
     aten.uniform_.default: aten.uniform.default,
@@ -220,7 +229,9 @@ def _parts(a: fx.Node, b: fx.Node, args: tuple[Any, ...], kwargs: dict[str, Any]
             length = shape[dim]
             if isinstance(length, Rows):
                 raise Untraceable(f"{a.name} splits the rows")
-            parts.append(Value("slice", aten.slice.Tensor, (x, dim, start, start + length), {}, shape, x.dtype, x.device))
+            parts.append(
+                Value("slice", aten.slice.Tensor, (x, dim, start, start + length), {}, shape, x.dtype, x.device)
+            )
             start += length
     return parts
 
@@ -257,7 +268,7 @@ def _number(one: int, two: int) -> int | Rows:
 
 def _shape(a: fx.Node, b: fx.Node) -> tuple[int | Rows, ...]:
     one, two = (node.meta.get("val") for node in (a, b))
-    if not isinstance(one, Tensor):
+    if not isinstance(one, Tensor) or not isinstance(two, Tensor):
         return ()
     return tuple(_number(m, n) for m, n in zip(one.shape, two.shape, strict=True))
 
@@ -318,7 +329,7 @@ def _functional(node: fx.Node) -> Callable[..., Any]:
     if not _in_place(node):
         return target  # type: ignore[no-any-return]
     if target in DRAWN:
-        return DRAWN[target]  # type: ignore[no-any-return]
+        return DRAWN[target]
     name = target.overloadpacket.__name__
     packet = getattr(aten, name.removesuffix("_"), None)
     if not name.endswith("_") or packet is None or target._overloadname not in packet.overloads():
