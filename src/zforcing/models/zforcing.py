@@ -11,8 +11,7 @@ h_t, b_t are z_{t+1}, h_{t+1}, b_{t+1} here.
     auxiliary   log p(b_t | z_t) = log N(stop(b_t); tanh(mean), var),  (mean, log var) = f_a(z_t)
     backward    log p(x_{t-1} | b_t), a linear readout
     parallel    `posterior: parallel`, not in the paper: q(z_t|x) = N(f_q([a_t, b_t])), a_t = LSTM(e(x_{t-1}), a_{t-1})
-                doesn't read h_{t-1}, so that all z are drawn at once. It is another posterior for the same prior and
-                emission, and so also gives a valid bound
+                doesn't read h_{t-1}, so that all z are drawn at once: another posterior, also with a valid bound
     inputs      u_t, if the data has some, stands beside what each of these reads at step t: f_p([h_{t-1}, u_t]),
                 f_q([h_{t-1}, b_t, u_t]), b_t = LSTM([e(x_t), u_t], b_{t+1}), h_t = LSTM([g(z_t), e(x_{t-1}), u_t], .),
                 a_t = LSTM([e(x_{t-1}), u_t], a_{t-1}); the emission and the auxiliary network read it through h_t
@@ -27,11 +26,9 @@ h_t, b_t are z_{t+1}, h_{t+1}, b_{t+1} here.
 Differences from the authors' PyTorch release:
 - The defaults are the sizes of the paper's TIMIT models, with a skip from e(x_{t-1}) to the emission (`output_skip`).
   The authors' Theano code has it, which is the best evidence of what the paper ran; the PyTorch release doesn't.
-- The auxiliary network reads z_t only, as in the paper's equation 8; the release also reads h_{t-1} by default
-  (`auxiliary_reads_state`).
+- The auxiliary network reads z_t only, as in equation 8; the release h_{t-1} too by default (`auxiliary_reads_state`).
 - The backward network never reads padding. The release first reads the zeros after a short sequence.
-- The auxiliary and the backward term have independent weights, set in the bound; the release drops the backward term
-  silently when the auxiliary weight is 0.
+- The auxiliary and the backward term have independent weights; the release drops both where the auxiliary's is 0.
 - The forward cell has one bias per LSTM gate, the release two, which are added.
 - Dropout acts on e(x), as in the release, and on the emission's features; 0 by default, as published.
 """
@@ -42,7 +39,6 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal, NamedTuple
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.distributions import Distribution
 
@@ -62,6 +58,7 @@ from ..nn import (
     lstm_step,
 )
 from ..observations import ObservationSpec, SequenceBatch, is_missing
+from ..runtime.chunks import in_chunks
 from ..settings import Count, Positive, Probability, check
 from .sequence import SequenceModel
 from .state import State
@@ -126,8 +123,7 @@ class ZForcingState(NamedTuple):
 class ZForcing(SequenceModel):
     """Z-Forcing (Goyal et al., 2017): a learned prior, a backward LSTM in the posterior, and the auxiliary cost.
 
-    The module's docstring has its equations and the differences from the authors' code. The auxiliary costs are in the
-    loss when `Weights(auxiliary=..., backward=...)` of the bound aren't 0.
+    The auxiliary costs are in the loss when `Weights(auxiliary=..., backward=...)` of the bound aren't 0.
 
     Args:
         spec: What one observation is.
@@ -146,13 +142,12 @@ class ZForcing(SequenceModel):
         limit, known = config.activation_clamp, spec.inputs
         seen = known + (embedding if config.latents_see_input else 0)  # by prior and posterior, beside h_{t-1}
         gaussian: dict[str, Any] = {"limit": config.latent_clamp, "activation_limit": limit}
-        layers = config.embedding_layers or 0
-        self.embed = Embedder(spec, embedding, dropout=config.dropout, layers=layers, activation_limit=limit)
+        regular: dict[str, Any] = {"dropout": config.dropout, "activation_limit": limit}
+        self.embed = Embedder(spec, embedding, layers=config.embedding_layers or 0, **regular)
         self.backward_lstm = BackwardLSTM(embedding + known, hidden, forget_bias=config.forget_bias)
         self.prior_net = GaussianHead(hidden + seen, mlp, latent, **gaussian)
-        self.forward_lstm: nn.LSTM | None = None
-        if config.posterior == "parallel":
-            self.forward_lstm = nn.LSTM(embedding + known, hidden)
+        self.forward_lstm = nn.LSTM(embedding + known, hidden) if config.posterior == "parallel" else None
+        if self.forward_lstm is not None:
             initialize_lstm(self.forward_lstm, forget_bias=config.forget_bias)
         self.posterior_net = GaussianHead(2 * hidden + seen, mlp, latent, **gaussian)
         sizes, start = (embedding + known, latent, mlp, hidden), config.forget_bias
@@ -162,12 +157,10 @@ class ZForcing(SequenceModel):
         else:
             clamps: dict[str, Any] = {"activation_limit": limit, "limit": config.norm_clamp}
             self.cell = LayerNormLatentLSTMCell(*sizes, forget_bias=start, **clamps)
-        skip = config.output_skip
-        self.readout = Readout(hidden, embedding, skip=skip, dropout=config.dropout, activation_limit=limit)
+        self.readout = Readout(hidden, embedding, skip=config.output_skip, **regular)
         self.emission_net = make_emission(spec, hidden, config)
-        read = latent + hidden * config.auxiliary_reads_state
         predicted = 2 * hidden if config.auxiliary == "gaussian" else hidden
-        self.auxiliary_net = MLP(read, mlp, predicted, activation_limit=limit)
+        self.auxiliary_net = MLP(latent + hidden * config.auxiliary_reads_state, mlp, predicted, activation_limit=limit)
         self.backward_emission_net = make_emission(spec, hidden, replace(config, autoregressive=False))
 
     @property
@@ -178,8 +171,7 @@ class ZForcing(SequenceModel):
     @property
     def latent_size(self) -> int:
         """Z, the size of z_t."""
-        size: int = self.config.latent_size
-        return size
+        return int(self.config.latent_size)
 
     # The contract.
 
@@ -194,8 +186,7 @@ class ZForcing(SequenceModel):
 
     def encode(self, batch: SequenceBatch, *, state: State | None = None) -> Tensor:
         """b_1..b_T, [B, T, H]."""
-        states: Tensor = self.backward_lstm.of_embedded(self.embed, batch.read, batch.lengths, inputs=batch.inputs)
-        return states
+        return self.backward_lstm.of_embedded(self.embed, batch.read, batch.lengths, inputs=batch.inputs)
 
     def after_inputs(self, state: ZForcingState, u: Tensor | None) -> ZForcingState:
         """The state remembers u_t; a_t = LSTM([e(x_{t-1}), u_t], a_{t-1}), which the parallel posterior reads."""
@@ -234,10 +225,13 @@ class ZForcing(SequenceModel):
         """log p(b_t | z_t) = log N(b_t; tanh(mean), var), or minus the squared distance from tanh(mean), [n]."""
         read = join(state.previous_h, state.z) if self.config.auxiliary_reads_state else state.z
         target = at_least_float32(context).detach()  # the only place where the gradient stops
-        out = clamp(self.auxiliary_net(read), self.config.auxiliary_clamp)
+        return in_chunks(self._auxiliary_density, self.auxiliary_net(read), target)
+
+    def _auxiliary_density(self, out: Tensor, target: Tensor) -> Tensor:
+        clamped = clamp(out, self.config.auxiliary_clamp)
         if self.config.auxiliary == "squared_error":
-            return -(target - torch.tanh(at_least_float32(out))).square().sum(-1)
-        mean, log_variance = out.chunk(2, dim=-1)
+            return -(target - torch.tanh(at_least_float32(clamped))).square().sum(-1)
+        mean, log_variance = clamped.chunk(2, dim=-1)
         return gaussian_log_prob(target, torch.tanh(mean), log_variance)
 
     def backward(self, batch: SequenceBatch, context: Tensor) -> Tensor:
@@ -248,8 +242,7 @@ class ZForcing(SequenceModel):
         emission, targets = self.backward_emission_net(context[:, first:]), batch.previous[:, first:]
         missing = is_missing(targets)
         log_px = log_prob_of_observed(emission, torch.where(missing, torch.zeros_like(targets), targets), ~missing)
-        out: Tensor = F.pad(log_px, (first, 0))
-        return out
+        return nn.functional.pad(log_px, (first, 0))
 
     def _seen(self, state: ZForcingState) -> list[Tensor]:
         """What prior and posterior read beside h_{t-1} and b_t: u_t, and e(x_{t-1}) if `latents_see_input`."""
