@@ -60,11 +60,12 @@ class Embedder(nn.Module):
 
     def followed_by(self, x: Tensor, weight: Tensor, bias: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """u, W, b with W u + b = weight e(x) + bias: of x itself where e is linear and x is smaller, else of e(x)."""
-        is_linear = isinstance(self.layer, nn.Linear) and self.hidden is None and not self.reads_mask
-        if not is_linear or (self.training and self.dropout.p) or x.shape[-1] >= weight.shape[1]:
+        layer = self.layer
+        has_more = self.hidden is not None or self.reads_mask or (self.training and self.dropout.p)
+        if not isinstance(layer, nn.Linear) or has_more or x.shape[-1] >= weight.shape[1]:
             return self(x), weight, bias
         u = torch.where(is_missing(x), 0.0, x)
-        return u, weight @ self.layer.weight, weight @ self.layer.bias + bias
+        return u, weight @ layer.weight, weight @ layer.bias + bias
 
     def _numbers(self, x: Tensor) -> Tensor:
         """The linear map of vectors, [..., D] -> [..., E], a missing number replaced."""

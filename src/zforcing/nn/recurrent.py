@@ -23,9 +23,7 @@ class BackwardLSTM(nn.Module):
         """Compute b_1..b_T, [B, T, E] and lengths [B] -> [B, T, H]."""
         return run_backward(self.lstm, x, lengths)
 
-    def of_embedded(
-        self, embed: Embedder, x: Tensor, lengths: Tensor, *, inputs: Tensor | None = None
-    ) -> Tensor:
+    def of_embedded(self, embed: Embedder, x: Tensor, lengths: Tensor, *, inputs: Tensor | None = None) -> Tensor:
         """Compute the same of [e(x), inputs], [B, T, D] or [B, T] -> [B, T, H].
 
         Where e is linear, its matrix and the LSTM's are multiplied first if that is less work.
@@ -34,7 +32,8 @@ class BackwardLSTM(nn.Module):
         of_x, of_inputs = weight[:, : embed.size], weight[:, embed.size :]
         read, merged, merged_bias = embed.followed_by(x, of_x, bias)
         if merged is of_x:
-            return self(join(read, inputs), lengths)
+            unmerged: Tensor = self(join(read, inputs), lengths)
+            return unmerged
         read = reverse(join(read, inputs), lengths).transpose(0, 1)
         zeros = read.new_zeros(1, len(lengths), self.lstm.hidden_size)
         weights = (join(merged, of_inputs), recurrent, merged_bias, other_bias)

@@ -80,9 +80,9 @@ def _place(term: Term) -> int:
 class LinearMaps:
     """The linear maps of a program, rewritten for loops over time.
 
-    Sums and products in a row are one sum of products x w. In a loop, a product of a concatenation is that of its parts,
-    so that the terms that don't depend on the loop's state are added up before it, for all steps at once. Two linear maps
-    in a row become one, of the product of their matrices, where that is less work.
+    Sums and products in a row are one sum of products x w. In a loop, a product of a concatenation is that of its
+    parts, so that the terms that don't depend on the loop's state are added up before it, for all steps at once. Two
+    linear maps in a row become one, of the product of their matrices, where that is less work.
 
     Args:
         wanted: The values that are needed.
@@ -179,10 +179,10 @@ class LinearMaps:
         """Whether x w, x a sum of products, is less work with the matrices multiplied first."""
         if any(not isinstance(term, Product) and term.has_rows for term in terms):
             return False
-        entries = sum(term.w.shape[0] for term in terms if isinstance(term, Product))
-        middle, out = w.shape
+        entries = sum(term.w.length(0) for term in terms if isinstance(term, Product))
+        middle, out = w.length(0), w.length(1)
         only_here = self.num_users[x] == 1
-        return bool(entries * out < middle * out + (entries * middle if only_here else 0))
+        return entries * out < middle * out + (entries * middle if only_here else 0)
 
 
 # ---- fewer passes over memory
@@ -210,20 +210,26 @@ def _joined(value: Value) -> Value:
     if value.function is not aten.add.Tensor or value.kwargs or not all(isinstance(p, Value) for p in value.args):
         return value
     one, two = sorted(value.args, key=lambda part: part.function is padded)
+    if one.function is padded:
+        return _padded_together(value, one, two)
     if two.function is padded and one.function is aten.add.Tensor and not one.kwargs:
         rest, last = one.args  # (rest + last) + two: those that are padded first
         if isinstance(last, Value) and last.function is padded:
             together = _joined(value.with_args((last, two)))
             if together.function is padded:
                 return value.with_args((rest, together))
-    if one.function is not padded:
-        return value
-    (dim, starts, pieces), (other, more_starts, more) = one.args, two.args
-    together = sorted(zip([*starts, *more_starts], [*pieces, *more], strict=True), key=lambda piece: piece[0])
-    overlap = any(at + piece.shape[dim] > after for (at, piece), (after, _) in itertools.pairwise(together))
-    if dim != other or overlap:
-        return value
-    return value.with_function(padded, (dim, *(list(part) for part in zip(*together, strict=True))))
+    return value
+
+
+def _padded_together(total: Value, one: Value, two: Value) -> Value:
+    """The sum of two that are padded as one that is, if they don't overlap; else the sum as it was."""
+    (dim, starts, pieces), (other_dim, other_starts, other_pieces) = one.args, two.args
+    if dim != other_dim:
+        return total
+    places = sorted(zip([*starts, *other_starts], [*pieces, *other_pieces], strict=True), key=lambda place: place[0])
+    if any(start + piece.shape[dim] > after for (start, piece), (after, _) in itertools.pairwise(places)):
+        return total
+    return total.with_function(padded, (dim, *(list(part) for part in zip(*places, strict=True))))
 
 
 def _with_results_for_inputs(wanted: Sequence[Value]) -> list[Value]:
@@ -233,7 +239,9 @@ def _with_results_for_inputs(wanted: Sequence[Value]) -> list[Value]:
     results: dict[Value, Value] = {}
     for value in in_order(wanted):
         is_leaky = value.function is aten.leaky_relu.default and len(value.args) == 2 and value.args[1] >= 0
-        is_clamp = value.function is aten.hardtanh.default and len(value.args) == 3 and value.args[1] < 0 < value.args[2]
+        is_clamp = (
+            value.function is aten.hardtanh.default and len(value.args) == 3 and value.args[1] < 0 < value.args[2]
+        )
         if is_leaky or is_clamp:
             results[value.args[0]] = value
 

@@ -131,7 +131,8 @@ def _with_gradients(
             evaluate(results, known, rows=_rows(known))
             return tuple(known[v] for v in smooth), [known[v] for v in results]
 
-        _, pull, values = torch.func.vjp(step, *tensors, has_aux=True)
+        derivative: Any = torch.func.vjp(step, *tensors, has_aux=True)
+        _, pull, values = derivative
         return values, pull(tuple(incoming))
 
     def example(rows: int) -> list[list[Tensor]]:

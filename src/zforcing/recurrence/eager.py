@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from .derivative import Derivative, derive, derive_ahead
-from .frame import QUICK, Frame, Step
+from .frame import QUICK, Frame, Step, copy_each
 from .plan import Loop
 from .program import Value, evaluate
 from .views import VIEWS, bases
@@ -158,14 +158,15 @@ class _Forward(_Pass):
             self.frame.hold(self.names[value], self.frame.empty(value, steps_held))
         copies = self._hold_states(order)
         self.frame.allocate(order, kept | bases(self.names[v] for v in loop.exported), steps)
-        self.work = [*self.frame.steps_of(order), *(_copy(self.frame.at(v), targets) for v, targets in copies)]
+        self.work = [*self.frame.steps_of(order), *(copy_each(self.frame.at(v), targets) for v, targets in copies)]
 
     def _hold_states(self, order: Sequence[Value]) -> list[tuple[Value, Sequence[Tensor]]]:
         """Let the fields be computed where the next step finds them; returns those that must be copied there.
 
         Where rows are chosen between steps, the fields after a step have memory of their own.
         """
-        loop, copies, computed = self.loop, [], set(order)
+        loop, computed = self.loop, set(order)
+        copies: list[tuple[Value, Sequence[Tensor]]] = []
         self.before: list[Tensor] = []
         self.after: list[Tensor] = []
         for before, after, first in zip(loop.before, loop.after, loop.first, strict=True):
@@ -194,7 +195,8 @@ class _Forward(_Pass):
 
     def _choose_rows(self, t: int) -> None:
         """Let each row continue from the state of the row that the filter has chosen."""
-        assert self.resample is not None and self.loop.log_weight is not None, "only with a filter"
+        assert self.resample is not None, "only with a filter"
+        assert self.loop.log_weight is not None, "only the loop that a filter reads"
         index = self.resample(t, self.frame.at(self.names[self.loop.log_weight])[t].detach())
         if index is not None:
             self.chosen[t] = index
@@ -261,7 +263,7 @@ class _Backward(_Pass):
         begin += self._hold_gradients(dict(zip(self.loop.exported, incoming[len(before) :], strict=True)))
         late = self._hold_carried()
         frame.allocate(d.backward_values, d.stacked, self.block)
-        end = [_copy(frame.at(value), self._slot(state, 1)) for state, value in late]
+        end = [copy_each(frame.at(value), self._slot(state, 1)) for state, value in late]
         end += [_add(self._each(g), self._slot(v, 1)) for v, g in before.items() if g is not None]
         work = [*begin, *frame.steps_of(d.backward_values), *end]
         for start, stop in reversed(list(self.blocks())):
@@ -290,7 +292,8 @@ class _Backward(_Pass):
         return [slots[(t + offset) % 2] for t in range(self.steps)]
 
     def _each(self, gradient: Tensor) -> Sequence[Tensor]:
-        return gradient.unflatten(0, (self.steps, -1)).unbind(0)
+        each: Sequence[Tensor] = gradient.unflatten(0, (self.steps, -1)).unbind(0)
+        return each
 
     def _hold_gradients(self, exported: Mapping[Value, Tensor | None]) -> list[Step]:
         """Put the gradients of each step's results; returns what adds those from after the loop to the carried ones."""
@@ -302,7 +305,7 @@ class _Backward(_Pass):
                 self.frame.each[held] = self._slot(states[0], 0)
                 if held in self.derivative.stacked:  # also read after the steps of a block
                     self.frame.hold(held, self.frame.empty(held, self.block))
-                    begin.append(_copy(self._slot(states[0], 0), self.frame.at(held)))
+                    begin.append(copy_each(self._slot(states[0], 0), self.frame.at(held)))
                 begin += [_add(self._slot(other, 0), self.frame.at(held)) for other in states[1:]]
                 if outside is not None:
                     begin.append(_add(self._each(outside), self.frame.at(held)))
@@ -355,8 +358,8 @@ class _Backward(_Pass):
         for value in d.incoming.keys() - incoming.keys():
             known[d.incoming[value]] = torch.zeros_like(known[d.incoming[next(iter(incoming))]])
         self.evaluate(d.gradients.values(), known, rows=rows)
-        for value, gradient in d.gradients.items():
-            self._collect(value, known[gradient], start)
+        for value, result in d.gradients.items():
+            self._collect(value, known[result], start)
 
     def _collect(self, value: Value, gradient: Tensor, start: int) -> None:
         """Add a block's gradient of a constant; put that of a value of each step in its place."""
@@ -379,7 +382,3 @@ class _Backward(_Pass):
 
 def _add(sources: Sequence[Tensor], targets: Sequence[Tensor]) -> Step:
     return lambda t: targets[t].add_(sources[t])
-
-
-def _copy(sources: Sequence[Tensor], targets: Sequence[Tensor]) -> Step:
-    return lambda t: targets[t].copy_(sources[t])

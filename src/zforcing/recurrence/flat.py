@@ -56,7 +56,8 @@ class Flat:
             if value.function is None:
                 raise KeyError(f"the program's input {value} has no value")
             self._compute(value)
-        return self._repeated(wanted, self.all_rows)
+        tensor: Tensor = self._repeated(wanted, self.all_rows)
+        return tensor
 
     def _compute(self, value: Value) -> None:
         rows = max((self.rows[read] for read in value.reads), default=0)

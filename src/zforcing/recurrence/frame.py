@@ -102,9 +102,9 @@ class Frame:
                 self.hold(value, together)
                 return
         if len(sources) > 1 and sources[0] is not sources[1]:
-            self.each[value] = [value.function(source, *args) for source in sources]  # type: ignore[misc]
+            self.each[value] = [value.operation(source, *args) for source in sources]
         else:
-            self.hold_one(value, value.function(sources[0], *args))  # type: ignore[misc]
+            self.hold_one(value, value.operation(sources[0], *args))
 
     def _number(self, part: Any) -> Any:
         return part.times * self.rows if isinstance(part, Rows) else part
@@ -131,9 +131,9 @@ class Frame:
         """Let parts of a concatenation be computed where they belong in it."""
         for part, start in parts:
             if value in self.stacked:
-                self.hold(part, self.stacked[value].narrow(-1, start, part.shape[-1]))
+                self.hold(part, self.stacked[value].narrow(-1, start, part.length(-1)))
             else:
-                self.hold_one(part, self.each[value][0].narrow(-1, start, part.shape[-1]))
+                self.hold_one(part, self.each[value][0].narrow(-1, start, part.length(-1)))
 
     # ---- operations
 
@@ -169,7 +169,7 @@ class Frame:
             length = part.shape[dim]
             source = self.at(part)
             if self.at(value)[0].narrow(dim, start, length).data_ptr() != source[0].data_ptr():
-                found.append(_copy(source, [whole.narrow(dim, start, length) for whole in self.at(value)]))
+                found.append(copy_each(source, [whole.narrow(dim, start, length) for whole in self.at(value)]))
             start += length
         return found
 
@@ -191,7 +191,7 @@ class Frame:
         if writes is not None and outs is not None:
             function, name = writes
             return _writing(functools.partial(function, **kwargs) if kwargs else function, name, args, outs)
-        function = functools.partial(value.function, **kwargs)  # type: ignore[arg-type]
+        function = functools.partial(value.operation, **kwargs)
         if outs is None:
             results: list[Any] = [None] * self.steps
             self.each[value] = results
@@ -234,7 +234,8 @@ def _parts_in_place(value: Value, order: set[Value], placed: Any) -> list[tuple[
     return found
 
 
-def _copy(sources: Sequence[Tensor], targets: Sequence[Tensor]) -> Step:
+def copy_each(sources: Sequence[Tensor], targets: Sequence[Tensor]) -> Step:
+    """What copies a value to its place at each step."""
     return lambda t: targets[t].copy_(sources[t])
 
 

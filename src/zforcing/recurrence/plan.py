@@ -223,9 +223,7 @@ def make_plan(step: Recurrence) -> Plan:
     step, previous = _without_late_fields(_without_empty_fields(step))
     step, loops = _without_copies(step, _components(step))
     step = _with_linear_maps_rewritten(step, loops)
-    return Plan(
-        tuple(_loops(step, loops)), step.outputs, step.new, step.first, previous, step.weight
-    )
+    return Plan(tuple(_loops(step, loops)), step.outputs, step.new, step.first, previous, step.weight)
 
 
 # ---- what is known without a loop
@@ -241,7 +239,6 @@ def _without_empty_fields(step: Recurrence) -> Recurrence:
 def _zeros(like: Value) -> Value:
     kwargs = {"dtype": like.dtype, "device": like.device}
     return Value("zeros", aten.zeros.default, (list(like.shape),), kwargs, like.shape, like.dtype, like.device)
-
 
 
 def _without_late_fields(step: Recurrence) -> tuple[Recurrence, Value | None]:
@@ -411,10 +408,10 @@ class _Dependence:
     """Which values depend on the state of which loop, and which of them a loop needs at each step."""
 
     def __init__(self, step: Recurrence, loops: Sequence[tuple[str, ...]]):
-        order = in_order(_roots(step))
+        self.order = in_order(_roots(step))
         numbers = {step.state[name]: i for i, names in enumerate(loops) for name in names}
         self.on: dict[Value, frozenset[int]] = {}
-        for value in order:
+        for value in self.order:
             own = frozenset([numbers[value]]) if value in numbers else frozenset()
             self.on[value] = own.union(*(self.on[read] for read in value.reads))
         self.inside: dict[Value, int] = {}
@@ -438,46 +435,45 @@ def _with_linear_maps_rewritten(step: Recurrence, loops: Sequence[tuple[str, ...
 
 
 def _loops(step: Recurrence, loops: Sequence[tuple[str, ...]]) -> Iterable[Loop]:
-    dependence = _Dependence(step, loops)
-    everything = in_order(_roots(step))
-    wanted = {*step.new.values(), *step.outputs}
+    dependence, filtered = _Dependence(step, loops), _filter_of(step, loops)
     for i, names in enumerate(loops):
-        inside = [v for v in everything if dependence.inside.get(v) == i]
-        body = set(inside)
-        given: dict[Value, None] = {}
-        constants: dict[Value, None] = {}
+        yield _loop(step, names, number=i, dependence=dependence, weight=step.weight if i == filtered else None)
 
-        def read(value: Value) -> None:
-            """Sort what the loop reads; views of what is given are made in the loop."""
-            if value in body or i in dependence.on[value]:
-                return
-            if not value.has_rows:
-                constants[value] = None
-            elif value.function in VIEWS and value.args[0].has_rows:
-                body.add(value)
-                read(value.args[0])
-            else:
-                given[value] = None
 
-        weight = step.weight if i == _filter_of(step, loops) else None
-        for value in [r for v in inside for r in v.reads] + [step.new[name] for name in names]:
-            read(value)
-        if weight is not None:
-            read(weight)
-        ours = set(inside)
-        read_outside = bases({r for v in everything if v not in ours for r in v.reads} | wanted)
-        ahead = _linear_of(given, everything, ours, wanted)
-        yield Loop(
-            fields=names,
-            before=tuple(step.state[name] for name in names),
-            after=tuple(step.new[name] for name in names),
-            first=tuple(step.first[name] for name in names),
-            exported=tuple(v for v in inside if v in read_outside and v.function not in VIEWS),
-            given=tuple(given),
-            constants=tuple(constants),
-            log_weight=weight,
-            **ahead,
-        )
+def _loop(
+    step: Recurrence, names: tuple[str, ...], *, number: int, dependence: _Dependence, weight: Value | None
+) -> Loop:
+    """The loop over some fields of the state, with what it reads and what others read of it."""
+    inside = [v for v in dependence.order if dependence.inside.get(v) == number]
+    ours = set(inside)
+    after = tuple(step.new[name] for name in names)
+    read = [*(r for v in inside for r in v.reads), *after, *filter(None, [weight])]
+    given, constants = _known_of([v for v in read if not dependence.depends(v, number)])
+    wanted = {*step.new.values(), *step.outputs}
+    read_outside = bases({r for v in dependence.order if v not in ours for r in v.reads} | wanted)
+    return Loop(
+        fields=names,
+        before=tuple(step.state[name] for name in names),
+        after=after,
+        first=tuple(step.first[name] for name in names),
+        exported=tuple(v for v in inside if v in read_outside and v.function not in VIEWS),
+        given=given,
+        constants=constants,
+        log_weight=weight,
+        **_linear_of(given, dependence.order, ours, wanted),
+    )
+
+
+def _known_of(read: Iterable[Value]) -> tuple[tuple[Value, ...], tuple[Value, ...]]:
+    """`given` and `constants` of a loop that reads these; views of what is given are made in the loop."""
+    given: dict[Value, None] = {}
+    constants: dict[Value, None] = {}
+    for value in read:
+        base = value
+        while base.has_rows and base.function in VIEWS and base.args[0].has_rows:
+            base = base.args[0]
+        (given if base.has_rows else constants)[base] = None
+    return tuple(given), tuple(constants)
 
 
 def _linear_of(

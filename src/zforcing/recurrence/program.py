@@ -14,6 +14,7 @@ from typing import Any
 import torch
 
 aten = torch.ops.aten
+CPU = torch.device("cpu")
 
 
 @dataclass(frozen=True)
@@ -34,6 +35,7 @@ class Value:
         kwargs: Its keyword arguments.
         shape: Of the result; `Rows` where it is the number of rows.
         dtype: Of the result.
+        device: Of the result.
     """
 
     name: str
@@ -42,7 +44,7 @@ class Value:
     kwargs: Mapping[str, Any] = field(default_factory=dict)
     shape: tuple[int | Rows, ...] = ()
     dtype: torch.dtype = torch.float32
-    device: torch.device = torch.device("cpu")
+    device: torch.device = CPU
 
     @cached_property
     def reads(self) -> list[Value]:
@@ -53,6 +55,12 @@ class Value:
     def has_rows(self) -> bool:
         """Whether the first dimension is that of the rows."""
         return bool(self.shape) and isinstance(self.shape[0], Rows)
+
+    def length(self, dim: int) -> int:
+        """The length of a dimension that isn't that of the rows."""
+        length = self.shape[dim]
+        assert isinstance(length, int), f"dimension {dim} of {self} is that of the rows"
+        return length
 
     @property
     def is_smooth(self) -> bool:
@@ -73,10 +81,15 @@ class Value:
         tags = getattr(self.function, "tags", ())
         return torch.Tag.nondeterministic_seeded in tags
 
+    @property
+    def operation(self) -> Callable[..., Any]:
+        """The operation that computes it."""
+        assert self.function is not None, f"the input {self} isn't computed"
+        return self.function
+
     def of(self, *args: Any, **kwargs: Any) -> Any:
-        """The operation's result, in the type that it was traced with: under autocast only products are less precise."""
-        assert self.function is not None, "an input isn't computed"
-        result = self.function(*args, **kwargs)
+        """The operation's result, in the type of the trace: under autocast only products are less precise."""
+        result = self.operation(*args, **kwargs)
         return result.to(self.dtype) if self.shape and result.dtype != self.dtype else result
 
     def with_args(self, args: tuple[Any, ...], kwargs: Mapping[str, Any] | None = None) -> Value:

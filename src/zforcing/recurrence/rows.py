@@ -24,7 +24,8 @@ def require_independent_rows(results: Sequence[Value], example: Mapping[Value, T
         example: For each input its tensor, with `ROWS[0]` rows where it has rows.
 
     Raises:
-        Untraceable: An operation mixes rows, counts them, or draws numbers that they share; or a gradient would be lost.
+        Untraceable: An operation mixes rows, counts them, or draws numbers that they share; or a gradient would be
+            lost.
     """
     order = in_order(results)
     for value in order:

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from .algebra import LinearMaps, fused
-from .frame import Frame, Step
+from .frame import Frame, Step, copy_each
 from .program import Value, evaluate, in_order, in_order_from, merge_equal, rewrite
 from .views import VIEWS
 
@@ -134,7 +134,7 @@ class StagedRun:
                 self.frame.hold_one(value, self.frame.empty(value, 1)[0])
         self.frame.allocate(work, set(), 1)
         self.work = [*self._stages_of(work, moving)]
-        self.work[-1] += [_copy(self.frame.at(value), slots) for value, slots in copies]
+        self.work[-1] += [copy_each(self.frame.at(value), slots) for value, slots in copies]
         self.given = [[self.frame.at(value) for value in stage] for stage in stages.results]
 
     def _hold_constants(
@@ -205,7 +205,3 @@ def _moving(order: Sequence[Value]) -> set[Value]:
         if (value.function is None and value.has_rows) or value.is_random or any(v in found for v in value.reads):
             found.add(value)
     return found
-
-
-def _copy(sources: Sequence[Tensor], targets: Sequence[Tensor]) -> Step:
-    return lambda t: targets[t].copy_(sources[t])

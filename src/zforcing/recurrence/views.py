@@ -7,10 +7,28 @@ from dataclasses import replace
 
 from .program import Rows, Value, aten
 
-VIEWS = (aten.slice.Tensor, aten.select.int, aten.reshape.default, aten.t.default, aten.transpose.int)
-VIEWS += (aten.expand.default, aten.unsqueeze.default, aten.view.default, aten.permute.default, aten.detach.default)
-RESHAPES = (aten.view.default, aten._unsafe_view.default, aten.reshape.default, aten.unsqueeze.default)
-RESHAPES += (aten.squeeze.dim, aten.squeeze.default, aten.squeeze.dims, aten.alias.default)
+VIEWS = (
+    aten.slice.Tensor,
+    aten.select.int,
+    aten.reshape.default,
+    aten.t.default,
+    aten.transpose.int,
+    aten.expand.default,
+    aten.unsqueeze.default,
+    aten.view.default,
+    aten.permute.default,
+    aten.detach.default,
+)
+RESHAPES = (
+    aten.view.default,
+    aten._unsafe_view.default,
+    aten.reshape.default,
+    aten.unsqueeze.default,
+    aten.squeeze.dim,
+    aten.squeeze.default,
+    aten.squeeze.dims,
+    aten.alias.default,
+)
 FILLED = (aten.zeros.default, aten.ones.default)
 ORDERS = (aten.transpose.int, aten.permute.default, aten.t.default)
 
