@@ -194,10 +194,10 @@ class RecurrentModel(DensityModel):
             noise = self.draw_noise(batch, particles=particles)
         rows = batch.repeat(particles)
         begun: dict[str, Tensor] = {}
-        if state is None:  # one deterministic network for all copies of a sequence
+        if self.deterministic and state is None:  # one deterministic network for all copies of a sequence
             known = self.walk_deterministic(batch, self.initial_state(len(batch), start=batch.start))
             begun = {name: values.repeat(particles, *[1] * (values.dim() - 1)) for name, values in known.items()}
-        elif resample is None:
+        elif state is not None and resample is None:
             begun = self.walk_deterministic(rows, state)
         state = self.initial_state(len(rows), start=rows.start) if state is None else state
         if context is None:
