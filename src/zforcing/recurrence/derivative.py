@@ -11,12 +11,13 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.utils import _pytree as pytree
 
 from .algebra import fused
 from .describe import work_of
 from .plan import Loop, computed
 from .program import Rows, Value, evaluate, in_order, in_order_from
-from .trace import trace
+from .trace import MANY_ROWS, ROWS, trace
 from .views import VIEWS, bases
 
 
@@ -139,7 +140,9 @@ def _with_gradients(
         return [[_like(value, rows) for value in values] for values in (of, fixed, smooth)]
 
     names = [value.name for value in [*of, *fixed]] + [f"d_{value.name}" for value in smooth]
-    inputs, (values, gradients) = trace(f, example, names)
+    once = not any(number % MANY_ROWS[0] == 0 for number in _numbers_of(results) if number)
+    rows = MANY_ROWS if once else ROWS
+    inputs, (values, gradients) = trace(f, example, names, rows=rows)
     program = fused([*values, *gradients])
     return (
         dict(zip([*of, *fixed], inputs, strict=False)),
@@ -147,6 +150,15 @@ def _with_gradients(
         dict(zip(smooth, inputs[len(reads) :], strict=True)),
         dict(zip(of, program[len(results) :], strict=True)),
     )
+
+
+def _numbers_of(results: Iterable[Value]) -> set[int]:
+    """All whole numbers in a program: sizes, and arguments of operations."""
+    found: set[int] = set()
+    for value in in_order(results):
+        leaves = pytree.tree_leaves((value.shape, value.args, dict(value.kwargs)))
+        found |= {leaf for leaf in leaves if isinstance(leaf, int) and not isinstance(leaf, bool)}
+    return found
 
 
 def _rows(known: Mapping[Value, Tensor]) -> int:
@@ -159,4 +171,4 @@ def _rows(known: Mapping[Value, Tensor]) -> int:
 
 def _like(value: Value, rows: int) -> Tensor:
     shape = [n.times * rows if isinstance(n, Rows) else n for n in value.shape]
-    return torch.ones(shape, dtype=value.dtype, device=value.device)
+    return torch.empty(shape, dtype=value.dtype, device=value.device)

@@ -25,7 +25,8 @@ from torch.utils import _pytree as pytree
 from .program import Rows, Value, aten, merge_equal, rewrite
 from .views import simplify
 
-ROWS = (5, 7)  # two numbers of rows to trace with
+ROWS = (5, 7)  # two numbers of rows to trace with: what differs is the number of rows
+MANY_ROWS = (1009,)  # enough to trace once, where sizes are known: none of them may be a multiple of it
 
 
 class Untraceable(Exception):
@@ -33,7 +34,11 @@ class Untraceable(Exception):
 
 
 def trace(
-    f: Callable[..., Any], example: Callable[[int], Sequence[Any]], names: Sequence[str]
+    f: Callable[..., Any],
+    example: Callable[[int], Sequence[Any]],
+    names: Sequence[str],
+    *,
+    rows: tuple[int, ...] = ROWS,
 ) -> tuple[list[Value], Any]:
     """Trace a function.
 
@@ -41,6 +46,7 @@ def trace(
         f: A function of the arguments; its results are tensors in a pytree.
         example: Returns arguments (pytrees of tensors) with this number of rows.
         names: A name for each tensor of the arguments.
+        rows: The numbers of rows to trace with.
 
     Returns:
         The inputs, one for each tensor of the arguments, and the results: what f returned, with a `Value` for each
@@ -50,8 +56,8 @@ def trace(
         Untraceable: f depends on a tensor's values, mixes rows, or changes a tensor that it doesn't own.
     """
     graphs, structures = [], []
-    for rows in ROWS:
-        arguments = example(rows)
+    for number in rows:
+        arguments = example(number)
         leaves, spec = pytree.tree_flatten(arguments)
         holder: list[Any] = []
 
@@ -62,9 +68,9 @@ def trace(
 
         graphs.append(_record(flat, leaves))
         structures.append(holder[-1])
-    if structures[0] != structures[1]:
+    if structures[0] != structures[-1]:
         raise Untraceable("the structure of the result depends on the number of rows")
-    inputs, results = _convert(graphs[0], graphs[1], names)
+    inputs, results = _convert(graphs[0], graphs[-1], names, _Sizes(rows))
     return inputs, pytree.tree_unflatten(merge_equal(rewrite(results, simplify)), structures[0])
 
 
@@ -126,7 +132,46 @@ def _is_torchs(filename: str) -> bool:
 # ---- torch's record -> values
 
 
-def _convert(one: fx.Graph, two: fx.Graph, names: Sequence[str]) -> tuple[list[Value], list[Any]]:
+class _Sizes:
+    """Which numbers in the records are sizes in proportion to the number of rows.
+
+    Args:
+        rows: The numbers of rows that were traced with.
+    """
+
+    def __init__(self, rows: tuple[int, ...]):
+        self.first, self.last = rows[0], rows[-1]
+
+    def arguments(self, one: Any, two: Any, values: dict[fx.Node, Any]) -> Any:
+        """Arguments, values for torch's nodes, and `Rows` for what is in proportion to the number of rows."""
+        if isinstance(one, fx.Node):
+            return values[one]
+        if isinstance(one, dict):
+            return {name: self.arguments(part, two[name], values) for name, part in one.items()}
+        if isinstance(one, list | tuple):
+            return type(one)(self.arguments(a, b, values) for a, b in zip(one, two, strict=True))
+        return self.number(one, two) if isinstance(one, int) and not isinstance(one, bool) else one
+
+    def number(self, one: int, two: int) -> int | Rows:
+        """A size, or `Rows`."""
+        once = self.first == self.last
+        if one == two and not (once and one and one % self.first == 0):
+            return one
+        if one % self.first or two * self.first != one * self.last:
+            raise Untraceable(
+                f"a size is {one} for {self.first} rows and {two} for {self.last}: not in proportion to them"
+            )
+        return Rows(one // self.first)
+
+    def shape(self, a: fx.Node, b: fx.Node) -> tuple[int | Rows, ...]:
+        """The shape of a result; () of several."""
+        one, two = (node.meta.get("val") for node in (a, b))
+        if not isinstance(one, Tensor) or not isinstance(two, Tensor):
+            return ()
+        return tuple(self.number(m, n) for m, n in zip(one.shape, two.shape, strict=True))
+
+
+def _convert(one: fx.Graph, two: fx.Graph, names: Sequence[str], sizes: _Sizes) -> tuple[list[Value], list[Any]]:
     """Values from the records for two numbers of rows."""
     pairs = list(zip(one.nodes, two.nodes, strict=False))
     if len(one.nodes) != len(two.nodes) or any(a.op != b.op or str(a.target) != str(b.target) for a, b in pairs):
@@ -137,16 +182,18 @@ def _convert(one: fx.Graph, two: fx.Graph, names: Sequence[str]) -> tuple[list[V
     results: list[Any] = []
     for a, b in pairs:
         if a.op == "placeholder":
-            values[a] = Value(names[len(inputs)], shape=_shape(a, b), dtype=_dtype(a), device=_device(a))
+            values[a] = Value(names[len(inputs)], shape=sizes.shape(a, b), dtype=_dtype(a), device=_device(a))
             inputs.append(values[a])
         elif a.op == "get_attr":
             values[a] = _constant(a, getattr(one.owning_module, str(a.target)))
         elif a.op == "call_function":
-            args, kwargs = (_arguments(x, y, values) for x, y in ((a.args, b.args), (dict(a.kwargs), dict(b.kwargs))))
+            args, kwargs = (
+                sizes.arguments(x, y, values) for x, y in ((a.args, b.args), (dict(a.kwargs), dict(b.kwargs)))
+            )
             _require_known_sizes(a)
-            values[a] = _operation(a, b, args, kwargs)
+            values[a] = _operation(a, b, args, kwargs, sizes)
         elif a.op == "output":
-            results = list(_arguments(tuple(a.args[0]), tuple(b.args[0]), values))
+            results = list(sizes.arguments(tuple(a.args[0]), tuple(b.args[0]), values))
     return inputs, results
 
 
@@ -164,23 +211,25 @@ class Constant:
         return self.tensor
 
 
-def _operation(a: fx.Node, b: fx.Node, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+def _operation(a: fx.Node, b: fx.Node, args: tuple[Any, ...], kwargs: dict[str, Any], sizes: _Sizes) -> Any:
     """The value of one operation, or a list of the parts of a split."""
     if a.target is operator.getitem:
         whole, index = args
         if isinstance(whole, list):
             return whole[index]
-        return Value(a.name, operator.getitem, args, {}, _shape(a, b), _dtype(a), _device(a))
+        return Value(a.name, operator.getitem, args, {}, sizes.shape(a, b), _dtype(a), _device(a))
     if a.target in SPLITS:
-        return _parts(a, b, args, kwargs)
+        return _parts(a, b, args, kwargs, sizes)
     made = MADE.get(a.target)
     if made is not None:  # of another tensor only the shape, the type and the device matter
         like = {"dtype": _dtype(a), "device": a.meta["val"].device}
-        return Value(function_name(made), made, (list(_shape(a, b)),), like, _shape(a, b), _dtype(a), _device(a))
+        return Value(
+            function_name(made), made, (list(sizes.shape(a, b)),), like, sizes.shape(a, b), _dtype(a), _device(a)
+        )
     function = _functional(a)
     if a.target is aten.bernoulli_.float and len(args) == 1:  # torch leaves defaults out
         args = (*args, 0.5)
-    return Value(function_name(function), function, args, kwargs, _shape(a, b), _dtype(a), _device(a))
+    return Value(function_name(function), function, args, kwargs, sizes.shape(a, b), _dtype(a), _device(a))
 
 
 MADE: dict[Any, Callable[..., Any]] = {
@@ -215,13 +264,13 @@ def _require_known_sizes(node: fx.Node) -> None:
         raise Untraceable(f"{node.target} depends on the values of a tensor, not on its shape alone")
 
 
-def _parts(a: fx.Node, b: fx.Node, args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[Value]:
+def _parts(a: fx.Node, b: fx.Node, args: tuple[Any, ...], kwargs: dict[str, Any], sizes: _Sizes) -> list[Value]:
     """The parts of a split as slices, of an unbind as selections."""
     x, dim = args[0], _dim(args, kwargs, 1 if a.target is aten.unbind.int else 2)
     dim = dim % len(x.shape)
     parts, start = [], 0
     for one, two in zip(a.meta["val"], b.meta["val"], strict=True):
-        shape = tuple(_number(m, n) for m, n in zip(one.shape, two.shape, strict=True))
+        shape = tuple(sizes.number(m, n) for m, n in zip(one.shape, two.shape, strict=True))
         if a.target is aten.unbind.int:
             parts.append(Value("select", aten.select.int, (x, dim, start), {}, shape, x.dtype, x.device))
             start += 1
@@ -245,32 +294,6 @@ def function_name(function: Callable[..., Any]) -> str:
     """The name of an operation, without its namespace and overload."""
     packet = getattr(function, "overloadpacket", function)
     return str(getattr(packet, "__name__", type(packet).__name__)).lstrip("_")
-
-
-def _arguments(one: Any, two: Any, values: dict[fx.Node, Any]) -> Any:
-    """Arguments, values for torch's nodes, and `Rows` for what is in proportion to the number of rows."""
-    if isinstance(one, fx.Node):
-        return values[one]
-    if isinstance(one, dict):
-        return {name: _arguments(part, two[name], values) for name, part in one.items()}
-    if isinstance(one, list | tuple):
-        return type(one)(_arguments(a, b, values) for a, b in zip(one, two, strict=True))
-    return _number(one, two) if isinstance(one, int) and not isinstance(one, bool) else one
-
-
-def _number(one: int, two: int) -> int | Rows:
-    if one == two:
-        return one
-    if one % ROWS[0] or two * ROWS[0] != one * ROWS[1]:
-        raise Untraceable(f"a size is {one} for {ROWS[0]} rows and {two} for {ROWS[1]}: not in proportion to them")
-    return Rows(one // ROWS[0])
-
-
-def _shape(a: fx.Node, b: fx.Node) -> tuple[int | Rows, ...]:
-    one, two = (node.meta.get("val") for node in (a, b))
-    if not isinstance(one, Tensor) or not isinstance(two, Tensor):
-        return ()
-    return tuple(_number(m, n) for m, n in zip(one.shape, two.shape, strict=True))
 
 
 def _device(a: fx.Node) -> torch.device:
