@@ -334,8 +334,9 @@ def test_bfloat16_reads_the_weights_anew_at_each_replay() -> None:
         updates.append(make(module, optimizer, max_grad_norm=2.0, precision="bfloat16"))
     given = [replace(pad_steps(b, 16), x=pad_steps(b, 16).x.float(), start=b.start.float()) for b in batches()]
     one, other = (run(update, given) for update in updates)
-    assert [a.sums["value"] for a in one] == pytest.approx([b.sums["value"] for b in other], rel=1e-6)
-    assert same(memory(updates[0]), memory(updates[1]), 1e-6)
+    # a sum in another order may round a factor to another bfloat16; weights that don't change are wrong by far more
+    assert [a.sums["value"] for a in one] == pytest.approx([b.sums["value"] for b in other], rel=1e-5)
+    assert same(memory(updates[0]), memory(updates[1]), 1e-5)
 
 
 def test_there_is_a_graph_for_each_length_number_of_sequences_and_kind_of_batch() -> None:

@@ -153,6 +153,11 @@ class Frame:
         return [self._call(value, self.at(value))]
 
     def _filled(self, value: Value) -> list[Step]:
+        """Compute what reads nothing: once for all steps, if it isn't random."""
+        if value not in self.each:  # a number
+            args, kwargs = (substitute(part, self._number) for part in (value.args, value.kwargs))
+            self.hold_one(value, value.of(*args, **kwargs))
+            return []
         call = self._call(value, self.at(value))
         if value.is_random:
             return [call]
