@@ -100,15 +100,15 @@ def _record(f: Callable[..., Any], leaves: Sequence[Tensor]) -> fx.Graph:
 
 @contextlib.contextmanager
 def _traceable() -> Iterator[None]:
-    """Without what stands in a tracer's way: fused layers, checks of distributions' values, autocast (done later)."""
+    """Without what stands in a tracer's way: fused layers, and checks of distributions' values.
+
+    Autocast is off in a thread that hasn't asked for it. To leave it here would empty its cache of weights, and so
+    change the rounding of the update that happens to trace.
+    """
     validates = Distribution._validate_args
     Distribution.set_default_validate_args(False)
     try:
-        with contextlib.ExitStack() as stack:
-            stack.enter_context(warnings.catch_warnings())
-            stack.enter_context(torch.random.fork_rng())
-            for kind in ("cpu", "cuda"):
-                stack.enter_context(torch.autocast(kind, enabled=False))
+        with warnings.catch_warnings(), torch.random.fork_rng():
             warnings.simplefilter("ignore")
             with torch.backends.mkldnn.flags(enabled=False), torch.backends.cudnn.flags(enabled=False):
                 yield
