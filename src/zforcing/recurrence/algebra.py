@@ -153,7 +153,7 @@ class LinearMaps:
         return [*self._products(x, w, loop), *(term for b in bias for term in self._terms_of_part(b, loop))]
 
     def _terms_of_part(self, part: Value, loop: int | None) -> list[Term]:
-        taken_in = is_linear(part) and self.num_users[part] == 1 and self.loop_of(part) == loop
+        taken_in = is_linear(part) and self.num_users[part] == 1 and self.loop_of(part) in (loop, None)
         return self._terms(part, loop) if taken_in else [part]
 
     def _products(self, x: Value, w: Value, loop: int | None) -> list[Term]:
