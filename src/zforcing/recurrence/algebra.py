@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from torch import Tensor
 
-from .program import Value, aten, in_order, merge_equal, rewrite, substitute, users_of
+from .program import Value, aten, in_order, merge_equal, replace_values, rewrite, substitute, users_of
 from .views import simplify
 
 MATMULS = (aten.mm.default, aten.addmm.default)
@@ -267,7 +267,9 @@ def _with_results_for_inputs(wanted: Sequence[Value]) -> list[Value]:
 
 def padded(dim: int, starts: Sequence[int], pieces: Sequence[Tensor]) -> Tensor:
     """Pieces at places along a dimension, zeros between them. Programs hold concatenations in its place."""
-    raise NotImplementedError
+    raise NotImplementedError(
+        "only a mark while sums are rewritten: `_concatenated` takes its place before anything runs"
+    )
 
 
 def _concatenated(value: Value) -> Value:
@@ -326,7 +328,7 @@ def with_neighbours_joined(wanted: Sequence[Value]) -> list[Value]:
         joined = {value: part for group in groups.values() for value, part in _joined_columns(group)}
         if not joined:
             break
-        wanted = rewrite(wanted, lambda value, joined=joined: joined.get(value, value))  # type: ignore[misc]
+        wanted = replace_values(wanted, joined)
     return merge_equal(wanted)
 
 

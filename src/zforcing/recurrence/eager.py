@@ -54,7 +54,7 @@ class Runner:
         loop = self.loop
         resample = None if loop.log_weight is None else resample
         tensors = [known[value] for value in loop.needs]
-        results = _Run.apply(self, steps, resample, torch.is_grad_enabled(), *tensors)  # type: ignore[no-untyped-call]
+        results = _Run.apply(self, steps, resample, torch.is_grad_enabled(), *tensors)  # type: ignore[no-untyped-call]  # torch's is
         known.update(zip([*loop.before, *loop.exported], results, strict=True))
 
 

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from .algebra import LinearMaps, is_linear, with_neighbours_joined
 from .describe import Stage, describe, work_of
-from .program import Value, aten, in_order, in_order_from, merge_equal, rewrite, substitute, users_of, values_in
+from .program import Value, aten, in_order, in_order_from, merge_equal, replace_values, substitute, users_of, values_in
 from .views import VIEWS, bases
 
 LEGEND = "n rows, T steps, in blocks of m; h' is h after a step"
@@ -246,9 +246,11 @@ def _without_late_fields(step: Recurrence) -> tuple[Recurrence, Value | None]:
 
     Where a field is made of x_t as the first one is of x_0, it is computed from x_{t-1}.
     """
-    previous = None
+    of_start: dict[Value, Value] = {}  # what takes the place of x_t before the first step, and one step late
+    of_previous: dict[Value, Value] = {}
     if step.start is not None and step.x is not None:
-        previous = Value("previous", shape=step.x.shape, dtype=step.x.dtype, device=step.x.device)
+        of_start[step.x] = step.start
+        of_previous[step.x] = Value("previous", shape=step.x.shape, dtype=step.x.dtype, device=step.x.device)
     used = None
     while True:
         states = set(step.state.values())
@@ -260,10 +262,10 @@ def _without_late_fields(step: Recurrence) -> tuple[Recurrence, Value | None]:
         replaced: dict[Value, Value] = {}
         for name in late:
             new, made = step.new[name], step.made.get(name)
-            if previous is not None and made is not None and _alike(new, made, {step.x: step.start}):  # type: ignore[dict-item]
-                replaced[step.state[name]] = _replace([new], {step.x: previous})[0]  # type: ignore[dict-item]
-                used = previous
-                step = replace(step, same=step.same | {previous})
+            if of_start and made is not None and _alike(new, made, of_start):
+                (replaced[step.state[name]],) = replace_values([new], of_previous)
+                (used,) = of_previous.values()
+                step = replace(step, same=step.same | {used})
             else:
                 replaced[step.state[name]] = shifted(new, step.first[name])
         step = _with_values(step, replaced, without=late)
@@ -291,13 +293,9 @@ def _numbers(value: Value) -> Any:
     return substitute((value.args, dict(value.kwargs)), lambda part: "value" if isinstance(part, Value) else part)
 
 
-def _replace(wanted: Sequence[Value], new: Mapping[Value, Value]) -> list[Value]:
-    return rewrite(wanted, lambda value: new.get(value, value))
-
-
 def _with_values(step: Recurrence, replaced: Mapping[Value, Value], *, without: Iterable[str]) -> Recurrence:
     """The recurrence with inputs replaced, and without some fields of the state; their last values are kept."""
-    wanted = merge_equal(_replace(_roots(step), replaced))
+    wanted = merge_equal(replace_values(_roots(step), replaced))
     state = {name: value for name, value in step.state.items() if name not in set(without)}
     return _rebuilt(step, wanted, state=state)
 

@@ -129,18 +129,7 @@ def substitute(structure: Any, f: Callable[[Any], Any]) -> Any:
 
 def in_order(wanted: Iterable[Value]) -> list[Value]:
     """All values that these need, each after those that it reads."""
-    done: dict[Value, None] = {}
-    stack: list[tuple[Value, bool]] = [(value, False) for value in reversed(list(wanted))]
-    while stack:
-        value, ready = stack.pop()
-        if value in done:
-            continue
-        if ready:
-            done[value] = None
-        else:
-            stack.append((value, True))
-            stack.extend((read, False) for read in reversed(value.reads) if read not in done)
-    return list(done)
+    return in_order_from(wanted, {})
 
 
 def users_of(values: Iterable[Value]) -> dict[Value, list[Value]]:
@@ -168,6 +157,11 @@ def rewrite(wanted: Sequence[Value], rule: Callable[[Value], Value]) -> list[Val
         else:
             new[value] = rule(value)
     return [new[value] for value in wanted]
+
+
+def replace_values(wanted: Sequence[Value], new: Mapping[Value, Value]) -> list[Value]:
+    """These values, with others in the place of some that they need."""
+    return rewrite(wanted, lambda value: new.get(value, value))
 
 
 def merge_equal(wanted: Sequence[Value]) -> list[Value]:
