@@ -37,7 +37,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from zforcing.benchmark.measure import Bench, Protocol
 from zforcing.benchmark.sizes import SIZES, Size
 from zforcing.models import MODELS
-from zforcing.models.derived import Derived, watched
+from zforcing.models.planned_step import Derived, watched
 from zforcing.recurrence import eager, program
 from zforcing.recurrence.describe import PRODUCTS, multiply_adds
 from zforcing.recurrence.frame import Frame, Step

@@ -15,7 +15,7 @@ import torch
 from pairs import pairwise
 from zforcing import MODELS, Generated, ObservationSpec, SequenceBatch, SequenceModel
 from zforcing.cli import main
-from zforcing.models import derived
+from zforcing.models import trace_cache
 from zforcing.observations import DataDescription, Drawn, Example, Written
 from zforcing.testing import SPECS as SPECS
 from zforcing.testing import batches
@@ -128,7 +128,7 @@ def zf(capfd: pytest.CaptureFixture[str]) -> Command:
 def steps_are_derived_once_for_all_tests() -> Iterator[None]:
     """Tracing takes a third of a second; the models here are small, and many."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(derived, "MOST_SHARED", 10_000)
+        patch.setattr(trace_cache, "MOST_SHARED", 10_000)
         yield
 
 
@@ -139,7 +139,7 @@ def never_walks(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*_: Any) -> None:
         pytest.fail("the model walks")
 
-    monkeypatch.setattr("zforcing.models.derived.logger.warning", refuse)
+    monkeypatch.setattr("zforcing.models.trace_cache.logger.warning", refuse)
 
 
 @pytest.fixture(autouse=True)

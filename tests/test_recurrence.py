@@ -14,7 +14,7 @@ from torch.distributions import Distribution, Independent, Normal
 from conftest import SPECS, SRNN_SIZE, ZF_SIZE, Case
 from strangers import Sizes, Stranger
 from zforcing import ObservationSpec, SequenceBatch
-from zforcing.models import derived
+from zforcing.models import planned_step, trace_cache
 from zforcing.recurrence.plan import Plan, Recurrence, make_plan
 from zforcing.recurrence.program import Rows, Value, aten, evaluate, in_order
 from zforcing.recurrence.rows import require_independent_rows
@@ -255,8 +255,8 @@ def loops_of(case: Case, monkeypatch: pytest.MonkeyPatch, **given: Any) -> list[
         plans.append(make_plan(step))
         return plans[-1]
 
-    monkeypatch.setattr(derived, "make_plan", keep)
-    monkeypatch.setattr(derived, "_SHARED", {})
+    monkeypatch.setattr(planned_step, "make_plan", keep)
+    monkeypatch.setattr(trace_cache, "_SHARED", {})
     model, batch = case.build(SPECS["real"]), random_batch(SPECS["real"])
     model.unroll(batch, **{name: f(model, batch) for name, f in given.items()})
     return [loop.fields for one in plans for loop in one.loops]

@@ -12,9 +12,8 @@ from torch.distributions import Distribution
 
 from conftest import RNN_SIZE, SPECS, SRNN_SIZE, VRNN_SIZE, ZF_SIZE, Case, observations
 from zforcing import ObservationSpec, SequenceModel, UserError
-from zforcing.distributions import most_likely
+from zforcing.distributions import most_likely, parameters_of
 from zforcing.models import RNN, RNNConfig
-from zforcing.models.derived import parameters_of
 from zforcing.models.rnn import RNNState
 from zforcing.models.stepper import Stepper, Walk, _Traced
 from zforcing.recurrence.algebra import MATMULS

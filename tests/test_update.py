@@ -23,7 +23,7 @@ from conftest import CASES, RNN_SIZE, SPECS, SRNN_SIZE, VRNN_SIZE, ZF_SIZE, Case
 from zforcing import ELBO, DensityModel, ObservationSpec, SequenceBatch, SequenceModel, UserError, Weights
 from zforcing.bounds import BOUNDS, IWAE, Bound, BoundResult
 from zforcing.data.batches import bucket, pad_steps
-from zforcing.models import derived
+from zforcing.models import trace_cache
 from zforcing.training.graph import Capture, GraphUpdate, check_capturable
 from zforcing.training.settings import TrainingConfig
 from zforcing.training.update import BoundModule, EagerUpdate, Part, Updated, make_optimizer
@@ -353,7 +353,7 @@ def test_the_update_that_traces_a_step_rounds_as_the_others_do() -> None:
                 precision="bfloat16",
             )
         )
-    derived._SHARED.clear()
+    trace_cache._SHARED.clear()
     for update in updates:
         run(update, given)
     assert same(memory(updates[0]), memory(updates[1]), 0)

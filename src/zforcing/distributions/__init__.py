@@ -1,6 +1,6 @@
 """Distributions and functions of distributions that torch.distributions doesn't have."""
 
-from .combine import Combinable, Softmax, batch_first, combine, stack
+from .combine import Combinable, Softmax, batch_first, combine, parameters_of, stack, with_parameters
 from .gaussian import at_least_float32, diagonal_gaussian, gaussian, gaussian_log_prob, no_latent, reparameterize
 from .logistic import DiscretizedLogisticMixture
 from .missing import log_prob_of_observed
@@ -19,6 +19,8 @@ __all__ = [
     "log_prob_of_observed",
     "most_likely",
     "no_latent",
+    "parameters_of",
     "reparameterize",
     "stack",
+    "with_parameters",
 ]

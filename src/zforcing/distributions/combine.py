@@ -84,3 +84,21 @@ def stack(distributions: Sequence[Distribution], *, dim: int) -> Distribution:
 def batch_first(distribution: Distribution) -> Distribution:
     """Transpose the batch [T, n] into [n, T], without copying."""
     return combine(lambda tensor: tensor.transpose(0, 1), distribution)
+
+
+def parameters_of(distribution: Distribution) -> list[Tensor]:
+    """The parameters of a distribution, in the order in which `combine` meets them."""
+    found: list[Tensor] = []
+
+    def keep(parameter: Tensor) -> Tensor:
+        found.append(parameter)
+        return parameter
+
+    combine(keep, distribution)
+    return found
+
+
+def with_parameters(like: Distribution, parameters: Sequence[Tensor]) -> Distribution:
+    """The distribution of the kind of `like` with these parameters."""
+    left = iter(parameters)
+    return combine(lambda _: next(left), like)

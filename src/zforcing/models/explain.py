@@ -8,11 +8,12 @@ import torch
 from torch.distributions import Distribution, Independent
 from torch.utils import _pytree as pytree
 
+from ..distributions import parameters_of
 from ..observations import SequenceBatch
 from ..recurrence.describe import work_of
 from ..recurrence.eager import Runner
 from ..recurrence.program import Value, in_order
-from .derived import Derived, parameters_of, watched
+from .planned_step import Derived, watched
 from .sequence import SequenceModel
 
 
@@ -43,7 +44,7 @@ def derived_in(model: SequenceModel, *, filtered: bool = False) -> list[Derived 
 
 
 def _text(model: SequenceModel, derived: Derived) -> str:
-    weights = {value: path.removeprefix("model.") for path, value in derived.weights.items()}
+    weights = {value: path for path, value in derived.weights.items()}
     begun = {value: f"{name}_begun" for name, value in zip(model.deterministic, derived.given.begun, strict=False)}
     return "\n".join([derived.plan.text(dict(_results(derived)), weights | begun), *_gradients(model, derived)])
 
@@ -85,7 +86,7 @@ def _blank(model: SequenceModel) -> SequenceBatch:
 
 def _gradients(model: SequenceModel, derived: Derived) -> list[str]:
     """The backward pass of each loop that computes something, if all parameters get a gradient."""
-    trained = {f"model.{name}" for name, parameter in model.named_parameters() if parameter.requires_grad}
+    trained = {name for name, parameter in model.named_parameters() if parameter.requires_grad}
     known = {value for name, value in derived.weights.items() if name in trained}
     lines: list[str] = []
     for runner in derived.runners:

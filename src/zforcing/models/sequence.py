@@ -10,7 +10,7 @@ from torch import Tensor
 
 from ..errors import UserError
 from ..observations import SequenceBatch, masked_sum
-from . import derived
+from . import fast
 from .contract import RecurrentModel, Resample
 from .density import DensityModel, Draws
 from .state import State
@@ -24,7 +24,7 @@ class SequenceModel(RecurrentModel):
 
     Attributes:
         backend: How `unroll` runs: `reference` is the loop (`walk`); `fast` is what is derived from the contract
-            (`models.derived`), or that loop where nothing can be.
+            (`models.fast`), or that loop where nothing can be.
     """
 
     backend: Literal["reference", "fast"] = "fast"
@@ -39,7 +39,7 @@ class SequenceModel(RecurrentModel):
         first = self.initial_state(len(batch), start=batch.start) if state is None else state
         if self.backend == "reference":
             return self.walk_deterministic(batch, first)
-        return derived.deterministic_states(self, batch, first, carried=state is not None)
+        return fast.deterministic_states(self, batch, first, carried=state is not None)
 
     def draw(
         self,
@@ -100,7 +100,7 @@ class SequenceModel(RecurrentModel):
         self._check_shapes(batch, noise=noise, latents=latents, state=state, context=context, particles=particles)
         if latents is None and noise is None:
             noise = self.draw_noise(batch, particles=particles)
-        run = self.walk if self.backend == "reference" else partial(derived.unroll, self)
+        run = self.walk if self.backend == "reference" else partial(fast.unroll, self)
         return run(
             batch, noise=noise, latents=latents, state=state, context=context, particles=particles, resample=resample
         )

@@ -12,17 +12,18 @@ from functools import partial
 from typing import Any, NamedTuple
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.distributions import Distribution
-from torch.func import functional_call
 from torch.utils import _pytree as pytree
 
+from ..distributions import parameters_of, with_parameters
 from ..recurrence.program import Value, evaluate
 from ..recurrence.stages import PREVIOUS, StagedRun, Stages, make_stages
-from ..recurrence.trace import trace, with_rows
-from .derived import made_of, parameters_of, tensor_at, type_of, with_parameters
+from ..recurrence.trace import with_rows
 from .sequence import SequenceModel
 from .state import State
+from .trace_cache import made_of, type_of
+from .traced import tensor_at, trace_step
 
 
 class Walk:
@@ -156,21 +157,6 @@ class Program:
     given: _Given
 
 
-class _Step(nn.Module):
-    """A step of the contract as a function of tensors."""
-
-    def __init__(self, model: SequenceModel):
-        super().__init__()
-        self.model = model
-
-    def forward(self, given: _Given) -> tuple[list[list[Tensor]], tuple[Tensor, ...]]:
-        """The parameters of prior and emission, and the state after the step."""
-        walk = Walk(self.model, given.state)
-        densities = [walk.begin(*given.u), walk.emit(given.z)]
-        walk.read(given.x)
-        return [parameters_of(density) for density in densities], tuple(walk.state)
-
-
 def program_for(model: SequenceModel, given: _Given, *, whole: bool) -> Program | str:
     """The traced step for tensors like these; or why there is none, which is logged once."""
     kind = ("generates", whole, *map(type_of, pytree.tree_leaves(given)))
@@ -179,22 +165,21 @@ def program_for(model: SequenceModel, given: _Given, *, whole: bool) -> Program 
 
 def _program(model: SequenceModel, given: _Given, *, whole: bool) -> Program:
     """Trace a step. Of the tensors, of any number of rows, only sizes and types matter."""
-    step = _Step(model)
-    weights = dict(step.named_parameters()) | dict(step.named_buffers())
 
-    def example(rows: int) -> tuple[Any, ...]:
-        return weights, pytree.tree_map(partial(with_rows, rows), given)
-
-    def f(weights: Mapping[str, Tensor], given: _Given) -> Any:
-        return functional_call(step, dict(weights), (given,))
+    def step(given: _Given) -> tuple[list[list[Tensor]], tuple[Tensor, ...]]:
+        walk = Walk(model, given.state)
+        densities = [walk.begin(*given.u), walk.emit(given.z)]
+        walk.read(given.x)
+        return [parameters_of(density) for density in densities], tuple(walk.state)
 
     fields = type(given.state)._fields
-    names = [*weights, *fields, "z", "x", *("u" for _ in given.u)]
-    inputs, (results, after) = trace(f, example, names)
-    values: _Given = pytree.tree_unflatten(inputs[len(weights) :], pytree.tree_structure(given))
+    names = [*fields, "z", "x", *("u" for _ in given.u)]
+    traced = trace_step(model, step, lambda rows: [pytree.tree_map(partial(with_rows, rows), given)], names)
+    values: _Given = pytree.tree_unflatten(traced.inputs, pytree.tree_structure(given))
+    results, after = traced.results
     new = dict(zip(fields, after, strict=True))
     stages = make_stages(values.state._asdict(), new, results, x=values.x, whole=whole)
-    return Program(stages, dict(zip(weights, inputs, strict=False)), values)
+    return Program(stages, traced.weights, values)
 
 
 class _Traced:
@@ -210,8 +195,7 @@ class _Traced:
     def __init__(self, model: SequenceModel, program: Program, given: _Given, like: Sequence[Distribution]):
         self.program, self.x, self.state_type = program, given.x, type(given.state)
         self.prior, self.emission = like
-        weights = ((value, name.removeprefix("model.")) for name, value in program.weights.items())
-        self.weights = {value: tensor_at(model, name).detach() for value, name in weights}
+        self.weights = {value: tensor_at(model, name).detach() for name, value in program.weights.items()}
         first = given.state._asdict() | {PREVIOUS: given.x}
         carried = {name: first[name] for name in program.stages.before}
         self.run = StagedRun(program.stages, self.weights, carried, rows=len(given.x))

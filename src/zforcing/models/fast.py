@@ -1,0 +1,161 @@
+"""The backend `fast`: a planned step of a model (`models.planned_step`), run over a batch.
+
+Values and gradients are those of the contract.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+
+import torch
+from torch import Tensor
+from torch.distributions import Distribution
+
+from ..distributions import batch_first, with_parameters
+from ..observations import SequenceBatch
+from ..recurrence.eager import Resample
+from ..recurrence.flat import Flat
+from ..recurrence.program import Value
+from .contract import RecurrentModel
+from .planned_step import Derived, Given, Kind, derived_for
+from .state import State, map_state
+from .traced import tensor_at
+from .unroll import Unroll
+
+
+def unroll(
+    model: RecurrentModel,
+    batch: SequenceBatch,
+    *,
+    noise: Tensor | None,
+    latents: Tensor | None,
+    state: State | None,
+    context: Tensor | None,
+    particles: int,
+    resample: Resample | None,
+) -> Unroll:
+    """Do what `RecurrentModel.walk` does, all steps at once where that is possible, else by walking."""
+    first = model.initial_state(len(batch), start=batch.start) if state is None else state
+    one = map_state(lambda v: v[: len(batch)], first)
+    begun: dict[str, Tensor] = {}
+    if state is None:
+        begun = deterministic_states(model, batch, first, carried=False)
+    elif resample is None:
+        begun = deterministic_states(model, batch.repeat(particles), first, carried=True)
+    context = model.context(batch, state=first, begun=begun) if context is None else context
+    given = Given(context, latents if noise is None else noise, batch.past, batch.inputs, tuple(begun.values()))
+    if resample is not None:
+        given = given._replace(scored_x=batch.x, scored=None if batch.observed is None else batch.scored)
+    kind = Kind(given_latents=noise is None, carried=state is not None, filtered=resample is not None)
+    derived = _derived_for(model, batch, one, given, kind)
+    if isinstance(derived, str):
+        return model.walk(
+            batch, noise=noise, latents=latents, state=state, context=context, particles=particles, resample=resample
+        )
+    run = _Run(model, derived, batch, given, first, particles)
+    return run.unroll(resample)
+
+
+def deterministic_states(
+    model: RecurrentModel, batch: SequenceBatch, first: State, *, carried: bool
+) -> dict[str, Tensor]:
+    """What `RecurrentModel.deterministic` names, at the beginning of each step: [B, T, ...] by name."""
+    if not model.deterministic:
+        return {}
+    given = Given(x=batch.past, u=batch.inputs)
+    derived = _derived_for(model, batch, first, given, Kind(only_deterministic=True, carried=carried))
+    if isinstance(derived, str):
+        return model.walk_deterministic(batch, first)
+    run = _Run(model, derived, batch, given, first, particles=1)
+    return dict(zip(model.deterministic, run.begun(), strict=True))
+
+
+def _derived_for(model: RecurrentModel, batch: SequenceBatch, first: State, given: Given, kind: Kind) -> Derived | str:
+    step = given.like([v[:, 0] for v in given.present.values()])
+    return derived_for(model, first, step, batch.start, kind)
+
+
+class _Run:
+    """A run of a planned step over a batch."""
+
+    def __init__(
+        self, model: RecurrentModel, derived: Derived, batch: SequenceBatch, given: Given, first: State, particles: int
+    ):
+        self.model, self.derived, self.batch, self.rows = model, derived, batch, batch.repeat(particles)
+        self.context, self.particles, self.state_type = given.context, particles, type(first)
+        self.flat = flat = Flat(steps=batch.x.shape[1], sequences=len(batch), particles=particles)
+        for name, value in derived.weights.items():
+            flat.hold(value, tensor_at(model, name), rows=0)
+        for name, tensor in given.present.items():
+            flat.hold(derived.given.present[name], time_first(tensor), rows=len(tensor))
+        if derived.plan.previous is not None:
+            previous = torch.cat([batch.start[:, None], batch.past[:, :-1]], dim=1)
+            flat.hold(derived.plan.previous, time_first(previous), rows=len(previous))
+        for value, tensor in zip(derived.plan.first.values(), first, strict=True):
+            flat.hold_first(value, tensor)
+
+    def begun(self) -> list[Tensor]:
+        """What no latent changes, at the beginning of each step."""
+        for runner in self.derived.runners:
+            self.flat.run(runner)
+        return [self._steps(value).transpose(0, 1) for value in self.derived.results["begun"]]
+
+    def unroll(self, resample: Resample | None) -> Unroll:
+        """Run the loops; the densities of all steps are computed at once."""
+        shown = None if resample is None else partial(self._resample, resample)
+        for runner in self.derived.runners:
+            self.flat.run(runner, resample=shown)
+        if shown is not None and all(runner.loop.log_weight is None for runner in self.derived.runners):
+            self._show_weights(shown)
+        return Unroll(
+            self.rows,
+            **{name: self._density(name) for name in self.derived.densities},
+            latents=self._steps(self.derived.results["z"]).transpose(0, 1),
+            costs={name: partial(self._cost, name) for name in self.model.step_costs}
+            | {name: partial(self._context_cost, name) for name in self.model.context_costs},
+            state=self._last_state,
+        )
+
+    def _show_weights(self, shown: Callable[[int, Tensor], Tensor | None]) -> None:
+        """Show a filter its weights where nothing that it could reorder depends on them."""
+        assert self.derived.plan.weight is not None, "traced for a filter"
+        for t, log_w in enumerate(self._steps(self.derived.plan.weight).detach()[:-1]):
+            shown(t, log_w)
+
+    def _resample(self, resample: Resample, t: int, log_w: Tensor) -> Tensor | None:
+        """The rows that continue, by the weights as `RecurrentModel.walk` shows them."""
+        exists = t < self.rows.lengths
+        return resample(t, torch.where(exists, log_w.double(), 0.0))
+
+    def _steps(self, value: Value) -> Tensor:
+        """A value at all steps, [T, N, ...]."""
+        values: Tensor = self.flat.evaluate(value).unflatten(0, (self.flat.steps, -1))
+        return values
+
+    def _density(self, name: str) -> Distribution:
+        parameters = [self._steps(value) for value in self.derived.results["densities"][name]]
+        return batch_first(with_parameters(self.derived.densities[name], parameters))
+
+    def _cost(self, name: str) -> Tensor:
+        """A term of each step, of the states that it reads."""
+        read, middle = self.derived.read_by_cost[name], self.derived.results["middle"]
+        state = self.state_type(*(self.flat.evaluate(v) if i in read else None for i, v in enumerate(middle)))
+        term: Tensor = getattr(self.model, name)(state, self.flat.evaluate(self.derived.given.context))
+        each: Tensor = term.unflatten(0, (self.flat.steps, -1)).transpose(0, 1)
+        return each
+
+    def _context_cost(self, name: str) -> Tensor:
+        term: Tensor = getattr(self.model, name)(self.batch, self.context)
+        return term.repeat(self.particles, 1)
+
+    def _last_state(self) -> State:
+        """The state after each row's last step."""
+        lengths = self.rows.lengths
+        at = torch.arange(len(lengths), device=lengths.device)
+        return self.state_type(*(self._steps(v)[lengths - 1, at] for v in self.derived.plan.last.values()))
+
+
+def time_first(tensor: Tensor) -> Tensor:
+    """[n, T, ...] -> [T n, ...]."""
+    return tensor.transpose(0, 1).flatten(0, 1)
