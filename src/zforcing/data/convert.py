@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +13,9 @@ from numpy.typing import NDArray
 from ..errors import UserError
 from ..files.reading import Array
 from ..files.rows import Rows
+from ..settings import must_be
+from .dataset import SequenceDataset
+from .selection import Labels
 
 SOURCE = "Sequences"
 FORMS = "a list of arrays [T, D] or [T], or one array [N, T, D] or [N, T]"
@@ -184,6 +187,22 @@ def _columns(names: Sequence[str] | None, size: int, option: str) -> tuple[str, 
     return tuple(map(str, names))  # of NumPy's text too
 
 
+def labels_of(groups: Sequence[Hashable] | None, sequences: int) -> Labels | None:
+    """[N], the group of each sequence."""
+    if groups is None:
+        return None
+    labels = list(groups)
+    if len(labels) != sequences:
+        raise UserError(f"groups has {len(labels)} labels for {sequences} sequences; it must have one each")
+    for index, label in enumerate(labels):
+        if label is None or label != label:  # NaN, which is no group: it is unlike itself
+            raise UserError(f"groups has {label} for sequence {index}; every sequence must have a group")
+        must_be(label, Hashable, f"the group of sequence {index}", "a label, such as text or a number")
+    result = np.empty(sequences, dtype=object)
+    result[:] = labels
+    return result
+
+
 @dataclass(frozen=True, eq=False)
 class Item:
     """What an item of a torch data set holds of a sequence: x, and perhaps what of it was observed, and inputs."""
@@ -199,6 +218,7 @@ def items_of(dataset: Any, x: str, observed: str, inputs: str) -> list[Item]:
     An item is a sequence, a tuple (sequence,) or (sequence, observed), a dict with the key `x` and perhaps `observed`
     and `inputs`, or an `Example`.
     """
+    _refuse_normalized(dataset)
     if not (hasattr(dataset, "__len__") and hasattr(dataset, "__getitem__")):
         raise UserError(
             f"{SOURCE}: {type(dataset).__name__} has no length or no index; from_dataset reads map-style data sets, so "
@@ -208,6 +228,19 @@ def items_of(dataset: Any, x: str, observed: str, inputs: str) -> list[Item]:
     if not items:
         raise UserError(f"{SOURCE}: the data set is empty; it needs one sequence or more")
     return items
+
+
+def _refuse_normalized(dataset: Any) -> None:
+    """Raise where items, of a `Subset` say, aren't in the user's units any more."""
+    origin = dataset
+    while not isinstance(origin, SequenceDataset) and hasattr(origin, "dataset"):
+        origin = origin.dataset
+    known = origin.description if isinstance(origin, SequenceDataset) else None
+    if known is not None and known.normalization is not None:
+        raise UserError(
+            f"from_dataset: the items of this {type(dataset).__name__} are normalized already ({known.name} data); "
+            "take some of Sequences by data[indices] or data.split()"
+        )
 
 
 def masks_of(items: Sequence[Item]) -> list[Any] | None:

@@ -1,21 +1,87 @@
-"""What the user declares about rows, and the description that follows from it and the training split."""
+"""What the user declares about rows, and the description that follows from it; or a trained model's description."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import Literal, get_args
+from typing import Literal, Protocol, TypedDict, get_args
 
 import numpy as np
 
 from ..errors import UserError
+from ..files.reading import listed
 from ..files.rows import Rows
-from ..observations import DataDescription, Normalization, ObservationSpec, TableFormat
+from ..observations import (
+    DataDescription,
+    Normalization,
+    ObservationSpec,
+    TableFormat,
+    check_inputs,
+    check_kind,
+    mark_gaps,
+    refuse_large,
+)
 from ..settings import Count, must_fit
 
 MANY_CATEGORIES = 100_000  # more, found and not asked for, need at least a tenth of an observation each
 HARDLY = 1e-7  # a standard deviation below this part of the mean is less than float32 resolves there
 RowKind = Literal["real", "binary", "categorical"]
 First = Literal["scored", "conditioned"]
+
+
+class Options(TypedDict, total=False):
+    """The arguments that every way to make `Sequences` takes."""
+
+    kind: RowKind
+    categories: int | None
+    normalize: bool
+    first_observation: First
+    missing: bool | None
+
+
+class Describer(Protocol):
+    """Makes a description of a training split."""
+
+    def describe(self, train: Rows, name: str) -> DataDescription:
+        """The description of rows, for a data set of this name."""
+
+
+@dataclass(frozen=True)
+class FixedDescription:
+    """Gives a trained model's description, whatever the rows are."""
+
+    description: DataDescription
+
+    def describe(self, train: Rows, name: str) -> DataDescription:
+        """The trained model's description."""
+        return self.description
+
+    def check_agrees(self, rows: Rows, spec: ObservationSpec) -> None:
+        """Raises UserError where the trained model can't read sequences of these rows and this spec."""
+        trained = self.description.spec
+        for name in ("kind", "first_observation"):
+            own, known = getattr(spec, name), getattr(trained, name)
+            if own != known:
+                raise UserError(
+                    f"these sequences have {name} {own!r}, but the model was trained with {known!r}; give Sequences "
+                    f"{name}={known!r}"
+                )
+        if isinstance(self.description.format, TableFormat):
+            _refuse_other_names(rows.columns, self.description.format.names, "columns")
+            _refuse_other_names(rows.input_names, self.description.format.input_names, "inputs")
+        if rows.observed is not None and not trained.missing:
+            raise UserError(
+                "these sequences have gaps, but the model was trained on data without; train it with missing=True"
+            )
+
+
+def _refuse_other_names(names: Sequence[str] | None, known: Sequence[str] | None, option: str) -> None:
+    """`known`: of a model's training data. Names that neither has may be anything."""
+    if known is not None and names is not None and tuple(known) != tuple(names):
+        raise UserError(
+            f"the {option} are {listed(names)}, those that the model was trained on {listed(known)}; give it the "
+            f"same in the same order ({option}=[...] of from_frame)"
+        )
 
 
 @dataclass(frozen=True)
@@ -59,6 +125,18 @@ class Declared:
                 f"{rows.source}: {rows.sequence(int(np.argmin(rows.lengths)))} has 1 step; {rows.option}"
                 f"first_observation conditioned needs 2 or more"
             )
+
+    def checked(self, rows: Rows) -> tuple[Rows, Declared]:
+        """Mark the gaps and check the kind; `missing` becomes True or False, so that all splits agree."""
+        marked = mark_gaps(rows)
+        refuse_large(marked)
+        check_inputs(marked)
+        self.check_steps(marked)
+        check_kind(marked, self.kind)
+        has_gaps = marked.observed is not None
+        if self.missing is False and has_gaps:
+            raise UserError(f"{rows.source}: has gaps, but missing is False; leave missing out, or fill them")
+        return marked, replace(self, missing=has_gaps if self.missing is None else self.missing)
 
     def describe(self, train: Rows, name: str) -> DataDescription:
         """Describe a training split whose gaps are marked. Raises UserError about a feature that is never observed."""

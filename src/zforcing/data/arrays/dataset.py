@@ -14,8 +14,8 @@ from ...errors import UserError
 from ...files.rows import Rows
 from ...observations import DataDescription, ObservationSpec, TableFormat, check_kind, check_values, with_gaps
 from ...settings import Count, Seed
-from ..declared import Declared
-from ..memory import FixedDescription, Sequences
+from ..declared import Declared, FixedDescription
+from ..memory import Sequences
 from ..module import DataModule
 from ..splits import Split, check_random_split, cut
 
