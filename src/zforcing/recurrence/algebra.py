@@ -159,8 +159,8 @@ class LinearMaps:
     def _products(self, x: Value, w: Value, loop: int | None) -> list[Term]:
         """x w as a sum: of the parts of a concatenation, or of the terms of a linear map x."""
         if loop is not None and x.function is aten.cat.default and x.args[1] == len(x.shape) - 1:
-            starts = itertools.accumulate((part.shape[-1] for part in x.args[0]), initial=0)
-            parts = [(part, columns(w, at, part.shape[-1])) for part, at in zip(x.args[0], starts, strict=False)]
+            starts = itertools.accumulate((part.length(-1) for part in x.parts), initial=0)
+            parts = [(part, columns(w, at, part.length(-1))) for part, at in zip(x.parts, starts, strict=False)]
             return [term for part, weight in parts for term in self._products(part, weight, loop)]
         if not is_linear(x):
             return [Product(x, w)]
@@ -196,8 +196,8 @@ def fused(wanted: Sequence[Value]) -> list[Value]:
 
 
 def _simpler(value: Value) -> Value:
-    if value.function is aten.t.default and value.args[0].function is aten.t.default:
-        return value.args[0].args[0]  # type: ignore[no-any-return]
+    if value.function is aten.t.default and value.operand.function is aten.t.default:
+        return value.operand.operand
     return simplify(value)
 
 
@@ -243,7 +243,7 @@ def _with_results_for_inputs(wanted: Sequence[Value]) -> list[Value]:
             value.function is aten.hardtanh.default and len(value.args) == 3 and value.args[1] < 0 < value.args[2]
         )
         if is_leaky or is_clamp:
-            results[value.args[0]] = value
+            results[value.operand] = value
 
     def rule(value: Value) -> Value:
         if value.function is aten.hardtanh_backward.default and value.args[1] in results:
@@ -345,14 +345,14 @@ def _columns_key(value: Value) -> Hashable | None:
     ranges = {part.args[1:] for part in slices}
     if len(ranges) != 1 or next(iter(ranges))[0] != 1:
         return None
-    return value.function, tuple(id(part.args[0]) for part in slices)
+    return value.function, tuple(id(part.operand) for part in slices)
 
 
 def _joined_columns(group: Sequence[Value]) -> list[tuple[Value, Value]]:
     """Pairs of a value of a group and the part of a joint operation that replaces it, for runs of neighbours."""
     runs: list[list[Value]] = []
-    for value in sorted(group, key=lambda value: value.args[0].args[2]):
-        if runs and runs[-1][-1].args[0].args[3] == value.args[0].args[2]:
+    for value in sorted(group, key=lambda value: value.operand.args[2]):
+        if runs and runs[-1][-1].operand.args[3] == value.operand.args[2]:
             runs[-1].append(value)
         else:
             runs.append([value])
@@ -360,16 +360,16 @@ def _joined_columns(group: Sequence[Value]) -> list[tuple[Value, Value]]:
 
 
 def _joined_run(run: Sequence[Value]) -> list[tuple[Value, Value]]:
-    start, stop = run[0].args[0].args[2], run[-1].args[0].args[3]
+    start, stop = run[0].operand.args[2], run[-1].operand.args[3]
     shape = (run[0].shape[0], stop - start)
 
     def whole(part: Value) -> Value:
-        return simplify(replace(part, args=(part.args[0], 1, start, stop), shape=shape))
+        return simplify(replace(part, args=(part.operand, 1, start, stop), shape=shape))
 
     together = replace(run[0], args=tuple(whole(part) for part in run[0].args), shape=shape)
     pairs = []
     for value in run:
-        at = value.args[0].args[2] - start
+        at = value.operand.args[2] - start
         args = (together, 1, at, at + value.shape[1])
         pairs.append((value, replace(value, name="slice", function=aten.slice.Tensor, args=args)))
     return pairs

@@ -79,7 +79,7 @@ class Derivative:
         values = [v for v in in_order(self.forward.values()) if v.function is not None]
         known = set(values)
         others = [v for v in in_order(self.gradients.values()) if v.function is operator.getitem and v not in known]
-        return values + [v for v in others if v.args[0] in known]
+        return values + [v for v in others if v.operand in known]
 
     @property
     def back(self) -> list[Value]:

@@ -94,7 +94,7 @@ class Frame:
 
     def _view(self, value: Value) -> None:
         """Make a view of its base, of all steps at once if they are in one tensor."""
-        base, args = value.args[0], substitute(value.args[1:], self._number)
+        base, args = value.operand, substitute(value.args[1:], self._number)
         sources = self.at(base)
         if base in self.stacked:
             together = _of_all_steps(value.function, self.stacked[base], args)
@@ -170,7 +170,7 @@ class Frame:
         found: list[Step] = []
         start = 0
         dim = value.args[1]
-        for part in value.args[0]:
+        for part in value.parts:
             length = part.shape[dim]
             source = self.at(part)
             if self.at(value)[0].narrow(dim, start, length).data_ptr() != source[0].data_ptr():
@@ -231,11 +231,11 @@ def _parts_in_place(value: Value, order: set[Value], placed: Any) -> list[tuple[
         return []
     found: list[tuple[Value, int]] = []
     start = 0
-    for part in value.args[0]:
+    for part in value.parts:
         free = part.function is not None and part.function not in VIEWS and part not in placed and part in order
         if free and part not in (p for p, _ in found) and part.function is not aten.cat.default:
             found.append((part, start))
-        start += part.shape[-1]
+        start += part.length(-1)
     return found
 
 

@@ -82,6 +82,17 @@ class Value:
         return torch.Tag.nondeterministic_seeded in tags
 
     @property
+    def operand(self) -> Value:
+        """The first argument, of an operation that has a value there."""
+        first: Value = self.args[0]
+        return first
+
+    @property
+    def parts(self) -> list[Value]:
+        """The first argument, of an operation that has a list of values there, such as a concatenation."""
+        return list(self.args[0])
+
+    @property
     def operation(self) -> Callable[..., Any]:
         """The operation that computes it."""
         assert self.function is not None, f"the input {self} isn't computed"

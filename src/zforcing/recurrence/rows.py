@@ -57,7 +57,7 @@ def _require_form(value: Value) -> None:
 
 def _operation(value: Value) -> Any:
     """What has computed a value: of one of several results, all."""
-    return value.args[0].function if value.function is operator.getitem else value.function
+    return value.operand.function if value.function is operator.getitem else value.function
 
 
 def _shaken(value: Value, tensor: Tensor) -> Tensor:

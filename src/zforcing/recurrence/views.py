@@ -42,7 +42,7 @@ def simplify(value: Value) -> Value:
     if value.function is aten.bmm.default and value.shape[0] == 1:
         return _of_one_pair(value)
     if value.function in (aten.expand.default, aten._to_copy.default, aten.clone.default, aten.lift_fresh_copy.default):
-        x = value.args[0]
+        x = value.operand
         same = x.shape == value.shape and x.dtype == value.dtype and x.function is not None
         return x if same and value.function is not aten.clone.default else value
     base = _reshaped(value)
@@ -59,19 +59,17 @@ def simplify(value: Value) -> Value:
 
 def _reshaped(value: Value) -> Value | None:
     """What a value has the elements of, in the same order; None if it isn't just another shape."""
-    function, args = value.function, value.args
+    function = value.function
     if function in RESHAPES:
-        return args[0]  # type: ignore[no-any-return]
-    if function is aten.stack.default and len(args[0]) == 1:
-        return args[0][0]  # type: ignore[no-any-return]
-    if function is aten.select.int and args[0].shape[args[1]] == 1:
-        return args[0]  # type: ignore[no-any-return]
-    if function in ORDERS and _order_of_long(args[0].shape) == _order_of_long(value.shape):
-        lengths = [n for n in args[0].shape if n != 1]
-        if len(set(map(str, lengths))) == len(lengths):  # equal lengths could have changed places
-            return args[0]  # type: ignore[no-any-return]
-        if len(lengths) < 2:
-            return args[0]  # type: ignore[no-any-return]
+        return value.operand
+    if function is aten.stack.default and len(value.parts) == 1:
+        return value.parts[0]
+    if function is aten.select.int and value.operand.shape[value.args[1]] == 1:
+        return value.operand
+    if function in ORDERS and _order_of_long(value.operand.shape) == _order_of_long(value.shape):
+        lengths = _order_of_long(value.operand.shape)
+        if len(set(map(str, lengths))) == len(lengths) or len(lengths) < 2:  # equal ones could have changed places
+            return value.operand
     return None
 
 
@@ -88,9 +86,9 @@ def _order_of_long(shape: Sequence[int | Rows]) -> list[int | Rows]:
 def _cat(value: Value) -> Value:
     """Without empty parts; the part itself if there is one."""
     dim = dim_of(value, 1)
-    parts = [part for part in value.args[0] if part.shape[dim] != 0]
+    parts = [part for part in value.parts if part.shape[dim] != 0]
     if len(parts) == 1 and parts[0].shape == value.shape:
-        return parts[0]  # type: ignore[no-any-return]
+        return parts[0]
     return value.with_args((parts, dim), {})
 
 
@@ -108,19 +106,20 @@ def _in_shape(value: Value, shape: Sequence[int | Rows]) -> Value:
 
 def _slice(value: Value) -> Value:
     """A slice of everything is the whole; a slice that is one part of a `cat` is that part."""
-    x, dim = value.args[0], dim_of(value, 1)
+    x, dim = value.operand, dim_of(value, 1)
     if value.shape == x.shape:
-        return x  # type: ignore[no-any-return]
-    start = (value.args[2] if len(value.args) > 2 else 0) or 0
-    start = start if start >= 0 else start + x.shape[dim]
+        return x
+    start: int = (value.args[2] if len(value.args) > 2 else 0) or 0
+    start = start if start >= 0 else start + x.length(dim)
     if x.function is aten.slice.Tensor and x.args[1] == dim and len(x.args) == 4:
-        return simplify(value.with_args((x.args[0], dim, x.args[2] + start, x.args[2] + start + value.shape[dim]), {}))
+        first = x.args[2] + start
+        return simplify(value.with_args((x.operand, dim, first, first + value.length(dim)), {}))
     if x.function is aten.cat.default and x.args[1] == dim:
         at = 0
-        for part in x.args[0]:
+        for part in x.parts:
             if at == start and part.shape == value.shape:
-                return part  # type: ignore[no-any-return]
-            at += part.shape[dim]
+                return part
+            at += part.length(dim)
     length = value.shape[dim]
     if isinstance(length, Rows) or len(value.args) > 4:
         return value
@@ -132,6 +131,6 @@ def bases(values: Iterable[Value]) -> set[Value]:
     found = set()
     for value in values:
         while value.function in VIEWS:
-            value = value.args[0]
+            value = value.operand
         found.add(value)
     return found
