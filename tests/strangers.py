@@ -30,10 +30,6 @@ class Stranger(SequenceModel):
     def __init__(self, spec: ObservationSpec, config: Sizes = DEFAULT):
         super().__init__(spec, config)
 
-    @property
-    def latent_size(self) -> int:
-        return self.config.latent_size
-
 
 def gaussian(numbers: Tensor) -> Distribution:
     mean, spread = numbers.chunk(2, dim=-1)

@@ -79,10 +79,6 @@ class Tiny(SequenceModel):
         self.read_inputs = nn.Linear(spec.inputs, H) if spec.inputs else None
         self.emission_net = make_emission(spec, H)
 
-    @property
-    def latent_size(self) -> int:
-        return int(self.config.latent_size)
-
     def initial_state(self, n: int, *, start: Tensor | None = None) -> Any:
         h = self.cell.weight_hh.new_zeros(n, self.config.hidden_size)
         x = self.spec.blank(n, device=h.device, dtype=h.dtype) if start is None else start

@@ -130,7 +130,7 @@ class Generated:
 class DensityModel(nn.Module, ABC):
     """Base class of models of a density p(x), with or without latents z.
 
-    A subclass defines `name`, `Config`, `latent_size` and `draw`, and is constructed as `Model(spec, config)`. To a
+    A subclass defines `name`, `Config` and `draw`, and is constructed as `Model(spec, config)`. To a
     model without time, data are sequences of one step: x is [B, 1, D].
 
     Attributes:
@@ -212,9 +212,10 @@ class DensityModel(nn.Module, ABC):
         return self.name
 
     @property
-    @abstractmethod
     def latent_size(self) -> int:
-        """Z, the size of z (of a step); 0 for a model without latents, whose likelihood is exact."""
+        """Z, the size of z (of a step), by default the setting of this name; 0 without latents: `Exact` measures it."""
+        size: int = self.config.latent_size
+        return size
 
     @property
     def is_exact(self) -> bool:

@@ -100,12 +100,6 @@ class LinearGaussian(SequenceModel):
         if config.proposal == "learned":
             self.proposal_net = MLP(Z + 2 * D + U, config.mlp_size, 2 * Z)
 
-    @property
-    def latent_size(self) -> int:
-        """Z, the size of z_t."""
-        size: int = self.config.latent_size
-        return size
-
     # The contract.
 
     def initial_state(self, n: int, *, start: Tensor | None = None) -> LinearGaussianState:

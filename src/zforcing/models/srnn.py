@@ -138,12 +138,6 @@ class SRNN(SequenceModel):
         other = ["filtering"] * (config.posterior == "filtering") + ["no residual"] * (not config.residual_posterior)
         return f"{self.name} ({', '.join(other)})" if other else self.name
 
-    @property
-    def latent_size(self) -> int:
-        """Z, the size of z_t."""
-        size: int = self.config.latent_size
-        return size
-
     # The contract.
 
     def initial_state(self, n: int, *, start: Tensor | None = None) -> SRNNState:

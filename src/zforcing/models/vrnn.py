@@ -121,12 +121,6 @@ class VRNN(SequenceModel):
         """The name, and the prior if it isn't the conditional one."""
         return self.name if self.config.prior == "conditional" else f"{self.name} ({self.config.prior} prior)"
 
-    @property
-    def latent_size(self) -> int:
-        """Z, the size of z_t."""
-        size: int = self.config.latent_size
-        return size
-
     # The contract.
 
     def initial_state(self, n: int, *, start: Tensor | None = None) -> VRNNState:

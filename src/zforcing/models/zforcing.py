@@ -168,11 +168,6 @@ class ZForcing(SequenceModel):
         """The name, and the posterior if it isn't the paper's."""
         return self.name if self.config.posterior == "recurrent" else f"{self.name} ({self.config.posterior} posterior)"
 
-    @property
-    def latent_size(self) -> int:
-        """Z, the size of z_t."""
-        return int(self.config.latent_size)
-
     # The contract.
 
     def initial_state(self, n: int, *, start: Tensor | None = None) -> ZForcingState:
