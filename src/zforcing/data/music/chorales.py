@@ -50,10 +50,6 @@ class Chorales(MusicDataModule):
     """which chorales are validated and tested on"""
 
     @property
-    def protocol(self) -> Literal["scored", "conditioned"]:
-        return self.first_observation
-
-    @property
     def time_step(self) -> TimeStep:
         return TimeStep(self.steps_per_quarter)
 

@@ -31,7 +31,7 @@ class MusicDataModule(DataModule):
 
     @property
     @abstractmethod
-    def protocol(self) -> Literal["scored", "conditioned"]:
+    def first_observation(self) -> Literal["scored", "conditioned"]:
         """Whether a sequence's first step counts in the likelihood, or is only conditioned on."""
 
     @property
@@ -60,13 +60,13 @@ class MusicDataModule(DataModule):
 
     def load(self, split: Split, description: DataDescription) -> Rolls:
         """One split. All splits are read, so that a bad test set fails early."""
-        check_trained_on(self.name, self.protocol, self._format, description)
+        check_trained_on(self.name, self.first_observation, self._format, description)
         chunk = self.chunk_steps if split == "train" else None
         return Rolls(self._music[split], first=self._first, chunk=chunk).described_as(description)
 
     @property
     def _spec(self) -> ObservationSpec:
-        return ObservationSpec("binary", PITCHES, self.protocol)
+        return ObservationSpec("binary", PITCHES, self.first_observation)
 
     @property
     def _first(self) -> int:

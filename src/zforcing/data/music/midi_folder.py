@@ -62,10 +62,6 @@ class MidiFolder(MusicDataModule):
             )
 
     @property
-    def protocol(self) -> Literal["scored", "conditioned"]:
-        return self.first_observation
-
-    @property
     def time_step(self) -> TimeStep:
         return TimeStep(self.steps_per_quarter or 4, self.seconds_per_step)
 

@@ -41,10 +41,6 @@ class PolyphonicMusic(MusicDataModule):
     """steps in a quarter note when samples are written as MIDI: a choice, since the files don't say what a step is"""
 
     @property
-    def protocol(self) -> Literal["scored", "conditioned"]:
-        return self.first_observation
-
-    @property
     def time_step(self) -> TimeStep:
         return TimeStep(self.steps_per_quarter)
 

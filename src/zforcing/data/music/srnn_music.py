@@ -40,7 +40,7 @@ class SrnnMusic(MusicDataModule):
     """steps in a quarter note when samples are written as MIDI: a choice, since the files don't say what a step is"""
 
     @property
-    def protocol(self) -> Literal["scored", "conditioned"]:
+    def first_observation(self) -> Literal["scored", "conditioned"]:
         return "conditioned"
 
     @property
