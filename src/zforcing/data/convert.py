@@ -15,7 +15,7 @@ from ..files.reading import Array
 from ..files.rows import Rows
 from ..settings import must_be
 from .dataset import SequenceDataset
-from .selection import Labels
+from .selection import Labels, as_labels
 
 SOURCE = "Sequences"
 FORMS = "a list of arrays [T, D] or [T], or one array [N, T, D] or [N, T]"
@@ -198,9 +198,7 @@ def labels_of(groups: Sequence[Hashable] | None, sequences: int) -> Labels | Non
         if label is None or label != label:  # NaN, which is no group: it is unlike itself
             raise UserError(f"groups has {label} for sequence {index}; every sequence must have a group")
         must_be(label, Hashable, f"the group of sequence {index}", "a label, such as text or a number")
-    result = np.empty(sequences, dtype=object)
-    result[:] = labels
-    return result
+    return as_labels(labels)
 
 
 @dataclass(frozen=True, eq=False)

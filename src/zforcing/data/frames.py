@@ -16,6 +16,7 @@ from ..files.reading import Array, listed
 from ..files.rows import Rows, grouped
 from ..settings import must_be, must_fit
 from .intervals import Timeline, fill, report, split_at
+from .selection import as_labels
 
 Gaps = Literal["keep", "split", "fill"]
 SOURCE = "from_frame"
@@ -282,18 +283,12 @@ def _ids(table: Any, keys: Sequence[str]) -> tuple[NDArray[np.int64], Array]:
     labels = columns[0] if len(keys) == 1 else list(zip(*columns, strict=True))
     numbers: dict[Any, int] = {}
     ids = np.array([numbers.setdefault(label, len(numbers)) for label in labels], dtype=np.int64)
-    return ids, _objects(list(numbers))
-
-
-def _objects(labels: Sequence[Any]) -> Array:
-    result = np.empty(len(labels), dtype=object)  # of tuples numpy would make an array [N, 2]
-    result[:] = labels
-    return result
+    return ids, as_labels(list(numbers))
 
 
 def _labels(table: Any, group: str) -> Array:
     _refuse_absent(table, group, "have a group")
-    return _objects(table[group].to_list())
+    return as_labels(table[group].to_list())
 
 
 def _one_each(labels: Array, rows: Rows, group: str) -> Array:

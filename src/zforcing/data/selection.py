@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -13,6 +14,13 @@ from ..files.rows import Rows
 from .pieces import Pieces
 
 Labels = NDArray[Any]  # [N] groups
+
+
+def as_labels(labels: Sequence[Any]) -> Labels:
+    """Labels of any type as an array [N]."""
+    result = np.empty(len(labels), dtype=object)  # of tuples numpy would make an array [N, 2]
+    result[:] = labels
+    return result
 
 
 @dataclass(frozen=True, eq=False)
