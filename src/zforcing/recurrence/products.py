@@ -41,25 +41,23 @@ def _packed(weight: Tensor) -> Product:
     ops = torch.ops.mkldnn
     packed = ops._reorder_linear_weight(weight.contiguous())
 
-    def product(x: Tensor, out: Tensor, add: Tensor | None) -> None:
-        result = ops._linear_pointwise(x, packed, None, "none", [], "")
-        if add is None:
-            out.copy_(result)
-        else:
-            torch.add(add, result, out=out)
-
-    return product
+    return _added(lambda x: ops._linear_pointwise(x, packed, None, "none", [], ""))
 
 
 def _in_lower_precision(weight: Tensor) -> Product:
     transposed, lower = weight.t(), weight.dtype
 
+    return _added(lambda x: torch.mm(x.to(lower), transposed))
+
+
+def _added(multiply: Callable[[Tensor], Tensor]) -> Product:
+    """A product that is computed, and then added."""
+
     def product(x: Tensor, out: Tensor, add: Tensor | None) -> None:
-        result = torch.mm(x.to(lower), transposed)
         if add is None:
-            out.copy_(result)
+            out.copy_(multiply(x))
         else:
-            torch.add(add, result, out=out)
+            torch.add(add, multiply(x), out=out)
 
     return product
 
