@@ -14,7 +14,7 @@ from conftest import Command
 from test_table import EVALUATION
 from zforcing import UserError
 from zforcing.bounds import BOUNDS, ELBO, FIVO, IWAE, Bound, ChunkedELBO, Exact
-from zforcing.evaluation.likelihood import Evaluation
+from zforcing.evaluation.evaluation import Evaluation
 from zforcing.evaluation.measures import MEASURES, Measure
 from zforcing.evaluation.paper import KnownData, PaperTable
 from zforcing.evaluation.paper_runs import evaluate_runs, is_evaluated, is_finished, plan_runs, select_runs, train_runs

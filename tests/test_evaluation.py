@@ -20,7 +20,7 @@ from zforcing.bounds import Bound
 from zforcing.bounds.base import BoundResult
 from zforcing.data import Arrays, DataModule, Digits, InMemory
 from zforcing.data.fingerprint import Fingerprint
-from zforcing.evaluation.likelihood import Evaluation
+from zforcing.evaluation.evaluation import Evaluation
 from zforcing.observations import DataDescription, Example, Normalization, collate
 
 PAIRS = ObservationSpec("real", 2)

@@ -13,7 +13,7 @@ import yaml
 from rich.console import Console
 
 from zforcing import UserError
-from zforcing.evaluation.likelihood import Evaluation
+from zforcing.evaluation.evaluation import Evaluation
 from zforcing.evaluation.rows import RunRow, read_rows
 from zforcing.evaluation.side_by_side import to_markdown, to_terminal
 

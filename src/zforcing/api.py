@@ -7,7 +7,8 @@ from importlib.metadata import version
 from .bounds import ELBO, FIVO, IWAE, BoundResult, Exact, Importance, Weights
 from .data import Sequences
 from .errors import UserError
-from .evaluation.likelihood import Evaluation, evaluate
+from .evaluation.evaluation import Evaluation
+from .evaluation.likelihood import evaluate
 from .models import (
     MODELS,
     RNN,

@@ -29,7 +29,7 @@ from .options import (
 from .sample import file_name
 
 if TYPE_CHECKING:
-    from ..evaluation.likelihood import Evaluation
+    from ..evaluation.evaluation import Evaluation
 # options that say how a run is measured, by the names of `evaluate_run`
 ASKED = ("file", "checkpoint", "repeats", "seed", "batch_size", "backend", "skip_unreadable", "threads", "device")
 MUCH_UNKNOWN = 0.25  # of the symbols

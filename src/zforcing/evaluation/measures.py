@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, fields
 
 from ..errors import UserError
-from .likelihood import Evaluation
+from .evaluation import Evaluation
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from typing import Any
 import yaml
 
 from ..training.runs.recipes import Facts, Published, read_facts, recipes
-from .likelihood import Evaluation
+from .evaluation import Evaluation
 from .measures import MEASURES, Measure
 
 

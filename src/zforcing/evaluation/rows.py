@@ -14,7 +14,7 @@ from ..data.renamed import renamed
 from ..errors import UserError
 from ..saving.atomic import current, parse_json
 from ..training.runs.config import flatten, parse_config
-from .likelihood import Evaluation
+from .evaluation import Evaluation
 from .saved import evaluation_file, read_evaluation, read_mapping, split_name
 
 ENVIRONMENT = {

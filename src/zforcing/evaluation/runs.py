@@ -17,7 +17,8 @@ from ..observations import DataDescription, Example, read_file
 from ..runtime.device import pick_device
 from ..runtime.threads import threads_asked_for
 from ..training.runs.trained import Trained
-from .likelihood import Evaluation, evaluate
+from .evaluation import Evaluation
+from .likelihood import evaluate
 from .saved import name_in_files
 
 Backend = Literal["fast", "reference"]

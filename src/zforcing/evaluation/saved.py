@@ -13,7 +13,8 @@ import yaml
 from ..bounds import BOUNDS, Bound, ChunkedELBO
 from ..errors import UserError
 from ..saving.atomic import parse_json, write_text
-from .likelihood import Evaluation, bound_name
+from .evaluation import Evaluation
+from .likelihood import bound_name
 
 
 def has_particles(bound: Bound) -> bool:

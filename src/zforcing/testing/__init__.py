@@ -29,16 +29,15 @@ from .invariances import check_fed, check_missing, check_padding, check_rows
 from .loop import (
     check_carried_state,
     check_chunks,
-    check_densities,
     check_dtype,
     check_gradients,
     check_latents,
     check_noise,
     check_saved,
-    check_state,
     check_unroll,
     check_unroll_gradient,
 )
+from .methods import check_densities, check_state
 from .particles import check_particles
 
 MODEL_CHECKS: tuple[Check, ...] = (
