@@ -38,7 +38,7 @@ from zforcing.benchmark.measure import Bench, Protocol
 from zforcing.benchmark.sizes import SIZES, Size
 from zforcing.models import MODELS
 from zforcing.models.planned_step import Derived, watched
-from zforcing.recurrence import eager, program
+from zforcing.recurrence import backward, blocks, eager, program
 from zforcing.recurrence.describe import PRODUCTS, multiply_adds
 from zforcing.recurrence.frame import Frame, Step
 from zforcing.recurrence.plan import computed
@@ -143,9 +143,9 @@ def split_of(update: Task) -> dict[str, float]:
 
     with (
         mock.patch.object(Frame, "_steps_of", clocked_steps),
-        mock.patch.object(eager, "evaluate", clocked("block", program.evaluate)),
+        mock.patch.object(blocks, "evaluate", clocked("block", program.evaluate)),
         mock.patch.object(eager._Forward, "run", clocked("loop", eager._Forward.run)),
-        mock.patch.object(eager._Backward, "run", clocked("loop", eager._Backward.run)),
+        mock.patch.object(backward.Backward, "run", clocked("loop", backward.Backward.run)),
     ):
         update()
     return found | {"loop": 2 * found["loop"] - sum(found.values())}
@@ -184,7 +184,7 @@ def work_outside(update: Task) -> int:
 
         with (
             mock.patch.object(eager._Forward, "run", left_out(eager._Forward.run)),
-            mock.patch.object(eager._Backward, "run", left_out(eager._Backward.run)),
+            mock.patch.object(backward.Backward, "run", left_out(backward.Backward.run)),
         ):
             update()
     return int(counter.get_total_flops()) - inside

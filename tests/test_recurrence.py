@@ -15,7 +15,8 @@ from conftest import SPECS, SRNN_SIZE, ZF_SIZE, Case
 from strangers import Sizes, Stranger
 from zforcing import ObservationSpec, SequenceBatch
 from zforcing.models import planned_step, trace_cache
-from zforcing.recurrence.plan import Plan, Recurrence, make_plan
+from zforcing.recurrence.loops import Recurrence, make_plan
+from zforcing.recurrence.plan import Plan
 from zforcing.recurrence.program import Rows, Value, aten, evaluate, in_order
 from zforcing.recurrence.rows import require_independent_rows
 from zforcing.recurrence.trace import Untraceable, trace

@@ -1,7 +1,7 @@
 """One step of a model's contract, traced and planned, for all steps at once: nothing in a model is written for it.
 
 The step is traced into a program (`recurrence.trace`), whose dependencies tell what is a loop over time and what can be
-computed for all steps at once (`recurrence.plan`).
+computed for all steps at once (`recurrence.loops`).
 """
 
 from __future__ import annotations
@@ -20,7 +20,8 @@ from torch.utils import _pytree as pytree
 
 from ..distributions import log_prob_of_observed, parameters_of, reparameterize
 from ..recurrence.eager import Runner
-from ..recurrence.plan import Plan, Recurrence, make_plan
+from ..recurrence.loops import Recurrence, make_plan
+from ..recurrence.plan import Plan
 from ..recurrence.program import Value, in_order
 from ..recurrence.rows import require_independent_rows
 from ..recurrence.trace import ROWS, trace, with_rows

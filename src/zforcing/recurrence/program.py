@@ -6,7 +6,7 @@ rows. So one program runs for one step's n rows as for the T n rows of all steps
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
@@ -193,6 +193,32 @@ def _key(structure: Any) -> Hashable:
     if isinstance(structure, list | tuple):
         return tuple(_key(part) for part in structure)
     return (type(structure), id(structure) if isinstance(structure, Value) else structure)
+
+
+def is_alike(one: Value, two: Value, same: dict[Value, Value], *, free: Collection[Value] = ()) -> bool:
+    """Whether `two` is computed as `one` is, from what takes the place of its inputs. Nothing random is.
+
+    Args:
+        one: A value.
+        two: Another one.
+        same: For values that `one` needs, what takes their place; other inputs stand for themselves.
+        free: Values that anything of their shape may take the place of; `same` gets what does.
+    """
+    if one in free and one not in same and one.shape == two.shape:
+        same[one] = two
+    if one in same or one.function is None:
+        return same.get(one, one) is two
+    if one is two:
+        return not set(in_order([one])) & set(same) and not one.is_random
+    if one.function is not two.function or one.is_random or _numbers(one) != _numbers(two):
+        return False
+    pairs = zip(*(values_in((value.args, value.kwargs)) for value in (one, two)), strict=True)
+    return all(is_alike(a, b, same, free=free) for a, b in pairs)
+
+
+def _numbers(value: Value) -> Any:
+    """The arguments with a mark for each value."""
+    return substitute((value.args, dict(value.kwargs)), lambda part: "value" if isinstance(part, Value) else part)
 
 
 def evaluate(wanted: Iterable[Value], known: dict[Value, Any], *, rows: int) -> None:
