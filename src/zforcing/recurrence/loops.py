@@ -297,9 +297,13 @@ def _linear_of(
 ) -> dict[str, tuple[Value, ...]]:
     """`ahead`, `sources` and `weights` of a loop: the given values that are linear maps and that only it reads."""
     users = users_of(everything)
-    ahead = tuple(
-        v for v in given if is_linear(v) and v not in wanted and all(user in loop for user in users.get(v, []))
-    )
+
+    def is_ours(value: Value) -> bool:
+        """Whether only the loop reads a value, or views of it."""
+        of = users.get(value, [])
+        return value not in wanted and all(u in loop or (u.function in VIEWS and is_ours(u)) for u in of)
+
+    ahead = tuple(v for v in given if is_linear(v) and is_ours(v))
     reads: dict[Value, None] = {}
     stack = list(reversed(ahead))
     while stack:
