@@ -157,7 +157,7 @@ def split_of(update: Task) -> dict[str, float]:
 def work_of_loops(found: Sequence[Derived], rows: int) -> dict[str, int]:
     """Floating-point operations of the loops' products, by part; rows of all steps."""
     step = block = 0
-    for runner in (runner for derived in found for runner in derived.runners):
+    for runner in (runner for derived in found for runner in derived.runners if runner.derivatives):
         loop = runner.loop
         step += multiply_adds(computed(loop.body))
         block += multiply_adds(in_order_from(loop.ahead, dict.fromkeys([*loop.sources, *loop.weights])))

@@ -46,7 +46,12 @@ def derived_in(model: SequenceModel, *, filtered: bool = False) -> list[Derived 
 def _text(model: SequenceModel, derived: Derived) -> str:
     weights = {value: path for path, value in derived.weights.items()}
     begun = {value: f"{name}_begun" for name, value in zip(model.deterministic, derived.given.begun, strict=False)}
-    return "\n".join([derived.plan.text(dict(_results(derived)), weights | begun), *_gradients(model, derived)])
+    fused = [
+        f"the loop over {', '.join(runner.loop.fields)} is {runner.fused.where}"
+        for runner in derived.runners
+        if runner.fused is not None
+    ]
+    return "\n".join([derived.plan.text(dict(_results(derived)), weights | begun), *fused, *_gradients(model, derived)])
 
 
 def _results(derived: Derived) -> Iterator[tuple[str, Value]]:

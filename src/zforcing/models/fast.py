@@ -151,9 +151,8 @@ class _Run:
 
     def _last_state(self) -> State:
         """The state after each row's last step."""
-        lengths = self.rows.lengths
-        at = torch.arange(len(lengths), device=lengths.device)
-        return self.state_type(*(self._steps(v)[lengths - 1, at] for v in self.derived.plan.last.values()))
+        last, lengths = self.derived.plan.last.values(), self.rows.lengths
+        return self.state_type(*(self.flat.evaluate_last(value, lengths) for value in last))
 
 
 def time_first(tensor: Tensor) -> Tensor:

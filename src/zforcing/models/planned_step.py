@@ -23,6 +23,7 @@ from ..recurrence.eager import Runner
 from ..recurrence.loops import Recurrence, make_plan
 from ..recurrence.plan import Plan
 from ..recurrence.program import Value, in_order
+from ..recurrence.recognize import recognize
 from ..recurrence.rows import require_independent_rows
 from ..recurrence.trace import ROWS, trace, with_rows
 from .contract import RecurrentModel
@@ -128,7 +129,7 @@ class Derived:
     runners: tuple[Runner, ...] = field(init=False)
 
     def __post_init__(self) -> None:
-        self.runners = tuple(Runner(loop) for loop in self.plan.loops)
+        self.runners = tuple(Runner(loop, recognize(loop, self.plan)) for loop in self.plan.loops)
 
 
 @torch.no_grad()

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from functools import cache, partial
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -18,6 +19,7 @@ from .backward import Backward
 from .blocks import Pass
 from .derivative import Derivative, derive, derive_ahead
 from .frame import QUICK, copy_each
+from .fused import Fused
 from .plan import Loop
 from .program import Value, evaluate
 from .views import VIEWS, bases
@@ -26,11 +28,27 @@ Resample = Callable[[int, Tensor], Tensor | None]
 """resample(t, log_w [n]) -> index [n] or None: the rows that continue after step t, of a particle filter."""
 
 
+class Results(NamedTuple):
+    """What a loop has computed.
+
+    Attributes:
+        steps: The states before each step and what is exported, [T n, ...]; or what computes it when it is first read.
+        last: The state after the last step, [n, ...], if it isn't the last of what `steps` has computed.
+    """
+
+    steps: dict[Value, Tensor | Callable[[], Tensor]]
+    last: dict[Value, Tensor]
+
+
 @dataclass
 class Runner:
-    """A loop and its derivatives by which inputs get a gradient, traced when they are first needed."""
+    """A loop, perhaps as a network of torch's, and its derivatives by which inputs get a gradient.
+
+    These are traced when they are first needed.
+    """
 
     loop: Loop
+    fused: Fused | None = None
     derivatives: dict[tuple[Value, ...], tuple[Derivative, Derivative]] = field(default_factory=dict)
 
     def derivative(self, needed: tuple[Value, ...]) -> tuple[Derivative, Derivative]:
@@ -42,21 +60,33 @@ class Runner:
             self.derivatives[needed] = derive(loop, wanted), derive_ahead(loop, needed)
         return self.derivatives[needed]
 
-    def __call__(self, known: dict[Value, Any], *, steps: int, resample: Resample | None = None) -> None:
+    def __call__(self, known: Mapping[Value, Any], *, steps: int, resample: Resample | None = None) -> Results:
         """Run the loop.
 
         Args:
             known: Tensors of what it needs: first states [n, ...], values of all steps [T n, ...], constants; what it
-                computes values from ahead may have fewer rows, which are then repeated. Gets those of all steps: the
-                states before each step, and what is exported, [T n, ...].
+                computes values from ahead may have fewer rows, which are then repeated.
             steps: T.
             resample: Called after each step but the last, if the loop has a particle filter's weight.
         """
+        if self.fused is None or not self.fused.pays(known[self.loop.first[0]]):
+            return Results({**self.run(known, steps=steps, resample=resample)}, {})
+        others = cache(partial(self.run, known, steps=steps))  # a network says of its cells only the last
+        found, last = self.fused.run(known, steps=steps)
+        wanted = (*self.loop.before, *self.loop.exported)
+        return Results({v: found.get(v, partial(_one_of, others, v)) for v in wanted}, last)
+
+    def run(self, known: Mapping[Value, Any], *, steps: int, resample: Resample | None = None) -> dict[Value, Tensor]:
+        """Run the loop step by step: the states before each step and what is exported, [T n, ...]."""
         loop = self.loop
         resample = None if loop.log_weight is None else resample
         tensors = [known[value] for value in loop.needs]
         results = _Run.apply(self, steps, resample, torch.is_grad_enabled(), *tensors)  # type: ignore[no-untyped-call]  # torch's is
-        known.update(zip([*loop.before, *loop.exported], results, strict=True))
+        return dict(zip([*loop.before, *loop.exported], results, strict=True))
+
+
+def _one_of(results: Callable[[], dict[Value, Tensor]], value: Value) -> Tensor:
+    return results()[value]
 
 
 def _reach(value: Value, wanted: set[Value]) -> bool:
