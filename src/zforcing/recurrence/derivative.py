@@ -11,13 +11,12 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils import _pytree as pytree
 
 from .algebra import fused
 from .describe import work_of
 from .plan import Loop, computed
-from .program import Rows, Value, evaluate, in_order, in_order_from
-from .trace import MANY_ROWS, ROWS, trace
+from .program import Rows, Value, aten, evaluate, in_order, in_order_from, merge_equal, rewrite
+from .trace import trace
 from .views import VIEWS, bases
 
 
@@ -127,23 +126,20 @@ def _with_gradients(
     def f(
         tensors: list[Tensor], others: list[Tensor], incoming: list[Tensor]
     ) -> tuple[list[Tensor], tuple[Tensor, ...]]:
-        def step(*tensors: Tensor) -> tuple[tuple[Tensor, ...], list[Tensor]]:
-            known: dict[Value, Any] = dict(zip([*of, *fixed], [*tensors, *others], strict=True))
+        with torch.enable_grad():
+            leaves = [tensor.detach().requires_grad_(tensor.is_floating_point()) for tensor in tensors]
+            known: dict[Value, Any] = dict(zip([*of, *fixed], [*leaves, *others], strict=True))
             evaluate(results, known, rows=_rows(known))
-            return tuple(known[v] for v in smooth), [known[v] for v in results]
-
-        derivative: Any = torch.func.vjp(step, *tensors, has_aux=True)
-        _, pull, values = derivative
-        return values, pull(tuple(incoming))
+            begin: Any = _Begin.apply(incoming, *(known[v] for v in smooth), *leaves)  # type: ignore[no-untyped-call]
+        gradients = torch.autograd.grad(begin, leaves, allow_unused=True, materialize_grads=True)
+        return [known[v].detach() for v in results], gradients
 
     def example(rows: int) -> list[list[Tensor]]:
         return [[_like(value, rows) for value in values] for values in (of, fixed, smooth)]
 
     names = [value.name for value in [*of, *fixed]] + [f"d_{value.name}" for value in smooth]
-    once = not any(number % MANY_ROWS[0] == 0 for number in _numbers_of(results) if number)
-    rows = MANY_ROWS if once else ROWS
-    inputs, (values, gradients) = trace(f, example, names, rows=rows)
-    program = fused([*values, *gradients])
+    inputs, (values, gradients) = trace(f, example, names)
+    program = fused(merge_equal(rewrite([*values, *gradients], _without_detach)))
     return (
         dict(zip([*of, *fixed], inputs, strict=False)),
         dict(zip(results, program, strict=False)),
@@ -152,13 +148,26 @@ def _with_gradients(
     )
 
 
-def _numbers_of(results: Iterable[Value]) -> set[int]:
-    """All whole numbers in a program: sizes, and arguments of operations."""
-    found: set[int] = set()
-    for value in in_order(results):
-        leaves = pytree.tree_leaves((value.shape, value.args, dict(value.kwargs)))
-        found |= {leaf for leaf in leaves if isinstance(leaf, int) and not isinstance(leaf, bool)}
-    return found
+class _Begin(torch.autograd.Function):
+    """A number whose gradients for the results of a step are given.
+
+    To give them to `torch.autograd.grad` would import torch's symbolic shapes, in half a second.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, incoming: list[Tensor], *results: Tensor) -> Tensor:
+        ctx.incoming, ctx.others = incoming, len(results) - len(incoming)
+        return results[0].new_zeros(())
+
+    @staticmethod
+    def backward(ctx: Any, *_: Tensor) -> tuple[Tensor | None, ...]:
+        return None, *ctx.incoming, *[None] * ctx.others
+
+
+def _without_detach(value: Value) -> Value:
+    """Where there are gradients already, `detach` does nothing."""
+    detached: Value = value.args[0] if value.function is aten.detach.default else value
+    return detached
 
 
 def _rows(known: Mapping[Value, Tensor]) -> int:
@@ -171,4 +180,4 @@ def _rows(known: Mapping[Value, Tensor]) -> int:
 
 def _like(value: Value, rows: int) -> Tensor:
     shape = [n.times * rows if isinstance(n, Rows) else n for n in value.shape]
-    return torch.empty(shape, dtype=value.dtype, device=value.device)
+    return torch.zeros(shape, dtype=value.dtype, device=value.device)

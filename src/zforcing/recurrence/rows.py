@@ -38,12 +38,16 @@ def require_independent_rows(results: Sequence[Value], example: Mapping[Value, T
         given = {v for v in order if v.function is None or v.is_random}
         some = {v: _rows_of(v, everything[v]) for v in given}
         evaluate(results, some, rows=SOME.stop - SOME.start)
-    for value in order:
+
+    def differs(value: Value) -> bool:
         found = some.get(value)  # what only a random operation reads has none; what is empty holds anything
         if not isinstance(found, Tensor) or value.function is aten.empty.memory_format:
-            continue
-        if not _equal(found, _rows_of(value, everything[value])):
-            raise Untraceable(f"{_operation(value)} mixes the rows of a batch, or depends on how many there are")
+            return False
+        return not _equal(found, _rows_of(value, everything[value]))
+
+    if any(map(differs, results)):
+        first = next(filter(differs, order))
+        raise Untraceable(f"{_operation(first)} mixes the rows of a batch, or depends on how many there are")
 
 
 def _require_form(value: Value) -> None:
@@ -78,8 +82,10 @@ def _rows_of(value: Value, result: Any) -> Any:
 def _equal(one: Tensor, two: Tensor) -> bool:
     if one.shape != two.shape:
         return False
+    if torch.equal(one, two):
+        return True
     if not one.is_floating_point():
-        return bool(torch.equal(one, two))
+        return False
     scale = two[two.isfinite()].abs().amax().item() if two.isfinite().any() else 0.0
     tolerance = 1e-2 if one.dtype in (torch.bfloat16, torch.float16) else 1e-4
     return torch.allclose(one.double(), two.double(), rtol=tolerance, atol=tolerance * scale, equal_nan=True)

@@ -1,7 +1,7 @@
 """Trace a function of tensors: which operations it does, as a `Program` for any number of rows.
 
-The only place that knows torch's tracer (`make_fx`, experimental). The function runs twice, with two numbers of rows;
-what differs between the two records is the number of rows.
+The function runs twice, with two numbers of rows, and a mode of torch's dispatcher records its operations; what differs
+between the two records is the number of rows.
 """
 
 from __future__ import annotations
@@ -10,23 +10,21 @@ import contextlib
 import operator
 import traceback
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, fx
+from torch import Tensor
 from torch.distributions import Distribution
-from torch.fx.experimental.proxy_tensor import make_fx
-from torch.fx.experimental.symbolic_shapes import GuardOnDataDependentSymNode
 from torch.utils import _pytree as pytree
 
 from .program import Rows, Value, aten, merge_equal, rewrite
+from .record import Call, Operation, Record, changed_by, record, shares_memory, tensors_in
 from .views import simplify
 
 ROWS = (5, 7)  # two numbers of rows to trace with: what differs is the number of rows
-MANY_ROWS = (1009,)  # enough to trace once, where sizes are known: none of them may be a multiple of it
 
 
 class Untraceable(Exception):
@@ -34,11 +32,7 @@ class Untraceable(Exception):
 
 
 def trace(
-    f: Callable[..., Any],
-    example: Callable[[int], Sequence[Any]],
-    names: Sequence[str],
-    *,
-    rows: tuple[int, ...] = ROWS,
+    f: Callable[..., Any], example: Callable[[int], Sequence[Any]], names: Sequence[str]
 ) -> tuple[list[Value], Any]:
     """Trace a function.
 
@@ -46,7 +40,6 @@ def trace(
         f: A function of the arguments; its results are tensors in a pytree.
         example: Returns arguments (pytrees of tensors) with this number of rows.
         names: A name for each tensor of the arguments.
-        rows: The numbers of rows to trace with.
 
     Returns:
         The inputs, one for each tensor of the arguments, and the results: what f returned, with a `Value` for each
@@ -55,23 +48,12 @@ def trace(
     Raises:
         Untraceable: f depends on a tensor's values, mixes rows, or changes a tensor that it doesn't own.
     """
-    graphs, structures = [], []
-    for number in rows:
-        arguments = example(number)
-        leaves, spec = pytree.tree_flatten(arguments)
-        holder: list[Any] = []
-
-        def flat(*tensors: Tensor, spec: Any = spec, holder: list[Any] = holder) -> list[Tensor]:
-            results, structure = pytree.tree_flatten(f(*pytree.tree_unflatten(tensors, spec)))
-            holder.append(structure)
-            return results
-
-        graphs.append(_record(flat, leaves))
-        structures.append(holder[-1])
-    if structures[0] != structures[-1]:
+    one, two = (_record(f, example(rows)) for rows in ROWS)
+    if one.structure != two.structure:
         raise Untraceable("the structure of the result depends on the number of rows")
-    inputs, results = _convert(graphs[0], graphs[-1], names, _Sizes(rows))
-    return inputs, pytree.tree_unflatten(merge_equal(rewrite(results, simplify)), structures[0])
+    conversion = _Conversion(one, two, names)
+    results = merge_equal(rewrite(conversion.results, simplify))
+    return conversion.inputs, pytree.tree_unflatten(results, one.structure)
 
 
 def with_rows(rows: int, tensor: Tensor) -> Tensor:
@@ -79,23 +61,22 @@ def with_rows(rows: int, tensor: Tensor) -> Tensor:
     return tensor[torch.arange(rows, device=tensor.device) % len(tensor)].detach().clone()
 
 
-def _record(f: Callable[..., Any], leaves: Sequence[Tensor]) -> fx.Graph:
-    """The operations of f, in torch's own form.
+def _record(f: Callable[..., Any], arguments: Sequence[Any]) -> Record:
+    """What f does.
 
     In a thread of its own, which has none of the modes that torch is in: the hooks of a checkpoint, a profiler's.
     """
+    leaves, spec = pytree.tree_flatten(arguments)
 
-    def record() -> fx.Graph:
+    def recorded() -> Record:
         with torch.no_grad(), _traceable():
-            return make_fx(f, tracing_mode="fake", _allow_non_fake_inputs=True)(*leaves).graph
+            return record(lambda *tensors: f(*pytree.tree_unflatten(tensors, spec)), leaves)
 
     with ThreadPoolExecutor(max_workers=1) as thread:
         try:
-            graph = thread.submit(record).result()
+            return thread.submit(recorded).result()
         except Exception as error:  # torch raises many kinds
             raise Untraceable(_reason(error)) from error
-    graph.eliminate_dead_code()
-    return graph
 
 
 @contextlib.contextmanager
@@ -120,85 +101,91 @@ def _reason(error: Exception) -> str:
     """What has failed, and in which line of the traced function."""
     frames = [f for f in traceback.extract_tb(error.__traceback__) if not _is_torchs(f.filename)]
     said = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-    if isinstance(error, GuardOnDataDependentSymNode):
-        said = "it depends on the values of a tensor, not on its shape alone"
     return f"line {frames[-1].lineno} of {Path(frames[-1].filename).name}, `{frames[-1].line}`: {said}"
 
 
 def _is_torchs(filename: str) -> bool:
-    return Path(filename).is_relative_to(Path(torch.__file__).parent) or not Path(filename).is_file()
+    """Whether a line is of torch, or of what records."""
+    path = Path(filename)
+    return (
+        path.is_relative_to(Path(torch.__file__).parent) or not path.is_file() or path.parent == Path(__file__).parent
+    )
 
 
-# ---- torch's record -> values
+# ---- records -> values
 
 
-class _Sizes:
-    """Which numbers in the records are sizes in proportion to the number of rows.
+class _Conversion:
+    """Two records, of the same function with different numbers of rows, as values.
 
-    Args:
-        rows: The numbers of rows that were traced with.
+    Attributes:
+        inputs: A value for each tensor that the function got.
+        results: A value for each tensor that it returned.
     """
 
-    def __init__(self, rows: tuple[int, ...]):
-        self.first, self.last = rows[0], rows[-1]
+    def __init__(self, one: Record, two: Record, names: Sequence[str]):
+        self.values: dict[int, Value] = {}  # by the id of the first record's tensor
+        if [call.operation for call in one.calls] != [call.operation for call in two.calls]:
+            raise Untraceable("what is computed depends on the number of rows")
+        _require_kept(one)
+        for name, a, b in zip(names, one.inputs, two.inputs, strict=False):
+            self.values[id(a)] = Value(name, shape=_shape(a, b), dtype=a.dtype, device=a.device)
+        self.inputs = [self.values[id(tensor)] for tensor in one.inputs]
+        for a, b in zip(one.calls, two.calls, strict=True):
+            self._add(a, b)
+        self.results: list[Any] = self._arguments(list(one.results), list(two.results))
 
-    def arguments(self, one: Any, two: Any, values: dict[fx.Node, Any]) -> Any:
-        """Arguments, values for torch's nodes, and `Rows` for what is in proportion to the number of rows."""
-        if isinstance(one, fx.Node):
-            return values[one]
+    def _add(self, a: Call, b: Call) -> None:
+        """The value of one operation, or those of several results."""
+        args, kwargs = self._arguments(a.args, b.args), self._arguments(dict(a.kwargs), dict(b.kwargs))
+        if isinstance(a.result, Tensor):
+            self.values[id(a.result)] = self._operation(a, b, args, kwargs)
+        elif a.operation in SPLITS:
+            for part, value in zip(a.result, _parts(a, b, args, kwargs), strict=True):
+                self.values[id(part)] = value
+        elif isinstance(a.result, list | tuple):
+            whole = Value(function_name(a.operation), a.operation, args, kwargs)
+            for i, (m, n) in enumerate(zip(a.result, b.result, strict=True)):
+                if isinstance(m, Tensor):
+                    name = f"{whole.name}_{i}"
+                    self.values[id(m)] = Value(name, operator.getitem, (whole, i), {}, _shape(m, n), m.dtype, m.device)
+
+    def _operation(self, a: Call, b: Call, args: Any, kwargs: Any) -> Value:
+        result = a.result
+        shape = _shape(result, b.result)
+        made = MADE.get(a.operation)
+        if made is not None:  # of another tensor only the shape, the type and the device matter
+            args, kwargs = (list(shape),), {"dtype": result.dtype, "device": result.device}
+        function = _functional(a) if made is None else made
+        if a.operation is aten.bernoulli_.float and len(args) == 1:  # torch leaves defaults out
+            args = (*args, 0.5)
+        return Value(function_name(function), function, args, kwargs, shape, result.dtype, result.device)
+
+    def _arguments(self, one: Any, two: Any) -> Any:
+        """Arguments, values for tensors, and `Rows` for what is in proportion to the number of rows."""
+        if isinstance(one, Tensor):
+            return self._value(one, two)
         if isinstance(one, dict):
-            return {name: self.arguments(part, two[name], values) for name, part in one.items()}
+            return {name: self._arguments(part, two[name]) for name, part in one.items()}
         if isinstance(one, list | tuple):
-            return type(one)(self.arguments(a, b, values) for a, b in zip(one, two, strict=True))
-        return self.number(one, two) if isinstance(one, int) and not isinstance(one, bool) else one
+            if len(one) != len(two):
+                raise Untraceable("the number of arguments depends on the number of rows")
+            return type(one)(self._arguments(a, b) for a, b in zip(one, two, strict=True))
+        if isinstance(one, int) and not isinstance(one, bool):
+            return _number(one, two)
+        if one != two and not (one != one and two != two):
+            raise Untraceable(f"an argument is {one} for {ROWS[0]} rows and {two} for {ROWS[1]}")
+        return one
 
-    def number(self, one: int, two: int) -> int | Rows:
-        """A size, or `Rows`."""
-        once = self.first == self.last
-        if one == two and not (once and one and one % self.first == 0):
-            return one
-        if one % self.first or two * self.first != one * self.last:
-            raise Untraceable(
-                f"a size is {one} for {self.first} rows and {two} for {self.last}: not in proportion to them"
-            )
-        return Rows(one // self.first)
-
-    def shape(self, a: fx.Node, b: fx.Node) -> tuple[int | Rows, ...]:
-        """The shape of a result; () of several."""
-        one, two = (node.meta.get("val") for node in (a, b))
-        if not isinstance(one, Tensor) or not isinstance(two, Tensor):
-            return ()
-        return tuple(self.number(m, n) for m, n in zip(one.shape, two.shape, strict=True))
-
-
-def _convert(one: fx.Graph, two: fx.Graph, names: Sequence[str], sizes: _Sizes) -> tuple[list[Value], list[Any]]:
-    """Values from the records for two numbers of rows."""
-    pairs = list(zip(one.nodes, two.nodes, strict=False))
-    if len(one.nodes) != len(two.nodes) or any(a.op != b.op or str(a.target) != str(b.target) for a, b in pairs):
-        raise Untraceable("what is computed depends on the number of rows")
-    _require_pure(one)
-    values: dict[fx.Node, Any] = {}
-    inputs: list[Value] = []
-    results: list[Any] = []
-    for a, b in pairs:
-        if a.op == "placeholder":
-            values[a] = Value(names[len(inputs)], shape=sizes.shape(a, b), dtype=_dtype(a), device=_device(a))
-            inputs.append(values[a])
-        elif a.op == "get_attr":
-            values[a] = _constant(a, getattr(one.owning_module, str(a.target)))
-        elif a.op == "call_function":
-            args, kwargs = (
-                sizes.arguments(x, y, values) for x, y in ((a.args, b.args), (dict(a.kwargs), dict(b.kwargs)))
-            )
-            _require_known_sizes(a)
-            values[a] = _operation(a, b, args, kwargs, sizes)
-        elif a.op == "output":
-            results = list(sizes.arguments(tuple(a.args[0]), tuple(b.args[0]), values))
-    return inputs, results
-
-
-def _constant(node: fx.Node, tensor: Tensor) -> Value:
-    return Value(node.name, Constant(tensor), (), {}, tuple(tensor.shape), tensor.dtype, tensor.device)
+    def _value(self, one: Tensor, two: Tensor) -> Value:
+        """The value of a tensor; a constant, if the function has found it."""
+        value = self.values.get(id(one))
+        if value is None:
+            if one is not two and not (one.shape == two.shape and torch.equal(one, two)):
+                raise Untraceable("a tensor that it makes of numbers depends on what it is given, or on how many rows")
+            value = Value("constant", Constant(one), (), {}, tuple(one.shape), one.dtype, one.device)
+            self.values[id(one)] = value
+        return value
 
 
 class Constant:
@@ -211,25 +198,19 @@ class Constant:
         return self.tensor
 
 
-def _operation(a: fx.Node, b: fx.Node, args: tuple[Any, ...], kwargs: dict[str, Any], sizes: _Sizes) -> Any:
-    """The value of one operation, or a list of the parts of a split."""
-    if a.target is operator.getitem:
-        whole, index = args
-        if isinstance(whole, list):
-            return whole[index]
-        return Value(a.name, operator.getitem, args, {}, sizes.shape(a, b), _dtype(a), _device(a))
-    if a.target in SPLITS:
-        return _parts(a, b, args, kwargs, sizes)
-    made = MADE.get(a.target)
-    if made is not None:  # of another tensor only the shape, the type and the device matter
-        like = {"dtype": _dtype(a), "device": a.meta["val"].device}
-        return Value(
-            function_name(made), made, (list(sizes.shape(a, b)),), like, sizes.shape(a, b), _dtype(a), _device(a)
-        )
-    function = _functional(a)
-    if a.target is aten.bernoulli_.float and len(args) == 1:  # torch leaves defaults out
-        args = (*args, 0.5)
-    return Value(function_name(function), function, args, kwargs, sizes.shape(a, b), _dtype(a), _device(a))
+def _shape(one: Tensor, two: Tensor) -> tuple[int | Rows, ...]:
+    """The shape of a tensor."""
+    return tuple(_number(m, n) for m, n in zip(one.shape, two.shape, strict=True))
+
+
+def _number(one: int, two: int) -> int | Rows:
+    """A size, or `Rows`."""
+    if one == two:
+        return one
+    first, second = ROWS
+    if one % first or two * first != one * second:
+        raise Untraceable(f"a size is {one} for {first} rows and {two} for {second}: not in proportion to them")
+    return Rows(one // first)
 
 
 MADE: dict[Any, Callable[..., Any]] = {
@@ -256,28 +237,20 @@ SPLITS = (
 )
 
 
-def _require_known_sizes(node: fx.Node) -> None:
-    """Refuse a number, or a size, that depends on what is in a tensor."""
-    value = node.meta.get("val")
-    sizes = value.shape if isinstance(value, Tensor) else [value]
-    if any(isinstance(size, torch.SymInt | torch.SymFloat | torch.SymBool) for size in sizes):
-        raise Untraceable(f"{node.target} depends on the values of a tensor, not on its shape alone")
-
-
-def _parts(a: fx.Node, b: fx.Node, args: tuple[Any, ...], kwargs: dict[str, Any], sizes: _Sizes) -> list[Value]:
+def _parts(a: Call, b: Call, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> list[Value]:
     """The parts of a split as slices, of an unbind as selections."""
-    x, dim = args[0], _dim(args, kwargs, 1 if a.target is aten.unbind.int else 2)
+    x, dim = args[0], _dim(args, kwargs, 1 if a.operation is aten.unbind.int else 2)
     dim = dim % len(x.shape)
     parts, start = [], 0
-    for one, two in zip(a.meta["val"], b.meta["val"], strict=True):
-        shape = tuple(sizes.number(m, n) for m, n in zip(one.shape, two.shape, strict=True))
-        if a.target is aten.unbind.int:
+    for one, two in zip(a.result, b.result, strict=True):
+        shape = _shape(one, two)
+        if a.operation is aten.unbind.int:
             parts.append(Value("select", aten.select.int, (x, dim, start), {}, shape, x.dtype, x.device))
             start += 1
         else:
             length = shape[dim]
             if isinstance(length, Rows):
-                raise Untraceable(f"{a.name} splits the rows")
+                raise Untraceable(f"{a.operation} splits the rows")
             parts.append(
                 Value("slice", aten.slice.Tensor, (x, dim, start, start + length), {}, shape, x.dtype, x.device)
             )
@@ -285,7 +258,7 @@ def _parts(a: fx.Node, b: fx.Node, args: tuple[Any, ...], kwargs: dict[str, Any]
     return parts
 
 
-def _dim(args: tuple[Any, ...], kwargs: dict[str, Any], position: int) -> int:
+def _dim(args: tuple[Any, ...], kwargs: Mapping[str, Any], position: int) -> int:
     dim: int = args[position] if len(args) > position else kwargs.get("dim", 0)
     return dim
 
@@ -296,65 +269,35 @@ def function_name(function: Callable[..., Any]) -> str:
     return str(getattr(packet, "__name__", type(packet).__name__)).lstrip("_")
 
 
-def _device(a: fx.Node) -> torch.device:
-    value = a.meta.get("val")
-    return value.device if isinstance(value, Tensor) else torch.device("cpu")
-
-
-def _dtype(a: fx.Node) -> torch.dtype:
-    value = a.meta.get("val")
-    return value.dtype if isinstance(value, Tensor) else torch.float32
-
-
 # ---- operations in place
 
 
-def _require_pure(graph: fx.Graph) -> None:
-    """Refuse an operation in place on what is read again in its old form, or on an input."""
-    root: dict[fx.Node, fx.Node] = {}
-    position = {node: i for i, node in enumerate(graph.nodes)}
-    for node in graph.nodes:
-        source = node.args[0] if node.op == "call_function" and node.args else None
-        is_part = node.target is operator.getitem and isinstance(source, fx.Node) and _is_view(source)
-        shares = isinstance(source, fx.Node) and (_is_view(node) or _in_place(node) or is_part)
-        root[node] = root[source] if shares and isinstance(source, fx.Node) else node
-    for node in graph.nodes:
-        if not _in_place(node):
-            continue
-        owner = root[node]
-        if owner.op != "call_function":
-            raise Untraceable(f"{node.target} changes an input in place")
-        for other, other_root in root.items():
-            if other_root is owner and position[other] < position[node]:
-                late = [user for user in other.users if position[user] > position[node]]
-                if late:
-                    raise Untraceable(f"{node.target} changes in place what {late[0].target} reads later")
+def _require_kept(record: Record) -> None:
+    """Refuse an operation in place on what is read again in its old form."""
+    owner: dict[int, int] = {}  # by the id of a tensor, that of the one whose memory it shares
+    last_read = {id(tensor): i for i, call in enumerate(record.calls) for tensor in call.reads}
+    last_read |= {id(tensor): len(record.calls) for tensor in tensors_in(record.results)}
+    for i, call in enumerate(record.calls):
+        for tensor in changed_by(call.operation, call.args, call.kwargs):
+            shared = owner.get(id(tensor), id(tensor))
+            others = {shared, *(other for other, of in owner.items() if of == shared)} - {id(tensor)}
+            if any(last_read.get(other, -1) > i for other in others):
+                raise Untraceable(f"{call.operation} changes in place what is read later")
+        if call.reads and shares_memory(call.operation):
+            source = id(call.reads[0])
+            shared = owner.get(source, source)
+            owner |= {id(tensor): shared for tensor in tensors_in(call.result) if id(tensor) != source}
 
 
-def _schema(node: fx.Node) -> Any:
-    return getattr(node.target, "_schema", None) if node.op == "call_function" else None
-
-
-def _in_place(node: fx.Node) -> bool:
-    schema = _schema(node)
-    return bool(schema is not None and schema.is_mutable)
-
-
-def _is_view(node: fx.Node) -> bool:
-    """Whether a result shares memory with an argument. The parts of `unsafe_split` share none, by its contract."""
-    schema = _schema(node)
-    return bool(schema is not None and any(r.alias_info is not None for r in schema.returns))
-
-
-def _functional(node: fx.Node) -> Callable[..., Any]:
+def _functional(call: Call) -> Callable[..., Any]:
     """The operation that returns what one in place leaves."""
-    target: Any = node.target
-    if not _in_place(node):
-        return target  # type: ignore[no-any-return]
-    if target in DRAWN:
-        return DRAWN[target]
-    name = target.overloadpacket.__name__
+    operation: Operation = call.operation
+    if not changed_by(operation, call.args, call.kwargs):
+        return operation  # type: ignore[no-any-return]
+    if operation in DRAWN:
+        return DRAWN[operation]
+    name = operation.overloadpacket.__name__
     packet = getattr(aten, name.removesuffix("_"), None)
-    if not name.endswith("_") or packet is None or target._overloadname not in packet.overloads():
-        raise Untraceable(f"{target} changes a tensor in place")
-    return getattr(packet, target._overloadname)  # type: ignore[no-any-return]
+    if not name.endswith("_") or packet is None or operation._overloadname not in packet.overloads():
+        raise Untraceable(f"{operation} changes a tensor in place")
+    return getattr(packet, operation._overloadname)  # type: ignore[no-any-return]

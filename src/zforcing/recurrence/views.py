@@ -41,6 +41,8 @@ def simplify(value: Value) -> Value:
         return _slice(value)
     if value.function is aten.bmm.default and value.shape[0] == 1:
         return _of_one_pair(value)
+    if value.function is aten.detach.default:
+        return _detached(value)
     if value.function in (aten.expand.default, aten._to_copy.default, aten.clone.default, aten.lift_fresh_copy.default):
         x = value.operand
         same = x.shape == value.shape and x.dtype == value.dtype and x.function is not None
@@ -55,6 +57,12 @@ def simplify(value: Value) -> Value:
     if base.function in FILLED:
         return replace(base, args=(list(value.shape),), shape=value.shape)
     return _in_shape(base, value.shape)
+
+
+def _detached(value: Value) -> Value:
+    """What has been made without gradients needs no `detach`, which torch adds to all that it makes."""
+    made: Value = value.args[0]
+    return made if made.is_random or (made.function is not None and not made.reads) else value
 
 
 def _reshaped(value: Value) -> Value | None:
