@@ -85,7 +85,7 @@ class _Recorder(TorchDispatchMode):
         return False
 
     def __init__(self, inputs: Sequence[Tensor]):
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]  # torch's
         self.calls: list[Call] = []
         self.owned: dict[int, bool] = {id(tensor): False for tensor in inputs}  # of what is known: may it be changed?
 

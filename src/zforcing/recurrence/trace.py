@@ -128,8 +128,8 @@ class _Conversion:
         if [call.operation for call in one.calls] != [call.operation for call in two.calls]:
             raise Untraceable("what is computed depends on the number of rows")
         _require_kept(one)
-        for name, a, b in zip(names, one.inputs, two.inputs, strict=False):
-            self.values[id(a)] = Value(name, shape=_shape(a, b), dtype=a.dtype, device=a.device)
+        for name, x, y in zip(names, one.inputs, two.inputs, strict=False):
+            self.values[id(x)] = Value(name, shape=_shape(x, y), dtype=x.dtype, device=x.device)
         self.inputs = [self.values[id(tensor)] for tensor in one.inputs]
         for a, b in zip(one.calls, two.calls, strict=True):
             self._add(a, b)
