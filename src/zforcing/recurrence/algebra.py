@@ -161,7 +161,7 @@ class LinearMaps:
         if loop is not None and x.function is aten.cat.default and x.args[1] == len(x.shape) - 1:
             starts = itertools.accumulate((part.length(-1) for part in x.parts), initial=0)
             parts = [(part, columns(w, at, part.length(-1))) for part, at in zip(x.parts, starts, strict=False)]
-            return [term for part, weight in parts for term in self._products(part, weight, loop)]
+            return [term for part, weight in parts for term in self._products(_in_type(part, x), weight, loop)]
         if not is_linear(x):
             return [Product(x, w)]
         terms = self._terms(x, loop)
@@ -183,6 +183,13 @@ class LinearMaps:
         middle, out = w.length(0), w.length(1)
         only_here = self.num_users[x] == 1
         return entries * out < middle * out + (entries * middle if only_here else 0)
+
+
+def _in_type(part: Value, whole: Value) -> Value:
+    """A part of a concatenation in the type of the whole: autocast leaves some of them less precise."""
+    if part.dtype == whole.dtype:
+        return part
+    return Value("to", aten._to_copy.default, (part,), {"dtype": whole.dtype}, part.shape, whole.dtype, part.device)
 
 
 # ---- fewer passes over memory
