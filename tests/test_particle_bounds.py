@@ -71,7 +71,7 @@ def test_iwae_with_1000_particles_is_within_002_nats_of_kalman() -> None:
 
 
 def test_fivo_with_1000_particles_is_within_005_nats_of_kalman() -> None:
-    model, batch, exact = linear_gaussian(4, 4, 20, 4)
+    model, batch, exact = linear_gaussian(4, 4, 20, 2)
     mean, error = mean_and_error(repeated(FIVO(particles=1000), model, batch, 80))
     assert error.max() < 0.02
     assert ((mean - exact).abs() < 0.05).all()

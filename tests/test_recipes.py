@@ -392,7 +392,11 @@ def test_a_recipe_trains_two_steps(name: str, files: dict[str, dict[str, Any]], 
     recipe = read_recipe(name)
     known = MODELS.settings_of(recipe["model"]["name"]).__dataclass_fields__
     sizes = {size: 3 for size in ("hidden_size", "latent_size", "embedding_size", "mlp_size") if size in known}
-    small = {"data": files.get(recipe["data"]["name"], {}), "model": sizes, "training": {"max_steps": 2}}
+    backend = (
+        "fast" if recipe["data"]["name"] == "mnist" else "reference"
+    )  # to trace all takes long, to walk 784 steps too
+    training = {"max_steps": 2, "backend": backend}
+    small = {"data": files.get(recipe["data"]["name"], {}), "model": sizes, "training": training}
     made = parse_config(merge_settings(recipe, small), where=name)
     assert train(made, tmp_path / "run", device="cpu", reporter=Reporter(quiet=True)).step == 2
 
