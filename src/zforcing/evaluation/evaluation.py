@@ -9,6 +9,7 @@ from typing import Any, get_args
 from ..bounds import BoundKind
 from ..errors import UserError
 from ..settings import problems_of
+from .baselines import BaselineScore, scores_from_json, scores_to_json
 
 COLLAPSED = 0.01  # nats per step below which the latents hold almost no information
 
@@ -56,6 +57,8 @@ class Evaluation:
         look_ahead: steps after a chunk that the posterior saw; None: all of them.
         data_fingerprint: hex digest of the scored, normalized sequences; equal digests mean equal numbers.
         seed: seed of the noise.
+        baselines: what simple models, fitted to training data in closed form, make of the same sequences; empty where
+            none was given, and in files of before.
     """
 
     model: str
@@ -91,10 +94,11 @@ class Evaluation:
     look_ahead: int | None
     data_fingerprint: str
     seed: int
+    baselines: tuple[BaselineScore, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """Return plain JSON values."""
-        return asdict(self)
+        return asdict(self) | {"baselines": scores_to_json(self.baselines)}
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> Evaluation:
@@ -103,10 +107,12 @@ class Evaluation:
         Raises:
             UserError: fields are missing, or values have a wrong type; one line with every problem.
         """
+        values = {"baselines": ()} | dict(values)
         missing = [field.name for field in fields(cls) if field.name not in values]
         if missing:
             raise UserError(f"the evaluation has no {', '.join(missing)}")
-        evaluation = cls(**{field.name: values[field.name] for field in fields(cls)})
+        given = {field.name: values[field.name] for field in fields(cls)}
+        evaluation = cls(**given | {"baselines": scores_from_json(values["baselines"])})
         problems = problems_of(evaluation, "evaluation")
         if evaluation.kind not in get_args(BoundKind):
             kinds = " or ".join(get_args(BoundKind))
@@ -129,3 +135,9 @@ class Evaluation:
     def collapsed(self) -> bool:
         """Whether a model with latents doesn't use them."""
         return self.kind != "exact" and self.kl_per_sequence * self.num_sequences < COLLAPSED * self.num_steps
+
+    @property
+    def better_baselines(self) -> tuple[BaselineScore, ...]:
+        """The baselines that explain the data better than this number, the best first."""
+        better = [score for score in self.baselines if score.nats_per_sequence > self.nats_per_sequence]
+        return tuple(sorted(better, key=lambda score: -score.nats_per_sequence))

@@ -22,6 +22,7 @@ from ..observations import DataDescription, Example, SequenceBatch, collate
 from ..runtime.device import as_device, place_of
 from ..runtime.threads import cpu_threads
 from ..settings import Count, Seed, must_be, must_fit
+from .baselines import Scores, fit_baselines
 from .evaluation import Evaluation
 
 SENSIBLE = 1e100  # nats per sequence; sums and squares of smaller ones stay finite
@@ -37,6 +38,7 @@ def evaluate(
     split: str = "",
     description: DataDescription | None = None,
     true_log_likelihood: Callable[[Example], float | None] = lambda example: None,
+    baselines: SequenceDataset | None = None,
     max_rows: int = 256,
     device: torch.device | str | None = None,
     progress: Callable[[int], None] = lambda done: None,
@@ -54,6 +56,8 @@ def evaluate(
         split: name of the data in the result, such as "test".
         description: description of the data; by default the model's own, or else the data's.
         true_log_likelihood: log p(x) of a sequence in nats, under the process that generated it, where that is known.
+        baselines: the training data, to which simple models are fitted in closed form (independent Gaussian, VAR(1)
+            and so on); the result has what they make of `data`. None: no baselines.
         max_rows: sequences times particles in one batch (at least one sequence).
         device: where to compute (`auto`: on a GPU if there is one); by default the model's device.
         progress: called after each batch and repeat with the number of sequences done in it.
@@ -75,12 +79,14 @@ def evaluate(
     must_fit(seed, Seed, "seed")
     described = _description(model, data, description)
     sequences = data.described_as(described)
+    simple = _fitted(baselines, described, sequences)
     model = (model if device is None else model.to(as_device(device))).eval()
     totals = _Totals.empty(repeats, sequences)
     with torch.random.fork_rng(), torch.no_grad(), cpu_threads(model, rows=max_rows):
         torch.manual_seed(seed)
         for indices, examples in _batches(sequences, max(1, max_rows // bound.particles)):
             totals.read(indices, examples, true_log_likelihood)
+            simple.add(indices, examples)
             batch = collate(examples, described.spec)
             totals.count(batch, indices)
             batch = batch.to(*place_of(model))
@@ -100,6 +106,7 @@ def evaluate(
         repeats=repeats,
         data_fingerprint=totals.fingerprint.digits(sequences.__getitem__),
         seed=seed,
+        baselines=simple.results(log_std=_log_std(described, totals.scored)),
     )
 
 
@@ -114,6 +121,15 @@ def _description(model: DensityModel, data: SequenceDataset, given: DataDescript
         return given
     known = model.description or description_for(model.spec, data)
     return known or DataDescription("data", model.spec, longest=int(data.lengths.max()))
+
+
+def _fitted(train: SequenceDataset | None, description: DataDescription, scored: SequenceDataset) -> Scores:
+    """Baselines fitted to training data, or none."""
+    spec, found = description.spec, []
+    if train is not None:
+        check_dataset(train, "baselines")
+        found = fit_baselines(train.described_as(description), spec, scored=scored.lengths)
+    return Scores(found, len(scored), unscored=spec.unscored_steps)
 
 
 def _batches(data: SequenceDataset, size: int) -> Iterator[tuple[list[int], list[Example]]]:
