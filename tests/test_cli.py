@@ -298,7 +298,8 @@ def test_who_reads_no_further_ends_the_command_in_silence() -> None:
 
 def test_a_misspelt_table_is_named(zf: Command) -> None:
     said = zf("table", "musik").mistake
-    assert "no such run folder: musik (did you mean music?); the tables of papers are imdb, mnist, music" in said
+    assert "no such run folder: musik; neither musik nor runs/musik is in " in said
+    assert said.endswith("; the tables of papers are imdb, mnist, music, speech (did you mean music?)")
 
 
 def test_no_command_and_help_list_the_commands(zf: Command) -> None:

@@ -149,7 +149,9 @@ def test_a_file_is_measured_as_the_same_sequences_of_the_data_were(moved: tuple[
     kind, found = moved
     values = zf("evaluate", found.run, found.mine, "--threads", 1, "--device", "cpu", "--json").json
     other = {name for name in values if values[name] != found.measured[name]}
-    assert other <= {"split", "remark"}
+    assert other <= {"split", "remark", "baselines"}
+    assert found.measured["baselines"]
+    assert values["baselines"] == []  # they are fitted to the training split
     assert values["split"] == found.mine.name
     (file,) = found.run.glob("evaluation-mine-????????-elbo.json")
     assert json.loads(file.read_text()) == values

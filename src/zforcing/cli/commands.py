@@ -30,7 +30,7 @@ COMMANDS = {
     "evaluate": Command(
         "evaluate",
         "evaluate",
-        "Measure a trained model on a split of its data, or on a file: zforcing evaluate RUN [FILE] [--split test].",
+        "Measure a trained model on a split of its data, or on your own: zforcing evaluate RUN [FILE_OR_FOLDER].",
     ),
     "sample": Command(
         "sample", "sample", "Draw sequences from a trained model: zforcing sample RUN [--num 64] [--steps N]."

@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING, Literal
 from ..bounds import ELBO, Bound, ChunkedELBO
 from ..data.splits import Split
 from ..errors import UserError
-from ..saving.model import find_checkpoint
+from ..saving.model import find_checkpoint, load
 from ..settings import Count
-from ..training.runs.folder import read_run_config
+from ..training.runs.folder import find_run, read_run_config
 from .options import (
+    RUN_HELP,
     bound_options,
     check_common,
     checkpoint_option,
@@ -31,17 +32,31 @@ from .sample import file_name
 if TYPE_CHECKING:
     from ..evaluation.evaluation import Evaluation
 # options that say how a run is measured, by the names of `evaluate_run`
-ASKED = ("file", "checkpoint", "repeats", "seed", "batch_size", "backend", "skip_unreadable", "threads", "device")
-MUCH_UNKNOWN = 0.25  # of the symbols
+ASKED = (
+    "file",
+    "checkpoint",
+    "repeats",
+    "seed",
+    "batch_size",
+    "backend",
+    "skip_unreadable",
+    "baselines",
+    "threads",
+    "device",
+)
 
 
 def evaluate(argv: Sequence[str]) -> int:
-    """Measure a trained model on a split of its data, or on a file: zforcing evaluate RUN [FILE] [--split test]."""
+    """Measure a trained model on a split of its data, or on your own: zforcing evaluate RUN [FILE_OR_FOLDER].
+
+    One line has the number, its error, kind and unit; those behind it what else is worth knowing.
+    """
     from ..evaluation.runs import evaluate_run
     from ..evaluation.saved import evaluation_file, name_in_files, save_evaluation
+    from ..evaluation.summary import summary, warnings
 
     options = evaluate_options(argv)
-    run = Path(options.run)
+    run = find_run(options.run)
     find_checkpoint(run, which=options.checkpoint)
     bound = in_chunks(options, chosen_bound(options, trained_by=trained_by(run)))
     asked = {name: getattr(options, name) for name in ASKED}
@@ -52,17 +67,30 @@ def evaluate(argv: Sequence[str]) -> int:
     values = result.to_json() | {"checkpoint": options.checkpoint}
     if options.json:
         print(json.dumps(values))
+    elif options.all:
+        print_values(values | {"baselines": in_words(result)})
     else:
-        print_values(values)
-    warn(result)
+        description = load(run, which=options.checkpoint).description
+        print("\n".join(summary(result, number="dim" if description is None else description.format.number)))
+        print(f"all numbers: {path} (or --all, --json)")
+    for warning in warnings(result):
+        print(f"warning: {warning}", file=sys.stderr)
     return 0
+
+
+def in_words(result: Evaluation) -> str | None:
+    """What baselines make of it, on one line."""
+    return ", ".join(f"{score.name} {score.nats_per_sequence:.4f}" for score in result.baselines) or None
 
 
 def evaluate_options(argv: Sequence[str]) -> Namespace:
     """The command's options; what is imported, and which device, is checked."""
     parser = command_parser("evaluate", evaluate)
-    parser.add_argument("run", type=str, help="a run folder, or one that zforcing.save wrote")
-    file_help = "sequences in the units of the training data, in a file of their kind; without it, a split of the data"
+    parser.add_argument("run", type=str, help=RUN_HELP)
+    file_help = (
+        "sequences in the units of the training data, in a file of their kind or a folder of such files; without it, a "
+        "split of the data"
+    )
     parser.add_argument("file", type=str | None, nargs="?", default=None, help=file_help)
     parser.add_argument("--split", type=Split | None, default=None, help="test by default")
     bound_options(parser)
@@ -73,34 +101,19 @@ def evaluate_options(argv: Sequence[str]) -> Namespace:
     parser.add_argument("--look-ahead", type=str, default="all", help=ahead)
     skip = "recordings: leave out what can't be used, and count it"
     parser.add_argument("--skip-unreadable", action="store_true", help=skip)
+    without = "don't fit simple models to the training split, to see what they make of the same data"
+    parser.add_argument("--no-baselines", dest="baselines", action="store_false", help=without)
+    parser.add_argument("--all", action="store_true", help="print every number, as --json does")
     checkpoint_option(parser)
     parser.add_argument("--batch-size", type=Count, default=1024, help="sequences times particles at a time")
     backend = "reference: the model's contract step by step; fast: what is derived from it"
     parser.add_argument("--backend", type=Literal["fast", "reference"], default="fast", help=backend)
     common_options(parser, seed="seed of the latents' noise")
     options = parser.parse_args(list(argv))
-    if options.file is not None and (options.split is not None or options.skip_unreadable):
+    if options.file is not None and (options.split or (options.skip_unreadable and not Path(options.file).is_dir())):
         raise UserError("--split and --skip-unreadable are for the run's own data: leave them out, or the file")
     check_common(options)
     return options
-
-
-def warn(result: Evaluation) -> None:
-    """Of what makes a number mean little, on stderr."""
-    if result.num_unknown is not None and result.num_unknown > MUCH_UNKNOWN * result.num_dims:
-        share = result.num_unknown / result.num_dims
-        print(
-            f"warning: {share:.0%} of the symbols are unknown to the vocabulary, and easy to predict: is this text in "
-            "the language, and split into words, as that it was trained on?",
-            file=sys.stderr,
-        )
-    if result.collapsed:
-        print(
-            f"warning: the latents carry {result.kl_per_sequence:.3g} nats per sequence: the model hardly uses them "
-            "(posterior collapse). Try a lower first weights.kl.start, or, of zforcing, larger "
-            "weights.auxiliary and weights.backward",
-            file=sys.stderr,
-        )
 
 
 def trained_by(run: Path) -> Bound | None:

@@ -19,7 +19,7 @@ from ..saving.model import find_checkpoint
 from ..training.callbacks import CALLBACKS
 from ..training.runs.recipes import recipes
 from ..training.runs.trained import Trained
-from .options import command_parser, import_option, print_values, take_imports
+from .options import RUN_HELP, command_parser, import_option, print_values, take_imports
 
 
 def list_recipes(argv: Sequence[str]) -> int:
@@ -44,7 +44,7 @@ def info(argv: Sequence[str]) -> int:
     """
     words, _ = take_imports(argv)
     parser = command_parser("info", info)
-    parser.add_argument("run", type=str, nargs="?", default=None, help="a run folder, or one that zforcing.save wrote")
+    parser.add_argument("run", type=str, nargs="?", default=None, help=RUN_HELP)
     import_option(parser)
     parser.add_argument("--plan", action="store_true", help="how its model runs over all steps")
     parser.add_argument("--json", action="store_true", help="one JSON object")
@@ -92,7 +92,7 @@ def about_run(run: str) -> dict[str, Any]:
     config, training = found.config, find_checkpoint(found.folder) / "training.json"
     progress = read_json(training) if training.is_file() else {}
     return {
-        "run": run,
+        "run": str(found.folder),
         "about": config and config.about,
         "recipe": config and config.recipe,
         "model": found.model.label,

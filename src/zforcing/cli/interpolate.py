@@ -13,7 +13,7 @@ from ..runtime.device import pick_device
 from ..runtime.threads import threads_asked_for
 from ..settings import Range
 from ..training.runs.trained import Trained
-from .options import check_common, command_parser, common_options
+from .options import RUN_HELP, check_common, command_parser, common_options
 from .sample import checkpoint_and_folder, file_name, report, stem_of
 from .sources import HELP, read_sequence
 
@@ -45,7 +45,7 @@ def interpolate(argv: Sequence[str]) -> int:
 def interpolate_options(argv: Sequence[str]) -> Namespace:
     """The command's options; what is imported is there."""
     parser = command_parser("interpolate", interpolate)
-    parser.add_argument("run", type=str, help="a run folder, or one that zforcing.save wrote")
+    parser.add_argument("run", type=str, help=RUN_HELP)
     parser.add_argument("a", type=str, help=HELP)
     parser.add_argument("b", type=str, help="the same")
     parser.add_argument("--num", type=Annotated[int, Range(at_least=2)], default=7, help="sequences, with both ends")

@@ -23,6 +23,8 @@ from ..training.runs.recipes import absolute_path
 from ..training.settings import THREADS
 from .parser import Parser
 
+RUN_HELP = "a run folder, the name of one in runs/, or a folder that zforcing.save wrote"
+
 
 def command_parser(name: str, command: Callable[..., Any], *, usage: str | None = None) -> Parser:
     """A parser whose help says what the command is for."""

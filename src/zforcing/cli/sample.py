@@ -21,7 +21,7 @@ from ..runtime.threads import threads_asked_for
 from ..settings import Count, Range
 from ..tasks.sample import pick_starts
 from ..training.runs.trained import Trained
-from .options import check_common, checkpoint_option, command_parser, common_options
+from .options import RUN_HELP, check_common, checkpoint_option, command_parser, common_options
 from .parser import Parser
 from .sources import HELP, OWN, beginnings_of, in_turn, inputs_after, is_path, read_inputs, read_sequences
 
@@ -33,7 +33,7 @@ def sample(argv: Sequence[str]) -> int:
     from ..tasks.sample import sample as draw
 
     parser = command_parser("sample", sample)
-    parser.add_argument("run", type=str, help="a run folder, or one that zforcing.save wrote")
+    parser.add_argument("run", type=str, help=RUN_HELP)
     generating_options(parser, num=64, num_help="how many sequences", steps="as long as what was trained on by default")
     inputs_help = f"of a model that reads known inputs: sequences whose inputs the samples are given in turn; {HELP}"
     parser.add_argument("--inputs", type=str | None, default=None, help=inputs_help)
@@ -81,7 +81,7 @@ def continue_(argv: Sequence[str]) -> int:
     from ..tasks.sample import continue_from
 
     parser = command_parser("continue", continue_)
-    parser.add_argument("run", type=str, help="a run folder, or one that zforcing.save wrote")
+    parser.add_argument("run", type=str, help=RUN_HELP)
     parser.add_argument("prefix", type=str, help=f"what to go on from: {HELP}")
     default = "one second of audio, what is missing of an image, as long as what was trained on by default"
     generating_options(parser, num=4, num_help="continuations of each sequence", steps=default)

@@ -6,13 +6,13 @@ import json
 import shlex
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 
 from rich.console import Console
 
 from ..data.splits import Split
 from ..errors import UserError
 from ..saving.model import load
+from ..training.runs.folder import find_run
 from ..training.runs.recipes import suggest
 from .options import bound_options, chosen_bound, command_parser
 from .paper_table import paper_table
@@ -28,9 +28,12 @@ def table(argv: Sequence[str]) -> int:
     first, tables = next(iter(argv), "--"), paper_tables()
     if first in tables:
         return paper_table(first, argv[1:])
-    if not first.startswith("-") and not Path(first).exists():
-        hint = suggest(first, set(tables))
-        raise UserError(f"no such run folder: {first}{hint}; the tables of papers are {', '.join(tables)}")
+    if not first.startswith("-"):
+        try:
+            find_run(first)
+        except UserError as error:
+            hint = suggest(first, set(tables))
+            raise UserError(f"{error}; the tables of papers are {', '.join(tables)}{hint}") from None
     return runs_side_by_side(argv)
 
 
@@ -44,19 +47,22 @@ def runs_side_by_side(argv: Sequence[str]) -> int:
     parser.add_argument("runs", type=str, nargs="+", help="run folders, each evaluated by `zforcing evaluate`")
     parser.add_argument("--split", type=Split, default="test", help="of the data")
     bound_options(parser)
+    rows_of = "rows of the simple models that the runs were measured beside, too"
+    parser.add_argument("--baselines", action="store_true", help=rows_of)
     parser.add_argument("--json", action="store_true", help="one JSON object")
     parser.add_argument("--markdown", action="store_true", help="a page with the runs' settings and hardware")
     options = parser.parse_args(list(argv))
-    rows = read_rows([Path(r) for r in options.runs], split=options.split, bound=name_in_files(chosen_bound(options)))
+    runs = [find_run(run) for run in options.runs]
+    rows = read_rows(runs, split=options.split, bound=name_in_files(chosen_bound(options)))
     if options.json:
         print(json.dumps({"rows": [row.to_json() for row in rows]}))
         return 0
-    described = load(Path(options.runs[0])).description
+    described = load(runs[0]).description
     dim = "dim" if described is None else described.format.number
     if options.markdown:
-        print(to_markdown(rows, dim=dim, command=shlex.join(["zforcing", "table", *argv])))
+        print(to_markdown(rows, dim=dim, baselines=options.baselines, command=shlex.join(["zforcing", "table", *argv])))
     else:
         console = Console(highlight=False, width=None if sys.stdout.isatty() else 120)
-        console.print(to_terminal(rows, dim=dim))
+        console.print(to_terminal(rows, dim=dim, baselines=options.baselines))
         console.print(NOTE)
     return 0

@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import Literal
 
 from ..bounds import Bound
-from ..data import DataModule, InMemory, SequenceDataset
+from ..data import DataModule, SequenceDataset
+from ..data.own_files import read_own
 from ..data.splits import Split
 from ..errors import UserError
 from ..models import SequenceModel
-from ..observations import DataDescription, Example, read_file
+from ..observations import Example
 from ..runtime.device import pick_device
 from ..runtime.threads import threads_asked_for
 from ..training.runs.trained import Trained
@@ -44,25 +45,28 @@ def evaluate_run(
     batch_size: int = 1024,
     backend: Backend = "fast",
     skip_unreadable: bool = False,
+    baselines: bool = True,
     threads: int | None = None,
     device: str = "auto",
     counting: Counter = silent,
 ) -> Evaluation:
-    """How well a run's model explains a split of its data, or a file of one's own.
+    """How well a run's model explains a split of its data, or a file or folder of one's own.
 
     Nothing is written: see `saved.save_evaluation`.
 
     Args:
-        run: A run folder, or, to measure a file, one that `zforcing.save` wrote.
+        run: A run folder or the name of one in runs/, or, to measure a file, a folder that `zforcing.save` wrote.
         bound: What is measured of log p(x).
         split: train, valid or test.
-        file: A file of sequences in the training data's units, in place of a split; the data need not be there.
+        file: A file of sequences in the training data's units, or a folder of such files, in place of a split; the data
+            need not be there.
         checkpoint: best on the validation split, or last.
         repeats: How often the bound is taken; its mean is reported.
         seed: Of the latents' noise.
         batch_size: Sequences times particles taken at once.
         backend: fast, or reference: the model's contract step by step.
         skip_unreadable: Leave out recordings and MIDI files that can't be used, and count them.
+        baselines: Whether simple models are fitted to the training split, where it is there, and measured too.
         threads: CPU threads; None: by the work of a time step.
         device: auto, cpu or cuda.
         counting: counting(what, total) is a context that gives a function of how many more sequences are done.
@@ -73,11 +77,13 @@ def evaluate_run(
     trained = Trained.load(str(run), which=checkpoint)
     if isinstance(trained.model, SequenceModel):
         trained.model.backend = backend
+    sequences: SequenceDataset
     if file is None:
         data = without_unreadable(trained.data) if skip_unreadable else trained.data
         sequences, true_log_likelihood = data.load(split, trained.description), data.true_log_likelihood
     else:
-        sequences, true_log_likelihood = read_whole(file, trained.description), unknown_likelihood
+        sequences = read_own(file, trained.description, skip_unreadable=skip_unreadable)
+        true_log_likelihood = unknown_likelihood
     shown = counting(f"{name_in_files(bound)} of {run}", len(sequences) * repeats)
     with shown as advance, threads_asked_for(threads):
         return evaluate(
@@ -85,9 +91,10 @@ def evaluate_run(
             sequences,
             description=trained.description,
             bound=bound,
-            split=split if file is None else Path(file).name,
+            split=split if file is None else Path(file).expanduser().resolve().name,
             repeats=repeats,
             true_log_likelihood=true_log_likelihood,
+            baselines=training_split(trained, skip_unreadable=skip_unreadable) if baselines else None,
             seed=seed,
             max_rows=batch_size,
             device=pick_device(device),
@@ -95,12 +102,13 @@ def evaluate_run(
         )
 
 
-def read_whole(file: str, description: DataDescription) -> SequenceDataset:
-    """The sequences of a file, each with its end symbol if the format has one."""
-    kind = description.format
-    data = InMemory([kind.whole(example) for example in read_file(kind, file, description)])
-    data.unknown = kind.unknown_in(data.examples)
-    return data
+def training_split(trained: Trained, *, skip_unreadable: bool) -> SequenceDataset | None:
+    """The training split of a run's own data; None where that isn't there any more, or isn't known."""
+    try:
+        data = without_unreadable(trained.data) if skip_unreadable else trained.data
+        return data.load("train", trained.description)
+    except (UserError, OSError):  # OSError: of a data set of one's own
+        return None
 
 
 def unknown_likelihood(example: Example) -> float | None:

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..text_table import Table
+from .baselines import BaselineScore
+from .likelihood import Evaluation
 from .rows import RunRow
 
 if TYPE_CHECKING:
@@ -16,25 +18,33 @@ if TYPE_CHECKING:
 NOTE = "log p(x) of the data in nats: higher is better; ± is the standard error over sequences."
 
 
-def to_terminal(rows: Sequence[RunRow], *, dim: str = "dim") -> TerminalTable:
-    """For a person at a terminal. dim: what a scored number is called."""
-    return runs_table(rows, dim=dim).to_terminal()
+def to_terminal(rows: Sequence[RunRow], *, dim: str = "dim", baselines: bool = False) -> TerminalTable:
+    """For a person at a terminal. dim: what a scored number is called; baselines: whether they have rows too."""
+    return runs_table(rows, dim=dim, baselines=baselines).to_terminal()
 
 
-def to_markdown(rows: Sequence[RunRow], *, dim: str, command: str) -> str:
+def to_markdown(rows: Sequence[RunRow], *, dim: str, command: str, baselines: bool = False) -> str:
     """A page: the table, the command that made it, and each run's own command, machine and versions."""
-    table, means = runs_table(rows, dim=dim), means_table(rows)
+    table, means = runs_table(rows, dim=dim, baselines=baselines), means_table(rows)
     parts = [f"# {table.title}", f"Made by `{command}`.\n{NOTE}", table.to_markdown()]
     parts += [means.to_markdown()] if means.rows else []
     return "\n\n".join([*parts, machines_table(rows).to_markdown()])
 
 
-def runs_table(rows: Sequence[RunRow], *, dim: str) -> Table:
-    """A row a run."""
+def runs_table(rows: Sequence[RunRow], *, dim: str, baselines: bool = False) -> Table:
+    """A row a run; then, if they are wanted, one for each baseline of the first run that was measured beside some."""
     e = rows[0].evaluation
     title = f"{e.data}, {e.split} split: {e.num_sequences} sequences, {e.num_steps} steps"
     headings = ["run", "model", "kind", "log p(x), nats per sequence", f"bits per {dim}", "KL, nats", "seconds"]
-    return Table(title, headings, [row.cells() for row in rows], text_columns=3)
+    measured = next((row.evaluation for row in rows if row.evaluation.baselines), None) if baselines else None
+    below = [] if measured is None else [_baseline_cells(measured, score) for score in measured.baselines]
+    return Table(title, headings, [*(row.cells() for row in rows), *below], text_columns=3)
+
+
+def _baseline_cells(e: Evaluation, score: BaselineScore) -> list[str]:
+    """A row like a run's. Bits are of the same numbers."""
+    bits = -score.nats_per_sequence * e.num_sequences / (e.num_dims * np.log(2))
+    return ["baseline", score.name, "exact", f"{score.nats_per_sequence:.2f}", f"{bits:.4f}", "-", "-"]
 
 
 def machines_table(rows: Sequence[RunRow]) -> Table:

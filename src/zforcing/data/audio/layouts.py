@@ -8,10 +8,11 @@ from pathlib import Path, PurePosixPath
 
 from ...errors import UserError
 from ...files.audio import is_sphere
+from ...observations import AudioFormat
 from ..folders import SHOWN, find_files, folders_in, split_folders
 from ..splits import SPLITS, Split, SplitFiles, split_off
 
-AUDIO = frozenset((".wav", ".flac", ".ogg", ".sph", ".nist", ".aif", ".aiff", ".au"))
+AUDIO = frozenset(AudioFormat.reads)
 WAV = frozenset((".wav",))
 # Files that lie among recordings, in thousands: not opened to see whether it is a SPHERE file.
 TEXT = frozenset((".txt", ".phn", ".wrd", ".lab", ".csv", ".tsv", ".json", ".md", ".pdf", ".doc", ".htm", ".html"))

@@ -38,6 +38,7 @@ class AudioFormat(Format):
 
     name = "audio"
     endings = ("wav",)
+    reads = (".aif", ".aiff", ".au", ".flac", ".nist", ".ogg", ".sph", ".wav")
 
     sample_rate: int
     encoding: Literal["float", "pcm", "mulaw"] = "float"

@@ -58,12 +58,14 @@ class Format(ABC):
         number: what tables call one number of an observation, such as "pixel".
         is_text: whether a word on the command line may be a sequence itself, see `parse`.
         endings: of the files that `show` writes, such as "png".
+        reads: suffixes, such as ".csv", of the files that are read of a folder that somebody names; empty: of none.
     """
 
     name: ClassVar[str]
     number: ClassVar[str] = "dim"
     is_text: ClassVar[bool] = False
     endings: ClassVar[tuple[str, ...]] = ()
+    reads: ClassVar[tuple[str, ...]] = ()
 
     # ---- as JSON
 

@@ -31,6 +31,7 @@ class ImageFormat(Format):
     name = "image"
     number = "pixel"
     endings = ("png",)
+    reads = SUFFIXES
 
     height: int
     width: int

@@ -39,6 +39,7 @@ class MusicFormat(Format):
 
     name = "music"
     endings = ("png", "mid")
+    reads = tuple(sorted(SUFFIXES))
 
     lowest_pitch: int = 21
     steps_per_quarter: int = 2

@@ -15,7 +15,7 @@ from ...errors import UserError
 from ...files.archives import open_npz
 from ...files.reading import Array, listed
 from ...files.rows import Layout
-from ...files.sequences import column_names, find, read
+from ...files.sequences import ARRAYS, TABLES, column_names, find, read
 from ..example import Example
 from ..spec import ObservationSpec
 from .base import Described, Format
@@ -39,6 +39,7 @@ class TableFormat(Format):
 
     name = "table"
     endings = ("csv",)
+    reads = (*TABLES, *ARRAYS)
 
     names: tuple[str, ...] | None = None
     sequence: str | None = None

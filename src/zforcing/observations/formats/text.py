@@ -26,6 +26,7 @@ class TextFormat(Format):
 
     name = "text"
     endings = ("txt",)
+    reads = (".txt",)
     is_text = True
 
     vocabulary: Vocabulary

@@ -15,8 +15,9 @@ from ...data.renamed import renamed
 from ...errors import UserError
 from ...saving.atomic import current, read_json
 from .config import RunConfig, flatten, parse_config
-from .recipes import read_recipe, recipe_lines
+from .recipes import read_recipe, recipe_lines, suggest
 
+RUNS = Path("runs")  # where `train` puts a run that isn't told where to go
 BUDGET = (
     "epochs",
     "max_steps",
@@ -84,6 +85,26 @@ def _processor() -> str:
             if line.startswith("model name"):
                 return line.split(":", 1)[1].strip()
     return platform.processor()
+
+
+def find_run(name: str | Path) -> Path:
+    """The folder of a run: `name` itself, or runs/NAME where `name` is no run's folder.
+
+    Raises:
+        UserError: There is neither. The message says what was looked for, and which runs have similar names.
+    """
+    own, among_runs = Path(name), RUNS / name
+    for folder in (own, among_runs):
+        if any((folder / part).exists() for part in ("config.yaml", "config.json", "checkpoints")):
+            return folder
+    if own.exists():
+        return own  # whoever reads it says what it lacks
+    if among_runs == own:  # an absolute path
+        raise UserError(f"no such run folder: {own}")
+    known = {folder.name for folder in RUNS.iterdir() if folder.is_dir()} if RUNS.is_dir() else set()
+    raise UserError(
+        f"no such run folder: {own}{suggest(str(name), known)}; neither {own} nor {among_runs} is in {Path.cwd()}"
+    )
 
 
 def read_run_config(run: Path) -> RunConfig:

@@ -14,7 +14,7 @@ from ...models import DensityModel
 from ...observations import DataDescription, TableFormat
 from ...saving.model import find_checkpoint, load
 from .config import RunConfig
-from .folder import read_run_config
+from .folder import find_run, read_run_config
 
 
 @dataclass(frozen=True)
@@ -30,8 +30,8 @@ class Trained:
 
     @classmethod
     def load(cls, folder: str, *, which: str, device: torch.device | str = "cpu") -> Trained:
-        """Raises UserError where there is no model."""
-        path = Path(folder)
+        """Load a run's model. folder: see `find_run`. Raises UserError where there is no model."""
+        path = find_run(folder)
         find_checkpoint(path, which=which)  # a folder that is none is said to be none, before anything else
         # before the model: a run says which file or module registers one of the user's own
         config = read_run_config(path) if (path / "config.yaml").is_file() else None

@@ -1,0 +1,74 @@
+"""The sequences of a file or a folder that a user names for a trained model, which the training data needn't be there
+for.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from pathlib import Path
+
+from ..errors import UserError
+from ..files.reading import Unreadable, listed, printable, user_path
+from ..observations import DataDescription, Example, read_file
+from .dataset import InMemory
+from .folders import SHOWN, find_files
+
+
+def read_own(path: str, description: DataDescription, *, skip_unreadable: bool = False) -> InMemory:
+    """Read whole sequences, in the units of the model's training data.
+
+    Args:
+        path: a file of the model's format, or a folder: all files of the format below it, by name.
+        description: of the model's data.
+        skip_unreadable: of a folder: leave out recordings and MIDI files that can't be used, and count them.
+
+    Returns:
+        The sequences, each with its end symbol if the format has one.
+
+    Raises:
+        UserError: there is no such file, none in the folder, or one that can't be read.
+    """
+    folder, kind = user_path(path, path), description.format
+    if not folder.is_dir():
+        return _whole(read_file(kind, path, description), description)
+    files = _files_in(folder, path, description)
+    examples: list[Example] = []
+    skipped = 0
+    for name in files:
+        try:
+            examples += read_file(kind, str(folder / name), description)
+        except Unreadable:
+            if not skip_unreadable:
+                raise
+            skipped += 1
+    if not examples:
+        raise UserError(f"{path}: none of its {len(files)} files can be used")
+    data = _whole(examples, description)
+    data.skipped, data.remark = skipped, f"{len(files) - skipped} files"
+    return data
+
+
+def _whole(examples: list[Example], description: DataDescription) -> InMemory:
+    data = InMemory([description.format.whole(example) for example in examples])
+    data.unknown = description.format.unknown_in(data.examples)
+    return data
+
+
+def _files_in(folder: Path, path: str, description: DataDescription) -> list[str]:
+    """The format's files below a folder, sorted. Raises UserError where there are none, or some may be there twice."""
+    kind = description.format
+    if not kind.reads:
+        raise UserError(f"{path}: is a folder; format {kind.name} reads files: name one of it")
+    names = find_files(folder, folder, lambda file: file.suffix.lower() in kind.reads)
+    if not names:
+        raise UserError(f"{path}: has no file that ends in {listed(kind.reads)}; the model reads these")
+    by_stem = defaultdict(list)
+    for name in names:
+        by_stem[str(Path(name).with_suffix(""))].append(name)
+    twice = [printable(name) for files in by_stem.values() if len(files) > 1 for name in files]
+    if twice:
+        raise UserError(
+            f"{path}: {', '.join(twice[:SHOWN])} may be the same sequences in two forms (samples are written so); "
+            f"leave one of them in the folder, or name a file"
+        )
+    return names
