@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
+from argparse import Namespace
 from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
 from ..bounds import BOUNDS, FIVO
 from ..data import DATA
+from ..data.read_line import read_line
+from ..data.splits import SPLITS
+from ..data.suspicious import same_content, suspicions
 from ..errors import UserError
 from ..models import MODELS, of_sequences
 from ..models.explain import explain
@@ -39,6 +43,8 @@ def list_recipes(argv: Sequence[str]) -> int:
 def info(argv: Sequence[str]) -> int:
     """Say what a run folder holds: zforcing info RUN; without RUN, which models, bounds and data sets there are.
 
+    With --data it reads the run's data, and says what it is and what looks wrong with it.
+
     With --plan it shows how the run's model runs over all steps in training: which equations are loops over time, and
     what is computed for all steps at once. A model that runs step by step instead says which line of it is the reason.
     """
@@ -47,21 +53,44 @@ def info(argv: Sequence[str]) -> int:
     parser.add_argument("run", type=str, nargs="?", default=None, help=RUN_HELP)
     import_option(parser)
     parser.add_argument("--plan", action="store_true", help="how its model runs over all steps")
+    parser.add_argument("--data", action="store_true", help="what its data is, and what looks wrong with it")
     parser.add_argument("--json", action="store_true", help="one JSON object")
     options = parser.parse_args(words)
-    if options.plan and options.run is None:
-        raise UserError("--plan needs a run: zforcing info RUN --plan")
-    if options.run is None:
-        values = registered()
-    else:
-        values = {"plan": plan_of(options.run)} if options.plan else about_run(options.run)
+    values = asked_for(options)
     if options.json:
         print(json.dumps(values))
     elif options.plan:
         print(values["plan"])
+    elif options.data:
+        print("\n".join([*values["read"], *(f"warning: {message}" for message in values["warnings"])]))
     else:
         print_values(values)
     return 0
+
+
+def asked_for(options: Namespace) -> dict[str, Any]:
+    """What the command says, by name."""
+    asked = [name for name in ("plan", "data") if getattr(options, name)]
+    if len(asked) > 1:
+        raise UserError("--plan and --data are two questions: leave one of them out")
+    if asked and options.run is None:
+        raise UserError(f"--{asked[0]} needs a run: zforcing info RUN --{asked[0]}")
+    if options.run is None:
+        return registered()
+    if options.data:
+        return data_of(options.run)
+    return {"plan": plan_of(options.run)} if options.plan else about_run(options.run)
+
+
+def data_of(run: str) -> dict[str, Any]:
+    """What a run's data is now, and what looks wrong with it."""
+    found = Trained.load(run, which="best")
+    splits = {name: found.data.load(name, found.description) for name in SPLITS}
+    read = [read_line(name, data) for name, data in splits.items()]
+    remarks = [f"{name} split: {data.remark}" for name, data in splits.items() if data.remark]
+    warnings = found.data.suspicions() + suspicions(splits["train"], splits["valid"])
+    same = same_content(splits["train"], splits["test"], "test")
+    return {"read": read + remarks, "warnings": warnings + ([] if same is None else [same])}
 
 
 def plan_of(run: str) -> str:

@@ -57,6 +57,13 @@ class DataModule(ABC):
             UserError: the split is empty or doesn't fit the description.
         """
 
+    def suspicions(self) -> list[str]:
+        """What looks wrong with the files and the settings, each in one line that says what to do; read without them.
+
+        What looks wrong with the numbers is found by `zforcing.data.suspicious`, whatever the data set.
+        """
+        return []
+
     def true_log_likelihood(self, example: Example) -> float | None:
         """log p(x) of a sequence, in nats, under the process that generated it; None where that is unknown."""
         return None

@@ -21,7 +21,9 @@ from torch import nn
 from ..bounds import Bound, Weights
 from ..data import SequenceDataset
 from ..data.batches import evaluation_batches
+from ..data.read_line import read_line
 from ..data.starts import first_observations
+from ..data.suspicious import suspicions
 from ..models import DensityModel, SequenceModel
 from .callbacks import Callback, Callbacks, Start
 from .feed import Feed, Work, make_feed, own_parts
@@ -267,11 +269,14 @@ def _updates_at_most(training: Training) -> int:
 
 
 def _remarks(training: Training) -> tuple[str, ...]:
-    """Remarks about the data: what was left out of it, and what isn't measured."""
+    """What was read, what was left out of it, what looks wrong, and what isn't measured."""
     splits = {"train": training.train} | ({} if training.valid is None else {"valid": training.valid})
     skipped = sum(data.skipped for data in splits.values())
-    remarks = [f"{skipped} files of the training and validation splits were left out as unreadable"] if skipped else []
+    remarks = [read_line(name, data) for name, data in splits.items()]
+    if skipped:
+        remarks.append(f"{skipped} files of the training and validation splits were left out as unreadable")
     remarks += [f"{name} split: {data.remark}" for name, data in splits.items() if data.remark]
+    remarks += [f"warning: {message}" for message in suspicions(training.train, training.valid)]
     if training.valid is None:
         remarks.append(
             "no validation data: training continues until its budget is spent, and the last weights are kept"

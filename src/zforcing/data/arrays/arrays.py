@@ -17,9 +17,11 @@ from pathlib import Path
 from typing import ClassVar
 
 from ...errors import UserError
+from ...files.reading import user_path
 from ...files.rows import Layout, Rows
 from ...files.sequences import ARRAYS, TABLES, read
 from ...observations import TableFormat
+from ..suspicious import flat_rows
 from .dataset import FileDataModule
 
 OF_ARCHIVES = ("array", "lengths", "observed", "sequence", "inputs")
@@ -68,6 +70,15 @@ class Arrays(FileDataModule):
             self._refuse_names(f"{setting} {path}")
         layout = Layout(self.array, self.lengths, self.observed, self.sequence, inputs=self.inputs)
         return read(path, layout, setting=setting, suffixes=ARRAYS)
+
+    def suspicions(self) -> list[str]:
+        found = super().suspicions()
+        if not self.path.lower().endswith(".npz") or self.sequence is not None:
+            return found
+        flat = flat_rows(
+            user_path(self.path, "data.path"), f"data.path {self.path}", array=self.array, lengths=self.lengths
+        )
+        return found if flat is None else [*found, flat]
 
     def _refuse_names(self, source: str) -> None:
         """Raise UserError about a setting that names one of several arrays: the file has only one."""

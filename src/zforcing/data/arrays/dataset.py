@@ -18,6 +18,7 @@ from ..declared import Declared, FixedDescription
 from ..memory import Sequences
 from ..module import DataModule
 from ..splits import Split, check_random_split, cut
+from ..suspicious import same_file
 
 
 @dataclass(frozen=True)
@@ -80,6 +81,11 @@ class FileDataModule(DataModule):
         file = self._file(split)
         check_values(file, description.spec)
         return Sequences.of_rows(self._take(file, split), FixedDescription(description))
+
+    def suspicions(self) -> list[str]:
+        own = {"valid": self.valid_path, "test": self.test_path}
+        found = [same_file(self.path, path, name=name) for name, path in own.items() if path is not None]
+        return [message for message in found if message is not None]
 
     @property
     @abstractmethod

@@ -100,6 +100,8 @@ def begin(
             at = load_training(last, model, adam)
             restore_carried(feed, last)
 
+    for message in config.data.suspicions():
+        reporter.say(f"warning: {message}")
     training = prepare(
         model,
         data["train"],
