@@ -14,7 +14,7 @@ import torch
 import zforcing as zf
 from conftest import Command
 from test_table import EVALUATION
-from zforcing.evaluation.likelihood import Evaluation
+from zforcing.evaluation.evaluation import Evaluation
 from zforcing.evaluation.summary import summary, warnings
 
 SMALL = ["--model.hidden_size", 3, "--training.max_steps", 1, "--training.backend", "reference"]

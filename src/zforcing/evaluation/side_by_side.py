@@ -10,7 +10,7 @@ import numpy as np
 
 from ..text_table import Table
 from .baselines import BaselineScore
-from .likelihood import Evaluation
+from .evaluation import Evaluation
 from .rows import RunRow
 
 if TYPE_CHECKING:

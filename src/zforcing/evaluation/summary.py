@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .likelihood import Evaluation
+from .evaluation import Evaluation
 
 SIGNS = {"exact": "=", "lower bound": "≥", "estimate": "≈"}
 MUCH_UNKNOWN = 0.25  # of the symbols
