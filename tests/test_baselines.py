@@ -56,6 +56,8 @@ def dense_log_prob(model: Autoregression, example: Example) -> float:
         maps[p + t][:, p * D + t * D : p * D + (t + 1) * D] += root
     linear = np.concatenate(maps[p:])
     seen = np.ones(T * D, dtype=bool) if example.observed is None else example.observed.ravel()
+    if not seen.any():
+        return 0.0
     covariance = (linear @ linear.T)[np.ix_(seen, seen)]
     return float(multivariate_normal.logpdf(example.x.ravel()[seen], np.tile(model.mean, T)[seen], covariance))
 
@@ -64,16 +66,17 @@ A = np.array([[0.7, 0.2], [-0.3, 0.5]])
 Q = np.array([[1.0, 0.3], [0.3, 0.5]])
 
 
+@pytest.mark.parametrize("lengths", [(6, 1, 4), (2, 1)])
 @pytest.mark.parametrize("gaps", [0.0, 0.3])
 @pytest.mark.parametrize(("features", "lags"), [(1, [3]), (2, [0]), (2, [1]), (2, [2])])
 def test_a_gaussian_baseline_is_the_dense_gaussian_of_what_is_observed(
-    features: int, lags: list[int], gaps: float
+    features: int, lags: list[int], gaps: float, lengths: tuple[int, ...]
 ) -> None:
     draw = np.random.default_rng(1)
     train = [np.cumsum(draw.standard_normal((40, features)), 0) for _ in range(5)]
     model = Autoregression.fit(Steps.of(examples(*train, gaps=gaps)), lags=lags)
     assert model is not None
-    scored = examples(*(draw.standard_normal((steps, features)) for steps in (6, 1, 4)), gaps=gaps)
+    scored = examples(*(draw.standard_normal((steps, features)) for steps in lengths), gaps=gaps)
     found = model.log_prob(Padded.of(scored)).sum(1)
     np.testing.assert_allclose(found, [dense_log_prob(model, e) for e in scored], rtol=1e-8, atol=1e-8)
 

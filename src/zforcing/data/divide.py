@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from itertools import pairwise
+from collections.abc import Callable
+from itertools import accumulate, pairwise
 from typing import Literal, get_args
 
 import numpy as np
@@ -70,15 +71,42 @@ def _held_out(shares: Shares) -> Shares:
 
 
 def _by_time(whole: Selection, shares: Shares, least: int) -> list[Selection]:
-    lengths = whole.lengths
-    if int(lengths.min()) < 3 * least:
+    ids = whole.ids
+    edges = edges_in_time(
+        whole.lengths,
+        shares,
+        least=least,
+        name=lambda index: f"sequence {ids[index]!r}",
+        remedy="split by how='sequence'",
+    )
+    return [whole.between(*edges[split]) for split in shares]
+
+
+def edges_in_time(
+    lengths: Index, shares: Shares, *, least: int, name: Callable[[int], str], remedy: str
+) -> dict[Split, tuple[Index, Index]]:
+    """The first step of each split in each sequence, and the step after its last, one split after the other in time.
+
+    Args:
+        lengths: [N], of the sequences.
+        shares: Of the splits, in the order of time; they sum to 1.
+        least: Steps that each has at least.
+        name: What a message calls a sequence.
+        remedy: Another way out than leaving a sequence out, for the message about one that is too short.
+
+    Raises:
+        UserError: A sequence has too few steps.
+    """
+    if int(lengths.min()) < len(shares) * least:
         index = int(np.argmin(lengths))
+        splits = f"{', '.join(list(shares)[:-1])} and {list(shares)[-1]}"
         raise UserError(
-            f"sequence {whole.ids[index]!r} has {lengths[index]} steps, too few to give train, valid and test "
-            f"{least} each; leave it out, or split by how='sequence'"
+            f"{name(index)} has {lengths[index]} steps, too few to give {splits} {least} each; leave it out, or "
+            f"{remedy}"
         )
-    first = np.rint(lengths * shares["train"]).astype(np.int64)
-    second = np.rint(lengths * (shares["train"] + shares["valid"])).astype(np.int64)
-    first = np.clip(first, least, lengths - 2 * least)
-    second = np.clip(second, first + least, lengths - least)
-    return [whole.between(*edges) for edges in pairwise([np.zeros_like(first), first, second, lengths])]
+    edges = [np.zeros_like(lengths)]
+    for number, share in enumerate(accumulate(shares.values()), start=1):
+        after = len(shares) - number
+        end = np.rint(lengths * share).astype(np.int64) if after else lengths
+        edges.append(np.clip(end, edges[-1] + least, lengths - after * least))
+    return dict(zip(shares, pairwise(edges), strict=True))

@@ -6,19 +6,19 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from typing import Any, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import UserError
+from ..files.intervals import Timeline, fill, report, split_at
 from ..files.reading import Array, listed
-from ..files.rows import Rows, grouped
+from ..files.rows import Gaps, Rows, grouped
+from ..files.times import Times
 from ..settings import must_be, must_fit
-from .intervals import Timeline, fill, report, split_at
 from .selection import as_labels
 
-Gaps = Literal["keep", "split", "fill"]
 SOURCE = "from_frame"
 INDEX_NAMES = re.compile(r"|Unnamed: \d+|index|level_\d+|__index_level_\d+__|rownames")  # as files are written with it
 
@@ -304,14 +304,6 @@ def _one_each(labels: Array, rows: Rows, group: str) -> Array:
             )
     own_group: Array = labels[starts]
     return own_group
-
-
-@dataclass(frozen=True, eq=False)
-class Times:
-    """at: [R], numbers; unit: what they count as NumPy calls it (datetime64[ns]), nothing where they are plain ones."""
-
-    at: Array
-    unit: str
 
 
 def _as_wide(numbers: Array, order: str) -> Array:

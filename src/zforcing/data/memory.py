@@ -12,14 +12,14 @@ from numpy.typing import NDArray
 
 from ..errors import UserError
 from ..files.reading import Array, listed
-from ..files.rows import Rows
+from ..files.rows import Gaps, Rows
 from ..observations import DataDescription, Example, TableFormat, check_values, example_of, scaled
 from ..settings import Count, must_fit
 from . import convert
 from .dataset import SequenceDataset
 from .declared import Declared, Describer, First, FixedDescription, Options, RowKind, hardly_varying
 from .divide import How, Shares, divide
-from .frames import Gaps, read_frame
+from .frames import read_frame
 from .selection import Labels, Selection
 
 NAME = "memory"

@@ -143,7 +143,8 @@ class Autoregression:
             whole = np.zeros(x.shape[:2])
             if first:
                 whole[:, :first] = self._filtered(x[:, :first], batch.seen[~gaps][:, :first])
-            whole[:, first:] = self._given_the_past(x)
+            if first < T:
+                whole[:, first:] = self._given_the_past(x)
             nats[~gaps] = np.where(exists, whole, 0.0)
         return nats
 

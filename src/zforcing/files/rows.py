@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .reading import Array
 
+Gaps = Literal["keep", "split", "fill"]
 COUNTED = " (counted from 0)"
 
 
@@ -23,6 +25,9 @@ class Layout:
     columns: tuple[str, ...] | None = None
     inputs: str | None = None
     input_columns: tuple[str, ...] = ()
+    order: str | None = None
+    gaps: Gaps = "keep"
+    max_gap: float = 1.5
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,6 +46,7 @@ class Rows:
         inputs: [R, U], the known inputs at each step, if there are some.
         input_names: Names of the U inputs, if they have some.
         number: What messages call one of a row's values.
+        remark: What a reader should know, such as gaps in time.
     """
 
     source: str
@@ -54,6 +60,7 @@ class Rows:
     inputs: Array | None = None
     input_names: tuple[str, ...] | None = None
     number: str = "feature"
+    remark: str = ""
 
     @property
     def of_inputs(self) -> Rows | None:
@@ -102,6 +109,23 @@ class Rows:
             inputs=None if self.inputs is None else self.inputs[rows],
             lines=None if self.lines is None else self.lines[rows],
         )
+
+    def reordered(self, index: NDArray[np.int64]) -> Rows:
+        """The same sequences with their rows in another order, `index` [R]."""
+        return replace(
+            self,
+            values=self.values[index],
+            observed=None if self.observed is None else self.observed[index],
+            inputs=None if self.inputs is None else self.inputs[index],
+            lines=None if self.lines is None else self.lines[index],
+        )
+
+    def between(self, first: NDArray[np.int64], last: NDArray[np.int64]) -> Rows:
+        """Of each sequence its steps first..last-1, [N] each, of which there are some."""
+        step = np.arange(len(self.values)) - np.repeat(np.cumsum(self.lengths) - self.lengths, self.lengths)
+        inside = np.repeat(first, self.lengths) <= step
+        inside &= step < np.repeat(last, self.lengths)
+        return replace(self.reordered(np.flatnonzero(inside)), lengths=last - first)
 
 
 @dataclass(frozen=True, eq=False)

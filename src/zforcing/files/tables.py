@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from ..errors import UserError
 from .reading import Array, listed, readable
 from .rows import Layout, Rows, grouped
+from .times import Times, in_order, of_arrow, parsed
 
 CHUNK = 512  # csv rows held as text at a time; the garbage collector makes 65,536 take four times as long
 Record = tuple[int, list[str]]  # the number of its last line in the file, from 1, and its cells
@@ -22,17 +23,24 @@ Record = tuple[int, list[str]]  # the number of its last line in the file, from 
 
 def features(header: Sequence[str], layout: Layout, source: str) -> tuple[str, ...]:
     """Choose the columns that are features. Raises UserError for a setting that names a column that doesn't exist."""
-    named = {"sequence": [layout.sequence], "columns": layout.columns or (), "inputs": layout.input_columns}
+    named = {
+        "sequence": [layout.sequence],
+        "columns": layout.columns or (),
+        "inputs": layout.input_columns,
+        "order": [layout.order],
+    }
     for setting, names in named.items():
         for name in names:
             if name is not None and name not in header:
                 raise UserError(f"{source}: has no column {name!r}, it has {listed(header)}; set data.{setting}")
     if layout.columns is not None:
         chosen = layout.columns
-        if layout.sequence in chosen or len(set(chosen)) < len(chosen):
-            raise UserError(f"data.columns is {listed(chosen)}: name each feature once, and not data.sequence")
+        if {layout.sequence, layout.order} & set(chosen) or len(set(chosen)) < len(chosen):
+            other = "not data.sequence" if layout.order is None else "neither data.sequence nor data.order"
+            raise UserError(f"data.columns is {listed(chosen)}: name each feature once, and {other}")
     else:
-        chosen = tuple(name for name in header if name not in (layout.sequence, *layout.input_columns))
+        others = (layout.sequence, layout.order, *layout.input_columns)
+        chosen = tuple(name for name in header if name not in others)
         if {"", "__index_level_0__"} & set(chosen):  # a pandas index, which isn't a feature
             raise UserError(f"{source}: has a column without a name, an index?; save without it or set data.columns")
     _check_input_columns(chosen, layout)
@@ -44,7 +52,8 @@ def features(header: Sequence[str], layout: Layout, source: str) -> tuple[str, .
 def _check_input_columns(chosen: Sequence[str], layout: Layout) -> None:
     """Raise UserError about an input that is named twice, or is something else too."""
     inputs = layout.input_columns
-    twice = [name for name in inputs if inputs.count(name) > 1 or name in (*chosen, layout.sequence)]
+    taken = (*chosen, layout.sequence, layout.order)
+    twice = [name for name in inputs if inputs.count(name) > 1 or name in taken]
     if twice:
         raise UserError(
             f"data.inputs has {twice[0]!r}; name each input once, and neither data.sequence nor one of data.columns"
@@ -56,24 +65,25 @@ def _rows(
     values: Array,
     columns: tuple[str, ...],
     *,
-    inputs: tuple[str, ...],
+    layout: Layout,
     lines: NDArray[np.int64] | None = None,
     sequences: NDArray[np.int64] | None,
     names: Array,
+    times: Times | None,
 ) -> Rows:
     """Make `Rows` of a table [R, D + U]; row r is in sequence names[sequences[r]], or all in one if that is None."""
     if len(values) == 0:
         raise UserError(f"{source}: has a header and no rows; save 1 step or more")
-    if sequences is None:
-        table = Rows(source, values, np.array([len(values)], dtype=np.int64), lines=lines)
-    else:
+    x, u = values[:, : len(columns)], values[:, len(columns) :]
+    table = Rows(source, x, np.array([len(values)], dtype=np.int64), columns=columns, lines=lines)
+    if layout.input_columns:
+        table = replace(table, inputs=u, input_names=layout.input_columns)
+    if sequences is not None:
         order = grouped(sequences)
-        in_order = None if lines is None else lines[order.index]
-        table = Rows(source, order.apply(values), order.lengths, names=names[order.names], lines=in_order)
-    x, u = table.values[:, : len(columns)], table.values[:, len(columns) :]
-    if not inputs:
-        return replace(table, values=x, columns=columns)
-    return replace(table, values=x, columns=columns, inputs=u, input_names=inputs)
+        table = replace(table.reordered(np.arange(len(values))[order.index]), lengths=order.lengths)
+        table = replace(table, names=names[order.names])
+        times = None if times is None else replace(times, at=times.at[order.index])
+    return table if times is None else in_order(table, times, layout)
 
 
 # ---- csv
@@ -100,6 +110,7 @@ def read_csv(file: Path, layout: Layout, source: str) -> Rows:
         body = _body(records, len(header), source)
         read = (*columns, *layout.input_columns)
         values, lines, sequences = [np.empty((0, len(read)))], [np.empty(0, dtype=np.int64)], []
+        times: list[str] = []
         numbers: dict[str, int] = {}  # number of each sequence by name, in the order of their first rows
         while chunk := list(islice(body, CHUNK)):
             values.append(_values(chunk, read, header, source))
@@ -107,14 +118,18 @@ def read_csv(file: Path, layout: Layout, source: str) -> Rows:
             if layout.sequence is not None:
                 names = _names(chunk, header.index(layout.sequence), layout.sequence, source)
                 sequences.append(np.array([numbers.setdefault(n, len(numbers)) for n in names], dtype=np.int64))
+            if layout.order is not None:
+                times += [record[header.index(layout.order)] for _, record in chunk]
+    at = np.concatenate(lines)
     return _rows(
         source,
         np.concatenate(values),
         columns,
-        inputs=layout.input_columns,
-        lines=np.concatenate(lines),
+        layout=layout,
+        lines=at,
         sequences=np.concatenate(sequences) if sequences else None,
         names=np.array(list(numbers), dtype=object),
+        times=None if layout.order is None else parsed(times, at.tolist(), column=layout.order, source=source),
     )
 
 
@@ -230,12 +245,13 @@ def read_parquet(file: Path, layout: Layout, source: str) -> Rows:
         columns = features(header, layout, source)
         with readable(source):
             read = (*columns, *layout.input_columns)
-            table = parquet.read(columns=[*read, *([layout.sequence] if layout.sequence else [])])
+            table = parquet.read(columns=[*read, *filter(None, [layout.sequence, layout.order])])
     values = np.column_stack([_numbers(table[name], name, source) for name in read])
     sequences, names = None, np.empty(0)
     if layout.sequence is not None:
         sequences, names = _encoded(table[layout.sequence], layout.sequence, source)
-    return _rows(source, values, columns, inputs=layout.input_columns, sequences=sequences, names=names)
+    times = None if layout.order is None else of_arrow(table[layout.order], layout.order, source)
+    return _rows(source, values, columns, layout=layout, sequences=sequences, names=names, times=times)
 
 
 def _open_parquet(file: Path, source: str) -> Any:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Literal
 
@@ -15,9 +15,10 @@ from ...files.rows import Rows
 from ...observations import DataDescription, ObservationSpec, TableFormat, check_kind, check_values, with_gaps
 from ...settings import Count, Seed
 from ..declared import Declared, FixedDescription
+from ..divide import Shares, edges_in_time
 from ..memory import Sequences
 from ..module import DataModule
-from ..splits import Split, check_random_split, cut
+from ..splits import SPLITS, Index, Split, check_random_split, cut
 from ..suspicious import same_file
 
 
@@ -26,7 +27,7 @@ class FileDataModule(DataModule):
     """Sequences of real, binary or categorical observations, of fixed or ragged length, with or without gaps. A
     subclass says of which files.
 
-    A split without a file of its own is split off `path` by whole sequences, at random.
+    A split without a file of its own is split off `path`: by whole sequences, at random, or by time.
     """
 
     path: str = ""
@@ -43,6 +44,10 @@ class FileDataModule(DataModule):
 
     test_fraction: float = 0.1
     """share of data.path's sequences to test on, where there is no data.test_path; one sequence at least"""
+
+    split: Literal["sequence", "time"] = "sequence"
+    """how data.path is split: by whole sequences, at random; or by time: the first steps of each sequence are trained
+    on, the next validated and the last tested on"""
 
     split_seed: Seed = 0
     """which sequences of data.path are validated and tested on; the test split depends on nothing else but its share"""
@@ -62,6 +67,15 @@ class FileDataModule(DataModule):
     first_observation: Literal["scored", "conditioned"] = "scored"
     """whether a sequence's first observation counts in the likelihood, or is only conditioned on"""
 
+    window: Count | None = None
+    """scored steps of the windows that training sequences are cut into, the last one shorter; without it, none are"""
+
+    stride: Count | None = None
+    """steps from the start of one such window to that of the next; without it, every step is scored once"""
+
+    evaluation_window: Count | None = None
+    """the same as data.window for the validation and test sequences, each window of which is a sequence of its own"""
+
     def __post_init__(self) -> None:
         super().__post_init__()
         self._declared.check("data.")
@@ -70,17 +84,33 @@ class FileDataModule(DataModule):
             test_fraction=self.test_fraction,
             used=self._shares.keys(),
         )
+        if self.split == "time" and not self._shares:
+            raise UserError(
+                "data.split time splits data.path, but both other splits have files of their own: leave data.split "
+                "out, or data.valid_path and data.test_path"
+            )
+        if self.stride is not None and self.window is None:
+            raise UserError(f"data.stride is {self.stride}, but there are no windows: set data.window too")
 
     def describe(self) -> DataDescription:
         """What an observation is, how it is scaled and how long sequences are, from the training split."""
-        return self._declared.describe(self._take(self._file("train"), "train"), self.name)
+        description = self._declared.describe(self._take(self._file("train"), "train"), self.name)
+        longest = description.longest if self.window is None else min(self.window, description.longest)
+        return replace(description, longest=longest)
 
     def load(self, split: Split, description: DataDescription) -> Sequences:
         """One split. All of the file that it is in must fit the description, so that a test set fails early."""
         self._check_settings(description.spec)
         file = self._file(split)
         check_values(file, description.spec)
-        return Sequences.of_rows(self._take(file, split), FixedDescription(description))
+        whole = self._take(file, split)
+        remark = file.remark if split == "train" or split not in self._shares else ""  # once for each file
+        data = Sequences.of_rows(whole, FixedDescription(description), remark=remark)
+        window = self.window if split == "train" else self.evaluation_window
+        if window is None:
+            return data
+        stride = self.stride if split == "train" else None
+        return data.windows(window + description.spec.unscored_steps, stride).described_as(description)
 
     def suspicions(self) -> list[str]:
         own = {"valid": self.valid_path, "test": self.test_path}
@@ -97,8 +127,13 @@ class FileDataModule(DataModule):
         """All sequences of a file that `setting` (`data.test_path`) named. Raises UserError where it has none."""
 
     @property
+    def may_miss(self) -> bool:
+        """Whether a model has to know missing values, whatever the training split has."""
+        return self.missing == "allow"
+
+    @property
     def _declared(self) -> Declared:
-        missing = True if self.missing == "allow" else None
+        missing = True if self.may_miss else None
         return Declared(self.kind, self.categories, self.normalize, self.first_observation, missing, self.format)
 
     @property
@@ -134,15 +169,29 @@ class FileDataModule(DataModule):
         """The sequences of a split, from all those of its file."""
         if split != "train" and split not in self._shares:
             return file
+        if self.split == "time":
+            return file.between(*self._in_time(file)[split])
         members = self._members(len(file.lengths), file.source)[split]
         return file.take(np.isin(np.arange(len(file.lengths)), members))
+
+    def _in_time(self, file: Rows) -> dict[Split, tuple[Index, Index]]:
+        """The first step of each split in each sequence, and the step after its last."""
+        shares: Shares = {"train": 1 - sum(self._shares.values())}
+        shares |= {split: self._shares[split] for split in SPLITS if split in self._shares}
+        return edges_in_time(
+            file.lengths,
+            shares,
+            least=1 + (self.first_observation == "conditioned"),
+            name=lambda index: f"{file.source}: {file.sequence(index)}",
+            remedy="set data.split to sequence",
+        )
 
     def _members(self, sequences: int, source: str) -> dict[Split, NDArray[np.int64]]:
         """For each split that is taken from `path`, the numbers of its sequences."""
         if sequences < 1 + len(self._shares):
             raise UserError(
                 f"{source}: holds {sequences} sequence(s), too few for train, {' and '.join(self._shares)}; name the "
-                f"sequence of each row in data.sequence, or give the splits files of their own, "
+                f"sequence of each row in data.sequence, set data.split time, or give the splits files of their own, "
                 f"{' and '.join(f'data.{s}_path' for s in self._shares)}"
             )
         lower = " or ".join(f"data.{s}_fraction" for s in self._shares)

@@ -6,7 +6,7 @@ import csv
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from ...errors import UserError
 from ...files.archives import open_npz
 from ...files.reading import Array, listed
-from ...files.rows import Layout
+from ...files.rows import Gaps, Layout
 from ...files.sequences import ARRAYS, TABLES, column_names, find, read
 from ..example import Example
 from ..spec import ObservationSpec
@@ -35,6 +35,7 @@ class TableFormat(Format):
     array, lengths, observed: an .npz file's arrays: see `zforcing.data.Arrays`
     inputs:                   its array of known inputs; None: `inputs`, where the model reads some
     input_names:              the known inputs' columns, in the model's order; None where the data didn't name them
+    order, gaps, max_gap:     a table's column of times, by which rows are sorted, and what becomes of long intervals
     """
 
     name = "table"
@@ -48,10 +49,15 @@ class TableFormat(Format):
     observed: str = Layout.observed
     inputs: str | None = None
     input_names: tuple[str, ...] | None = None
+    order: str | None = None
+    gaps: Gaps = "keep"
+    max_gap: float = Layout.max_gap
 
     def __post_init__(self) -> None:
         texts = [self.array, self.lengths, self.observed, *(self.names or ()), *(self.input_names or ())]
-        texts += filter(None, [self.sequence, self.inputs])
+        texts += filter(None, [self.sequence, self.inputs, self.order])
+        if self.gaps not in get_args(Gaps) or not isinstance(self.max_gap, int | float):
+            raise UserError(f"data.format.gaps is {self.gaps!r} and max_gap {self.max_gap!r}; it holds no such gaps")
         if not all(isinstance(text, str) for text in texts):
             raise UserError("data.format holds a name that is not text")
 
@@ -116,8 +122,11 @@ class TableFormat(Format):
                 f"{source}: has no column {self.sequence!r}, which names the sequence of each row; it has "
                 f"{listed(there)}"
             )
+        if self.order is not None and self.order not in there:
+            raise UserError(f"{source}: has no column {self.order!r}, the time of each row; it has {listed(there)}")
         naming = self.sequence or (SEQUENCE if SEQUENCE in there and SEQUENCE not in (self.names or ()) else None)
-        return Layout(sequence=naming, columns=self.names, input_columns=inputs)
+        timing: dict[str, Any] = {"order": self.order, "gaps": self.gaps, "max_gap": self.max_gap}
+        return Layout(sequence=naming, columns=self.names, input_columns=inputs, **timing)
 
     @property
     def _array_of_inputs(self) -> str:

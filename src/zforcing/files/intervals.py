@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import UserError
-from ..files.reading import Array
-from ..files.rows import Rows
+from .reading import Array
+from .rows import Rows
 
 MOST_FILLED = 20  # steps on the grid for each that is there, at most
 
@@ -58,7 +58,7 @@ def _intervals(rows: Rows, times: Timeline) -> NDArray[np.float64]:
         raise UserError(
             f"{rows.source}: {rows.sequence(sequence)} has two rows at {times.column} {times.moment(row)} "
             f"(repeated times in all: {int(twice.sum())}); leave one of them, or name the column that tells them apart "
-            f"in by"
+            f"in {'data.sequence' if rows.option else 'by'}"
         )
     return since
 
@@ -113,21 +113,36 @@ def fill(rows: Rows, times: Timeline) -> Rows:
         raise UserError(
             f"{rows.source}: gaps 'fill' needs regular steps, but {times.column} {times.moment(row)} comes "
             f"{times.duration(float(since[row]))} after the one before, where the median is {times.duration(median)}; "
-            f"resample the frame, or use gaps='split'"
+            f"resample the data, or use {_splitting(rows)}"
         )
     total = float(jump.sum())
     if total > MOST_FILLED * len(jump):
         raise UserError(
-            f"{rows.source}: gaps 'fill' would make {total:.12g} steps of {len(jump)}; use gaps='split', or leave out "
-            f"what is far away"
+            f"{rows.source}: gaps 'fill' would make {total:.12g} steps of {len(jump)}; use {_splitting(rows)}, or "
+            f"leave out what is far away"
         )
     if rows.inputs is not None and total > len(jump):
         raise UserError(
             f"{rows.source}: gaps 'fill' adds {int(total) - len(jump)} steps, whose inputs nobody knows; give the "
-            f"frame these rows with their inputs (and empty features), or use gaps='split'"
+            f"data these rows with their inputs (and empty features), or use {_splitting(rows)}"
         )
     place = np.cumsum(jump.astype(np.int64)) - 1  # [R], of each row among the filled ones
     values = np.full((int(total), rows.values.shape[1]), np.nan)
     values[place] = rows.values
+    known = np.zeros(values.shape, dtype=bool)
+    known[place] = True if rows.observed is None else rows.observed
     last = place[np.cumsum(rows.lengths) - 1]
-    return replace(rows, values=values, lengths=np.diff(last, prepend=-1))
+    next_row = np.searchsorted(place, np.arange(len(values)))  # the first at or behind each filled step
+    return replace(
+        rows,
+        values=values,
+        observed=known,
+        lengths=np.diff(last, prepend=-1),
+        lines=None if rows.lines is None else rows.lines[next_row],
+        inputs=None if rows.inputs is None else rows.inputs[next_row],
+    )
+
+
+def _splitting(rows: Rows) -> str:
+    """What to set, on the command line or as an argument."""
+    return "data.gaps split" if rows.option else "gaps='split'"

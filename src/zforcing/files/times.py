@@ -1,0 +1,109 @@
+"""The time of each row of a table, and its rows in order of time."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from typing import Any
+
+import numpy as np
+
+from ..errors import UserError
+from .intervals import Timeline, fill, report, split_at
+from .reading import Array
+from .rows import Layout, Rows
+
+MOMENTS = "datetime64[us]"
+
+
+@dataclass(frozen=True, eq=False)
+class Times:
+    """at: [R], numbers; unit: what they count as NumPy calls it (datetime64[ns]), nothing where they are plain ones."""
+
+    at: Array
+    unit: str
+
+
+def in_order(rows: Rows, times: Times, layout: Layout) -> Rows:
+    """The rows of each sequence sorted by time, and what `layout.gaps` makes of long intervals.
+
+    Args:
+        rows: a table's, in the file's order.
+        times: of these rows.
+        layout: the column's name, and what a gap is.
+
+    Returns:
+        The rows; the remark says how many gaps there were.
+    """
+    assert layout.order is not None, "rows without a time have no order"
+    rank = np.repeat(np.arange(len(rows.lengths)), rows.lengths)
+    index = np.lexsort((times.at, rank))
+    ordered = rows.reordered(index)
+    timeline = Timeline(times.at[index], times.unit, layout.order, layout.max_gap)
+    remark = report(ordered, timeline)
+    if layout.gaps == "split":
+        ordered, _ = split_at(ordered, timeline, None)
+    if layout.gaps == "fill":
+        ordered = fill(ordered, timeline)
+    return replace(ordered, remark=f"{remark}{_what_became(layout.gaps)}" if remark else "")
+
+
+def _what_became(gaps: str) -> str:
+    return {"split": "; sequences are split there", "fill": "; they are filled with missing steps"}.get(gaps, "")
+
+
+def parsed(cells: Sequence[str], lines: Sequence[int], *, column: str, source: str) -> Times:
+    """Times as a CSV file has them: numbers, or moments in ISO 8601 (2024-03-01 12:30; UTC where no zone is given).
+
+    Raises UserError about a cell that is neither, by its line.
+    """
+    numbers = _numbers(cells)
+    if numbers is not None:
+        bad = np.flatnonzero(~np.isfinite(numbers))
+        if len(bad):
+            where = f"{source}: line {lines[bad[0]]}, column {column!r}"
+            raise UserError(f"{where} is {cells[bad[0]].strip()}; every row needs a finite time")
+        return Times(numbers, "")
+    moments = [_moment(cell, line, column=column, source=source) for cell, line in zip(cells, lines, strict=True)]
+    return Times(np.array(moments, dtype=MOMENTS).astype(np.int64), MOMENTS)
+
+
+def _numbers(cells: Sequence[str]) -> Array | None:
+    """Integers of 64 bits where they are, for no float holds every nanosecond; else floats; None for other text."""
+    text = np.array(cells, dtype=str)
+    for kind in (np.int64, np.float64):
+        try:
+            return text.astype(kind)
+        except (ValueError, OverflowError):
+            continue
+    return None
+
+
+def _moment(cell: str, line: int, *, column: str, source: str) -> datetime:
+    try:
+        moment = datetime.fromisoformat(cell.strip())
+    except ValueError:
+        raise UserError(
+            f"{source}: line {line}, column {column!r} holds {cell.strip()!r}; every row needs a time: a number, or a "
+            f"moment like 2024-03-01 or 2024-03-01T12:30:05"
+        ) from None
+    return moment if moment.tzinfo is None else moment.astimezone(UTC).replace(tzinfo=None)
+
+
+def of_arrow(column: Any, name: str, source: str) -> Times:
+    """Times of a Parquet column: numbers, dates, timestamps (UTC where they have a zone) or text as in a CSV file."""
+    if column.null_count:
+        raise UserError(f"{source}: column {name!r} has {column.null_count} nulls; every row must have its time")
+    kind = str(column.type)
+    if kind.startswith(("string", "large_string")):
+        return parsed(column.to_pylist(), range(column.length()), column=name, source=source)
+    values: Array = column.to_numpy()
+    if values.dtype.kind in "iuf" and (values.dtype.kind != "f" or np.isfinite(values).all()):
+        return Times(values.astype(f"{values.dtype.kind}8"), "")
+    if values.dtype.kind not in "mM":
+        raise UserError(f"{source}: column {name!r} holds {kind}; times are finite numbers, dates or timestamps")
+    resolution = np.datetime_data(values.dtype)[0]
+    fine = resolution if resolution in ("ns", "us", "ms") else "us"
+    unit = f"{'timedelta' if values.dtype.kind == 'm' else 'datetime'}64[{fine}]"
+    return Times(values.astype(unit).astype(np.int64), unit)
