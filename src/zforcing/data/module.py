@@ -18,9 +18,11 @@ class DataModule(ABC):
 
     Attributes:
         name: what recipes and the command line call it.
+        paths: the names of the settings that hold paths; a run keeps relative ones relative to itself.
     """
 
     name: ClassVar[str]
+    paths: ClassVar[tuple[str, ...]] = ("path", "valid_path", "test_path", "root")
 
     def __post_init__(self) -> None:
         """Refuse settings that don't fit their fields. Raises UserError, one line."""

@@ -28,6 +28,7 @@ from ...settings import Range, Setting, as_typed, made, settings_in, takes_null,
 from ..callbacks import CALLBACKS, Callback
 from ..schedules import Schedule, WeightSchedules
 from ..settings import TrainingConfig, check_together
+from .paths import KEY
 from .recipes import suggest
 
 SECTIONED = ("data", "model", "bound", "weights", "training")
@@ -72,7 +73,12 @@ class RunConfig:
 
     def to_yaml(self) -> str:
         """`to_dict` as YAML."""
-        return yaml.safe_dump(self.to_dict(), sort_keys=False, width=120)
+        return as_yaml(self.to_dict())
+
+
+def as_yaml(settings: Mapping[str, Any]) -> str:
+    """As a recipe is written."""
+    return yaml.safe_dump(dict(settings), sort_keys=False, width=120)
 
 
 def section_names(values: Mapping[str, Any]) -> dict[str, str]:
@@ -124,14 +130,15 @@ def parse_config(
     """A configuration from plain values (a recipe's, a run folder's).
 
     Args:
-        values: sections of settings, as `RunConfig.to_dict` gives them.
+        values: sections of settings, as `RunConfig.to_dict` gives them; where relative paths of data start is known by
+            whoever read them (`zforcing.training.runs.paths`).
         where: what the values are from, for messages.
         lines: the line of each dotted name in that file.
 
     Raises:
         UserError: one line with every unknown key, or with every setting that has a wrong type or a wrong value.
     """
-    values = {k: v for k, v in with_constants(values).items() if k not in SECTIONED or v is not None}
+    values = {k: v for k, v in with_constants(values).items() if k != KEY and (k not in SECTIONED or v is not None)}
     imports = import_all(values.pop("imports", None), where=where)
     callbacks = read_callbacks(values.pop("callbacks", None), where=where)
     names = section_names(values)

@@ -15,6 +15,7 @@ from ...data.renamed import renamed
 from ...errors import UserError
 from ...saving.atomic import current, read_json
 from .config import RunConfig, flatten, parse_config
+from .paths import found_from, same_paths
 from .recipes import read_recipe, recipe_lines, suggest
 
 RUNS = Path("runs")  # where `train` puts a run that isn't told where to go
@@ -47,6 +48,7 @@ def check_folder(config: RunConfig, folder: Path, *, resume: bool) -> bool:
     # What runs beside training may change; what is imported is where `config` has found it.
     before = {k: v for k, v in before.items() if k not in ("imports", "callbacks")}
     before["data"] = renamed(before.get("data", {}))
+    before = found_from(folder, before, where=str(checkpoint if has_checkpoint else path))
     changed = differences(parse_config(before, where=str(checkpoint if has_checkpoint else path)), config)
     if changed:
         raise UserError(f"--resume: {folder} was started with other settings: {'; '.join(changed)}")
@@ -55,7 +57,7 @@ def check_folder(config: RunConfig, folder: Path, *, resume: bool) -> bool:
 
 def differences(before: RunConfig, now: RunConfig) -> list[str]:
     """The settings that differ, except those that only say how long to train and how often to write."""
-    old, new = flatten(before.to_dict()), flatten(now.to_dict())
+    old, new = flatten(same_paths(before.to_dict())), flatten(same_paths(now.to_dict()))
     free = {f"training.{name}" for name in BUDGET} | {"about", "recipe", "imports", "callbacks"}
     keys = [k for k in old | new if k not in free and old.get(k) != new.get(k)]
     return [f"{k} was {old.get(k)}, is {new.get(k)}" for k in keys]

@@ -3,7 +3,8 @@
 A recipe may have a base (`base: NAME`, or a file in its folder, or a list of them, each overriding the one before): its
 own settings override the base's, a schedule (`weights.kl`) as a whole. Besides settings it has facts: `source`,
 `published` (the number and what it is), `protocol` and `departures`, which are appended to the base's, as are its
-`imports` (the Python files or modules that register what it names; files are relative to the recipe's folder).
+`imports` (the Python files or modules that register what it names; files are relative to the recipe's folder). Paths
+of data are relative to the folder that a command runs in, unless `paths_from` names another (`.`: the recipe's own).
 Files whose names begin with an underscore are only bases.
 """
 
@@ -23,6 +24,7 @@ from ...data.renamed import renamed
 from ...errors import UserError
 from ...files.strict_yaml import Document, read_yaml
 from ...registry import is_file
+from .paths import found_from
 
 FACTS = ("source", "published", "protocol", "departures")
 KINDS = ("exact", "lower bound", "estimate")
@@ -167,7 +169,8 @@ def _read(name_or_file: str) -> tuple[str, dict[str, Any]]:
             text = path.read_text("utf-8")
         except (OSError, UnicodeDecodeError) as error:
             raise UserError(f"{name_or_file} can't be read as a recipe: {one_line(error)}") from None
-        return path.stem, with_absolute_imports(path, _mapping(text, name_or_file))
+        values = found_from(path.parent, _mapping(text, name_or_file), where=name_or_file)
+        return path.stem, with_absolute_imports(path, values)
     if looks_like_file:
         raise UserError(f"no such recipe file: {name_or_file}")
     hint = suggest(name_or_file, recipes())

@@ -32,9 +32,10 @@ from ..reporter import Reporter
 from ..signals import Stop, stop_on
 from ..trackers import open_tracker
 from .checkpoint import check_same_data, load_carried, load_training, save_training
-from .config import RunConfig, flatten
+from .config import RunConfig, as_yaml, flatten
 from .folder import check_folder, environment
 from .log import JsonLines
+from .paths import kept_in
 
 
 class Interrupted(Exception):
@@ -151,7 +152,8 @@ class RunFolder(Callback):
     """What a run writes: its configuration, rows of metrics and timing, and the checkpoints `best` and `last`."""
 
     def __init__(self, folder: Path, config: RunConfig, training: Training):
-        self.folder, self.config, self.training = folder, config, training
+        self.folder, self.training = folder, training
+        self.settings = kept_in(folder, config.to_dict())
         self.metrics, self.timing = JsonLines(folder / "metrics.jsonl"), JsonLines(folder / "timing.jsonl")
 
     def on_start(self, at: Progress, start: Start, model: DensityModel) -> None:
@@ -160,7 +162,7 @@ class RunFolder(Callback):
             for rows in (self.metrics, self.timing):
                 rows.truncate(at.step, at.rows)
             self.folder.mkdir(parents=True, exist_ok=True)
-            write_text(self.folder / "config.yaml", self.config.to_yaml())
+            write_text(self.folder / "config.yaml", as_yaml(self.settings))
             if at.rows == 0:
                 write_text(self.folder / "environment.json", environment(self.training.here.device))
         self.training.here.wait()
@@ -183,6 +185,6 @@ class RunFolder(Callback):
         if self.training.here.is_main:
             with Writing(self.folder / "checkpoints" / which) as folder:
                 save(folder, model)
-                settings = {"settings": self.config.to_dict()}
+                settings = {"settings": self.settings}
                 save_training(folder, self.training.optimizer, at.to_json() | settings, self.training.feed.tensors())
         self.training.here.wait()
