@@ -76,7 +76,7 @@ def test_a_model_below_a_baseline_is_warned_of() -> None:
         "VAR(1), fitted in closed form, explains this data better: -9.00 nats per sequence, exact; the model ≥ -10.00."
     )
     assert "--bound iwae" in warning
-    assert "--bound iwae" not in warnings(evaluation(baselines=BASELINES, bound="exact", kind="exact"))[0]
+    assert "--bound iwae" not in warnings(evaluation(baselines=BASELINES, kind="exact"))[0]
     assert warnings(evaluation(baselines=BASELINES[:1])) == []
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import shlex
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -239,3 +241,17 @@ def test_the_state_is_carried_through_one_long_series(tmp_path: Path, zf: Comman
     result = zf("train", "arrays-rnn", *words, "--run-dir", tmp_path / "run")
     assert result.code == 0, result.err
     assert "train: 4 sequences of 24 steps (96 in all)" in result.err  # four rows side by side, three chunks each
+
+
+def test_the_pages_commands_run(tmp_path: Path, zf: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    draw = np.random.default_rng(0)
+    values = enumerate(draw.normal(size=(36, 2)))
+    rows = [f"2024-01-{row % 12 + 1:02d},m{row // 12},{a:.2f},{b:.2f}" for row, (a, b) in values]
+    (tmp_path / "machines.csv").write_text("\n".join(["time,machine,temperature,load", *rows]) + "\n")
+    page = (Path(__file__).parents[1] / "docs" / "tables.md").read_text("utf-8")
+    commands = re.findall(r"^    zforcing (.*)$", re.sub(r"\\\n\s*", "", page), flags=re.MULTILINE)
+    assert [command.split()[0] for command in commands] == ["train", "evaluate", "info"]
+    for command in commands:
+        words = shlex.split(command)
+        assert zf(*words, *(SMALL if words[0] == "train" else [])).code == 0, command

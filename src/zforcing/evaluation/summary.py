@@ -44,7 +44,8 @@ def warnings(e: Evaluation) -> list[str]:
         )
     if e.better_baselines:
         best = e.better_baselines[0]
-        tighter = ", and --bound iwae --particles 100, which is tighter" if e.bound == "elbo" else ""
+        loose = (e.bound, e.kind) == ("elbo", "lower bound")
+        tighter = ", and --bound iwae --particles 100, which is tighter" if loose else ""
         found.append(
             f"{best.name}, fitted in closed form, explains this data better: {best.nats_per_sequence:.2f} nats per "
             f"sequence, exact; the model {SIGNS[e.kind]} {e.nats_per_sequence:.2f}. Try longer training, another "
