@@ -177,6 +177,30 @@ def test_a_folder_without_files_of_the_kind_is_refused(zf: Command, project: Pat
     assert "a.csv, a.npz may be the same sequences in two forms" in zf("evaluate", "mine", tmp_path).mistake
 
 
+def test_a_file_that_has_grown_is_doubted(zf: Command, project: Path) -> None:
+    """Other sequences are in the splits then: those of the test split may have been trained on."""
+    draw = np.random.default_rng(1)
+    x = np.load(project / "mine.npz")["x"]
+    np.savez(project / "growing.npz", x=x)
+    words = ["--data.path", "growing.npz", "--run-dir", "runs/growing", *SMALL]
+    assert zf("train", "arrays-rnn", *words).code == 0
+    assert zf("evaluate", "growing", "--json").json["remark"] == ""
+    np.savez(project / "growing.npz", x=np.concatenate([x, draw.normal(size=(6, 5, 2))]))
+    said = zf("evaluate", "growing", "--json").json["remark"]
+    assert "growing.npz isn't what the run was trained on, so that sequences of the test split may have been" in said
+    assert zf("evaluate", "growing", "--split", "train", "--json").json["remark"] == ""
+
+
+def test_data_that_was_trained_on_is_told(zf: Command, project: Path) -> None:
+    x = np.load(project / "mine.npz")["x"]
+    words = ["--data.path", "seen.npz", "--data.valid_path", "mine.npz", "--data.test_path", "seen.npz"]
+    np.savez(project / "seen.npz", x=x[:20])
+    assert zf("train", "arrays-rnn", *words, "--run-dir", "runs/seen", *SMALL).code == 0
+    assert "the training split and the test split are the same sequences" in zf("evaluate", "seen").out
+    np.savez(project / "few.npz", x=x[:3])
+    assert "all 3 sequences of few.npz are in the training split" in zf("evaluate", "seen", "few.npz").out
+
+
 def test_a_saved_models_file_is_measured_without_baselines(zf: Command, tmp_path: Path) -> None:
     saved = zf_module_save(tmp_path)
     assert zf("evaluate", saved, "mine.npz", "--json").json["baselines"] == []

@@ -186,7 +186,7 @@ def test_fit_says_the_same(capfd: pytest.CaptureFixture[str]) -> None:
     said = capfd.readouterr().err
     assert "train: 3 sequences of 4..6 steps" in said
     assert "warning: column 'b' is the same at every training step" in said
-    assert "warning: the training and the validation split are the same sequences" in said
+    assert "warning: the training split and the validation split are the same sequences" in said
 
 
 def test_a_column_that_hardly_varies_is_named(tmp_path: Path, zf: Command) -> None:

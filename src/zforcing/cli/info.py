@@ -89,7 +89,7 @@ def data_of(run: str) -> dict[str, Any]:
     read = [read_line(name, data) for name, data in splits.items()]
     remarks = [f"{name} split: {data.remark}" for name, data in splits.items() if data.remark]
     warnings = found.data.suspicions() + suspicions(splits["train"], splits["valid"])
-    same = same_content(splits["train"], splits["test"], "test")
+    same = same_content(splits["train"], splits["test"], "the test split")
     return {"read": read + remarks, "warnings": warnings + ([] if same is None else [same])}
 
 

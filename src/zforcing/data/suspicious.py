@@ -92,14 +92,14 @@ COLUMN_CHECKS: tuple[Callable[[Columns, Sequence[str]], str | None], ...] = (
 )
 
 
-def same_content(train: SequenceDataset, valid: SequenceDataset, name: str = "validation") -> str | None:
+def same_content(train: SequenceDataset, valid: SequenceDataset, name: str = "the validation split") -> str | None:
     """The same sequences in both splits: in the same order, or, of real data, all of the second in the first."""
     if not _is_at_hand(train) or not _is_at_hand(valid):
         return None
     if np.array_equal(train.lengths, valid.lengths) and train.fingerprint() == valid.fingerprint():
         return (
-            f"the training and the {name} split are the same sequences: what is measured on the second says nothing "
-            f"about new data; give the {name} split data of its own"
+            f"the training split and {name} are the same sequences: what is measured on the second says nothing about "
+            f"new data; take other sequences"
         )
     description = train.description
     if description is None or description.spec.kind != "real":
@@ -108,7 +108,7 @@ def same_content(train: SequenceDataset, valid: SequenceDataset, name: str = "va
     if not all(_digest(valid, i) in known for i in range(len(valid))):
         return None
     return (
-        f"all {len(valid)} sequences of the {name} split are in the training split too: what is measured on them says "
+        f"all {len(valid)} sequences of {name} are in the training split too: what is measured on them says "
         f"nothing about new data; leave them out of one of the two"
     )
 

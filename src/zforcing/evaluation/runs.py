@@ -18,6 +18,7 @@ from ..observations import Example
 from ..runtime.device import pick_device
 from ..runtime.threads import threads_asked_for
 from ..training.runs.trained import Trained
+from .doubts import doubts_about
 from .evaluation import Evaluation
 from .likelihood import evaluate
 from .saved import name_in_files
@@ -85,8 +86,9 @@ def evaluate_run(
         sequences = read_own(file, trained.description, skip_unreadable=skip_unreadable)
         true_log_likelihood = unknown_likelihood
     shown = counting(f"{name_in_files(bound)} of {run}", len(sequences) * repeats)
+    train = training_split(trained, skip_unreadable=skip_unreadable) if baselines else None
     with shown as advance, threads_asked_for(threads):
-        return evaluate(
+        found = evaluate(
             trained.model,
             sequences,
             description=trained.description,
@@ -94,12 +96,14 @@ def evaluate_run(
             split=split if file is None else Path(file).expanduser().resolve().name,
             repeats=repeats,
             true_log_likelihood=true_log_likelihood,
-            baselines=training_split(trained, skip_unreadable=skip_unreadable) if baselines else None,
+            baselines=train,
             seed=seed,
             max_rows=batch_size,
             device=pick_device(device),
             progress=advance,
         )
+    doubts = doubts_about(trained, sequences, train=train, split=split if file is None else None, name=found.split)
+    return replace(found, remark="; ".join(filter(None, [found.remark, *doubts])))
 
 
 def training_split(trained: Trained, *, skip_unreadable: bool) -> SequenceDataset | None:

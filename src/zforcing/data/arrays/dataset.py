@@ -126,6 +126,10 @@ class FileDataModule(DataModule):
     def read_file(self, path: str, *, setting: str) -> Rows:
         """All sequences of a file that `setting` (`data.test_path`) named. Raises UserError where it has none."""
 
+    def takes_from_training_file(self, split: Split) -> bool:
+        """Whether the split is a part of data.path: if that grows, sequences move between the splits."""
+        return split in self._shares
+
     @property
     def may_miss(self) -> bool:
         """Whether a model has to know missing values, whatever the training split has."""
