@@ -190,6 +190,17 @@ def test_a_first_observation_that_is_conditioned_on_is_seen_and_not_scored() -> 
     np.testing.assert_allclose(rest.nats[model.name], model.log_prob(sequences)[:, 1:].sum(1))
 
 
+def test_many_sequences_are_scored_a_few_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    sequences = examples(*autoregressive([A], Q, steps=6, sequences=9))
+    found = fit_baselines(InMemory(sequences), ObservationSpec("real", 2), scored=np.full(9, 6))
+    whole, parts = Scores(found, 9, unscored=0), Scores(found, 9, unscored=0)
+    whole.add(list(range(9)), sequences)
+    monkeypatch.setattr(module, "AT_ONCE", 2 * 12)
+    parts.add(list(range(9)), sequences)
+    for name in whole.nats:
+        np.testing.assert_allclose(parts.nats[name], whole.nats[name])
+
+
 def test_a_filter_that_would_take_minutes_is_left_out() -> None:
     data = InMemory(examples(*autoregressive([A], Q, steps=6, sequences=9), gaps=0.2))
     spec = ObservationSpec("real", 2, missing=True)

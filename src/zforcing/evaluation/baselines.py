@@ -25,6 +25,7 @@ from .gaussian_baselines import MOST_LAGS, Autoregression, IndependentGaussian, 
 Floats = NDArray[np.float64]
 Lengths = NDArray[np.int64]
 FIT_ON = 2_000_000  # numbers
+AT_ONCE = 2_000_000
 SLOW = 1e10  # multiplications of a filter over gaps: some ten seconds
 A_STEP = 1e6  # as many take as long as NumPy's calls of a step
 
@@ -134,9 +135,14 @@ class Scores:
         self.nats = {baseline.name: np.zeros(sequences) for baseline in baselines}
 
     def add(self, indices: list[int], examples: Sequence[Example]) -> None:
-        """These sequences."""
-        for baseline in self.baselines:
-            self.nats[baseline.name][indices] = baseline.log_prob(examples)[:, self.unscored :].sum(1)
+        """These sequences, as many at a time as fit `AT_ONCE` numbers (one at least): the Gaussians make copies."""
+        padded = max(e.x.size for e in examples)
+        size = max(1, AT_ONCE // padded)
+        for start in range(0, len(examples), size):
+            part = slice(start, start + size)
+            for baseline in self.baselines:
+                nats = baseline.log_prob(examples[part])[:, self.unscored :].sum(1)
+                self.nats[baseline.name][indices[part]] = nats
 
     def results(self, *, log_std: float | None) -> tuple[BaselineScore, ...]:
         """The means over sequences. log_std: sum over the scored numbers of ln std; None where nothing was scaled."""
