@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -104,6 +105,8 @@ def test_flat_rows_that_another_array_cuts_are_found(tmp_path: Path) -> None:
     rows, lens = np.concatenate([NOISE[0]] * 2), np.array([5, 3, 4])
     file = tmp_path / "mine.npz"
     np.savez(file, x=rows.repeat(2, axis=1), lens=lens, other=np.array([1.5]), ids=np.array(["a"]))
+    with zipfile.ZipFile(file, "a") as archive:
+        archive.writestr("notes.txt", "no array")
     (found,) = Arrays(str(file)).suspicions()
     assert "x [12, 2] is read as 12 sequences of 2 steps of one number, but lens [3] sums to 12: " in found
     assert "set data.lengths lens" in found

@@ -324,7 +324,9 @@ class Sequences(SequenceDataset):
     def windows(self, length: int, stride: int | None = None, *, keep_last: bool = True) -> Self:
         """Cut each sequence into windows, to train on one long series, for example.
 
-        Windows of one sequence are one group, unless the sequences have groups already.
+        Windows of one sequence are one group, unless the sequences have groups already. Each window begins from a
+        model's initial state: `fit(..., truncated_bptt_steps=50)` carries the state through a sequence instead, and
+        trains on as many windows side by side as its batches have rows.
 
         Args:
             length: steps in a window.

@@ -131,7 +131,9 @@ def flat_rows(file: Path, source: str, *, array: str, lengths: str) -> str | Non
         shape, _ = _header(archive, array)
         if len(shape) != 2 or lengths in archive.files:
             return None
-        for name in archive.files:
+        assert archive.zip is not None, "an open archive has its file"
+        members = archive.zip.namelist()
+        for name in (name for name in archive.files if f"{name}.npy" in members):  # others are no arrays
             of, dtype = _header(archive, name)
             if name != array and len(of) == 1 and dtype.kind in "iu" and _are_lengths(archive[name], shape[0]):
                 return (
