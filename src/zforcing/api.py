@@ -7,6 +7,7 @@ from importlib.metadata import version
 from .bounds import ELBO, FIVO, IWAE, BoundResult, Exact, Importance, Weights
 from .data import Sequences
 from .errors import UserError
+from .evaluation.detection import detection
 from .evaluation.evaluation import Evaluation
 from .evaluation.likelihood import evaluate
 from .models import (
@@ -30,6 +31,9 @@ from .observations import DataDescription, ObservationSpec, SequenceBatch
 from .registry import register
 from .saving.model import load, save
 from .tasks.sample import continue_from, sample
+from .tasks.score import score
+from .tasks.scores import Scores, Threshold
+from .tasks.stream import Stream, stream
 from .training.callbacks import Callback
 from .training.fit import fit
 from .training.history import History
@@ -63,9 +67,12 @@ __all__ = [
     "RNNConfig",
     "SRNNConfig",
     "Schedule",
+    "Scores",
     "SequenceBatch",
     "SequenceModel",
     "Sequences",
+    "Stream",
+    "Threshold",
     "Tracker",
     "UserError",
     "VRNNConfig",
@@ -75,10 +82,13 @@ __all__ = [
     "ZForcingConfig",
     "__version__",
     "continue_from",
+    "detection",
     "evaluate",
     "fit",
     "load",
     "register",
     "sample",
     "save",
+    "score",
+    "stream",
 ]

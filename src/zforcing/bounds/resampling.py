@@ -18,16 +18,21 @@ def multinomial(weights: Tensor) -> Tensor:
 def systematic(weights: Tensor) -> Tensor:
     """Systematic resampling: the points (u + k) / K, one uniform number u. J. Carpenter et al., 1999."""
     u = torch.rand(1, weights.shape[1], dtype=weights.dtype, device=weights.device)
-    return _inverse_cdf(weights, u.expand(len(weights), -1))
+    return inverse_cdf(weights, u.expand(len(weights), -1))
 
 
 def stratified(weights: Tensor) -> Tensor:
     """Stratified resampling: the points (u_k + k) / K, a uniform number u_k for each. G. Kitagawa, 1996."""
-    return _inverse_cdf(weights, torch.rand_like(weights))
+    return inverse_cdf(weights, torch.rand_like(weights))
 
 
-def _inverse_cdf(weights: Tensor, u: Tensor) -> Tensor:
-    """The particles in whose interval of the cumulative weights the points (u_k + k) / K lie, [K, B]."""
+def inverse_cdf(weights: Tensor, u: Tensor) -> Tensor:
+    """The particles in whose interval of the cumulative weights the points (u_k + k) / K lie, [K, B].
+
+    Args:
+        weights: [K, B], summing to 1 over K.
+        u: Numbers in [0, 1), [K, B]: one for all particles (systematic), or one each (stratified).
+    """
     K = len(weights)
     points = (u + torch.arange(K, dtype=weights.dtype, device=weights.device)[:, None]) / K
     cumulative = weights.cumsum(0)

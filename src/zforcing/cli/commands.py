@@ -32,6 +32,14 @@ COMMANDS = {
         "evaluate",
         "Measure a trained model on a split of its data, or on your own: zforcing evaluate RUN [FILE_OR_FOLDER].",
     ),
+    "score": Command(
+        "score",
+        "score",
+        "Score every step of a file or of a split, in nats: zforcing score RUN [FILE] [--kind causal] [--out FILE].",
+    ),
+    "stream": Command(
+        "stream", "stream", "Score rows as they come, a JSON line for each: tail -f data.csv | zforcing stream RUN."
+    ),
     "sample": Command(
         "sample", "sample", "Draw sequences from a trained model: zforcing sample RUN [--num 64] [--steps N]."
     ),

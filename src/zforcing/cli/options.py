@@ -33,12 +33,17 @@ def command_parser(name: str, command: Callable[..., Any], *, usage: str | None 
 
 def common_options(parser: Parser, *, seed: str) -> None:
     """What evaluate, sample and their like share."""
+    computing_options(parser, seed=seed)
+    parser.add_argument("--json", action="store_true", help="one JSON object on stdout")
+
+
+def computing_options(parser: Parser, *, seed: str) -> None:
+    """How it is computed."""
     parser.add_argument("--seed", type=SEED, default=0, help=seed)
     threads = "CPU threads; by default one where a time step is little work, else torch's own choice"
     parser.add_argument("--threads", type=THREADS | None, default=None, help=threads)
     parser.add_argument("--device", type=str, default="auto", help="auto, cpu or cuda")
     import_option(parser)
-    parser.add_argument("--json", action="store_true", help="one JSON object on stdout")
 
 
 def import_option(parser: Parser) -> None:

@@ -3,12 +3,13 @@
 from .combine import Combinable, Softmax, batch_first, combine, parameters_of, stack, with_parameters
 from .gaussian import at_least_float32, diagonal_gaussian, gaussian, gaussian_log_prob, no_latent, reparameterize
 from .logistic import DiscretizedLogisticMixture
-from .missing import log_prob_of_observed
+from .missing import LogProbs, log_prob_of_observed, log_probs_of_observed
 from .mode import most_likely
 
 __all__ = [
     "Combinable",
     "DiscretizedLogisticMixture",
+    "LogProbs",
     "Softmax",
     "at_least_float32",
     "batch_first",
@@ -17,6 +18,7 @@ __all__ = [
     "gaussian",
     "gaussian_log_prob",
     "log_prob_of_observed",
+    "log_probs_of_observed",
     "most_likely",
     "no_latent",
     "parameters_of",

@@ -21,7 +21,7 @@ from ..recurrence.program import Value, evaluate
 from ..recurrence.stages import PREVIOUS, StagedRun, Stages, make_stages
 from ..recurrence.trace import with_rows
 from .sequence import SequenceModel
-from .state import State
+from .state import State, map_state
 from .trace_cache import made_of, type_of
 from .traced import tensor_at, trace_step
 
@@ -35,7 +35,7 @@ class Walk:
     """
 
     def __init__(self, model: SequenceModel, state: State):
-        self.model, self.state = model, state
+        self.model, self.state, self.last = model, state, state
 
     def begin(self, u: Tensor | None = None) -> Distribution:
         """Begin a step: return p(z_t | past). u is u_t [n, U], None where the data has no inputs."""
@@ -49,7 +49,11 @@ class Walk:
 
     def read(self, x: Tensor) -> None:
         """End the step with x_t, [n, D] or [n]."""
-        self.state = self.model.after_observation(self.state, x)
+        self.state = self.last = self.model.after_observation(self.state, x)
+
+    def reorder(self, index: Tensor) -> None:
+        """Between steps: let row i go on from row index[i], index [n] int64."""
+        self.state = self.last = map_state(lambda v: v[index], self.state)
 
     @property
     def is_finite(self) -> bool:
@@ -67,8 +71,8 @@ class Stepper:
     Args:
         model: The model.
         state: The state before the first step, n rows.
-        whole: Whether the state is asked for after steps. Without, what no prior and no emission ever reads isn't
-            computed, such as the past that only a posterior reads.
+        whole: Whether all fields of the state are computed. Without, what no prior and no emission ever reads stays as
+            it was at first, such as the past that only a posterior reads.
 
     Example:
         stepper = Stepper(model, model.initial_state(n))
@@ -102,6 +106,10 @@ class Stepper:
         if isinstance(self._steps, Walk) and self._may_trace:
             self._steps = self._traced(self._steps.state, x)
 
+    def reorder(self, index: Tensor) -> None:
+        """See `Walk.reorder`."""
+        self._steps.reorder(index)
+
     @property
     def walks(self) -> bool:
         """Whether the next step is the contract's own."""
@@ -109,9 +117,8 @@ class Stepper:
 
     @property
     def state(self) -> State:
-        """The state after the last step, of a stepper that keeps it whole."""
-        assert self.whole, "ask for the whole state"
-        return self._steps.state
+        """The state after the last step that has ended; see `whole`."""
+        return self._steps.last
 
     @property
     def is_finite(self) -> bool:
@@ -196,8 +203,8 @@ class _Traced:
         self.program, self.x, self.state_type = program, given.x, type(given.state)
         self.prior, self.emission = like
         self.weights = {value: tensor_at(model, name).detach() for name, value in program.weights.items()}
-        first = given.state._asdict() | {PREVIOUS: given.x}
-        carried = {name: first[name] for name in program.stages.before}
+        self.first = given.state._asdict() | {PREVIOUS: given.x}
+        carried = {name: self.first[name] for name in program.stages.before}
         self.run = StagedRun(program.stages, self.weights, carried, rows=len(given.x))
 
     def begin(self, u: Tensor | None = None) -> Distribution:
@@ -217,13 +224,18 @@ class _Traced:
         self.run.put(self.program.given.x, x)
         self.run.end()
 
+    def reorder(self, index: Tensor) -> None:
+        """See `Walk.reorder`."""
+        self.x = self.x[index]
+        self.run.reorder(index)
+
     @property
-    def state(self) -> State:
-        """The state after the last step."""
+    def last(self) -> State:
+        """The state after the last step that has ended."""
         known = {**self.weights, self.program.given.x: self.x}
         late = self.program.stages.late
         evaluate(late.values(), known, rows=len(self.x))
-        fields = self.run.state() | {name: known[value] for name, value in late.items()}
+        fields = self.first | self.run.state() | {name: known[value] for name, value in late.items()}
         return self.state_type(*(fields[name] for name in self.state_type._fields))
 
     @property

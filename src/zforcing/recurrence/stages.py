@@ -188,6 +188,12 @@ class StagedRun:
             step(self.at)
         self.at = 1 - self.at
 
+    def reorder(self, index: Tensor) -> None:
+        """Between steps: let row i go on from row index[i], index [n] int64."""
+        for slots in self.carried.values():
+            before = slots[self.at]
+            before.copy_(before[index])
+
     def state(self) -> dict[str, Tensor]:
         """What is carried, after the last step that has ended."""
         return {name: slots[self.at].clone() for name, slots in self.carried.items()}

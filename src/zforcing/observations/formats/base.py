@@ -123,6 +123,18 @@ class Format(ABC):
             UserError: the file can't be read, or holds something else than the model was trained on.
         """
 
+    def sequence_names(self, path: str, description: Described) -> list[Any] | None:
+        """The names that a file gives its sequences, in the order of `read`; None where it gives none."""
+        return None
+
+    def column(self, path: str, name: str, description: Described) -> Array:
+        """Read another column of a file, [R], a number for each step in the order of `read`.
+
+        Raises:
+            UserError: the file has none.
+        """
+        raise UserError(f"file {path}: has no columns; name a file with one number for each step")
+
     def parse(self, source: str) -> tuple[Example, list[str]]:
         """Parse a word of the command line as a sequence; only for text (`is_text`).
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, get_args
 
@@ -94,6 +94,18 @@ class TableFormat(Format):
                 "sequence's first one, and needs 2 or more"
             )
         return as_read(known, description)
+
+    def sequence_names(self, path: str, description: Described) -> list[Any] | None:
+        """See `Format.sequence_names`."""
+        names = read(path, self._layout(path, description.spec), setting="file").names
+        return None if names is None else names.tolist()
+
+    def column(self, path: str, name: str, description: Described) -> Array:
+        """See `Format.column`; of a .csv or .parquet file."""
+        if find(path, "file").suffix.lower() in ARRAYS:
+            return super().column(path, name, description)
+        layout = replace(self._layout(path, description.spec), columns=(name,), input_columns=())
+        return read(path, layout, setting="file").values[:, 0]
 
     def _layout(self, path: str, spec: ObservationSpec) -> Layout:
         """The layout of a file."""

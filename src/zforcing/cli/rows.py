@@ -1,0 +1,166 @@
+"""Rows of observations that come one at a time, as lines of CSV or of JSON."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from ..errors import UserError
+from ..files.reading import listed
+from ..observations import DataDescription, TableFormat
+
+
+@dataclass(frozen=True)
+class Row:
+    """One step of one sequence, in the data's units; None is missing."""
+
+    x: list[float | None]
+    """[D], or one category"""
+    inputs: list[float | None] | None
+    """[U], of a model that reads known inputs"""
+    sequence: str | None
+    """its name, where a column says it"""
+
+
+@dataclass(frozen=True)
+class Columns:
+    """The columns that a model reads."""
+
+    features: int
+    inputs: int
+    names: tuple[str, ...] | None
+    """of features and inputs, where the training data named them"""
+    sequence: str | None
+    """the column that names each row's sequence"""
+
+    @classmethod
+    def of(cls, description: DataDescription) -> Columns:
+        """Those of a model's data."""
+        spec, kind = description.spec, description.format
+        features = 1 if spec.kind == "categorical" else spec.size
+        if not isinstance(kind, TableFormat):
+            return cls(features, spec.inputs, None, None)
+        inputs = kind.input_names or (() if not spec.inputs else None)
+        names = None if kind.names is None or inputs is None else (*kind.names, *inputs)
+        return cls(features, spec.inputs, names, kind.sequence)
+
+    @property
+    def size(self) -> int:
+        """D + U."""
+        return self.features + self.inputs
+
+    def row(self, values: Sequence[float | None], sequence: str | None, where: str) -> Row:
+        """A row of D + U numbers. Raises UserError for another number of them."""
+        if len(values) != self.size:
+            of = f"{self.features} and {self.inputs} inputs" if self.inputs else f"{self.features}"
+            raise UserError(f"{where}: has {len(values)} numbers; the model reads {of}")
+        x, u = list(values[: self.features]), list(values[self.features :])
+        return Row(x, u if self.inputs else None, sequence)
+
+
+def read_rows(lines: Iterable[str], description: DataDescription) -> Iterator[Row]:
+    """The rows of lines, as they come; empty lines are none.
+
+    A line that begins with { or [ is JSON, another one CSV, whose first line may be a header.
+
+    Raises:
+        UserError: a line can't be read or lacks a column; it names the line.
+    """
+    columns = Columns.of(description)
+    header: list[str] | None = None
+    known = False  # whether the first line of CSV has been seen
+    for number, line in enumerate(lines, start=1):
+        text, where = line.strip(), f"line {number}"
+        if not text:
+            continue
+        if text[0] in "{[":
+            yield _of_json(text, columns, where)
+            continue
+        cells = next(csv.reader([text]))
+        if not known and not all(map(_is_number, cells)):
+            header, known = _checked(cells, columns, where), True
+            continue
+        known = True
+        yield _of_cells(cells, header, columns, where)
+
+
+def _of_json(text: str, columns: Columns, where: str) -> Row:
+    """An object by names, or with `x` and `inputs`; or an array."""
+    try:
+        values = json.loads(text)
+    except ValueError as error:
+        raise UserError(f"{where}: is no JSON: {error}") from None
+    if isinstance(values, list):
+        return columns.row([_json_number(v, where) for v in values], None, where)
+    sequence = None if columns.sequence is None else _named(values, columns.sequence, where)
+    if columns.names is None:
+        whole = [
+            *_listed(_named(values, "x", where)),
+            *(_listed(_named(values, "inputs", where)) * bool(columns.inputs)),
+        ]
+    else:
+        whole = [_named(values, name, where) for name in columns.names]
+    return columns.row([_json_number(v, where) for v in whole], None if sequence is None else str(sequence), where)
+
+
+def _listed(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else [value]
+
+
+def _named(values: dict[str, Any], name: str, where: str) -> Any:
+    if name not in values:
+        raise UserError(f"{where}: has no {name!r}; it has {listed(list(values)) or 'nothing'}")
+    return values[name]
+
+
+def _json_number(value: Any, where: str) -> float | None:
+    if value is None:
+        return None
+    if isinstance(value, int | float):
+        return float(value)
+    raise UserError(f"{where}: {str(value)[:40]!r} is not a number")
+
+
+def _checked(header: list[str], columns: Columns, where: str) -> list[str]:
+    """The header, which has what the model reads."""
+    own = [name for name in header if name != columns.sequence]
+    lacking = [name for name in columns.names or () if name not in own]
+    if columns.sequence is not None and columns.sequence not in header:
+        lacking.append(columns.sequence)
+    if lacking:
+        raise UserError(f"{where}: has no column {listed(lacking)}, which the model reads; it has {listed(header)}")
+    if columns.names is None and len(own) != columns.size:
+        raise UserError(f"{where}: has {len(own)} columns of numbers; the model reads {columns.size}, in its order")
+    return header
+
+
+def _of_cells(cells: list[str], header: list[str] | None, columns: Columns, where: str) -> Row:
+    if header is None:
+        return columns.row([_number(cell, where) for cell in cells], None, where)
+    if len(cells) != len(header):
+        raise UserError(f"{where}: has {len(cells)} cells under {len(header)} columns")
+    by_name = dict(zip(header, cells, strict=True))
+    sequence = None if columns.sequence is None else by_name[columns.sequence]
+    names = columns.names or [name for name in header if name != columns.sequence]
+    return columns.row([_number(by_name[name], where) for name in names], sequence, where)
+
+
+def _number(cell: str, where: str) -> float | None:
+    """A cell; an empty one is missing."""
+    if not cell.strip():
+        return None
+    if not _is_number(cell):
+        raise UserError(f"{where}: {cell[:40]!r} is not a number")
+    return float(cell)
+
+
+def _is_number(cell: str) -> bool:
+    """Whether it is one, or empty."""
+    try:
+        float(cell or "0")
+    except ValueError:
+        return False
+    return True

@@ -1,0 +1,183 @@
+"""`zforcing score`."""
+
+from __future__ import annotations
+
+import json
+from argparse import Namespace
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal, cast, get_args
+
+import numpy as np
+from rich.console import Console
+
+from ..data import SequenceDataset
+from ..data.splits import Split
+from ..errors import UserError
+from ..files.reading import Array, user_path
+from ..files.rows import Layout
+from ..files.sequences import ARRAYS, TABLES, column_names, find, read
+from ..runtime.device import pick_device
+from ..runtime.threads import threads_asked_for
+from ..settings import Count, Share
+from ..tasks.scores import Scores, Threshold
+from ..text_table import Table
+from ..training.runs.trained import Trained
+from .options import check_common, checkpoint_option, command_parser, common_options, counting, print_values
+from .sample import file_name, stem_of
+
+
+def score(argv: Sequence[str]) -> int:
+    """Score every step of a file or of a split, in nats: zforcing score RUN [FILE] [--kind causal] [--out FILE]."""
+    options = score_options(argv)
+    trained = Trained.load(options.run, which=options.checkpoint, device=pick_device(options.device))
+    of = options.split or "test"
+    data, names = sequences_of(options.file or of, trained)
+    scores = scored(trained, data, options, names=names)
+    threshold = None if options.threshold_from is None else threshold_of(trained, options)
+    alarms = {} if threshold is None else {"alarm": np.concatenate(scores.is_alarm(threshold)).astype(np.int64)}
+    values = summary(scores, threshold, alarms) | {"run": str(trained.folder), "checkpoint": options.checkpoint}
+    if options.labels is not None:
+        values["detection"] = detected(trained, data, scores, options)
+    values["file"] = str(scores.save(out_file(options, trained, of), **alarms))
+    show(values, as_json=options.json)
+    return 0
+
+
+def score_options(argv: Sequence[str]) -> Namespace:
+    """The command's options; what is imported is there."""
+    parser = command_parser("score", score)
+    parser.add_argument("run", type=str, help="a run folder, or one that zforcing.save wrote")
+    file_help = "sequences in the units of the training data, in a file of their kind; without it, a split of the data"
+    parser.add_argument("file", type=str | None, nargs="?", default=None, help=file_help)
+    parser.add_argument("--split", type=Split | None, default=None, help="test by default")
+    kind = "causal: each step by the steps before it (a particle filter); smoothed: by the whole sequence (the ELBO's)"
+    parser.add_argument("--kind", type=Literal["causal", "smoothed"], default="causal", help=kind)
+    parser.add_argument("--particles", type=Count, default=64, help="K; 1 without latents")
+    out = "a .csv or .npz to write: a row for each step; in RUN/scores by default"
+    parser.add_argument("--out", type=str | None, default=None, help=out)
+    clean = "what is as usual: a file, or train, valid or test; a step below the threshold of its scores is an alarm"
+    parser.add_argument("--threshold-from", type=str | None, default=None, help=clean)
+    rate = "share of the usual steps that may be alarms"
+    parser.add_argument("--false-alarms", type=Share | None, default=None, help=f"{rate}; 0.001 by default")
+    labels = "0 or 1 for each step: a column of FILE, or a file of them; gives AUROC and average precision"
+    parser.add_argument("--labels", type=str | None, default=None, help=labels)
+    checkpoint_option(parser)
+    parser.add_argument("--batch-size", type=Count, default=2048, help="sequences times particles at a time")
+    common_options(parser, seed="seed of the particles")
+    options = parser.parse_args(list(argv))
+    if options.file is not None and options.split is not None:
+        raise UserError("--split is for the run's own data: leave it out, or the file")
+    if options.false_alarms is not None and options.threshold_from is None:
+        raise UserError("--false-alarms needs --threshold-from, which names what is as usual")
+    check_common(options)
+    return options
+
+
+def sequences_of(source: str, trained: Trained) -> tuple[SequenceDataset, list[Any] | None]:
+    """A split by its name, or the sequences of a file; and the names that the file gives them."""
+    from ..evaluation.runs import read_whole
+
+    if source in get_args(Split):
+        return trained.data.load(cast(Split, source), trained.description), None
+    names = trained.description.format.sequence_names(source, trained.description)
+    return read_whole(source, trained.description), names
+
+
+def scored(trained: Trained, data: SequenceDataset, options: Namespace, *, names: list[Any] | None = None) -> Scores:
+    """The scores that the options want; names: of the sequences."""
+    from dataclasses import replace
+
+    from ..tasks.score import score as score_all
+
+    with threads_asked_for(options.threads), counting(f"scores of {options.run}", len(data)) as advance:
+        scores = score_all(
+            trained.model,
+            data,
+            kind=options.kind,
+            particles=options.particles,
+            seed=options.seed,
+            max_rows=options.batch_size,
+            progress=advance,
+        )
+    return scores if names is None else replace(scores, ids=tuple(names))
+
+
+def threshold_of(trained: Trained, options: Namespace) -> Threshold:
+    """That of the scores of what is as usual."""
+    usual, _ = sequences_of(options.threshold_from, trained)
+    return scored(trained, usual, options).threshold(options.false_alarms or 0.001)
+
+
+def detected(trained: Trained, data: SequenceDataset, scores: Scores, options: Namespace) -> dict[str, Any]:
+    """AUROC and average precision of the model and the baselines, by name."""
+    from ..evaluation.detection import detection
+
+    clean = None if options.threshold_from is None else sequences_of(options.threshold_from, trained)[0]
+    table = detection(scores, labels_of(trained, options), data=data, clean=clean, seed=options.seed)
+    measured = {row.name: {"auroc": row.auroc, "average_precision": row.average_precision} for row in table.rows}
+    return {"steps": table.steps, "anomalous": table.anomalous, "of": measured}
+
+
+def labels_of(trained: Trained, options: Namespace) -> Array:
+    """A label for each step: of a file, or of a column of the scored one."""
+    source, description = options.labels, trained.description
+    if Path(source).suffix.lower() in (*ARRAYS, *TABLES):
+        file = find(source, "--labels")
+        naming = getattr(description.format, "sequence", None)
+        there = column_names(file, source) if file.suffix.lower() in TABLES else []
+        rows = read(source, Layout(array="labels", sequence=naming if naming in there else None), setting="--labels")
+        if rows.values.shape[1] != 1:
+            raise UserError(f"--labels {source}: has {rows.values.shape[1]} columns; it must have one, of 0 and 1")
+        return rows.values[:, 0]
+    if options.file is None:
+        raise UserError(f"--labels is {source!r}: a split has no such column; name a file with a label for each step")
+    return description.format.column(options.file, source, description)
+
+
+def out_file(options: Namespace, trained: Trained, of: str) -> Path:
+    """Where the scores go; folders are made for the default alone."""
+    if options.out is not None:
+        return user_path(options.out, options.out)
+    folder = trained.folder / "scores"
+    folder.mkdir(exist_ok=True)
+    return folder / f"{stem_of(options, options.kind, of if options.file is None else file_name(options.file))}.csv"
+
+
+def summary(scores: Scores, threshold: Threshold | None, alarms: dict[str, Array]) -> dict[str, Any]:
+    """What is said of the scores."""
+    values: dict[str, Any] = {
+        "model": scores.model,
+        "kind": scores.kind,
+        "relation": scores.relation,
+        "particles": scores.particles,
+        "seed": scores.seed,
+        "unit": f"nats of a {scores.unit}",
+        "num_sequences": len(scores),
+        "num_steps": scores.steps_scored,
+        "nats_per_step": scores.nats_per_step,
+        "nats_per_sequence": float(np.nanmean(scores.per_sequence)),
+    }
+    if threshold is not None:
+        values |= {
+            "threshold": threshold.nats,
+            "false_alarm_rate": threshold.false_alarm_rate,
+            "threshold_steps": threshold.steps,
+            "alarms": int(alarms["alarm"].sum()),
+        }
+    return values
+
+
+def show(values: dict[str, Any], *, as_json: bool) -> None:
+    """The values, and detection as a table."""
+    if as_json:
+        print(json.dumps(values))
+        return
+    detection = values.pop("detection", None)
+    print_values(values)
+    if detection is not None:
+        rows = [
+            [name, f"{row['auroc']:.4f}", f"{row['average_precision']:.4f}"] for name, row in detection["of"].items()
+        ]
+        title = f"{detection['anomalous']} of {detection['steps']} steps are anomalous"
+        Console().print(Table(title, ["scores", "AUROC", "average precision"], rows).to_terminal())

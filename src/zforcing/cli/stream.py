@@ -1,0 +1,119 @@
+"""`zforcing stream`."""
+
+from __future__ import annotations
+
+import json
+import math
+import sys
+from argparse import Namespace
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from ..errors import UserError
+from ..files.reading import Array
+from ..runtime.device import pick_device
+from ..runtime.threads import threads_asked_for
+from ..settings import Count
+from ..tasks.next_step import NextStep
+from ..tasks.stream import Stream
+from ..tasks.stream import stream as new_stream
+from ..training.runs.trained import Trained
+from .options import check_common, checkpoint_option, command_parser, computing_options
+from .rows import Columns, Row, read_rows
+
+QUANTILES = (0.05, 0.5, 0.95)
+
+
+def stream(argv: Sequence[str]) -> int:
+    """Score rows as they come, a JSON line for each: tail -f data.csv | zforcing stream RUN.
+
+    Rows are lines of CSV (a header names the columns; without one they stand in the model's order, inputs last) or of
+    JSON ({"column": number, ...} or [number, ...]); an empty cell or null is missing. Where a column names the sequence
+    of each row, as in the training data, each sequence is a stream of its own. Categories are their numbers.
+    """
+    options = stream_options(argv)
+    trained = Trained.load(options.run, which=options.checkpoint, device=pick_device(options.device))
+    with threads_asked_for(options.threads):
+        streams = Streams(trained, options)
+        try:
+            for row in read_rows(sys.stdin, trained.description):
+                print(json.dumps(streams.push(row), allow_nan=False), flush=True)
+        finally:
+            streams.save()
+    return 0
+
+
+def stream_options(argv: Sequence[str]) -> Namespace:
+    """The command's options; what is imported is there."""
+    parser = command_parser("stream", stream)
+    parser.add_argument("run", type=str, help="a run folder, or one that zforcing.save wrote")
+    parser.add_argument("--particles", type=Count, default=64, help="K; 1 without latents")
+    threshold = "nats, as `zforcing score --threshold-from` gives them; a step below is an alarm"
+    parser.add_argument("--threshold", type=float | None, default=None, help=threshold)
+    parser.add_argument("--quantiles", action="store_true", help="also the forecast's 5, 50 and 95 percent quantiles")
+    state = "go on from this file if it is there, and write it at the end; of one sequence"
+    parser.add_argument("--state", type=str | None, default=None, help=state)
+    checkpoint_option(parser)
+    computing_options(parser, seed="seed of the particles")
+    options = parser.parse_args(list(argv))
+    check_common(options)
+    return options
+
+
+class Streams:
+    """The streams of a model's sequences, by their names.
+
+    Args:
+        trained: The model.
+        options: Those of the command.
+    """
+
+    def __init__(self, trained: Trained, options: Namespace):
+        self.trained, self.options = trained, options
+        columns = Columns.of(trained.description)
+        names = None if columns.names is None else columns.names[: columns.features]
+        self.names = names or [f"x{d}" for d in range(columns.features)]
+        self.streams: dict[str | None, Stream] = {}
+        if options.state is not None and columns.sequence is not None:
+            raise UserError(
+                f"--state is of one sequence, and column {columns.sequence!r} names that of each row: leave it out"
+            )
+        if options.state is not None and Path(options.state).exists():
+            self.streams[None] = Stream.load(options.state, trained.model)
+
+    def push(self, row: Row) -> dict[str, Any]:
+        """What is said of a row."""
+        if row.sequence not in self.streams:
+            self.streams[row.sequence] = new_stream(
+                self.trained.model, particles=self.options.particles, seed=self.options.seed
+            )
+        step = self.streams[row.sequence].push(row.x, row.inputs)
+        named = {} if row.sequence is None else {"sequence": row.sequence}
+        values = named | {"step": step.step, "nats": _number(step.nats), "features": self._by_name(step.features)}
+        if self.options.threshold is not None:
+            values["alarm"] = step.nats < self.options.threshold
+        return values | {"forecast": None if step.forecast is None else self._forecast(step.forecast)}
+
+    def save(self) -> None:
+        """Write --state."""
+        if self.options.state is not None and None in self.streams:
+            self.streams[None].save(self.options.state)
+
+    def _forecast(self, forecast: NextStep) -> dict[str, Any]:
+        if forecast.probabilities is not None:
+            return {"probabilities": forecast.probabilities.tolist()}
+        values: dict[str, Any] = {"mean": self._by_name(forecast.mean), "std": self._by_name(forecast.std)}
+        if self.options.quantiles:
+            each = forecast.quantile(QUANTILES)
+            values["quantiles"] = {f"{q:g}": self._by_name(row) for q, row in zip(QUANTILES, each, strict=True)}
+        return values
+
+    def _by_name(self, numbers: Array | None) -> dict[str, float | None] | None:
+        """Numbers [D] by the features' names."""
+        return None if numbers is None else dict(zip(self.names, map(_number, numbers.tolist()), strict=True))
+
+
+def _number(value: float) -> float | None:
+    """JSON has no NaN and no infinity."""
+    return value if math.isfinite(value) else None

@@ -1,0 +1,256 @@
+"""A particle filter: what a model expects of each observation, given those before it and nothing after it.
+
+The bootstrap filter of N. Gordon, D. Salmond and A. Smith, 1993: K particles draw z_t from the prior, and carry the
+weights w_{t-1}. Of every x_t it gives
+
+    p(x_t | x_<t)  ~  sum_k w_{t-1}^k p(x_t | z_<=t^k, x_<t),     w_t^k  =  w_{t-1}^k p(x_t | z_<=t^k, x_<t) / (the sum)
+
+and after it resamples where the effective sample size 1 / sum_k w_k^2 has fallen below half of K. The product over t is
+an unbiased estimate of p(x_1..x_T). Without latents one particle gives the exact densities. The model's `encode` and
+`posterior`, which may look ahead, are never asked.
+
+All random numbers of step t are a function of the seed and of t, the same for every sequence: a sequence has the same
+scores by itself, in a batch, step by step in a stream, and after a pause.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.distributions import Distribution
+
+from ..bounds.resampling import effective_sample_size, inverse_cdf
+from ..distributions import log_probs_of_observed, reparameterize
+from ..files.reading import Array
+from ..models.sequence import SequenceModel
+from ..models.state import State
+from ..models.stepper import Stepper
+from ..observations import SequenceBatch, missing_mark
+from ..runtime.device import place_of
+
+RESAMPLED_BELOW = 0.5  # of K
+LEAST = -1e300  # nats: finite, where a particle's are not
+BLOCK = 32  # steps whose random numbers are drawn together
+
+
+@dataclass(frozen=True)
+class FilterState:
+    """All that a filter of B sequences and K particles knows between two steps."""
+
+    model: State
+    """the model's state, a NamedTuple of tensors [K B, ...]; fields that no prior and no emission reads mean nothing"""
+    log_weights: Array
+    """[K, B] float64, log w of the particles, whose w of each sequence sum to 1"""
+    steps: int
+    """how many have been read"""
+    seed: int
+    """of all random numbers"""
+
+
+class Noise:
+    """The random numbers of each step, for any number of sequences: a function of the seed and the step alone.
+
+    Args:
+        seed: Of them.
+        particles: K.
+        size: Z.
+        like: A parameter of the model, for device and type.
+    """
+
+    def __init__(self, seed: int, particles: int, size: int, like: Tensor):
+        self.seed, self.shape, self.like = seed, (particles, size), like
+        self._number, self._normal, self._uniform = -1, like.new_empty(0), np.empty(0)
+
+    def at(self, step: int) -> tuple[Tensor, float]:
+        """Standard normal numbers [K, Z], and one that is uniform in [0, 1)."""
+        number, row = divmod(step, BLOCK)
+        if number != self._number:
+            rng = np.random.default_rng([self.seed, number])
+            self._uniform = rng.random(BLOCK)
+            normal = torch.from_numpy(rng.standard_normal((BLOCK, *self.shape), dtype=np.float32))
+            self._number, self._normal = number, normal.to(self.like.device, self.like.dtype)
+        return self._normal[row], float(self._uniform[row])
+
+    def of_first(self, steps: int) -> Tensor:
+        """The normal numbers of the first steps, [K, T, Z]."""
+        return torch.stack([self.at(t)[0] for t in range(steps)], dim=1)
+
+
+class Nats(NamedTuple):
+    """Log-densities of one step of B sequences, or of T steps, float64 on the CPU."""
+
+    total: Array
+    """[B], or [B, T]: of all that was observed"""
+    each: Array | None
+    """[B, D], or [B, T, D]: of each number by itself; None where it has no closed form. The numbers of one step are
+    dependent as far as the particles differ: they needn't sum to the total"""
+
+
+@dataclass(frozen=True, eq=False)
+class Prediction:
+    """p(x_t | x_<t) of B sequences, a mixture of K particles' emissions."""
+
+    emission: Distribution
+    """p(x_t | z_<=t, x_<t) of each particle, batch [K B]"""
+    log_weights: Array
+    """[K, B] float64, of the mixture"""
+
+    def of(self, x: Tensor, observed: Tensor | None) -> tuple[Nats, Array]:
+        """log p(x_t | x_<t), and the particles' weights after it, [K, B].
+
+        Args:
+            x: [B, D] or [B], finite.
+            observed: Like x, bool; None where nothing is missing.
+        """
+        K, B = self.log_weights.shape
+        found = log_probs_of_observed(self.emission, copies(x, K), None if observed is None else copies(observed, K))
+        parts = found.total[:, None] if found.each is None else torch.cat([found.total[:, None], found.each], dim=1)
+        log_w = parts.cpu().numpy().reshape(K, B, -1) + self.log_weights[:, :, None]  # [K, B, 1 or 1 + D]
+        largest = np.maximum(log_w.max(0), LEAST)
+        weights = np.exp(log_w - largest)
+        sums = weights.sum(0)
+        with np.errstate(divide="ignore", invalid="ignore"):  # 0 where no particle can explain x_t
+            nats = np.log(sums) + largest
+            weights = weights[:, :, 0] / sums[:, 0]
+        return Nats(nats[:, 0], None if found.each is None else nats[:, 1:]), weights
+
+
+class ParticleFilter:
+    """Runs the filter of the module's docstring on B sequences, step by step: `predict` and `read` in turn.
+
+    Gradients don't flow through it.
+
+    Args:
+        model: In eval mode. Its parameters must not change.
+        state: Where to go on; see `begin`.
+
+    Example:
+        steps = ParticleFilter.begin(model, batch.start, particles=64, seed=0)
+        for x in batch.x.unbind(1):
+            steps.predict()
+            nats = steps.read(x).total
+    """
+
+    def __init__(self, model: SequenceModel, state: FilterState):
+        self._stepper = Stepper(model, state.model)
+        self._log_weights, self._steps, self._seed = state.log_weights, state.steps, state.seed
+        self._noise = Noise(state.seed, len(state.log_weights), model.latent_size, next(model.parameters()))
+        self._uniform = 0.0
+        self._expected: Prediction | None = None
+
+    @classmethod
+    @torch.no_grad()
+    def begin(cls, model: SequenceModel, start: Tensor, *, particles: int, seed: int) -> ParticleFilter:
+        """Before the first step.
+
+        Args:
+            model: In eval mode. One without latents gets one particle.
+            start: x_0 of each sequence, [B, D] or [B].
+            particles: K.
+            seed: Of all random numbers.
+        """
+        K, B = particles_of(model, particles), len(start)
+        even = np.full((K, B), -math.log(K))
+        return cls(model, FilterState(model.initial_state(K * B, start=copies(start, K)), even, 0, seed))
+
+    @torch.no_grad()
+    def predict(self, u: Tensor | None = None) -> Prediction:
+        """Begin a step: p(x_t | x_<t). u is u_t [B, U], of a model that reads known inputs."""
+        assert self._expected is None, "the step has begun"
+        K, B = self._log_weights.shape
+        prior = self._stepper.begin(None if u is None else copies(u, K))
+        noise, self._uniform = self._noise.at(self._steps)
+        z = reparameterize(prior, noise if B == 1 else noise.repeat_interleave(B, dim=0))
+        self._expected = Prediction(self._stepper.emit(z), self._log_weights)
+        return self._expected
+
+    @torch.no_grad()
+    def read(self, x: Tensor, observed: Tensor | None = None) -> Nats:
+        """End the step with x_t.
+
+        Args:
+            x: [B, D] or [B]; what is missing may be anything finite.
+            observed: Like x, bool; None where nothing is missing.
+
+        Returns:
+            log p(x_t | x_<t) of what was observed, [B], and of each number, [B, D].
+        """
+        assert self._expected is not None, "the step hasn't begun"
+        nats, weights = self._expected.of(x, observed)
+        self._stepper.read(copies(marked(x, observed), len(weights)))
+        self._expected, self._steps = None, self._steps + 1
+        if len(weights) > 1:
+            self._weigh(weights)
+        return nats
+
+    def _weigh(self, weights: Array) -> None:
+        """Carry the weights [K, B]; in sequences with too few heavy particles these take the place of light ones."""
+        K, B = weights.shape
+        enough = effective_sample_size(torch.from_numpy(weights)).numpy() >= RESAMPLED_BELOW * K
+        if not enough.all():
+            weights = np.where(np.isfinite(weights), weights, 1 / K)  # where no particle could explain x_t
+            chosen = inverse_cdf(torch.from_numpy(weights), torch.full((K, B), self._uniform, dtype=torch.float64))
+            ancestors = np.where(enough, np.arange(K)[:, None], chosen.numpy())
+            index = torch.from_numpy((ancestors * B + np.arange(B)).reshape(-1))
+            self._stepper.reorder(index.to(self._noise.like.device))
+            weights = np.where(enough, weights, 1 / K)
+        with np.errstate(divide="ignore"):
+            self._log_weights = np.log(weights)
+
+    @property
+    def steps(self) -> int:
+        """How many have been read."""
+        return self._steps
+
+    @property
+    def state(self) -> FilterState:
+        """The state after the last step that has been read; a step that has begun is not in it."""
+        return FilterState(self._stepper.state, self._log_weights, self._steps, self._seed)
+
+
+def particles_of(model: SequenceModel, particles: int) -> int:
+    """How many a filter takes: 1 without latents."""
+    return particles if model.latent_size else 1
+
+
+@torch.no_grad()
+def filtered(model: SequenceModel, batch: SequenceBatch, *, particles: int, seed: int) -> Nats:
+    """log p(x_t | x_<t) at every step of a batch, by the filter.
+
+    Args:
+        model: In eval mode.
+        batch: B sequences of T steps.
+        particles: K.
+        seed: Of all random numbers.
+
+    Returns:
+        [B, T], and of each number [B, T, D]. In the padding they mean nothing.
+    """
+    batch = batch.to(*place_of(model))
+    steps = ParticleFilter.begin(model, batch.start, particles=particles, seed=seed)
+    nothing: list[Tensor | None] = [None] * batch.x.shape[1]
+    observed = nothing if batch.observed is None else batch.scored.unbind(1)
+    inputs = nothing if batch.inputs is None else batch.inputs.unbind(1)
+    found = []
+    for x, seen, u in zip(batch.x.unbind(1), observed, inputs, strict=True):
+        steps.predict(u)
+        found.append(steps.read(x, seen))
+    each = [nats.each for nats in found if nats.each is not None]
+    return Nats(np.stack([nats.total for nats in found], axis=1), np.stack(each, axis=1) if each else None)
+
+
+def marked(x: Tensor, observed: Tensor | None) -> Tensor:
+    """x as models read it, with NaN or -1 where it is missing."""
+    return x if observed is None else torch.where(observed, x, torch.full_like(x, missing_mark(x)))
+
+
+def copies(rows: Tensor, k: int) -> Tensor:
+    """[B, ...] -> [K B, ...]: row i + j B is copy j of row i."""
+    if len(rows) == 1:
+        return rows.expand(k, *rows.shape[1:])  # without copying: a stream's
+    return rows if k == 1 else rows.repeat(k, *[1] * (rows.dim() - 1))

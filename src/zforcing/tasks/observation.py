@@ -1,0 +1,112 @@
+"""One observation in the user's units, as a model reads it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..errors import UserError
+from ..files.reading import Array
+from ..models import DensityModel
+from ..observations import DataDescription
+from ..runtime.device import place_of
+
+LARGEST = float(np.finfo(np.float32).max)
+
+
+class ObservationReader:
+    """Reads x_t and u_t in the user's units, one step of one sequence at a time.
+
+    Args:
+        model: What reads them. Its description says what the units are; without one they are what it reads.
+    """
+
+    def __init__(self, model: DensityModel):
+        self.spec = model.spec
+        self.description = model.description or DataDescription("data", model.spec, longest=1)
+        self.place = place_of(model)
+
+    def x(self, values: Any) -> tuple[Tensor, Tensor | None]:
+        """x_t from D numbers, NaN or None where one is missing; or from a category, -1, NaN or None if it is missing.
+
+        Returns:
+            x_t [1, D] or [1] with 0 where it is missing, and what is observed, bool like x; None if all is.
+
+        Raises:
+            UserError: Another shape or type, or a value that x_t can't have.
+        """
+        spec = self.spec
+        size = 1 if spec.kind == "categorical" else spec.size
+        raw = _numbers(values, size, "x_t")
+        missing = np.isnan(raw)
+        if spec.kind == "categorical":
+            missing |= raw == -1
+        if not missing.any():
+            return self._read(raw, raw), None
+        if not spec.missing:
+            raise UserError(
+                "x_t has a missing number, but the model was trained on data without: train it with missing=True"
+            )
+        x = self._read(np.where(missing, 0, raw), raw[~missing])
+        observed = torch.from_numpy(~missing).reshape(x.shape).to(x.device)
+        return torch.where(observed, x, torch.zeros_like(x)), observed
+
+    def _read(self, raw: Array, seen: Array) -> Tensor:
+        """What the model reads, [1, D] or [1]; seen: the numbers that aren't missing, which are checked."""
+        self._check(seen)
+        with np.errstate(over="ignore"):
+            read = self.description.format.from_units(raw, self.description)
+        if not np.isfinite(read).all():
+            raise UserError(f"x_t is {raw.tolist()}: further from the training data than a number can say")
+        return self._tensor(read)
+
+    def u(self, values: Any) -> Tensor | None:
+        """u_t [1, U] from U numbers; None of a model that reads none. Raises UserError where they don't fit."""
+        size = self.spec.inputs
+        if not size:
+            if values is not None:
+                raise UserError("inputs are given, but the model reads none: leave them out")
+            return None
+        if values is None:
+            raise UserError(f"the model reads {size} known inputs at every step: give inputs, those of this step")
+        raw = _numbers(values, size, "inputs")
+        if np.isnan(raw).any():
+            raise UserError("inputs hold NaN; inputs are known at every step")
+        scaling = self.description.input_normalization
+        return self._tensor(raw if scaling is None else scaling.apply(raw))
+
+    def _tensor(self, read: Array) -> Tensor:
+        """[1, D], or [1] of a category."""
+        device, dtype = self.place
+        if self.spec.kind == "categorical" and read.dtype.kind == "i":
+            return torch.from_numpy(read).to(device)
+        return torch.from_numpy(read)[None].to(device, dtype)
+
+    def _check(self, seen: Array) -> None:
+        """Refuse what the model can't read."""
+        spec = self.spec
+        if spec.kind == "binary" and not np.isin(seen, (0, 1)).all():
+            raise UserError(f"x_t is {seen.tolist()}; the model reads numbers that are 0 or 1")
+        if spec.kind == "categorical" and not (np.isin(seen, np.arange(spec.size))).all():
+            raise UserError(f"x_t is {seen[0]:g}; the model reads a category, 0..{spec.size - 1}")
+
+
+def _numbers(values: Any, size: int, name: str) -> Array:
+    """[size] float64, None as NaN. Raises UserError for another shape, text, or an infinite number."""
+    try:
+        raw = np.asarray(values, dtype=np.float64)
+    except (TypeError, ValueError):
+        raise UserError(f"{name} is {str(values)[:60]!r}; it must be {_amount(size)}") from None
+    if isinstance(values, str) or raw.size != size or raw.ndim > 1 or (raw.ndim == 0 and size != 1):
+        shape = f"of shape {list(raw.shape)}" if raw.ndim else repr(values)
+        raise UserError(f"{name} is {shape}; it must be {_amount(size)}")
+    if (np.abs(raw) > LARGEST).any():
+        raise UserError(f"{name} is {raw.tolist()}; numbers must be finite, and at most {LARGEST:.1e} in size")
+    return raw.reshape(size)
+
+
+def _amount(size: int) -> str:
+    return "one number" if size == 1 else f"{size} numbers"

@@ -1,0 +1,202 @@
+"""Scores: how well a model expected each step of each sequence, in nats."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import get_args
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..bounds import BoundKind
+from ..data import SequenceDataset
+from ..data.batches import evaluation_batches
+from ..data.dataset import check_dataset, description_for
+from ..distributions import log_probs_of_observed
+from ..errors import UserError
+from ..files.reading import Array
+from ..models import DensityModel, SequenceModel, of_sequences
+from ..observations import DataDescription, Example, SequenceBatch, TableFormat, collate
+from ..runtime.device import as_device, place_of
+from ..runtime.threads import cpu_threads
+from ..settings import Count, Seed, must_be, must_fit
+from .filtering import Nats, Noise, filtered, particles_of
+from .scores import Kind, Scores
+
+
+def score(
+    model: DensityModel,
+    data: SequenceDataset,
+    *,
+    kind: Kind = "causal",
+    particles: int = 64,
+    seed: int = 0,
+    max_rows: int = 2048,
+    device: torch.device | str | None = None,
+    progress: Callable[[int], None] = lambda done: None,
+) -> Scores:
+    """Score every step of sequences: the log-density of what was observed there, in nats; low is surprising.
+
+    causal: log p(x_t | x_<t), estimated by a particle filter (`tasks.filtering`). Nothing of the future enters: this is
+    what an alarm may use while the data comes. The sum over a sequence estimates its log p(x).
+
+    smoothed: E_q[log p(x_t | z_<=t, x_<t) - KL(q(z_t | .) || p(z_t | .))], the mean of K draws from the posterior,
+    which has seen the future: of data that is all there. The sum over a sequence is the ELBO, a lower bound on log
+    p(x). A number's own score is E_q[log p(x_{t,d} | z_<=t, x_<t)], without the KL.
+
+    Without latents both are exact. The model is put in eval mode. Torch's global generator is left unchanged.
+
+    Args:
+        model: a trained model of sequences.
+        data: sequences, such as `Sequences`; read as the model's description says.
+        kind: "causal" or "smoothed".
+        particles: K. Without latents it is 1.
+        seed: of all random numbers, which are the same for every sequence: its scores don't depend on the others.
+        max_rows: sequences times particles at a time (at least one sequence).
+        device: where to compute (`auto`: on a GPU if there is one); by default the model's device.
+        progress: called after each batch with the number of sequences done in it.
+
+    Returns:
+        The scores, in the data's own units.
+
+    Raises:
+        UserError: the model has no time steps, the data doesn't fit it, kind is unknown, or a score is NaN.
+
+    Example:
+        scores = zf.score(model, test)
+        scores.is_alarm(zf.score(model, clean).threshold(0.001))
+    """
+    model = of_sequences(_checked(model, data, kind, particles, seed, max_rows), needed_by="score")
+    described = _description(model, data)
+    sequences = data.described_as(described)
+    model = (model if device is None else model.to(as_device(device))).eval()
+    K = particles_of(model, particles)
+    found: dict[int, tuple[Array, Array | None]] = {}
+    with torch.random.fork_rng(), torch.no_grad(), cpu_threads(model, rows=max_rows):
+        torch.manual_seed(seed)  # nothing draws from it, unless a model of one's own does
+        for indices, examples in _batches(sequences, max(1, max_rows // K)):
+            batch = collate(examples, described.spec)
+            nats = (filtered if kind == "causal" else smoothed)(model, batch, particles=K, seed=seed)
+            found |= _in_units(nats, batch, indices, described)
+            progress(len(indices))
+    return Scores(
+        model=model.label,
+        kind=kind,
+        relation=_relation(model, kind),
+        particles=K,
+        seed=seed,
+        unit="probability" if described.spec.kind != "real" else "density",
+        ids=tuple(getattr(sequences, "ids", range(len(sequences)))),
+        names=_names(described, sequences),
+        nats=tuple(found[i][0] for i in range(len(sequences))),
+        features=_features(found),
+    )
+
+
+@torch.no_grad()
+def smoothed(model: SequenceModel, batch: SequenceBatch, *, particles: int, seed: int) -> Nats:
+    """The terms of the ELBO at every step of a batch, by draws from the posterior: see `score`.
+
+    Args:
+        model: In eval mode.
+        batch: B sequences of T steps.
+        particles: K draws, of which the mean is taken.
+        seed: Of all random numbers.
+
+    Returns:
+        [B, T], and of each number, without the KL, [B, T, D] or None; on the CPU, float64, in nats. In the padding they
+        mean nothing.
+    """
+    batch = batch.to(*place_of(model))
+    noise = Noise(seed, particles, model.latent_size, next(model.parameters()))
+    noise_of_all = noise.of_first(batch.x.shape[1]).repeat_interleave(len(batch), dim=0)  # [K B, T, Z]
+    run = model.unroll(batch, noise=noise_of_all, particles=particles)
+    rows = run.batch
+    nats = log_probs_of_observed(run.emission, rows.x, None if rows.observed is None else rows.scored)
+
+    def mean(term: Tensor) -> Array:
+        """[K B, ...] -> [B, ...]."""
+        each: Array = term.double().unflatten(0, (particles, -1)).mean(0).cpu().numpy()
+        return each
+
+    return Nats(mean(nats.total - run.kl), None if nats.each is None else mean(nats.each))
+
+
+def _checked(
+    model: DensityModel, data: SequenceDataset, kind: Kind, particles: int, seed: int, max_rows: int
+) -> DensityModel:
+    must_be(model, DensityModel, "model", "a model, such as load(folder)")
+    check_dataset(data, "data")
+    if kind not in get_args(Kind):
+        raise UserError(f"kind is {kind!r}; it must be causal (nothing of the future) or smoothed")
+    must_fit(particles, Count, "particles")
+    must_fit(seed, Seed, "seed")
+    must_fit(max_rows, Count, "max_rows")
+    return model
+
+
+def _description(model: SequenceModel, data: SequenceDataset) -> DataDescription:
+    known = model.description or description_for(model.spec, data)
+    return known or DataDescription("data", model.spec, longest=int(data.lengths.max()))
+
+
+def _batches(data: SequenceDataset, size: int) -> Iterator[tuple[list[int], list[Example]]]:
+    for indices in evaluation_batches(data.lengths, size):
+        yield indices, [data[i] for i in indices]
+
+
+def _in_units(
+    nats: Nats, batch: SequenceBatch, indices: Sequence[int], description: DataDescription
+) -> dict[int, tuple[Array, Array | None]]:
+    """Of each sequence, by its index, the scores [T_i], and those of its numbers [T_i, D], in the data's units.
+
+    NaN where nothing is scored, as at a first observation that is only read, which is a step too.
+    """
+    first = description.spec.unscored_steps
+    scored = batch.scored if batch.x.dim() == 3 else batch.scored[:, :, None]
+    log_std = log_std_of(description)
+    found: dict[int, tuple[Array, Array | None]] = {}
+    for row, (index, steps) in enumerate(zip(indices, batch.lengths.tolist(), strict=True)):
+        seen = scored[row, :steps].numpy()
+        total = np.where(seen.any(-1), nats.total[row, :steps] - (seen * log_std).sum(-1), np.nan)
+        _refuse_nan(total[seen.any(-1)], index)
+        each = None
+        if nats.each is not None:
+            each = np.where(seen, nats.each[row, :steps] - log_std, np.nan)
+            each = np.concatenate([np.full((first, each.shape[1]), np.nan), each])
+        found[index] = np.concatenate([np.full(first, np.nan), total]), each
+    return found
+
+
+def _refuse_nan(scores: Array, index: int) -> None:
+    wrong = np.flatnonzero(np.isnan(scores))
+    if len(wrong):
+        raise UserError(
+            f"score {wrong[0]} of sequence {index} is NaN ({len(wrong)} of {len(scores)} are): was the training stable?"
+        )
+
+
+def log_std_of(description: DataDescription | None) -> Array:
+    """ln std of each number, [D] or []: a density of the data is that of what the model reads, divided by std."""
+    if description is None or description.normalization is None:
+        return np.zeros(())
+    log_std: Array = np.log(np.asarray(description.normalization.std))
+    return log_std
+
+
+def _relation(model: SequenceModel, kind: Kind) -> BoundKind:
+    if not model.latent_size:
+        return "exact"
+    return "estimate" if kind == "causal" else "lower bound"
+
+
+def _names(description: DataDescription, data: SequenceDataset) -> tuple[str, ...] | None:
+    """Of the features, where the data or the model's training data named them."""
+    own: tuple[str, ...] | None = getattr(data, "names", None)
+    return own or (description.format.names if isinstance(description.format, TableFormat) else None)
+
+
+def _features(found: dict[int, tuple[Array, Array | None]]) -> tuple[Array, ...] | None:
+    each = [found[i][1] for i in range(len(found))]
+    return None if any(values is None for values in each) else tuple(v for v in each if v is not None)

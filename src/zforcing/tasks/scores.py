@@ -1,0 +1,203 @@
+"""What `score` returns: nats by step, number and sequence; as a table; and when a step is an alarm."""
+
+from __future__ import annotations
+
+import csv
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from ..bounds import BoundKind
+from ..errors import UserError
+from ..files.reading import Array, user_path
+from ..settings import Share, must_fit
+
+Kind = Literal["causal", "smoothed"]
+
+
+@dataclass(frozen=True)
+class Threshold:
+    """Steps below `nats` are alarms."""
+
+    nats: float
+    """per step, in the unit of the scores that it was taken from"""
+    false_alarm_rate: float
+    """of clean data's steps, what was asked for"""
+    steps: int
+    """how many scored steps it stands on"""
+    alarms: int
+    """how many of those are below it: false_alarm_rate * steps or fewer"""
+    kind: Kind
+    """of the scores that it was taken from"""
+
+
+@dataclass(frozen=True, repr=False, eq=False)
+class Scores:
+    """Scores of N sequences in nats, float64: of each step as in the data, the first one included.
+
+    A step where nothing was observed, and a first one that the model only reads, is NaN. Scores of real data are those
+    of a density in the data's own units (nats change by ln 1000 where a column is in mm and not in m), others of a
+    probability.
+
+    Attributes:
+        model: name of the model.
+        kind: "causal" or "smoothed", see `score`.
+        relation: what the nats of a sequence are to log p(x): "exact", "estimate" or "lower bound" (in expectation).
+        particles: K.
+        seed: of the random numbers.
+        unit: "density" or "probability".
+        ids: [N] of the sequences.
+        names: of the D numbers of a step, or None.
+        nats: [T_i] for each sequence.
+        features: [T_i, D] for each sequence, each number by itself; they needn't sum to the step's nats, for numbers
+            are dependent through the latents. None where a number by itself has no closed form (autoregressive
+            emissions).
+    """
+
+    model: str
+    kind: Kind
+    relation: BoundKind
+    particles: int
+    seed: int
+    unit: Literal["density", "probability"]
+    ids: tuple[Any, ...]
+    names: tuple[str, ...] | None
+    nats: tuple[Array, ...]
+    features: tuple[Array, ...] | None
+
+    def __len__(self) -> int:
+        return len(self.nats)
+
+    def __repr__(self) -> str:
+        return (
+            f"<Scores: {self.kind}, {self.relation}, of {len(self)} sequences, {self.steps_scored} steps; "
+            f"{self.nats_per_step:.3f} nats per step (of a {self.unit}); {self.model}, {self.particles} particles>"
+        )
+
+    # ---- summed
+
+    @property
+    def per_sequence(self) -> Array:
+        """[N] nats of each sequence, the sum over its steps; NaN where none was scored."""
+        return np.array([np.nan if np.isnan(x).all() else np.nansum(x) for x in self.nats])
+
+    @property
+    def steps_scored(self) -> int:
+        """How many steps have a score."""
+        return len(self.of_steps)
+
+    @property
+    def of_steps(self) -> Array:
+        """The scores of all steps that have one, in a row."""
+        nats = np.concatenate(self.nats)
+        scored: Array = nats[~np.isnan(nats)]
+        return scored
+
+    @property
+    def nats_per_step(self) -> float:
+        """The mean over all steps that have a score; NaN without one."""
+        return float(np.mean(self.of_steps)) if self.steps_scored else math.nan
+
+    # ---- as a table
+
+    def columns(self) -> dict[str, Array]:
+        """Columns of a table with a row for each step: sequence (its id), step (from 0), nats, and each number's nats.
+
+        `polars.DataFrame(scores.columns())` and the like take it.
+        """
+        lengths = [len(x) for x in self.nats]
+        ids = np.asarray(self.ids) if len({type(i) for i in self.ids}) == 1 else np.array([str(i) for i in self.ids])
+        columns = {
+            "sequence": np.repeat(ids, lengths, axis=0) if ids.ndim == 1 else np.repeat(_texts(self.ids), lengths),
+            "step": np.concatenate([np.arange(n) for n in lengths]),
+            "nats": np.concatenate(self.nats),
+        }
+        if self.features is not None:
+            each = np.concatenate(self.features)
+            columns |= {f"nats_{name}": each[:, d] for d, name in enumerate(self._numbers(each.shape[1]))}
+        return columns
+
+    def to_frame(self) -> Any:
+        """The same as a pandas data frame. Raises UserError where pandas isn't installed."""
+        try:
+            import pandas as pd
+        except ImportError:
+            raise UserError("to_frame needs pandas: pip install pandas, or use columns()") from None
+        return pd.DataFrame(self.columns())
+
+    def save(self, path: str | Path, **more: Array) -> Path:
+        """Write the columns to a .csv (an empty cell has no score) or .npz file.
+
+        Args:
+            path: the file; its folder must be there.
+            **more: further columns, a value for each step.
+
+        Raises:
+            UserError: another suffix, or a file that can't be written.
+        """
+        file, columns = user_path(str(path), str(path)), self.columns() | more
+        if file.suffix.lower() not in (".csv", ".npz"):
+            raise UserError(f"{path}: its suffix is {file.suffix!r}; scores are written to .csv or .npz")
+        if file.suffix.lower() == ".npz":
+            np.savez_compressed(file, **columns)  # type: ignore[arg-type]  # its stub takes them for allow_pickle
+            return file
+        with file.open("w", encoding="utf-8", newline="") as opened:
+            writer = csv.writer(opened, lineterminator="\n")
+            writer.writerow(columns)
+            writer.writerows(zip(*map(_cells, columns.values()), strict=True))
+        return file
+
+    def _numbers(self, size: int) -> Sequence[str]:
+        return self.names or (("x",) if size == 1 else [f"x{d}" for d in range(size)])
+
+    # ---- alarms
+
+    def threshold(self, false_alarm_rate: float) -> Threshold:
+        """The nats below which a step is an alarm, from these scores of clean data.
+
+        At most this share of their steps is below it: it is a quantile of them. Successive steps are alike, so that the
+        rate of other data varies more than that of as many independent steps would.
+
+        Args:
+            false_alarm_rate: of steps, between 0 and 1; 0.001 takes 1000 steps or more.
+
+        Raises:
+            UserError: the rate is finer than the steps can say.
+        """
+        must_fit(false_alarm_rate, Share, "false_alarm_rate")
+        nats = np.sort(self.of_steps)
+        allowed = int(false_alarm_rate * len(nats) * (1 + 1e-12))
+        if allowed < 1:
+            least = math.ceil(1 / false_alarm_rate)
+            raise UserError(
+                f"a false-alarm rate of {false_alarm_rate:g} can't be told from {len(nats)} scored steps, it takes "
+                f"{least} or more: give more clean data, or a higher rate"
+            )
+        level = float(nats[min(allowed, len(nats) - 1)])
+        return Threshold(level, false_alarm_rate, len(nats), int((nats < level).sum()), self.kind)
+
+    def is_alarm(self, threshold: Threshold | float) -> list[Array]:
+        """Where a step's score is below a threshold, bool [T_i] for each sequence; a step without a score is none.
+
+        Raises UserError for a threshold of scores of the other kind.
+        """
+        if isinstance(threshold, Threshold) and threshold.kind != self.kind:
+            raise UserError(
+                f"the threshold is of {threshold.kind} scores, these are {self.kind}: take one from scores of one kind"
+            )
+        level = threshold.nats if isinstance(threshold, Threshold) else threshold
+        must_fit(level, float, "threshold")
+        return [x < level for x in self.nats]
+
+
+def _texts(ids: Sequence[Any]) -> Array:
+    return np.array([str(i) for i in ids])
+
+
+def _cells(column: Array) -> Iterator[Any]:
+    """As short as they are read back the same; nothing for NaN."""
+    return ("" if value != value else value for value in column.tolist())

@@ -1,0 +1,197 @@
+"""A trained model on a stream: observations come one at a time, and each is scored before the next one is there."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..errors import UserError
+from ..files.reading import Array
+from ..models import DensityModel, SequenceModel, of_sequences
+from ..runtime.threads import cpu_threads
+from ..settings import Count, Seed, must_be, must_fit
+from .filtering import FilterState, Nats, ParticleFilter, marked, particles_of
+from .next_step import NextStep
+from .observation import ObservationReader
+from .score import log_std_of
+from .stream_file import load_state, save_state
+
+
+@dataclass(frozen=True, eq=False)
+class StreamStep:
+    """What is known of x_t when it has come."""
+
+    step: int
+    """t, from 0"""
+    nats: float
+    """log p(x_t | x_<t) of what was observed, in the data's own units, as `score` gives it; NaN where nothing was, and
+    at a first observation that the model only reads"""
+    features: Array | None
+    """[D], of each number by itself; NaN where it is missing. None where that has no closed form"""
+    forecast: NextStep | None
+    """of x_{t+1}; None of a model that reads known inputs: `Stream.forecast` takes those of the next step"""
+
+
+class Stream:
+    """One sequence that is observed step by step. `stream` makes it; `load` goes on with one that was saved.
+
+    Args:
+        model: In eval mode.
+        particles: K.
+        seed: Of all random numbers.
+        state: Where to go on; None is before the first observation.
+    """
+
+    def __init__(self, model: SequenceModel, *, particles: int, seed: int, state: FilterState | None = None):
+        self.model, self.particles, self.seed = model, particles_of(model, particles), seed
+        self._reader = ObservationReader(model)
+        self._log_std = log_std_of(self._reader.description)
+        self._all_log_std = float(self._log_std.sum())
+        with cpu_threads(model, rows=particles):
+            self._threads = torch.get_num_threads()
+        self._expected: NextStep | None = None
+        self._filter = None if state is None else ParticleFilter(model, state)
+        if state is None and not model.spec.conditions_on_first:
+            device, dtype = self._reader.place
+            self._begin(model.spec.blank(1, device=device, dtype=dtype or torch.float32))
+
+    @property
+    def steps(self) -> int:
+        """How many observations have come."""
+        return 0 if self._filter is None else self._filter.steps + self.model.spec.unscored_steps
+
+    def push(self, x: Any, inputs: Any = None) -> StreamStep:
+        """Read x_t, the next observation, and score it.
+
+        Args:
+            x: x_t [D] in the data's units, NaN or None where a number is missing; a category's number, -1 where it is
+                missing.
+            inputs: u_t [U] in the data's units, of a model that reads known inputs; not again where `forecast` was
+                given them. Those of a first observation that the model only reads aren't read, as in training.
+
+        Returns:
+            Its score, and what is expected next.
+
+        Raises:
+            UserError: x or inputs don't fit the model, or its numbers aren't finite any more.
+        """
+        read, observed = self._reader.x(x)
+        with _threads(self._threads):
+            if self._filter is None:
+                self._begin(marked(read, observed))
+                nothing = np.full(read.shape[-1], np.nan)
+                return StreamStep(0, np.nan, nothing, self._unasked())
+            if self._expected is None or inputs is not None:
+                self.forecast(inputs)
+            nats = self._filter.read(read, observed)
+            self._expected = None
+            return StreamStep(self.steps - 1, *self._in_units(nats, observed), self._unasked())
+
+    def forecast(self, inputs: Any = None) -> NextStep:
+        """What is expected of the next observation.
+
+        Args:
+            inputs: Its known inputs [U] in the data's units, of a model that reads some, once.
+
+        Returns:
+            p(x_t | x_<t), mean, standard deviation and quantiles in the data's units.
+
+        Raises:
+            UserError: The inputs don't fit the model or were given already, or it needs the first observation.
+        """
+        u = self._reader.u(inputs) if self._expected is None or inputs is not None else None
+        if self._filter is None:
+            raise UserError("the model conditions on the first observation: push it first")
+        if self._expected is not None and u is not None:
+            raise UserError("the inputs of this step were given already: leave them out")
+        if self._expected is None:
+            with _threads(self._threads):
+                expected = self._filter.predict(u)
+            self._expected = NextStep(expected, self._reader.description, seed=self.seed + self.steps)
+        return self._expected
+
+    def save(self, path: str | Path) -> None:
+        """Write all that is known between two steps to a file: with the model, `load` goes on from it."""
+        state = None if self._filter is None else self._filter.state
+        save_state(path, self.model, state, particles=self.particles, seed=self.seed)
+
+    @classmethod
+    def load(cls, path: str | Path, model: DensityModel) -> Stream:
+        """Go on with a stream that was saved.
+
+        Args:
+            path: What `save` wrote.
+            model: The same model.
+
+        Raises:
+            UserError: There is no such file, it is damaged, or it is of another model.
+        """
+        model = of_sequences(model, needed_by="a stream").eval()
+        state, particles, seed = load_state(path, model)
+        return cls(model, particles=particles, seed=seed, state=state)
+
+    def _begin(self, start: Tensor) -> None:
+        self._filter = ParticleFilter.begin(self.model, start, particles=self.particles, seed=self.seed)
+
+    def _unasked(self) -> NextStep | None:
+        """The next step's forecast, where no inputs are needed for it."""
+        return None if self.model.spec.inputs else self.forecast()
+
+    def _in_units(self, nats: Nats, observed: Tensor | None) -> tuple[float, Array | None]:
+        """The score of a step, and those of its numbers [D]."""
+        total, each = float(nats.total[0]), None if nats.each is None else nats.each[0] - self._log_std
+        if observed is None:
+            return self._checked(total - self._all_log_std), each
+        seen = observed.cpu().numpy().reshape(-1)
+        if not seen.any():
+            return np.nan, None if each is None else np.full_like(each, np.nan)
+        total -= float((seen * self._log_std).sum())
+        return self._checked(total), None if each is None else np.where(seen, each, np.nan)
+
+    def _checked(self, nats: float) -> float:
+        if nats != nats:
+            raise UserError(f"the score of step {self.steps - 1} is NaN: was the model's training stable?")
+        return nats
+
+
+def stream(model: DensityModel, *, particles: int = 64, seed: int = 0) -> Stream:
+    """Score a sequence while it comes: `push` takes one observation, gives its score and what is expected next.
+
+    The scores are those of `score(model, data, kind="causal")` with the same particles and seed.
+
+    Args:
+        model: A trained model of sequences; it is put in eval mode, and must not change while the stream lasts.
+        particles: K. Without latents it is 1.
+        seed: Of all random numbers.
+
+    Raises:
+        UserError: The model has no time steps.
+
+    Example:
+        s = zf.stream(model)
+        for x in rows:
+            step = s.push(x)
+            print(step.nats, step.forecast.mean)
+    """
+    must_be(model, DensityModel, "model", "a model, such as load(folder)")
+    must_fit(particles, Count, "particles")
+    must_fit(seed, Seed, "seed")
+    return Stream(of_sequences(model, needed_by="a stream").eval(), particles=particles, seed=seed)
+
+
+@contextmanager
+def _threads(number: int) -> Iterator[None]:
+    """Torch's number of CPU threads within a `with` block, which was chosen once."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(number)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

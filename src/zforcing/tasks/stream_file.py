@@ -1,0 +1,85 @@
+"""The state of a stream in a file: tensors and a line of JSON, nothing pickled."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from ..errors import UserError
+from ..files.reading import user_path
+from ..models import SequenceModel
+from .filtering import FilterState
+
+FORMAT = "zforcing stream 1"
+WEIGHTS = "log_weights"
+FIELD = "state."
+
+
+def save_state(path: str | Path, model: SequenceModel, state: FilterState | None, *, particles: int, seed: int) -> None:
+    """Write the state of a filter of one sequence; None is before its first observation.
+
+    Args:
+        path: The file, which is replaced when the new one is complete.
+        model: Whose state it is.
+        state: Of its filter.
+        particles: K.
+        seed: Of all random numbers.
+    """
+    file = user_path(str(path), str(path))
+    tensors: dict[str, Tensor] = {}
+    if state is not None:
+        tensors = {FIELD + name: value.contiguous() for name, value in state.model._asdict().items()}
+        tensors[WEIGHTS] = torch.from_numpy(state.log_weights)
+    known = {"particles": particles, "seed": seed, "steps": None if state is None else state.steps}
+    text = json.dumps({"format": FORMAT, "model": fingerprint(model)} | known)
+    partial = file.with_name(file.name + ".partial")
+    save_file({name: v.cpu() for name, v in tensors.items()}, partial, metadata={"stream": text})
+    partial.replace(file)
+
+
+def load_state(path: str | Path, model: SequenceModel) -> tuple[FilterState | None, int, int]:
+    """Read what `save_state` wrote: the state, K and the seed.
+
+    Raises:
+        UserError: There is no such file, it is damaged, or it is of another model.
+    """
+    file = user_path(str(path), str(path))
+    if not file.is_file():
+        raise UserError(f"stream {path}: no such file")
+    try:
+        with safe_open(file, framework="pt") as opened:
+            known = json.loads((opened.metadata() or {}).get("stream", "{}"))
+            tensors = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118  # it is no mapping
+    except (SafetensorError, ValueError, OSError) as error:
+        raise UserError(f"stream {path}: can't be read: {error}") from None
+    if known.get("format") != FORMAT:
+        raise UserError(f"stream {path}: is no saved stream")
+    if known["model"] != fingerprint(model):
+        raise UserError(f"stream {path}: is of another model, or of other weights of it")
+    return _state(tensors, known, model), known["particles"], known["seed"]
+
+
+def _state(tensors: dict[str, Tensor], known: dict[str, Any], model: SequenceModel) -> FilterState | None:
+    if known["steps"] is None:
+        return None
+    device = next(model.parameters()).device
+    fields = {name.removeprefix(FIELD): v.to(device) for name, v in tensors.items() if name.startswith(FIELD)}
+    with torch.no_grad():
+        like = model.initial_state(1)
+    return FilterState(type(like)(**fields), tensors[WEIGHTS].numpy(), known["steps"], known["seed"])
+
+
+def fingerprint(model: SequenceModel) -> str:
+    """Digits that tell models apart: by class, what they read, and weights."""
+    digest = hashlib.sha256(f"{model.name} {model.spec} {model.config}".encode())
+    for name, value in model.state_dict().items():
+        digest.update(name.encode())
+        digest.update(value.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()[:16]
