@@ -1,7 +1,7 @@
 """How well scores tell labelled steps from the others, beside chance and beside baselines that a minute of work gives.
 
-Every step counts by itself. Nothing is adjusted: where one step of an anomaly is found, its others don't count as found.
-By such a point adjustment random scores beat published methods: S. Kim et al., "Towards a rigorous evaluation of
+Every step counts by itself, without point adjustment: where one step of an anomaly is found, its others don't count as
+found. By such an adjustment random scores beat published methods: S. Kim et al., "Towards a rigorous evaluation of
 time-series anomaly detection", AAAI 2022, arXiv 2109.05257.
 """
 

@@ -137,7 +137,8 @@ class ParticleFilter:
     """
 
     def __init__(self, model: SequenceModel, state: FilterState):
-        self._stepper = Stepper(model, state.model)
+        with torch.no_grad():  # with gradients it would walk
+            self._stepper = Stepper(model, state.model)
         self._log_weights, self._steps, self._seed = state.log_weights, state.steps, state.seed
         self._noise = Noise(state.seed, len(state.log_weights), model.latent_size, next(model.parameters()))
         self._uniform = 0.0

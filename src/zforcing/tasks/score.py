@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import get_args
+from typing import NamedTuple, get_args
 
 import numpy as np
 import torch
@@ -72,7 +72,7 @@ def score(
     sequences = data.described_as(described)
     model = (model if device is None else model.to(as_device(device))).eval()
     K = particles_of(model, particles)
-    found: dict[int, tuple[Array, Array | None]] = {}
+    found: dict[int, _Found] = {}
     with torch.random.fork_rng(), torch.no_grad(), cpu_threads(model, rows=max_rows):
         torch.manual_seed(seed)  # nothing draws from it, unless a model of one's own does
         for indices, examples in _batches(sequences, max(1, max_rows // K)):
@@ -89,7 +89,8 @@ def score(
         unit="probability" if described.spec.kind != "real" else "density",
         ids=tuple(getattr(sequences, "ids", range(len(sequences)))),
         names=_names(described, sequences),
-        nats=tuple(found[i][0] for i in range(len(sequences))),
+        nats=tuple(found[i].nats for i in range(len(sequences))),
+        per_sequence=np.array([found[i].total for i in range(len(sequences))]),
         features=_features(found),
     )
 
@@ -146,26 +147,32 @@ def _batches(data: SequenceDataset, size: int) -> Iterator[tuple[list[int], list
         yield indices, [data[i] for i in indices]
 
 
+class _Found(NamedTuple):
+    """The scores of a sequence, in the data's units: NaN where nothing is scored."""
+
+    nats: Array  # [T]
+    each: Array | None  # [T, D]
+    total: float
+
+
 def _in_units(
     nats: Nats, batch: SequenceBatch, indices: Sequence[int], description: DataDescription
-) -> dict[int, tuple[Array, Array | None]]:
-    """Of each sequence, by its index, the scores [T_i], and those of its numbers [T_i, D], in the data's units.
-
-    NaN where nothing is scored, as at a first observation that is only read, which is a step too.
-    """
+) -> dict[int, _Found]:
+    """What was found of each sequence, by its index. A first observation that is only read is a step too."""
     first = description.spec.unscored_steps
     scored = batch.scored if batch.x.dim() == 3 else batch.scored[:, :, None]
     log_std = log_std_of(description)
-    found: dict[int, tuple[Array, Array | None]] = {}
+    found: dict[int, _Found] = {}
     for row, (index, steps) in enumerate(zip(indices, batch.lengths.tolist(), strict=True)):
         seen = scored[row, :steps].numpy()
-        total = np.where(seen.any(-1), nats.total[row, :steps] - (seen * log_std).sum(-1), np.nan)
-        _refuse_nan(total[seen.any(-1)], index)
+        of_steps = nats.total[row, :steps] - (seen * log_std).sum(-1)
+        _refuse_nan(of_steps, index)
         each = None
         if nats.each is not None:
             each = np.where(seen, nats.each[row, :steps] - log_std, np.nan)
             each = np.concatenate([np.full((first, each.shape[1]), np.nan), each])
-        found[index] = np.concatenate([np.full(first, np.nan), total]), each
+        shown = np.concatenate([np.full(first, np.nan), np.where(seen.any(-1), of_steps, np.nan)])
+        found[index] = _Found(shown, each, float(of_steps.sum()) if seen.any() else np.nan)
     return found
 
 
@@ -197,6 +204,6 @@ def _names(description: DataDescription, data: SequenceDataset) -> tuple[str, ..
     return own or (description.format.names if isinstance(description.format, TableFormat) else None)
 
 
-def _features(found: dict[int, tuple[Array, Array | None]]) -> tuple[Array, ...] | None:
-    each = [found[i][1] for i in range(len(found))]
+def _features(found: dict[int, _Found]) -> tuple[Array, ...] | None:
+    each = [found[i].each for i in range(len(found))]
     return None if any(values is None for values in each) else tuple(v for v in each if v is not None)

@@ -53,6 +53,8 @@ class Scores:
         ids: [N] of the sequences.
         names: of the D numbers of a step, or None.
         nats: [T_i] for each sequence.
+        per_sequence: [N], the nats of each sequence: the sum over its steps, and of smoothed scores less the KL of steps
+            where nothing was observed; NaN where no step has a score.
         features: [T_i, D] for each sequence, each number by itself; they needn't sum to the step's nats, for numbers
             are dependent through the latents. None where a number by itself has no closed form (autoregressive
             emissions).
@@ -67,6 +69,7 @@ class Scores:
     ids: tuple[Any, ...]
     names: tuple[str, ...] | None
     nats: tuple[Array, ...]
+    per_sequence: Array
     features: tuple[Array, ...] | None
 
     def __len__(self) -> int:
@@ -79,11 +82,6 @@ class Scores:
         )
 
     # ---- summed
-
-    @property
-    def per_sequence(self) -> Array:
-        """[N] nats of each sequence, the sum over its steps; NaN where none was scored."""
-        return np.array([np.nan if np.isnan(x).all() else np.nansum(x) for x in self.nats])
 
     @property
     def steps_scored(self) -> int:

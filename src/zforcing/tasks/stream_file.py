@@ -35,12 +35,12 @@ def save_state(path: str | Path, model: SequenceModel, state: FilterState | None
     file = user_path(str(path), str(path))
     tensors: dict[str, Tensor] = {}
     if state is not None:
-        tensors = {FIELD + name: value.contiguous() for name, value in state.model._asdict().items()}
+        tensors = {FIELD + name: value.cpu().clone() for name, value in state.model._asdict().items()}
         tensors[WEIGHTS] = torch.from_numpy(state.log_weights)
     known = {"particles": particles, "seed": seed, "steps": None if state is None else state.steps}
     text = json.dumps({"format": FORMAT, "model": fingerprint(model)} | known)
     partial = file.with_name(file.name + ".partial")
-    save_file({name: v.cpu() for name, v in tensors.items()}, partial, metadata={"stream": text})
+    save_file(tensors, partial, metadata={"stream": text})
     partial.replace(file)
 
 
