@@ -7,7 +7,15 @@ import math
 import pytest
 import torch
 from torch import nn
-from torch.distributions import Bernoulli, Categorical, Distribution, Independent, Normal, Poisson
+from torch.distributions import (
+    Bernoulli,
+    Categorical,
+    Distribution,
+    Independent,
+    MixtureSameFamily,
+    Normal,
+    Poisson,
+)
 
 from conftest import SPECS, observations
 from zforcing import ObservationSpec
@@ -17,11 +25,12 @@ from zforcing.distributions import (
     diagonal_gaussian,
     gaussian_log_prob,
     log_prob_of_observed,
+    log_probs_of_observed,
     no_latent,
     reparameterize,
     stack,
 )
-from zforcing.emissions import BernoulliEmission, GaussianEmission, make_emission
+from zforcing.emissions import BernoulliEmission, EmissionSettings, GaussianEmission, make_emission
 from zforcing.nn import Embedder, standardize
 
 
@@ -126,6 +135,35 @@ def test_what_is_missing_is_integrated_out(kind: str) -> None:
         log_prob_of_observed(distribution, x, torch.ones_like(observed)), distribution.log_prob(x)
     )
     assert (log_prob_of_observed(distribution, x, torch.zeros_like(observed)) == 0).all()
+
+
+def test_each_numbers_own_density_is_its_marginal() -> None:
+    """Of a mixture of vectors the mixture of that number; of independent numbers the terms of the sum."""
+    torch.manual_seed(0)
+    real = SPECS["real"]
+    mixture, x = make_emission(real, 3, EmissionSettings(components=2))(torch.randn(6, 3)), observations(real, 6)
+    observed = torch.rand(x.shape) > 0.5
+    assert isinstance(mixture, MixtureSameFamily)
+    found = log_probs_of_observed(mixture, x, observed)
+    torch.testing.assert_close(found.total, log_prob_of_observed(mixture, x, observed))
+    assert found.each is not None
+    for d in range(3):
+        alone = torch.zeros_like(observed)
+        alone[:, d] = observed[:, d]
+        torch.testing.assert_close(found.each[:, d], log_prob_of_observed(mixture, x, alone))
+    independent = make_emission(real, 3)(torch.randn(6, 3))
+    found = log_probs_of_observed(independent, x, None)
+    assert found.each is not None
+    torch.testing.assert_close(found.each.sum(-1), independent.log_prob(x))
+    torch.testing.assert_close(found.total, independent.log_prob(x))
+
+
+def test_a_distribution_whose_marginals_have_no_closed_form_says_so() -> None:
+    emission = make_emission(SPECS["real"], 3, EmissionSettings(autoregressive=True))(torch.randn(6, 3))
+    x = observations(SPECS["real"], 6)
+    found = log_probs_of_observed(emission, x, None)
+    assert found.each is None
+    torch.testing.assert_close(found.total, emission.log_prob(x))
 
 
 def make_single(distribution: Distribution, i: int) -> Distribution:

@@ -84,7 +84,7 @@ def log_likelihood_of_steps(model: LinearGaussian, batch: SequenceBatch) -> Arra
 
 
 def test_the_likelihood_of_a_prefix_is_estimated_without_bias_and_kalmans() -> None:
-    """The product of the steps' estimates is unbiased: its mean over seeds, over p(x), is 1 within 4 standard errors."""
+    """The product of the estimates is unbiased: over p(x), its mean over seeds is 1, within 4 standard errors."""
     model = linear_gaussian(missing=True)
     model.backend = "reference"
     batch = random_batch(model.spec, (5, 5), missing=True)

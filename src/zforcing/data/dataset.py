@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from torch.utils.data import Dataset
 
 from ..errors import UserError
+from ..models import DensityModel
 from ..observations import DataDescription, Example, ObservationSpec
 from .fingerprint import Fingerprint
 
@@ -140,3 +141,9 @@ def description_for(spec: ObservationSpec, data: SequenceDataset) -> DataDescrip
     """
     known = data.description
     return known if known is None or known.spec == spec else replace(known, spec=spec)
+
+
+def description_of(model: DensityModel, data: SequenceDataset) -> DataDescription:
+    """How a model reads data: by its own description, else as `description_for` says, else without normalization."""
+    known = model.description or description_for(model.spec, data)
+    return known or DataDescription("data", model.spec, longest=int(data.lengths.max()))

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from ..bounds import ELBO, Bound, BoundResult, ChunkedELBO
 from ..data import SequenceDataset
 from ..data.batches import evaluation_batches
-from ..data.dataset import check_dataset, description_for
+from ..data.dataset import check_dataset, description_of
 from ..data.fingerprint import Fingerprint
 from ..errors import UserError
 from ..models import DensityModel
@@ -77,7 +77,7 @@ def evaluate(
     must_be(bound, Bound, "bound", "a bound, such as ELBO() or IWAE(64)")
     must_fit(repeats, Count, "repeats")
     must_fit(seed, Seed, "seed")
-    described = _description(model, data, description)
+    described = description or description_of(model, data)
     sequences = data.described_as(described)
     simple = _fitted(baselines, described, sequences)
     model = (model if device is None else model.to(as_device(device))).eval()
@@ -113,14 +113,6 @@ def evaluate(
 def bound_name(bound: Bound) -> str:
     """The bound's registered name, or else its class's name."""
     return getattr(bound, "name", type(bound).__name__)
-
-
-def _description(model: DensityModel, data: SequenceDataset, given: DataDescription | None) -> DataDescription:
-    """The description of the data: `given`, the model's, the data's own, or else one without normalization."""
-    if given is not None:
-        return given
-    known = model.description or description_for(model.spec, data)
-    return known or DataDescription("data", model.spec, longest=int(data.lengths.max()))
 
 
 def _fitted(train: SequenceDataset | None, description: DataDescription, scored: SequenceDataset) -> Scores:

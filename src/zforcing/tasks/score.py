@@ -12,7 +12,7 @@ from torch import Tensor
 from ..bounds import BoundKind
 from ..data import SequenceDataset
 from ..data.batches import evaluation_batches
-from ..data.dataset import check_dataset, description_for
+from ..data.dataset import check_dataset, description_of
 from ..distributions import log_probs_of_observed
 from ..errors import UserError
 from ..files.reading import Array
@@ -68,7 +68,7 @@ def score(
         scores.is_alarm(zf.score(model, clean).threshold(0.001))
     """
     model = of_sequences(_checked(model, data, kind, particles, seed, max_rows), needed_by="score")
-    described = _description(model, data)
+    described = description_of(model, data)
     sequences = data.described_as(described)
     model = (model if device is None else model.to(as_device(device))).eval()
     K = particles_of(model, particles)
@@ -135,11 +135,6 @@ def _checked(
     must_fit(seed, Seed, "seed")
     must_fit(max_rows, Count, "max_rows")
     return model
-
-
-def _description(model: SequenceModel, data: SequenceDataset) -> DataDescription:
-    known = model.description or description_for(model.spec, data)
-    return known or DataDescription("data", model.spec, longest=int(data.lengths.max()))
 
 
 def _batches(data: SequenceDataset, size: int) -> Iterator[tuple[list[int], list[Example]]]:

@@ -53,8 +53,8 @@ class Scores:
         ids: [N] of the sequences.
         names: of the D numbers of a step, or None.
         nats: [T_i] for each sequence.
-        per_sequence: [N], the nats of each sequence: the sum over its steps, and of smoothed scores less the KL of steps
-            where nothing was observed; NaN where no step has a score.
+        per_sequence: [N], the nats of each sequence: the sum over its steps, less the KL of steps without a score where
+            they are smoothed; NaN where no step has one.
         features: [T_i, D] for each sequence, each number by itself; they needn't sum to the step's nats, for numbers
             are dependent through the latents. None where a number by itself has no closed form (autoregressive
             emissions).

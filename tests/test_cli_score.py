@@ -1,0 +1,239 @@
+"""`score` and `stream` as a user runs them: on a table of machines, digits and text."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import math
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+import zforcing
+from conftest import Command, Result
+from zforcing.cli import main
+from zforcing.cli.rows import read_rows
+from zforcing.errors import UserError
+from zforcing.observations import DataDescription, ObservationSpec, TableFormat
+
+SMALL = ["--model.hidden_size", "6", "--model.latent_size", "2", "--model.embedding_size", "4", "--model.mlp_size", "4"]
+STEPS = ["--training.max_steps", "2", "--device", "cpu"]
+STEPS_EACH = 12
+Pipe = Callable[..., Result]
+
+
+@pytest.fixture(autouse=True)
+def float32() -> None:
+    torch.set_default_dtype(torch.float32)
+
+
+def write_table(path: Path, machines: int, *, seed: int) -> None:
+    """Machines of two readings and a load that is known; `fault` is what nobody knows in advance."""
+    rng = np.random.default_rng(seed)
+    with path.open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["time", "machine", "speed", "heat", "load", "fault"])
+        for machine in range(machines):
+            for t in range(STEPS_EACH):
+                fault = int(t in (5, 6))
+                speed, heat = rng.normal(100, 10), rng.normal(3, 1) + 9 * fault
+                writer.writerow([t, f"m{machine}", round(speed, 2), round(heat, 3), t % 3, fault])
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Runs of two updates, on a table with inputs and on digits."""
+    folder = tmp_path_factory.mktemp("runs")
+    torch.set_default_dtype(torch.float32)
+    for name, machines in (("train", 12), ("valid", 3), ("test", 2)):
+        write_table(folder / f"{name}.csv", machines, seed=machines)
+    data = [f"--data.{split}path={folder}/{name}.csv" for split, name in (("", "train"), ("valid_", "valid"))]
+    data += [f"--data.test_path={folder}/test.csv", "--data.columns=[speed, heat]", "--data.sequence=machine"]
+    for name, inputs in (("table", []), ("driven", ["--data.inputs=[load]"])):
+        words = ["train", "table-zforcing-aux", "--run-dir", f"{folder}/{name}", *data, *inputs, *SMALL, *STEPS]
+        assert main(words) == 0
+    assert main(["train", "digits-rnn", "--run-dir", f"{folder}/digits", *SMALL[:2], *SMALL[4:6], *STEPS]) == 0
+    return folder
+
+
+@pytest.fixture
+def pipe(zf: Command, monkeypatch: pytest.MonkeyPatch) -> Pipe:
+    """`stream` with lines on stdin."""
+
+    def call(run: Path, lines: str, *words: object) -> Result:
+        monkeypatch.setattr("sys.stdin", io.StringIO(lines))
+        return zf("stream", run, "--device", "cpu", *words)
+
+    return call
+
+
+def json_lines(result: Result) -> list[dict[str, object]]:
+    assert result.code == 0, result.err
+    return [json.loads(line) for line in result.out.splitlines()]
+
+
+# ---- score
+
+
+def test_a_split_is_scored_into_a_table_in_the_run(folder: Path, zf: Command) -> None:
+    values = zf("score", folder / "table", "--particles", 4, "--device", "cpu", "--json").json
+    assert values["file"] == str(folder / "table" / "scores" / "causal-test-seed0.csv")
+    frame = pd.read_csv(values["file"])
+    assert list(frame) == ["sequence", "step", "nats", "nats_speed", "nats_heat"]
+    assert (values["num_sequences"], values["num_steps"], len(frame)) == (2, 24, 24)
+    assert (values["kind"], values["relation"], values["unit"]) == ("causal", "estimate", "nats of a density")
+    assert values["nats_per_step"] == pytest.approx(frame["nats"].mean())
+    assert values["nats_per_sequence"] == pytest.approx(frame.groupby("sequence")["nats"].sum().mean())
+
+
+def test_a_file_is_scored_as_in_python_with_its_own_names(folder: Path, tmp_path: Path, zf: Command) -> None:
+    out = tmp_path / "scores.npz"
+    words = ["score", folder / "table", folder / "test.csv", "--particles", 4, "--seed", 3, "--out", out]
+    printed = zf(*words, "--device", "cpu").out
+    assert "estimate" in printed
+    assert str(out) in printed
+    model = zforcing.load(folder / "table")
+    data = zforcing.Sequences.from_frame(pd.read_csv(folder / "test.csv"), by="machine", columns=["speed", "heat"])
+    expected = zforcing.score(model, data, particles=4, seed=3)
+    with np.load(out) as arrays:
+        assert arrays["sequence"].tolist() == ["m0"] * STEPS_EACH + ["m1"] * STEPS_EACH
+        np.testing.assert_allclose(arrays["nats"], np.concatenate(expected.nats), rtol=1e-5)
+
+
+def test_a_threshold_marks_alarms_and_labels_give_detection(folder: Path, tmp_path: Path, zf: Command) -> None:
+    out = tmp_path / "s.csv"
+    words = ["score", folder / "driven", folder / "test.csv", "--particles", 2, "--labels", "fault", "--out", out]
+    words += ["--threshold-from", "valid", "--false-alarms", 0.1, "--device", "cpu"]
+    values = zf(*words, "--json").json
+    frame = pd.read_csv(out)
+    assert values["threshold_steps"] == 3 * STEPS_EACH
+    assert values["alarms"] == frame["alarm"].sum()
+    assert (frame["alarm"] == (frame["nats"] < values["threshold"])).all()
+    detection = values["detection"]
+    assert (detection["steps"], detection["anomalous"]) == (24, 4)
+    assert set(detection["of"]) == {"zforcing", "random", "independent", "change"}
+    assert detection["of"]["independent"]["auroc"] > 0.9
+    shown = zf(*words).out
+    assert "4 of 24 steps are anomalous" in shown
+    assert "average precision" in shown
+
+
+def test_labels_may_have_a_file_of_their_own(folder: Path, tmp_path: Path, zf: Command) -> None:
+    labels = pd.read_csv(folder / "test.csv")["fault"].to_numpy()
+    np.save(tmp_path / "labels.npy", labels.reshape(1, -1))
+    pd.DataFrame({"fault": labels}).to_csv(tmp_path / "labels.csv", index=False)
+    words = ["score", folder / "table", "--particles", 2, "--kind", "smoothed", "--device", "cpu", "--json"]
+    found = [zf(*words, "--labels", tmp_path / f"labels.{s}").json["detection"] for s in ("npy", "csv")]
+    assert found[0] == found[1]
+    assert found[0]["anomalous"] == 4
+
+
+def test_digits_are_scored_exactly_by_a_model_without_latents(folder: Path, zf: Command) -> None:
+    values = zf("score", folder / "digits", "--split", "valid", "--device", "cpu", "--json").json
+    assert (values["relation"], values["particles"], values["unit"]) == ("exact", 1, "nats of a probability")
+    evaluated = zf("evaluate", folder / "digits", "--split", "valid", "--device", "cpu", "--json").json
+    assert values["nats_per_sequence"] == pytest.approx(evaluated["nats_per_sequence"], rel=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--kind", "filtered"], "--kind"),
+        (["--false-alarms", 0.1], "--false-alarms needs --threshold-from"),
+        (["--threshold-from", "valid"], "can't be told from 36 scored steps, it takes 1000 or more"),
+        (["--labels", "fault"], "a split has no such column"),
+        (["test.csv", "--split", "valid"], "leave it out, or the file"),
+        (["none.csv"], "no such file"),
+        (["--out", "scores.txt"], r"its suffix is '.txt'"),
+        (["--labels", "none.npy"], "no such file"),
+    ],
+)
+def test_a_mistake_is_one_line(words: list[str], message: str, folder: Path, zf: Command) -> None:
+    assert message in zf("score", folder / "table", *words, "--particles", 1, "--device", "cpu").mistake
+
+
+# ---- stream
+
+
+def test_a_stream_of_rows_says_what_score_says(folder: Path, zf: Command, pipe: Pipe) -> None:
+    """Two machines, one after the other, with a header as in the file."""
+    text = (folder / "test.csv").read_text()
+    steps = json_lines(pipe(folder / "table", text, "--particles", 4, "--threshold", -8))
+    values = zf("score", folder / "table", "--particles", 4, "--device", "cpu", "--json").json
+    frame = pd.read_csv(values["file"])
+    assert [s["sequence"] for s in steps] == ["m0"] * STEPS_EACH + ["m1"] * STEPS_EACH
+    assert [s["step"] for s in steps] == [*range(STEPS_EACH)] * 2
+    np.testing.assert_allclose([s["nats"] for s in steps], frame["nats"], rtol=1e-5)
+    assert [s["alarm"] for s in steps] == (frame["nats"] < -8).tolist()
+    assert set(steps[0]["features"]) == {"speed", "heat"}
+    assert set(steps[0]["forecast"]) == {"mean", "std"}
+
+
+def test_json_and_csv_lines_are_the_same_to_a_stream(folder: Path, pipe: Pipe) -> None:
+    rows = [{"machine": "m0", "heat": 3.5, "speed": 100 + t, "load": t} for t in range(3)]
+    header = "load,speed,heat,machine\n" + "".join(f"{r['load']},{r['speed']},{r['heat']},m0\n" for r in rows)
+    objects = "\n".join(map(json.dumps, rows)) + "\n\n"
+    one, other = (json_lines(pipe(folder / "driven", t, "--particles", 2)) for t in (header, objects))
+    assert one == other
+    assert one[0]["forecast"] is None  # it needs the next step's load
+
+
+def test_a_stream_of_one_sequence_goes_on_from_its_state(folder: Path, tmp_path: Path, pipe: Pipe) -> None:
+    rows = [[float(v > 0)] for v in np.random.default_rng(0).standard_normal(10)]
+    lines = [json.dumps(row) for row in rows]
+    whole = json_lines(pipe(folder / "digits", "\n".join(lines)))
+    state = ["--state", tmp_path / "state"]
+    parts = [json_lines(pipe(folder / "digits", "\n".join(part), *state)) for part in (lines[:4], lines[4:])]
+    assert [s["step"] for s in parts[1]] == list(range(4, 10))
+    np.testing.assert_allclose([s["nats"] for part in parts for s in part], [s["nats"] for s in whole], rtol=1e-5)
+
+
+def test_quantiles_are_asked_for(folder: Path, pipe: Pipe) -> None:
+    (step,) = json_lines(pipe(folder / "digits", "1\n", "--quantiles"))
+    forecast = step["forecast"]
+    assert isinstance(forecast, dict)
+    assert set(forecast["quantiles"]) == {"0.05", "0.5", "0.95"}
+
+
+@pytest.mark.parametrize(
+    ("run", "lines", "message"),
+    [
+        ("table", "speed,heat\n1,2\n", "line 1: has no column machine"),
+        ("table", "machine,speed\nm,1\n", "line 1: has no column heat"),
+        ("table", "machine,speed,heat\nm,1\n", "line 2: has 2 cells under 3 columns"),
+        ("table", "machine,speed,heat\nm,1,fast\n", "line 2: 'fast' is not a number"),
+        ("table", "machine,speed,heat\nm,1,\n", "x_t has a missing number"),
+        ("digits", "1\n2\n", "0 or 1"),
+        ("digits", "1\n1,1\n", "line 2: has 2 numbers; the model reads 1"),
+        ("digits", "{1}\n", "line 1: is no JSON"),
+        ("digits", '{"y": 1}\n', "line 1: has no 'x'"),
+        ("digits", '["a"]\n', "line 1: 'a' is not a number"),
+    ],
+)
+def test_a_line_that_does_not_fit_is_named(run: str, lines: str, message: str, folder: Path, pipe: Pipe) -> None:
+    result = pipe(folder / run, lines)
+    assert result.code == 2
+    assert message in result.err
+    assert "Traceback" not in result.err
+
+
+def test_a_state_is_of_one_sequence(folder: Path, tmp_path: Path, pipe: Pipe) -> None:
+    assert "--state is of one sequence" in pipe(folder / "table", "", "--state", tmp_path / "s").mistake
+
+
+def test_rows_without_names_stand_in_the_models_order() -> None:
+    described = DataDescription("d", ObservationSpec("real", 2, inputs=1, missing=True), longest=3)
+    lines = ["1,,3", "[1, null, 3]", '{"x": [1, null], "inputs": 3}']
+    assert len({str(row) for row in read_rows(lines, described)}) == 1
+    headed = ["a,b,u", "1,,3"]
+    assert next(read_rows(headed, described)) == next(read_rows(lines, described))
+    with pytest.raises(UserError, match="has 2 columns of numbers; the model reads 3"):
+        next(read_rows(["a,b", "1,2"], described))
+    category = DataDescription("d", ObservationSpec("categorical", 9), longest=3, format=TableFormat(names=("key",)))
+    assert [row.x for row in read_rows(["key", "4", '{"key": 5}'], category)] == [[4.0], [5.0]]
+    assert not math.isnan(next(read_rows(["4"], category)).x[0] or 0)
