@@ -8,6 +8,7 @@ import re
 import sys
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -43,6 +44,23 @@ def extending() -> Iterator[Any]:
         for block in blocks(PAGE):
             exec(compile(block, str(PAGE), "exec"), module.__dict__)
         yield module
+
+
+def test_every_block_of_using_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The page's model trains for 2 epochs instead of half a minute."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(zforcing.api, "fit", partial(_fit_briefly, zforcing.api.fit))
+    names: dict[str, Any] = {}
+    with torch.random.fork_rng(devices=[]), cpu_threads(torch.nn.Identity()):
+        torch.set_default_dtype(torch.float32)
+        torch.manual_seed(0)
+        for block in blocks(PAGE.with_name("using.md")):
+            exec(compile(block, "using.md", "exec"), names)
+    assert names["stream"].steps == 100
+
+
+def _fit_briefly(fit: Any, *arguments: Any, max_minutes: float, **settings: Any) -> Any:
+    return fit(*arguments, epochs=2, progress=False, **settings)
 
 
 def test_every_block_of_extending_runs(extending: Any) -> None:

@@ -24,7 +24,7 @@ import torch
 from torch import Tensor
 from torch.distributions import Distribution
 
-from ..bounds.resampling import effective_sample_size, inverse_cdf
+from ..bounds.resampling import inverse_cdf
 from ..distributions import log_probs_of_observed, reparameterize
 from ..files.reading import Array
 from ..models.sequence import SequenceModel
@@ -192,7 +192,7 @@ class ParticleFilter:
     def _weigh(self, weights: Array) -> None:
         """Carry the weights [K, B]; in sequences with too few heavy particles these take the place of light ones."""
         K, B = weights.shape
-        enough = effective_sample_size(torch.from_numpy(weights)).numpy() >= RESAMPLED_BELOW * K
+        enough = np.square(weights).sum(0) * (RESAMPLED_BELOW * K) <= 1  # 1 / sum_k w_k^2 is at least half of K
         if not enough.all():
             weights = np.where(np.isfinite(weights), weights, 1 / K)  # where no particle could explain x_t
             chosen = inverse_cdf(torch.from_numpy(weights), torch.full((K, B), self._uniform, dtype=torch.float64))
