@@ -11,11 +11,11 @@ from __future__ import annotations
 
 import argparse
 import time
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 import zforcing as zf
 
@@ -28,7 +28,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
 }
 
 
-def seconds_of_steps(model: zf.DensityModel, rows: Sequence[Any], *, particles: int, ask: bool) -> list[float]:
+def seconds_of_steps(model: zf.DensityModel, rows: NDArray[Any], *, particles: int, ask: bool) -> NDArray[Any]:
     """What each row took; the first ones, in which the step is traced, are left out."""
     stream, seconds = zf.stream(model, particles=particles), []
     for row in rows:
@@ -38,7 +38,7 @@ def seconds_of_steps(model: zf.DensityModel, rows: Sequence[Any], *, particles: 
             assert forecast.mean is not None
             assert forecast.std is not None
         seconds.append(time.perf_counter() - start)
-    return seconds[20:]
+    return np.array(seconds[20:])
 
 
 def main(hidden: int, particles: int, steps: int) -> None:

@@ -14,6 +14,7 @@ import torch
 
 import zforcing
 from conftest import RNN_SIZE, SPECS, SRNN_SIZE, VRNN_SIZE, ZF_SIZE, Case
+from vae import BinaryVAE
 from zforcing import LinearGaussian, ObservationSpec, Scores, SequenceModel, Sequences, Threshold, UserError
 from zforcing.data import SequenceDataset
 from zforcing.data.dataset import InMemory
@@ -199,6 +200,12 @@ def test_where_no_particle_can_explain_a_step_the_score_is_minus_infinity_and_th
     batch = SequenceBatch(torch.tensor([[0, 1, 0]]), torch.tensor([3]), torch.tensor([2]))
     found = filtered(model, batch, particles=3, seed=0)
     np.testing.assert_array_equal(found.total, [[0, -np.inf, 0]])
+
+
+def test_a_model_without_time_steps_is_refused() -> None:
+    data = Sequences([[[0.0, 1.0]], [[1.0, 0.0]]], kind="binary")
+    with pytest.raises(UserError, match="score needs a model of sequences; binary_vae has no time steps"):
+        zforcing.score(BinaryVAE.for_data(data), data)
 
 
 # ---- scores in the user's units

@@ -73,18 +73,25 @@ def read_rows(lines: Iterable[str], description: DataDescription) -> Iterator[Ro
     header: list[str] | None = None
     known = False  # whether the first line of CSV has been seen
     for number, line in enumerate(lines, start=1):
-        text, where = line.strip(), f"line {number}"
+        text, where = line.strip().removeprefix("\ufeff"), f"line {number}"  # what Excel begins a file with
         if not text:
             continue
         if text[0] in "{[":
             yield _of_json(text, columns, where)
             continue
-        cells = next(csv.reader([text]))
+        cells = _cells(text, where)
         if not known and not all(map(_is_number, cells)):
             header, known = _checked(cells, columns, where), True
             continue
         known = True
         yield _of_cells(cells, header, columns, where)
+
+
+def _cells(text: str, where: str) -> list[str]:
+    try:
+        return next(csv.reader([text]))
+    except csv.Error as error:
+        raise UserError(f"{where}: is no CSV: {error}") from None
 
 
 def _of_json(text: str, columns: Columns, where: str) -> Row:

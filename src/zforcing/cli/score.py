@@ -63,7 +63,8 @@ def score_options(argv: Sequence[str]) -> Namespace:
     labels = "0 or 1 for each step: a column of FILE, or a file of them; gives AUROC and average precision"
     parser.add_argument("--labels", type=str | None, default=None, help=labels)
     checkpoint_option(parser)
-    parser.add_argument("--batch-size", type=Count, default=2048, help="sequences times particles at a time")
+    rows = "sequences times particles at a time; 2048 by default, 256 of smoothed scores"
+    parser.add_argument("--batch-size", type=Count | None, default=None, help=rows)
     common_options(parser, seed="seed of the particles")
     options = parser.parse_args(list(argv))
     if options.file is not None and options.split is not None:

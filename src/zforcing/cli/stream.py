@@ -16,6 +16,7 @@ from ..runtime.device import pick_device
 from ..runtime.threads import threads_asked_for
 from ..settings import Count
 from ..tasks.next_step import NextStep
+from ..tasks.scores import names_of
 from ..tasks.stream import Stream
 from ..tasks.stream import stream as new_stream
 from ..training.runs.trained import Trained
@@ -39,6 +40,8 @@ def stream(argv: Sequence[str]) -> int:
         try:
             for row in read_rows(sys.stdin, trained.description):
                 print(json.dumps(streams.push(row), allow_nan=False), flush=True)
+        except UnicodeDecodeError:
+            raise UserError("what comes in is not UTF-8") from None
         finally:
             streams.save()
     return 0
@@ -73,7 +76,7 @@ class Streams:
         self.trained, self.options = trained, options
         columns = Columns.of(trained.description)
         names = None if columns.names is None else columns.names[: columns.features]
-        self.names = names or [f"x{d}" for d in range(columns.features)]
+        self.names = names_of(names, columns.features)
         self.streams: dict[str | None, Stream] = {}
         if options.state is not None and columns.sequence is not None:
             raise UserError(

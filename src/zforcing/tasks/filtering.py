@@ -111,10 +111,10 @@ class Prediction:
         found = log_probs_of_observed(self.emission, copies(x, K), None if observed is None else copies(observed, K))
         parts = found.total[:, None] if found.each is None else torch.cat([found.total[:, None], found.each], dim=1)
         log_w = parts.cpu().numpy().reshape(K, B, -1) + self.log_weights[:, :, None]  # [K, B, 1 or 1 + D]
-        largest = np.maximum(log_w.max(0), LEAST)
-        weights = np.exp(log_w - largest)
-        sums = weights.sum(0)
-        with np.errstate(divide="ignore", invalid="ignore"):  # 0 where no particle can explain x_t
+        with np.errstate(divide="ignore", invalid="ignore"):  # where no particle can explain x_t, or one is not finite
+            largest = np.maximum(log_w.max(0), LEAST)
+            weights = np.exp(log_w - largest)
+            sums = weights.sum(0)
             nats = np.log(sums) + largest
             weights = weights[:, :, 0] / sums[:, 0]
         return Nats(nats[:, 0], None if found.each is None else nats[:, 1:]), weights

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple, get_args
 
 import numpy as np
@@ -17,12 +17,14 @@ from ..distributions import log_probs_of_observed
 from ..errors import UserError
 from ..files.reading import Array
 from ..models import DensityModel, SequenceModel, of_sequences
-from ..observations import DataDescription, Example, SequenceBatch, TableFormat, collate
+from ..observations import DataDescription, SequenceBatch, TableFormat, collate
 from ..runtime.device import as_device, place_of
 from ..runtime.threads import cpu_threads
 from ..settings import Count, Seed, must_be, must_fit
 from .filtering import Nats, Noise, filtered, particles_of
 from .scores import Kind, Scores
+
+ROWS: dict[Kind, int] = {"causal": 2048, "smoothed": 256}  # sequences times particles at a time
 
 
 def score(
@@ -32,7 +34,7 @@ def score(
     kind: Kind = "causal",
     particles: int = 64,
     seed: int = 0,
-    max_rows: int = 2048,
+    max_rows: int | None = None,
     device: torch.device | str | None = None,
     progress: Callable[[int], None] = lambda done: None,
 ) -> Scores:
@@ -53,7 +55,8 @@ def score(
         kind: "causal" or "smoothed".
         particles: K. Without latents it is 1.
         seed: of all random numbers, which are the same for every sequence: its scores don't depend on the others.
-        max_rows: sequences times particles at a time (at least one sequence).
+        max_rows: sequences times particles at a time (at least one sequence); None: 2048, or 256 of smoothed scores,
+            which hold all steps in memory.
         device: where to compute (`auto`: on a GPU if there is one); by default the model's device.
         progress: called after each batch with the number of sequences done in it.
 
@@ -72,11 +75,12 @@ def score(
     sequences = data.described_as(described)
     model = (model if device is None else model.to(as_device(device))).eval()
     K = particles_of(model, particles)
+    rows = min(max_rows or ROWS[kind], K * len(sequences))
     found: dict[int, _Found] = {}
-    with torch.random.fork_rng(), torch.no_grad(), cpu_threads(model, rows=max_rows):
+    with torch.random.fork_rng(), cpu_threads(model, rows=rows):
         torch.manual_seed(seed)  # nothing draws from it, unless a model of one's own does
-        for indices, examples in _batches(sequences, max(1, max_rows // K)):
-            batch = collate(examples, described.spec)
+        for indices in evaluation_batches(sequences.lengths, max(1, rows // K)):
+            batch = collate([sequences[i] for i in indices], described.spec)
             nats = (filtered if kind == "causal" else smoothed)(model, batch, particles=K, seed=seed)
             found |= _in_units(nats, batch, indices, described)
             progress(len(indices))
@@ -125,7 +129,7 @@ def smoothed(model: SequenceModel, batch: SequenceBatch, *, particles: int, seed
 
 
 def _checked(
-    model: DensityModel, data: SequenceDataset, kind: Kind, particles: int, seed: int, max_rows: int
+    model: DensityModel, data: SequenceDataset, kind: Kind, particles: int, seed: int, max_rows: int | None
 ) -> DensityModel:
     must_be(model, DensityModel, "model", "a model, such as load(folder)")
     check_dataset(data, "data")
@@ -133,13 +137,8 @@ def _checked(
         raise UserError(f"kind is {kind!r}; it must be causal (nothing of the future) or smoothed")
     must_fit(particles, Count, "particles")
     must_fit(seed, Seed, "seed")
-    must_fit(max_rows, Count, "max_rows")
+    must_fit(max_rows, Count | None, "max_rows")
     return model
-
-
-def _batches(data: SequenceDataset, size: int) -> Iterator[tuple[list[int], list[Example]]]:
-    for indices in evaluation_batches(data.lengths, size):
-        yield indices, [data[i] for i in indices]
 
 
 class _Found(NamedTuple):

@@ -116,7 +116,7 @@ class Scores:
         }
         if self.features is not None:
             each = np.concatenate(self.features)
-            columns |= {f"nats_{name}": each[:, d] for d, name in enumerate(self._numbers(each.shape[1]))}
+            columns |= {f"nats_{name}": each[:, d] for d, name in enumerate(names_of(self.names, each.shape[1]))}
         return columns
 
     def to_frame(self) -> Any:
@@ -148,9 +148,6 @@ class Scores:
             writer.writerow(columns)
             writer.writerows(zip(*map(_cells, columns.values()), strict=True))
         return file
-
-    def _numbers(self, size: int) -> Sequence[str]:
-        return self.names or (("x",) if size == 1 else [f"x{d}" for d in range(size)])
 
     # ---- alarms
 
@@ -190,6 +187,11 @@ class Scores:
         level = threshold.nats if isinstance(threshold, Threshold) else threshold
         must_fit(level, float, "threshold")
         return [x < level for x in self.nats]
+
+
+def names_of(names: Sequence[str] | None, size: int) -> Sequence[str]:
+    """The names of the numbers of a step, in tables: x, or x0, x1 and so on, where they have none."""
+    return names or (("x",) if size == 1 else [f"x{d}" for d in range(size)])
 
 
 def _texts(ids: Sequence[Any]) -> Array:
