@@ -116,8 +116,8 @@ def test_a_threshold_marks_alarms_and_labels_give_detection(folder: Path, tmp_pa
     assert (frame["alarm"] == (frame["nats"] < values["threshold"])).all()
     detection = values["detection"]
     assert (detection["steps"], detection["anomalous"]) == (24, 4)
-    assert set(detection["of"]) == {"zforcing", "random", "independent", "change"}
-    assert detection["of"]["independent"]["auroc"] > 0.9
+    assert set(detection["of"]) == {"zforcing", "random", "independent Gaussian", "full Gaussian", "VAR(1)", "change"}
+    assert detection["of"]["independent Gaussian"]["auroc"] > 0.9
     shown = zf(*words).out
     assert "4 of 24 steps are anomalous" in shown
     assert "average precision" in shown
@@ -237,3 +237,11 @@ def test_rows_without_names_stand_in_the_models_order() -> None:
     category = DataDescription("d", ObservationSpec("categorical", 9), longest=3, format=TableFormat(names=("key",)))
     assert [row.x for row in read_rows(["key", "4", '{"key": 5}'], category)] == [[4.0], [5.0]]
     assert not math.isnan(next(read_rows(["4"], category)).x[0] or 0)
+
+
+def test_the_files_of_a_folder_name_their_sequences(folder: Path, tmp_path: Path, zf: Command) -> None:
+    for name in ("a", "b"):
+        np.savez(tmp_path / f"{name}.npz", x=np.ones((1, 3, 1)))
+    values = zf("score", folder / "digits", tmp_path, "--out", tmp_path / "s.csv", "--device", "cpu", "--json").json
+    frame = pd.read_csv(values["file"])
+    assert frame["sequence"].tolist() == ["a.npz"] * 3 + ["b.npz"] * 3

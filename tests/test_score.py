@@ -371,24 +371,39 @@ def test_detection_stands_beside_chance_and_baselines_on_the_same_steps() -> Non
     for given in (labels, [labels[:200], labels[200:]], labels.tolist()):
         table = detection(scores_of(*map(list, nats)), given, data=data)
         assert (table.steps, table.anomalous) == (399, 20)
-        assert [row.name for row in table.rows] == ["m", "random", "independent", "change"]
+        assert [row.name for row in table.rows] == ["m", "random", "independent Gaussian", "AR(5)", "change"]
     auroc = {row.name: row.auroc for row in table.rows}
     assert auroc["m"] > 0.95
-    assert auroc["independent"] > 0.95
+    assert auroc["independent Gaussian"] > 0.95
     assert 0.3 < auroc["random"] < 0.7
     assert auroc["change"] < 0.8  # an anomaly's inside doesn't change
 
 
-def test_baselines_are_the_clean_datas_frequencies_and_distances() -> None:
-    categories = InMemory([Example(np.array([0, 0, 1])), Example(np.array([2]))])
-    found = baseline_scores(categories, InMemory([Example(np.array([0, 0, 0]))]))
-    np.testing.assert_allclose(np.exp(found["independent"]), [4 / 6, 4 / 6, 1 / 6, 1 / 6])
-    np.testing.assert_array_equal(found["change"], [0, 0, -1, 0])
-    observed = np.array([[True], [False], [True]])
-    real = InMemory([Example(np.array([[1.0], [0.0], [3.0]], dtype=np.float32), observed)])
-    found = baseline_scores(real)
-    np.testing.assert_allclose(found["independent"], [-0.5, 0, -0.5])
-    np.testing.assert_array_equal(found["change"], [0, 0, 0])
+@pytest.mark.parametrize(
+    ("spec", "names"),
+    [
+        ("with gaps", {"independent Gaussian", "full Gaussian", "VAR(1)"}),
+        ("binary", {"independent Bernoulli"}),
+        ("categorical with gaps", {"unigram"}),
+    ],
+)
+def test_baselines_are_those_of_evaluate_step_by_step(spec: str, names: set[str]) -> None:
+    data, clean = sequences(SPECS[spec]), sequences(SPECS[spec], (30,), seed=1)
+    found = baseline_scores(data.described_as(clean.description), clean)
+    assert set(found) == names | {"change"}
+    assert all(len(values) == sum(LENGTHS) and np.isfinite(values).all() for values in found.values())
+
+
+def test_change_is_the_distance_from_the_step_before() -> None:
+    categories = Sequences([[0, 0, 1], [2, 2]], kind="categorical")
+    np.testing.assert_array_equal(baseline_scores(categories)["change"], [0, 0, -1, 0, 0])
+    gaps = Sequences([[1.0, np.nan, 3.0, 5.0]], normalize=False)
+    np.testing.assert_array_equal(baseline_scores(gaps)["change"], [0, 0, 0, -4])
+
+
+def test_data_that_does_not_say_what_it_is_has_no_baselines() -> None:
+    with pytest.raises(UserError, match="data has no description"):
+        baseline_scores(InMemory([Example(np.zeros((3, 1), dtype=np.float32))]))
 
 
 @pytest.mark.parametrize(
@@ -399,6 +414,7 @@ def test_baselines_are_the_clean_datas_frequencies_and_distances() -> None:
         ([0, 0, 0], "all labelled"),
         ([[0, 1], [1, 0]], "other lengths"),
         (["a", "b", "c"], "must be 0"),
+        ([0, 1, math.nan], "a label is missing"),
     ],
 )
 def test_labels_that_do_not_fit_are_refused(labels: Any, message: str) -> None:

@@ -35,7 +35,7 @@ COMMANDS = {
     "score": Command(
         "score",
         "score",
-        "Score every step of a file or of a split, in nats: zforcing score RUN [FILE] [--kind causal] [--out FILE].",
+        "Score every step of a file or of a split, in nats: zforcing score RUN [FILE_OR_FOLDER] [--out FILE].",
     ),
     "stream": Command(
         "stream", "stream", "Score rows as they come, a JSON line for each: tail -f data.csv | zforcing stream RUN."

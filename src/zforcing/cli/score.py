@@ -12,6 +12,7 @@ import numpy as np
 from rich.console import Console
 
 from ..data import SequenceDataset
+from ..data.own_files import read_own
 from ..data.splits import Split
 from ..errors import UserError
 from ..files.reading import Array, user_path
@@ -23,17 +24,17 @@ from ..settings import Count, Share
 from ..tasks.scores import Scores, Threshold
 from ..text_table import Table
 from ..training.runs.trained import Trained
-from .options import check_common, checkpoint_option, command_parser, common_options, counting, print_values
+from .options import RUN_HELP, check_common, checkpoint_option, command_parser, common_options, counting, print_values
 from .sample import file_name, stem_of
 
 
 def score(argv: Sequence[str]) -> int:
-    """Score every step of a file or of a split, in nats: zforcing score RUN [FILE] [--kind causal] [--out FILE]."""
+    """Score every step of a file or of a split, in nats: zforcing score RUN [FILE_OR_FOLDER] [--out FILE]."""
     options = score_options(argv)
     trained = Trained.load(options.run, which=options.checkpoint, device=pick_device(options.device))
     of = options.split or "test"
-    data, names = sequences_of(options.file or of, trained)
-    scores = scored(trained, data, options, names=names)
+    data = sequences_of(options.file or of, trained)
+    scores = scored(trained, data, options)
     threshold = None if options.threshold_from is None else threshold_of(trained, options)
     alarms = {} if threshold is None else {"alarm": np.concatenate(scores.is_alarm(threshold)).astype(np.int64)}
     values = summary(scores, threshold, alarms) | {"run": str(trained.folder), "checkpoint": options.checkpoint}
@@ -47,8 +48,11 @@ def score(argv: Sequence[str]) -> int:
 def score_options(argv: Sequence[str]) -> Namespace:
     """The command's options; what is imported is there."""
     parser = command_parser("score", score)
-    parser.add_argument("run", type=str, help="a run folder, or one that zforcing.save wrote")
-    file_help = "sequences in the units of the training data, in a file of their kind; without it, a split of the data"
+    parser.add_argument("run", type=str, help=RUN_HELP)
+    file_help = (
+        "sequences in the units of the training data, in a file of their kind or a folder of such files; without it, a "
+        "split of the data"
+    )
     parser.add_argument("file", type=str | None, nargs="?", default=None, help=file_help)
     parser.add_argument("--split", type=Split | None, default=None, help="test by default")
     kind = "causal: each step by the steps before it (a particle filter); smoothed: by the whole sequence (the ELBO's)"
@@ -75,24 +79,23 @@ def score_options(argv: Sequence[str]) -> Namespace:
     return options
 
 
-def sequences_of(source: str, trained: Trained) -> tuple[SequenceDataset, list[Any] | None]:
-    """A split by its name, or the sequences of a file; and the names that the file gives them."""
-    from ..evaluation.runs import read_whole
-
+def sequences_of(source: str, trained: Trained) -> SequenceDataset:
+    """A split by its name, or the sequences of a file or folder, with the names that they have there."""
+    description = trained.description
     if source in get_args(Split):
-        return trained.data.load(cast(Split, source), trained.description), None
-    names = trained.description.format.sequence_names(source, trained.description)
-    return read_whole(source, trained.description), names
+        return trained.data.load(cast(Split, source), description).described_as(description)
+    data = read_own(source, description)
+    names = None if user_path(source, source).is_dir() else description.format.sequence_names(source, description)
+    data.ids = data.ids if names is None else names
+    return data.described_as(description)
 
 
-def scored(trained: Trained, data: SequenceDataset, options: Namespace, *, names: list[Any] | None = None) -> Scores:
-    """The scores that the options want; names: of the sequences."""
-    from dataclasses import replace
-
+def scored(trained: Trained, data: SequenceDataset, options: Namespace) -> Scores:
+    """The scores that the options want."""
     from ..tasks.score import score as score_all
 
     with threads_asked_for(options.threads), counting(f"scores of {options.run}", len(data)) as advance:
-        scores = score_all(
+        return score_all(
             trained.model,
             data,
             kind=options.kind,
@@ -101,12 +104,11 @@ def scored(trained: Trained, data: SequenceDataset, options: Namespace, *, names
             max_rows=options.batch_size,
             progress=advance,
         )
-    return scores if names is None else replace(scores, ids=tuple(names))
 
 
 def threshold_of(trained: Trained, options: Namespace) -> Threshold:
     """That of the scores of what is as usual."""
-    usual, _ = sequences_of(options.threshold_from, trained)
+    usual = sequences_of(options.threshold_from, trained)
     return scored(trained, usual, options).threshold(options.false_alarms or 0.001)
 
 
@@ -114,7 +116,7 @@ def detected(trained: Trained, data: SequenceDataset, scores: Scores, options: N
     """AUROC and average precision of the model and the baselines, by name."""
     from ..evaluation.detection import detection
 
-    clean = None if options.threshold_from is None else sequences_of(options.threshold_from, trained)[0]
+    clean = None if options.threshold_from is None else sequences_of(options.threshold_from, trained)
     table = detection(scores, labels_of(trained, options), data=data, clean=clean, seed=options.seed)
     measured = {row.name: {"auroc": row.auroc, "average_precision": row.average_precision} for row in table.rows}
     return {"steps": table.steps, "anomalous": table.anomalous, "of": measured}

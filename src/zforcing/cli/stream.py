@@ -20,7 +20,7 @@ from ..tasks.scores import names_of
 from ..tasks.stream import Stream
 from ..tasks.stream import stream as new_stream
 from ..training.runs.trained import Trained
-from .options import check_common, checkpoint_option, command_parser, computing_options
+from .options import RUN_HELP, check_common, checkpoint_option, command_parser, computing_options
 from .rows import Columns, Row, read_rows
 
 QUANTILES = (0.05, 0.5, 0.95)
@@ -50,7 +50,7 @@ def stream(argv: Sequence[str]) -> int:
 def stream_options(argv: Sequence[str]) -> Namespace:
     """The command's options; what is imported is there."""
     parser = command_parser("stream", stream)
-    parser.add_argument("run", type=str, help="a run folder, or one that zforcing.save wrote")
+    parser.add_argument("run", type=str, help=RUN_HELP)
     parser.add_argument("--particles", type=Count, default=64, help="K; 1 without latents")
     threshold = "nats, as `zforcing score --threshold-from` gives them; a step below is an alarm"
     parser.add_argument("--threshold", type=float | None, default=None, help=threshold)

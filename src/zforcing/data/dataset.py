@@ -107,10 +107,11 @@ class SequenceDataset(Dataset[Example], ABC):
 
 
 class InMemory(SequenceDataset):
-    """A data set of `Example`s in memory."""
+    """A data set of `Example`s in memory. ids: [N] of the sequences, such as the names of their files; or numbers."""
 
-    def __init__(self, examples: Sequence[Example]):
+    def __init__(self, examples: Sequence[Example], ids: Sequence[Any] | None = None):
         self.examples = list(examples)
+        self.ids = list(range(len(self.examples)) if ids is None else ids)
         self.lengths = np.array([len(e.x) for e in self.examples], dtype=np.int64)
 
     def __getitem__(self, index: int) -> Example:

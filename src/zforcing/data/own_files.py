@@ -23,7 +23,7 @@ def read_own(path: str, description: DataDescription, *, skip_unreadable: bool =
         skip_unreadable: of a folder: leave out recordings and MIDI files that can't be used, and count them.
 
     Returns:
-        The sequences, each with its end symbol if the format has one.
+        The sequences, each with its end symbol if the format has one; those of a folder have its files' names as ids.
 
     Raises:
         UserError: there is no such file, none in the folder, or one that can't be read.
@@ -33,23 +33,26 @@ def read_own(path: str, description: DataDescription, *, skip_unreadable: bool =
         return _whole(read_file(kind, path, description), description)
     files = _files_in(folder, path, description)
     examples: list[Example] = []
+    ids: list[str] = []
     skipped = 0
     for name in files:
         try:
-            examples += read_file(kind, str(folder / name), description)
+            found = read_file(kind, str(folder / name), description)
+            examples += found
+            ids += [name] if len(found) == 1 else [f"{name}:{i}" for i in range(len(found))]
         except Unreadable:
             if not skip_unreadable:
                 raise
             skipped += 1
     if not examples:
         raise UserError(f"{path}: none of its {len(files)} files can be used")
-    data = _whole(examples, description)
+    data = _whole(examples, description, ids)
     data.skipped, data.remark = skipped, f"{len(files) - skipped} files"
     return data
 
 
-def _whole(examples: list[Example], description: DataDescription) -> InMemory:
-    data = InMemory([description.format.whole(example) for example in examples])
+def _whole(examples: list[Example], description: DataDescription, ids: list[str] | None = None) -> InMemory:
+    data = InMemory([description.format.whole(example) for example in examples], ids)
     data.unknown = description.format.unknown_in(data.examples)
     return data
 

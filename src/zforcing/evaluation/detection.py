@@ -1,4 +1,4 @@
-"""How well scores tell labelled steps from the others, beside chance and beside baselines that a minute of work gives.
+"""How well scores tell labelled steps from the others, beside chance and beside baselines that need no training.
 
 Every step counts by itself, without point adjustment: where one step of an anomaly is found, its others don't count as
 found. By such an adjustment random scores beat published methods: S. Kim et al., "Towards a rigorous evaluation of
@@ -16,7 +16,9 @@ import numpy as np
 from ..data import SequenceDataset
 from ..errors import UserError
 from ..files.reading import Array
+from ..observations import Example
 from ..tasks.scores import Scores
+from .baselines import Baseline, fit_baselines
 
 
 @dataclass(frozen=True)
@@ -37,7 +39,8 @@ class DetectionTable:
 
     model: Detection
     baselines: tuple[Detection, ...]
-    """random scores; each number by itself, without time (`independent`); the distance from the last step (`change`)"""
+    """random scores; the simple densities of `zforcing.evaluate`'s baselines; and the distance of a step from the one
+    before it (`change`)"""
     steps: int
     """scored and labelled steps"""
     anomalous: int
@@ -58,15 +61,15 @@ def detection(
         scores: of the data.
         labels: 0 or 1 for each step of the data: [T_i] for each sequence, or all in a row.
         data: what was scored.
-        clean: data without anomalies, such as the training split, from which the baseline `independent` takes each
-            number's mean and standard deviation, or frequencies; None: from the data itself.
+        clean: data without anomalies, such as the training split, to which the baselines are fitted; None: the data
+            itself.
         seed: of the random scores.
 
     Returns:
         AUROC and average precision of each; steps without a score count in none.
 
     Raises:
-        UserError: the labels don't fit the steps, aren't 0 or 1, or are all the same.
+        UserError: the labels don't fit the steps, aren't 0 or 1, or are all the same; the data has no description.
 
     Example:
         zf.detection(scores, labels, data=test, clean=train).model.auroc
@@ -74,10 +77,13 @@ def detection(
     truth = _labels(labels, [len(x) for x in scores.nats])
     nats = np.concatenate(scores.nats)
     used = ~np.isnan(nats)
+    if np.isnan(truth[used]).any():
+        raise UserError("a label is missing of a step that has a score; labels must be 0 or 1")
     if len({*truth[used].tolist()}) < 2:
         raise UserError(
             f"the {used.sum()} scored steps are all labelled {truth[used][:1].tolist()}; detection takes 0 and 1"
         )
+    data = data if clean is None or clean.description is None else data.described_as(clean.description)
     others = {"random": np.random.default_rng(seed).random(len(nats))} | baseline_scores(data, clean)
     return DetectionTable(
         model=measured(scores.model, nats[used], truth[used]),
@@ -91,48 +97,39 @@ def measured(name: str, scores: Array, labels: Array) -> Detection:
     """AUROC and average precision of scores [n], low where labels [n] should be 1. Ties count half."""
     from sklearn.metrics import average_precision_score, roc_auc_score
 
-    surprise = -np.nan_to_num(scores, neginf=-1e300)
+    surprise = -np.nan_to_num(scores.astype(np.float64), neginf=-1e300)
     return Detection(name, float(roc_auc_score(labels, surprise)), float(average_precision_score(labels, surprise)))
 
 
 def baseline_scores(data: SequenceDataset, clean: SequenceDataset | None = None) -> dict[str, Array]:
-    """Scores of all steps in a row, low where surprising: what needs no model. See `detection`."""
-    examples = [data[i] for i in range(len(data))]
-    rows, changes = [], []
-    for example in examples:
-        x = _numbers(example.x, example.observed)
-        rows.append(x)
-        before = np.concatenate([x[:1], x[:-1]])
-        changed = x != before if example.x.dtype.kind == "i" else x - before
-        changes.append(np.where(np.isnan(x) | np.isnan(before), 0.0, np.square(changed)).sum(-1))
-    known = rows if clean is None else [_numbers(e.x, e.observed) for e in (clean[i] for i in range(len(clean)))]
-    density = _frequencies if examples[0].x.dtype.kind == "i" else _gaussian
-    return {
-        "independent": density(np.concatenate(known), np.concatenate(rows)),
-        "change": -np.concatenate(changes),
-    }
+    """Scores of all steps in a row, low where surprising, that need no model: see `DetectionTable`.
+
+    Args:
+        data: what is scored, with a description.
+        clean: what the baselines are fitted to, in the same units as data; None: data itself.
+
+    Raises:
+        UserError: the data has no description, which says of what kind it is.
+    """
+    if data.description is None:
+        raise UserError("data has no description, which says of what kind it is: data.described_as(model.description)")
+    fitted = fit_baselines(data if clean is None else clean, data.description.spec, scored=data.lengths)
+    changes = np.concatenate([_changes(data[i]) for i in range(len(data))])
+    return {baseline.name: _nats_of_steps(baseline, data) for baseline in fitted} | {"change": -changes}
 
 
-def _numbers(x: Array, observed: Array | None) -> Array:
-    """[T, D] float64, NaN where something is missing; a category is one number."""
-    values = np.where(True if observed is None else observed, x, np.nan)
-    return values.reshape(len(x), -1).astype(np.float64)
+def _nats_of_steps(baseline: Baseline, data: SequenceDataset) -> Array:
+    return np.concatenate([baseline.log_prob([data[i]])[0] for i in range(len(data))])
 
 
-def _gaussian(known: Array, x: Array) -> Array:
-    """sum_d log N(x_d; mean_d, std_d) without its constants, [R]."""
-    mean, std = np.nanmean(known, axis=0), np.nanstd(known, axis=0)
-    each = -np.square((x - mean) / np.where(std > 0, std, 1)) / 2
-    total: Array = np.nansum(each, axis=1)
-    return total
-
-
-def _frequencies(known: Array, x: Array) -> Array:
-    """The log of each category's frequency, one more than was seen, [R]."""
-    size = int(max(np.nanmax(known), np.nanmax(x))) + 1
-    counts = 1 + np.bincount(known[~np.isnan(known)].astype(np.int64), minlength=size)
-    category = np.nan_to_num(x[:, 0]).astype(np.int64)
-    total: Array = np.where(np.isnan(x[:, 0]), 0.0, np.log(counts / counts.sum())[category])
+def _changes(example: Example) -> Array:
+    """The squared distance of each step from the one before it, [T]; of categories whether it is another."""
+    observed = True if example.observed is None else example.observed
+    x = np.where(observed, example.x, np.nan).reshape(len(example.x), -1)
+    change = np.diff(x, axis=0, prepend=x[:1])
+    change = change != 0 if example.x.dtype.kind == "i" else np.square(change)
+    both = ~np.isnan(np.diff(x, axis=0, prepend=x[:1]))
+    total: Array = np.where(both, change, 0.0).sum(axis=1)
     return total
 
 
@@ -144,6 +141,6 @@ def _labels(labels: Any, lengths: Sequence[int]) -> Array:
     values = np.concatenate([np.asarray(part) for part in labels]) if by_sequence else np.asarray(labels).reshape(-1)
     if len(values) != sum(lengths):
         raise UserError(f"there are {len(values)} labels for {sum(lengths)} steps; give one for each")
-    if values.dtype.kind not in "biuf" or not np.isin(values, (0, 1)).all():
+    if values.dtype.kind not in "biuf" or not np.isin(values[~np.isnan(values)], (0, 1)).all():
         raise UserError("labels must be 0 (as usual) or 1 (anomalous)")
-    return values.astype(np.int64)
+    return values
