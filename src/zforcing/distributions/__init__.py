@@ -5,11 +5,18 @@ from .gaussian import at_least_float32, diagonal_gaussian, gaussian, gaussian_lo
 from .logistic import DiscretizedLogisticMixture
 from .missing import LogProbs, log_prob_of_observed, log_probs_of_observed
 from .mode import most_likely
+from .product import ColumnProduct, Factor
+from .scalar import BernoulliScalar, GaussianScalar, LogisticScalar
 
 __all__ = [
+    "BernoulliScalar",
+    "ColumnProduct",
     "Combinable",
     "DiscretizedLogisticMixture",
+    "Factor",
+    "GaussianScalar",
     "LogProbs",
+    "LogisticScalar",
     "Softmax",
     "at_least_float32",
     "batch_first",

@@ -5,14 +5,17 @@ from __future__ import annotations
 from functools import singledispatch
 from typing import Any
 
+import torch
 from torch import Tensor
 from torch.distributions import (
     Bernoulli,
     Categorical,
     Distribution,
     Independent,
+    LogNormal,
     MixtureSameFamily,
     MultivariateNormal,
+    NegativeBinomial,
     Normal,
 )
 
@@ -22,8 +25,8 @@ def most_likely(distribution: Distribution) -> Tensor:
     """Return the most likely value of each number, as greedy decoding uses it.
 
     This is the mean of a Gaussian, the mean of a mixture's component of the largest weight, the more likely value of a
-    Bernoulli variable (1 on a tie), and the most likely category. The distributions of all emissions are registered
-    here (`most_likely.register`).
+    Bernoulli variable (1 on a tie), the most likely category or count, and the mode of a log-normal.
+    The distributions of all emissions are registered here (`most_likely.register`).
 
     Args:
         distribution: Any distribution with a rule.
@@ -57,6 +60,17 @@ def _(distribution: Bernoulli) -> Tensor:
 @most_likely.register(Categorical)
 def _(distribution: Categorical) -> Tensor:
     return distribution.logits.argmax(-1)
+
+
+@most_likely.register(LogNormal)
+def _(distribution: LogNormal) -> Tensor:
+    return distribution.mode
+
+
+@most_likely.register(NegativeBinomial)
+def _(distribution: NegativeBinomial) -> Tensor:
+    """floor((r - 1) p / (1 - p)), and 0 for r <= 1."""
+    return torch.floor((distribution.total_count - 1).clamp(min=0) * torch.exp(distribution.logits))
 
 
 @most_likely.register(MixtureSameFamily)

@@ -16,9 +16,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.distributions import Distribution
 
-from ..distributions import Combinable, most_likely
+from ..distributions import Combinable, LogisticScalar, most_likely
 from .heads import Emission
-from .scalar import LogisticScalar, ScalarDensity
+from .scalar import ScalarDensity
 
 
 class MaskedNetwork(nn.Module):

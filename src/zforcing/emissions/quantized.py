@@ -6,8 +6,8 @@ import torch
 from torch import Tensor, nn
 from torch.distributions import Distribution, Independent
 
+from ..distributions import LogisticScalar
 from .heads import Emission
-from .scalar import LogisticScalar
 
 
 class LogisticMixtureEmission(Emission):
