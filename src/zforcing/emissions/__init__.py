@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from ..distributions import DiscretizedLogisticMixture
+from collections.abc import Sequence
+
+from ..distributions import DiscretizedLogisticMixture, LogisticScalar
 from ..errors import UserError
-from ..observations import ObservationSpec
+from ..observations import Column, ObservationSpec
 from .autoregressive import Autoregressive, AutoregressiveEmission
 from .heads import BernoulliEmission, CategoricalEmission, Emission, GaussianEmission, GaussianMixtureEmission
+from .mixed import MixedEmission, factors_of
 from .quantized import LogisticMixtureEmission
-from .scalar import LogisticScalar, scalar_density
+from .scalar import scalar_density
 from .settings import EmissionSettings
 
 
@@ -19,6 +22,7 @@ def make_emission(spec: ObservationSpec, features: int, settings: EmissionSettin
     - binary: independent Bernoulli variables
     - quantized: for each number a discretized mixture of `components` logistics
     - categorical: a softmax
+    - mixed: the product of each column's own density (`zforcing.observations.columns`)
 
     With `autoregressive`, each number of a vector also depends on the numbers before it.
 
@@ -43,6 +47,8 @@ def make_emission(spec: ObservationSpec, features: int, settings: EmissionSettin
         raise UserError(
             f"model.components is {settings.components}; {spec.kind} observations have no mixture: set it to 1"
         )
+    if spec.columns is not None:
+        return _mixed(spec.columns, features, settings)
     if settings.autoregressive:
         return _autoregressive(spec, features, settings)
     if spec.kind == "categorical":
@@ -55,6 +61,19 @@ def make_emission(spec: ObservationSpec, features: int, settings: EmissionSettin
     if isinstance(scalar, LogisticScalar):
         return LogisticMixtureEmission(features, spec.size, scalar=scalar)
     return GaussianEmission(features, spec.size, min_std=settings.min_std)
+
+
+def _mixed(columns: Sequence[Column], features: int, settings: EmissionSettings) -> Emission:
+    if settings.autoregressive:
+        raise UserError(
+            "model.autoregressive orders numbers of one kind, and mixed observations have several: set it to false"
+        )
+    if settings.components > 1 and not any(column.mixes for column in columns):
+        raise UserError(
+            f"model.components is {settings.components}, but no column is real or positive and could have a mixture: "
+            "set it to 1"
+        )
+    return MixedEmission(features, columns, settings)
 
 
 def _autoregressive(spec: ObservationSpec, features: int, settings: EmissionSettings) -> Emission:
@@ -81,5 +100,7 @@ __all__ = [
     "GaussianEmission",
     "GaussianMixtureEmission",
     "LogisticMixtureEmission",
+    "MixedEmission",
+    "factors_of",
     "make_emission",
 ]

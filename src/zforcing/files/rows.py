@@ -28,6 +28,8 @@ class Layout:
     order: str | None = None
     gaps: Gaps = "keep"
     max_gap: float = 1.5
+    text: bool = False  # whether columns may hold text, which is read as categories
+    labelled: tuple[str, ...] = ()  # columns whose cells are text, also where they look like numbers
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,6 +49,7 @@ class Rows:
         input_names: Names of the U inputs, if they have some.
         number: What messages call one of a row's values.
         remark: What a reader should know, such as gaps in time.
+        labels: Of the D features, the names that the codes 0, 1, ... stand for; None for a feature of numbers.
     """
 
     source: str
@@ -61,6 +64,7 @@ class Rows:
     input_names: tuple[str, ...] | None = None
     number: str = "feature"
     remark: str = ""
+    labels: tuple[tuple[str, ...] | None, ...] | None = None
 
     @property
     def of_inputs(self) -> Rows | None:
@@ -75,6 +79,7 @@ class Rows:
             inputs=None,
             input_names=None,
             number="input",
+            labels=None,
         )
 
     def sequence(self, index: int) -> str:

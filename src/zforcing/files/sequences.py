@@ -8,9 +8,10 @@ from pathlib import Path
 
 from ..errors import UserError
 from .archives import read_npy, read_npz
+from .parquet import parquet_columns, parquet_features, read_parquet
 from .reading import user_path
 from .rows import Layout, Rows
-from .tables import csv_columns, csv_features, parquet_columns, parquet_features, read_csv, read_parquet
+from .tables import csv_columns, csv_features, read_csv
 
 ARRAYS = (".npz", ".npy")
 TABLES = (".csv", ".parquet")

@@ -1,21 +1,22 @@
-"""Read .csv and .parquet tables: a header, and one row per step. Without a sequence column they are one sequence."""
+"""Read .csv tables: a header, and one row per step. Without a sequence column they are one sequence."""
 
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
-from typing import Any, TextIO
+from typing import TextIO
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import UserError
-from .reading import Array, listed, readable
+from .labels import Labels, encoded
+from .reading import Array, listed
 from .rows import Layout, Rows, grouped
-from .times import Times, in_order, of_arrow, parsed
+from .times import Times, in_order, parsed
 
 CHUNK = 512  # csv rows held as text at a time; the garbage collector makes 65,536 take four times as long
 Record = tuple[int, list[str]]  # the number of its last line in the file, from 1, and its cells
@@ -60,7 +61,7 @@ def _check_input_columns(chosen: Sequence[str], layout: Layout) -> None:
         )
 
 
-def _rows(
+def rows_of_table(
     source: str,
     values: Array,
     columns: tuple[str, ...],
@@ -70,6 +71,7 @@ def _rows(
     sequences: NDArray[np.int64] | None,
     names: Array,
     times: Times | None,
+    labels: Mapping[str, Labels | None],
 ) -> Rows:
     """Make `Rows` of a table [R, D + U]; row r is in sequence names[sequences[r]], or all in one if that is None."""
     if len(values) == 0:
@@ -83,10 +85,9 @@ def _rows(
         table = replace(table.reordered(np.arange(len(values))[order.index]), lengths=order.lengths)
         table = replace(table, names=names[order.names])
         times = None if times is None else replace(times, at=times.at[order.index])
+    if any(labels.values()):
+        table = replace(table, labels=tuple(labels.get(name) for name in columns))
     return table if times is None else in_order(table, times, layout)
-
-
-# ---- csv
 
 
 def csv_columns(file: Path, source: str) -> list[str]:
@@ -103,17 +104,20 @@ def csv_features(file: Path, layout: Layout, source: str) -> tuple[str, ...]:
 
 def read_csv(file: Path, layout: Layout, source: str) -> Rows:
     """Read the sequences of a CSV file (commas, UTF-8); empty cells become NaN. See `read` in sequences.py."""
+    text_cells: dict[str, list[str | None]] = {name: [] for name in _columns_of_text(file, layout, source)}
     with file.open(encoding="utf-8-sig", newline="") as text:
         records = _records(text, source)
         header = _header(records, source)
         columns = features(header, layout, source)
         body = _body(records, len(header), source)
-        read = (*columns, *layout.input_columns)
+        read = [name for name in (*columns, *layout.input_columns) if name not in text_cells]
         values, lines, sequences = [np.empty((0, len(read)))], [np.empty(0, dtype=np.int64)], []
         times: list[str] = []
         numbers: dict[str, int] = {}  # number of each sequence by name, in the order of their first rows
         while chunk := list(islice(body, CHUNK)):
             values.append(_values(chunk, read, header, source))
+            for name, cells in text_cells.items():
+                cells += [record[header.index(name)].strip() or None for _, record in chunk]
             lines.append(np.array([line for line, _ in chunk], dtype=np.int64))
             if layout.sequence is not None:
                 names = _names(chunk, header.index(layout.sequence), layout.sequence, source)
@@ -121,16 +125,38 @@ def read_csv(file: Path, layout: Layout, source: str) -> Rows:
             if layout.order is not None:
                 times += [record[header.index(layout.order)] for _, record in chunk]
     at = np.concatenate(lines)
-    return _rows(
+    codes = {name: encoded(cells) for name, cells in text_cells.items()}
+    table = np.concatenate(values)
+    if codes:
+        by_name = dict(zip(read, table.T, strict=True)) | {name: code for name, (code, _) in codes.items()}
+        table = np.column_stack([by_name[name] for name in (*columns, *layout.input_columns)])
+    return rows_of_table(
         source,
-        np.concatenate(values),
+        table,
         columns,
         layout=layout,
         lines=at,
         sequences=np.concatenate(sequences) if sequences else None,
         names=np.array(list(numbers), dtype=object),
         times=None if layout.order is None else parsed(times, at.tolist(), column=layout.order, source=source),
+        labels={name: labels for name, (_, labels) in codes.items()},
     )
+
+
+def _columns_of_text(file: Path, layout: Layout, source: str) -> list[str]:
+    """The features that hold text, where the layout lets them: those with a cell that is no number."""
+    if not layout.text and not layout.labelled:
+        return []
+    with file.open(encoding="utf-8-sig", newline="") as text:
+        records = _records(text, source)
+        header = _header(records, source)
+        found = set(layout.labelled)
+        left = {name: header.index(name) for name in features(header, layout, source) if name not in found}
+        for _, cells in _body(records, len(header), source) if layout.text else ():
+            new = [name for name, at in left.items() if cells[at].strip() and not _is_number(cells[at])]
+            found |= {*new}
+            left = {name: at for name, at in left.items() if name not in found}
+    return [name for name in header if name in found]
 
 
 def _records(text: TextIO, source: str) -> Iterator[Record]:
@@ -161,11 +187,12 @@ def _header(records: Iterator[Record], source: str) -> list[str]:
         raise UserError(f"{source}: is empty, or its first line is; that line must name the columns")
     if all(_is_number(cell) for cell in header):
         raise UserError(f"{source}: line 1 holds numbers; it must name the columns, separated by commas")
-    _refuse_twins(header, source)
+    refuse_twins(header, source)
     return header
 
 
-def _refuse_twins(header: Sequence[str], source: str) -> None:
+def refuse_twins(header: Sequence[str], source: str) -> None:
+    """Raise UserError about two columns of one name."""
     twins = [name for name in header if header.count(name) > 1]
     if twins:
         raise UserError(f"{source}: two columns are called {twins[0]!r}; give each its own name")
@@ -219,67 +246,3 @@ def _is_number(cell: str) -> bool:
     except ValueError:
         return False
     return True
-
-
-# ---- parquet
-
-
-def parquet_columns(file: Path, source: str) -> list[str]:
-    """Read the names of all columns from the header."""
-    with _open_parquet(file, source) as parquet:
-        names: list[str] = parquet.schema_arrow.names
-        return names
-
-
-def parquet_features(file: Path, layout: Layout, source: str) -> tuple[str, ...]:
-    """Read the names of the features from the header."""
-    with _open_parquet(file, source) as parquet:
-        return features(parquet.schema_arrow.names, layout, source)
-
-
-def read_parquet(file: Path, layout: Layout, source: str) -> Rows:
-    """Read the sequences of a Parquet file; nulls become NaN. See `read` in sequences.py."""
-    with _open_parquet(file, source) as parquet:
-        header = parquet.schema_arrow.names
-        _refuse_twins(header, source)
-        columns = features(header, layout, source)
-        with readable(source):
-            read = (*columns, *layout.input_columns)
-            table = parquet.read(columns=[*read, *filter(None, [layout.sequence, layout.order])])
-    values = np.column_stack([_numbers(table[name], name, source) for name in read])
-    sequences, names = None, np.empty(0)
-    if layout.sequence is not None:
-        sequences, names = _encoded(table[layout.sequence], layout.sequence, source)
-    times = None if layout.order is None else of_arrow(table[layout.order], layout.order, source)
-    return _rows(source, values, columns, layout=layout, sequences=sequences, names=names, times=times)
-
-
-def _open_parquet(file: Path, source: str) -> Any:
-    try:
-        from pyarrow.parquet import ParquetFile
-    except ImportError as error:
-        raise UserError(f"{source}: reading Parquet needs pyarrow; pip install zforcing[parquet]") from error
-    with readable(source):
-        return ParquetFile(file)
-
-
-def _numbers(column: Any, name: str, source: str) -> Array:
-    """A column [R] as numbers: float32 unchanged, all others as float64."""
-    kind = str(column.type)
-    if not kind.startswith(("bool", "int", "uint", "halffloat", "float", "double", "decimal")):
-        raise UserError(
-            f"{source}: column {name!r} holds {kind}, not numbers; leave it out of data.columns and data.inputs"
-        )
-    # Integers have no NaN for nulls.
-    numbers: Array = (column if kind == "float" else column.cast("float64", safe=False)).to_numpy()
-    return numbers
-
-
-def _encoded(column: Any, name: str, source: str) -> tuple[NDArray[np.int64], Array]:
-    """Encode names [R] as numbers [R], with the name of each number."""
-    if column.null_count:
-        raise UserError(f"{source}: column {name!r} has {column.null_count} nulls; every row must name its sequence")
-    if column.type.num_fields:
-        raise UserError(f"{source}: column {name!r} holds {column.type}; name sequences by numbers or strings")
-    encoded = column.dictionary_encode().unify_dictionaries().combine_chunks()
-    return encoded.indices.to_numpy().astype(np.int64), encoded.dictionary.to_numpy(zero_copy_only=False)

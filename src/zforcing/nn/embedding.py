@@ -5,16 +5,19 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from ..observations import ObservationSpec, is_missing
+from ..observations import ObservationSpec, Reading, is_missing
 from .mlp import ClampedLeakyReLU, HiddenLayers
 
 
 class Embedder(nn.Module):
     """The embedding e(x) of an observation: a linear layer for vectors, a table for categories, then dropout.
 
+    Of a mixed observation the vector is what its columns say is read of it, a one-hot of a category for example.
+
     The table has a row for the start symbol. If the spec allows missing values, a missing number is replaced by a
     learned one and the mask is read too, e = W [x or fill] + V mask + bias, and a missing category has its own row.
-    Otherwise a missing number is read as 0, the mean of normalized data, and a missing category as the start symbol.
+    Otherwise a missing number is read as 0, the mean of normalized data (of a one-hot: no category), and a missing
+    category as the start symbol.
 
     Args:
         spec: What one observation is.
@@ -36,16 +39,18 @@ class Embedder(nn.Module):
     ):
         super().__init__()
         self.layer: nn.Linear | nn.Embedding
+        self.reading = None if spec.columns is None else Reading(spec.columns)
+        numbers = spec.size if self.reading is None else self.reading.size
         self.hidden = HiddenLayers(size, layers=layers, activation_limit=activation_limit) if layers else None
         self.size = size
         self.unknown = spec.size + 1 if spec.missing else spec.size  # the row that a missing category is read as
         if spec.kind == "categorical":
             self.layer = nn.Embedding(self.unknown + 1, size)
         else:
-            self.layer = nn.Linear(spec.size, size)
+            self.layer = nn.Linear(numbers, size)
         self.reads_mask = spec.missing and spec.kind != "categorical"
         if self.reads_mask:
-            self.fill = nn.Parameter(torch.zeros(spec.size))
+            self.fill = nn.Parameter(torch.zeros(numbers))
             self.mask_layer = nn.Linear(spec.size, size, bias=False)
         self.dropout = nn.Dropout(dropout)
 
@@ -62,16 +67,22 @@ class Embedder(nn.Module):
         """u, W, b with W u + b = weight e(x) + bias: of x itself where e is linear and x is smaller, else of e(x)."""
         layer = self.layer
         has_more = self.hidden is not None or self.reads_mask or (self.training and self.dropout.p)
-        if not isinstance(layer, nn.Linear) or has_more or x.shape[-1] >= weight.shape[1]:
+        if not isinstance(layer, nn.Linear) or has_more or layer.in_features >= weight.shape[1]:
             return self(x), weight, bias
-        u = torch.where(is_missing(x), 0.0, x)
-        return u, weight @ layer.weight, weight @ layer.bias + bias
+        return self._read(x, is_missing(x)), weight @ layer.weight, weight @ layer.bias + bias
 
     def _numbers(self, x: Tensor) -> Tensor:
         """The linear map of vectors, [..., D] -> [..., E], a missing number replaced."""
         missing = is_missing(x)
-        out: Tensor = self.layer(torch.where(missing, self.fill if self.reads_mask else 0.0, x))
+        out: Tensor = self.layer(self._read(x, missing))
         return out + self.mask_layer((~missing).to(x.dtype)) if self.reads_mask else out
+
+    def _read(self, x: Tensor, missing: Tensor) -> Tensor:
+        """What the layer reads of vectors, [..., D] -> [..., R], a missing number replaced."""
+        fill = self.fill if self.reads_mask else 0.0
+        if self.reading is None:
+            return torch.where(missing, fill, x)
+        return torch.where(self.reading.repeated(missing), fill, self.reading(torch.where(missing, 0.0, x)))
 
 
 class Readout(nn.Module):

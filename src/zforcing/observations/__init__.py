@@ -1,5 +1,20 @@
 """What is observed: its specification, batches of it, and what a model keeps of the data it was trained on."""
 
+from .columns import (
+    COLUMNS,
+    BinaryColumn,
+    CategoryColumn,
+    Column,
+    CountColumn,
+    DensitySettings,
+    Known,
+    PositiveColumn,
+    Reading,
+    RealColumn,
+    Refusal,
+    labels_of,
+    neighbours,
+)
 from .description import DataDescription
 from .example import Example, collate
 from .formats import (
@@ -28,10 +43,12 @@ from .formats import (
     mulaw_encode,
     read_file,
     refuse_end_symbol,
+    refuse_in_column,
     refuse_large,
     scaled,
     shorter_than,
     with_gaps,
+    with_labels_of,
 )
 from .normalization import Normalization
 from .sentences import prepare, split_sentences, split_words
@@ -40,19 +57,30 @@ from .spec import ObservationSpec, missing_mark
 from .vocabulary import END, Tokens, Vocabulary, build_vocabulary
 
 __all__ = [
+    "COLUMNS",
     "END",
     "FORMATS",
     "LEVELS",
     "AudioFormat",
+    "BinaryColumn",
+    "CategoryColumn",
+    "Column",
+    "CountColumn",
     "DataDescription",
+    "DensitySettings",
     "Described",
     "Drawn",
     "Example",
     "Format",
     "ImageFormat",
+    "Known",
     "MusicFormat",
     "Normalization",
     "ObservationSpec",
+    "PositiveColumn",
+    "Reading",
+    "RealColumn",
+    "Refusal",
     "SequenceBatch",
     "TableFormat",
     "TextFormat",
@@ -71,14 +99,17 @@ __all__ = [
     "example_of",
     "in_steps",
     "is_missing",
+    "labels_of",
     "mark_gaps",
     "masked_sum",
     "missing_mark",
     "mulaw_decode",
     "mulaw_encode",
+    "neighbours",
     "prepare",
     "read_file",
     "refuse_end_symbol",
+    "refuse_in_column",
     "refuse_large",
     "reverse",
     "reverse_time_first",
@@ -88,4 +119,5 @@ __all__ = [
     "split_sentences",
     "split_words",
     "with_gaps",
+    "with_labels_of",
 ]

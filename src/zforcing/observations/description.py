@@ -20,7 +20,8 @@ class DataDescription:
         name: the data set's name.
         spec: kind and size of an observation.
         longest: scored steps of the longest training sequence, the default length of samples.
-        normalization: mean and standard deviation of real observations, or None.
+        normalization: mean and standard deviation of real observations, or None; of mixed ones 0 and 1 for all
+            columns but the real ones.
         format: what the numbers stand for, and how files are read and written.
         input_normalization: mean and standard deviation of the known inputs, or None.
 
@@ -39,7 +40,7 @@ class DataDescription:
         """Return plain JSON values."""
         return {
             "name": self.name,
-            "spec": asdict(self.spec),
+            "spec": self.spec.to_json(),
             "longest": self.longest,
             "normalization": None if self.normalization is None else asdict(self.normalization),
             "format": self.format.to_json(),
@@ -63,7 +64,7 @@ class DataDescription:
             name: object = values["name"]
             description = cls(
                 name=values["name"],
-                spec=ObservationSpec(**values["spec"]),
+                spec=ObservationSpec.from_json(values["spec"]),
                 longest=values["longest"],
                 normalization=_normalization(values["normalization"]),
                 format=format_from_json(values["format"]) if "format" in values else format_of_version_1(values),
@@ -85,10 +86,10 @@ class DataDescription:
         problems, spec, scaling = [], self.spec, self.normalization
         if not is_size(self.longest):
             problems.append(f"data.longest is {self.longest!r}; it must be a whole number, 1 or more")
-        if scaling is not None and (spec.kind != "real" or len(scaling.mean) != spec.size):
+        if scaling is not None and (spec.kind not in ("real", "mixed") or len(scaling.mean) != spec.size):
             problems.append(
                 f"data.normalization has {len(scaling.mean)} means for {spec.kind} observations of size {spec.size}; "
-                "it must have one for each of their numbers if they are real, or be null"
+                "it must have one for each of their numbers if they are real or mixed, or be null"
             )
         known = self.input_normalization
         if known is not None and len(known.mean) != spec.inputs:

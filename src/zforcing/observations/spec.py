@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
-from typing import Literal, get_args
+from dataclasses import asdict, dataclass
+from typing import Any, Literal, Self, get_args
 
 import torch
 from torch import Tensor
 
 from ..errors import UserError
+from .columns import Column, columns_from_json
 
-Kind = Literal["real", "binary", "categorical", "quantized"]
+Kind = Literal["real", "binary", "categorical", "quantized", "mixed"]
 
 
 @dataclass(frozen=True)
@@ -31,13 +32,15 @@ class ObservationSpec:
     kind: Kind
     """`real` and `binary` observations are vectors of `size` numbers, a `categorical` one is an integer in 0..size-1. A
     `quantized` one (integer audio) is a vector of `size` numbers, each one of `levels` equally spaced numbers from -1
-    to 1; its likelihood is a probability, not a density"""
+    to 1; its likelihood is a probability, not a density. A `mixed` one is a vector of `size` numbers, each of a kind of
+    its own, in `columns`"""
     size: int
     """numbers in a vector, or how many categories there are"""
     first_observation: Literal["scored", "conditioned"] = "scored"
     """what x_0 is, which the model reads before it emits x_1. scored: blank (zeros; for categories an extra symbol with
-    the number `size`), and every observation counts in the likelihood. conditioned: the first observation of the
-    sequence, which is read but not scored: log p(x_2..x_T | x_1), as SRNN and Z-Forcing report on speech"""
+    the number `size`; NaN in mixed observations), and every observation counts in the likelihood. conditioned: the
+    first observation of the sequence, which is read but not scored: log p(x_2..x_T | x_1), as SRNN and Z-Forcing report
+    on speech"""
     missing: bool = False
     """whether values may be missing. A model then reads the mask, and a learned value in place of each missing one"""
     levels: int | None = None
@@ -48,10 +51,12 @@ class ObservationSpec:
     inputs: int = 0
     """U, the size of the known inputs u_t, such as control signals or the calendar, which models read at every step and
     nobody scores; 0 where there are none"""
+    columns: tuple[Column, ...] | None = None
+    """mixed observations: the kind of each of the `size` numbers"""
 
     def __post_init__(self) -> None:
         if self.kind not in get_args(Kind):
-            raise UserError(f"kind is {self.kind!r}; it must be real, binary, categorical or quantized")
+            raise UserError(f"kind is {self.kind!r}; it must be real, binary, categorical, quantized or mixed")
         if (self.kind == "quantized") != (self.levels is not None):
             raise UserError(f"levels is {self.levels!r} for {self.kind} observations; quantized ones have levels")
         if self.levels is not None and (type(self.levels) is not int or self.levels < 2):
@@ -65,6 +70,7 @@ class ObservationSpec:
         if type(self.inputs) is not int or self.inputs < 0:
             raise UserError(f"inputs is {self.inputs!r}; it must be a whole number, 0 or more")
         self._check_unknown()
+        self._check_columns()
 
     def _check_unknown(self) -> None:
         if self.unknown is None:
@@ -73,6 +79,33 @@ class ObservationSpec:
             raise UserError(f"unknown is {self.unknown!r} for {self.kind} observations; categorical ones may have it")
         if type(self.unknown) is not int or not 0 <= self.unknown < self.size:
             raise UserError(f"unknown is {self.unknown!r}; it must be null or a category, 0..{self.size - 1}")
+
+    def _check_columns(self) -> None:
+        if (self.kind == "mixed") != (self.columns is not None):
+            raise UserError(f"columns is {self.columns!r} for {self.kind} observations; mixed ones have columns")
+        if self.columns is None:
+            return
+        if not all(isinstance(column, Column) for column in tuple(self.columns)):
+            raise UserError(f"columns is {self.columns!r}; it must be a tuple of columns, such as (RealColumn(),)")
+        if len(self.columns) != self.size:
+            raise UserError(f"there are {len(self.columns)} columns for observations of size {self.size}; give as many")
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain JSON values."""
+        values = {name: value for name, value in asdict(self).items() if name != "columns"}
+        return values if self.columns is None else values | {"columns": [column.to_json() for column in self.columns]}
+
+    @classmethod
+    def from_json(cls, values: dict[str, Any]) -> Self:
+        """The inverse of `to_json`. Raises KeyError, TypeError or UserError for what no specification is."""
+        given = dict(**values)
+        columns = given.get("columns")
+        return cls(**given | {"columns": None if columns is None else columns_from_json(columns)})
+
+    @property
+    def has_density(self) -> bool:
+        """Whether p(x_t) is a density, and no probability."""
+        return self.kind == "real" or not all(column.discrete for column in self.columns or ())
 
     @property
     def conditions_on_first(self) -> bool:
@@ -85,7 +118,8 @@ class ObservationSpec:
         return int(self.conditions_on_first)
 
     def blank(self, n: int, *, device: torch.device, dtype: torch.dtype) -> Tensor:
-        """Return the x_0 that says nothing: zeros, or the start symbol of categories.
+        """Return the x_0 that says nothing: zeros, the start symbol of categories, or NaN in mixed observations, where
+        0 may be a category.
 
         Args:
             n: Number of sequences.
@@ -97,7 +131,8 @@ class ObservationSpec:
         """
         if self.kind == "categorical":
             return torch.full((n,), self.size, device=device, dtype=torch.int64)
-        return torch.zeros(n, self.size, device=device, dtype=dtype)
+        nothing = math.nan if self.kind == "mixed" else 0.0
+        return torch.full((n, self.size), nothing, device=device, dtype=dtype)
 
 
 def missing_mark(x: Tensor) -> float:

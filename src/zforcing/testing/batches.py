@@ -8,8 +8,23 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from ..observations import ObservationSpec, SequenceBatch, missing_mark, slice_steps
+from ..observations import (
+    BinaryColumn,
+    CategoryColumn,
+    Column,
+    CountColumn,
+    ObservationSpec,
+    PositiveColumn,
+    RealColumn,
+    SequenceBatch,
+    missing_mark,
+    slice_steps,
+)
 
+MIXED = (
+    *(RealColumn(), RealColumn(), PositiveColumn(0.1, 1.5)),
+    *(CountColumn(1.4, 0.7, 0.6), BinaryColumn(), CategoryColumn(3)),
+)
 SPECS: dict[str, ObservationSpec] = {
     "real": ObservationSpec("real", 3),
     "binary": ObservationSpec("binary", 2),
@@ -19,6 +34,7 @@ SPECS: dict[str, ObservationSpec] = {
     "categorical with gaps": ObservationSpec("categorical", 5, missing=True),
     "conditioned with gaps": ObservationSpec("real", 2, first_observation="conditioned", missing=True),
     "with inputs": ObservationSpec("real", 3, inputs=2),
+    "mixed": ObservationSpec("mixed", 6, columns=MIXED, missing=True),
 }
 """Specifications of each kind of observation, and of known inputs, by name, to test a model on those it supports."""
 
@@ -66,7 +82,16 @@ def other_values(x: Tensor, spec: ObservationSpec) -> Tensor:
     """Replace each value by a different one in the support."""
     if spec.kind == "categorical":
         return (x + 1) % spec.size
+    if spec.columns is not None:
+        return torch.stack([_other(c, v) for c, v in zip(spec.columns, x.unbind(-1), strict=True)], dim=-1)
     return 1 - x if spec.kind == "binary" else 3 - 2 * x
+
+
+def _other(column: Column, x: Tensor) -> Tensor:
+    """A different value of a column for each."""
+    if isinstance(column, CategoryColumn):
+        return (x + 1) % column.size
+    return 1 - x if isinstance(column, BinaryColumn) else 2 * x + 1
 
 
 def garbage_in_padding(batch: SequenceBatch, spec: ObservationSpec) -> SequenceBatch:
@@ -126,4 +151,17 @@ def _observations(spec: ObservationSpec, *shape: int, generator: torch.Generator
     if spec.kind == "categorical":
         return torch.randint(spec.size, shape, generator=generator)
     x = torch.randn(*shape, spec.size, generator=generator, dtype=torch.float64)
+    if spec.columns is not None:
+        return torch.stack([_of_column(c, v) for c, v in zip(spec.columns, x.unbind(-1), strict=True)], dim=-1)
     return (x > 0).to(x.dtype) if spec.kind == "binary" else x
+
+
+def _of_column(column: Column, z: Tensor) -> Tensor:
+    """Standard normal numbers as values of a column."""
+    if isinstance(column, CategoryColumn):
+        return torch.floor(torch.sigmoid(z) * column.size)
+    if isinstance(column, BinaryColumn):
+        return (z > 0).to(z.dtype)
+    if isinstance(column, CountColumn):
+        return torch.floor(torch.exp(z))
+    return torch.exp(z) if isinstance(column, PositiveColumn) else z

@@ -9,6 +9,7 @@ from .audio import LEVELS, AudioFormat, decode, encode, mulaw_decode, mulaw_enco
 from .base import Described, Format, read_file
 from .drawn import Drawn, Written
 from .image import ImageFormat, check_binary, in_steps
+from .labels import with_labels_of
 from .music import MusicFormat
 from .rows import (
     as_read,
@@ -17,6 +18,7 @@ from .rows import (
     check_values,
     example_of,
     mark_gaps,
+    refuse_in_column,
     refuse_large,
     scaled,
     with_gaps,
@@ -64,8 +66,10 @@ __all__ = [
     "mulaw_encode",
     "read_file",
     "refuse_end_symbol",
+    "refuse_in_column",
     "refuse_large",
     "scaled",
     "shorter_than",
     "with_gaps",
+    "with_labels_of",
 ]

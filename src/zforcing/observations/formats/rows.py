@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
@@ -10,6 +11,7 @@ from numpy.typing import NDArray
 from ...errors import UserError
 from ...files.reading import Array
 from ...files.rows import Rows
+from ..columns import Refusal
 from ..example import Example
 from ..normalization import Normalization
 from ..spec import ObservationSpec
@@ -101,6 +103,20 @@ def check_values(rows: Rows, spec: ObservationSpec) -> None:
         raise UserError(
             f"{rows.source}: has {rows.values.shape[1]} features, the training split {spec.size}; give it the same"
         )
+    for index, column in enumerate(spec.columns or ()):
+        refuse_in_column(rows, index, column.refused)
+        refuse_in_column(rows, index, column.unfit)
+
+
+def refuse_in_column(rows: Rows, index: int, judge: Callable[[Array], Refusal | None]) -> None:
+    """Raise about the first observed number of a column that can't be, as `judge` says of all of them [R]."""
+    values = rows.values[:, index] if rows.observed is None else rows.values[rows.observed[:, index], index]
+    refusal = judge(values) if len(values) else None
+    if refusal is None or not refusal.wrong.any():
+        return
+    wrong = np.zeros(rows.values.shape, dtype=bool)
+    wrong[slice(None) if rows.observed is None else rows.observed[:, index], index] = refusal.wrong
+    refuse(rows, wrong, refusal.why)
 
 
 def scaled(rows: Rows, description: Described) -> Rows:

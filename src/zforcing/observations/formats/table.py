@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, get_args
@@ -16,10 +16,12 @@ from ...files.archives import open_npz
 from ...files.reading import Array, listed
 from ...files.rows import Gaps, Layout
 from ...files.sequences import ARRAYS, TABLES, column_names, find, read
+from ..columns import labels_of
 from ..example import Example
 from ..spec import ObservationSpec
 from .base import Described, Format
 from .drawn import Drawn, Written
+from .labels import with_labels_of
 from .rows import as_read, check_kind, check_values, with_gaps
 
 SEQUENCE = "sequence"  # the column that names a row's sequence, where the data had none
@@ -85,7 +87,7 @@ class TableFormat(Format):
         """
         spec = description.spec
         rows = read(path, self._layout(path, spec), setting="file")
-        known = with_gaps(rows, allowed=spec.missing)
+        known = with_labels_of(with_gaps(rows, allowed=spec.missing), spec)
         check_kind(known, spec.kind)
         check_values(known, spec)
         if rows.lengths.min() < 1 + spec.unscored_steps:
@@ -138,7 +140,13 @@ class TableFormat(Format):
             raise UserError(f"{source}: has no column {self.order!r}, the time of each row; it has {listed(there)}")
         naming = self.sequence or (SEQUENCE if SEQUENCE in there and SEQUENCE not in (self.names or ()) else None)
         timing: dict[str, Any] = {"order": self.order, "gaps": self.gaps, "max_gap": self.max_gap}
-        return Layout(sequence=naming, columns=self.names, input_columns=inputs, **timing)
+        labelled = self._labelled(spec)
+        return Layout(sequence=naming, columns=self.names, input_columns=inputs, labelled=labelled, **timing)
+
+    def _labelled(self, spec: ObservationSpec) -> tuple[str, ...]:
+        """The columns whose cells are names of categories."""
+        columns = zip(self.names or (), spec.columns or (), strict=False)
+        return tuple(name for name, column in columns if labels_of(column))
 
     @property
     def _array_of_inputs(self) -> str:
@@ -167,9 +175,15 @@ class TableFormat(Format):
         with Path(f"{path}.csv").open("w", encoding="utf-8", newline="") as file:
             writer = csv.writer(file, lineterminator="\n")
             writer.writerow([naming, *names])
+            texts = self._texts(features, description)
             for number, table in enumerate(tables):
-                writer.writerows([number, *map(_cell, row)] for row in table)
+                writer.writerows([number, *map(_cell, row, texts)] for row in table)
         return Written((f"{path}.csv",))
+
+    def _texts(self, features: int, description: Described) -> list[Callable[[Any], str]]:
+        """How each feature's numbers are written."""
+        columns = description.spec.columns
+        return [str] * features if columns is None else [column.cell for column in columns]
 
     def _tables(self, drawn: Drawn, description: Described) -> Iterator[Array]:
         """Each sequence [T, D] in the user's units, NaN, or -1 of categories, where something is missing."""
@@ -190,7 +204,7 @@ class TableFormat(Format):
         return gaps
 
 
-def _cell(number: np.generic) -> str:
+def _cell(number: np.generic, text: Callable[[Any], str]) -> str:
     """As short as it is read back the same; nothing for what is missing."""
     missing = number == -1 if number.dtype.kind == "i" else number != number  # NaN
-    return "" if missing else str(number)
+    return "" if missing else text(number)

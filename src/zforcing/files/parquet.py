@@ -1,0 +1,96 @@
+"""Read .parquet tables, as those of .csv."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import UserError
+from .labels import Labels, encoded
+from .reading import Array, readable
+from .rows import Layout, Rows
+from .tables import features, refuse_twins, rows_of_table
+from .times import of_arrow
+
+
+def parquet_columns(file: Path, source: str) -> list[str]:
+    """Read the names of all columns from the header."""
+    with _open_parquet(file, source) as parquet:
+        names: list[str] = parquet.schema_arrow.names
+        return names
+
+
+def parquet_features(file: Path, layout: Layout, source: str) -> tuple[str, ...]:
+    """Read the names of the features from the header."""
+    with _open_parquet(file, source) as parquet:
+        return features(parquet.schema_arrow.names, layout, source)
+
+
+def read_parquet(file: Path, layout: Layout, source: str) -> Rows:
+    """Read the sequences of a Parquet file; nulls become NaN. See `read` in sequences.py."""
+    with _open_parquet(file, source) as parquet:
+        header = parquet.schema_arrow.names
+        refuse_twins(header, source)
+        columns = features(header, layout, source)
+        with readable(source):
+            read = (*columns, *layout.input_columns)
+            table = parquet.read(columns=[*read, *filter(None, [layout.sequence, layout.order])])
+    values, labels = [], {}
+    for name in read:
+        codes, labels[name] = _parquet_column(table[name], name, layout, source)
+        values.append(codes)
+    sequences, names = None, np.empty(0)
+    if layout.sequence is not None:
+        sequences, names = _encoded(table[layout.sequence], layout.sequence, source)
+    return rows_of_table(
+        source,
+        np.column_stack(values),
+        columns,
+        layout=layout,
+        sequences=sequences,
+        names=names,
+        times=None if layout.order is None else of_arrow(table[layout.order], layout.order, source),
+        labels=labels,
+    )
+
+
+def _open_parquet(file: Path, source: str) -> Any:
+    try:
+        from pyarrow.parquet import ParquetFile
+    except ImportError as error:
+        raise UserError(f"{source}: reading Parquet needs pyarrow; pip install zforcing[parquet]") from error
+    with readable(source):
+        return ParquetFile(file)
+
+
+def _parquet_column(column: Any, name: str, layout: Layout, source: str) -> tuple[Array, Labels | None]:
+    """A column [R] as numbers, or as codes of text where the layout lets it hold some."""
+    is_text = str(column.type).startswith(("string", "large_string", "dictionary<values=string"))
+    if name in layout.labelled or (is_text and layout.text and name not in layout.input_columns):
+        return encoded(column.cast("string").to_pylist())
+    return _numbers(column, name, source), None
+
+
+def _numbers(column: Any, name: str, source: str) -> Array:
+    """A column [R] as numbers: float32 unchanged, all others as float64."""
+    kind = str(column.type)
+    if not kind.startswith(("bool", "int", "uint", "halffloat", "float", "double", "decimal")):
+        raise UserError(
+            f"{source}: column {name!r} holds {kind}, not numbers; leave it out of data.columns and data.inputs"
+        )
+    # Integers have no NaN for nulls.
+    numbers: Array = (column if kind == "float" else column.cast("float64", safe=False)).to_numpy()
+    return numbers
+
+
+def _encoded(column: Any, name: str, source: str) -> tuple[NDArray[np.int64], Array]:
+    """Encode names [R] as numbers [R], with the name of each number."""
+    if column.null_count:
+        raise UserError(f"{source}: column {name!r} has {column.null_count} nulls; every row must name its sequence")
+    if column.type.num_fields:
+        raise UserError(f"{source}: column {name!r} holds {column.type}; name sequences by numbers or strings")
+    encoded = column.dictionary_encode().unify_dictionaries().combine_chunks()
+    return encoded.indices.to_numpy().astype(np.int64), encoded.dictionary.to_numpy(zero_copy_only=False)
