@@ -242,7 +242,8 @@ def test_frames_of_every_library_give_equal_sequences(make: Callable[[], Any]) -
     for raw, expected in zip(data.to_arrays(), EXPECTED, strict=True):
         np.testing.assert_equal(raw, expected)
     assert data.fingerprint() == Sequences.from_frame(pandas_frame(), by="machine", order="time").fingerprint()
-    assert data.remark == ""
+    assert data.remark.startswith("column 'on' holds only 0 and 1")
+    assert "left out" not in data.remark
 
 
 def test_without_by_a_frame_is_one_sequence_in_its_order() -> None:

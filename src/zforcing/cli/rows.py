@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from ..errors import UserError
 from ..files.reading import listed
-from ..observations import DataDescription, TableFormat
+from ..observations import DataDescription, TableFormat, labels_of
+
+Plain = Callable[[Any, str], float | None]
 
 
 @dataclass(frozen=True)
@@ -35,6 +37,8 @@ class Columns:
     """of features and inputs, where the training data named them"""
     sequence: str | None
     """the column that names each row's sequence"""
+    labels: tuple[tuple[str, ...] | None, ...] = ()
+    """of the features, the names of categories; None of numbers"""
 
     @classmethod
     def of(cls, description: DataDescription) -> Columns:
@@ -45,12 +49,22 @@ class Columns:
             return cls(features, spec.inputs, None, None)
         inputs = kind.input_names or (() if not spec.inputs else None)
         names = None if kind.names is None or inputs is None else (*kind.names, *inputs)
-        return cls(features, spec.inputs, names, kind.sequence)
+        labels = tuple(labels_of(column) for column in spec.columns or ())
+        return cls(features, spec.inputs, names, kind.sequence, labels)
 
     @property
     def size(self) -> int:
         """D + U."""
         return self.features + self.inputs
+
+    def number(self, place: int, value: Any, where: str, *, plain: Plain) -> float | None:
+        """A cell, or a value of JSON, in its place of the D + U: a category's code by its name, others by `plain`."""
+        labels = self.labels[place] if place < len(self.labels) else None
+        if labels is None or not isinstance(value, str) or not value.strip():
+            return plain(value, where)
+        if value.strip() not in labels:
+            raise UserError(f"{where}: {value[:40]!r} is no category; the model knows {listed(labels)}")
+        return float(labels.index(value.strip()))
 
     def row(self, values: Sequence[float | None], sequence: str | None, where: str) -> Row:
         """A row of D + U numbers. Raises UserError for another number of them."""
@@ -101,7 +115,7 @@ def _of_json(text: str, columns: Columns, where: str) -> Row:
     except ValueError as error:
         raise UserError(f"{where}: is no JSON: {error}") from None
     if isinstance(values, list):
-        return columns.row([_json_number(v, where) for v in values], None, where)
+        return columns.row([columns.number(i, v, where, plain=_json_number) for i, v in enumerate(values)], None, where)
     sequence = None if columns.sequence is None else _named(values, columns.sequence, where)
     if columns.names is None:
         whole = [
@@ -110,7 +124,8 @@ def _of_json(text: str, columns: Columns, where: str) -> Row:
         ]
     else:
         whole = [_named(values, name, where) for name in columns.names]
-    return columns.row([_json_number(v, where) for v in whole], None if sequence is None else str(sequence), where)
+    numbers = [columns.number(i, v, where, plain=_json_number) for i, v in enumerate(whole)]
+    return columns.row(numbers, None if sequence is None else str(sequence), where)
 
 
 def _listed(value: Any) -> list[Any]:
@@ -146,13 +161,15 @@ def _checked(header: list[str], columns: Columns, where: str) -> list[str]:
 
 def _of_cells(cells: list[str], header: list[str] | None, columns: Columns, where: str) -> Row:
     if header is None:
-        return columns.row([_number(cell, where) for cell in cells], None, where)
+        return columns.row([columns.number(i, cell, where, plain=_number) for i, cell in enumerate(cells)], None, where)
     if len(cells) != len(header):
         raise UserError(f"{where}: has {len(cells)} cells under {len(header)} columns")
     by_name = dict(zip(header, cells, strict=True))
     sequence = None if columns.sequence is None else by_name[columns.sequence]
     names = columns.names or [name for name in header if name != columns.sequence]
-    return columns.row([_number(by_name[name], where) for name in names], sequence, where)
+    return columns.row(
+        [columns.number(i, by_name[name], where, plain=_number) for i, name in enumerate(names)], sequence, where
+    )
 
 
 def _number(cell: str, where: str) -> float | None:

@@ -20,6 +20,7 @@ from ..training.runs.config import (
     build_config,
     flatten,
     import_all,
+    mappings,
     parse_config,
     refuse_unknown,
     section_names,
@@ -168,7 +169,9 @@ class SettingsParser(Parser):
 
 def settings_by_name(config: RunConfig) -> dict[str, Any]:
     """A configuration's settings by dotted name."""
-    return {key: value for key, value in flatten(config.to_dict()).items() if key not in ("imports", "callbacks")}
+    whole = mappings({"data": config.data.name, "model": config.model_name, "bound": config.bound.name})
+    flat = flatten(config.to_dict(), whole=whole)
+    return {key: value for key, value in flat.items() if key not in ("imports", "callbacks")}
 
 
 def with_constants(settings: Mapping[str, Any]) -> dict[str, Any]:

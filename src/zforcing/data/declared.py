@@ -12,6 +12,7 @@ from ..errors import UserError
 from ..files.reading import listed
 from ..files.rows import Rows
 from ..observations import (
+    Column,
     DataDescription,
     Normalization,
     ObservationSpec,
@@ -22,10 +23,11 @@ from ..observations import (
     refuse_large,
 )
 from ..settings import Count, must_fit
+from .kinds import Choice, Kinds, bits_remark, check_kinds, choose_kinds, fit_columns, fit_scaling, recognized_remark
 
 MANY_CATEGORIES = 100_000  # more, found and not asked for, need at least a tenth of an observation each
 HARDLY = 1e-7  # a standard deviation below this part of the mean is less than float32 resolves there
-RowKind = Literal["real", "binary", "categorical"]
+RowKind = Literal["real", "binary", "categorical", "mixed"]
 First = Literal["scored", "conditioned"]
 
 
@@ -33,6 +35,7 @@ class Options(TypedDict, total=False):
     """The arguments that every way to make `Sequences` takes."""
 
     kind: RowKind
+    kinds: Kinds | None
     categories: int | None
     normalize: bool
     first_observation: First
@@ -45,16 +48,24 @@ class Describer(Protocol):
     def describe(self, train: Rows, name: str) -> DataDescription:
         """The description of rows, for a data set of this name."""
 
+    def remark(self, rows: Rows) -> str:
+        """What the user should know of the kinds of rows."""
+
 
 @dataclass(frozen=True)
 class FixedDescription:
-    """Gives a trained model's description, whatever the rows are."""
+    """Gives a trained model's description, whatever the rows are; `note`: what the user should know of their kinds."""
 
     description: DataDescription
+    note: str = ""
 
     def describe(self, train: Rows, name: str) -> DataDescription:
         """The trained model's description."""
         return self.description
+
+    def remark(self, rows: Rows) -> str:
+        """The note."""
+        return self.note
 
     def check_agrees(self, rows: Rows, spec: ObservationSpec) -> None:
         """Raises UserError where the trained model can't read sequences of these rows and this spec."""
@@ -90,11 +101,13 @@ class Declared:
 
     Args:
         kind: what a step holds.
+        kinds: what each column holds, of mixed observations; None: as their numbers look.
         categories: how many there are; None: the largest of the training split plus 1.
         normalize: whether real numbers and inputs are scaled by the training split's mean and standard deviation.
         first_observation: whether a sequence's first observation is scored, or only conditioned on.
         missing: whether there may be gaps, also where the training split has none; None: if it has some.
         format: what files a model of these sequences reads; the names of the features are the rows'.
+        choices: the kind of each column, once it is known (`resolved`).
     """
 
     kind: RowKind = "real"
@@ -103,19 +116,31 @@ class Declared:
     first_observation: First = "scored"
     missing: bool | None = None
     format: TableFormat = field(default_factory=TableFormat)
+    kinds: Kinds | None = None
+    choices: tuple[Choice, ...] | None = None
+
+    @property
+    def row_kind(self) -> RowKind:
+        """What a step holds: kinds of columns make it mixed."""
+        return "mixed" if self.kinds is not None else self.kind
 
     def check(self, option: str) -> None:
         """Raises UserError about a wrong value; `option` is what stands before its name (`data.`, or nothing)."""
         for name, choices in (("kind", get_args(RowKind)), ("first_observation", get_args(First))):
             if getattr(self, name) not in choices:
                 raise UserError(f"{option}{name} is {getattr(self, name)!r}; it must be {' or '.join(choices)}")
+        check_kinds(self.kinds, option)
+        if self.kinds is not None and self.kind not in ("real", "mixed"):
+            raise UserError(
+                f"{option}kinds goes with {option}kind mixed, and that is {self.kind}: leave one of them out"
+            )
         must_fit(self.normalize, bool, f"{option}normalize")
         must_fit(self.categories, Count | None, f"{option}categories")
         if self.categories is None:
             return
-        if self.kind != "categorical":
+        if self.row_kind != "categorical":
             raise UserError(
-                f"{option}categories is {self.categories}, but {option}kind {self.kind}; leave one of them out"
+                f"{option}categories is {self.categories}, but {option}kind {self.row_kind}; leave one of them out"
             )
 
     def check_steps(self, rows: Rows) -> None:
@@ -132,23 +157,45 @@ class Declared:
         refuse_large(marked)
         check_inputs(marked)
         self.check_steps(marked)
-        check_kind(marked, self.kind)
+        check_kind(marked, self.row_kind)
         has_gaps = marked.observed is not None
         if self.missing is False and has_gaps:
             raise UserError(f"{rows.source}: has gaps, but missing is False; leave missing out, or fill them")
-        return marked, replace(self, missing=has_gaps if self.missing is None else self.missing)
+        return marked, replace(self.resolved(marked), missing=has_gaps if self.missing is None else self.missing)
+
+    def resolved(self, rows: Rows) -> Declared:
+        """With the kind of each column of mixed observations, as it is recognized in these rows."""
+        return replace(self, choices=choose_kinds(rows, self.kinds)) if self.row_kind == "mixed" else self
+
+    def remark(self, rows: Rows) -> str:
+        """What the user should know of the kinds: what was recognized, or looks wrong."""
+        if self.choices is not None:
+            return recognized_remark(rows, self.choices)
+        return bits_remark(rows) if self.row_kind == "real" else ""
 
     def describe(self, train: Rows, name: str) -> DataDescription:
         """Describe a training split whose gaps are marked. Raises UserError about a feature that is never observed."""
         missing = train.observed is not None if self.missing is None else self.missing
         inputs = train.of_inputs
         known = 0 if inputs is None else inputs.values.shape[1]
-        spec = ObservationSpec(self.kind, self._size(train), self.first_observation, missing=missing, inputs=known)
+        columns = self._columns(train)
+        spec = ObservationSpec(
+            self.row_kind, self._size(train), self.first_observation, missing=missing, inputs=known, columns=columns
+        )
         longest = int(train.lengths.max()) - spec.unscored_steps
-        normalization = _fit(train) if self.kind == "real" and self.normalize else None
+        normalization = self._scaling(train, columns) if self.normalize else None
         of_inputs = _fit(inputs) if inputs is not None and self.normalize else None
         names = replace(self.format, names=train.columns, input_names=train.input_names)
         return DataDescription(name, spec, longest, normalization, names, of_inputs)
+
+    def _columns(self, train: Rows) -> tuple[Column, ...] | None:
+        choices = self.resolved(train).choices if self.choices is None else self.choices
+        return None if choices is None else fit_columns(train, choices)
+
+    def _scaling(self, train: Rows, columns: tuple[Column, ...] | None) -> Normalization | None:
+        if columns is not None:
+            return fit_scaling(train, columns)
+        return _fit(train) if self.kind == "real" else None
 
     def _size(self, train: Rows) -> int:
         if self.kind != "categorical":

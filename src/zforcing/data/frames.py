@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from ..errors import UserError
 from ..files.intervals import Timeline, fill, report, split_at
+from ..files.labels import Labels, encoded
 from ..files.reading import Array, listed
 from ..files.rows import Gaps, Rows, grouped
 from ..files.times import Times
@@ -42,6 +43,7 @@ def read_frame(
     group: str | None,
     gaps: Gaps,
     max_gap: float,
+    text: bool = False,
 ) -> FrameRows:
     """See `Sequences.from_frame`."""
     _check_options(order, gaps, max_gap)
@@ -51,9 +53,9 @@ def read_frame(
     _check_header(table.columns, keys=keys, order=order, columns=columns, inputs=known, group=group)
     ids, names = _ids(table, keys)  # before the features: an id that is missing is the graver mistake
     times = None if order is None else _times(table, order)
-    chosen, dropped = _features(table, {*keys, order, group, *known}, columns)
+    chosen, dropped = _features(table, {*keys, order, group, *known}, columns, text=text)
     _refuse_text(table, known, "name others in inputs")
-    values = np.column_stack([_numbers(table, name) for name in chosen])
+    values, codes = _values(table, chosen)
     labels = None if group is None else _labels(table, group)
     arranged = grouped(ids)
     rank = np.repeat(np.arange(len(arranged.lengths)), arranged.lengths)
@@ -69,6 +71,7 @@ def read_frame(
         option="",
         inputs=np.column_stack([_numbers(table, name) for name in known])[index] if known else None,
         input_names=tuple(known) or None,
+        labels=codes,
     )
     groups = rows.names if labels is None else _one_each(labels[index], rows, str(group))
     remarks = [index_remark, dropped]
@@ -171,12 +174,15 @@ def _check_header(
         raise UserError(f"inputs has {taken[0]!r}; name each input once, and neither by, order nor one of columns")
 
 
-def _features(table: Any, others: set[str | None], columns: Sequence[str] | None) -> tuple[list[str], str]:
-    """The columns that are features, and a remark on those that were left out."""
+def _features(
+    table: Any, others: set[str | None], columns: Sequence[str] | None, *, text: bool
+) -> tuple[list[str], str]:
+    """The columns that are features, and a remark on those that were left out. text: whether they may hold some."""
     candidates = [name for name in table.columns if name not in others]
     dropped = [] if columns is not None else [name for name in candidates if _numbers_the_rows(table, name)]
     chosen = [name for name in (candidates if columns is None else columns) if name not in dropped]
-    _refuse_text(table, chosen, "name the features in columns")
+    numbers = [name for name in chosen if not (text and _is_text(table, name))]
+    _refuse_text(table, numbers, "name the features in columns, read text as categories (kinds='auto')")
     named = " and ".join(f"column {name!r}" for name in dropped)
     if not chosen:
         why = f"{named} only numbers the rows" if dropped else f"there are {listed(table.columns)}"
@@ -191,6 +197,33 @@ def _refuse_text(table: Any, names: Sequence[str], remedy: str) -> None:
     text = [name for name in names if not (table.schema[name].is_numeric() or table.schema[name] == _boolean())]
     if text:
         raise UserError(f"{SOURCE}: {_without_numbers(table, text, remedy)}")
+
+
+def _is_text(table: Any, name: str) -> bool:
+    import narwhals as nw
+
+    return table.schema[name] in (nw.String, nw.Categorical, nw.Enum)
+
+
+def _values(table: Any, names: Sequence[str]) -> tuple[Array, tuple[Labels | None, ...] | None]:
+    """The features [R, D], and the names that codes stand for, of text; None where there is none."""
+    columns = [_codes(table, name) if _is_text(table, name) else (_numbers(table, name), None) for name in names]
+    labels = tuple(of_column for _, of_column in columns)
+    return np.column_stack([values for values, _ in columns]), labels if any(labels) else None
+
+
+def _codes(table: Any, name: str) -> tuple[Array, Labels | None]:
+    """Text as codes: in the order of pandas' categories and of an enumeration, also of those that don't occur."""
+    import narwhals as nw
+
+    column, kind = table[name], table.schema[name]
+    known = None
+    if kind == nw.Categorical and table.implementation.is_pandas_like():
+        known = map(str, column.to_native().cat.categories)
+    if isinstance(kind, nw.Enum):
+        known = map(str, kind.categories)
+    null = column.is_null().to_list()
+    return encoded([None if gone else str(cell) for cell, gone in zip(column.to_list(), null, strict=True)], known)
 
 
 def _boolean() -> Any:

@@ -13,20 +13,21 @@ from numpy.typing import NDArray
 from ..errors import UserError
 from ..files.reading import Array, listed
 from ..files.rows import Gaps, Rows
-from ..observations import DataDescription, Example, TableFormat, check_values, example_of, scaled
+from ..observations import DataDescription, Example, TableFormat, check_values, example_of, scaled, with_labels_of
 from ..settings import Count, must_fit
 from . import convert
 from .dataset import SequenceDataset
 from .declared import Declared, Describer, First, FixedDescription, Options, RowKind, hardly_varying
 from .divide import How, Shares, divide
 from .frames import read_frame
+from .kinds import Kinds
 from .selection import Labels, Selection
 
 NAME = "memory"
 
 
 class Sequences(SequenceDataset):
-    """N sequences of real, binary or categorical observations, in memory and in your units.
+    """N sequences of real, binary, categorical or mixed observations, in memory and in your units.
 
     An item is an `Example` as a model reads it, normalized where the description says so; `raw` gives your units back.
     A slice, or an array of indices, is a `Sequences` of these. Nothing is copied by slices, splits and windows.
@@ -35,7 +36,11 @@ class Sequences(SequenceDataset):
         x: a list of N arrays, tensors or nested lists `[T_i, D]`, or `[T_i]` (categories, or D = 1); or one array
             `[N, T, D]` or `[N, T]`. One long sequence is a list of one. NaN, None and the masked entries of masked
             arrays are missing.
-        kind: `"real"` numbers, `"binary"` 0 or 1, or `"categorical"`, one integer from 0 a step.
+        kind: `"real"` numbers, `"binary"` 0 or 1, `"categorical"`, one integer from 0 a step, or
+            `"mixed"`, numbers of several kinds.
+        kinds: of mixed observations, the kind of each number of a step: `real`, `positive`, `count`, `binary`,
+            `category`; by name, `{"pen": "binary"}`, or a list of D. Those without one, and all with `"auto"`, have the
+            kind that their values look like, which `remark` says.
         names: D names of the numbers of a step.
         lengths: `[N]` steps, where x is one array padded on the right.
         observed: bool, shaped like x; False where a number is missing.
@@ -78,6 +83,7 @@ class Sequences(SequenceDataset):
         x: Any,
         *,
         kind: RowKind = "real",
+        kinds: Kinds | None = None,
         names: Sequence[str] | None = None,
         lengths: Any = None,
         observed: Any = None,
@@ -89,7 +95,7 @@ class Sequences(SequenceDataset):
         inputs: Any = None,
         input_names: Sequence[str] | None = None,
     ):
-        declared = Declared(kind, categories, normalize, first_observation, missing)
+        declared = Declared(kind, categories, normalize, first_observation, missing, kinds=kinds)
         declared.check("")
         rows = convert.rows_of(
             x, lengths=lengths, observed=observed, names=names, inputs=inputs, input_names=input_names
@@ -126,7 +132,7 @@ class Sequences(SequenceDataset):
             gaps: what becomes of an interval longer than `max_gap` times the median one: `"keep"` it, `"split"` the
                 sequence there, or `"fill"` it with missing steps, on a regular grid.
             max_gap: in median intervals.
-            **options: kind, categories, normalize, first_observation and missing, as `Sequences` takes them.
+            **options: kind, kinds, categories, normalize, first_observation and missing, as `Sequences` takes them.
 
         Returns:
             N sequences, in the order in which their ids first appear.
@@ -144,7 +150,15 @@ class Sequences(SequenceDataset):
         declared = Declared(**options, format=TableFormat(sequence=by if isinstance(by, str) else None))
         declared.check("")
         table = read_frame(
-            frame, by=by, order=order, columns=columns, inputs=inputs, group=group, gaps=gaps, max_gap=max_gap
+            frame,
+            by=by,
+            order=order,
+            columns=columns,
+            inputs=inputs,
+            group=group,
+            gaps=gaps,
+            max_gap=max_gap,
+            text=declared.row_kind == "mixed",
         )
         return cls.of_rows(*declared.checked(table.rows), groups=table.groups, remark=table.remark)
 
@@ -171,7 +185,7 @@ class Sequences(SequenceDataset):
             names: D names of the numbers of a step.
             input_names: U names of the inputs.
             groups: `[N]` labels, see `Sequences`.
-            **options: kind, categories, normalize, first_observation and missing, as `Sequences` takes them.
+            **options: kind, kinds, categories, normalize, first_observation and missing, as `Sequences` takes them.
 
         Returns:
             One sequence for each item.
@@ -204,14 +218,15 @@ class Sequences(SequenceDataset):
         self._describe(describer.describe(rows, NAME))
 
     def _describe(self, description: DataDescription) -> None:
-        rows = self._chosen.rows
+        rows = with_labels_of(self._chosen.rows, description.spec)
         check_values(rows, description.spec)
+        self._chosen = replace(self._chosen, rows=rows)
         self.description = description
         self._read = scaled(rows, description)
         varies = hardly_varying(rows, description.normalization)
         inputs = rows.of_inputs
         of_inputs = "" if inputs is None else hardly_varying(inputs, description.input_normalization)
-        self.remark = "; ".join(part for part in (self._note, varies, of_inputs) if part)
+        self.remark = "; ".join(part for part in (self._note, self._describer.remark(rows), varies, of_inputs) if part)
 
     def _with(self, chosen: Selection) -> Self:
         """Other steps of the same rows, described as these."""
@@ -250,7 +265,8 @@ class Sequences(SequenceDataset):
         inputs = f", {spec.inputs} inputs{called}" if spec.inputs else ""
         remark = f", remark={self.remark!r}" if self.remark else ""
         missing = f"{self.missing_share:.3g}% missing"
-        return f"Sequences({spec.kind}, N={len(self)}, T={steps}, {size}, {missing}{names}{inputs}{remark})"
+        kinds = "" if spec.columns is None else f", kinds=[{', '.join(column.name for column in spec.columns)}]"
+        return f"Sequences({spec.kind}, N={len(self)}, T={steps}, {size}, {missing}{names}{kinds}{inputs}{remark})"
 
     @property
     def groups(self) -> Labels | None:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from ..files.reading import listed
-from ..observations import DataDescription
+from ..observations import Column, DataDescription
 from .dataset import SequenceDataset
 
 NAMED = 8  # columns, at most
@@ -32,8 +34,16 @@ def _columns(data: SequenceDataset) -> str:
         names = getattr(data, "names", None)
         called = f"column{_s(spec.size)}{_named(names)}" if names else f"{number}{_s(spec.size)} a step"
         what = f"{spec.size} {spec.kind} {called}"
+    if spec.columns is not None:
+        what = f"{spec.size} columns ({_kinds(spec.columns, getattr(data, 'names', None))})"
     known = _named(getattr(data, "input_names", None))
     return f"{what}, {spec.inputs} known input{_s(spec.inputs)}{known}" if spec.inputs else what
+
+
+def _kinds(columns: Sequence[Column], names: Sequence[str] | None) -> str:
+    """The first of them with their kinds: speed real, on binary."""
+    kinds = [f"{name} {column.name}" for name, column in zip(names or range(len(columns)), columns, strict=True)]
+    return f"{', '.join(kinds[:NAMED])}{', ...' if len(kinds) > NAMED else ''}"
 
 
 def _s(count: int) -> str:
@@ -64,8 +74,12 @@ def _units(description: DataDescription) -> str:
     rate, scaling = description.format.samples_per_second, description.normalization
     parts = [] if rate is None else [f"{rate} samples per second"]
     if scaling is not None:
-        ends = dict.fromkeys(f"{end:.3g}" for end in (min(scaling.std), max(scaling.std)))
-        parts.append(f"normalized (standard deviation {'..'.join(ends)} in your units)")
+        columns = description.spec.columns
+        std = [s for i, s in enumerate(scaling.std) if columns is None or columns[i].scaled]
+        ends = dict.fromkeys(f"{end:.3g}" for end in (min(std, default=1), max(std, default=1)))
+        parts.append(
+            f"{'' if columns is None else 'real ones '}normalized (standard deviation {'..'.join(ends)} in your units)"
+        )
     elif description.spec.kind == "real":
         parts.append("in your units, not normalized")
     return "".join(f"; {part}" for part in parts)

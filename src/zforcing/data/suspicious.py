@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from ..files.archives import open_npz
 from ..files.reading import Array, listed
+from ..observations import ObservationSpec
 from .dataset import InMemory, SequenceDataset
 from .memory import Sequences
 
@@ -34,12 +35,22 @@ def suspicions(train: SequenceDataset, valid: SequenceDataset | None) -> list[st
 
 def of_columns(train: SequenceDataset) -> list[str]:
     """What looks wrong with the real columns of people's own sequences, in the training split."""
-    if not isinstance(train, Sequences) or train.description.spec.kind != "real" or _numbers(train) > LARGE:
+    if not isinstance(train, Sequences) or _numbers(train) > LARGE:
         return []
-    x = train.to_arrays()
+    real = real_columns(train.description.spec)
+    if not real:
+        return []
     names = train.names or tuple(f"feature {i}" for i in range(train.description.spec.size))
+    x, names = [sequence[:, real] for sequence in train.to_arrays()], tuple(names[i] for i in real)
     found = [check(x, names) for check in COLUMN_CHECKS]
     return [message for message in found if message is not None]
+
+
+def real_columns(spec: ObservationSpec) -> list[int]:
+    """The numbers of the columns of reals."""
+    if spec.columns is not None:
+        return [i for i, column in enumerate(spec.columns) if column.scaled]
+    return list(range(spec.size)) if spec.kind == "real" else []
 
 
 def constant_columns(x: Columns, names: Sequence[str]) -> str | None:
@@ -80,8 +91,8 @@ def two_valued_columns(x: Columns, names: Sequence[str]) -> str | None:
     values = listed([f"{value:.9g}" for value in np.unique(rows[~np.isnan(rows[:, which[0]]), which[0]])])
     return (
         f"{_called(which, names)} {_is(which, 'holds', 'hold')} only two values ({values}): a Gaussian of it is no "
-        f"probability, and its density has no upper limit; if they are categories, give it a kind of its own or leave "
-        f"it out"
+        f"probability, and its density has no upper limit; give it a kind of its own by kinds (binary, category), or "
+        f"leave it out"
     )
 
 
@@ -102,7 +113,7 @@ def same_content(train: SequenceDataset, valid: SequenceDataset, name: str = "th
             f"new data; take other sequences"
         )
     description = train.description
-    if description is None or description.spec.kind != "real":
+    if description is None or not real_columns(description.spec):
         return None
     known = {_digest(train, i) for i in range(len(train))}
     if not all(_digest(valid, i) in known for i in range(len(valid))):

@@ -39,7 +39,8 @@ def unfit(value: Any, hint: Any) -> str:
     """What the value should be, in words, where it doesn't fit the type; "" where it does.
 
     An int, float, bool or str field holds one (a float also an int; no bool passes for a number; floats are finite), a
-    Literal field one of its values, a list of text texts, `Annotated[..., Range(...)]` what is in the range, and None
+    Literal field one of its values, a list of text texts, a dict of text texts by
+    name, `Annotated[..., Range(...)]` what is in the range, and None
     only fits where the field allows it. Other types aren't looked at.
     """
     if not fits_type(value, hint):
@@ -95,6 +96,8 @@ def fits_type(value: Any, hint: Any) -> bool:
         return any(value == choice and type(value) is type(choice) for choice in get_args(hint))
     if hint == list[str]:
         return isinstance(value, list) and all(isinstance(one, str) for one in value)
+    if hint == dict[str, str]:
+        return isinstance(value, dict) and all(isinstance(one, str) for pair in value.items() for one in pair)
     if hint is float:
         number = isinstance(value, int | float) and not isinstance(value, bool)
         return number and abs(value) <= sys.float_info.max  # False for NaN
@@ -122,6 +125,11 @@ def takes_null(hint: Any) -> bool:
     return type(None) in get_args(hint) if get_origin(hint) in (Union, UnionType) else hint in (None, type(None))
 
 
+def takes_mapping(hint: Any) -> bool:
+    """Whether texts by name fit."""
+    return dict[str, str] in get_args(hint) if get_origin(hint) in (Union, UnionType) else hint == dict[str, str]
+
+
 def in_words(hint: Any) -> str:
     """What fits a type."""
     if get_origin(hint) is Annotated:
@@ -130,6 +138,8 @@ def in_words(hint: Any) -> str:
         return " or ".join(in_words(choice) for choice in get_args(hint))
     if get_origin(hint) is Literal:
         return " or ".join(map(str, get_args(hint)))
+    if hint == dict[str, str]:
+        return "texts by name such as {a: b}"
     return "a list of texts such as [a, b]" if hint == list[str] else WORDS.get(hint, str(hint))
 
 

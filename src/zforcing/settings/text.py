@@ -11,6 +11,7 @@ from .check import in_words, takes_null, unfit
 WHOLE = re.compile(r"[+-]?(0|[1-9][0-9]*)")
 LONGEST = 100  # characters of a whole number: Python refuses thousands
 NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?")
+MAPPING = re.compile(r"\{(.*)\}")
 LIST = re.compile(r"\[(.*)\]")
 
 
@@ -18,7 +19,7 @@ def read(text: str, hint: Any) -> Any:
     """The value that the text stands for.
 
     Whole numbers are decimal (010 and 1e3 are none), `true` and `false` the only truth values, `null` is None where the
-    setting may be null, a list of texts is `[a, b]`, and text is taken as it is.
+    setting may be null, a list of texts is `[a, b]`, texts by name are `{a: b}`, and text is taken as it is.
 
     Raises:
         ValueError: it doesn't fit; the message goes on from the option's name: "is x; it must be a whole number".
@@ -57,4 +58,14 @@ def _read_as(text: str, kind: Any) -> Any:
     if kind == list[str]:
         match = LIST.fullmatch(text)
         return match and [part.strip().strip("'\"") for part in match[1].split(",") if part.strip()]
+    if kind == dict[str, str]:
+        match = MAPPING.fullmatch(text)
+        return match and _pairs(match[1])
     return text if kind is str else None
+
+
+def _pairs(inside: str) -> dict[str, str] | None:
+    """`a: b, c: d`; None where it isn't that."""
+    parts = [part.rpartition(":") for part in inside.split(",") if part.strip()]
+    named = {name.strip().strip("'\""): value.strip().strip("'\"") for name, colon, value in parts if colon}
+    return named if len(named) == len(parts) else None

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from ..errors import UserError
@@ -45,18 +46,19 @@ class ObservationReader:
         if spec.kind == "categorical":
             missing |= raw == -1
         if not missing.any():
-            return self._read(raw, raw), None
+            return self._read(raw, missing), None
         if not spec.missing:
             raise UserError(
                 "x_t has a missing number, but the model was trained on data without: train it with missing=True"
             )
-        x = self._read(np.where(missing, 0, raw), raw[~missing])
+        x = self._read(np.where(missing, 0, raw), missing)
         observed = torch.from_numpy(~missing).reshape(x.shape).to(x.device)
         return torch.where(observed, x, torch.zeros_like(x)), observed
 
-    def _read(self, raw: Array, seen: Array) -> Tensor:
-        """What the model reads, [1, D] or [1]; seen: the numbers that aren't missing, which are checked."""
-        self._check(seen)
+    def _read(self, raw: Array, missing: NDArray[np.bool_]) -> Tensor:
+        """What the model reads, [1, D] or [1]; the numbers that aren't missing are checked."""
+        self._check(raw[~missing])
+        self._check_columns(raw, missing)
         with np.errstate(over="ignore"):
             read = self.description.format.from_units(raw, self.description)
         if not np.isfinite(read).all():
@@ -92,6 +94,14 @@ class ObservationReader:
             raise UserError(f"x_t is {seen.tolist()}; the model reads numbers that are 0 or 1")
         if spec.kind == "categorical" and not (np.isin(seen, np.arange(spec.size))).all():
             raise UserError(f"x_t is {seen[0]:g}; the model reads a category, 0..{spec.size - 1}")
+
+    def _check_columns(self, raw: Array, missing: NDArray[np.bool_]) -> None:
+        """Refuse what a column of mixed observations can't hold."""
+        for index, column in enumerate(self.spec.columns or ()):
+            for judge in (column.refused, column.unfit) if not missing[index] else ():
+                refusal = judge(raw[index : index + 1])
+                if refusal is not None and refusal.wrong.any():
+                    raise UserError(f"x_t is {raw.tolist()}: {raw[index]:g} in place {index}; {refusal.why}")
 
 
 def _numbers(values: Any, size: int, name: str) -> Array:

@@ -90,7 +90,7 @@ def score(
         relation=_relation(model, kind),
         particles=K,
         seed=seed,
-        unit="probability" if described.spec.kind != "real" else "density",
+        unit="density" if described.spec.has_density else "probability",
         ids=tuple(getattr(sequences, "ids", range(len(sequences)))),
         names=_names(described, sequences),
         nats=tuple(found[i].nats for i in range(len(sequences))),

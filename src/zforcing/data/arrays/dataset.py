@@ -12,7 +12,15 @@ from numpy.typing import NDArray
 
 from ...errors import UserError
 from ...files.rows import Rows
-from ...observations import DataDescription, ObservationSpec, TableFormat, check_kind, check_values, with_gaps
+from ...observations import (
+    DataDescription,
+    ObservationSpec,
+    TableFormat,
+    check_kind,
+    check_values,
+    with_gaps,
+    with_labels_of,
+)
 from ...settings import Count, Seed
 from ..declared import Declared, FixedDescription
 from ..divide import Shares, edges_in_time
@@ -24,7 +32,7 @@ from ..suspicious import same_file
 
 @dataclass(frozen=True)
 class FileDataModule(DataModule):
-    """Sequences of real, binary or categorical observations, of fixed or ragged length, with or without gaps. A
+    """Sequences of real, binary, categorical or mixed observations, of fixed or ragged length, with or without gaps. A
     subclass says of which files.
 
     A split without a file of its own is split off `path`: by whole sequences, at random, or by time.
@@ -52,8 +60,13 @@ class FileDataModule(DataModule):
     split_seed: Seed = 0
     """which sequences of data.path are validated and tested on; the test split depends on nothing else but its share"""
 
-    kind: Literal["real", "binary", "categorical"] = "real"
-    """what a step holds: real (numbers), binary (0 or 1) or categorical (one integer from 0)"""
+    kind: Literal["real", "binary", "categorical", "mixed"] = "real"
+    """what a step holds: real (numbers), binary (0 or 1), categorical (one integer from 0) or mixed (of several kinds)
+    """
+
+    kinds: Literal["auto"] | dict[str, str] | list[str] | None = None
+    """mixed data: real, positive, count, binary or category for each column, as in {pen: binary}, or a list in their
+    order; auto, and columns without one: as their numbers in the training split look"""
 
     categories: Count | None = None
     """how many categories there are; without it, the largest in the training split plus 1 (numbered from 0)"""
@@ -101,16 +114,21 @@ class FileDataModule(DataModule):
     def load(self, split: Split, description: DataDescription) -> Sequences:
         """One split. All of the file that it is in must fit the description, so that a test set fails early."""
         self._check_settings(description.spec)
-        file = self._file(split)
+        file = with_labels_of(self._file(split), description.spec)
         check_values(file, description.spec)
         whole = self._take(file, split)
         remark = file.remark if split == "train" or split not in self._shares else ""  # once for each file
-        data = Sequences.of_rows(whole, FixedDescription(description), remark=remark)
+        data = Sequences.of_rows(whole, FixedDescription(description, self._kinds_remark(whole, split)), remark=remark)
         window = self.window if split == "train" else self.evaluation_window
         if window is None:
             return data
         stride = self.stride if split == "train" else None
         return data.windows(window + description.spec.unscored_steps, stride).described_as(description)
+
+    def _kinds_remark(self, rows: Rows, split: Split) -> str:
+        """What was recognized of the kinds, once; what looks wrong with real columns is among the suspicions."""
+        chosen = self._declared.resolved(rows)
+        return chosen.remark(rows) if split == "train" and chosen.choices is not None else ""
 
     def suspicions(self) -> list[str]:
         own = {"valid": self.valid_path, "test": self.test_path}
@@ -138,7 +156,9 @@ class FileDataModule(DataModule):
     @property
     def _declared(self) -> Declared:
         missing = True if self.may_miss else None
-        return Declared(self.kind, self.categories, self.normalize, self.first_observation, missing, self.format)
+        return Declared(
+            self.kind, self.categories, self.normalize, self.first_observation, missing, self.format, self.kinds
+        )
 
     @property
     def _shares(self) -> dict[Split, float]:
@@ -166,7 +186,7 @@ class FileDataModule(DataModule):
         rows = self.read_file(path, setting=setting)
         self._declared.check_steps(rows)
         known = with_gaps(rows, allowed=self.missing == "allow")
-        check_kind(known, self.kind)
+        check_kind(known, self._declared.row_kind)
         return known
 
     def _take(self, file: Rows, split: Split) -> Rows:
@@ -204,7 +224,7 @@ class FileDataModule(DataModule):
     def _check_settings(self, spec: ObservationSpec) -> None:
         """The settings must ask for what the model was trained on."""
         settings: list[tuple[str, str, str]] = [
-            ("kind", self.kind, spec.kind),
+            ("kind", self._declared.row_kind, spec.kind),
             ("first_observation", self.first_observation, spec.first_observation),
         ]
         if self.categories is not None:

@@ -73,7 +73,8 @@ class Table(FileDataModule):
     def _layout(self) -> Layout:
         columns = None if self.columns is None else tuple(self.columns)
         timing: dict[str, Any] = {"order": self.order, "gaps": self.gaps, "max_gap": self.max_gap}
-        return Layout(sequence=self.sequence, columns=columns, input_columns=tuple(self.inputs or ()), **timing)
+        text, inputs = self._declared.row_kind == "mixed", tuple(self.inputs or ())
+        return Layout(sequence=self.sequence, columns=columns, input_columns=inputs, text=text, **timing)
 
     def _check_names(self, names: tuple[str, ...], source: str) -> None:
         """The same columns in another order would pass for the same features."""

@@ -12,7 +12,7 @@ callbacks: [{name, ...}, ...]     what else happens on the way: registered callb
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from dataclasses import MISSING, asdict, dataclass, fields
 from typing import Annotated, Any
 
@@ -24,7 +24,7 @@ from ...errors import UserError
 from ...models import MODELS, DensityModel
 from ...observations import ObservationSpec
 from ...registry import Family, import_source
-from ...settings import Range, Setting, as_typed, made, settings_in, takes_null, unfit
+from ...settings import Range, Setting, as_typed, made, settings_in, takes_mapping, takes_null, unfit
 from ..callbacks import CALLBACKS, Callback
 from ..schedules import Schedule, WeightSchedules
 from ..settings import TrainingConfig, check_together
@@ -142,7 +142,7 @@ def parse_config(
     imports = import_all(values.pop("imports", None), where=where)
     callbacks = read_callbacks(values.pop("callbacks", None), where=where)
     names = section_names(values)
-    flat = flatten(without_idle_weights(values, weight_names(names)))
+    flat = flatten(without_idle_weights(values, weight_names(names)), whole=mappings(names))
     refuse_unknown(flat, names, where=where)
     given = {key: value for key, value in flat.items() if value != {}}  # an empty section is its defaults
     refuse_unfit(given, settings_of(names), where=where, lines=lines or {})
@@ -275,12 +275,17 @@ def _is_zero(schedule: Any) -> bool:
     return isinstance(schedule, Mapping) and schedule.get("start") == 0 and schedule.get("end") is None
 
 
-def flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """{a: {b: 1}} -> {"a.b": 1}."""
+def mappings(names: Mapping[str, str]) -> set[str]:
+    """The dotted names of settings that are mappings themselves."""
+    return {name for name, setting in settings_of(names).items() if takes_mapping(setting.hint)}
+
+
+def flatten(values: Mapping[str, Any], prefix: str = "", *, whole: Container[str] = ()) -> dict[str, Any]:
+    """{a: {b: 1}} -> {"a.b": 1}. whole: dotted names of mappings that stay."""
     flat: dict[str, Any] = {}
     for key, value in values.items():
-        if isinstance(value, Mapping) and value:
-            flat |= flatten(value, f"{prefix}{key}.")
+        if isinstance(value, Mapping) and value and f"{prefix}{key}" not in whole:
+            flat |= flatten(value, f"{prefix}{key}.", whole=whole)
         else:
             flat[f"{prefix}{key}"] = value
     return flat
