@@ -73,7 +73,7 @@ def test_particles_noise_symbols_and_audio_have_their_words() -> None:
 def test_a_model_below_a_baseline_is_warned_of() -> None:
     (warning,) = warnings(evaluation(baselines=BASELINES))
     assert warning.startswith(
-        "VAR(1), fitted in closed form, explains this data better: -9.00 nats per sequence, exact; the model ≥ -10.00."
+        "VAR(1), a simple baseline, explains this data better: -9.00 nats per sequence, exact; the model ≥ -10.00."
     )
     assert "--bound iwae" in warning
     assert "--bound iwae" not in warnings(evaluation(baselines=BASELINES, kind="exact"))[0]

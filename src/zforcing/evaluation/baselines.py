@@ -3,6 +3,7 @@
 real           independent Gaussian, full Gaussian of a step, VAR(1) or AR(p) (`gaussian_baselines`)
 binary         independent Bernoulli: each number of a step by its share of ones
 categorical    unigram: each category by its share; quantized too, its levels being categories
+mixed          independent columns: each by the density of its kind (`column_baseline`; the likeliest, by L-BFGS)
 
 All are exact and read no known inputs. Where the training split is large, some of its sequences are used, at random.
 """
@@ -20,6 +21,7 @@ from numpy.typing import NDArray
 from ..data import SequenceDataset
 from ..errors import UserError
 from ..observations import Example, ObservationSpec
+from .column_baseline import IndependentColumns
 from .gaussian_baselines import MOST_LAGS, Autoregression, IndependentGaussian, Padded, Steps
 
 Floats = NDArray[np.float64]
@@ -180,6 +182,11 @@ def _levels(examples: Sequence[Example], spec: ObservationSpec, scored: Lengths)
     return [Unigram.fit(examples, spec.levels, lambda e: np.rint((e.x + 1) / 2 * top).astype(np.int64))]
 
 
+def _columns(examples: Sequence[Example], spec: ObservationSpec, scored: Lengths) -> list[Baseline]:
+    assert spec.columns is not None, "mixed observations have columns"
+    return [IndependentColumns.fit(Steps.of(examples), spec.columns)]
+
+
 def _gaussian(examples: Sequence[Example], spec: ObservationSpec, scored: Lengths) -> list[Baseline]:
     steps = Steps.of(examples)
     most = min(MOST_LAGS, int(np.median([len(e.x) for e in examples])) - 1) if spec.size == 1 else 1
@@ -196,6 +203,7 @@ FITS: dict[str, Callable[[Sequence[Example], ObservationSpec, Lengths], list[Bas
     "binary": _bernoulli,
     "categorical": _unigram,
     "quantized": _levels,
+    "mixed": _columns,
 }
 
 

@@ -47,7 +47,7 @@ def warnings(e: Evaluation) -> list[str]:
         loose = (e.bound, e.kind) == ("elbo", "lower bound")
         tighter = ", and --bound iwae --particles 100, which is tighter" if loose else ""
         found.append(
-            f"{best.name}, fitted in closed form, explains this data better: {best.nats_per_sequence:.2f} nats per "
+            f"{best.name}, a simple baseline, explains this data better: {best.nats_per_sequence:.2f} nats per "
             f"sequence, exact; the model {SIGNS[e.kind]} {e.nats_per_sequence:.2f}. Try longer training, another "
             f"learning rate or size{tighter}"
         )
