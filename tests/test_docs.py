@@ -7,6 +7,7 @@ import importlib
 import re
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -34,15 +35,22 @@ def blocks(page: Path) -> Iterator[str]:
 
 @pytest.fixture(scope="module")
 def extending() -> Iterator[Any]:
-    """The names that the page has defined when all its blocks have run, in order, as in a reader's own session."""
-    module = ModuleType("extending")
+    """The names that the page has defined."""
+    with run(PAGE) as module:
+        yield module
+
+
+@contextmanager
+def run(page: Path) -> Iterator[Any]:
+    """The names that a page has defined when all its blocks have run, in order, as in a reader's own session."""
+    module = ModuleType(page.stem)
     with pytest.MonkeyPatch.context() as patch, torch.random.fork_rng(devices=[]), cpu_threads(torch.nn.Identity()):
         patch.setitem(sys.modules, module.__name__, module)  # where dataclasses look up their annotations
         for family in registry._families:  # the page registers its classes; other tests know the package's alone
             patch.setattr(family, "_classes", dict(family._classes))
         torch.set_default_dtype(torch.float32)
-        for block in blocks(PAGE):
-            exec(compile(block, str(PAGE), "exec"), module.__dict__)
+        for block in blocks(page):
+            exec(compile(block, str(page), "exec"), module.__dict__)
         yield module
 
 
@@ -61,6 +69,13 @@ def test_every_block_of_using_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
 def _fit_briefly(fit: Any, *arguments: Any, max_minutes: float, **settings: Any) -> Any:
     return fit(*arguments, epochs=2, progress=False, **settings)
+
+
+def test_every_block_of_columns_runs() -> None:
+    with run(PAGE.with_name("columns.md")) as columns:
+        assert columns.data.remark.startswith("recognized column 'speed' as real, column 'faults' as count")
+        assert columns.samples.shape == (5, 10, 5)
+        assert zforcing.sample(columns.windy, 2, steps=3).x.shape == (2, 3, 2)
 
 
 def test_every_block_of_extending_runs(extending: Any) -> None:

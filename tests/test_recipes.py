@@ -371,7 +371,8 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any]]
     before, after = ({f"u_{s}": r[:, :-1] for s, r in rolls.items()}, {f"x_{s}": r[:, 1:] for s, r in rolls.items()})
     np.savez(at / "srnn.npz", **before, **after, mask_test=np.ones((16, 8), np.float32))
     np.savez(at / "mnist.npz", **{split: rng.integers(0, 2, (2, 784)).astype(np.uint8) for split in splits})
-    np.savez(at / "arrays.npz", x=rng.normal(size=(20, 4, 2)))
+    strokes = np.concatenate([rng.normal(size=(20, 4, 2)), rng.integers(0, 2, (20, 4, 1))], axis=-1)
+    np.savez(at / "arrays.npz", x=rng.normal(size=(20, 4, 2)), strokes=strokes)
     rows = [f"{trip},{step},{rng.normal()}" for trip in range(20) for step in range(3)]
     (at / "table.csv").write_text("\n".join(["trip,a,b", *rows]))
     (at / "lines.txt").write_text("".join(f"this is line {n} of them\n" for n in range(60)))
