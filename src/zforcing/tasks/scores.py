@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import csv
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -13,8 +12,9 @@ import numpy as np
 
 from ..bounds import BoundKind
 from ..errors import UserError
-from ..files.reading import Array, user_path
+from ..files.reading import Array
 from ..settings import Share, must_fit
+from .columns import ids_of_rows, table_file, to_frame, write_csv, write_npz
 
 Kind = Literal["causal", "smoothed"]
 
@@ -107,11 +107,9 @@ class Scores:
 
         `polars.DataFrame(scores.columns())` and the like take it.
         """
-        lengths = [len(x) for x in self.nats]
-        ids = np.asarray(self.ids) if len({type(i) for i in self.ids}) == 1 else np.array([str(i) for i in self.ids])
         columns = {
-            "sequence": np.repeat(ids, lengths, axis=0) if ids.ndim == 1 else np.repeat(_texts(self.ids), lengths),
-            "step": np.concatenate([np.arange(n) for n in lengths]),
+            "sequence": ids_of_rows(self.ids, [len(x) for x in self.nats]),
+            "step": np.concatenate([np.arange(len(x)) for x in self.nats]),
             "nats": np.concatenate(self.nats),
         }
         if self.features is not None:
@@ -121,11 +119,7 @@ class Scores:
 
     def to_frame(self) -> Any:
         """The same as a pandas data frame. Raises UserError where pandas isn't installed."""
-        try:
-            import pandas as pd
-        except ImportError:
-            raise UserError("to_frame needs pandas: pip install pandas, or use columns()") from None
-        return pd.DataFrame(self.columns())
+        return to_frame(self.columns())
 
     def save(self, path: str | Path, **more: Array) -> Path:
         """Write the columns to a .csv (an empty cell has no score) or .npz file.
@@ -137,16 +131,8 @@ class Scores:
         Raises:
             UserError: another suffix, or a file that can't be written.
         """
-        file, columns = user_path(str(path), str(path)), self.columns() | more
-        if file.suffix.lower() not in (".csv", ".npz"):
-            raise UserError(f"{path}: its suffix is {file.suffix!r}; scores are written to .csv or .npz")
-        if file.suffix.lower() == ".npz":
-            np.savez_compressed(file, **columns)  # type: ignore[arg-type]  # its stub takes them for allow_pickle
-            return file
-        with file.open("w", encoding="utf-8", newline="") as opened:
-            writer = csv.writer(opened, lineterminator="\n")
-            writer.writerow(columns)
-            writer.writerows(zip(*map(_cells, columns.values()), strict=True))
+        file, columns = table_file(path, "scores"), self.columns() | more
+        (write_npz if file.suffix.lower() == ".npz" else write_csv)(file, columns)
         return file
 
     # ---- alarms
@@ -192,12 +178,3 @@ class Scores:
 def names_of(names: Sequence[str] | None, size: int) -> Sequence[str]:
     """The names of the numbers of a step, in tables: x, or x0, x1 and so on, where they have none."""
     return names or (("x",) if size == 1 else [f"x{d}" for d in range(size)])
-
-
-def _texts(ids: Sequence[Any]) -> Array:
-    return np.array([str(i) for i in ids])
-
-
-def _cells(column: Array) -> Iterator[Any]:
-    """As short as they are read back the same; nothing for NaN."""
-    return ("" if value != value else value for value in column.tolist())

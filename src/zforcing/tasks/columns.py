@@ -1,0 +1,58 @@
+"""Results with a row for each step of each sequence, as columns: for data frames, .csv and .npz files."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..errors import UserError
+from ..files.reading import Array, user_path
+
+
+def ids_of_rows(ids: Sequence[Any], lengths: Sequence[int]) -> Array:
+    """The id of each row's sequence, [R]; ids of several types, or of several parts, as text."""
+    alike = np.asarray(ids) if len({type(i) for i in ids}) == 1 else np.array([str(i) for i in ids])
+    return np.repeat(alike if alike.ndim == 1 else np.array([str(i) for i in ids]), lengths)
+
+
+def to_frame(columns: Mapping[str, Array]) -> Any:
+    """A pandas data frame. Raises UserError where pandas isn't installed."""
+    try:
+        import pandas as pd
+    except ImportError:
+        raise UserError("to_frame needs pandas: pip install pandas, or use columns()") from None
+    return pd.DataFrame(columns)
+
+
+def table_file(path: str | Path, what: str) -> Path:
+    """The path of a .csv or .npz file to write. Raises UserError for another suffix, or without its folder."""
+    file = user_path(str(path), str(path))
+    if file.suffix.lower() not in (".csv", ".npz"):
+        raise UserError(f"{path}: its suffix is {file.suffix!r}; {what} are written to .csv or .npz")
+    if not file.parent.is_dir():
+        raise UserError(f"{path}: there is no folder {file.parent} to write it to")
+    return file
+
+
+def write_csv(file: Path, columns: Mapping[str, Array]) -> None:
+    """A header, and a row for each step; an empty cell is NaN."""
+    with file.open("w", encoding="utf-8", newline="") as opened:
+        writer = csv.writer(opened, lineterminator="\n")
+        writer.writerow(columns)
+        writer.writerows(zip(*map(_cells, columns.values()), strict=True))
+
+
+def write_npz(file: Path, arrays: Mapping[str, Array]) -> None:
+    """Arrays by name."""
+    np.savez_compressed(file, **arrays)  # type: ignore[arg-type]  # its stub takes them for allow_pickle
+
+
+def _cells(column: Array) -> Iterator[Any]:
+    """As short as they are read back the same; nothing for NaN."""
+    if column.dtype == np.float32:  # a float of Python's would gain digits
+        return ("" if value != value else str(value) for value in column)
+    return ("" if value != value else value for value in column.tolist())
