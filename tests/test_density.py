@@ -32,7 +32,6 @@ from zforcing import (
     WeightSchedules,
 )
 from zforcing.bounds import BOUNDS, Bound, ChunkedELBO
-from zforcing.tasks.encode import infer_latents
 from zforcing.testing import check_bound
 
 RNN = Case("rnn", {"hidden_size": 4, "embedding_size": 3})
@@ -231,7 +230,9 @@ def test_sample_frequencies_are_its_probabilities() -> None:
         (lambda m, b: Exact()(m, b), "model binary_vae has no exact likelihood"),
         (lambda m, b: zf.sample(m, 2, steps=3), "binary_vae has no time steps: leave out steps"),
         (lambda m, b: zf.continue_from(m, b, steps=3), "a continuation needs a model of sequences; binary_vae"),
-        (lambda m, b: infer_latents(m, b), "needs a model of sequences; binary_vae"),
+        (lambda m, b: zf.encode(m, drawn_data(9)), "encode needs a model of sequences; binary_vae"),
+        (lambda m, b: zf.reconstruct(m, drawn_data(9)), "reconstruct needs a model of sequences; binary_vae"),
+        (lambda m, b: zf.latents_report(m, drawn_data(9)), "a latents report needs a model of sequences; binary_vae"),
         (
             lambda m, b: zf.fit(m, drawn_data(9), truncated_bptt_steps=2, progress=False),
             "truncated_bptt_steps needs a model of sequences; binary_vae",

@@ -130,9 +130,9 @@ def test_inputs_that_a_model_cannot_read_are_refused(spec: ObservationSpec, inpu
 
 
 def test_interpolation_says_that_there_are_no_inputs_between() -> None:
-    batch = random_batch(SPEC, (3,))
+    data = Sequences(np.zeros((1, 3, SPEC.size)), inputs=np.zeros((1, 3, 1)))
     with pytest.raises(UserError, match="reads known inputs, and there are none between"):
-        interpolate(Case("zforcing", ZF_SIZE).build(SPEC), batch, batch)
+        interpolate(Case("zforcing", ZF_SIZE).build(SPEC), data, data)
 
 
 # ---- what they are worth

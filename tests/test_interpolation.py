@@ -5,30 +5,34 @@ from __future__ import annotations
 import math
 from itertools import product
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
 from torch.distributions import Bernoulli, Categorical, Independent, MixtureSameFamily, Normal
 
-from conftest import SPECS, ZF_SIZE, Case, random_batch
-from zforcing import ObservationSpec, SequenceBatch, UserError
+from conftest import SPECS, ZF_SIZE, Case, observations
+from vae import vae
+from zforcing import LinearGaussian, ObservationSpec, SequenceBatch, SequenceModel, Sequences, UserError
 from zforcing.distributions import DiscretizedLogisticMixture, diagonal_gaussian, most_likely
-from zforcing.observations import slice_steps
-from zforcing.tasks.encode import infer_latents
+from zforcing.observations import Example, collate
 from zforcing.tasks.interpolate import interpolate, linear, spherical
+from zforcing.tasks.posterior import infer_latents
 
 WITH_LATENTS = ("zforcing", "vrnn", "srnn")
 KINDS = ("real", "binary", "categorical")
 
 
-def one(spec: ObservationSpec, steps: int, seed: int) -> SequenceBatch:
+def one(spec: ObservationSpec, steps: int, seed: int) -> Example:
     """One sequence of so many steps."""
     torch.manual_seed(seed)
-    batch = random_batch(spec)
-    row = int((batch.lengths >= steps).nonzero()[0, 0])
-    rows = slice(row, row + 1)
-    observed = None if batch.observed is None else batch.observed[rows]
-    return slice_steps(SequenceBatch(batch.x[rows], batch.lengths[rows], batch.start[rows], observed), 0, steps)[0]
+    x = observations(spec, steps)
+    return Example(x.numpy())
+
+
+def inferred(model: SequenceModel, example: Example) -> Tensor:
+    """The posterior's means, [T, Z]."""
+    return infer_latents(model, collate([example], model.spec)).z[0]
 
 
 def test_the_middle_of_orthogonal_vectors_of_one_length_has_that_length() -> None:
@@ -78,9 +82,9 @@ def test_the_ends_have_their_own_latents_and_the_middle_their_mean(name: str, ki
     spec = SPECS[kind]
     model = Case(name, SMALL.get(name, {})).build(spec)
     a, b = one(spec, 4, 0), one(spec, 4, 1)
-    drawn = interpolate(model, a, b, num_samples=3, choose=most_likely)
-    ends = [infer_latents(model, x)[0] for x in (a, b)]
-    for row, z in zip(drawn.latents, (ends[0], (ends[0] + ends[1]) / 2, ends[1]), strict=True):
+    drawn = interpolate(model, a, b, num=3)
+    ends = [inferred(model, x) for x in (a, b)]
+    for row, z in zip(torch.from_numpy(drawn.latents), (ends[0], (ends[0] + ends[1]) / 2, ends[1]), strict=True):
         assert torch.allclose(row, z)
 
 
@@ -89,45 +93,36 @@ def test_greedy_decoding_takes_the_likeliest_of_the_teacher_forced_conditionals(
     """What is decoded, read back with the same latents, is at each step the likeliest x_t."""
     spec = SPECS[kind]
     model = Case("zforcing", ZF_SIZE).build(spec)
-    drawn = interpolate(model, one(spec, 4, 0), one(spec, 3, 1), num_samples=4, choose=most_likely)
-    start = spec.blank(4, device=drawn.x.device, dtype=drawn.x.dtype)
-    batch = SequenceBatch(drawn.x, torch.full((4,), 4), start)
+    drawn = interpolate(model, one(spec, 4, 0), one(spec, 3, 1), num=4)
+    x = torch.from_numpy(drawn.x)
+    batch = SequenceBatch(x, torch.full((4,), 4), spec.blank(4, device=x.device, dtype=x.dtype))
     with torch.no_grad():
-        read_back = model.unroll(batch, latents=drawn.latents)
-    assert torch.allclose(most_likely(read_back.emission), drawn.x)
+        read_back = model.unroll(batch, latents=torch.from_numpy(drawn.latents))
+    assert torch.allclose(most_likely(read_back.emission), x)
 
 
 def test_beyond_the_end_of_the_shorter_one_the_priors_mean_stands_for_it() -> None:
     spec = SPECS["real"]
     model = Case("zforcing", ZF_SIZE).build(spec)
     a, b = one(spec, 4, 0), one(spec, 2, 1)
-    drawn = interpolate(model, a, b, num_samples=2, choose=most_likely)
-    batch = SequenceBatch(drawn.x, torch.tensor([4, 4]), torch.zeros(2, spec.size))
+    drawn = interpolate(model, a, b, num=2)
+    latents = torch.from_numpy(drawn.latents)
+    batch = SequenceBatch(torch.from_numpy(drawn.x), torch.tensor([4, 4]), torch.zeros(2, spec.size))
     with torch.no_grad():
-        prior = model.unroll(batch, latents=drawn.latents).prior
-    assert torch.allclose(drawn.latents[1, 2:], prior.mean[1, 2:])
-    assert not torch.allclose(drawn.latents[1, :2], prior.mean[1, :2])
-    assert torch.allclose(drawn.latents[0], infer_latents(model, a)[0])
+        prior = model.unroll(batch, latents=latents).prior
+    assert torch.allclose(latents[1, 2:], prior.mean[1, 2:])
+    assert not torch.allclose(latents[1, :2], prior.mean[1, :2])
+    assert torch.allclose(latents[0], inferred(model, a))
 
 
 def test_real_first_observations_are_mixed_and_others_are_the_nearer_ones() -> None:
     for kind, middle in (("conditioned", 0.5), ("conditioned binary", 1.0)):
         spec = ObservationSpec("binary" if "binary" in kind else "real", 2, "conditioned")
         model = Case("zforcing", ZF_SIZE).build(spec)
-        seen: list[Tensor] = []
-        original = model.initial_state
-
-        def spy(
-            n: int, *, start: Tensor | None = None, original: object = original, seen: list[Tensor] = seen
-        ) -> object:
-            seen.append(start)
-            return original(n, start=start)
-
-        model.initial_state = spy
-        x = torch.zeros(1, 3, 2)
-        a, b = (SequenceBatch(x, torch.tensor([3]), torch.full((1, 2), v)) for v in (0.0, 1.0))
-        interpolate(model, a, b, num_samples=3)
-        assert seen[-1].tolist() == [[0, 0], [middle, middle], [1, 1]]
+        a, b = (Example(np.vstack([np.full((1, 2), v), np.zeros((3, 2))])) for v in (0.0, 1.0))
+        drawn = interpolate(model, a, b, num=3)
+        assert drawn.start.tolist() == [[0, 0], [middle, middle], [1, 1]]
+        assert drawn.x.shape == (3, 4, 2)
 
 
 def test_draws_follow_the_seed_and_leave_the_callers_generator_alone() -> None:
@@ -137,16 +132,46 @@ def test_draws_follow_the_seed_and_leave_the_callers_generator_alone() -> None:
     torch.manual_seed(7)
     expected = torch.rand(2)
     torch.manual_seed(7)
-    first, same, other = (interpolate(model, a, b, num_samples=2, infer="draw", seed=seed).x for seed in (0, 0, 1))
+    first, same, other = (
+        torch.from_numpy(interpolate(model, a, b, num=2, infer="draw", seed=seed).x) for seed in (0, 0, 1)
+    )
     assert torch.equal(torch.rand(2), expected)
     assert torch.equal(first, same)
     assert not torch.equal(first, other)
 
 
-def test_a_model_without_latents_and_a_single_sequence_are_refused() -> None:
+def test_latents_that_carry_nothing_are_said_so_and_others_not() -> None:
+    data = Sequences([[[0.0], [1.0], [2.0]], [[3.0], [2.0], [1.0]]], normalize=False)
+    for proposal, said in (("prior", True), ("filtering", False)):
+        model = LinearGaussian.for_data(data, latent_size=1, proposal=proposal)
+        way = interpolate(model, data[0:1], data[1:2], num=2)
+        assert way.collapsed is said
+        assert ("carry nothing" in repr(way)) is said
+        assert ("posterior collapse" in (way.warning or "")) is said
+
+
+def test_rows_are_in_the_datas_units() -> None:
+    raw = 1000 + 50 * np.random.default_rng(0).standard_normal((6, 5, 2))
+    data = Sequences(raw)
+    model = Case("zforcing", ZF_SIZE).build(data.description.spec)
+    model.description = data.description
+    way = interpolate(model, data[0:1], Sequences(raw[1:2]), num=2)  # of any normalization
+    assert way.x.shape == (2, 5, 2)
+    assert 800 < way.x.mean() < 1200
+    assert np.allclose(way.latents[1], interpolate(model, data[1], data[1], num=2).latents[0], rtol=1e-5)
+
+
+def test_what_cant_be_is_one_line() -> None:
     spec = SPECS["binary"]
-    batch = one(spec, 3, 0)
-    with pytest.raises(UserError, match="has no latents"):
-        interpolate(Case("rnn").build(spec), batch, batch, num_samples=3)
-    with pytest.raises(UserError, match="2 or more"):
-        interpolate(Case("zforcing", ZF_SIZE).build(spec), batch, batch, num_samples=1)
+    example, model = one(spec, 3, 0), Case("zforcing", ZF_SIZE).build(spec)
+    data = Sequences([[[1, 0]], [[0, 1]]], kind="binary")
+    for call, said in (
+        (lambda: interpolate(Case("rnn").build(spec), example, example), "has no latents"),
+        (lambda: interpolate(vae(), example, example), "needs a model of sequences"),
+        (lambda: interpolate(model, example, example, num=1), "2 or more"),
+        (lambda: interpolate(model, data, data), "a holds 2 sequences; it must be one, such as data"),
+        (lambda: interpolate(model, example, np.zeros((3, 2))), "b is a ndarray; it must be Sequences"),
+    ):
+        with pytest.raises(UserError, match=said) as error:
+            call()
+        assert "\n" not in str(error.value)

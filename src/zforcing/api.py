@@ -9,6 +9,8 @@ from .data import Sequences
 from .errors import UserError
 from .evaluation.detection import detection
 from .evaluation.evaluation import Evaluation
+from .evaluation.latents import latents_report
+from .evaluation.latents_report import LatentsReport
 from .evaluation.likelihood import evaluate
 from .models import (
     MODELS,
@@ -30,6 +32,11 @@ from .models import (
 from .observations import DataDescription, ObservationSpec, SequenceBatch
 from .registry import register
 from .saving.model import load, save
+from .tasks.encode import encode
+from .tasks.encoded import Encoded
+from .tasks.interpolate import Interpolation, interpolate
+from .tasks.reconstruct import reconstruct
+from .tasks.reconstruction import Reconstruction
 from .tasks.sample import continue_from, sample
 from .tasks.score import score
 from .tasks.scores import Scores, Threshold
@@ -56,15 +63,19 @@ __all__ = [
     "DensityModel",
     "Diverged",
     "Draws",
+    "Encoded",
     "Evaluation",
     "Exact",
     "Generated",
     "History",
     "Importance",
+    "Interpolation",
+    "LatentsReport",
     "LinearGaussian",
     "LinearGaussianConfig",
     "ObservationSpec",
     "RNNConfig",
+    "Reconstruction",
     "SRNNConfig",
     "Schedule",
     "Scores",
@@ -83,9 +94,13 @@ __all__ = [
     "__version__",
     "continue_from",
     "detection",
+    "encode",
     "evaluate",
     "fit",
+    "interpolate",
+    "latents_report",
     "load",
+    "reconstruct",
     "register",
     "sample",
     "save",

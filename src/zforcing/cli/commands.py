@@ -40,6 +40,16 @@ COMMANDS = {
     "stream": Command(
         "stream", "stream", "Score rows as they come, a JSON line for each: tail -f data.csv | zforcing stream RUN."
     ),
+    "encode": Command(
+        "encode",
+        "encode",
+        "Infer the latents of a file or of a split: zforcing encode RUN [FILE] [--num 0] [--out z.npz].",
+    ),
+    "reconstruct": Command(
+        "reconstruct",
+        "reconstruct",
+        "Rebuild sequences from their latents: zforcing reconstruct RUN [FILE] [--mode mean] [--past own].",
+    ),
     "sample": Command(
         "sample", "sample", "Draw sequences from a trained model: zforcing sample RUN [--num 64] [--steps N]."
     ),

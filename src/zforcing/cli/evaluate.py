@@ -15,6 +15,7 @@ from ..errors import UserError
 from ..saving.model import find_checkpoint, load
 from ..settings import Count
 from ..training.runs.folder import find_run, read_run_config
+from .latents import latents_of, print_latents
 from .options import (
     RUN_HELP,
     bound_options,
@@ -59,19 +60,22 @@ def evaluate(argv: Sequence[str]) -> int:
     run = find_run(options.run)
     find_checkpoint(run, which=options.checkpoint)
     bound = in_chunks(options, chosen_bound(options, trained_by=trained_by(run)))
+    latents = latents_of(run, options) if options.latents else None
     asked = {name: getattr(options, name) for name in ASKED}
     result = evaluate_run(run, bound=bound, split=options.split or "test", counting=counting, **asked)
     of = (options.split or "test") if options.file is None else file_name(options.file)
     path = evaluation_file(run, split=of, bound=name_in_files(bound), checkpoint=options.checkpoint)
-    save_evaluation(result, path, checkpoint=options.checkpoint)
+    save_evaluation(result, path, checkpoint=options.checkpoint, latents=latents)
     values = result.to_json() | {"checkpoint": options.checkpoint}
     if options.json:
-        print(json.dumps(values))
+        print(json.dumps(values | ({} if latents is None else {"latents": latents.to_json()})))
     elif options.all:
         print_values(values | {"baselines": in_words(result)})
+        print_latents(latents)
     else:
         description = load(run, which=options.checkpoint).description
         print("\n".join(summary(result, number="dim" if description is None else description.format.number)))
+        print_latents(latents)
         print(f"all numbers: {path} (or --all, --json)")
     for warning in warnings(result):
         print(f"warning: {warning}", file=sys.stderr)
@@ -103,6 +107,8 @@ def evaluate_options(argv: Sequence[str]) -> Namespace:
     parser.add_argument("--skip-unreadable", action="store_true", help=skip)
     without = "don't fit simple models to the training split, to see what they make of the same data"
     parser.add_argument("--no-baselines", dest="baselines", action="store_false", help=without)
+    latents = "also measure what the latents carry: KL, active units, log p(x | z) by posterior and prior"
+    parser.add_argument("--latents", action="store_true", help=latents)
     parser.add_argument("--all", action="store_true", help="print every number, as --json does")
     checkpoint_option(parser)
     parser.add_argument("--batch-size", type=Count, default=1024, help="sequences times particles at a time")

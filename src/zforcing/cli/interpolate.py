@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import sys
 from argparse import Namespace
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from ..distributions import most_likely
-from ..observations import Drawn, Example, collate
+from ..observations import Example
 from ..runtime.device import pick_device
 from ..runtime.threads import threads_asked_for
 from ..settings import Range
@@ -16,6 +16,9 @@ from ..training.runs.trained import Trained
 from .options import RUN_HELP, check_common, command_parser, common_options
 from .sample import checkpoint_and_folder, file_name, report, stem_of
 from .sources import HELP, read_sequence
+
+if TYPE_CHECKING:
+    from ..tasks.interpolate import Interpolation
 
 WAYS = {"path": "linear", "decode": "greedy", "infer": "mean"}  # how latents are mixed, decoded, inferred
 
@@ -30,15 +33,19 @@ def interpolate(argv: Sequence[str]) -> int:
     trained = Trained.load(options.run, which=options.checkpoint, device=pick_device(options.device))
     description = trained.description
     examples = [read_sequence(source, trained) for source in (options.a, options.b)]
-    made = drawn_between(trained, examples, options)
+    with threads_asked_for(options.threads):
+        made = between(trained, examples, options)
     changed = [getattr(options, name) for name, usual in WAYS.items() if getattr(options, name) != usual]
     stem = stem_of(options, "interpolate", file_name(options.a), file_name(options.b), *changed)
-    written = description.format.write(Path(options.out or trained.folder / "samples"), stem, made, description)
-    values = {name: getattr(options, name) for name in ("a", "b", "num", *WAYS, "seed")}
+    written = description.format.write(Path(options.out or trained.folder / "samples"), stem, made.drawn, description)
+    values: dict[str, Any] = {name: getattr(options, name) for name in ("a", "b", "num", *WAYS, "seed")}
+    values |= {"kl_per_step": made.nats_per_step, "warning": made.warning}
     unknown = description.format.unknown_in(examples)
     if unknown is not None:
         values["unknown"] = unknown
     report(written, {"run": str(trained.folder)} | values, as_json=options.json)
+    if made.warning is not None:
+        print(f"warning: {made.warning}", file=sys.stderr)
     return 0
 
 
@@ -60,25 +67,18 @@ def interpolate_options(argv: Sequence[str]) -> Namespace:
     return options
 
 
-def drawn_between(trained: Trained, examples: Sequence[Example], options: Namespace) -> Drawn:
+def between(trained: Trained, examples: Sequence[Example], options: Namespace) -> Interpolation:
     """The sequences between two, as the options want them."""
-    from ..tasks.interpolate import first_observations
-    from ..tasks.interpolate import interpolate as between
-    from ..tasks.sample import draw
+    from ..tasks.interpolate import interpolate as interpolate_examples
 
     description = trained.description
-    ends = [collate([example], description.spec).to(trained.device) for example in examples]
-    with threads_asked_for(options.threads):
-        drawn = between(
-            trained.model,
-            *ends,
-            num_samples=options.num,
-            path=options.path,
-            choose=most_likely if options.decode == "greedy" else draw,
-            infer=options.infer,
-            steps=description.format.steps_between(examples, description),
-            seed=options.seed,
-        )
-    conditioned = description.spec.conditions_on_first
-    start = first_observations(trained.model, *ends, num_samples=options.num) if conditioned else None
-    return Drawn.of(drawn.x, drawn.latents, start=start)
+    return interpolate_examples(
+        trained.model,
+        *examples,
+        num=options.num,
+        path=options.path,
+        decode=options.decode,
+        infer=options.infer,
+        steps=description.format.steps_between(examples, description),
+        seed=options.seed,
+    )

@@ -9,9 +9,8 @@ from typing import Any, get_args
 from ..bounds import BoundKind
 from ..errors import UserError
 from ..settings import problems_of
+from ..tasks.posterior import COLLAPSED
 from .baselines import BaselineScore, scores_from_json, scores_to_json
-
-COLLAPSED = 0.01  # nats per step below which the latents hold almost no information
 
 
 @dataclass(frozen=True, repr=False)

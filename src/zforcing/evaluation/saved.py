@@ -14,6 +14,7 @@ from ..bounds import BOUNDS, Bound, ChunkedELBO
 from ..errors import UserError
 from ..saving.atomic import parse_json, write_text
 from .evaluation import Evaluation
+from .latents_report import LatentsReport
 from .likelihood import bound_name
 
 
@@ -55,9 +56,13 @@ def evaluation_file(run: Path, *, split: str, bound: str, checkpoint: str = "bes
     return run / f"evaluation-{split}-{bound}{of_checkpoint}.json"
 
 
-def save_evaluation(evaluation: Evaluation, path: Path, *, checkpoint: str) -> None:
-    """As JSON, with the checkpoint that it is of."""
-    write_text(path, json.dumps(evaluation.to_json() | {"checkpoint": checkpoint}, indent=1) + "\n")
+def save_evaluation(
+    evaluation: Evaluation, path: Path, *, checkpoint: str, latents: LatentsReport | None = None
+) -> None:
+    """As JSON, with the checkpoint that it is of, and with what its latents carry, where that was measured."""
+    values = evaluation.to_json() | {"checkpoint": checkpoint}
+    values |= {} if latents is None else {"latents": latents.to_json()}
+    write_text(path, json.dumps(values, indent=1) + "\n")
 
 
 def read_evaluation(path: Path, *, remedy: str) -> Evaluation:

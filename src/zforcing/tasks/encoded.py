@@ -59,7 +59,8 @@ class Encoded:
     @property
     def latent_size(self) -> int:
         """Z."""
-        return self.means[0].shape[1]
+        size: int = self.means[0].shape[1]
+        return size
 
     @property
     def num_samples(self) -> int:

@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Literal
 
+import numpy as np
 import torch
 from torch import Tensor
+from torch.distributions import Distribution
 
+from ..data import InMemory, SequenceDataset
+from ..data.dataset import check_dataset, description_of
+from ..distributions import most_likely
 from ..errors import UserError
-from ..models import DensityModel, Generated, of_sequences
-from ..observations import SequenceBatch
+from ..files.reading import Array
+from ..models import DensityModel, Generated, SequenceModel
+from ..observations import DataDescription, Drawn, Example, SequenceBatch, collate
+from ..runtime.device import place_of
 from ..runtime.threads import cpu_threads
-from .encode import infer_latents
+from ..settings import Seed, must_be, must_fit
+from .posterior import COLLAPSED, IN_WORDS, Inferred, Reads, infer_latents, what_posterior_reads, with_latents
 from .sample import Choose, draw, generate
 
 LatentPath = Literal["linear", "spherical"]
@@ -41,76 +50,190 @@ def spherical(a: Tensor, b: Tensor, weight: float) -> Tensor:
 PATHS: dict[LatentPath, Callable[[Tensor, Tensor, float], Tensor]] = {"linear": linear, "spherical": spherical}
 
 
-@torch.no_grad()
+@dataclass(frozen=True, repr=False, eq=False)
+class Interpolation:
+    """Sequences on the way from one to another.
+
+    Attributes:
+        model: name of the model.
+        reads: what the posterior that gave the ends' latents reads: "future", "present" or "past"; see `encode`.
+        weights: [num], of the second sequence in each row.
+        latents: [num, T, Z].
+        made: [num, T, D] or [num, T], as the model reads it.
+        start: [num, D] or [num], x_0 of each row, where the model conditions on it; else None.
+        nats_per_step: the KL of the two ends' latents, see `Encoded.kl`.
+        description: says what the units are.
+    """
+
+    model: str
+    reads: Reads
+    weights: Array
+    latents: Array
+    made: Array
+    start: Array | None
+    nats_per_step: float
+    description: DataDescription
+
+    def __len__(self) -> int:
+        return len(self.made)
+
+    def __repr__(self) -> str:
+        steps = self.made.shape[1]
+        return f"<Interpolation: {len(self)} sequences of {steps} steps; {self.warning or IN_WORDS[self.reads]}>"
+
+    @property
+    def x(self) -> Array:
+        """[num, T, D] or [num, T] in the data's units; with `start` before it, where there is one."""
+        whole = self.made if self.start is None else np.concatenate([self.start[:, None], self.made], axis=1)
+        return np.asarray(self.description.format.to_units(whole, self.description))
+
+    @property
+    def collapsed(self) -> bool:
+        """Whether the ends' latents carry nothing: less than 0.01 nats per step."""
+        return self.nats_per_step < COLLAPSED
+
+    @property
+    def warning(self) -> str | None:
+        """What makes the way mean little, on one line; None where nothing does."""
+        if not self.collapsed:
+            return None
+        return (
+            f"the latents carry nothing of the two sequences ({self.nats_per_step:.2g} nats per step): what is between "
+            "them is what the model makes of any latents (posterior collapse)"
+        )
+
+    @property
+    def drawn(self) -> Drawn:
+        """For `description.format.write`."""
+        return Drawn(self.made, self.latents, self.start)
+
+
 def interpolate(
     model: DensityModel,
-    a: SequenceBatch,
-    b: SequenceBatch,
+    a: SequenceDataset | Example,
+    b: SequenceDataset | Example,
     *,
-    num_samples: int = 7,
+    num: int = 7,
     path: LatentPath = "linear",
-    choose: Choose = draw,
+    decode: Literal["greedy", "sample"] = "greedy",
     infer: Literal["mean", "draw"] = "mean",
     steps: int | None = None,
     seed: int = 0,
-) -> Generated:
+) -> Interpolation:
     """Interpolate between sequences a and b: infer their latents, mix them step by step, and decode.
 
-    Row i has the weight i / (num_samples - 1) of b. x_t is chosen from p(x_t | z_<=t, x_<t) given the row's own x_<t,
-    which start with `first_observations`. After the end of a or b the prior's mean is used as its latent. The first and
-    the last row are reconstructions; that of the shorter sequence continues after its end.
+    Row i has the weight i / (num - 1) of b. x_t is chosen from p(x_t | z_<=t, x_<t) given the row's own x_<t, which
+    start with `first_observations`. After the end of a or b the prior's mean is used as its latent. The first and the
+    last row are reconstructions; that of the shorter sequence continues after its end.
+
+    Where the latents carry nothing (`collapsed`) the rows show what the model makes of any latents, and `warning` says
+    so. The model is put in eval mode. Torch's global generator is left unchanged.
 
     Args:
-        model: In eval mode.
-        a: A batch of one sequence.
-        b: A batch of one sequence.
-        num_samples: Number of rows, with both ends.
-        path: How latents are mixed, linearly or spherically.
-        choose: `most_likely` (greedy decoding) or `draw`.
-        infer: Whether latents are the posterior's means, or draws from it.
-        steps: Steps to decode; None is the length of the longer sequence.
-        seed: Seed of all random numbers. Torch's global generator is restored.
+        model: a trained model of sequences with latents.
+        a: data of one sequence, such as `test[3:4]` or `Sequences([array])`; or an item of data that was read by the
+            model's description, such as `test[3]`.
+        b: the same.
+        num: how many rows, with both ends.
+        path: how latents are mixed, linearly or spherically.
+        decode: "greedy": the likeliest x_t; "sample": drawn.
+        infer: whether latents are the posterior's means, or draws from it.
+        steps: steps to decode; None is the length of the longer sequence.
+        seed: of all that is drawn.
 
     Returns:
-        `num_samples` sequences.
+        `num` sequences in the data's units, with their latents.
 
     Raises:
-        UserError: The model has no latents, has no time steps or reads known inputs, or num_samples is below 2.
+        UserError: the model has no latents, has no time steps or reads known inputs, num is below 2, or a or b isn't
+            one sequence.
+
+    Example:
+        way = zf.interpolate(model, test[3:4], test[5:6], num=5)
+        way.x  # [5, T, D]
     """
-    model = of_sequences(model, needed_by="an interpolation")
-    if model.spec.inputs:
-        raise UserError(f"model {model.name} reads known inputs, and there are none between two sequences")
-    if num_samples < 2:
-        raise UserError(f"num_samples is {num_samples}; it must be 2 or more, as it counts both ends")
-    with torch.random.fork_rng(), cpu_threads(model, rows=num_samples):
+    must_be(model, DensityModel, "model", "a model, such as load(folder)")
+    must_fit(seed, Seed, "seed")
+    known = with_latents(model, needed_by="interpolate").eval()
+    if known.spec.inputs:
+        raise UserError(f"model {known.name} reads known inputs, and there are none between two sequences")
+    if num < 2:
+        raise UserError(f"num is {num}; it must be 2 or more, as it counts both ends")
+    (of_a, description), (of_b, _) = _one(a, known, "a"), _one(b, known, "b")
+    start = first_observations(known, of_a, of_b, num=num)
+    with torch.random.fork_rng(), torch.no_grad(), cpu_threads(known, rows=num):
         torch.manual_seed(seed)
-        ends = [infer_latents(model, x, noise=model.draw_noise(x) if infer == "draw" else None)[0] for x in (a, b)]
-        weights = [i / (num_samples - 1) for i in range(num_samples)]
+        ends = [_inferred(known, batch, drawn=infer == "draw") for batch in (of_a, of_b)]
+        choose = most_likely if decode == "greedy" else draw
+        made = _between(known, [end.z[0] for end in ends], start, path=path, choose=choose, steps=steps)
+    kl = torch.cat([end.kl[0] for end in ends]).double()
+    return Interpolation(
+        model=known.label,
+        reads=what_posterior_reads(known),
+        weights=np.array(weights_of(num)),
+        latents=made.latents.cpu().numpy(),
+        made=made.x.cpu().numpy(),
+        start=start.cpu().numpy() if known.spec.conditions_on_first else None,
+        nats_per_step=float(kl.mean()),
+        description=description,
+    )
 
-        def latent(t: int, prior: Tensor) -> Tensor:
-            """[num_samples, Z] from the prior's mean [num_samples, Z]."""
-            z_a, z_b = (z[t].expand_as(prior) if t < len(z) else prior for z in ends)
-            return torch.stack([PATHS[path](*rows) for rows in zip(z_a, z_b, weights, strict=True)])
 
-        state = model.initial_state(num_samples, start=first_observations(model, a, b, num_samples=num_samples))
-        steps = max(map(len, ends)) if steps is None else steps
-        return generate(model, state, steps, latent=lambda t, prior: latent(t, prior.mean), choose=choose)
+def weights_of(num: int) -> list[float]:
+    """Of b, in each row."""
+    return [i / (num - 1) for i in range(num)]
 
 
-def first_observations(model: DensityModel, a: SequenceBatch, b: SequenceBatch, *, num_samples: int) -> Tensor:
+def _one(data: SequenceDataset | Example, model: SequenceModel, name: str) -> tuple[SequenceBatch, DataDescription]:
+    """A batch of the one sequence, where the model is, and what its units are."""
+    if isinstance(data, Example):
+        data = InMemory([data])
+    check_dataset(data, name)
+    if len(data) != 1:
+        raise UserError(f"{name} holds {len(data)} sequences; it must be one, such as data[3:4]")
+    description = description_of(model, data)
+    return collate([data.described_as(description)[0]], description.spec).to(*place_of(model)), description
+
+
+def _inferred(model: SequenceModel, batch: SequenceBatch, *, drawn: bool) -> Inferred:
+    return infer_latents(model, batch, noise=model.draw_noise(batch) if drawn else None)
+
+
+def _between(
+    model: SequenceModel,
+    ends: Sequence[Tensor],
+    start: Tensor,
+    *,
+    path: LatentPath,
+    choose: Choose,
+    steps: int | None,
+) -> Generated:
+    """Decode what is between latents [T_a, Z] and [T_b, Z], from the x_0 of each row on."""
+    weights = weights_of(len(start))
+
+    def latent(t: int, prior: Distribution) -> Tensor:
+        """[num, Z]; after an end, the prior's mean stands for it."""
+        z_a, z_b = (z[t].expand_as(prior.mean) if t < len(z) else prior.mean for z in ends)
+        return torch.stack([PATHS[path](*rows) for rows in zip(z_a, z_b, weights, strict=True)])
+
+    state = model.initial_state(len(start), start=start)
+    return generate(model, state, max(map(len, ends)) if steps is None else steps, latent=latent, choose=choose)
+
+
+def first_observations(model: DensityModel, a: SequenceBatch, b: SequenceBatch, *, num: int) -> Tensor:
     """Interpolate x_0: linearly if observations are real, else that of the nearer sequence.
 
     Args:
         model: The model.
         a: A batch of one sequence.
         b: A batch of one sequence.
-        num_samples: Number of rows, with both ends.
+        num: Number of rows, with both ends.
 
     Returns:
-        x_0 of each row, [num_samples, D] or [num_samples].
+        x_0 of each row, [num, D] or [num].
     """
     x_a, x_b = a.start[0], b.start[0]
-    weights = [i / (num_samples - 1) for i in range(num_samples)]
+    weights = weights_of(num)
     if model.spec.kind == "real":
         return torch.stack([linear(x_a, x_b, weight) for weight in weights])
     return torch.stack([x_a if weight < 0.5 else x_b for weight in weights])

@@ -87,7 +87,7 @@ class AudioFormat(Format):
         files, clipped = [], 0
         for i, whole in enumerate(drawn.whole):
             samples, _ = self.to_samples(whole, description)
-            _, over = self.to_samples(drawn.x[i], description)  # what was drawn; the beginning was there before
+            _, over = self.to_samples(drawn.each[i], description)  # what was drawn; the beginning was there before
             files.append(f"{path}-{i:03d}.wav")
             write_wav(Path(files[-1]), samples, self.sample_rate)
             clipped += over

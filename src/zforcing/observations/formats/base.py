@@ -154,8 +154,8 @@ class Format(ABC):
     def write(self, folder: Path, stem: str, drawn: Drawn, description: Described) -> Written:
         """Write generated sequences: STEM.npz, and the files of `show`. Older files of this stem are removed.
 
-        The .npz has `x` in the user's units, `latents` [n, T, Z], and `start` if there is one (NaN, or -1 for
-        categories, where it is missing).
+        The .npz has `x` in the user's units, `latents` [n, T, Z], `start` if there is one (NaN, or -1 for categories,
+        where it is missing), and `lengths` [n] if the sequences don't all have T steps.
 
         Args:
             folder: created if it doesn't exist.
@@ -172,8 +172,9 @@ class Format(ABC):
         make_folder(folder)
         clear(folder, stem, self.endings)
         path = folder / stem
-        start = {} if drawn.start is None else {"start": self.to_units(drawn.start, description)}
-        np.savez_compressed(f"{path}.npz", x=self.to_units(drawn.x, description), latents=drawn.latents, **start)  # type: ignore[arg-type]  # its stub takes `start` for allow_pickle
+        more = {} if drawn.start is None else {"start": self.to_units(drawn.start, description)}
+        more |= {} if drawn.lengths is None else {"lengths": drawn.lengths}
+        np.savez_compressed(f"{path}.npz", x=self.to_units(drawn.x, description), latents=drawn.latents, **more)  # type: ignore[arg-type]  # its stub takes `start` for allow_pickle
         return Written((f"{path}.npz",)) + self.show(path, drawn, description)
 
     @abstractmethod

@@ -26,6 +26,7 @@ class Drawn:
     start:   the first observations [n, D] or [n] before x, NaN, or -1 for categories, where one is missing
     before:  what each of the n continues, [T_i, D] or [T_i]
     sources: the B whole sequences that the n = num B were cut from, copy after copy; images show them
+    lengths: [n] int64, where sequences end before T, the steps of each; behind them x means nothing
     """
 
     x: Array
@@ -33,6 +34,7 @@ class Drawn:
     start: Array | None = None
     before: Sequence[Example] | None = None
     sources: Sequence[Example] | None = None
+    lengths: Array | None = None
 
     @classmethod
     def of(
@@ -56,9 +58,14 @@ class Drawn:
         return None if self.before is None else [example.x for example in self.before]
 
     @property
+    def each(self) -> list[Array]:
+        """Each sequence as long as it is, [T_i, D] or [T_i]."""
+        return list(self.x) if self.lengths is None else [x[:n] for x, n in zip(self.x, self.lengths, strict=True)]
+
+    @property
     def whole(self) -> list[Array]:
         """Each sequence with its prefix."""
-        return join(self.prefixes, self.x)
+        return join(self.prefixes, self.each)
 
 
 @dataclass(frozen=True)
@@ -81,7 +88,7 @@ class Written:
         )
 
 
-def join(prefixes: Sequence[Array] | None, x: Array) -> list[Array]:
+def join(prefixes: Sequence[Array] | None, x: Sequence[Array]) -> list[Array]:
     """[n] arrays: each sequence after its prefix."""
     return list(x) if prefixes is None else [np.concatenate(parts) for parts in zip(prefixes, x, strict=True)]
 

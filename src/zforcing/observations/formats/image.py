@@ -92,15 +92,15 @@ class ImageFormat(Format):
 
     def show(self, path: Path, drawn: Drawn, description: Described) -> Written:
         """STEM.png, a grid of the images that are whole; below each source, if it is whole, its beginning (the
-        rest is grey) and its continuations.
+        rest is grey) and its continuations, or what was made of it.
         """
         images, columns = drawn.whole, None
         if any(image.size != self.pixels for image in images):
             return Written(lacking=f"no picture was drawn: an image has {self.pixels} pixels, and these are not whole")
-        prefixes = drawn.prefixes
-        if prefixes is not None and drawn.sources is not None:
+        if drawn.sources is not None:
             columns, sources = len(drawn.sources), [source.x for source in drawn.sources]
-            grey = [np.concatenate([b.reshape(-1), np.full(self.pixels - b.size, 0.5)]) for b in prefixes[:columns]]
+            beginnings = [] if drawn.before is None else [example.x for example in drawn.before[:columns]]
+            grey = [np.concatenate([b.reshape(-1), np.full(self.pixels - b.size, 0.5)]) for b in beginnings]
             images = [*(sources if all(x.size == self.pixels for x in sources) else []), *grey, *images]
         shaped = np.stack([image.reshape(self.height, self.width) for image in images])
         write_image_grid(Path(f"{path}.png"), shaped, columns=columns)

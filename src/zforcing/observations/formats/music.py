@@ -108,7 +108,7 @@ class MusicFormat(Format):
         why these can't be written.
         """
         prefixes = drawn.prefixes
-        rolls = join(None if prefixes is None else [0.5 * roll for roll in prefixes], drawn.x)
+        rolls = join(None if prefixes is None else [0.5 * roll for roll in prefixes], drawn.each)
         write_pianoroll(Path(f"{path}.png"), rolls[:PICTURED])
         files = [f"{path}.png"]
         try:

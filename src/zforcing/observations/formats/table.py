@@ -187,7 +187,7 @@ class TableFormat(Format):
 
     def _tables(self, drawn: Drawn, description: Described) -> Iterator[Array]:
         """Each sequence [T, D] in the user's units, NaN, or -1 of categories, where something is missing."""
-        for i, x in enumerate(drawn.x):
+        for i, x in enumerate(drawn.each):
             parts = [self.to_units(x, description)]
             if drawn.start is not None:
                 parts.insert(0, self.to_units(drawn.start[i : i + 1], description))

@@ -1,0 +1,104 @@
+"""`zforcing encode`."""
+
+from __future__ import annotations
+
+import json
+import sys
+from argparse import Namespace
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Annotated, Any
+
+from ..data.splits import Split
+from ..errors import UserError
+from ..files.reading import user_path
+from ..runtime.device import pick_device
+from ..runtime.threads import threads_asked_for
+from ..settings import Count, Range
+from ..training.runs.trained import Trained
+from .options import check_common, checkpoint_option, command_parser, common_options, counting, print_values
+from .sample import file_name, stem_of
+from .sources import HELP, data_of
+
+if TYPE_CHECKING:
+    from ..tasks.encoded import Encoded
+
+
+def encode(argv: Sequence[str]) -> int:
+    """Infer the latents of a file or of a split: zforcing encode RUN [FILE] [--num 0] [--out z.npz].
+
+    A .csv has a row for each step, with the posterior's mean and standard deviation of each latent; an .npz the same as
+    arrays.
+    """
+    options = encode_options(argv)
+    trained = Trained.load(options.run, which=options.checkpoint, device=pick_device(options.device))
+    source = options.file or options.split or "test"
+    encoded = encoded_of(trained, source, options)
+    file = encoded.save(user_path(options.out, options.out) if options.out else default_file(options, trained, source))
+    values = summary(encoded) | {"run": str(trained.folder), "checkpoint": options.checkpoint, "file": str(file)}
+    if options.json:
+        print(json.dumps(values))
+    else:
+        print_values(values)
+    if encoded.collapsed:
+        print("warning: the latents carry nothing (posterior collapse): see evaluate --latents", file=sys.stderr)
+    return 0
+
+
+def encode_options(argv: Sequence[str]) -> Namespace:
+    """The command's options; what is imported is there."""
+    parser = command_parser("encode", encode)
+    parser.add_argument("run", type=str, help="a run folder, or one that zforcing.save wrote")
+    parser.add_argument("file", type=str | None, nargs="?", default=None, help=f"{HELP}; without it, a split")
+    parser.add_argument("--split", type=Split | None, default=None, help="test by default")
+    num = "paths of latents that are drawn of each sequence, besides the means"
+    parser.add_argument("--num", type=Annotated[int, Range(at_least=0)], default=0, help=num)
+    out = "a .csv or .npz to write; an .npz in RUN/latents by default"
+    parser.add_argument("--out", type=str | None, default=None, help=out)
+    checkpoint_option(parser)
+    parser.add_argument("--batch-size", type=Count, default=256, help="sequences times paths at a time")
+    common_options(parser, seed="seed of what is drawn")
+    options = parser.parse_args(list(argv))
+    if options.file is not None and options.split is not None:
+        raise UserError("--split is for the run's own data: leave it out, or the file")
+    check_common(options)
+    return options
+
+
+def encoded_of(trained: Trained, source: str, options: Namespace) -> Encoded:
+    """The latents that the options want."""
+    from ..tasks.encode import encode as encode_all
+
+    data, names = data_of(source, trained)
+    with threads_asked_for(options.threads), counting(f"latents of {options.run}", len(data)) as advance:
+        encoded = encode_all(
+            trained.model,
+            data,
+            num_samples=options.num,
+            seed=options.seed,
+            max_rows=options.batch_size,
+            progress=advance,
+        )
+    return encoded if names is None else replace(encoded, ids=tuple(names))
+
+
+def default_file(options: Namespace, trained: Trained, source: str) -> Any:
+    """RUN/latents/..., whose folder is made."""
+    folder = trained.folder / "latents"
+    folder.mkdir(exist_ok=True)
+    return folder / f"{stem_of(options, 'encode', source if options.file is None else file_name(source))}.npz"
+
+
+def summary(encoded: Encoded) -> dict[str, Any]:
+    """What is said of the latents."""
+    return {
+        "model": encoded.model,
+        "kind": encoded.kind,
+        "num_sequences": len(encoded),
+        "num_steps": sum(map(len, encoded.means)),
+        "latent_size": encoded.latent_size,
+        "num_samples": encoded.num_samples,
+        "seed": encoded.seed,
+        "kl_per_step": encoded.nats_per_step,
+        "collapsed": encoded.collapsed,
+    }
