@@ -133,18 +133,23 @@ class LatentsReport:
             return ["the posterior doesn't read x_t, so that z can't carry anything of it: choose another one"]
         if self.collapsed:
             return [f"the latents carry nothing (posterior collapse). Try {'; '.join(self.hints)}"]
-        return [line for line in (self._useless(), self._dear(), self._dead(), self._early()) if line]
+        if not self._gains:
+            return [self._useless()]
+        return [line for line in (self._dear(), self._dead(), self._early()) if line]
 
-    def _useless(self) -> str | None:
-        if self.gain > 2 * (self.gain_error or 0):
-            return None
+    @property
+    def _gains(self) -> bool:
+        """Whether z from the posterior explains x better, beyond the noise."""
+        return self.gain > 2 * (self.gain_error or 0)
+
+    def _useless(self) -> str:
         return (
             "x is explained no better with z from the posterior than from the prior: the KL is paid for nothing yet. "
             f"Train longer, or try {'; '.join(self.hints)}"
         )
 
     def _dear(self) -> str | None:
-        if self.elbo >= self.log_px_prior or self.gain <= 2 * (self.gain_error or 0):
+        if self.elbo >= self.log_px_prior:
             return None
         return (
             f"the KL ({self.kl_per_sequence:.4g} nats) costs more than z gains ({self.gain:.4g}): the ELBO "
