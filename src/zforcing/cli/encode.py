@@ -6,7 +6,6 @@ import json
 import sys
 from argparse import Namespace
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Any
 
 from ..data.splits import Split
@@ -16,9 +15,10 @@ from ..runtime.device import pick_device
 from ..runtime.threads import threads_asked_for
 from ..settings import Count, Range
 from ..training.runs.trained import Trained
-from .options import check_common, checkpoint_option, command_parser, common_options, counting, print_values
+from .latents import data_of
+from .options import RUN_HELP, check_common, checkpoint_option, command_parser, common_options, counting, print_values
 from .sample import file_name, stem_of
-from .sources import HELP, data_of
+from .sources import HELP
 
 if TYPE_CHECKING:
     from ..tasks.encoded import Encoded
@@ -48,7 +48,7 @@ def encode(argv: Sequence[str]) -> int:
 def encode_options(argv: Sequence[str]) -> Namespace:
     """The command's options; what is imported is there."""
     parser = command_parser("encode", encode)
-    parser.add_argument("run", type=str, help="a run folder, or one that zforcing.save wrote")
+    parser.add_argument("run", type=str, help=RUN_HELP)
     parser.add_argument("file", type=str | None, nargs="?", default=None, help=f"{HELP}; without it, a split")
     parser.add_argument("--split", type=Split | None, default=None, help="test by default")
     num = "paths of latents that are drawn of each sequence, besides the means"
@@ -69,9 +69,9 @@ def encoded_of(trained: Trained, source: str, options: Namespace) -> Encoded:
     """The latents that the options want."""
     from ..tasks.encode import encode as encode_all
 
-    data, names = data_of(source, trained)
+    data = data_of(source, trained)
     with threads_asked_for(options.threads), counting(f"latents of {options.run}", len(data)) as advance:
-        encoded = encode_all(
+        return encode_all(
             trained.model,
             data,
             num_samples=options.num,
@@ -79,7 +79,6 @@ def encoded_of(trained: Trained, source: str, options: Namespace) -> Encoded:
             max_rows=options.batch_size,
             progress=advance,
         )
-    return encoded if names is None else replace(encoded, ids=tuple(names))
 
 
 def default_file(options: Namespace, trained: Trained, source: str) -> Any:

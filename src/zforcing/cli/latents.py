@@ -1,17 +1,21 @@
-"""`zforcing evaluate --latents`: what the latents of a run's model carry of the sequences that it is evaluated on."""
+"""What the commands about latents share: the sequences that they take, and what the latents carry of them."""
 
 from __future__ import annotations
 
 from argparse import Namespace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, get_args
 
-from ..data import SequenceDataset
+from ..data import InMemory, SequenceDataset
+from ..data.own_files import read_own
+from ..data.splits import Split
 from ..models import SequenceModel
 from ..runtime.device import pick_device
 from ..runtime.threads import threads_asked_for
 from ..training.runs.trained import Trained
 from .options import counting
+from .score import sequences_of
+from .sources import OWN, is_path, read_sequences
 
 if TYPE_CHECKING:
     from ..evaluation.latents_report import LatentsReport
@@ -30,13 +34,25 @@ def latents_of(run: Path, options: Namespace) -> LatentsReport:
 
 
 def evaluated(trained: Trained, options: Namespace) -> SequenceDataset:
-    """The sequences of the split, or of the file."""
-    from ..evaluation.runs import read_whole, without_unreadable
+    """The sequences of the split, or of the file or folder."""
+    from ..evaluation.runs import without_unreadable
 
     if options.file is not None:
-        return read_whole(options.file, trained.description)
+        return read_own(options.file, trained.description, skip_unreadable=options.skip_unreadable)
     data = without_unreadable(trained.data) if options.skip_unreadable else trained.data
     return data.load(options.split or "test", trained.description)
+
+
+def data_of(source: str, trained: Trained) -> SequenceDataset:
+    """A split by its name, or the whole sequences that `source` names, see `sources.HELP`, with the names that a file
+    gives them.
+
+    Raises UserError when there is no such split, sequence or file.
+    """
+    kind = trained.description.format
+    if not OWN.fullmatch(source) and (source in get_args(Split) or not kind.is_text or is_path(source)):
+        return sequences_of(source, trained)
+    return InMemory([kind.whole(example) for example in read_sequences(source, trained)])
 
 
 def print_latents(report: LatentsReport | None) -> None:

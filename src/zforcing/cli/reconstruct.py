@@ -12,9 +12,10 @@ from ..runtime.device import pick_device
 from ..runtime.threads import threads_asked_for
 from ..settings import Count
 from ..training.runs.trained import Trained
-from .options import check_common, command_parser, common_options
+from .latents import data_of
+from .options import RUN_HELP, check_common, command_parser, common_options
 from .sample import checkpoint_and_folder, file_name, report, stem_of
-from .sources import HELP, data_of
+from .sources import HELP
 
 if TYPE_CHECKING:
     from ..tasks.reconstruction import Reconstruction
@@ -46,7 +47,7 @@ def reconstruct(argv: Sequence[str]) -> int:
 def reconstruct_options(argv: Sequence[str]) -> Namespace:
     """The command's options; what is imported is there."""
     parser = command_parser("reconstruct", reconstruct)
-    parser.add_argument("run", type=str, help="a run folder, or one that zforcing.save wrote")
+    parser.add_argument("run", type=str, help=RUN_HELP)
     file_help = f"{HELP}; by default the first {SHOWN} of the test split"
     parser.add_argument("file", type=str | None, nargs="?", default=None, help=file_help)
     mode = "mean: the posterior's means, and the likeliest x_t; sample: both drawn"
@@ -71,7 +72,7 @@ def rebuilt(trained: Trained, source: str, options: Namespace) -> Reconstruction
     """The reconstruction that the options want."""
     from ..tasks.reconstruct import reconstruct as rebuild
 
-    data, _ = data_of(source, trained)
+    data = data_of(source, trained)
     given: dict[str, Any] = {name: getattr(options, name) for name in ("mode", "past", "seed")}
     with threads_asked_for(options.threads):
         return rebuild(trained.model, data, max_rows=options.batch_size, **given)

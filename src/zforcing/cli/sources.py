@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import re
 import sys
-from typing import Any, cast, get_args
+from typing import cast
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from ..data import InMemory, SequenceDataset, Split
+from ..data import Split
 from ..errors import UserError
 from ..files.reading import Array, user_path
 from ..observations import Example, read_file
@@ -44,19 +44,6 @@ def read_sequences(source: str, trained: Trained) -> list[Example]:
     if count is not None:
         print(f"{source}: read as a file, {count} of its symbols unknown", file=sys.stderr)
     return examples
-
-
-def data_of(source: str, trained: Trained) -> tuple[SequenceDataset, list[Any] | None]:
-    """A split by its name, or the whole sequences that `source` names, see HELP; and the names that a file gives them.
-
-    Raises UserError when there is no such split, sequence or file.
-    """
-    if source in get_args(Split):
-        return trained.data.load(cast(Split, source), trained.description), None
-    kind, examples = trained.description.format, read_sequences(source, trained)
-    is_file = not OWN.fullmatch(source) and (not kind.is_text or is_path(source))
-    names = kind.sequence_names(source, trained.description) if is_file else None
-    return InMemory([kind.whole(example) for example in examples]), names
 
 
 def read_sequence(source: str, trained: Trained) -> Example:

@@ -108,7 +108,7 @@ def _random_batch(spec: ObservationSpec) -> SequenceBatch:
     x = torch.randn(rows, steps, spec.size)
     if spec.kind == "categorical":
         x = torch.randint(spec.size, (rows, steps))
-    elif spec.kind == "binary":
+    elif spec.kind in ("binary", "mixed"):  # of mixed observations, 0 and 1 are in every column
         x = (x > 0).to(x)
     elif spec.levels is not None:
         x = 2 * torch.randint(spec.levels, x.shape).to(x) / (spec.levels - 1) - 1

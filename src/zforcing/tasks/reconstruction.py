@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 import numpy as np
 
@@ -13,6 +13,7 @@ from ..files.reading import Array
 from ..observations import DataDescription, Drawn, Example
 from .columns import ids_of_rows, to_frame
 from .posterior import COLLAPSED, IN_WORDS, Reads
+from .reconstruction_error import Errors, constant_guess, errors_of, unit_of
 from .scores import names_of
 
 Mode = Literal["mean", "sample"]
@@ -21,17 +22,6 @@ PASTS: dict[Past, str] = {
     "own": "free-running: the emission reads what was reconstructed before",
     "true": "teacher-forced: the emission reads the true past",
 }
-
-
-class Errors(NamedTuple):
-    """Root mean square errors in the data's units; of bits and categories shares of wrong values."""
-
-    total: float
-    """over all numbers that were observed and that the model emits; NaN without one"""
-    features: Array
-    """[D], of each number of a step"""
-    sequences: Array
-    """[N]"""
 
 
 @dataclass(frozen=True, repr=False, eq=False)
@@ -99,50 +89,31 @@ class Reconstruction:
 
     @property
     def error_unit(self) -> str:
-        """What `error` and `guess` are."""
-        return "root mean square error" if self._has_distance else "share of wrong values"
+        """What the totals of `error` and `guess` are."""
+        return unit_of(self.description.spec)
 
     @cached_property
     def error(self) -> Errors:
         """Between the reconstruction and what was observed."""
-        return self._errors(self._numbers)
+        return errors_of([_rows(self._in_units(x)) for x in self.made], self._truth, self.description.spec)
 
     @cached_property
     def guess(self) -> Errors:
         """The same of a guess that knows no step: each number's mean over these data, or its most frequent value."""
-        truth = np.concatenate(self._truth)
-        one = np.array([_mean(v) if self._has_distance else _most_frequent(v) for v in truth.T])
-        return self._errors([np.broadcast_to(one, known.shape) for known in self._truth])
+        one = constant_guess(self._truth, self.description.spec)
+        return errors_of(
+            [np.broadcast_to(one, truth.shape) for truth in self._truth], self._truth, self.description.spec
+        )
 
     @property
     def summary(self) -> str:
         """The error on one line."""
-        by = "each number's mean" if self._has_distance else "the most frequent value"
-        return f"{self.error_unit} {self.error.total:.4g} (of {by}: {self.guess.total:.4g})"
-
-    def _errors(self, made: Sequence[Array]) -> Errors:
-        pairs = list(zip(self._truth, made, strict=True))
-        if self._has_distance:
-            off, root = [(truth - x) ** 2 for truth, x in pairs], 0.5
-        else:
-            off, root = [np.where(np.isnan(truth), np.nan, truth != x) for truth, x in pairs], 1.0
-        whole = np.concatenate(off)
-        features, sequences = np.array([_mean(v) for v in whole.T]), np.array([_mean(v) for v in off])
-        return Errors(_mean(whole) ** root, features**root, sequences**root)
-
-    @property
-    def _has_distance(self) -> bool:
-        return self.description.spec.kind in ("real", "quantized")
+        return f"{self.error_unit} {self.error.total:.4g} (of a constant guess: {self.guess.total:.4g})"
 
     @property
     def _first(self) -> int:
         """The first step that is emitted."""
         return self.description.spec.unscored_steps
-
-    @property
-    def _numbers(self) -> list[Array]:
-        """What was made, [T_i, D] float64 in the data's units."""
-        return [_rows(self._in_units(x)) for x in self.made]
 
     @cached_property
     def _truth(self) -> list[Array]:
@@ -202,17 +173,3 @@ def _padded(sequences: Sequence[Array]) -> Array:
     for row, x in zip(out, sequences, strict=True):
         row[: len(x)] = x
     return out
-
-
-def _mean(values: Array) -> float:
-    """Of what isn't NaN; NaN where there is nothing."""
-    known = values[~np.isnan(values)]
-    return float(known.mean()) if len(known) else np.nan
-
-
-def _most_frequent(values: Array) -> float:
-    known = values[~np.isnan(values)]
-    if not len(known):
-        return np.nan
-    found, counts = np.unique(known, return_counts=True)
-    return float(found[counts.argmax()])

@@ -61,6 +61,7 @@ class Column(ABC):
         name: the name in `kinds` and in saved files.
         scaled: whether x is (raw - mean) / std with the training split's mean and standard deviation.
         discrete: whether p(x) is a probability, and no density.
+        ordered: whether a distance between two values means something.
         mixes: whether the density can be a mixture (`components`).
         takes_labels: whether cells may hold text, as names of categories.
         takes_size: whether the user may declare how many values there are, as in `category(5)`.
@@ -70,6 +71,7 @@ class Column(ABC):
     name: ClassVar[str]
     scaled: ClassVar[bool] = False
     discrete: ClassVar[bool] = False
+    ordered: ClassVar[bool] = True
     mixes: ClassVar[bool] = False
     takes_labels: ClassVar[bool] = False
     takes_size: ClassVar[bool] = False

@@ -19,6 +19,7 @@ class BinaryColumn(Column):
 
     name: ClassVar[str] = "binary"
     discrete: ClassVar[bool] = True
+    ordered: ClassVar[bool] = False
 
     @classmethod
     def refused(cls, values: Array) -> Refusal:

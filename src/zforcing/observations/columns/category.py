@@ -28,6 +28,7 @@ class CategoryColumn(Column):
 
     name: ClassVar[str] = "category"
     discrete: ClassVar[bool] = True
+    ordered: ClassVar[bool] = False
     takes_labels: ClassVar[bool] = True
     takes_size: ClassVar[bool] = True
 
