@@ -15,7 +15,8 @@ from vae import vae
 from zforcing import LinearGaussian, ObservationSpec, Sequences, UserError
 from zforcing.data import InMemory
 from zforcing.distributions import most_likely
-from zforcing.observations import Example, collate
+from zforcing.observations import BinaryColumn, Example, RealColumn, collate
+from zforcing.tasks.reconstruction_error import constant_guess, errors_of
 from zforcing.testing import SPECS
 
 
@@ -110,6 +111,19 @@ def test_wrong_bits_are_counted() -> None:
     assert made.error_unit == "share of wrong values"
     assert made.error.total == np.mean(made.x[0] != x)
     assert np.allclose(made.guess.features, [1 / 4, 1 / 4])
+
+
+def test_columns_of_several_kinds_are_off_in_units_of_a_guess() -> None:
+    """A column 1, 3, 5: the guess is 3, off by sqrt(8 / 3). One of bits 1, 1, 0: the guess is 1, off by 1 / 3."""
+    spec = ObservationSpec("mixed", 2, columns=(RealColumn(), BinaryColumn()))
+    truth = [np.array([[1.0, 1], [3, 1]]), np.array([[5.0, 0]])]
+    errors = errors_of([np.array([[1.0, 1], [3, 0]]), np.array([[9.0, 0]])], truth, spec)
+    assert constant_guess(truth, spec).tolist() == [3, 1]
+    assert np.allclose(errors.features, [np.sqrt(16 / 3), 1 / 3])
+    assert np.isclose(errors.total, (np.sqrt(16 / 3) / np.sqrt(8 / 3) + 1) / 2)
+    assert np.allclose(errors.sequences, [(0 + (1 / 2) / (1 / 3)) / 2, (4 / np.sqrt(8 / 3) + 0) / 2])
+    same = errors_of([np.broadcast_to([3.0, 1.0], t.shape) for t in truth], truth, spec)
+    assert np.isclose(same.total, 1)
 
 
 def test_a_missing_first_observation_stays_missing() -> None:

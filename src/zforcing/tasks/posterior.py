@@ -85,33 +85,30 @@ def noise_of(seed: int, indices: Sequence[int], shape: tuple[int, int, int], *, 
 
 @torch.no_grad()
 def what_posterior_reads(model: SequenceModel) -> Reads:
-    """Try whether the context of the first step, which its posterior reads, changes with other observations."""
-    device, dtype = place_of(model)
-    was_training, spec = model.training, model.spec
-    model.eval()
-    with torch.random.fork_rng(devices=[] if device.type == "cpu" else [device]):
-        torch.manual_seed(0)
-        batch = _random_batch(spec).to(device, dtype)
-        other = _random_batch(spec).to(device, dtype)
+    """Try whether the context of the first step, which its posterior reads, changes with other observations.
+
+    Args:
+        model: In eval mode.
+    """
+    batch, other = (_random_batch(model.spec, seed=seed).to(*place_of(model)) for seed in (0, 1))
     first = model.encode(batch)[:, 0]
     later = model.encode(replace(batch, x=torch.cat([batch.x[:, :1], other.x[:, 1:]], dim=1)))[:, 0]
     now = model.encode(replace(batch, x=torch.cat([other.x[:, :1], batch.x[:, 1:]], dim=1)))[:, 0]
-    model.train(was_training)
     if not torch.equal(first, later):
         return "future"
     return "past" if torch.equal(first, now) else "present"
 
 
-def _random_batch(spec: ObservationSpec) -> SequenceBatch:
-    """Observations that a model may read, on the CPU, by torch's global generator."""
-    rows, steps = TRIED
-    x = torch.randn(rows, steps, spec.size)
+def _random_batch(spec: ObservationSpec, *, seed: int) -> SequenceBatch:
+    """Observations that a model may read, on the CPU."""
+    generator, (rows, steps) = torch.Generator().manual_seed(seed), TRIED
+    x = torch.randn(rows, steps, spec.size, generator=generator)
     if spec.kind == "categorical":
-        x = torch.randint(spec.size, (rows, steps))
+        x = torch.randint(spec.size, (rows, steps), generator=generator)
     elif spec.kind in ("binary", "mixed"):  # of mixed observations, 0 and 1 are in every column
         x = (x > 0).to(x)
     elif spec.levels is not None:
-        x = 2 * torch.randint(spec.levels, x.shape).to(x) / (spec.levels - 1) - 1
+        x = 2 * torch.randint(spec.levels, x.shape, generator=generator).to(x) / (spec.levels - 1) - 1
     start = spec.blank(rows, device=x.device, dtype=x.dtype)
     inputs = torch.zeros(rows, steps, spec.inputs) if spec.inputs else None
     return SequenceBatch(x, torch.full((rows,), steps), start, inputs=inputs)
