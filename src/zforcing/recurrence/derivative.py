@@ -52,8 +52,8 @@ class Derivative:
 
     @cached_property
     def after_values(self) -> list[Value]:
-        """What is computed after the loop, for all steps at once."""
-        known = {v for v in self.backward_values if v.function not in VIEWS} | self.computed_forward
+        """What is computed after the loop, for all steps at once: again, where an operation has several results."""
+        known = {v for v in self.backward_values if v.function not in VIEWS and v.shape} | self.computed_forward
         others = [g for v, g in self.gradients.items() if v not in self.before]
         inputs = {v for v in in_order(others) if v.function is None}
         return in_order_from(others, dict.fromkeys([*known, *inputs]))
