@@ -130,7 +130,7 @@ def zf(capfd: pytest.CaptureFixture[str]) -> Command:
 def steps_are_derived_once_for_all_tests() -> Iterator[None]:
     """Tracing takes a third of a second; the models here are small, and many."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(trace_cache, "MOST_SHARED", 10_000)
+        patch.setattr(trace_cache, "MOST_KEPT", 10_000)
         yield
 
 

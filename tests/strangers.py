@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -145,3 +147,145 @@ class LooksAtAll(WaveModel):
         if z.sum() > 0:
             z = z.tanh()
         return super().after_latent(state, z)
+
+
+class EndsWith(WaveModel):
+    """A recurrence whose step ends with a layer that has several results: a norm, which keeps its statistics."""
+
+    name = "ends_with"
+
+    def __init__(self, spec: ObservationSpec, config: Sizes = DEFAULT):
+        super().__init__(spec, config)
+        self.norm = self.layer(config.hidden_size)
+
+    @staticmethod
+    def layer(H: int) -> nn.Module:
+        return nn.LayerNorm(H)
+
+    def after_latent(self, state: Waves, z: Tensor) -> Waves:
+        state = super().after_latent(state, z)
+        return state._replace(h=self.norm(state.h))
+
+
+class EndsWithGroupNorm(EndsWith):
+    @staticmethod
+    def layer(H: int) -> nn.Module:
+        return nn.GroupNorm(2, H)
+
+
+class EndsWithBatchNorm(EndsWith):
+    @staticmethod
+    def layer(H: int) -> nn.Module:
+        return nn.BatchNorm1d(H)
+
+
+class EndsWithConvolution(EndsWith):
+    @staticmethod
+    def layer(H: int) -> nn.Module:
+        return nn.Sequential(nn.Unflatten(1, (1, H)), nn.Conv1d(1, 2, 3, padding=1), nn.MaxPool1d(2), nn.Flatten())
+
+
+class ReadsLatent(WaveModel):
+    """Does something with each latent before it is read."""
+
+    name = "reads_latent"
+
+    def after_latent(self, state: Waves, z: Tensor) -> Waves:
+        return super().after_latent(state, self.seen(z))
+
+    def seen(self, z: Tensor) -> Tensor:
+        return z
+
+
+class _Reversed(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, z: Tensor) -> Tensor:
+        return z.view_as(z)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:  # type: ignore[override]  # as torch's own examples
+        return -0.5 * gradient
+
+
+class WithOwnDerivative(ReadsLatent):
+    """Gives some gradients a factor, as adversaries do."""
+
+    def seen(self, z: Tensor) -> Tensor:
+        reversed_: Tensor = _Reversed.apply(z)
+        return reversed_
+
+
+class WithoutGradient(ReadsLatent):
+    def seen(self, z: Tensor) -> Tensor:
+        with torch.no_grad():
+            weight = z.softmax(-1)
+        return z * weight
+
+
+class WithGradientInside(ReadsLatent):
+    """A step of gradient descent on an energy, through which no gradient goes."""
+
+    def seen(self, z: Tensor) -> Tensor:
+        with torch.enable_grad():
+            at = z.detach().requires_grad_()
+            (slope,) = torch.autograd.grad((at @ self.mix.sum(-1)).tanh().sum(), at)
+        return z - 0.3 * slope
+
+
+class Counts(ReadsLatent):
+    def __init__(self, spec: ObservationSpec, config: Sizes = DEFAULT):
+        super().__init__(spec, config)
+        self.steps = 0
+
+    def seen(self, z: Tensor) -> Tensor:
+        self.steps += 1
+        return z * (1 + 0.01 * self.steps)
+
+
+class CountsInBuffer(ReadsLatent):
+    def __init__(self, spec: ObservationSpec, config: Sizes = DEFAULT):
+        super().__init__(spec, config)
+        self.register_buffer("steps", torch.zeros(()))
+
+    def seen(self, z: Tensor) -> Tensor:
+        self.steps = self.steps + 1
+        return z * (1 + 0.01 * self.steps)
+
+
+class DrawsItself(ReadsLatent):
+    def __init__(self, spec: ObservationSpec, config: Sizes = DEFAULT):
+        super().__init__(spec, config)
+        self.generator = torch.Generator().manual_seed(0)
+
+    def seen(self, z: Tensor) -> Tensor:
+        return z * torch.rand(z.shape, generator=self.generator, dtype=z.dtype)
+
+
+class Tempered(ReadsLatent):
+    """Reads a number that isn't a buffer, which whoever trains it may change in place."""
+
+    def __init__(self, spec: ObservationSpec, config: Sizes = DEFAULT):
+        super().__init__(spec, config)
+        self.temperature = torch.ones(())
+
+    def seen(self, z: Tensor) -> Tensor:
+        return z * self.temperature.item()
+
+
+class Changeable(ReadsLatent):
+    """A model whose attributes anybody may replace."""
+
+    name = "changeable"
+
+    def __init__(self, spec: ObservationSpec, config: Sizes = DEFAULT):
+        super().__init__(spec, config)
+        Z = config.latent_size
+        self.function: Callable[[Tensor], Tensor] = torch.tanh
+        self.settings = {"scale": [1.0]}
+        self.table = np.ones(Z)
+        self.one, self.other, self.layer = nn.Linear(Z, Z), nn.Linear(Z, Z), nn.Sequential(nn.Tanh())
+        self.other.weight = self.one.weight
+
+    def seen(self, z: Tensor) -> Tensor:
+        z = self.function(z) * self.settings["scale"][0] * torch.from_numpy(self.table)
+        return self.layer(self.other(self.one(z)))

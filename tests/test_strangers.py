@@ -3,13 +3,34 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
 
 import pytest
 import torch
 from torch.distributions import Distribution
 
 from situations import Situation, assert_backends_agree, assert_equal, dropout_of_values, results
-from strangers import LooksAtAll, WaveModel, WordModel
+from strangers import (
+    Changeable,
+    Counts,
+    CountsInBuffer,
+    DrawsItself,
+    EndsWith,
+    EndsWithBatchNorm,
+    EndsWithConvolution,
+    EndsWithGroupNorm,
+    LooksAtAll,
+    ReadsLatent,
+    Sizes,
+    Tempered,
+    WaveModel,
+    WithGradientInside,
+    WithoutGradient,
+    WithOwnDerivative,
+    WordModel,
+)
 from zforcing import FIVO, SequenceModel
 from zforcing.testing import SPECS
 
@@ -55,6 +76,94 @@ def test_a_model_that_is_no_program_of_rows_walks_and_says_which_line(
     (said,) = caplog.messages
     assert said.startswith("looks_at_all runs step by step, which is slow: line ")
     assert "of strangers.py, `if z.sum() > 0:`: aten._local_scalar_dense.default depends on the values" in said
+
+
+@pytest.mark.usefixtures("never_walks")
+@pytest.mark.parametrize("cls", [EndsWith, EndsWithGroupNorm, EndsWithBatchNorm, EndsWithConvolution])
+def test_a_step_may_end_with_a_layer_of_several_results(cls: type[SequenceModel]) -> None:
+    situation = SITUATIONS["ancestors"]
+    assert_backends_agree(build(cls, "real", situation), situation.batch(), situation)
+
+
+@pytest.mark.parametrize(
+    ("cls", "why"),
+    [
+        (WithOwnDerivative, "gradients aren't those of its operations: _Reversed has a derivative of its own"),
+        (WithoutGradient, "gradients aren't those of its operations"),
+        (WithGradientInside, "gradients aren't those of its operations"),
+        (Counts, "steps: what it keeps belongs into the state"),
+        (CountsInBuffer, "steps: what it keeps belongs into the state"),
+        (DrawsItself, "draws from a generator of its own"),
+        (Tempered, "depends on the values"),
+    ],
+)
+def test_what_a_record_cannot_hold_walks_and_leaves_nothing_behind(
+    cls: type[SequenceModel], why: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    situation = Situation()
+    found = []
+    for backend in ("fast", "reference"):
+        model = build(cls, "real", situation)
+        model.backend = backend  # type: ignore[assignment]
+        found.append([results(model, situation.batch(), situation) for _ in range(2)])
+    for one, two in zip(*found, strict=True):
+        assert_equal(one, two, 0.0)
+    (said,) = caplog.messages
+    assert why in said
+
+
+def replace_function(model: Changeable) -> None:
+    model.function = torch.sin
+
+
+def replace_a_setting(model: Changeable) -> None:
+    model.settings["scale"][0] = 3.0
+
+
+def replace_an_array(model: Changeable) -> None:
+    model.table = 2 * model.table
+
+
+def replace_a_layer(model: Changeable) -> None:
+    model.layer[0] = torch.nn.Sigmoid()
+
+
+def untie(model: Changeable) -> None:
+    model.other.weight = torch.nn.Parameter(2 * model.one.weight.detach())
+
+
+def hook_twice(model: Changeable) -> None:
+    model.layer.register_forward_hook(lambda module, given, out: 2 * out).remove()
+    model.layer.register_forward_hook(lambda module, given, out: 3 * out)
+
+
+@pytest.mark.usefixtures("never_walks")
+@pytest.mark.parametrize(
+    "change", [replace_function, replace_a_setting, replace_an_array, replace_a_layer, untie, hook_twice]
+)
+def test_what_was_traced_follows_a_model_that_is_changed(change: Callable[[Changeable], None]) -> None:
+    situation = Situation()
+    model = build(Changeable, "real", situation)
+    assert_backends_agree(model, situation.batch(), situation)
+    change(model)
+    assert_backends_agree(model, situation.batch(), situation)
+
+
+def test_models_whose_settings_differ_out_of_sight_share_nothing() -> None:
+    @dataclass(frozen=True)
+    class Table(Sizes):
+        table: Any = field(default=None, repr=False)
+
+    class Reads(ReadsLatent):
+        Config = Table
+
+        def seen(self, z: torch.Tensor) -> torch.Tensor:
+            return z * self.config.table
+
+    situation = Situation()
+    for table in (1.0, 2.0):
+        torch.manual_seed(0)
+        assert_backends_agree(Reads(SPECS["real"], Table(table=table)).double(), situation.batch(), situation)
 
 
 @pytest.mark.usefixtures("never_walks")

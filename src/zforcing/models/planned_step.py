@@ -20,6 +20,7 @@ from torch.utils import _pytree as pytree
 
 from ..distributions import log_prob_of_observed, parameters_of, reparameterize
 from ..recurrence.eager import Runner
+from ..recurrence.gradients import require_same_gradients
 from ..recurrence.loops import Recurrence, make_plan
 from ..recurrence.plan import Plan
 from ..recurrence.program import Value, in_order
@@ -29,7 +30,7 @@ from ..recurrence.trace import ROWS, trace, with_rows
 from .contract import RecurrentModel
 from .state import State
 from .trace_cache import made_of, type_of
-from .traced import Traced, tensor_at, trace_step
+from .traced import Traced, of_weights, tensor_at, trace_step, weights_of
 
 
 class Given(NamedTuple):
@@ -165,7 +166,12 @@ def _traced(step: _Step, state: State, given: Given, start: Tensor) -> Traced:
     traced = trace_step(step.model, step, example, [*state._fields, *given.present, "start"])
     tensors = dict(zip(traced.inputs, pytree.tree_leaves(example(ROWS[0])), strict=True))
     tensors |= {value: tensor_at(step.model, name) for name, value in traced.weights.items()}
-    require_independent_rows(pytree.tree_leaves(traced.results), tensors)
+    results = pytree.tree_leaves(traced.results)
+    require_independent_rows(results, tensors)
+    f, arguments = of_weights(step.model, step), (weights_of(step.model), *example(ROWS[0]))
+    inputs, buffers = [*traced.weights.values(), *traced.inputs], dict(step.model.named_buffers())
+    fixed = [value for name, value in traced.weights.items() if name in buffers]
+    require_same_gradients(f, arguments, inputs, results, fixed=fixed)
     return traced
 
 

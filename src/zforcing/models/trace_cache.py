@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 import weakref
 from collections.abc import Callable, Hashable, Iterator
-from dataclasses import is_dataclass
-from typing import Any, TypeVar
+from dataclasses import fields, is_dataclass
+from typing import Any, NamedTuple, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -18,7 +19,7 @@ logger = logging.getLogger(__name__)
 T = TypeVar("T")
 _OF_MODEL: weakref.WeakKeyDictionary[nn.Module, dict[Hashable, Any]] = weakref.WeakKeyDictionary()
 _SHARED: dict[Hashable, Any] = {}  # by models of the same structure
-MOST_SHARED = 128
+MOST_KEPT = 128  # of all models together, and of each one that shares nothing
 
 
 def made_of(
@@ -28,22 +29,24 @@ def made_of(
 
     `is_own` says of what was traced whether it holds weights of this model, so that no other may share it.
     """
-    structure, own = _structure(model), _OF_MODEL.setdefault(model, {})
-    key = (asked, _settings(model) if structure is None else structure, torch.get_default_dtype())
-    made: T | str | None = own.get(key, _SHARED.get(key))
+    structure, own = structure_of(model), _OF_MODEL.setdefault(model, {})
+    key: Hashable = (asked, structure, torch.get_default_dtype())
+    made: T | str | None = own.get(key, own.get(asked, _SHARED.get(key)))
     if made is not None:
         return made
+    is_private = not structure.is_shared
     try:
         made = make()
+        is_private |= is_own(made)
     except Untraceable as reason:
         made = str(reason)
         logger.warning("%s runs step by step, which is slow: %s", model.name, reason)
-    if structure is None or (not isinstance(made, str) and is_own(made)):
-        own[key] = made
-        return made
-    if len(_SHARED) >= MOST_SHARED:
-        _SHARED.pop(next(iter(_SHARED)))
-    _SHARED[key] = made
+        if isinstance(reason, ChangesModel):  # it will have another structure the next time
+            key, is_private = asked, True
+    kept = own if is_private else _SHARED
+    if len(kept) >= MOST_KEPT:
+        kept.pop(next(iter(kept)))
+    kept[key] = made
     return made
 
 
@@ -57,45 +60,94 @@ OF_DATA = ("description", "starts")  # attributes of a model that no step reads
 OF_TORCH = frozenset(vars(nn.Module()))
 
 
-def _settings(model: nn.Module) -> Hashable:
-    """Whatever a trace of this model depends on beside its parameters and buffers, and may change.
+class ChangesModel(Untraceable):
+    """A step of a model leaves something on the model."""
 
-    Plain attributes of its modules, and which tensors stand in others: a trace keeps those that it has read.
+
+class Structure(NamedTuple):
+    """All that a trace of a model depends on beside the values of its parameters and buffers, as far as it is seen.
+
+    Attributes:
+        of: Types, attributes, hooks and sizes of its modules.
+        is_shared: Whether a model with an equal structure does the same.
     """
 
-    def of(module: nn.Module) -> Iterator[Hashable]:
-        for key, value in vars(module).items():
-            if isinstance(value, PLAIN):
-                yield key, value
-            elif isinstance(value, Tensor):
-                yield key, id(value)
-
-    return tuple((name, *of(module)) for name, module in model.named_modules())
+    of: tuple[tuple[Hashable, ...], ...]
+    is_shared: bool
 
 
-def _structure(model: nn.Module) -> Hashable | None:
-    """All that a trace of the model depends on beside the values of its tensors; None if it may be more than is seen.
+def structure_of(model: nn.Module) -> Structure:
+    """The structure of a model as it is now."""
+    found: list[tuple[Hashable, ...]] = []
+    is_shared = True
+    for path, module in model.named_modules(remove_duplicate=False):
+        found.append((path, "", _Same(type(module))))
+        for name, value in _attributes(module, is_model=module is model):
+            plain = _is_plain(value)
+            found.append((path, name, repr(value) if plain else _Same.of(value)))
+            is_shared &= plain or _is_torchs(module)
+    return Structure((*found, *_sizes(model)), is_shared)
 
-    Models with the same structure share what is derived.
-    """
-    found: list[Hashable] = []
-    for path, module in model.named_modules():
-        found.append((path, type(module)))
-        for name, value in vars(module).items():
-            if name in OF_TORCH or (module is model and name in OF_DATA):
-                if name.endswith("_hooks") and value:
-                    return None
-            elif _is_plain(value) or is_dataclass(value):
-                found.append((name, repr(value)))
-            elif not type(module).__module__.startswith("torch.nn."):
-                return None
-        found.append(module.training)
-    found += [(name, type_of(tensor[None])) for name, tensor in model.state_dict(keep_vars=True).items()]
-    return tuple(found)
+
+def _attributes(module: nn.Module, *, is_model: bool) -> Iterator[tuple[str, Any]]:
+    """What a module's methods may read, beside parameters, buffers and parts."""
+    for name, value in vars(module).items():
+        if name == "training":
+            yield name, value
+        elif name in OF_TORCH or (is_model and name in OF_DATA):
+            if name.endswith("_hooks"):
+                yield from ((name, hook) for hook in value.values())
+        elif not _is_torchs(module) or _is_plain(value) or callable(value):
+            yield name, value
+
+
+def _is_torchs(module: nn.Module) -> bool:
+    """Whether its layer is torch's own, whose other attributes are caches."""
+    return type(module).__module__.startswith("torch.nn.")
+
+
+def _sizes(model: nn.Module) -> Iterator[tuple[Hashable, ...]]:
+    """Of each parameter and buffer its name, its type, and the first name of the same tensor."""
+    first: dict[int, str] = {}
+    both = (model.named_parameters, model.named_buffers)
+    for name, tensor in itertools.chain(*(named(remove_duplicate=False) for named in both)):
+        yield name, "", type_of(tensor[None]), first.setdefault(id(tensor), name)
 
 
 def _is_plain(value: Any) -> bool:
     """Whether a value's text tells all of it."""
     if isinstance(value, list | tuple):
         return all(map(_is_plain, value))
+    if isinstance(value, dict):
+        return all(map(_is_plain, (*value, *value.values())))
+    if is_dataclass(value) and not isinstance(value, type):
+        return all(field.repr and _is_plain(getattr(value, field.name)) for field in fields(value))
     return isinstance(value, PLAIN)
+
+
+class _Same:
+    """A thing as a key: equal to itself alone, as long as it lives."""
+
+    def __init__(self, thing: Any):
+        self.number = id(thing)
+        self.thing = weakref.ref(thing)
+
+    @classmethod
+    def of(cls, thing: Any) -> Hashable:
+        """The key; of a list or a dictionary that of each of its parts, as they are now."""
+        if isinstance(thing, list | tuple | set | frozenset):
+            return (type(thing), *(cls.of(part) for part in thing))
+        if isinstance(thing, dict):
+            return (dict, *((cls.of(name), cls.of(part)) for name, part in thing.items()))
+        if _is_plain(thing):
+            return repr(thing)
+        try:
+            return cls(thing)
+        except TypeError:  # of some types of C
+            return id(thing)
+
+    def __hash__(self) -> int:
+        return self.number
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Same) and self.thing() is not None and self.thing() is other.thing()

@@ -105,8 +105,10 @@ class _Recorder(TorchDispatchMode):
     def _check(
         self, operation: Operation, args: tuple[Any, ...], kwargs: Mapping[str, Any], read: Sequence[Tensor]
     ) -> None:
-        if any(tag in operation.tags for tag in BY_VALUE) and any(id(tensor) in self.owned for tensor in read):
+        if any(tag in operation.tags for tag in BY_VALUE):
             raise Unseen(f"{operation} depends on the values of a tensor, not on its shape alone")
+        if kwargs.get("generator") is not None:
+            raise Unseen(f"{operation} draws from a generator of its own, not from torch's")
         if not all(self.owned.get(id(tensor), False) for tensor in changed_by(operation, args, kwargs)):
             raise Unseen(f"{operation} changes in place a tensor that was there before")
 

@@ -33,7 +33,7 @@ def require_independent_rows(results: Sequence[Value], example: Mapping[Value, T
     if any(tensor.is_meta for tensor in example.values()):  # there is nothing to compare
         return
     with torch.random.fork_rng():
-        everything: dict[Value, Any] = {v: _shaken(v, tensor) for v, tensor in example.items()}
+        everything: dict[Value, Any] = {v: shaken(v, tensor) for v, tensor in example.items()}
         evaluate(results, everything, rows=ROWS[0])
         given = {v for v in order if v.function is None or v.is_random}
         some = {v: _rows_of(v, everything[v]) for v in given}
@@ -43,7 +43,7 @@ def require_independent_rows(results: Sequence[Value], example: Mapping[Value, T
         found = some.get(value)  # what only a random operation reads has none; what is empty holds anything
         if not isinstance(found, Tensor) or value.function is aten.empty.memory_format:
             return False
-        return not _equal(found, _rows_of(value, everything[value]))
+        return not is_close(found, _rows_of(value, everything[value]))
 
     if any(map(differs, results)):
         first = next(filter(differs, order))
@@ -64,7 +64,7 @@ def _operation(value: Value) -> Any:
     return value.operand.function if value.function is operator.getitem else value.function
 
 
-def _shaken(value: Value, tensor: Tensor) -> Tensor:
+def shaken(value: Value, tensor: Tensor) -> Tensor:
     """Rows that differ from each other."""
     if not (value.has_rows and value.is_smooth):
         return tensor
@@ -79,7 +79,8 @@ def _rows_of(value: Value, result: Any) -> Any:
     return result[SOME.start * times : SOME.stop * times]
 
 
-def _equal(one: Tensor, two: Tensor) -> bool:
+def is_close(one: Tensor, two: Tensor) -> bool:
+    """Whether two tensors are equal but for rounding."""
     if one.shape != two.shape:
         return False
     if torch.equal(one, two):

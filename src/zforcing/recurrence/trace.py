@@ -13,7 +13,7 @@ import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
@@ -24,6 +24,7 @@ from .program import Rows, Value, aten, merge_equal, rewrite
 from .record import Call, Operation, Record, changed_by, record, shares_memory, tensors_in
 from .views import simplify
 
+T = TypeVar("T")
 ROWS = (5, 7)  # two numbers of rows to trace with: what differs is the number of rows
 
 
@@ -62,19 +63,32 @@ def with_rows(rows: int, tensor: Tensor) -> Tensor:
 
 
 def _record(f: Callable[..., Any], arguments: Sequence[Any]) -> Record:
-    """What f does.
-
-    In a thread of its own, which has none of the modes that torch is in: the hooks of a checkpoint, a profiler's.
-    """
+    """What f does."""
     leaves, spec = pytree.tree_flatten(arguments)
 
     def recorded() -> Record:
-        with torch.no_grad(), _traceable():
+        with torch.no_grad():
             return record(lambda *tensors: f(*pytree.tree_unflatten(tensors, spec)), leaves)
+
+    return apart(recorded)
+
+
+def apart(f: Callable[[], T]) -> T:
+    """Run f in a thread of its own, which has none of the modes that torch is in: hooks of a checkpoint, a profiler's.
+
+    Raises:
+        Untraceable: f fails.
+    """
+
+    def run() -> T:
+        with _traceable():
+            return f()
 
     with ThreadPoolExecutor(max_workers=1) as thread:
         try:
-            return thread.submit(recorded).result()
+            return thread.submit(run).result()
+        except Untraceable:
+            raise
         except Exception as error:  # torch raises many kinds
             raise Untraceable(_reason(error)) from error
 
