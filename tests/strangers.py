@@ -289,3 +289,8 @@ class Changeable(ReadsLatent):
     def seen(self, z: Tensor) -> Tensor:
         z = self.function(z) * self.settings["scale"][0] * torch.from_numpy(self.table)
         return self.layer(self.other(self.one(z)))
+
+
+class InComplexNumbers(ReadsLatent):
+    def seen(self, z: Tensor) -> Tensor:
+        return torch.fft.irfft(torch.fft.rfft(z) * (1 + 0.5j), n=z.shape[-1])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,7 +12,7 @@ import pytest
 import torch
 from torch.distributions import Distribution
 
-from situations import Situation, assert_backends_agree, assert_equal, dropout_of_values, results
+from situations import Situation, assert_backends_agree, assert_equal, by, dropout_of_values, results
 from strangers import (
     Changeable,
     Counts,
@@ -21,6 +22,7 @@ from strangers import (
     EndsWithBatchNorm,
     EndsWithConvolution,
     EndsWithGroupNorm,
+    InComplexNumbers,
     LooksAtAll,
     ReadsLatent,
     Sizes,
@@ -32,6 +34,9 @@ from strangers import (
     WordModel,
 )
 from zforcing import FIVO, SequenceModel
+from zforcing.models import trace_cache
+from zforcing.recurrence import eager
+from zforcing.recurrence.trace import Untraceable
 from zforcing.testing import SPECS
 
 SITUATIONS = {
@@ -94,6 +99,7 @@ def test_a_step_may_end_with_a_layer_of_several_results(cls: type[SequenceModel]
         (Counts, "steps: what it keeps belongs into the state"),
         (CountsInBuffer, "steps: what it keeps belongs into the state"),
         (DrawsItself, "draws from a generator of its own"),
+        (InComplexNumbers, "computes complex numbers, whose gradients would be lost"),
         (Tempered, "depends on the values"),
     ],
 )
@@ -175,3 +181,33 @@ def test_a_filter_of_a_strangers_model_gives_the_bound_of_the_reference() -> Non
         torch.manual_seed(1)
         values.append(FIVO(particles=4, threshold=1.1)(model, batch).value)
     torch.testing.assert_close(values[0], values[1], rtol=1e-12, atol=0)
+
+
+def test_threads_trace_one_after_the_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    models = [build(cls, "real", Situation()) for cls in (EndsWith, EndsWithGroupNorm, ReadsLatent, WaveModel)]
+
+    def run(model: SequenceModel) -> dict[str, torch.Tensor]:
+        return results(model, Situation().batch(), Situation())
+
+    alone = [run(by("reference", model)) for model in models]
+    monkeypatch.setattr(trace_cache, "_SHARED", {})
+    with ThreadPoolExecutor() as threads:
+        together = list(threads.map(run, [by("fast", model) for model in models]))
+    assert Distribution._validate_args
+    for one, two in zip(together, alone, strict=True):
+        assert_equal(one, two, 1e-10)
+
+
+def test_a_loop_whose_gradients_cannot_be_traced_walks(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(*_: Any) -> Any:
+        raise Untraceable("a derivative that no record holds")
+
+    model, situation = build(EndsWithConvolution, "real", Situation()), Situation(particles=2, ancestors=True)
+    monkeypatch.setattr(trace_cache, "_SHARED", {})
+    expected = results(by("reference", model), situation.batch(), situation)
+    monkeypatch.setattr(eager, "derive", fails)
+    for _ in range(2):
+        assert_equal(results(by("fast", model), situation.batch(), situation), expected, 0.0)
+    assert caplog.messages == ["ends_with runs step by step, which is slow: a derivative that no record holds"]

@@ -17,9 +17,11 @@ from ..observations import SequenceBatch
 from ..recurrence.eager import Resample
 from ..recurrence.flat import Flat
 from ..recurrence.program import Value
+from ..recurrence.trace import Untraceable
 from .contract import RecurrentModel
 from .planned_step import Derived, Given, Kind, derived_for
 from .state import State, map_state
+from .trace_cache import refuse
 from .traced import tensor_at
 from .unroll import Unroll
 
@@ -49,12 +51,14 @@ def unroll(
         given = given._replace(scored_x=batch.x, scored=None if batch.observed is None else batch.scored)
     kind = Kind(given_latents=noise is None, carried=state is not None, filtered=resample is not None)
     derived = _derived_for(model, batch, one, given, kind)
-    if isinstance(derived, str):
-        return model.walk(
-            batch, noise=noise, latents=latents, state=state, context=context, particles=particles, resample=resample
-        )
-    run = _Run(model, derived, batch, given, first, particles)
-    return run.unroll(resample)
+    if isinstance(derived, Derived):
+        try:
+            return _Run(model, derived, batch, given, first, particles).unroll(resample)
+        except Untraceable as reason:  # of a loop's gradients, which are traced when they are first needed
+            refuse(model, derived, reason)
+    return model.walk(
+        batch, noise=noise, latents=latents, state=state, context=context, particles=particles, resample=resample
+    )
 
 
 def deterministic_states(
@@ -67,8 +71,13 @@ def deterministic_states(
     derived = _derived_for(model, batch, first, given, Kind(only_deterministic=True, carried=carried))
     if isinstance(derived, str):
         return model.walk_deterministic(batch, first)
-    run = _Run(model, derived, batch, given, first, particles=1)
-    return dict(zip(model.deterministic, run.begun(), strict=True))
+    try:
+        return dict(
+            zip(model.deterministic, _Run(model, derived, batch, given, first, particles=1).begun(), strict=True)
+        )
+    except Untraceable as reason:
+        refuse(model, derived, reason)
+        return model.walk_deterministic(batch, first)
 
 
 def _derived_for(model: RecurrentModel, batch: SequenceBatch, first: State, given: Given, kind: Kind) -> Derived | str:

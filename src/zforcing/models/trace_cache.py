@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import itertools
 import logging
 import weakref
 from collections.abc import Callable, Hashable, Iterator
 from dataclasses import fields, is_dataclass
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar, cast
 
 import torch
 from torch import Tensor, nn
@@ -39,8 +38,7 @@ def made_of(
         made = make()
         is_private |= is_own(made)
     except Untraceable as reason:
-        made = str(reason)
-        logger.warning("%s runs step by step, which is slow: %s", model.name, reason)
+        made = _logged(model, reason)
         if isinstance(reason, ChangesModel):  # it will have another structure the next time
             key, is_private = asked, True
     kept = own if is_private else _SHARED
@@ -48,6 +46,18 @@ def made_of(
         kept.pop(next(iter(kept)))
     kept[key] = made
     return made
+
+
+def refuse(model: RecurrentModel, made: object, reason: Untraceable) -> None:
+    """Let a model walk from now on, where what was made of it turns out not to do; this is logged."""
+    said = _logged(model, reason)
+    for kept in (_OF_MODEL.get(model, {}), _SHARED):
+        kept.update({key: said for key, value in kept.items() if value is made})
+
+
+def _logged(model: RecurrentModel, reason: Untraceable) -> str:
+    logger.warning("%s runs step by step, which is slow: %s", model.name, reason)
+    return str(reason)
 
 
 def type_of(tensor: Tensor) -> Hashable:
@@ -58,6 +68,7 @@ def type_of(tensor: Tensor) -> Hashable:
 PLAIN = (bool, int, float, str, type(None))
 OF_DATA = ("description", "starts")  # attributes of a model that no step reads
 OF_TORCH = frozenset(vars(nn.Module()))
+HOOKS = tuple(sorted(name for name in OF_TORCH if name.endswith("_hooks")))
 
 
 class ChangesModel(Untraceable):
@@ -80,25 +91,30 @@ def structure_of(model: nn.Module) -> Structure:
     """The structure of a model as it is now."""
     found: list[tuple[Hashable, ...]] = []
     is_shared = True
+    first: dict[int, tuple[str, str]] = {}  # of each tensor its first name
     for path, module in model.named_modules(remove_duplicate=False):
-        found.append((path, "", _Same(type(module))))
+        found.append((path, "", cast(Hashable, type(module)), module.training))
+        is_torchs = _is_torchs(module)
         for name, value in _attributes(module, is_model=module is model):
             plain = _is_plain(value)
-            found.append((path, name, repr(value) if plain else _Same.of(value)))
-            is_shared &= plain or _is_torchs(module)
-    return Structure((*found, *_sizes(model)), is_shared)
+            if plain or not is_torchs or callable(value):  # others of torch's own layers are caches
+                found.append((path, name, repr(value) if plain else _Same.of(value)))
+                is_shared &= (plain or is_torchs) and name not in HOOKS
+        for name, tensor in (*vars(module)["_parameters"].items(), *vars(module)["_buffers"].items()):
+            kind = None if tensor is None else type_of(tensor[None])
+            found.append((path, name, kind, first.setdefault(id(tensor), (path, name))))
+    return Structure(tuple(found), is_shared)
 
 
 def _attributes(module: nn.Module, *, is_model: bool) -> Iterator[tuple[str, Any]]:
     """What a module's methods may read, beside parameters, buffers and parts."""
-    for name, value in vars(module).items():
-        if name == "training":
+    attributes = vars(module)
+    for name, value in attributes.items():
+        if name not in OF_TORCH and not (is_model and name in OF_DATA):
             yield name, value
-        elif name in OF_TORCH or (is_model and name in OF_DATA):
-            if name.endswith("_hooks"):
-                yield from ((name, hook) for hook in value.values())
-        elif not _is_torchs(module) or _is_plain(value) or callable(value):
-            yield name, value
+    for name in HOOKS:
+        if attributes.get(name):
+            yield from ((name, hook) for hook in attributes[name].values())
 
 
 def _is_torchs(module: nn.Module) -> bool:
@@ -106,23 +122,17 @@ def _is_torchs(module: nn.Module) -> bool:
     return type(module).__module__.startswith("torch.nn.")
 
 
-def _sizes(model: nn.Module) -> Iterator[tuple[Hashable, ...]]:
-    """Of each parameter and buffer its name, its type, and the first name of the same tensor."""
-    first: dict[int, str] = {}
-    both = (model.named_parameters, model.named_buffers)
-    for name, tensor in itertools.chain(*(named(remove_duplicate=False) for named in both)):
-        yield name, "", type_of(tensor[None]), first.setdefault(id(tensor), name)
-
-
 def _is_plain(value: Any) -> bool:
     """Whether a value's text tells all of it."""
+    if isinstance(value, PLAIN):
+        return True
     if isinstance(value, list | tuple):
         return all(map(_is_plain, value))
     if isinstance(value, dict):
         return all(map(_is_plain, (*value, *value.values())))
     if is_dataclass(value) and not isinstance(value, type):
         return all(field.repr and _is_plain(getattr(value, field.name)) for field in fields(value))
-    return isinstance(value, PLAIN)
+    return False
 
 
 class _Same:

@@ -53,6 +53,8 @@ def require_independent_rows(results: Sequence[Value], example: Mapping[Value, T
 def _require_form(value: Value) -> None:
     if any(isinstance(length, Rows) for length in value.shape[1:]):
         raise Untraceable(f"{value.function} has the rows of a batch in another dimension than the first")
+    if value.dtype.is_complex:
+        raise Untraceable(f"{value.function} computes complex numbers, whose gradients would be lost")
     if value.is_random and not value.has_rows:
         raise Untraceable(f"{value.function} draws numbers that all rows of a batch share")
     if isinstance(value.function, Constant) and value.function.tensor.requires_grad:

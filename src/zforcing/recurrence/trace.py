@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import contextlib
 import operator
+import threading
 import traceback
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent import futures
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -25,6 +26,7 @@ from .record import Call, Operation, Record, changed_by, record, shares_memory, 
 from .views import simplify
 
 T = TypeVar("T")
+_ONE_AT_A_TIME = threading.Lock()  # what `_traceable` changes, all threads see
 ROWS = (5, 7)  # two numbers of rows to trace with: what differs is the number of rows
 
 
@@ -84,7 +86,7 @@ def apart(f: Callable[[], T]) -> T:
         with _traceable():
             return f()
 
-    with ThreadPoolExecutor(max_workers=1) as thread:
+    with _ONE_AT_A_TIME, futures.ThreadPoolExecutor(max_workers=1) as thread:
         try:
             return thread.submit(run).result()
         except Untraceable:
@@ -115,15 +117,16 @@ def _reason(error: Exception) -> str:
     """What has failed, and in which line of the traced function."""
     frames = [f for f in traceback.extract_tb(error.__traceback__) if not _is_torchs(f.filename)]
     said = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+    if not frames:
+        return said
     return f"line {frames[-1].lineno} of {Path(frames[-1].filename).name}, `{frames[-1].line}`: {said}"
 
 
 def _is_torchs(filename: str) -> bool:
-    """Whether a line is of torch, or of what records."""
+    """Whether a line is of torch, of what records, or of the thread that it is done in."""
     path = Path(filename)
-    return (
-        path.is_relative_to(Path(torch.__file__).parent) or not path.is_file() or path.parent == Path(__file__).parent
-    )
+    ours = {Path(__file__).parent, Path(threading.__file__).parent, Path(futures.__file__).parent}
+    return path.is_relative_to(Path(torch.__file__).parent) or not path.is_file() or path.parent in ours
 
 
 # ---- records -> values
