@@ -294,3 +294,30 @@ class Changeable(ReadsLatent):
 class InComplexNumbers(ReadsLatent):
     def seen(self, z: Tensor) -> Tensor:
         return torch.fft.irfft(torch.fft.rfft(z) * (1 + 0.5j), n=z.shape[-1])
+
+
+class AddsToItsState(WaveModel):
+    """Adds to the state what was seen: the gradient of one is that of the other."""
+
+    name = "adds_to_its_state"
+
+    def __init__(self, spec: ObservationSpec, config: Sizes = DEFAULT):
+        super().__init__(spec, config)
+        self.reads = nn.Linear(spec.size, config.hidden_size)
+
+    def after_inputs(self, state: Waves, u: Tensor | None) -> Waves:
+        return state._replace(h=state.h + self.reads(state.window[:, -1]).tanh())
+
+
+class Gated(WaveModel):
+    """Multiplies the state by what is computed ahead for many steps, which the gradients read again."""
+
+    name = "gated"
+
+    def __init__(self, spec: ObservationSpec, config: Sizes = DEFAULT):
+        super().__init__(spec, config)
+        self.gate = nn.Linear(spec.size, config.hidden_size)
+
+    def after_latent(self, state: Waves, z: Tensor) -> Waves:
+        state = super().after_latent(state, z)
+        return state._replace(h=state.h * self.gate(state.window[:, -1]))

@@ -14,6 +14,7 @@ from torch.distributions import Distribution
 
 from situations import Situation, assert_backends_agree, assert_equal, by, dropout_of_values, results
 from strangers import (
+    AddsToItsState,
     Changeable,
     Counts,
     CountsInBuffer,
@@ -22,6 +23,7 @@ from strangers import (
     EndsWithBatchNorm,
     EndsWithConvolution,
     EndsWithGroupNorm,
+    Gated,
     InComplexNumbers,
     LooksAtAll,
     ReadsLatent,
@@ -33,8 +35,9 @@ from strangers import (
     WithOwnDerivative,
     WordModel,
 )
-from zforcing import FIVO, SequenceModel
+from zforcing import ELBO, FIVO, SequenceModel
 from zforcing.models import trace_cache
+from zforcing.models.explain import explain
 from zforcing.recurrence import eager
 from zforcing.recurrence.trace import Untraceable
 from zforcing.testing import SPECS
@@ -81,6 +84,33 @@ def test_a_model_that_is_no_program_of_rows_walks_and_says_which_line(
     (said,) = caplog.messages
     assert said.startswith("looks_at_all runs step by step, which is slow: line ")
     assert "of strangers.py, `if z.sum() > 0:`: aten._local_scalar_dense.default depends on the values" in said
+
+
+@pytest.mark.usefixtures("never_walks")
+@pytest.mark.parametrize("name", ["ragged", "ancestors"])
+@pytest.mark.parametrize("cls", [AddsToItsState, Gated])
+def test_what_is_known_ahead_may_meet_the_state_anyhow(cls: type[SequenceModel], name: str) -> None:
+    situation = SITUATIONS[name]
+    assert_backends_agree(build(cls, "real", situation), situation.batch(), situation)
+
+
+@pytest.mark.usefixtures("never_walks")
+@pytest.mark.parametrize("trained", ["recurrent.weight_hh", "recurrent.weight_ih", "gate", "prior_net", "mix"])
+def test_parts_of_a_model_may_be_frozen(trained: str) -> None:
+    model, batch = build(Gated, "real", Situation()), Situation().batch()
+    for name, parameter in model.named_parameters():
+        parameter.requires_grad_(name.startswith(trained))
+    noise = model.draw_noise(batch)
+    gradients = []
+    for backend in ("fast", "reference"):
+        loss = ELBO()(by(backend, model), batch, noise=noise).loss.sum()  # type: ignore[arg-type]
+        gradients.append(torch.autograd.grad(loss, [p for p in model.parameters() if p.requires_grad]))
+    torch.testing.assert_close(*gradients, rtol=1e-10, atol=1e-10)
+    assert "gradients of the loop" in explain(by("fast", model))
+
+
+def test_a_frozen_model_is_explained() -> None:
+    assert "loop over" in explain(build(Gated, "real", Situation()).requires_grad_(False))
 
 
 @pytest.mark.usefixtures("never_walks")

@@ -112,7 +112,7 @@ class Backward(Pass):
         for state in self.slots:
             gradient = self.derivative.gradients[state]
             computed = gradient in order and gradient.function not in VIEWS and gradient not in self.frame.each
-            if computed and gradient.reads:
+            if computed and gradient.reads and gradient not in self.derivative.stacked:  # else also another's gradient
                 self.frame.each[gradient] = self._slot(state, 1)
             else:
                 late.append((state, gradient))

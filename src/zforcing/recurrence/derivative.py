@@ -30,6 +30,7 @@ class Derivative:
         incoming: For each of these that has a gradient, the input that holds it.
         gradients: For each value that the loop reads and that gets a gradient, its value: of one step, and of a
             constant the sum over the rows.
+        ahead: What the loop computes ahead.
     """
 
     before: tuple[Value, ...]
@@ -37,6 +38,7 @@ class Derivative:
     forward: Mapping[Value, Value]
     incoming: Mapping[Value, Value]
     gradients: Mapping[Value, Value]
+    ahead: tuple[Value, ...] = ()
 
     @cached_property
     def computed_forward(self) -> set[Value]:
@@ -60,9 +62,9 @@ class Derivative:
 
     @cached_property
     def kept(self) -> set[Value]:
-        """Values of the forward pass that the backward pass reads."""
+        """Values of the forward pass that the backward pass reads, also of those that are computed ahead."""
         reads = {r for v in [*self.backward_values, *self.after_values] for r in v.reads} | set(self.gradients.values())
-        return reads & self.computed_forward
+        return reads & (self.computed_forward | {self.inputs[v] for v in self.ahead})
 
     @cached_property
     def stacked(self) -> set[Value]:
@@ -91,7 +93,8 @@ class Derivative:
         return computed(self.after_values)
 
     def __repr__(self) -> str:
-        kept = [*self.before, *(value for value in self.forward_values if value in self.kept)]
+        ahead = [self.inputs[value] for value in self.ahead]
+        kept = [*self.before, *(value for value in [*ahead, *self.forward_values] if value in self.kept)]
         sizes = Counter(f"{value} [{value.size}]" for value in kept)
         each = ", ".join(f"{num} x {size}" if num > 1 else size for size, num in sizes.items())
         return (
@@ -105,14 +108,15 @@ def derive(loop: Loop, wanted: Iterable[Value]) -> Derivative:
     """Trace a step of a loop with its gradients for the values `wanted` among those that it reads."""
     weight = {loop.log_weight} - {*loop.after, *loop.exported}  # it has no gradient
     inputs, values, incoming, gradients = _with_gradients(loop.reads, loop.results, set(wanted), weight)
-    return Derivative(loop.before, inputs, values, incoming, gradients)
+    return Derivative(loop.before, inputs, values, incoming, gradients, loop.ahead)
 
 
 def derive_ahead(loop: Loop, wanted: Iterable[Value]) -> Derivative:
     """Trace the values that a loop computes ahead with their gradients for `wanted` among what they read."""
-    if not loop.ahead:
+    reads = [*loop.sources, *loop.weights]
+    if not loop.ahead or set(wanted).isdisjoint(reads):
         return Derivative((), {}, {}, {}, {})
-    return Derivative((), *_with_gradients([*loop.sources, *loop.weights], loop.ahead, set(wanted)))
+    return Derivative((), *_with_gradients(reads, loop.ahead, set(wanted)))
 
 
 def _with_gradients(
