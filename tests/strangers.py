@@ -321,3 +321,13 @@ class Gated(WaveModel):
     def after_latent(self, state: Waves, z: Tensor) -> Waves:
         state = super().after_latent(state, z)
         return state._replace(h=state.h * self.gate(state.window[:, -1]))
+
+
+class DrawsOfData(WaveModel):
+    """Noise whose probability is a function of the data, which all particles share."""
+
+    name = "draws_of_data"
+
+    def emission(self, state: Waves) -> Distribution:
+        mean = torch.bernoulli(state.window[:, -1].sigmoid())
+        return Independent(StudentT(5.0, mean, self.scale.exp()), 1)

@@ -19,6 +19,7 @@ from strangers import (
     Counts,
     CountsInBuffer,
     DrawsItself,
+    DrawsOfData,
     EndsWith,
     EndsWithBatchNorm,
     EndsWithConvolution,
@@ -241,3 +242,10 @@ def test_a_loop_whose_gradients_cannot_be_traced_walks(
     for _ in range(2):
         assert_equal(results(by("fast", model), situation.batch(), situation), expected, 0.0)
     assert caplog.messages == ["ends_with runs step by step, which is slow: a derivative that no record holds"]
+
+
+@pytest.mark.usefixtures("never_walks")
+def test_particles_draw_on_their_own_what_depends_on_data_alone() -> None:
+    model, batch = build(DrawsOfData, "real", Situation()), Situation().batch()
+    one, two = model.unroll(batch, particles=2).emission.mean.chunk(2)
+    assert not torch.equal(one, two)

@@ -76,7 +76,7 @@ class Flat:
 
     def _compute(self, value: Value) -> None:
         rows = max((self.rows[read] for read in value.reads), default=0)
-        if value.has_rows and rows == 0:  # made from nothing: zeros, or random numbers
+        if value.has_rows and (rows == 0 or value.is_random):  # made from nothing, or each row's own
             rows = self.all_rows
 
         def tensor_of(part: Any) -> Any:

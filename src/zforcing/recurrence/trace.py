@@ -26,6 +26,7 @@ from .record import Call, Operation, Record, changed_by, record, shares_memory, 
 from .views import simplify
 
 T = TypeVar("T")
+_THREAD = threading.local()
 _ONE_AT_A_TIME = threading.Lock()  # what `_traceable` changes, all threads see
 ROWS = (5, 7)  # two numbers of rows to trace with: what differs is the number of rows
 
@@ -83,10 +84,13 @@ def apart(f: Callable[[], T]) -> T:
     """
 
     def run() -> T:
+        _THREAD.is_apart = True
         with _traceable():
             return f()
 
-    with _ONE_AT_A_TIME, futures.ThreadPoolExecutor(max_workers=1) as thread:
+    # what is traced may trace another model itself
+    turn = contextlib.nullcontext() if getattr(_THREAD, "is_apart", False) else _ONE_AT_A_TIME
+    with turn, futures.ThreadPoolExecutor(max_workers=1) as thread:
         try:
             return thread.submit(run).result()
         except Untraceable:
