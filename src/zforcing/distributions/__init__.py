@@ -7,6 +7,7 @@ from .missing import LogProbs, log_prob_of_observed, log_probs_of_observed
 from .mode import most_likely
 from .product import ColumnProduct, Factor
 from .scalar import BernoulliScalar, GaussianScalar, LogisticScalar
+from .tempered import draw_tempered, tempered_probabilities
 
 __all__ = [
     "BernoulliScalar",
@@ -22,6 +23,7 @@ __all__ = [
     "batch_first",
     "combine",
     "diagonal_gaussian",
+    "draw_tempered",
     "gaussian",
     "gaussian_log_prob",
     "log_prob_of_observed",
@@ -31,5 +33,6 @@ __all__ = [
     "parameters_of",
     "reparameterize",
     "stack",
+    "tempered_probabilities",
     "with_parameters",
 ]

@@ -14,6 +14,7 @@ from torch.distributions import Distribution
 from .combine import Combinable
 from .missing import LogProbs, log_prob_of_observed, log_probs_of_observed
 from .mode import most_likely
+from .tempered import draw_tempered
 
 
 @dataclass(frozen=True)
@@ -99,3 +100,9 @@ def _(distribution: ColumnProduct, x: Tensor, observed: Tensor | None) -> LogPro
     each = distribution.log_prob_of_each(x)
     each = each if observed is None else torch.where(observed, each, torch.zeros_like(each))
     return LogProbs(each.sum(-1), each)
+
+
+@draw_tempered.register(ColumnProduct)
+def _(distribution: ColumnProduct, temperature: float, top_p: float) -> Tensor:
+    """Each column by the rule of its kind."""
+    return distribution._joined([draw_tempered(each, temperature, top_p) for each in distribution.each])

@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.distributions import Distribution
 
-from ..distributions import Combinable, LogisticScalar, most_likely
+from ..distributions import Combinable, LogisticScalar, draw_tempered, most_likely
 from .heads import Emission
 from .scalar import ScalarDensity
 
@@ -127,6 +127,14 @@ class Autoregressive(Combinable):
 def _(distribution: Autoregressive) -> Tensor:
     """Choose the most likely x_d given those chosen before it (greedy, so not always the most likely x)."""
     return distribution.network.draw(distribution.features, lambda p: most_likely(distribution.scalar(p)))
+
+
+@draw_tempered.register(Autoregressive)
+@torch.no_grad()
+def _(distribution: Autoregressive, temperature: float, top_p: float) -> Tensor:
+    """Draw each x_d given those drawn before it."""
+    scalar = distribution.scalar
+    return distribution.network.draw(distribution.features, lambda p: draw_tempered(scalar(p), temperature, top_p))
 
 
 class AutoregressiveEmission(Emission):
