@@ -10,13 +10,14 @@ import numpy as np
 import pytest
 import torch
 
-from conftest import CASES, SPECS, ZF_SIZE, Case, observations, random_batch, write_samples
+from conftest import CASES, SPECS, VRNN_SIZE, ZF_SIZE, Case, observations, random_batch, write_samples
 from zforcing import MODELS, ObservationSpec, SequenceBatch, UserError, sample
 from zforcing.files.pictures import image_grid
 from zforcing.models import LinearGaussian, LinearGaussianConfig, SequenceModel
 from zforcing.observations import AudioFormat, DataDescription, Example, ImageFormat, Normalization, collate, encode
 from zforcing.runtime.threads import cpu_threads
-from zforcing.tasks.sample import continue_from
+from zforcing.tasks.continuation import continue_from
+from zforcing.tasks.past import filtered_to_the_end, resampled
 
 
 def test_every_registered_model_is_under_the_contracts_tests() -> None:
@@ -151,9 +152,10 @@ def test_a_certain_rnn_goes_on_as_its_contract_says(settings: dict[str, Any], st
                 state = model.after_observation(state, x)
 
 
-def test_continuations_of_a_linear_gaussian_process_are_what_its_kalman_filter_predicts() -> None:
+@pytest.mark.parametrize("past", ["filter", "posterior"])
+def test_continuations_of_a_linear_gaussian_process_are_what_its_kalman_filter_predicts(past: Any) -> None:
     """z' = 0.9 z + 0.5 noise, x = z + 0.3 noise, by hand: mean and variance of x at three steps after the
-    prefix, within 4 standard errors of 20000 continuations.
+    prefix, within 4 standard errors of 20000 continuations. The posterior is exact; the filter has as many particles.
     """
     a, q, r, n = 0.9, 0.5**2, 0.3**2, 20000
     model = LinearGaussian(ObservationSpec("real", 1), LinearGaussianConfig(1, "smoothing"))
@@ -172,7 +174,7 @@ def test_continuations_of_a_linear_gaussian_process_are_what_its_kalman_filter_p
         mean, variance = mean + gain * (x - mean), (1 - gain) * variance
         mean, variance = a * mean, a * a * variance + q
     batch = SequenceBatch(torch.tensor(prefix)[None, :, None], torch.tensor([4]), torch.zeros(1, 1))
-    drawn = continue_from(model.eval(), batch, steps=3, seed=0, num_samples=n).x[:, :, 0]
+    drawn = continue_from(model.eval(), batch, steps=3, seed=0, num_samples=n, past=past, particles=n).x[:, :, 0]
     for step in range(3):
         expected = variance + r
         assert abs(drawn[:, step].mean().item() - mean) < 4 * (expected / n) ** 0.5
@@ -203,6 +205,41 @@ def test_a_continuation_depends_on_no_other_prefix_nor_on_padding() -> None:
     alone = continue_from(model, collate([short], SPECS["real"]), steps=3, seed=0).x
     beside = continue_from(model, collate([short, long], SPECS["real"]), steps=3, seed=0).x[:1]
     torch.testing.assert_close(alone, beside, rtol=0, atol=1e-6)
+
+
+def test_a_prefix_of_a_batch_has_the_same_past_by_itself() -> None:
+    """The particles at the end of each sequence, in a batch of several lengths and alone."""
+    model = Case("vrnn", VRNN_SIZE).build(SPECS["with gaps"])
+    model.backend = "reference"
+    batch = random_batch(SPECS["with gaps"], (5, 2, 3), missing=True)
+    state, log_weights = filtered_to_the_end(model, batch, particles=4, seed=0)
+    for row, steps in enumerate((5, 2, 3)):
+        alone = {name: v[row : row + 1, :steps] for name, v in batch.stepwise.items()}
+        one = SequenceBatch(lengths=batch.lengths[row : row + 1], start=batch.start[row : row + 1], **alone)
+        expected, weights = filtered_to_the_end(model, one, particles=4, seed=0)
+        np.testing.assert_allclose(log_weights[:, [row]], weights, rtol=1e-9)
+        for whole, part in zip(state, expected, strict=True):
+            torch.testing.assert_close(whole[row::3], part)
+
+
+def test_samples_are_particles_as_often_as_their_weights_say() -> None:
+    """Systematic resampling: S w_k, rounded down or up; and each sample alone is a draw, over 2000 seeds."""
+    weights = np.array([[0.5, 0.1], [0.2, 0.9], [0.3, 0.0]])
+    with np.errstate(divide="ignore"):
+        log_weights = np.log(weights)
+    rows = resampled(log_weights, 10, seed=0).reshape(10, 2)
+    assert (np.bincount(rows[:, 0] // 2, minlength=3) == [5, 2, 3]).all()
+    assert (np.bincount(rows[:, 1] // 2, minlength=3) == [1, 9, 0]).all()
+    assert (rows % 2 == [0, 1]).all()
+    first = np.array([resampled(log_weights, 4, seed=seed)[0] // 2 for seed in range(2000)])
+    error = 4 * np.sqrt(weights[:, 0] * (1 - weights[:, 0]) / 2000)
+    assert (np.abs(np.bincount(first, minlength=3) / 2000 - weights[:, 0]) < error).all()
+
+
+def test_a_past_of_another_kind_is_refused() -> None:
+    model, past = Case("rnn").build(SPECS["real"]), "smoother"
+    with pytest.raises(UserError, match="past is 'smoother'; it must be filter, or posterior"):
+        continue_from(model, random_batch(SPECS["real"]), steps=2, past=past)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("numbers", [(0, 3), (3, 0)])

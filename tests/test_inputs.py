@@ -18,8 +18,9 @@ from zforcing.bounds import ChunkedELBO
 from zforcing.models import LinearGaussian, LinearGaussianConfig
 from zforcing.processes import LinearGaussianSystem
 from zforcing.saving.model import load, save
+from zforcing.tasks.continuation import continue_from
 from zforcing.tasks.interpolate import interpolate
-from zforcing.tasks.sample import continue_from, sample
+from zforcing.tasks.sample import sample
 from zforcing.training.word_dropout import FedBatch, WordDropout
 
 SPEC = SPECS["with inputs"]

@@ -9,6 +9,7 @@ from .data import Sequences
 from .errors import UserError
 from .evaluation.detection import detection
 from .evaluation.evaluation import Evaluation
+from .evaluation.forecasts import ForecastTable, evaluate_forecast
 from .evaluation.latents import latents_report
 from .evaluation.latents_report import LatentsReport
 from .evaluation.likelihood import evaluate
@@ -32,12 +33,15 @@ from .models import (
 from .observations import DataDescription, ObservationSpec, SequenceBatch
 from .registry import register
 from .saving.model import load, save
+from .tasks.continuation import continue_from
 from .tasks.encode import encode
 from .tasks.encoded import Encoded
+from .tasks.forecast import forecast
+from .tasks.forecasts import Forecast
 from .tasks.interpolate import Interpolation, interpolate
 from .tasks.reconstruct import reconstruct
 from .tasks.reconstruction import Reconstruction
-from .tasks.sample import continue_from, sample
+from .tasks.sample import sample
 from .tasks.score import score
 from .tasks.scores import Scores, Threshold
 from .tasks.stream import Stream, stream
@@ -66,6 +70,8 @@ __all__ = [
     "Encoded",
     "Evaluation",
     "Exact",
+    "Forecast",
+    "ForecastTable",
     "Generated",
     "History",
     "Importance",
@@ -96,7 +102,9 @@ __all__ = [
     "detection",
     "encode",
     "evaluate",
+    "evaluate_forecast",
     "fit",
+    "forecast",
     "interpolate",
     "latents_report",
     "load",

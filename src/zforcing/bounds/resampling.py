@@ -27,14 +27,14 @@ def stratified(weights: Tensor) -> Tensor:
 
 
 def inverse_cdf(weights: Tensor, u: Tensor) -> Tensor:
-    """The particles in whose interval of the cumulative weights the points (u_k + k) / K lie, [K, B].
+    """The particles in whose interval of the cumulative weights the points (u_s + s) / S lie, [S, B].
 
     Args:
         weights: [K, B], summing to 1 over K.
-        u: Numbers in [0, 1), [K, B]: one for all particles (systematic), or one each (stratified).
+        u: Numbers in [0, 1), [S, B], S mostly being K: one for all points (systematic), or one each (stratified).
     """
-    K = len(weights)
-    points = (u + torch.arange(K, dtype=weights.dtype, device=weights.device)[:, None]) / K
+    K, S = len(weights), len(u)
+    points = (u + torch.arange(S, dtype=weights.dtype, device=weights.device)[:, None]) / S
     cumulative = weights.cumsum(0)
     cumulative = cumulative / cumulative[-1]  # rounding may leave the last one below 1, and so below a point
     index = torch.searchsorted(cumulative.t().contiguous(), points.t().contiguous(), right=True)

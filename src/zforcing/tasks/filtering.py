@@ -16,6 +16,7 @@ scores by itself, in a batch, step by step in a stream, and after a pause.
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -234,15 +235,20 @@ def filtered(model: SequenceModel, batch: SequenceBatch, *, particles: int, seed
     """
     batch = batch.to(*place_of(model))
     steps = ParticleFilter.begin(model, batch.start, particles=particles, seed=seed)
-    nothing: list[Tensor | None] = [None] * batch.x.shape[1]
-    observed = nothing if batch.observed is None else batch.scored.unbind(1)
-    inputs = nothing if batch.inputs is None else batch.inputs.unbind(1)
     found = []
-    for x, seen, u in zip(batch.x.unbind(1), observed, inputs, strict=True):
+    for x, seen, u in steps_of(batch):
         steps.predict(u)
         found.append(steps.read(x, seen))
     each = [nats.each for nats in found if nats.each is not None]
     return Nats(np.stack([nats.total for nats in found], axis=1), np.stack(each, axis=1) if each else None)
+
+
+def steps_of(batch: SequenceBatch) -> Iterator[tuple[Tensor, Tensor | None, Tensor | None]]:
+    """Of each step: x_t, what is observed of it, None where nothing is missing, and its known inputs, if there are."""
+    nothing = [None] * batch.x.shape[1]
+    observed = nothing if batch.observed is None else batch.scored.unbind(1)
+    inputs = nothing if batch.inputs is None else batch.inputs.unbind(1)
+    return zip(batch.x.unbind(1), observed, inputs, strict=True)
 
 
 def marked(x: Tensor, observed: Tensor | None) -> Tensor:

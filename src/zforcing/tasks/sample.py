@@ -1,22 +1,23 @@
-"""Sampling sequences from a trained model, and continuing given ones."""
+"""Sampling sequences from a trained model."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.distributions import Distribution
 
-from ..distributions import reparameterize, stack
+from ..distributions import draw_tempered, parameters_of, reparameterize, stack
 from ..errors import UserError
 from ..models.density import DensityModel, Generated
-from ..models.sequence import SequenceModel, of_sequences
+from ..models.sequence import SequenceModel
 from ..models.state import State
 from ..models.stepper import Stepper, Walk
-from ..observations import SequenceBatch
 from ..runtime.threads import cpu_threads
+from ..settings import Factor, Positive, must_fit
 
 
 @torch.no_grad()
@@ -28,6 +29,8 @@ def sample(
     seed: int = 0,
     start: Tensor | None = None,
     inputs: Tensor | None = None,
+    temperature: float = 1.0,
+    top_p: float = 1.0,
 ) -> Generated:
     """Draw from the model: of one of sequences, z_t from the prior and x_t from the emission, step by step.
 
@@ -40,11 +43,15 @@ def sample(
             it has kept of its training data (`model.starts`).
         inputs: u_1..u_T, [n, T, U], of a model that reads known inputs; normalized as the model reads them
             (`model.description.input_normalization.apply`).
+        temperature: T > 0: x_t is drawn from p^(1/T), see `distributions.draw_tempered`; not 1: no longer the model's
+            distribution. The latents are drawn from their prior all the same.
+        top_p: in (0, 1]: x_t is drawn within the most likely values of this probability; likewise.
 
     Raises:
         UserError: num_samples or steps is below 1, steps, start or inputs are missing, start or inputs have another
-            shape, or the model can't be sampled.
+            shape, the model can't be sampled, or its emission has no rule for temperature or top_p.
     """
+    choose = choosing(temperature=temperature, top_p=top_p)
     steps = 1 if steps is None and not isinstance(model, SequenceModel) else steps
     if steps is None:
         raise UserError(f"give steps, how long the sequences are: model {model.name} draws them step by step")
@@ -53,10 +60,12 @@ def sample(
     with torch.random.fork_rng(), cpu_threads(model, rows=num_samples):
         torch.manual_seed(seed)
         if not isinstance(model, SequenceModel):
+            if choose is not draw:
+                raise UserError(f"model {model.name} draws by itself: leave temperature and top_p at 1")
             return _without_time(model, num_samples, steps=steps, start=start, inputs=inputs)
         start = _checked_start(model, num_samples, seed=seed, start=start)
         check_inputs(model, inputs, rows=num_samples, steps=steps)
-        return generate(model, model.initial_state(num_samples, start=start), steps, inputs=inputs)
+        return generate(model, model.initial_state(num_samples, start=start), steps, choose=choose, inputs=inputs)
 
 
 def _without_time(
@@ -93,46 +102,6 @@ def pick_starts(model: DensityModel, num_samples: int, *, seed: int = 0) -> Tens
     return picked.to(parameter.dtype) if picked.is_floating_point() else picked
 
 
-@torch.no_grad()
-def continue_from(
-    model: DensityModel,
-    prefix: SequenceBatch,
-    *,
-    steps: int,
-    num_samples: int = 1,
-    seed: int = 0,
-    inputs: Tensor | None = None,
-) -> Generated:
-    """Continue sequences: draw the latents of the prefix from the posterior, then sample as `sample` does.
-
-    Each continuation has its own latents for the prefix. The posterior reads nothing but the prefix.
-
-    Args:
-        model: In eval mode.
-        prefix: B sequences to continue.
-        steps: Steps to generate after them.
-        num_samples: Continuations of each sequence.
-        seed: Seed of all random numbers. Torch's global generator is restored.
-        inputs: [B, steps, U], those of the steps to generate, of a model that reads known inputs, normalized as it
-            reads them.
-
-    Returns:
-        The continuations without prefixes, [num_samples B, steps, ...]: row i + j B is continuation j of sequence i.
-
-    Raises:
-        UserError: num_samples or steps is below 1, inputs are missing or have another shape, or the model has no time
-            steps.
-    """
-    model = of_sequences(model, needed_by="a continuation")
-    if num_samples < 1 or steps < 1:
-        raise UserError(f"{num_samples} continuations of {steps} steps: both must be 1 or more")
-    check_inputs(model, inputs, rows=len(prefix), steps=steps)
-    with torch.random.fork_rng(), cpu_threads(model, rows=num_samples * len(prefix)):
-        torch.manual_seed(seed)
-        after = None if inputs is None else inputs.repeat(num_samples, 1, 1)
-        return generate(model, model.unroll(prefix, particles=num_samples).state, steps, inputs=after)
-
-
 def check_inputs(model: SequenceModel, inputs: Tensor | None, *, rows: int, steps: int) -> None:
     """Raise UserError where inputs aren't those that a model reads at so many steps of so many sequences."""
     size = model.spec.inputs
@@ -158,6 +127,26 @@ def draw(emission: Distribution) -> Tensor:
     """Draw x ~ p(x_t | z_<=t, x_<t)."""
     x: Tensor = emission.sample()
     return x
+
+
+def choosing(*, temperature: float, top_p: float) -> Choose:
+    """`draw`, or what draws likelier values: see `distributions.draw_tempered`.
+
+    Raises:
+        UserError: temperature isn't positive, or top_p not in (0, 1].
+    """
+    must_fit(temperature, Positive, "temperature")
+    must_fit(top_p, Factor, "top_p")
+    if temperature == 1 and top_p == 1:
+        return draw
+    return partial(draw_tempered, temperature=temperature, top_p=top_p)
+
+
+def tempered_note(*, temperature: float, top_p: float) -> str:
+    """What is to be said of what was drawn so; nothing of draws from the model."""
+    if temperature == 1 and top_p == 1:
+        return ""
+    return f"temperature {temperature:g}, top_p {top_p:g}: no longer the model's distribution"
 
 
 def from_prior(t: int, prior: Distribution) -> Tensor:
@@ -202,12 +191,12 @@ def generate(
 
 
 def _chosen(choose: Choose, emission: Distribution, stepper: Stepper | Walk, *, step: int) -> Tensor:
-    """Choose x. Raises UserError if the state has overflowed, for which torch reports invalid parameters."""
+    """Choose x. Raises UserError if state or emission has overflowed, for which torch reports invalid parameters."""
     try:
         return choose(emission)
     except (RuntimeError, ValueError):
-        if stepper.is_finite:
+        if stepper.is_finite and all(bool(parameter.isfinite().all()) for parameter in parameters_of(emission)):
             raise
         raise UserError(
-            f"the model's state is not finite at step {step} of the sample: was its training stable?"
+            f"the model's state or emission is not finite at step {step} of the sample: was its training stable?"
         ) from None

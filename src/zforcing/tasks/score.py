@@ -92,7 +92,7 @@ def score(
         seed=seed,
         unit="density" if described.spec.has_density else "probability",
         ids=tuple(getattr(sequences, "ids", range(len(sequences)))),
-        names=_names(described, sequences),
+        names=names_in(described, sequences),
         nats=tuple(found[i].nats for i in range(len(sequences))),
         per_sequence=np.array([found[i].total for i in range(len(sequences))]),
         features=_features(found),
@@ -192,7 +192,7 @@ def _relation(model: SequenceModel, kind: Kind) -> BoundKind:
     return "estimate" if kind == "causal" else "lower bound"
 
 
-def _names(description: DataDescription, data: SequenceDataset) -> tuple[str, ...] | None:
+def names_in(description: DataDescription, data: SequenceDataset) -> tuple[str, ...] | None:
     """Of the features, where the data or the model's training data named them."""
     own: tuple[str, ...] | None = getattr(data, "names", None)
     return own or (description.format.names if isinstance(description.format, TableFormat) else None)
