@@ -13,6 +13,7 @@ import pytest
 import torch
 
 from pairs import pairwise
+from table_runs import train_runs
 from zforcing import MODELS, Generated, ObservationSpec, SequenceBatch, SequenceModel
 from zforcing.cli import main
 from zforcing.models import trace_cache
@@ -132,6 +133,14 @@ def steps_are_derived_once_for_all_tests() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(trace_cache, "MOST_KEPT", 10_000)
         yield
+
+
+@pytest.fixture(scope="session")
+def table_runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of small runs, trained once for all tests; see `train_runs`."""
+    folder = tmp_path_factory.mktemp("table-runs")
+    train_runs(folder)
+    return folder
 
 
 @pytest.fixture

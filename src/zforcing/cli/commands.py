@@ -50,6 +50,11 @@ COMMANDS = {
         "reconstruct",
         "Rebuild sequences from their latents: zforcing reconstruct RUN [FILE] [--mode mean] [--past own].",
     ),
+    "forecast": Command(
+        "forecast",
+        "forecast",
+        "Draw what comes after the end of each sequence: zforcing forecast RUN [FILE_OR_FOLDER] [--steps 24].",
+    ),
     "sample": Command(
         "sample", "sample", "Draw sequences from a trained model: zforcing sample RUN [--num 64] [--steps N]."
     ),

@@ -15,6 +15,7 @@ from ..errors import UserError
 from ..saving.model import find_checkpoint, load
 from ..settings import Count
 from ..training.runs.folder import find_run, read_run_config
+from .evaluate_forecast import evaluate_forecasts
 from .latents import latents_of, print_latents
 from .options import (
     RUN_HELP,
@@ -57,6 +58,8 @@ def evaluate(argv: Sequence[str]) -> int:
     from ..evaluation.summary import summary, warnings
 
     options = evaluate_options(argv)
+    if options.forecast is not None:
+        return evaluate_forecasts(options)
     run = find_run(options.run)
     find_checkpoint(run, which=options.checkpoint)
     bound = in_chunks(options, chosen_bound(options, trained_by=trained_by(run)))
@@ -103,6 +106,10 @@ def evaluate_options(argv: Sequence[str]) -> Namespace:
     parser.add_argument("--chunk-steps", type=Count | None, default=None, help=chunks)
     ahead = "time steps behind a chunk that its posterior sees, or all (exact)"
     parser.add_argument("--look-ahead", type=str, default="all", help=ahead)
+    held = "hold out so many last steps of each sequence, and measure forecasts of them (--particles: 64) and no bound"
+    parser.add_argument("--forecast", type=Count | None, default=None, help=held)
+    futures = "of --forecast: futures of each sequence; 100 by default"
+    parser.add_argument("--num-samples", type=Count | None, default=None, help=futures)
     skip = "recordings: leave out what can't be used, and count it"
     parser.add_argument("--skip-unreadable", action="store_true", help=skip)
     without = "don't fit simple models to the training split, to see what they make of the same data"
@@ -118,6 +125,8 @@ def evaluate_options(argv: Sequence[str]) -> Namespace:
     options = parser.parse_args(list(argv))
     if options.file is not None and (options.split or (options.skip_unreadable and not Path(options.file).is_dir())):
         raise UserError("--split and --skip-unreadable are for the run's own data: leave them out, or the file")
+    if options.forecast is None and options.num_samples is not None:
+        raise UserError("--num-samples goes with --forecast; a bound has --particles")
     check_common(options)
     return options
 

@@ -17,7 +17,7 @@ from rich.progress import Progress
 from ..bounds import BOUNDS, Bound
 from ..errors import UserError
 from ..registry import import_source
-from ..settings import Count
+from ..settings import Count, Factor, Positive
 from ..training.runs.config import SEED
 from ..training.runs.recipes import absolute_path
 from ..training.settings import THREADS
@@ -70,6 +70,21 @@ def take_imports(words: Sequence[str]) -> tuple[list[str], list[str]]:
         else:
             rest.append(word)
     return rest, sources
+
+
+def tempering_options(parser: Parser) -> None:
+    """How likely what is drawn is; by default as the model says."""
+    temperature = "T: below 1 likelier values of x_t, by p^(1/T); not 1: no longer the model's distribution"
+    parser.add_argument("--temperature", type=Positive, default=1.0, help=temperature)
+    top_p = "draw x_t within its most likely values of this probability; below 1: no longer the model's distribution"
+    parser.add_argument("--top-p", type=Factor, default=1.0, help=top_p)
+
+
+def past_options(parser: Parser) -> None:
+    """What the latents of the past are drawn by."""
+    past = "what the latents of the past are drawn by: a particle filter, or the model's posterior"
+    parser.add_argument("--past", type=Literal["filter", "posterior"], default="filter", help=past)
+    parser.add_argument("--particles", type=Count, default=64, help="K of the filter; 1 without latents")
 
 
 def checkpoint_option(parser: Parser) -> None:

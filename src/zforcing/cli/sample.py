@@ -19,9 +19,17 @@ from ..observations import DataDescription, Drawn, Written, collate
 from ..runtime.device import pick_device
 from ..runtime.threads import threads_asked_for
 from ..settings import Count, Range
-from ..tasks.sample import pick_starts
+from ..tasks.sample import pick_starts, tempered_note
 from ..training.runs.trained import Trained
-from .options import RUN_HELP, check_common, checkpoint_option, command_parser, common_options
+from .options import (
+    RUN_HELP,
+    check_common,
+    checkpoint_option,
+    command_parser,
+    common_options,
+    past_options,
+    tempering_options,
+)
 from .parser import Parser
 from .sources import HELP, OWN, beginnings_of, in_turn, inputs_after, is_path, read_inputs, read_sequences
 
@@ -48,10 +56,20 @@ def sample(argv: Sequence[str]) -> int:
     inputs = None if driving is None else in_turn(driving, options.num, steps=steps).to(trained.device)
     start = first_observations(trained, options.num, seed=options.seed)
     with threads_asked_for(options.threads):
-        drawn = draw(trained.model, options.num, steps=steps, seed=options.seed, start=start, inputs=inputs)
-    folder, stem = Path(options.out or run / "samples"), stem_of(options, "sample")
+        drawn = draw(
+            trained.model,
+            options.num,
+            steps=steps,
+            seed=options.seed,
+            start=start,
+            inputs=inputs,
+            temperature=options.temperature,
+            top_p=options.top_p,
+        )
+    folder, stem = Path(options.out or run / "samples"), stem_of(options, "sample", *tempered_parts(options))
     written = description.format.write(folder, stem, Drawn.of(drawn.x, drawn.latents, start=start), description)
-    report(written, {"run": str(run), "num": options.num, "steps": steps, "seed": options.seed}, as_json=options.json)
+    values = {"run": str(run), "num": options.num, "steps": steps, "seed": options.seed} | tempered_values(options)
+    report(written, values, as_json=options.json)
     return 0
 
 
@@ -78,7 +96,7 @@ def first_observations(trained: Trained, num: int, *, seed: int) -> Tensor | Non
 
 def continue_(argv: Sequence[str]) -> int:
     """Go on from the beginning of a sequence: zforcing continue RUN PREFIX [--num 4] [--steps N]."""
-    from ..tasks.sample import continue_from
+    from ..tasks.continuation import continue_from
 
     parser = command_parser("continue", continue_)
     parser.add_argument("run", type=str, help=RUN_HELP)
@@ -88,6 +106,7 @@ def continue_(argv: Sequence[str]) -> int:
     parser.add_argument(
         "--given", type=float | None, default=None, help="steps of the prefix that are kept, or a share below 1; all"
     )
+    past_options(parser)
     common_options(parser, seed="seed of all that is drawn")
     options = parser.parse_args(list(argv))
     check_common(options)
@@ -104,9 +123,18 @@ def continue_(argv: Sequence[str]) -> int:
     inputs = None if following is None else in_turn(following, len(examples), steps=steps).to(trained.device)
     with threads_asked_for(options.threads):
         drawn = continue_from(
-            trained.model, prefix, steps=steps, seed=options.seed, num_samples=options.num, inputs=inputs
+            trained.model,
+            prefix,
+            steps=steps,
+            num_samples=options.num,
+            seed=options.seed,
+            inputs=inputs,
+            past=options.past,
+            particles=options.particles,
+            temperature=options.temperature,
+            top_p=options.top_p,
         )
-    suffix = [] if options.given is None else [f"given{options.given:g}"]
+    suffix = [*([] if options.given is None else [f"given{options.given:g}"]), *tempered_parts(options)]
     stem = stem_of(options, "continue", file_name(options.prefix), *suffix)
     folder = Path(options.out or run / "samples")
     made = Drawn.of(drawn.x, drawn.latents, before=examples * options.num, sources=whole)
@@ -118,7 +146,8 @@ def continue_(argv: Sequence[str]) -> int:
         "num": options.num,
         "steps": steps,
         "seed": options.seed,
-    }
+        "past": options.past,
+    } | tempered_values(options)
     unknown = description.format.unknown_in(examples)
     if unknown is not None:
         values["unknown"] = unknown
@@ -144,12 +173,27 @@ def stem_of(options: Namespace, *parts: str) -> str:
     return "-".join([*parts, *checkpoint, f"seed{options.seed}"])
 
 
+def tempered_parts(options: Namespace) -> list[str]:
+    """Of a file's name: what was drawn by another temperature or top_p."""
+    parts = {"temperature": options.temperature, "top-p": options.top_p}
+    return [f"{name}{value:g}" for name, value in parts.items() if value != 1]
+
+
+def tempered_values(options: Namespace) -> dict[str, Any]:
+    """What is said of them; nothing of draws from the model."""
+    note = tempered_note(temperature=options.temperature, top_p=options.top_p)
+    if not note:
+        return {}
+    return {"temperature": options.temperature, "top_p": options.top_p, "note": note}
+
+
 def generating_options(parser: Parser, *, num: int, num_help: str, steps: str) -> None:
     """How many and how long, from which checkpoint, to where."""
     parser.add_argument("--num", type=Count, default=num, help=num_help)
     most = Annotated[int, Range(at_least=1, at_most=MOST_STEPS)]
     parser.add_argument("--steps", type=most | None, default=None, help=f"time steps drawn; {steps}")
     parser.add_argument("--seconds", type=float | None, default=None, help="audio: the same in seconds")
+    tempering_options(parser)
     checkpoint_and_folder(parser)
 
 
@@ -179,6 +223,8 @@ def report(written: Written, values: dict[str, Any], *, as_json: bool) -> None:
         print(json.dumps(values | files | ({"text": written.text} if written.text else {})))
         return
     print("\n".join(written.text + written.files))
+    if "note" in values:
+        print(values["note"], file=sys.stderr)
     if written.clipped:
         print(f"{written.clipped} samples were clipped to 16 bits", file=sys.stderr)
     if written.lacking is not None:

@@ -127,6 +127,17 @@ class Format(ABC):
         """The names that a file gives its sequences, in the order of `read`; None where it gives none."""
         return None
 
+    def read_inputs(self, path: str, description: Described) -> tuple[list[Array], list[Any] | None]:
+        """Read the known inputs of a file that need not hold observations, as of steps to come.
+
+        Returns:
+            [T_i, U] for each sequence, in the file's units, and the names that it gives the sequences, or None.
+
+        Raises:
+            UserError: the file can't be read, or has other inputs than the model reads.
+        """
+        raise UserError(f"--inputs {path}: format {self.name} has no known inputs")
+
     def column(self, path: str, name: str, description: Described) -> Array:
         """Read another column of a file, [R], a number for each step in the order of `read`.
 

@@ -22,7 +22,7 @@ from ..spec import ObservationSpec
 from .base import Described, Format
 from .drawn import Drawn, Written
 from .labels import with_labels_of
-from .rows import as_read, check_kind, check_values, with_gaps
+from .rows import as_read, check_inputs, check_kind, check_values, with_gaps
 
 SEQUENCE = "sequence"  # the column that names a row's sequence, where the data had none
 MOST_CELLS = 5_000_000  # of a .csv: more take minutes, and the .npz has them
@@ -102,6 +102,33 @@ class TableFormat(Format):
         names = read(path, self._layout(path, description.spec), setting="file").names
         return None if names is None else names.tolist()
 
+    def read_inputs(self, path: str, description: Described) -> tuple[list[Array], list[Any] | None]:
+        """See `Format.read_inputs`: the inputs' columns of a table, or an array of an .npz, or an .npy."""
+        rows = read(path, self._layout_of_inputs(path, description.spec), setting="--inputs")
+        if rows.values.shape[1] != description.spec.inputs:
+            raise UserError(
+                f"{rows.source}: has {rows.values.shape[1]} inputs; the model reads {description.spec.inputs}"
+            )
+        check_inputs(replace(rows, inputs=rows.values, input_names=rows.columns))
+        each = np.split(rows.values, np.cumsum(rows.lengths)[:-1])
+        return each, None if rows.names is None else rows.names.tolist()
+
+    def _layout_of_inputs(self, path: str, spec: ObservationSpec) -> Layout:
+        """The layout of a file as if its inputs were observations."""
+        file = find(path, "--inputs")
+        if file.suffix.lower() == ".npy":
+            return Layout()
+        if file.suffix.lower() == ".npz":
+            with open_npz(file, f"--inputs {path}") as archive:
+                return Layout(self._array_of_inputs, sequence=self.sequence if self.sequence in archive.files else None)
+        source = f"--inputs {path}"
+        there, inputs = column_names(file, source), self._input_columns(source, spec)
+        lacking = [name for name in inputs if name not in there]
+        if lacking:
+            raise UserError(f"{source}: has no column {listed(lacking)}, which the model reads; it has {listed(there)}")
+        naming = next((name for name in (self.sequence, SEQUENCE) if name in there and name not in inputs), None)
+        return Layout(sequence=naming, columns=inputs, order=self.order if self.order in there else None)
+
     def column(self, path: str, name: str, description: Described) -> Array:
         """See `Format.column`; of a .csv or .parquet file."""
         if find(path, "file").suffix.lower() in ARRAYS:
@@ -122,12 +149,7 @@ class TableFormat(Format):
 
     def _layout_of_table(self, source: str, there: Sequence[str], spec: ObservationSpec) -> Layout:
         """The columns that the model reads, of those that are there."""
-        if spec.inputs and self.input_names is None:
-            raise UserError(
-                f"{source}: the model reads {spec.inputs} inputs, which had no names in its training data, so that no "
-                f"columns are known to hold them; give it an .npz with an array {self._array_of_inputs!r}"
-            )
-        inputs = self.input_names or ()
+        inputs = self._input_columns(source, spec)
         lacking = [name for name in (*(self.names or ()), *inputs) if name not in there]
         if lacking:
             raise UserError(f"{source}: has no column {listed(lacking)}, which the model reads; it has {listed(there)}")
@@ -147,6 +169,15 @@ class TableFormat(Format):
         """The columns whose cells are names of categories."""
         columns = zip(self.names or (), spec.columns or (), strict=False)
         return tuple(name for name, column in columns if labels_of(column))
+
+    def _input_columns(self, source: str, spec: ObservationSpec) -> tuple[str, ...]:
+        """A table's columns of known inputs. Raises UserError where they aren't known by their names."""
+        if spec.inputs and self.input_names is None:
+            raise UserError(
+                f"{source}: the model reads {spec.inputs} inputs, which had no names in its training data, so that no "
+                f"columns are known to hold them; give it an .npz with an array {self._array_of_inputs!r}"
+            )
+        return self.input_names or ()
 
     @property
     def _array_of_inputs(self) -> str:
