@@ -182,6 +182,7 @@ def test_forecasts_are_measured_with_inputs_on_files_and_without_training_data(
         (["evaluate", "table", "--num-samples", 5], "--num-samples goes with --forecast"),
         (["evaluate", "table", "--forecast", 12], "no sequence has more than 12 steps"),
         (["evaluate", "table", "--forecast", 2, "--bound", "iwae"], "--bound is for bounds, and --forecast"),
+        (["evaluate", "table", "--forecast", 2, "--latents"], "--latents is for bounds"),
         (["evaluate", "table", "--forecast", 2, "--chunk-steps", 3], "--chunk-steps is for bounds"),
         (["evaluate", "text", "words/test.txt", "--forecast", 2], "categories have no intervals to score"),
         (["sample", "digits", "--temperature", -1], "--temperature"),

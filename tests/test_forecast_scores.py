@@ -172,3 +172,20 @@ def test_categories_and_nothing_observed_are_refused() -> None:
     with pytest.raises(UserError, match="nothing was observed in the last 1 steps"):
         evaluate_forecast(model_of(Case("rnn", RNN_SIZE), gaps), gaps, steps=1)
     assert torch.is_grad_enabled()
+
+
+def test_columns_of_categories_are_drawn_and_have_no_scores() -> None:
+    """Of a real, a 0/1 and a category column: futures of all, numbers and scores of the first two."""
+    rng = np.random.default_rng(0)
+    rows = [np.stack([rng.normal(size=6), rng.integers(2, size=6), rng.integers(3, size=6)], axis=1) for _ in range(3)]
+    data = Sequences(rows, kind="mixed", kinds=["real", "binary", "category"])
+    model = model_of(Case("rnn", RNN_SIZE, kinds=("mixed",)), data)
+    ahead = zforcing.forecast(model, data, steps=2, num_samples=20)
+    assert set(np.stack(ahead.samples)[..., 2].ravel().tolist()) <= {0.0, 1.0, 2.0}
+    assert ahead.mean is not None
+    for values in (ahead.mean[0], ahead.quantile(0.9)[0], ahead.interval(0.5)[0].low):
+        assert np.isnan(values).tolist() == [[False, False, True]] * 2
+    table = evaluate_forecast(model, data, steps=2, train=data, num_samples=20)
+    assert [math.isnan(v) for v in table.overall[1].crps] == [False, False, True]
+    cold = zforcing.forecast(model, data, steps=1, num_samples=20, temperature=1e-9)
+    assert len(np.unique(cold.samples[0][:, 0, 2])) == 1

@@ -33,6 +33,7 @@ OF_BOUNDS = {  # options that say how a bound is taken, and what they are where 
     "look_ahead": "all",
     "backend": "fast",
     "skip_unreadable": False,
+    "latents": False,
 }
 MOST_FEATURES = 12  # that have rows of their own without --all
 

@@ -68,8 +68,10 @@ class Baselines:
 
     def last_value(self, step: int, feature: int, x: Array, last: Array) -> NumberScores:
         """Of the last values [n] and their errors, for what came, x [n]; climatology where there is none (NaN)."""
-        usual = self.climatology(step, feature, x, last)
         found = scored(_some(self.errors(step, feature)), x - last)
+        if not np.isnan(last).any():
+            return found
+        usual = self.climatology(step, feature, x, last)
         return NumberScores(*(np.where(np.isnan(last), a, b) for a, b in zip(usual, found, strict=True)))
 
 

@@ -16,6 +16,7 @@ from ..models import DensityModel
 from ..observations import DataDescription, Example
 from ..settings import Count, Seed, must_be, must_fit
 from ..tasks.forecast import forecast
+from ..tasks.forecasts import are_categories
 from ..tasks.score import names_in
 from ..tasks.scores import names_of
 from .forecast_baselines import Baselines, in_units, last_observed
@@ -106,7 +107,8 @@ def evaluate_forecast(
         progress: called after each batch with the number of sequences done in it.
 
     Returns:
-        Coverage, and CRPS (`proper_scores`) and the median's error in the data's units; what is missing counts nowhere.
+        Coverage, and CRPS (`proper_scores`) and the median's error in the data's units; what is missing counts nowhere,
+        and neither do columns of categories.
 
     Raises:
         UserError: no sequence is long enough, nothing was observed in the held-out steps, or the data are categories,
@@ -132,6 +134,8 @@ def evaluate_forecast(
         progress=progress,
     )
     came = np.stack([in_units(x, described) for x in ends])  # [N, steps, D]
+    if described.spec.columns is not None:  # neither has a category an order in mixed observations
+        came = np.where(are_categories(described.spec), np.nan, came)
     if np.isnan(came).all():
         raise UserError(f"nothing was observed in the last {steps} steps of any sequence: nothing can be scored")
     last = np.stack([last_observed(in_units(x, described)) for x in past])  # [N, D]

@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ..files.reading import Array
-from ..tasks.forecasts import interval_of, quantile_of
+from ..tasks.forecasts import quantile_of
 
 LEVELS = (0.5, 0.8, 0.9, 0.95)  # of the intervals whose coverage is measured
 
@@ -31,10 +31,11 @@ class NumberScores(NamedTuple):
 
 def scored(samples: Array, x: Array) -> NumberScores:
     """Score samples [S, n] or [S, 1], S being 2 or more, for what came, x [n]."""
-    missing = np.isnan(x)
-    ends = [interval_of(samples, level) for level in LEVELS]
-    covered = np.stack([np.where(missing, np.nan, (low <= x) & (x <= high)) for low, high in ends])
-    return NumberScores(covered, crps(samples, x), np.abs(quantile_of(samples, 0.5) - x))
+    ends = [(1 + sign * level) / 2 for sign in (-1, 1) for level in LEVELS]
+    *quantiles, median = quantile_of(samples, [*ends, 0.5])  # in one call: sorting is most of the work
+    low, high = np.split(np.stack(quantiles), 2)  # [levels, n or 1] each
+    covered = np.where(np.isnan(x), np.nan, (low <= x) & (x <= high))
+    return NumberScores(covered, crps(samples, x), np.abs(median - x))
 
 
 def crps(samples: Array, x: Array) -> Array:

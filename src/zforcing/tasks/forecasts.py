@@ -43,6 +43,12 @@ def interval_of(samples: Array, level: float) -> Interval:
     return Interval(*quantile_of(samples, [(1 - level) / 2, (1 + level) / 2]))
 
 
+def are_categories(spec: ObservationSpec) -> Array:
+    """[D] bool, which numbers of `mixed` observations are categories, that have no mean and no quantiles."""
+    columns = spec.columns or (None,) * spec.size
+    return np.array([c is not None and not c.ordered and c.name != "binary" for c in columns])
+
+
 @dataclass(frozen=True, repr=False, eq=False)
 class Forecast:
     """S futures of each of N sequences, in the data's units, and estimates from them.
@@ -101,13 +107,13 @@ class Forecast:
 
     @cached_property
     def mean(self) -> tuple[Array, ...] | None:
-        """[steps, D] for each sequence; of 0 and 1 the probability of 1. None of categories."""
-        return None if self._categories else self._each(lambda x: x.mean(axis=0, dtype=np.float64))
+        """[steps, D] for each sequence; of 0 and 1 the probability of 1. None of categories, NaN of columns of them."""
+        return None if self._categories else self._numbers(lambda x: x.mean(axis=0, dtype=np.float64))
 
     @cached_property
     def std(self) -> tuple[Array, ...] | None:
-        """[steps, D] for each sequence, the standard deviation. None of categories."""
-        return None if self._categories else self._each(lambda x: x.std(axis=0, dtype=np.float64))
+        """[steps, D] for each sequence, the standard deviation. None of categories, NaN of columns of them."""
+        return None if self._categories else self._numbers(lambda x: x.std(axis=0, dtype=np.float64))
 
     def quantile(self, q: float | Sequence[float]) -> tuple[Array, ...]:
         """[steps, D], or [len(q), steps, D], for each sequence: what a number is below with these probabilities.
@@ -118,7 +124,7 @@ class Forecast:
         for one in np.ravel(q).tolist():
             must_fit(one, Share, "q")
         self._refuse_categories("quantiles")
-        return self._each(lambda x: quantile_of(x, q))
+        return self._numbers(lambda x: quantile_of(x, q))
 
     def interval(self, level: float) -> tuple[Interval, ...]:
         """The central interval of each number, of this probability, for each sequence.
@@ -130,7 +136,8 @@ class Forecast:
         """
         must_fit(level, Share, "level")
         self._refuse_categories("intervals")
-        return tuple(interval_of(x, level) for x in self.samples)
+        ends = self._numbers(lambda x: np.stack(interval_of(x, level)))
+        return tuple(Interval(low, high) for low, high in ends)
 
     # ---- categories and bits
 
@@ -225,6 +232,12 @@ class Forecast:
     def _refuse_categories(self, what: str) -> None:
         if self._categories:
             raise UserError(f"categories have no order, and so no {what}: take probabilities, or most_likely")
+
+    def _numbers(self, f: Callable[[Array], Array]) -> tuple[Array, ...]:
+        """[..., D] of each sequence, NaN of columns of categories."""
+        if self.spec.columns is None:
+            return self._each(f)
+        return self._each(lambda x: np.where(are_categories(self.spec), np.nan, f(x)))
 
     def _each(self, f: Callable[[Array], Array]) -> tuple[Array, ...]:
         return tuple(f(x) for x in self.samples)
