@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from typing import Any
 
 import numpy as np
 import torch
@@ -106,3 +107,31 @@ def assert_gradients(model: SequenceModel, batch: SequenceBatch, noise: Tensor, 
             np.testing.assert_allclose(
                 gradient.reshape(-1)[entry].item(), slope, rtol=1e-5, atol=1e-7, err_msg=f"{name}[{entry}]"
             )
+
+
+# ---- the linear-Gaussian model
+
+
+@torch.no_grad()
+def smoothed_by_kalman(model: Any, x: Array, seen: NDArray[np.bool_]) -> tuple[Array, Array]:
+    """Mean and standard deviation of x_t given all that is seen, [T, D] each: by a filter forwards and the smoother of
+    H. Rauch, F. Tung and C. Striebel, 1965, backwards.
+    """
+    A, C = model.A.numpy(), model.C.numpy()
+    Q, R = (np.diag(np.exp(2 * v.numpy())) for v in (model.log_q, model.log_r))
+    mean, cov = np.zeros(len(A)), np.zeros((len(A), len(A)))
+    predicted, filtered = [], []
+    for x_t, seen_t in zip(x, seen, strict=True):
+        mean, cov = A @ mean, A @ cov @ A.T + Q
+        predicted.append((mean, cov))
+        C_t = C[seen_t]
+        gain = cov @ C_t.T @ np.linalg.inv(C_t @ cov @ C_t.T + R[seen_t][:, seen_t])
+        mean, cov = mean + gain @ (x_t[seen_t] - C_t @ mean), cov - gain @ C_t @ cov
+        filtered.append((mean, cov))
+    smoothed = [filtered[-1]]
+    for (m, P), (m_next, P_next) in zip(filtered[-2::-1], predicted[:0:-1], strict=True):
+        J = P @ A.T @ np.linalg.inv(P_next)
+        later_m, later_P = smoothed[-1]
+        smoothed.append((m + J @ (later_m - m_next), P + J @ (later_P - P_next) @ J.T))
+    means, covs = (np.stack(v[::-1]) for v in zip(*smoothed, strict=True))
+    return means @ C.T, np.sqrt(np.einsum("di,tij,dj->td", C, covs, C) + np.diag(R))

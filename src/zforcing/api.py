@@ -38,6 +38,8 @@ from .tasks.encode import encode
 from .tasks.encoded import Encoded
 from .tasks.forecast import forecast
 from .tasks.forecasts import Forecast
+from .tasks.imputation import Imputation
+from .tasks.impute import impute
 from .tasks.interpolate import Interpolation, interpolate
 from .tasks.reconstruct import reconstruct
 from .tasks.reconstruction import Reconstruction
@@ -75,6 +77,7 @@ __all__ = [
     "Generated",
     "History",
     "Importance",
+    "Imputation",
     "Interpolation",
     "LatentsReport",
     "LinearGaussian",
@@ -105,6 +108,7 @@ __all__ = [
     "evaluate_forecast",
     "fit",
     "forecast",
+    "impute",
     "interpolate",
     "latents_report",
     "load",

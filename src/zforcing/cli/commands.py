@@ -55,6 +55,9 @@ COMMANDS = {
         "forecast",
         "Draw what comes after the end of each sequence: zforcing forecast RUN [FILE_OR_FOLDER] [--steps 24].",
     ),
+    "impute": Command(
+        "impute", "impute", "Fill the gaps of a file or of a split: zforcing impute RUN [FILE] [--out filled.csv]."
+    ),
     "sample": Command(
         "sample", "sample", "Draw sequences from a trained model: zforcing sample RUN [--num 64] [--steps N]."
     ),

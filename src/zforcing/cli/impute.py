@@ -1,0 +1,134 @@
+"""`zforcing impute`."""
+
+from __future__ import annotations
+
+import json
+import sys
+import warnings
+from argparse import Namespace
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, cast, get_args
+
+import numpy as np
+
+from ..data import SequenceDataset
+from ..data.own_files import read_own
+from ..data.splits import Split
+from ..errors import UserError
+from ..files.reading import user_path
+from ..runtime.device import pick_device
+from ..runtime.threads import threads_asked_for
+from ..settings import Count, Seed, Share
+from ..tasks.imputation import Imputation
+from ..training.runs.trained import Trained
+from .options import RUN_HELP, check_common, checkpoint_option, command_parser, common_options, counting, print_values
+from .sample import file_name, stem_of
+
+
+def impute(argv: Sequence[str]) -> int:
+    """Fill the gaps of a file or of a split: zforcing impute RUN [FILE] [--out filled.csv]."""
+    options = impute_options(argv)
+    trained = Trained.load(options.run, which=options.checkpoint, device=pick_device(options.device))
+    of = options.split or "test"
+    found = filled(trained, gappy_sequences(options.file or of, trained), options)
+    if found.remark:
+        print(found.remark, file=sys.stderr)
+    files = found.save(out_file(options, trained, of))
+    values = summary(found) | {"run": str(trained.folder), "checkpoint": options.checkpoint}
+    values |= {"file": str(files[0]), "gaps_file": str(files[1])}
+    if options.json:
+        print(json.dumps(values))
+    else:
+        print_values(values)
+    return 0
+
+
+def impute_options(argv: Sequence[str]) -> Namespace:
+    """The command's options; what is imported is there."""
+    parser = command_parser("impute", impute)
+    parser.add_argument("run", type=str, help=RUN_HELP)
+    file_help = "sequences with gaps, in a file of the kind of the training data; without it, a split of the data"
+    parser.add_argument("file", type=str | None, nargs="?", default=None, help=file_help)
+    parser.add_argument("--split", type=Split | None, default=None, help="test by default")
+    parser.add_argument("--particles", type=Count, default=256, help="K draws, from which all numbers are computed")
+    lag = "steps behind a gap that say something about it; 0: all that there are"
+    parser.add_argument("--lag", type=Seed, default=10, help=lag)
+    moves = "of the draws of each block of steps, where particles come from few; 0: none"
+    parser.add_argument("--moves", type=Seed, default=50, help=moves)
+    parser.add_argument("--level", type=Share, default=0.9, help="probability of the intervals")
+    out = "a .csv or .npz to write, and beside it one that ends in -gaps; in RUN/filled by default"
+    parser.add_argument("--out", type=str | None, default=None, help=out)
+    checkpoint_option(parser)
+    parser.add_argument("--batch-size", type=Count | None, default=None, help="sequences times particles at a time")
+    common_options(parser, seed="seed of the draws")
+    options = parser.parse_args(list(argv))
+    if options.file is not None and options.split is not None:
+        raise UserError("--split is for the run's own data: leave it out, or the file")
+    check_common(options)
+    return options
+
+
+def gappy_sequences(source: str, trained: Trained) -> SequenceDataset:
+    """A split by its name, or the sequences of a file or folder, which may have gaps, with their names there."""
+    description = trained.description
+    if source in get_args(Split):
+        return trained.data.load(cast(Split, source), description)
+    may_have_gaps = replace(description, spec=replace(description.spec, missing=True))
+    data = read_own(source, may_have_gaps)
+    names = None if user_path(source, source).is_dir() else description.format.sequence_names(source, description)
+    data.ids = data.ids if names is None else names
+    return data.described_as(may_have_gaps)
+
+
+def filled(trained: Trained, data: SequenceDataset, options: Namespace) -> Imputation:
+    """The sequences with their gaps filled."""
+    from ..tasks.impute import impute as fill
+
+    with (
+        threads_asked_for(options.threads),
+        counting(f"gaps filled by {options.run}", len(data)) as advance,
+        warnings.catch_warnings(),
+    ):
+        warnings.simplefilter("ignore", RuntimeWarning)  # the command says it in one line
+        return fill(
+            trained.model,
+            data,
+            num_samples=1,
+            particles=options.particles,
+            lag=options.lag or None,
+            moves=options.moves,
+            seed=options.seed,
+            level=options.level,
+            max_rows=options.batch_size,
+            progress=advance,
+        )
+
+
+def out_file(options: Namespace, trained: Trained, of: str) -> Path:
+    """Where the filled sequences go; folders are made for the default alone."""
+    if options.out is not None:
+        return user_path(options.out, options.out)
+    folder = trained.folder / "filled"
+    folder.mkdir(exist_ok=True)
+    return folder / f"{stem_of(options, of if options.file is None else file_name(options.file))}.csv"
+
+
+def summary(found: Imputation) -> dict[str, Any]:
+    """What is said of what was filled."""
+    return {
+        "model": found.model,
+        "kind": found.kind,
+        "moves": found.moves,
+        "seed": found.seed,
+        "level": found.level,
+        "num_sequences": len(found),
+        "num_missing": found.num_missing,
+        "effective_draws": None if np.isnan(found.effective_draws) else found.effective_draws,
+        "fewest_ancestors": None if not found.num_missing else int(min(np.nanmin(a) for a in _some(found.ancestors))),
+    }
+
+
+def _some(of_steps: list[Any]) -> list[Any]:
+    return [values for values in of_steps if not np.isnan(values).all()]

@@ -1,0 +1,177 @@
+"""Fill gaps: what is missing of sequences, given all that is observed of them."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+import torch
+
+from ..data import SequenceDataset
+from ..data.batches import evaluation_batches
+from ..data.dataset import check_dataset, description_of
+from ..errors import UserError
+from ..files.reading import Array
+from ..models import DensityModel, SequenceModel, of_sequences
+from ..observations import DataDescription, Example
+from ..runtime.device import as_device
+from ..runtime.threads import cpu_threads
+from ..settings import Count, Seed, Share, must_be, must_fit
+from .drawing import Draws, drawn_sequences
+from .filled import FilledSequence
+from .imputation import Imputation
+from .score import names_in
+
+ROWS = 4096  # sequences times particles at a time
+
+
+def impute(
+    model: DensityModel,
+    data: SequenceDataset,
+    *,
+    num_samples: int = 100,
+    particles: int = 256,
+    lag: int | None = 10,
+    moves: int = 50,
+    seed: int = 0,
+    level: float = 0.9,
+    max_rows: int | None = None,
+    device: torch.device | str | None = None,
+    progress: Callable[[int], None] = lambda done: None,
+) -> Imputation:
+    """Draw what is missing of sequences from p(missing | observed), which knows what comes before and after a gap.
+
+    A particle smoother (`tasks.smoothing`): each of K particles reads its own draws in the gaps, so that the model is
+    asked about complete sequences alone, and particles that lead to what was observed after a gap are kept. Where they
+    come from few, they are moved apart by Markov chains (`tasks.moves`). The result is an estimate, that gets exact
+    with many particles or moves and a long lag. It says how many draws it is worth.
+
+    What is assumed: that the model fits the sequences, and that whether a number is missing doesn't depend on what it
+    would have been. The model may have been trained on data with gaps or without.
+
+    The model is put in eval mode. Torch's global generator is left unchanged.
+
+    Args:
+        model: a trained model of sequences.
+        data: sequences with gaps, such as `Sequences`; read as the model's description says.
+        num_samples: S, how many draws `samples` gives; at most `particles`.
+        particles: K. Means, quantiles and probabilities are those of all K draws.
+        lag: how many steps behind a gap still say something about it; None: all of them.
+        moves: of the draws of each block of up to 10 steps, where particles come from few; 0: none.
+        seed: of all random numbers.
+        level: of `interval`, unless it is asked for another one.
+        max_rows: sequences times particles at a time (at least one sequence); None: 4096.
+        device: where to compute (`auto`: on a GPU if there is one); by default the model's device.
+        progress: called after each batch with the number of sequences done in it.
+
+    Returns:
+        The filled sequences, in the data's own units.
+
+    Raises:
+        UserError: the model has no time steps, the data doesn't fit it, a first observation that the model conditions
+            on has a gap and the model knows none, or the model's numbers aren't finite.
+
+    Example:
+        filled = zf.impute(model, zf.Sequences.from_frame(frame, by="machine"))
+        filled.to_frame()
+    """
+    model = of_sequences(
+        _checked(model, data, num_samples, particles, lag, moves, seed, level, max_rows), needed_by="impute"
+    )
+    described = _with_gaps(description_of(model, data), data)
+    sequences = data.described_as(described)
+    model = (model if device is None else model.to(as_device(device))).eval()
+    examples = [sequences[i] for i in range(len(sequences))]
+    _check_starts(examples, model)
+    found: dict[int, FilledSequence] = {}
+    rows = max_rows or ROWS
+    with torch.random.fork_rng(), cpu_threads(model, rows=min(rows, particles * len(examples))):
+        torch.manual_seed(seed)
+        for indices in evaluation_batches(sequences.lengths, max(1, rows // particles)):
+            chosen = [examples[i] for i in indices]
+            draws = drawn_sequences(model, chosen, particles=particles, lag=lag, moves=moves)
+            for index, drawn in zip(indices, draws, strict=True):
+                found[index] = _in_units(drawn, examples[index], _raw(sequences, index), described)
+            progress(len(indices))
+    imputation = Imputation(
+        model=model.label,
+        particles=particles,
+        lag=lag,
+        moves=moves,
+        seed=seed,
+        level=level,
+        num_samples=num_samples,
+        spec=described.spec,
+        ids=tuple(getattr(sequences, "ids", range(len(sequences)))),
+        names=names_in(described, sequences),
+        sequences=tuple(found[i] for i in range(len(sequences))),
+    )
+    if imputation.remark:
+        warnings.warn(imputation.remark, RuntimeWarning, stacklevel=2)
+    return imputation
+
+
+def _checked(
+    model: DensityModel,
+    data: SequenceDataset,
+    num_samples: int,
+    particles: int,
+    lag: int | None,
+    moves: int,
+    seed: int,
+    level: float,
+    max_rows: int | None,
+) -> DensityModel:
+    must_be(model, DensityModel, "model", "a model, such as load(folder)")
+    check_dataset(data, "data")
+    must_fit(num_samples, Count, "num_samples")
+    must_fit(particles, Count, "particles")
+    must_fit(lag, Count | None, "lag")
+    must_fit(moves, Seed, "moves")
+    must_fit(seed, Seed, "seed")
+    must_fit(level, Share, "level")
+    must_fit(max_rows, Count | None, "max_rows")
+    if num_samples > particles:
+        raise UserError(
+            f"num_samples is {num_samples}, and there are {particles} particles to take them from: raise it"
+        )
+    return model
+
+
+def _with_gaps(description: DataDescription, data: SequenceDataset) -> DataDescription:
+    """How the sequences are read: as by the model, but with gaps where they have some, for nothing reads them."""
+    gaps = data.description is not None and data.description.spec.missing
+    return replace(description, spec=replace(description.spec, missing=True)) if gaps else description
+
+
+def _check_starts(examples: list[Example], model: SequenceModel) -> None:
+    if model.spec.missing or not model.spec.conditions_on_first:
+        return
+    for index, example in enumerate(examples):
+        if example.observed is not None and not example.observed[0].all():
+            raise UserError(
+                f"the first observation of sequence {index} has a gap; the model conditions on it, so that nothing "
+                f"says what it could be: begin the sequence later, or train with first_observation='scored'"
+            )
+
+
+def _raw(sequences: SequenceDataset, index: int) -> Array | None:
+    """A sequence in the user's units, where the data keeps them."""
+    raw = getattr(sequences, "raw", None)
+    return None if raw is None else np.asarray(raw(index))
+
+
+def _in_units(drawn: Draws, example: Example, raw: Array | None, description: DataDescription) -> FilledSequence:
+    """What was drawn of a sequence, beside what was observed of it. A first observation that is read is a step too."""
+    if not np.isfinite(drawn.x).all():
+        raise UserError("what the model draws isn't finite: was its training stable?")
+    first, is_category = description.spec.unscored_steps, description.spec.kind == "categorical"
+    units = description.format.to_units
+    x = (units(example.x, description) if raw is None else raw).reshape(len(example.x), -1)
+    missing = np.zeros(x.shape, dtype=bool) if example.observed is None else ~example.observed.reshape(x.shape)
+    steps = drawn.steps + first
+    whole = drawn.x.astype(np.int64)[..., 0] if is_category else drawn.x.astype(np.float32)
+    complete = np.asarray(units(whole, description)).reshape(len(whole), len(steps), x.shape[1])
+    return FilledSequence(x, missing, steps, complete[:, missing[steps]], drawn.ancestors, drawn.effective)

@@ -1,0 +1,236 @@
+"""Moves of whole draws, where a smoother's particles come from few: Markov chains that keep p(missing, z | observed).
+
+Each of K draws of a sequence, z_1..z_T and the complete x_1..x_T, is a chain. A move takes a block of steps with gaps
+and changes their noise a little: with z_t = mu + sigma e, and the same of a missing Gaussian number,
+
+    e'  =  sqrt(1 - s^2) e + s xi,    xi ~ N(0, I)
+
+(preconditioned Crank-Nicolson: S. Cotter, G. Roberts, A. Stuart, D. White, "MCMC methods for functions", 2013). Other
+missing numbers of a step are drawn anew with probability s. What comes after the block keeps its values. The move is
+accepted with probability min(1, ratio), where the ratio is that of the densities of all that keeps its value, observed
+or not, in the block and `lag` steps after it. A sequence's s is adapted so that a quarter is accepted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+from torch.distributions import Distribution, Independent, MultivariateNormal, Normal
+
+from ..distributions import reparameterize
+from ..files.reading import Array
+from ..models import SequenceModel
+from ..models.state import State, where_rows
+from ..observations import SequenceBatch
+from .completing import draw_missing, log_weight_of
+from .filtering import copies
+
+AROUND = 2  # steps before and after a block whose latents move with it
+ACCEPTED = 0.25
+
+
+class Block(NamedTuple):
+    """Steps first..last of a sequence."""
+
+    first: int
+    last: int
+
+
+@dataclass(eq=False)
+class Paths:
+    """K complete draws of each of B sequences; row i + j B is copy j of sequence i."""
+
+    z: Tensor
+    """[T, K B, Z]"""
+    x: Tensor
+    """[T, K B, D], or [T, K B] of categories"""
+
+
+class _Window(NamedTuple):
+    """W steps of each of N rows, from a block's first to the last that it matters for."""
+
+    t: Tensor  # [W, N], the step
+    seen: Tensor  # [W, N, D] or [W, N], what is observed
+    inputs: Tensor | None  # [W, N, U]
+    moves: Tensor  # [W, N] bool, where latents and missing numbers move
+    counts: Tensor  # [W, N] bool, where densities count
+
+
+class _Values(NamedTuple):
+    """What rows have at the steps of a window."""
+
+    z: Tensor  # [W, N, Z]
+    x: Tensor  # [W, N, D] or [W, N]
+    z_noise: Tensor  # like z
+    x_noise: Tensor  # like x; of Gaussians, else 0
+    log_z: Tensor  # [W, N], log p(z_t | .)
+    kept: Tensor  # [W, N], log p(x_t | .)
+    fresh: Tensor  # [W, N], the log-weight of x_t where its missing numbers are drawn anew
+
+
+class Mover:
+    """Moves draws.
+
+    Args:
+        model: In eval mode.
+        batch: B sequences, on the model's device.
+        paths: K draws of each, which move in place.
+        lag: Steps after a block that say something about it; None: all.
+    """
+
+    def __init__(self, model: SequenceModel, batch: SequenceBatch, paths: Paths, *, lag: int | None):
+        self.model, self.batch, self.paths = model, batch, paths
+        self.T, self.B, self.N = batch.x.shape[1], len(batch), paths.z.shape[1]
+        self.K, self.lag = self.N // self.B, batch.x.shape[1] if lag is None else lag
+        self.every = torch.arange(self.N, device=paths.z.device)
+        self.seen = copies(batch.scored | ~batch.exists, self.K).transpose(0, 1)  # [T, N, D]
+        self.inputs = None if batch.inputs is None else copies(batch.inputs, self.K).transpose(0, 1)
+        self.size = torch.full((self.B,), 0.3, dtype=torch.float64)
+
+    @torch.no_grad()
+    def move(self, blocks: Sequence[Block | None], *, times: int) -> Tensor:
+        """Move one block of each sequence.
+
+        Args:
+            blocks: [B]; None leaves a sequence as it is.
+            times: How often.
+
+        Returns:
+            [B]: how much the draws still resemble themselves half the moves before, by the correlation of what is
+            missing over the K draws.
+        """
+        first, window = self._window(blocks)
+        start, moving = self._state_at(first), torch.tensor([block is not None for block in blocks])
+        nowhere = torch.zeros_like(window.moves)
+        values, by_noise = self._walk(window, start, self._values_of(window), nowhere, nowhere)
+        before = values.x
+        for number in range(times):
+            before = values.x if number == times // 2 else before
+            values, share = self._moved(window, start, values, by_noise=by_noise)
+            self.size = torch.where(moving, self.size * torch.exp(0.5 * (share - ACCEPTED)), self.size).clamp(0.01, 1.0)
+        for t, changes, z, x in zip(window.t, window.moves, values.z, values.x, strict=True):
+            rows = self.every[changes]
+            self.paths.z[t[rows], rows], self.paths.x[t[rows], rows] = z[rows], x[rows]
+        return self._resemblance(window, before, values.x)
+
+    def _window(self, blocks: Sequence[Block | None]) -> tuple[Tensor, _Window]:
+        """The first step of each row, and the window; of sequences without a block it has no step that counts."""
+        lengths = self.batch.lengths.cpu()
+        first = torch.tensor([0 if b is None else max(0, b.first - AROUND) for b in blocks])
+        last = torch.minimum(torch.tensor([-1 if b is None else b.last + AROUND for b in blocks]), lengths - 1)
+        end = torch.where(last >= 0, torch.minimum(last + 1 + self.lag, lengths), 0)
+        steps = first + torch.arange(int((end - first).max()))[:, None]  # [W, B]
+        t, moves, counts = (
+            v.to(self.every.device).repeat(1, self.K) for v in (steps.clamp(max=self.T - 1), steps <= last, steps < end)
+        )
+        inputs = None if self.inputs is None else self.inputs[t, self.every]
+        return first.to(self.every.device).repeat(self.K), _Window(t, self.seen[t, self.every], inputs, moves, counts)
+
+    def _state_at(self, first: Tensor) -> State:
+        """The state before step `first` of each row, [N]."""
+        state = self.model.initial_state(self.N, start=copies(self.batch.start, self.K))
+        for t in range(int(first.max())):
+            begun = self.model.after_inputs(state, None if self.inputs is None else self.inputs[t])
+            after = self.model.after_observation(self.model.after_latent(begun, self.paths.z[t]), self.paths.x[t])
+            state = where_rows(t < first, after, state)
+        return state
+
+    def _values_of(self, window: _Window) -> _Values:
+        """The draws as they are; without what `_walk` finds out."""
+        z, x = (v[window.t, self.every] for v in (self.paths.z, self.paths.x))
+        nothing = torch.zeros(window.t.shape, dtype=torch.float64, device=z.device)
+        return _Values(z, x, torch.zeros_like(z), torch.zeros_like(x), nothing, nothing, nothing)
+
+    def _moved(self, window: _Window, start: State, old: _Values, *, by_noise: bool) -> tuple[_Values, Tensor]:
+        """Propose a move of each row and take it or leave it; and the share that is taken, [B]."""
+        size = self.size.to(self.every.device).repeat(self.K)  # [N]
+        s = size[:, None].to(old.z.dtype)
+        z_noise = (1 - s.square()).sqrt() * old.z_noise + s * torch.randn_like(old.z_noise)
+        x_noise = old.x_noise
+        if x_noise.is_floating_point():
+            x_noise = (1 - s.square()).sqrt() * x_noise + s * torch.randn_like(x_noise)
+        redrawn = window.moves & (torch.rand_like(old.kept) < size)
+        new, _ = self._walk(window, start, old._replace(z_noise=z_noise, x_noise=x_noise), window.moves, redrawn)
+        anew = window.moves if by_noise else redrawn
+        ratio = torch.where(window.moves, 0.0, new.log_z - old.log_z)
+        ratio = ratio + torch.where(anew, new.fresh - old.fresh, new.kept - old.kept)
+        taken = torch.rand_like(ratio[0]).log() < torch.where(window.counts, ratio, 0.0).sum(0)
+        values = _Values(*(torch.where(_wide(taken, a.dim() - 2), a, b) for a, b in zip(new, old, strict=True)))
+        return values, taken.reshape(self.K, self.B).double().mean(0).cpu()
+
+    def _walk(
+        self, window: _Window, state: State, given: _Values, moves: Tensor, redrawn: Tensor
+    ) -> tuple[_Values, bool]:
+        """Values by the noise that is given where rows move, and the given ones elsewhere, with their densities.
+
+        Missing numbers that aren't Gaussian are drawn anew where `redrawn` says so. Returns also whether they are.
+        """
+        found: list[_Values] = []
+        by_noise = False
+        for w, seen in enumerate(window.seen):
+            begun = self.model.after_inputs(state, None if window.inputs is None else window.inputs[w])
+            prior = self.model.prior(begun)
+            z = torch.where(moves[w][:, None], reparameterize(prior, given.z_noise[w]), given.z[w])
+            emitting = self.model.after_latent(begun, z)
+            p = self.model.emission(emitting)
+            x, x_noise = given.x[w], given.x_noise[w]
+            if isinstance(p, Independent) and isinstance(p.base_dist, Normal):
+                by_noise = True
+                mean, std = p.base_dist.loc, p.base_dist.scale
+                x = torch.where(~seen & moves[w][:, None], mean + std * x_noise, x)
+                x_noise = (x - mean) / std
+            elif bool(redrawn[w].any()):
+                x = torch.where(_wide(redrawn[w], x.dim() - 1), draw_missing(p, x, seen), x)
+            log_z, kept, fresh = (v.double() for v in (prior.log_prob(z), p.log_prob(x), log_weight_of(p, x, seen)))
+            found.append(_Values(z, x, _noise_of(prior, z), x_noise, log_z, kept, fresh))
+            state = self.model.after_observation(emitting, x)
+        return _Values(*(torch.stack(v) for v in zip(*found, strict=True))), by_noise
+
+    def _resemblance(self, window: _Window, before: Tensor, after: Tensor) -> Tensor:
+        """The mean correlation of missing numbers before and after, [B], over the draws."""
+        W = len(window.t)
+        a, b = (v.reshape(W, self.K, self.B, -1).double() for v in (before, after))
+        missing = (~window.seen & _wide(window.moves, window.seen.dim() - 2)).reshape(W, self.K, self.B, -1)[:, 0]
+        a, b = a - a.mean(1, keepdim=True), b - b.mean(1, keepdim=True)
+        both = (a * b).sum(1) / (a.square().sum(1) * b.square().sum(1)).sqrt().clamp(min=1e-12)  # [W, B, D]
+        share = torch.where(missing, both.clamp(0, 1), 0.0).sum((0, 2)) / missing.sum((0, 2)).clamp(min=1)
+        return share.cpu()
+
+
+def _wide(mask: Tensor, more: int) -> Tensor:
+    """The mask with so many more dimensions of size 1."""
+    return mask.reshape(*mask.shape, *[1] * more)
+
+
+def _noise_of(prior: Distribution, z: Tensor) -> Tensor:
+    """The inverse of `reparameterize`."""
+    if isinstance(prior, MultivariateNormal):
+        solved: Tensor = torch.linalg.solve_triangular(prior.scale_tril, (z - prior.loc)[..., None], upper=False)
+        return solved[..., 0]
+    noise: Tensor = (z - prior.mean) / prior.stddev
+    return noise
+
+
+def blocks_of(steps: Sequence[int], *, longest: int) -> list[Block]:
+    """Blocks of at most `longest` steps that cover these steps, in order."""
+    blocks: list[Block] = []
+    for step in steps:
+        if blocks and step - blocks[-1].first < longest:
+            blocks[-1] = Block(blocks[-1].first, step)
+        else:
+            blocks.append(Block(step, step))
+    return blocks
+
+
+def worth(draws: int, effective: Array, resemblance: float) -> Array:
+    """How many independent draws K moved ones are worth, which were worth `effective` before.
+
+    Two draws of one ancestor still have the correlation c = r^4, where r is that of a draw with itself half the moves
+    before: K / (1 + (K / effective - 1) c).
+    """
+    found: Array = draws / (1 + (draws / effective - 1) * resemblance**4)
+    return found
