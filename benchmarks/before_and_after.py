@@ -1,0 +1,157 @@
+"""How the time of what models do has changed since a commit, on a CPU.
+
+    git worktree add ../before COMMIT
+    python benchmarks/before_and_after.py ../before [--threads N] [--models NAME ...] [--sizes NAME ...] [--rounds N]
+
+At each size of `zforcing bench`, the other checkout and this one take turns, each in a process of its own that lives
+all the while:
+
+- floor: torch's own recurrent networks of the same sizes as the model's, forward and backward
+- update: forward, backward, optimizer, by the ELBO
+- FIVO-16: an update by a particle filter with 16 particles; and the same by the model's own steps (`walked`)
+- sample: 64 sequences of as many steps
+
+Medians of the CPU time of these processes, summed over their threads, so that what else the machine does matters less.
+The tables are Markdown.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import statistics
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+from zforcing.benchmark.sizes import SIZES
+from zforcing.text_table import Table
+
+HERE = Path(__file__).resolve().parents[1]
+WARM_UP = 2
+WORKER = """
+import sys, time, torch
+from zforcing import FIVO
+import zforcing.benchmark.measure
+from zforcing.benchmark.sizes import SIZES
+from zforcing.models import MODELS
+from zforcing.tasks.sample import sample
+
+model, size, threads, task = sys.argv[1], SIZES[sys.argv[2]], int(sys.argv[3]), sys.argv[4]
+torch.set_num_threads(threads)
+measure = sys.modules['zforcing.benchmark.measure']
+config = MODELS[model].Config
+bench = measure.Bench(size, config(**size.known_settings(config)), measure.Protocol(model=model, threads=threads))
+if task.startswith("FIVO"):
+    measure.ELBO = lambda: FIVO(16)
+if task == "sample":
+    sampled = bench.model().eval()
+    run = lambda: sample(sampled, 64, steps=size.steps, seed=0)
+else:
+    run = bench.floor() if task == "floor" else bench.update("reference" if "walked" in task else "fast")
+for _ in sys.stdin:
+    begun = time.process_time()
+    run()
+    print(time.process_time() - begun, flush=True)
+"""
+Task = tuple[Path, str]  # of which checkout, what
+
+
+@contextmanager
+def worker(checkout: Path, *arguments: str) -> Iterator[subprocess.Popen[str]]:
+    """A process that runs a task of a checkout once for each line that it gets, and answers with the CPU seconds."""
+    command = [sys.executable, "-c", WORKER, *arguments]
+    environment = os.environ | {"PYTHONPATH": str(checkout / "src")}
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, env=environment, stdin=pipe, stdout=pipe, text=True) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+def seconds_of(process: subprocess.Popen[str]) -> float:
+    """Run its task once."""
+    assert process.stdin is not None, "a pipe was asked for"
+    assert process.stdout is not None, "a pipe was asked for"
+    process.stdin.write("\n")
+    process.stdin.flush()
+    return float(process.stdout.readline())
+
+
+def medians(tasks: Mapping[str, Task], model: str, size: str, *, threads: int, rounds: int) -> list[float]:
+    """Median CPU milliseconds of tasks that take turns."""
+    found: dict[str, list[float]] = {name: [] for name in tasks}
+    with ExitStack() as stack:
+        started = {
+            name: stack.enter_context(worker(checkout, model, size, str(threads), task))
+            for name, (checkout, task) in tasks.items()
+        }
+        for _ in range(WARM_UP + rounds):
+            for name, process in started.items():
+                found[name].append(1e3 * seconds_of(process))
+    return [statistics.median(seconds[WARM_UP:]) for seconds in found.values()]
+
+
+def updates(before: Path, models: Sequence[str], sizes: Sequence[str], *, threads: int, rounds: int) -> Table:
+    """Of updates by the ELBO, and the floor."""
+    rows = []
+    for model in models:
+        for size in sizes:
+            tasks = {"floor": (HERE, "floor"), "before": (before, "update"), "now": (HERE, "update")}
+            floor, old, new = medians(tasks, model, size, threads=threads, rounds=rounds)
+            ratios = (old / floor, new / floor, new / old)
+            rows.append([model, size, *(f"{ms:.0f}" for ms in (floor, old, new)), *(f"{r:.2f}" for r in ratios)])
+    headers = ["model", "size", "floor, ms", "before, ms", "now, ms", "before / floor", "now / floor", "now / before"]
+    return Table(f"An update, {threads} threads", headers, rows, text_columns=2)
+
+
+def filters(before: Path, models: Sequence[str], sizes: Sequence[str], *, threads: int, rounds: int) -> Table:
+    """Of updates by a particle filter, and the same walked."""
+    rows = []
+    for model in models:
+        for size in sizes:
+            tasks = {"walked": (HERE, "FIVO walked"), "before": (before, "FIVO"), "now": (HERE, "FIVO")}
+            walked, old, new = medians(tasks, model, size, threads=threads, rounds=rounds)
+            cells = [f"{ms:.0f}" for ms in (walked, old, new)]
+            rows.append([model, size, *cells, *(f"{walked / ms:.2f}" for ms in (old, new))])
+    headers = ["model", "size", "walked, ms", "before, ms", "now, ms", "walked / before", "walked / now"]
+    return Table(f"An update by FIVO with 16 particles, {threads} threads", headers, rows, text_columns=2)
+
+
+def samples(before: Path, models: Sequence[str], sizes: Sequence[str], *, threads: int, rounds: int) -> Table:
+    """Of drawing sequences."""
+    rows = []
+    for model in models:
+        for size in sizes:
+            tasks = {"before": (before, "sample"), "now": (HERE, "sample")}
+            old, new = medians(tasks, model, size, threads=threads, rounds=rounds)
+            rows.append([model, size, f"{old:.0f}", f"{new:.0f}", f"{new / old:.2f}"])
+    headers = ["model", "size", "before, ms", "now, ms", "now / before"]
+    return Table(f"64 sequences, {threads} threads", headers, rows, text_columns=2)
+
+
+KINDS = {"updates": updates, "filters": filters, "samples": samples}
+
+
+def main() -> None:
+    """Print the tables."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("before", type=Path, help="a checkout of the commit to compare with")
+    parser.add_argument("--kinds", nargs="+", choices=list(KINDS), default=["updates"])
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--models", nargs="+", default=["zforcing", "vrnn", "srnn", "rnn"])
+    parser.add_argument("--sizes", nargs="+", choices=list(SIZES), default=list(SIZES))
+    parser.add_argument("--rounds", type=int, default=9)
+    options = parser.parse_args()
+    for kind in options.kinds:
+        table = KINDS[kind](
+            options.before.resolve(), options.models, options.sizes, threads=options.threads, rounds=options.rounds
+        )
+        print(f"{table.title}:\n\n{table.to_markdown()}\n", flush=True)
+
+
+if __name__ == "__main__":
+    main()
