@@ -37,9 +37,11 @@ from zforcing import FIVO
 import zforcing.benchmark.measure
 from zforcing.benchmark.sizes import SIZES
 from zforcing.models import MODELS
+from zforcing.runtime.memory import keep_freed_memory
 from zforcing.tasks.sample import sample
 
 model, size, threads, task = sys.argv[1], SIZES[sys.argv[2]], int(sys.argv[3]), sys.argv[4]
+keep_freed_memory()  # as commands do
 torch.set_num_threads(threads)
 measure = sys.modules['zforcing.benchmark.measure']
 config = MODELS[model].Config

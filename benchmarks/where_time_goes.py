@@ -43,6 +43,7 @@ from zforcing.recurrence.describe import PRODUCTS, multiply_adds
 from zforcing.recurrence.frame import Frame, Step
 from zforcing.recurrence.plan import computed
 from zforcing.recurrence.program import Value, in_order_from
+from zforcing.runtime.memory import keep_freed_memory
 from zforcing.runtime.threads import cpu_threads
 from zforcing.text_table import Table
 
@@ -238,6 +239,7 @@ def main(argv: Sequence[str] = sys.argv[1:]) -> None:
     parser.add_argument("--models", nargs="+", default=["zforcing", "vrnn", "srnn"], choices=sorted(MODELS))
     parser.add_argument("--sizes", nargs="+", default=list(SIZES), choices=list(SIZES))
     options = parser.parse_args(argv)
+    keep_freed_memory()  # as commands do
     rows, best = {}, 0.0
     for model in options.models:
         for size in map(SIZES.__getitem__, options.sizes):
