@@ -21,7 +21,7 @@ def at_least_float32(x: Tensor) -> Tensor:
 
 def diagonal_gaussian(mean: Tensor, log_variance: Tensor, *, min_std: float = 0.0) -> Distribution:
     """Return N(mean, diag(std^2)), std = min_std + exp(log_variance / 2); parameters [..., D], event [D]."""
-    std = torch.exp(at_least_float32(log_variance) / 2)
+    std = torch.exp(0.5 * at_least_float32(log_variance))
     if min_std:
         std = std + min_std
     return Independent(Normal(at_least_float32(mean), std, validate_args=False), 1, validate_args=False)

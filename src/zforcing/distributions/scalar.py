@@ -39,7 +39,7 @@ class GaussianScalar:
         return MixtureSameFamily(weights, self._normal(mean, log_variance), validate_args=False)
 
     def _normal(self, mean: Tensor, log_variance: Tensor) -> Normal:
-        std = torch.exp(log_variance / 2)
+        std = torch.exp(0.5 * log_variance)
         return Normal(mean, std + self.min_std if self.min_std else std, validate_args=False)
 
 
