@@ -155,11 +155,12 @@ class _Forward(Pass):
             order, kept = derivative.forward_values, derivative.kept
         self.kept = [*kept, *(self.names[v] for v in loop.before if derivative is not None)]
         self.hold_inputs(self.names)
-        for value in loop.ahead:
-            steps_held = steps if self.names[value] in kept else self.block
-            self.frame.hold(self.names[value], self.frame.empty(value, steps_held))
+        kept = kept | bases(self.names[v] for v in loop.exported)
+        ahead = [self.names[value] for value in loop.ahead]
+        for value in ahead:
+            self.frame.hold(value, self.frame.empty(value, steps if value in kept else self.block))
         copies = self._hold_states(order)
-        self.frame.allocate(order, kept | bases(self.names[v] for v in loop.exported), steps)
+        self.frame.allocate(order, kept, steps, written=[value for value in ahead if value not in kept])
         self.work = [*self.frame.steps_of(order), *(copy_each(self.frame.at(v), targets) for v, targets in copies)]
 
     def _hold_states(self, order: Sequence[Value]) -> list[tuple[Value, Sequence[Tensor]]]:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from .products import prepare
-from .program import Rows, Value, aten, substitute, values_in
+from .program import Rows, Value, aten, substitute, users_of, values_in
 from .views import VIEWS
 
 Step = Callable[[int], object]
@@ -114,18 +114,49 @@ class Frame:
         shape = [self._number(n) for n in value.shape]
         return torch.empty(steps, *shape, dtype=value.dtype, device=value.device)
 
-    def allocate(self, order: Sequence[Value], kept: set[Value], steps: int) -> None:
-        """Give each operation's result memory: of some steps if it is kept; a part of a concatenation in its place."""
-        computed = set(order)
+    def allocate(
+        self, order: Sequence[Value], kept: set[Value], steps: int, *, written: Collection[Value] = ()
+    ) -> None:
+        """Give each operation's result memory: of some steps if it is kept; a part of a concatenation in its place.
+
+        Args:
+            order: What a step computes, in order.
+            kept: What is read after the step.
+            steps: For how many steps it is kept.
+            written: What has memory that may be overwritten by the step that has read it.
+        """
+        computed, users = set(order), users_of(order)
+
+        def term_of(value: Value) -> Value | None:
+            """What nobody reads but this sum of it and a product, so that the sum may take its place."""
+            if value.function is not aten.addmm.default:
+                return None
+            term = value.operand
+            alone = users[term] == [value] and term not in kept
+            return term if alone and (term.shape, term.dtype) == (value.shape, value.dtype) else None
+
+        overwritten = set(written)
+        for value in order:
+            term = term_of(value)
+            if term in overwritten and value not in kept and value not in self.each:
+                overwritten.add(value)
+                self.each[value] = self.each[term]
         for value in reversed(order):
-            if value.function is None or value.function in VIEWS or value in self.each or not value.shape:
+            if value.function is None or value.function in VIEWS or not value.shape:
                 continue
-            parts = _parts_in_place(value, computed, self.each)
-            if value in kept or any(part in kept for part, _ in parts):
-                self.hold(value, self.empty(value, steps))
-            else:
-                self.hold_one(value, self.empty(value, 1)[0])
-            self._place(value, parts)
+            if value not in self.each:
+                self._take(value, _parts_in_place(value, computed, self.each), kept, steps)
+            term = term_of(value)
+            if term in computed and term not in self.each and term.function not in (*VIEWS, aten.cat.default):
+                self.each[term] = self.each[value]
+
+    def _take(self, value: Value, parts: Sequence[tuple[Value, int]], kept: set[Value], steps: int) -> None:
+        """Allocate memory for a value, some of which its parts write."""
+        if value in kept or any(part in kept for part, _ in parts):
+            self.hold(value, self.empty(value, steps))
+        else:
+            self.hold_one(value, self.empty(value, 1)[0])
+        self._place(value, parts)
 
     def _place(self, value: Value, parts: Iterable[tuple[Value, int]]) -> None:
         """Let parts of a concatenation be computed where they belong in it."""
