@@ -117,20 +117,18 @@ class Value:
 
 
 def values_in(structure: Any) -> Iterator[Value]:
-    """The values in arguments, which may be nested."""
+    """The values in arguments, which may be nested, in order."""
     if isinstance(structure, Value):
         yield structure
-    elif isinstance(structure, Mapping):
-        for part in structure.values():
-            yield from values_in(part)
-    elif isinstance(structure, list | tuple):
-        for part in structure:
-            yield from values_in(part)
+    elif isinstance(structure, dict | list | tuple):
+        for part in structure.values() if isinstance(structure, dict) else structure:
+            if isinstance(part, Value | dict | list | tuple):
+                yield from values_in(part)
 
 
 def substitute(structure: Any, f: Callable[[Any], Any]) -> Any:
     """Arguments with f applied to each value, `Rows` and constant in them."""
-    if isinstance(structure, Mapping):
+    if isinstance(structure, dict):
         return {name: substitute(part, f) for name, part in structure.items()}
     if isinstance(structure, list | tuple):
         parts = [substitute(part, f) for part in structure]
@@ -188,7 +186,7 @@ def merge_equal(wanted: Sequence[Value]) -> list[Value]:
 
 
 def _key(structure: Any) -> Hashable:
-    if isinstance(structure, Mapping):
+    if isinstance(structure, dict):
         return tuple((name, _key(part)) for name, part in structure.items())
     if isinstance(structure, list | tuple):
         return tuple(_key(part) for part in structure)

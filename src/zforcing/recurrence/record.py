@@ -6,7 +6,7 @@ looking at their values works; what would be lost in a record is refused before 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -142,14 +142,9 @@ def shares_memory(operation: Operation) -> bool:
 
 def tensors_in(structure: Any) -> list[Tensor]:
     """The tensors in arguments or results, which may be nested."""
-    return [leaf for leaf in _leaves(structure) if isinstance(leaf, Tensor)]
-
-
-def _leaves(structure: Any) -> Iterator[Any]:
-    if isinstance(structure, list | tuple):
-        for part in structure:
-            yield from _leaves(part)
-    elif isinstance(structure, Mapping):
-        yield from _leaves(tuple(structure.values()))
-    else:
-        yield structure
+    if isinstance(structure, Tensor):
+        return [structure]
+    if not isinstance(structure, dict | list | tuple):
+        return []
+    parts = structure.values() if isinstance(structure, dict) else structure
+    return [tensor for part in parts for tensor in tensors_in(part)]

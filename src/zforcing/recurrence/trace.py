@@ -52,7 +52,8 @@ def trace(
     Raises:
         Untraceable: f depends on a tensor's values, mixes rows, or changes a tensor that it doesn't own.
     """
-    one, two = (_record(f, example(rows)) for rows in ROWS)
+    given = [example(rows) for rows in ROWS]
+    one, two = apart(lambda: [_record(f, arguments) for arguments in given])
     if one.structure != two.structure:
         raise Untraceable("the structure of the result depends on the number of rows")
     conversion = _Conversion(one, two, names)
@@ -68,12 +69,8 @@ def with_rows(rows: int, tensor: Tensor) -> Tensor:
 def _record(f: Callable[..., Any], arguments: Sequence[Any]) -> Record:
     """What f does."""
     leaves, spec = pytree.tree_flatten(arguments)
-
-    def recorded() -> Record:
-        with torch.no_grad():
-            return record(lambda *tensors: f(*pytree.tree_unflatten(tensors, spec)), leaves)
-
-    return apart(recorded)
+    with torch.no_grad():
+        return record(lambda *tensors: f(*pytree.tree_unflatten(tensors, spec)), leaves)
 
 
 def apart(f: Callable[[], T]) -> T:
