@@ -393,9 +393,8 @@ def test_a_recipe_trains_two_steps(name: str, files: dict[str, dict[str, Any]], 
     recipe = read_recipe(name)
     known = MODELS.settings_of(recipe["model"]["name"]).__dataclass_fields__
     sizes = {size: 3 for size in ("hidden_size", "latent_size", "embedding_size", "mlp_size") if size in known}
-    backend = (
-        "fast" if recipe["data"]["name"] == "mnist" else "reference"
-    )  # to trace all takes long, to walk 784 steps too
+    long = recipe["data"]["name"] == "mnist"
+    backend = "fast" if long else "reference"  # to trace all takes time, to walk 784 steps too
     training = {"max_steps": 2, "backend": backend}
     small = {"data": files.get(recipe["data"]["name"], {}), "model": sizes, "training": training}
     made = parse_config(merge_settings(recipe, small), where=name)

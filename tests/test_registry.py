@@ -169,10 +169,10 @@ def test_a_model_of_ones_own_trains_from_a_recipe_and_is_evaluated_sampled_and_d
 ) -> None:
     """From another folder too: the run remembers where the model's file is."""
     assert json.loads(worked(command(tmp_path, "evaluate", trained, "--json")))["model"] == "deep_markov"
-    worked(command(tmp_path, "sample", trained, "--num", 2, "--out", tmp_path / "out"))
-    assert json.loads(worked(command(tmp_path, "info", trained, "--json")))["model"] == "deep_markov"
+    worked(here(tmp_path, "sample", trained, "--num", 2, "--out", tmp_path / "out"))
+    assert json.loads(worked(here(tmp_path, "info", trained, "--json")))["model"] == "deep_markov"
     longer = ["train", trained / "config.yaml", "--run-dir", trained, "--resume", "--training.epochs", 2, "--json"]
-    assert json.loads(worked(command(tmp_path, *longer)))["updates"] == 4
+    assert json.loads(worked(here(tmp_path, *longer)))["updates"] == 4
 
 
 def test_a_saved_model_of_ones_own_loads_in_a_fresh_process(trained: Path) -> None:
