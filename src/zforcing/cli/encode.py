@@ -8,7 +8,6 @@ from argparse import Namespace
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
-from ..data.splits import Split
 from ..errors import UserError
 from ..files.reading import user_path
 from ..runtime.device import pick_device
@@ -16,7 +15,15 @@ from ..runtime.threads import threads_asked_for
 from ..settings import Count, Range
 from ..training.runs.trained import Trained
 from .latents import data_of
-from .options import RUN_HELP, check_common, checkpoint_option, command_parser, common_options, counting, print_values
+from .options import (
+    check_common,
+    checkpoint_option,
+    command_parser,
+    common_options,
+    counting,
+    print_values,
+    sequences_options,
+)
 from .sample import file_name, stem_of
 from .sources import HELP
 
@@ -48,9 +55,7 @@ def encode(argv: Sequence[str]) -> int:
 def encode_options(argv: Sequence[str]) -> Namespace:
     """The command's options; what is imported is there."""
     parser = command_parser("encode", encode)
-    parser.add_argument("run", type=str, help=RUN_HELP)
-    parser.add_argument("file", type=str | None, nargs="?", default=None, help=f"{HELP}; without it, a split")
-    parser.add_argument("--split", type=Split | None, default=None, help="test by default")
+    sequences_options(parser, HELP)
     num = "paths of latents that are drawn of each sequence, besides the means"
     parser.add_argument("--num", type=Annotated[int, Range(at_least=0)], default=0, help=num)
     out = "a .csv or .npz to write; an .npz in RUN/latents by default"

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from ..bounds import ELBO, Bound, ChunkedELBO
-from ..data.splits import Split
 from ..errors import UserError
 from ..saving.model import find_checkpoint, load
 from ..settings import Count
@@ -18,7 +17,6 @@ from ..training.runs.folder import find_run, read_run_config
 from .evaluate_forecast import evaluate_forecasts
 from .latents import latents_of, print_latents
 from .options import (
-    RUN_HELP,
     bound_options,
     check_common,
     checkpoint_option,
@@ -27,6 +25,7 @@ from .options import (
     common_options,
     counting,
     print_values,
+    sequences_options,
     whole_number,
 )
 from .sample import file_name
@@ -93,13 +92,7 @@ def in_words(result: Evaluation) -> str | None:
 def evaluate_options(argv: Sequence[str]) -> Namespace:
     """The command's options; what is imported, and which device, is checked."""
     parser = command_parser("evaluate", evaluate)
-    parser.add_argument("run", type=str, help=RUN_HELP)
-    file_help = (
-        "sequences in the units of the training data, in a file of their kind or a folder of such files; without it, a "
-        "split of the data"
-    )
-    parser.add_argument("file", type=str | None, nargs="?", default=None, help=file_help)
-    parser.add_argument("--split", type=Split | None, default=None, help="test by default")
+    sequences_options(parser)
     bound_options(parser)
     parser.add_argument("--repeats", type=Count, default=1, help="how often the bound is taken; its mean is reported")
     chunks = "take the elbo in chunks of so many time steps, in less memory"

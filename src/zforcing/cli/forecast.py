@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 
 from ..data import SequenceDataset
-from ..data.splits import Split
 from ..errors import UserError
 from ..files.reading import Array, user_path
 from ..runtime.device import pick_device
@@ -20,7 +19,6 @@ from ..settings import Count
 from ..tasks.forecasts import Forecast
 from ..training.runs.trained import Trained
 from .options import (
-    RUN_HELP,
     check_common,
     checkpoint_option,
     command_parser,
@@ -28,6 +26,7 @@ from .options import (
     counting,
     past_options,
     print_values,
+    sequences_options,
     tempering_options,
 )
 from .sample import file_name, stem_of, tempered_parts
@@ -56,13 +55,7 @@ def forecast(argv: Sequence[str]) -> int:
 def forecast_options(argv: Sequence[str]) -> Namespace:
     """The command's options; what is imported is there."""
     parser = command_parser("forecast", forecast)
-    parser.add_argument("run", type=str, help=RUN_HELP)
-    file_help = (
-        "sequences in the units of the training data, in a file of their kind or a folder of such files; without it, a "
-        "split of the data"
-    )
-    parser.add_argument("file", type=str | None, nargs="?", default=None, help=file_help)
-    parser.add_argument("--split", type=Split | None, default=None, help="test by default")
+    sequences_options(parser)
     parser.add_argument("--steps", type=Count, default=24, help="time steps drawn after the end of each sequence")
     parser.add_argument("--num-samples", type=Count, default=100, help="S, futures of each sequence")
     known = "of a model that reads known inputs: a file of those of the steps to come, for each sequence or for all"

@@ -23,7 +23,15 @@ from ..runtime.threads import threads_asked_for
 from ..settings import Count, Seed, Share
 from ..tasks.imputation import Imputation
 from ..training.runs.trained import Trained
-from .options import RUN_HELP, check_common, checkpoint_option, command_parser, common_options, counting, print_values
+from .options import (
+    check_common,
+    checkpoint_option,
+    command_parser,
+    common_options,
+    counting,
+    print_values,
+    sequences_options,
+)
 from .sample import file_name, stem_of
 
 
@@ -48,10 +56,7 @@ def impute(argv: Sequence[str]) -> int:
 def impute_options(argv: Sequence[str]) -> Namespace:
     """The command's options; what is imported is there."""
     parser = command_parser("impute", impute)
-    parser.add_argument("run", type=str, help=RUN_HELP)
-    file_help = "sequences with gaps, in a file of the kind of the training data; without it, a split of the data"
-    parser.add_argument("file", type=str | None, nargs="?", default=None, help=file_help)
-    parser.add_argument("--split", type=Split | None, default=None, help="test by default")
+    sequences_options(parser, "sequences with gaps, in a file of the kind of the training data")
     parser.add_argument("--particles", type=Count, default=256, help="K draws, from which all numbers are computed")
     lag = "steps behind a gap that say something about it; 0: all that there are"
     parser.add_argument("--lag", type=Seed, default=10, help=lag)

@@ -15,6 +15,7 @@ from rich.console import Console
 from rich.progress import Progress
 
 from ..bounds import BOUNDS, Bound
+from ..data.splits import Split
 from ..errors import UserError
 from ..registry import import_source
 from ..settings import Count, Factor, Positive
@@ -70,6 +71,17 @@ def take_imports(words: Sequence[str]) -> tuple[list[str], list[str]]:
         else:
             rest.append(word)
     return rest, sources
+
+
+def sequences_options(
+    parser: Parser,
+    file_help: str = "sequences in the units of the training data, in a file of their kind or a folder of such files",
+) -> None:
+    """A run, and the sequences that the command reads: a file of one's own, or a split of the run's data."""
+    parser.add_argument("run", type=str, help=RUN_HELP)
+    without = f"{file_help}; without it, a split of the data"
+    parser.add_argument("file", type=str | None, nargs="?", default=None, help=without)
+    parser.add_argument("--split", type=Split | None, default=None, help="test by default")
 
 
 def tempering_options(parser: Parser) -> None:

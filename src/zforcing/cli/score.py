@@ -24,7 +24,15 @@ from ..settings import Count, Share
 from ..tasks.scores import Scores, Threshold
 from ..text_table import Table
 from ..training.runs.trained import Trained
-from .options import RUN_HELP, check_common, checkpoint_option, command_parser, common_options, counting, print_values
+from .options import (
+    check_common,
+    checkpoint_option,
+    command_parser,
+    common_options,
+    counting,
+    print_values,
+    sequences_options,
+)
 from .sample import file_name, stem_of
 
 
@@ -48,13 +56,7 @@ def score(argv: Sequence[str]) -> int:
 def score_options(argv: Sequence[str]) -> Namespace:
     """The command's options; what is imported is there."""
     parser = command_parser("score", score)
-    parser.add_argument("run", type=str, help=RUN_HELP)
-    file_help = (
-        "sequences in the units of the training data, in a file of their kind or a folder of such files; without it, a "
-        "split of the data"
-    )
-    parser.add_argument("file", type=str | None, nargs="?", default=None, help=file_help)
-    parser.add_argument("--split", type=Split | None, default=None, help="test by default")
+    sequences_options(parser)
     kind = "causal: each step by the steps before it (a particle filter); smoothed: by the whole sequence (the ELBO's)"
     parser.add_argument("--kind", type=Literal["causal", "smoothed"], default="causal", help=kind)
     parser.add_argument("--particles", type=Count, default=64, help="K; 1 without latents")

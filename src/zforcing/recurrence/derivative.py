@@ -134,7 +134,8 @@ def _with_gradients(
             leaves = [tensor.detach().requires_grad_(tensor.is_floating_point()) for tensor in tensors]
             known: dict[Value, Any] = dict(zip([*of, *fixed], [*leaves, *others], strict=True))
             evaluate(results, known, rows=_rows(known))
-            begin: Any = _Begin.apply(incoming, *(known[v] for v in smooth), *leaves)  # type: ignore[no-untyped-call]
+            parts = [*(known[v] for v in smooth), *leaves]
+            begin: Any = _Begin.apply(incoming, *parts)  # type: ignore[no-untyped-call]  # torch's is
         gradients = torch.autograd.grad(begin, leaves, allow_unused=True, materialize_grads=True)
         return [known[v].detach() for v in results], gradients
 

@@ -310,12 +310,14 @@ def _require_kept(record: Record) -> None:
 def _functional(call: Call) -> Callable[..., Any]:
     """The operation that returns what one in place leaves."""
     operation: Operation = call.operation
+    function: Callable[..., Any] = operation
     if not changed_by(operation, call.args, call.kwargs):
-        return operation  # type: ignore[no-any-return]
+        return function
     if operation in DRAWN:
         return DRAWN[operation]
     name = operation.overloadpacket.__name__
     packet = getattr(aten, name.removesuffix("_"), None)
     if not name.endswith("_") or packet is None or operation._overloadname not in packet.overloads():
         raise Untraceable(f"{operation} changes a tensor in place")
-    return getattr(packet, operation._overloadname)  # type: ignore[no-any-return]
+    function = getattr(packet, operation._overloadname)
+    return function
