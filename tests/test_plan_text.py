@@ -87,7 +87,7 @@ before the loop over h, for all steps at once:
 loop over h; a step is 5 operations, 24 multiply-adds a row:
   ahead, for a block of steps at once:
     d = a + previous @ b  # [m n, 4]
-    f = posterior_net.bias + context @ posterior_net.weight.reshape(6, 1)[4:6]  # [m n, 1]
+    f = posterior_net.bias + x @ posterior_net.weight.reshape(6, 1)[4:6]  # [m n, 1]
   each step:
     g = d + h @ cell.weight.t()[0:4]  # [n, 4]
     posterior_loc = f + h @ posterior_net.weight.reshape(6, 1)[0:4]  # [n, 1]

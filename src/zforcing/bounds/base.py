@@ -123,7 +123,7 @@ class Bound(ABC):
             noise: What `model.draw_noise(batch, particles=K)` returns, [K B, ...]; None draws it.
             state: State of a model of sequences to continue from, B rows. The bound is then on
                 log p(x_1..x_T | everything before), and the result holds the last state.
-            context: [B, T, C], what the model's `encode` returned; None computes it.
+            context: what the model's `encode` returned; None computes it.
 
         Returns:
             The bound of each sequence, in nats.

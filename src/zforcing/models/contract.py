@@ -40,7 +40,7 @@ from ..distributions import log_prob_of_observed, reparameterize, stack
 from ..errors import UserError
 from ..observations import ObservationSpec, SequenceBatch
 from .density import DensityModel
-from .state import State, map_state, where_rows
+from .state import State, copies, map_state, where_rows
 from .unroll import Unroll
 
 Resample = Callable[[int, Tensor], Tensor | None]
@@ -110,7 +110,7 @@ class RecurrentModel(DensityModel):
                 None is the beginning.
 
         Returns:
-            The context [B, T, C].
+            The context, [B, T, C] or like x.
         """
 
     def after_inputs(self, state: State, u: Tensor | None) -> State:
@@ -132,7 +132,7 @@ class RecurrentModel(DensityModel):
 
         Args:
             state: The state that `after_inputs` returned, n rows.
-            context: [n, C], step t of what `encode` returned.
+            context: [n, C] or like x_t, step t of what `encode` returned.
         """
 
     @abstractmethod
@@ -196,14 +196,14 @@ class RecurrentModel(DensityModel):
         begun: dict[str, Tensor] = {}
         if self.deterministic and state is None:  # one deterministic network for all copies of a sequence
             known = self.walk_deterministic(batch, self.initial_state(len(batch), start=batch.start))
-            begun = {name: values.repeat(particles, *[1] * (values.dim() - 1)) for name, values in known.items()}
+            begun = {name: copies(values, particles) for name, values in known.items()}
         elif state is not None and resample is None:
             begun = self.walk_deterministic(rows, state)
         state = self.initial_state(len(rows), start=rows.start) if state is None else state
         if context is None:
             context = self.context(batch, state=state, begun=begun)
         steps = []
-        for t, (x, u, c, e, z, exists) in enumerate(_columns(rows, context.repeat(particles, 1, 1), noise, latents)):
+        for t, (x, u, c, e, z, exists) in enumerate(_columns(rows, copies(context, particles), noise, latents)):
             first = self.after_inputs(state, u)._replace(**{name: values[:, t] for name, values in begun.items()})
             steps.append(self._step(first, c, noise=e, z=z))
             state = where_rows(exists, self.after_observation(steps[-1].state, x), state)

@@ -46,7 +46,8 @@ def unroll(
     elif resample is None:
         begun = deterministic_states(model, batch.repeat(particles), first, carried=True)
     context = model.context(batch, state=first, begun=begun) if context is None else context
-    given = Given(context, latents if noise is None else noise, batch.past, batch.inputs, tuple(begun.values()))
+    draw, x = latents if noise is None else noise, batch.past
+    given = Given(None if _is_same(context, x) else context, draw, x, batch.inputs, tuple(begun.values()))
     if resample is not None:
         given = given._replace(scored_x=batch.x, scored=None if batch.observed is None else batch.scored)
     kind = Kind(given_latents=noise is None, carried=state is not None, filtered=resample is not None)
@@ -59,6 +60,11 @@ def unroll(
     return model.walk(
         batch, noise=noise, latents=latents, state=state, context=context, particles=particles, resample=resample
     )
+
+
+def _is_same(a: Tensor, b: Tensor) -> bool:
+    """Whether two tensors are one in memory."""
+    return (a.data_ptr(), a.dtype, a.shape, a.stride()) == (b.data_ptr(), b.dtype, b.shape, b.stride())
 
 
 def deterministic_states(
@@ -92,7 +98,7 @@ class _Run:
         self, model: RecurrentModel, derived: Derived, batch: SequenceBatch, given: Given, first: State, particles: int
     ):
         self.model, self.derived, self.batch, self.rows = model, derived, batch, batch.repeat(particles)
-        self.context, self.particles, self.state_type = given.context, particles, type(first)
+        self.context, self.particles, self.state_type = given.read_by_posterior, particles, type(first)
         self.flat = flat = Flat(steps=batch.x.shape[1], sequences=len(batch), particles=particles)
         for name, value in derived.weights.items():
             flat.hold(value, tensor_at(model, name), rows=0)
@@ -150,7 +156,7 @@ class _Run:
         """A term of each step, of the states that it reads."""
         read, middle = self.derived.read_by_cost[name], self.derived.results["middle"]
         state = self.state_type(*(self.flat.evaluate(v) if i in read else None for i, v in enumerate(middle)))
-        term: Tensor = getattr(self.model, name)(state, self.flat.evaluate(self.derived.given.context))
+        term: Tensor = getattr(self.model, name)(state, self.flat.evaluate(self.derived.given.read_by_posterior))
         each: Tensor = term.unflatten(0, (self.flat.steps, -1)).transpose(0, 1)
         return each
 

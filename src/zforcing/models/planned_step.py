@@ -36,13 +36,18 @@ from .traced import Traced, of_weights, tensor_at, trace_step, weights_of
 class Given(NamedTuple):
     """What a step is given beside its state: tensors, or the values that stand for them. None: there is none."""
 
-    context: Any = None  # [n, C]
+    context: Any = None  # [n, C]; none where it is x itself
     draw: Any = None  # [n, Z], the noise of the latent or the latent itself
     x: Any = None  # [n, D] or [n], what the state reads
     u: Any = None  # [n, U]
     begun: Any = ()  # what `RecurrentModel.deterministic` names, at the beginning of the step, [n, ...] each
     scored_x: Any = None  # for a particle filter's weights, like x
     scored: Any = None  # bool, like x
+
+    @property
+    def read_by_posterior(self) -> Any:
+        """The context."""
+        return self.x if self.context is None else self.context
 
     @property
     def present(self) -> dict[str, Any]:
@@ -90,7 +95,7 @@ class _Step:
     def _densities(self, begun: State, given: Given, found: dict[str, Any]) -> State:
         """Put what a run wants of the step into `found`; returns the state after the latent."""
         model = self.model
-        prior, posterior = model.prior(begun), model.posterior(begun, given.context)
+        prior, posterior = model.prior(begun), model.posterior(begun, given.read_by_posterior)
         z = given.draw if self.kind.given_latents else reparameterize(posterior, given.draw)
         middle = model.after_latent(begun, z)
         emission = model.emission(middle)
@@ -153,7 +158,7 @@ def derive(model: RecurrentModel, state: State, given: Given, start: Tensor, kin
         values,
         pytree.tree_unflatten(plan.outputs, pytree.tree_structure(_wanted(traced.results))),
         dict(step.densities),
-        {name: _read_by(getattr(model, name), state, given.context) for name in costs},
+        {name: _read_by(getattr(model, name), state, given.read_by_posterior) for name in costs},
     )
 
 

@@ -86,7 +86,7 @@ class SequenceModel(RecurrentModel):
             noise: [N, T, Z] standard normal, from which z_t = mean + std * noise_t; None draws it.
             latents: [N, T, Z], z_t itself instead of draws from the posterior.
             state: State to continue from, N rows, which has read x_0; None starts from the batch's x_0.
-            context: [B, T, C], what `encode` returned for these steps; None computes it.
+            context: what `encode` returned for these steps; None computes it.
             particles: K. The run has N = K B rows, copy after copy of the batch, each with its own latents.
             resample: Called after each step but the last; returns which rows continue (a particle filter's ancestors).
 
@@ -125,7 +125,7 @@ class SequenceModel(RecurrentModel):
             if tensor is not None and list(tensor.shape) != expected:
                 raise ValueError(f"{name} is {list(tensor.shape)}; with {particles} particles it must be {expected}")
         if context is not None and context.shape[:2] != batch.x.shape[:2]:
-            raise ValueError(f"context is {list(context.shape)}; it must be [B, T, C] for x {list(batch.x.shape)}")
+            raise ValueError(f"context is {list(context.shape)}; it must be [B, T, ...] for x {list(batch.x.shape)}")
         if state is not None and len(state[0]) != expected[0]:
             raise ValueError(f"the state has {len(state[0])} rows; with {particles} particles there are {expected[0]}")
 

@@ -27,3 +27,10 @@ def map_state(f: Callable[..., Tensor], *states: State) -> State:
 def where_rows(rows: Tensor, new: State, old: State) -> State:
     """Select the new state where `rows` [n] is True, and the old one elsewhere."""
     return map_state(lambda a, b: torch.where(rows.reshape(-1, *[1] * (a.dim() - 1)), a, b), new, old)
+
+
+def copies(rows: Tensor, k: int) -> Tensor:
+    """[B, ...] -> [K B, ...]: row i + j B is copy j of row i."""
+    if len(rows) == 1:
+        return rows.expand(k, *rows.shape[1:])  # without copying: a stream's
+    return rows if k == 1 else rows.repeat(k, *[1] * (rows.dim() - 1))

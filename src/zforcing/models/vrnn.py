@@ -34,7 +34,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
-import torch
 from torch import Tensor, nn
 from torch.distributions import Distribution
 
@@ -136,9 +135,8 @@ class VRNN(SequenceModel):
         return self.after_observation(state, x)
 
     def encode(self, batch: SequenceBatch, *, state: State | None = None) -> Tensor:
-        """phi_x(x_1)..phi_x(x_T), [B, T, F]; of 0 in the padding, where its unbounded ReLUs could make an infinity."""
-        exists = batch.mask if batch.x.dim() == 2 else batch.mask[:, :, None]
-        return self._features(torch.where(exists, batch.read, torch.zeros_like(batch.x)))
+        """The observations themselves: the posterior of z_t reads x_t and nothing of the future."""
+        return batch.read
 
     def after_inputs(self, state: VRNNState, u: Tensor | None) -> VRNNState:
         """The state remembers u_t."""
@@ -154,7 +152,7 @@ class VRNN(SequenceModel):
 
     def posterior(self, state: VRNNState, context: Tensor) -> Distribution:
         """q(z_t | .) = N(f_q([phi_x(x_t), h_{t-1}, u_t]))."""
-        out: Distribution = self.posterior_net(join(state.h, context, state.u))
+        out: Distribution = self.posterior_net(join(state.h, self._features(context), state.u))
         return out
 
     def after_latent(self, state: VRNNState, z: Tensor) -> VRNNState:

@@ -29,7 +29,7 @@ from ..bounds.resampling import inverse_cdf
 from ..distributions import log_probs_of_observed, reparameterize
 from ..files.reading import Array
 from ..models.sequence import SequenceModel
-from ..models.state import State
+from ..models.state import State, copies
 from ..models.stepper import Stepper
 from ..observations import SequenceBatch, missing_mark
 from ..runtime.device import place_of
@@ -254,10 +254,3 @@ def steps_of(batch: SequenceBatch) -> Iterator[tuple[Tensor, Tensor | None, Tens
 def marked(x: Tensor, observed: Tensor | None) -> Tensor:
     """x as models read it, with NaN or -1 where it is missing."""
     return x if observed is None else torch.where(observed, x, torch.full_like(x, missing_mark(x)))
-
-
-def copies(rows: Tensor, k: int) -> Tensor:
-    """[B, ...] -> [K B, ...]: row i + j B is copy j of row i."""
-    if len(rows) == 1:
-        return rows.expand(k, *rows.shape[1:])  # without copying: a stream's
-    return rows if k == 1 else rows.repeat(k, *[1] * (rows.dim() - 1))

@@ -24,10 +24,9 @@ from torch.distributions import Distribution, Independent, MultivariateNormal, N
 from ..distributions import reparameterize
 from ..files.reading import Array
 from ..models import SequenceModel
-from ..models.state import State, where_rows
+from ..models.state import State, copies, where_rows
 from ..observations import SequenceBatch
 from .completing import draw_missing, log_weight_of
-from .filtering import copies
 
 AROUND = 2  # steps before and after a block whose latents move with it
 ACCEPTED = 0.25

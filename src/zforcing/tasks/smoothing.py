@@ -31,11 +31,10 @@ from ..bounds.resampling import systematic
 from ..distributions import reparameterize
 from ..files.reading import Array
 from ..models import SequenceModel
-from ..models.state import State, map_state
+from ..models.state import State, copies, map_state
 from ..observations import ObservationSpec, SequenceBatch
 from ..runtime.device import place_of
 from .completing import draw_missing, log_weight_of
-from .filtering import copies
 
 RESAMPLED_BELOW = 0.5  # of K
 PRIOR_SHARE = 0.1  # of the particles
@@ -72,7 +71,7 @@ class Smoother:
         self.model, self.K, self.B = model, particles, len(batch)
         self.batch = batch.to(device, dtype)
         known = batch if model.spec.missing else filled_by_lines(batch, continuous(model.spec))
-        self.context = model.encode(known.to(device, dtype)).repeat(particles, 1, 1)  # [K B, T, C]
+        self.context = copies(model.encode(known.to(device, dtype)), particles)  # [K B, T, C]
 
     @torch.no_grad()
     def run(self) -> Histories:

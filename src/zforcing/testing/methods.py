@@ -31,8 +31,8 @@ def check_densities(model: SequenceModel, batch: SequenceBatch) -> None:
     n, steps, Z = len(batch), batch.x.shape[1], model.latent_size
     context = model.encode(batch)
     require(
-        context.dim() == 3 and context.shape[:2] == (n, steps),
-        f"encode gives {list(context.shape)}; it must be [B, T, C] = [{n}, {steps}, C]",
+        (context.dim() == 3 and context.shape[:2] == (n, steps)) or context.shape == batch.x.shape,
+        f"encode gives {list(context.shape)}; it must be [B, T, C] = [{n}, {steps}, C], or like x",
     )
     state = model.after_inputs(model.initial_state(n, start=batch.start), inputs_by_step(batch)[0])
     for name, density in (("prior", model.prior(state)), ("posterior", model.posterior(state, context[:, 0]))):
