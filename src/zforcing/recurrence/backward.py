@@ -78,8 +78,8 @@ class Backward(Pass):
 
     def _slot(self, state: Value, offset: int) -> Sequence[Tensor]:
         """Where the gradient of a state is at each step: 0 after the step, 1 before it."""
-        slots = self.slots[state]
-        return [slots[(t + offset) % 2] for t in range(self.steps)]
+        slots = self.slots[state].unbind(0)
+        return (slots[offset:] + slots[:offset]) * -(-self.steps // 2)
 
     def _each(self, gradient: Tensor) -> Sequence[Tensor]:
         each: Sequence[Tensor] = gradient.unflatten(0, (self.steps, -1)).unbind(0)

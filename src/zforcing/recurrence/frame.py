@@ -34,6 +34,8 @@ QUICK: dict[Any, Callable[..., Any]] = {
     aten.cat.default: torch.cat,
 }
 
+ARITHMETIC = (aten.add.Tensor, aten.sub.Tensor, aten.mul.Tensor, aten.div.Tensor)
+
 
 @functools.cache
 def with_output(function: Any) -> tuple[Callable[..., Any], str] | None:
@@ -140,7 +142,7 @@ class Frame:
             term = term_of(value)
             if term in overwritten and value not in kept and value not in self.each:
                 overwritten.add(value)
-                self.each[value] = self.each[term]
+                self.hold(value, self.stacked[term])
         for value in reversed(order):
             if value.function is None or value.function in VIEWS or not value.shape:
                 continue
@@ -222,7 +224,7 @@ class Frame:
     def _call(self, value: Value, outs: Sequence[Tensor] | None) -> Step:
         """An operation that writes to its memory, or copies its result there if it can't."""
         writes = None if outs is None else with_output(value.function)
-        args = [self._argument(part) for part in value.args]
+        args = [self._argument(_as_tensor(part, value)) for part in value.args]
         kwargs = substitute(value.kwargs, self._number)
         if writes is not None and outs is not None:
             function, name = writes
@@ -242,6 +244,13 @@ class Frame:
             each = [self._argument(p) for p in part]
             return [[column[t] for column in each] for t in range(self.steps)]
         return [substitute(part, self._number)] * self.steps
+
+
+def _as_tensor(part: Any, value: Value) -> Any:
+    """A number of sums and products of real numbers as a tensor, which torch would else make at each step."""
+    if value.function in ARITHMETIC and isinstance(part, int | float) and value.dtype.is_floating_point:
+        return torch.full((), part, dtype=value.dtype, device=value.device)
+    return part
 
 
 def _of_all_steps(function: Any, stacked: Tensor, args: Sequence[Any]) -> Tensor | None:
