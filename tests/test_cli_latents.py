@@ -79,7 +79,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.parametrize(("name", "first"), [("digits", 0), ("speech", 1), ("music", 0), ("table", 0), ("text", 0)])
 def test_latents_of_a_split_are_written_into_the_run(runs: Path, zf: Command, name: str, first: int) -> None:
     values = zf("encode", runs / f"run-{name}", "--split", "valid", *CPU, "--json").json
-    assert values["file"] == str(runs / f"run-{name}" / "latents" / "encode-valid-seed0.npz")
+    assert values["file"] == str(runs / f"run-{name}" / "latents" / "valid-seed0.npz")
     assert "sees the future" in values["kind"]
     with np.load(values["file"]) as arrays:
         assert arrays["mean"].shape == arrays["std"].shape == (values["num_steps"], 2)

@@ -55,7 +55,7 @@ def json_lines(result: Result) -> list[dict[str, object]]:
 
 def test_a_split_is_scored_into_a_table_in_the_run(folder: Path, zf: Command) -> None:
     values = zf("score", folder / "table", "--particles", 4, "--device", "cpu", "--json").json
-    assert values["file"] == str(folder / "table" / "scores" / "causal-test-seed0.csv")
+    assert values["file"] == str(folder / "table" / "scores" / "test-causal-seed0.csv")
     frame = pd.read_csv(values["file"])
     assert list(frame) == ["sequence", "step", "nats", "nats_speed", "nats_heat"]
     assert (values["num_sequences"], values["num_steps"], len(frame)) == (2, 24, 24)

@@ -9,9 +9,10 @@ import torch
 from torch import Tensor, nn
 from torch.distributions import Distribution, Independent, Normal
 
-from conftest import CASES, SPECS, Case
-from zforcing import ObservationSpec, SequenceBatch, SequenceModel
+from conftest import CASES, SPECS, VRNN_SIZE, Case, random_batch
+from zforcing import VRNN, ObservationSpec, SequenceBatch, SequenceModel
 from zforcing.models.explain import derived_in, explain, why_it_walks
+from zforcing.models.planned_step import watched
 from zforcing.recurrence.describe import multiply_adds
 
 
@@ -147,3 +148,13 @@ def test_a_model_that_walks_says_why(caplog: pytest.LogCaptureFixture) -> None:
 
 def test_a_model_that_mixes_rows_walks() -> None:
     assert "aten.mean.dim mixes the rows of a batch" in explain(Social())
+
+
+@pytest.mark.parametrize("lengths", [(5, 5), (5, 3)], ids=str)
+def test_what_state_and_posterior_read_of_x_is_computed_once(lengths: tuple[int, ...]) -> None:
+    model = VRNN(SPECS["real"], **VRNN_SIZE)
+    with watched() as found:
+        model.unroll(random_batch(SPECS["real"], lengths))
+    (derived,) = found
+    assert not isinstance(derived, str)
+    assert derived.given.context is None  # it is x, whose features are then those that the state reads

@@ -8,13 +8,10 @@ from argparse import Namespace
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
-from ..errors import UserError
-from ..files.reading import user_path
 from ..runtime.device import pick_device
 from ..runtime.threads import threads_asked_for
 from ..settings import Count, Range
 from ..training.runs.trained import Trained
-from .latents import data_of
 from .options import (
     check_common,
     checkpoint_option,
@@ -24,7 +21,7 @@ from .options import (
     print_values,
     sequences_options,
 )
-from .sample import file_name, stem_of
+from .sequences import out_file, sequences_of, source_of
 from .sources import HELP
 
 if TYPE_CHECKING:
@@ -39,9 +36,8 @@ def encode(argv: Sequence[str]) -> int:
     """
     options = encode_options(argv)
     trained = Trained.load(options.run, which=options.checkpoint, device=pick_device(options.device))
-    source = options.file or options.split or "test"
-    encoded = encoded_of(trained, source, options)
-    file = encoded.save(user_path(options.out, options.out) if options.out else default_file(options, trained, source))
+    encoded = encoded_of(trained, source_of(options), options)
+    file = encoded.save(out_file(options, trained, "latents", ending="npz"))
     values = summary(encoded) | {"run": str(trained.folder), "checkpoint": options.checkpoint, "file": str(file)}
     if options.json:
         print(json.dumps(values))
@@ -64,8 +60,6 @@ def encode_options(argv: Sequence[str]) -> Namespace:
     parser.add_argument("--batch-size", type=Count, default=256, help="sequences times paths at a time")
     common_options(parser, seed="seed of what is drawn")
     options = parser.parse_args(list(argv))
-    if options.file is not None and options.split is not None:
-        raise UserError("--split is for the run's own data: leave it out, or the file")
     check_common(options)
     return options
 
@@ -74,7 +68,7 @@ def encoded_of(trained: Trained, source: str, options: Namespace) -> Encoded:
     """The latents that the options want."""
     from ..tasks.encode import encode as encode_all
 
-    data = data_of(source, trained)
+    data = sequences_of(source, trained)
     with threads_asked_for(options.threads), counting(f"latents of {options.run}", len(data)) as advance:
         return encode_all(
             trained.model,
@@ -84,13 +78,6 @@ def encoded_of(trained: Trained, source: str, options: Namespace) -> Encoded:
             max_rows=options.batch_size,
             progress=advance,
         )
-
-
-def default_file(options: Namespace, trained: Trained, source: str) -> Any:
-    """RUN/latents/..., whose folder is made."""
-    folder = trained.folder / "latents"
-    folder.mkdir(exist_ok=True)
-    return folder / f"{stem_of(options, 'encode', source if options.file is None else file_name(source))}.npz"
 
 
 def summary(encoded: Encoded) -> dict[str, Any]:

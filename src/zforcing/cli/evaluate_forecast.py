@@ -20,8 +20,8 @@ from ..saving.atomic import write_text
 from ..text_table import Table
 from ..training.runs.trained import Trained
 from .options import counting, print_values
-from .sample import file_name, stem_of
-from .score import sequences_of
+from .sample import stem_of
+from .sequences import name_of, sequences_of, source_of
 
 if TYPE_CHECKING:
     from ..evaluation.forecasts import ForecastRow, ForecastTable
@@ -46,8 +46,7 @@ def evaluate_forecasts(options: Namespace) -> int:
     if given:
         raise UserError(f"--{given[0].replace('_', '-')} is for bounds, and --forecast measures none: leave it out")
     trained = Trained.load(options.run, which=options.checkpoint, device=pick_device(options.device))
-    of = options.split or "test"
-    data = sequences_of(options.file or of, trained)
+    data = sequences_of(source_of(options), trained)
     with threads_asked_for(options.threads), counting(f"forecasts of {options.run}", len(data)) as advance:
         table = evaluate_forecast(
             trained.model,
@@ -60,7 +59,7 @@ def evaluate_forecasts(options: Namespace) -> int:
             max_rows=options.batch_size,
             progress=advance,
         )
-    of = of if options.file is None else file_name(options.file)
+    of = name_of(options)
     path = trained.folder / f"{stem_of(options, 'forecast', of, f'steps{options.forecast}')}.json"
     values = {"split": of, "seed": options.seed, "checkpoint": options.checkpoint}
     write_text(path, json.dumps(table.to_json() | values, indent=1) + "\n")

@@ -12,7 +12,7 @@ import numpy as np
 
 from ..data import SequenceDataset
 from ..errors import UserError
-from ..files.reading import Array, user_path
+from ..files.reading import Array
 from ..runtime.device import pick_device
 from ..runtime.threads import threads_asked_for
 from ..settings import Count
@@ -29,22 +29,23 @@ from .options import (
     sequences_options,
     tempering_options,
 )
-from .sample import file_name, stem_of, tempered_parts
-from .score import sequences_of
+from .sample import tempered_parts
+from .sequences import out_file, sequences_of, source_of
+from .sources import OWN
 
 
 def forecast(argv: Sequence[str]) -> int:
     """Draw what comes after the end of each sequence: zforcing forecast RUN [FILE_OR_FOLDER] [--steps 24]."""
     options = forecast_options(argv)
     trained = Trained.load(options.run, which=options.checkpoint, device=pick_device(options.device))
-    of = options.split or "test"
     if trained.description.format.is_text:
         raise UserError("a sequence of text ends with its end symbol: use zforcing continue RUN and a beginning")
-    data = sequences_of(options.file or of, trained)
+    data = sequences_of(source_of(options), trained)
     inputs = inputs_to_come(options, trained, sequences=len(data))
     ahead = forecasts(trained, data, options, inputs=inputs)
     values = summary(ahead) | {"run": str(trained.folder), "checkpoint": options.checkpoint}
-    values["file"] = str(ahead.save(out_file(options, trained, of)))
+    parts = [f"steps{options.steps}", *tempered_parts(options)]
+    values["file"] = str(ahead.save(out_file(options, trained, "forecasts", *parts)))
     if options.json:
         print(json.dumps(values))
     else:
@@ -69,8 +70,6 @@ def forecast_options(argv: Sequence[str]) -> Namespace:
     parser.add_argument("--batch-size", type=Count | None, default=None, help=rows)
     common_options(parser, seed="seed of all that is drawn")
     options = parser.parse_args(list(argv))
-    if options.file is not None and options.split is not None:
-        raise UserError("--split is for the run's own data: leave it out, or the file")
     check_common(options)
     return options
 
@@ -110,7 +109,7 @@ def inputs_to_come(options: Namespace, trained: Trained, *, sequences: int) -> A
         )
     each, called = description.format.read_inputs(source, description)
     names = None
-    if options.file is not None and not Path(options.file).is_dir():
+    if options.file is not None and not OWN.fullmatch(options.file) and not Path(options.file).is_dir():
         names = description.format.sequence_names(options.file, description)
     if names is not None and called is not None:
         chosen = by_name(each, called, names, source)
@@ -138,16 +137,6 @@ def in_order(inputs: Sequence[Array], sequences: int, source: str) -> list[Array
             f"--inputs {source}: has {len(inputs)} sequences for {sequences}; give one for each, or for all"
         )
     return list(inputs) * (sequences if len(inputs) == 1 else 1)
-
-
-def out_file(options: Namespace, trained: Trained, of: str) -> Path:
-    """Where the forecasts go; folders are made for the default alone."""
-    if options.out is not None:
-        return user_path(options.out, options.out)
-    folder = trained.folder / "forecasts"
-    folder.mkdir(exist_ok=True)
-    parts = [of if options.file is None else file_name(options.file), f"steps{options.steps}", *tempered_parts(options)]
-    return folder / f"{stem_of(options, *parts)}.csv"
 
 
 def summary(ahead: Forecast) -> dict[str, Any]:

@@ -7,17 +7,11 @@ import sys
 import warnings
 from argparse import Namespace
 from collections.abc import Sequence
-from dataclasses import replace
-from pathlib import Path
-from typing import Any, cast, get_args
+from typing import Any
 
 import numpy as np
 
 from ..data import SequenceDataset
-from ..data.own_files import read_own
-from ..data.splits import Split
-from ..errors import UserError
-from ..files.reading import user_path
 from ..runtime.device import pick_device
 from ..runtime.threads import threads_asked_for
 from ..settings import Count, Seed, Share
@@ -32,18 +26,17 @@ from .options import (
     print_values,
     sequences_options,
 )
-from .sample import file_name, stem_of
+from .sequences import out_file, sequences_of, source_of
 
 
 def impute(argv: Sequence[str]) -> int:
     """Fill the gaps of a file or of a split: zforcing impute RUN [FILE] [--out filled.csv]."""
     options = impute_options(argv)
     trained = Trained.load(options.run, which=options.checkpoint, device=pick_device(options.device))
-    of = options.split or "test"
-    found = filled(trained, gappy_sequences(options.file or of, trained), options)
+    found = filled(trained, sequences_of(source_of(options), trained, may_have_gaps=True), options)
     if found.remark:
         print(found.remark, file=sys.stderr)
-    files = found.save(out_file(options, trained, of))
+    files = found.save(out_file(options, trained, "filled"))
     values = summary(found) | {"run": str(trained.folder), "checkpoint": options.checkpoint}
     values |= {"file": str(files[0]), "gaps_file": str(files[1])}
     if options.json:
@@ -69,22 +62,8 @@ def impute_options(argv: Sequence[str]) -> Namespace:
     parser.add_argument("--batch-size", type=Count | None, default=None, help="sequences times particles at a time")
     common_options(parser, seed="seed of the draws")
     options = parser.parse_args(list(argv))
-    if options.file is not None and options.split is not None:
-        raise UserError("--split is for the run's own data: leave it out, or the file")
     check_common(options)
     return options
-
-
-def gappy_sequences(source: str, trained: Trained) -> SequenceDataset:
-    """A split by its name, or the sequences of a file or folder, which may have gaps, with their names there."""
-    description = trained.description
-    if source in get_args(Split):
-        return trained.data.load(cast(Split, source), description)
-    may_have_gaps = replace(description, spec=replace(description.spec, missing=True))
-    data = read_own(source, may_have_gaps)
-    names = None if user_path(source, source).is_dir() else description.format.sequence_names(source, description)
-    data.ids = data.ids if names is None else names
-    return data.described_as(may_have_gaps)
 
 
 def filled(trained: Trained, data: SequenceDataset, options: Namespace) -> Imputation:
@@ -109,15 +88,6 @@ def filled(trained: Trained, data: SequenceDataset, options: Namespace) -> Imput
             max_rows=options.batch_size,
             progress=advance,
         )
-
-
-def out_file(options: Namespace, trained: Trained, of: str) -> Path:
-    """Where the filled sequences go; folders are made for the default alone."""
-    if options.out is not None:
-        return user_path(options.out, options.out)
-    folder = trained.folder / "filled"
-    folder.mkdir(exist_ok=True)
-    return folder / f"{stem_of(options, of if options.file is None else file_name(options.file))}.csv"
 
 
 def summary(found: Imputation) -> dict[str, Any]:

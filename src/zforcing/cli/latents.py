@@ -4,18 +4,15 @@ from __future__ import annotations
 
 from argparse import Namespace
 from pathlib import Path
-from typing import TYPE_CHECKING, get_args
+from typing import TYPE_CHECKING
 
-from ..data import InMemory, SequenceDataset
+from ..data import SequenceDataset
 from ..data.own_files import read_own
-from ..data.splits import Split
 from ..models import SequenceModel
 from ..runtime.device import pick_device
 from ..runtime.threads import threads_asked_for
 from ..training.runs.trained import Trained
 from .options import counting
-from .score import sequences_of
-from .sources import OWN, is_path, read_sequences
 
 if TYPE_CHECKING:
     from ..evaluation.latents_report import LatentsReport
@@ -41,18 +38,6 @@ def evaluated(trained: Trained, options: Namespace) -> SequenceDataset:
         return read_own(options.file, trained.description, skip_unreadable=options.skip_unreadable)
     data = without_unreadable(trained.data) if options.skip_unreadable else trained.data
     return data.load(options.split or "test", trained.description)
-
-
-def data_of(source: str, trained: Trained) -> SequenceDataset:
-    """A split by its name, or the whole sequences that `source` names, see `sources.HELP`, with the names that a file
-    gives them.
-
-    Raises UserError when there is no such split, sequence or file.
-    """
-    kind = trained.description.format
-    if not OWN.fullmatch(source) and (source in get_args(Split) or not kind.is_text or is_path(source)):
-        return sequences_of(source, trained)
-    return InMemory([kind.whole(example) for example in read_sequences(source, trained)])
 
 
 def print_latents(report: LatentsReport | None) -> None:

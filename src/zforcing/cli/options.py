@@ -75,7 +75,8 @@ def take_imports(words: Sequence[str]) -> tuple[list[str], list[str]]:
 
 def sequences_options(
     parser: Parser,
-    file_help: str = "sequences in the units of the training data, in a file of their kind or a folder of such files",
+    file_help: str = "sequences in the units of the training data: a file of their kind, a folder of such files, or "
+    "some of the run's own (test:0-7)",
 ) -> None:
     """A run, and the sequences that the command reads: a file of one's own, or a split of the run's data."""
     parser.add_argument("run", type=str, help=RUN_HELP)
@@ -139,7 +140,9 @@ def whole_number(option: str, text: str) -> int:
 
 
 def check_common(options: Namespace) -> None:
-    """Import what is to be imported."""
+    """Import what is to be imported. Raises UserError for a split beside a file."""
+    if getattr(options, "file", None) is not None and getattr(options, "split", None) is not None:
+        raise UserError("--split is for the run's own data: leave it out, or the file")
     for source in options.imports:
         import_source(source)
 

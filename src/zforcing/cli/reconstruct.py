@@ -12,9 +12,9 @@ from ..runtime.device import pick_device
 from ..runtime.threads import threads_asked_for
 from ..settings import Count
 from ..training.runs.trained import Trained
-from .latents import data_of
 from .options import RUN_HELP, check_common, command_parser, common_options
 from .sample import checkpoint_and_folder, file_name, report, stem_of
+from .sequences import sequences_of
 from .sources import HELP
 
 if TYPE_CHECKING:
@@ -72,7 +72,7 @@ def rebuilt(trained: Trained, source: str, options: Namespace) -> Reconstruction
     """The reconstruction that the options want."""
     from ..tasks.reconstruct import reconstruct as rebuild
 
-    data = data_of(source, trained)
+    data = sequences_of(source, trained)
     given: dict[str, Any] = {name: getattr(options, name) for name in ("mode", "past", "seed")}
     with threads_asked_for(options.threads):
         return rebuild(trained.model, data, max_rows=options.batch_size, **given)

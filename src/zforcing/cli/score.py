@@ -6,16 +6,14 @@ import json
 from argparse import Namespace
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal, cast, get_args
+from typing import Any, Literal
 
 import numpy as np
 from rich.console import Console
 
 from ..data import SequenceDataset
-from ..data.own_files import read_own
-from ..data.splits import Split
 from ..errors import UserError
-from ..files.reading import Array, user_path
+from ..files.reading import Array
 from ..files.rows import Layout
 from ..files.sequences import ARRAYS, TABLES, column_names, find, read
 from ..runtime.device import pick_device
@@ -33,22 +31,22 @@ from .options import (
     print_values,
     sequences_options,
 )
-from .sample import file_name, stem_of
+from .sequences import out_file, sequences_of, source_of
+from .sources import OWN
 
 
 def score(argv: Sequence[str]) -> int:
     """Score every step of a file or of a split, in nats: zforcing score RUN [FILE_OR_FOLDER] [--out FILE]."""
     options = score_options(argv)
     trained = Trained.load(options.run, which=options.checkpoint, device=pick_device(options.device))
-    of = options.split or "test"
-    data = sequences_of(options.file or of, trained)
+    data = sequences_of(source_of(options), trained)
     scores = scored(trained, data, options)
     threshold = None if options.threshold_from is None else threshold_of(trained, options)
     alarms = {} if threshold is None else {"alarm": np.concatenate(scores.is_alarm(threshold)).astype(np.int64)}
     values = summary(scores, threshold, alarms) | {"run": str(trained.folder), "checkpoint": options.checkpoint}
     if options.labels is not None:
         values["detection"] = detected(trained, data, scores, options)
-    values["file"] = str(scores.save(out_file(options, trained, of), **alarms))
+    values["file"] = str(scores.save(out_file(options, trained, "scores", options.kind), **alarms))
     show(values, as_json=options.json)
     return 0
 
@@ -73,23 +71,10 @@ def score_options(argv: Sequence[str]) -> Namespace:
     parser.add_argument("--batch-size", type=Count | None, default=None, help=rows)
     common_options(parser, seed="seed of the particles")
     options = parser.parse_args(list(argv))
-    if options.file is not None and options.split is not None:
-        raise UserError("--split is for the run's own data: leave it out, or the file")
     if options.false_alarms is not None and options.threshold_from is None:
         raise UserError("--false-alarms needs --threshold-from, which names what is as usual")
     check_common(options)
     return options
-
-
-def sequences_of(source: str, trained: Trained) -> SequenceDataset:
-    """A split by its name, or the sequences of a file or folder, with the names that they have there."""
-    description = trained.description
-    if source in get_args(Split):
-        return trained.data.load(cast(Split, source), description).described_as(description)
-    data = read_own(source, description)
-    names = None if user_path(source, source).is_dir() else description.format.sequence_names(source, description)
-    data.ids = data.ids if names is None else names
-    return data.described_as(description)
 
 
 def scored(trained: Trained, data: SequenceDataset, options: Namespace) -> Scores:
@@ -135,18 +120,9 @@ def labels_of(trained: Trained, options: Namespace) -> Array:
         if rows.values.shape[1] != 1:
             raise UserError(f"--labels {source}: has {rows.values.shape[1]} columns; it must have one, of 0 and 1")
         return rows.values[:, 0]
-    if options.file is None:
+    if options.file is None or OWN.fullmatch(options.file):
         raise UserError(f"--labels is {source!r}: a split has no such column; name a file with a label for each step")
     return description.format.column(options.file, source, description)
-
-
-def out_file(options: Namespace, trained: Trained, of: str) -> Path:
-    """Where the scores go; folders are made for the default alone."""
-    if options.out is not None:
-        return user_path(options.out, options.out)
-    folder = trained.folder / "scores"
-    folder.mkdir(exist_ok=True)
-    return folder / f"{stem_of(options, options.kind, of if options.file is None else file_name(options.file))}.csv"
 
 
 def summary(scores: Scores, threshold: Threshold | None, alarms: dict[str, Array]) -> dict[str, Any]:

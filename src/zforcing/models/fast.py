@@ -63,8 +63,10 @@ def unroll(
 
 
 def _is_same(a: Tensor, b: Tensor) -> bool:
-    """Whether two tensors are one in memory."""
-    return (a.data_ptr(), a.dtype, a.shape, a.stride()) == (b.data_ptr(), b.dtype, b.shape, b.stride())
+    """Whether a context without a gradient is x, on a CPU, where that is soon known."""
+    if a.requires_grad or a.is_cuda or (a.dtype, a.shape) != (b.dtype, b.shape):
+        return False
+    return bool(((a == b) | ((a != a) & (b != b))).all())  # missing numbers are NaN
 
 
 def deterministic_states(

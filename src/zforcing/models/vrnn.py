@@ -34,6 +34,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
+import torch
 from torch import Tensor, nn
 from torch.distributions import Distribution
 
@@ -135,8 +136,8 @@ class VRNN(SequenceModel):
         return self.after_observation(state, x)
 
     def encode(self, batch: SequenceBatch, *, state: State | None = None) -> Tensor:
-        """The observations themselves: the posterior of z_t reads x_t and nothing of the future."""
-        return batch.read
+        """x_1..x_T: the posterior reads no future. 0 in the padding, of which ReLUs could make an infinity."""
+        return torch.where(batch.exists, batch.read, torch.zeros_like(batch.x))
 
     def after_inputs(self, state: VRNNState, u: Tensor | None) -> VRNNState:
         """The state remembers u_t."""
