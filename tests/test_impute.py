@@ -372,7 +372,7 @@ def test_means_deviations_quantiles_and_intervals_are_those_of_the_draws() -> No
 def test_bits_and_categories_have_probabilities_and_the_most_likely_value(kind: Any) -> None:
     spec = SPECS[f"{kind} with gaps"] if kind == "categorical" else replace(SPECS[kind], missing=True)
     data = sequences(spec, (6,))
-    found = zforcing.impute(model_of(Case("rnn", RNN_SIZE), data), data, particles=50, num_samples=5)
+    found = zforcing.impute(model_of(Case("rnn", RNN_SIZE), data), data, particles=50)
     chances, filled = found.probabilities[0], found.filled[0]
     if kind == "binary":
         np.testing.assert_array_equal(filled, chances > 0.5)

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import pickle
 import re
+import runpy
 import shlex
+from functools import reduce
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -63,7 +66,7 @@ def test_every_command_runs(folder: Path) -> None:
 
 def test_the_python_runs(folder: Path) -> None:
     """With sequences of a user's, in a hundredth of the time."""
-    (code,) = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)
+    code = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)[0]
     quick = code.replace("max_minutes=2", "max_minutes=0.02, progress=False")
     assert quick != code
     rng = np.random.default_rng(0)
@@ -74,6 +77,24 @@ def test_the_python_runs(folder: Path) -> None:
     drawn = zf.sample(names["model"], 4, steps=6)
     assert drawn.x.shape == (4, 6, 2)
     assert names["model"].description.format.names == ("temperature", "load")
+
+
+def test_the_short_paths_run() -> None:
+    """On less data, in a fiftieth of the time, with fewer particles."""
+    quick = {"max_minutes=0.5": "max_steps=2, progress=False", "particles=64": "particles=4, moves=1"}
+    readme_paths = SimpleNamespace(**runpy.run_path(str(Path(__file__).parents[1] / "benchmarks" / "readme_paths.py")))
+    names = readme_paths.given(200)
+    scored, filled, ahead = (
+        readme_paths.run(reduce(lambda program, pair: program.replace(*pair), quick.items(), program), names)
+        for program in readme_paths.programs()
+    )
+    assert [alarms.shape for alarms in scored["alarms"]] == 10 * [(100,)]
+    assert list(scored["scores"].to_frame().columns[-2:]) == ["nats_temperature", "nats_load"]
+    seen = ~np.isnan(names["x"])
+    assert np.isfinite(filled["filled"]).all()
+    assert np.allclose(np.stack(filled["filled"])[seen], names["x"][seen], rtol=1e-5)
+    assert ahead["low"].shape == ahead["high"].shape == (24, 2)
+    assert (ahead["low"] < ahead["high"]).all()
 
 
 def test_the_first_steps_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -31,7 +31,7 @@ def impute(
     model: DensityModel,
     data: SequenceDataset,
     *,
-    num_samples: int = 100,
+    num_samples: int | None = None,
     particles: int = 256,
     lag: int | None = 10,
     moves: int = 50,
@@ -56,7 +56,7 @@ def impute(
     Args:
         model: a trained model of sequences.
         data: sequences with gaps, such as `Sequences`; read as the model's description says.
-        num_samples: S, how many draws `samples` gives; at most `particles`.
+        num_samples: S, how many draws `samples` gives; at most `particles`. None: 100, or `particles` if that is less.
         particles: K. Means, quantiles and probabilities are those of all K draws.
         lag: how many steps behind a gap still say something about it; None: all of them.
         moves: of the draws of each block of up to 10 steps, where particles come from few; 0: none.
@@ -102,7 +102,7 @@ def impute(
         moves=moves,
         seed=seed,
         level=level,
-        num_samples=num_samples,
+        num_samples=min(100, particles) if num_samples is None else num_samples,
         spec=described.spec,
         ids=tuple(getattr(sequences, "ids", range(len(sequences)))),
         names=names_in(described, sequences),
@@ -116,7 +116,7 @@ def impute(
 def _checked(
     model: DensityModel,
     data: SequenceDataset,
-    num_samples: int,
+    num_samples: int | None,
     particles: int,
     lag: int | None,
     moves: int,
@@ -126,14 +126,14 @@ def _checked(
 ) -> DensityModel:
     must_be(model, DensityModel, "model", "a model, such as load(folder)")
     check_dataset(data, "data")
-    must_fit(num_samples, Count, "num_samples")
+    must_fit(num_samples, Count | None, "num_samples")
     must_fit(particles, Count, "particles")
     must_fit(lag, Count | None, "lag")
     must_fit(moves, Seed, "moves")
     must_fit(seed, Seed, "seed")
     must_fit(level, Share, "level")
     must_fit(max_rows, Count | None, "max_rows")
-    if num_samples > particles:
+    if num_samples is not None and num_samples > particles:
         raise UserError(
             f"num_samples is {num_samples}, and there are {particles} particles to take them from: raise it"
         )
