@@ -36,7 +36,7 @@ def reconstruct(argv: Sequence[str]) -> int:
     made = rebuilt(trained, source, options)
     stem = stem_of(options, "reconstruct", file_name(source), *changed(options))
     written = description.format.write(Path(options.out or trained.folder / "samples"), stem, made.drawn, description)
-    values = {"run": str(trained.folder), "file": source, "seed": options.seed}
+    values = {"run": str(trained.folder), "source": source, "seed": options.seed}
     report(written, values | summary(made), as_json=options.json)
     print(f"{made.summary}; {made.kind}", file=sys.stderr)
     if made.collapsed:
