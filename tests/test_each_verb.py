@@ -55,6 +55,10 @@ def test_a_command_runs_and_what_it_names_is_there(runs: Path, zf: Command, kind
     assert made is None or all(Path(file).is_file() for file in ([made] if isinstance(made, str) else made))
 
 
+def test_a_split_without_gaps_has_nothing_to_fill(runs: Path, zf: Command) -> None:
+    assert zf("impute", runs / "run-table", "--particles", 4, "--device", "cpu").err == "nothing is missing in it\n"
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_stream_answers_each_line(runs: Path, zf: Command, kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
     row = "[{}]".format(", ".join({"digits": ["1"], "speech": 20 * ["0.5"], "music": 88 * ["0"], "table": []}[kind]))

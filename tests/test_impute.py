@@ -404,7 +404,7 @@ def test_sequences_without_gaps_are_returned_as_they_are() -> None:
     ("given", "message"),
     [
         ({"particles": 0}, "particles is 0"),
-        ({"num_samples": 500}, "num_samples is 500, and there are 256 particles"),
+        ({"num_samples": 500}, "num_samples is 500, and there are 100 particles"),
         ({"level": 1.5}, "level is 1.5"),
         ({"data": [[1.0]]}, "data is a list; it must be Sequences"),
         ({"data": Sequences([[1.0, 2.0]], first_observation="conditioned")}, "1 features, the training split 2"),

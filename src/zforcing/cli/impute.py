@@ -36,6 +36,8 @@ def impute(argv: Sequence[str]) -> int:
     found = filled(trained, sequences_of(source_of(options), trained, may_have_gaps=True), options)
     if found.remark:
         print(found.remark, file=sys.stderr)
+    if not found.num_missing:
+        print("nothing is missing in it", file=sys.stderr)
     files = found.save(out_file(options, trained, "filled"))
     values = summary(found) | {"run": str(trained.folder), "checkpoint": options.checkpoint}
     values |= {"file": str(files[0]), "gaps_file": str(files[1])}
@@ -50,7 +52,7 @@ def impute_options(argv: Sequence[str]) -> Namespace:
     """The command's options; what is imported is there."""
     parser = command_parser("impute", impute)
     sequences_options(parser, "sequences with gaps, in a file of the kind of the training data")
-    parser.add_argument("--particles", type=Count, default=256, help="K draws, from which all numbers are computed")
+    parser.add_argument("--particles", type=Count, default=100, help="K draws, from which all numbers are computed")
     lag = "steps behind a gap that say something about it; 0: all that there are"
     parser.add_argument("--lag", type=Seed, default=10, help=lag)
     moves = "of the draws of each block of steps, where particles come from few; 0: none"

@@ -32,7 +32,7 @@ def impute(
     data: SequenceDataset,
     *,
     num_samples: int | None = None,
-    particles: int = 256,
+    particles: int = 100,
     lag: int | None = 10,
     moves: int = 50,
     seed: int = 0,
