@@ -282,7 +282,7 @@ def table() -> Scores:
 def test_a_frame_has_a_row_for_each_step_and_files_read_back_the_same(tmp_path: Path) -> None:
     scores = table()
     frame = scores.to_frame()
-    assert list(frame) == ["sequence", "step", "nats", "nats_speed"]
+    assert list(frame) == ["sequence", "step", "t", "nats", "nats_speed"]
     assert frame["sequence"].tolist() == ["b", "b", "a", "a", "a"]
     assert frame["step"].tolist() == [0, 1, 0, 1, 2]
     assert frame["nats"].isna().tolist() == [False, True, False, False, False]

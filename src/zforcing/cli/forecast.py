@@ -13,6 +13,7 @@ import numpy as np
 from ..data import SequenceDataset
 from ..errors import UserError
 from ..files.reading import Array
+from ..observations import contents_of
 from ..runtime.device import pick_device
 from ..runtime.threads import threads_asked_for
 from ..settings import Count
@@ -110,7 +111,7 @@ def inputs_to_come(options: Namespace, trained: Trained, *, sequences: int) -> A
     each, called = description.format.read_inputs(source, description)
     names = None
     if options.file is not None and not OWN.fullmatch(options.file) and not Path(options.file).is_dir():
-        names = description.format.sequence_names(options.file, description)
+        names = contents_of(description.format, options.file, description).names
     if names is not None and called is not None:
         chosen = by_name(each, called, names, source)
     else:

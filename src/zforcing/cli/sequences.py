@@ -13,7 +13,7 @@ from ..data.splits import Split
 from ..files.reading import user_path
 from ..training.runs.trained import Trained
 from .sample import file_name, stem_of
-from .sources import OWN, is_path, read_sequences
+from .sources import OWN, is_path, read_contents
 
 
 def source_of(options: Namespace) -> str:
@@ -39,13 +39,12 @@ def sequences_of(source: str, trained: Trained, *, may_have_gaps: bool = False) 
         return trained.data.load(cast(Split, source), description).described_as(description)
     kind = description.format
     if OWN.fullmatch(source) or (kind.is_text and not is_path(source)):
-        return InMemory([kind.whole(example) for example in read_sequences(source, trained)]).described_as(description)
+        contents = read_contents(source, trained)
+        examples = [kind.whole(example) for example in contents.examples]
+        return InMemory(examples, time_column=contents.time_column).described_as(description)
     if may_have_gaps:
         description = replace(description, spec=replace(description.spec, missing=True))
-    data = read_own(source, description)
-    names = None if user_path(source, source).is_dir() else kind.sequence_names(source, description)
-    data.ids = data.ids if names is None else names
-    return data.described_as(description)
+    return read_own(source, description).described_as(description)
 
 
 def out_file(options: Namespace, trained: Trained, folder: str, *parts: str, ending: str = "csv") -> Path:

@@ -13,7 +13,7 @@ from torch import Tensor
 from ..data import Split
 from ..errors import UserError
 from ..files.reading import Array, user_path
-from ..observations import Example, read_file
+from ..observations import Contents, Example, contents_of
 from ..training.runs.trained import Trained
 
 NUMBERS = r"\d{1,18}(?:-\d{1,18})?"
@@ -25,6 +25,11 @@ HELP = (
 
 
 def read_sequences(source: str, trained: Trained) -> list[Example]:
+    """The sequences of `read_contents`."""
+    return read_contents(source, trained).examples
+
+
+def read_contents(source: str, trained: Trained) -> Contents:
     """What `source` names, see HELP. Of text the end symbol isn't read, except that of the run's own data.
 
     Raises UserError when there is no such sequence or file.
@@ -38,12 +43,12 @@ def read_sequences(source: str, trained: Trained) -> list[Example]:
         example, unknown = kind.parse(source)
         if unknown:
             print(f"not in the vocabulary, and read as unknown: {' '.join(unknown)}", file=sys.stderr)
-        return [example]
-    examples = read_file(kind, source, trained.description)
-    count = kind.unknown_in(examples)
+        return Contents([example])
+    contents = contents_of(kind, source, trained.description)
+    count = kind.unknown_in(contents.examples)
     if count is not None:
         print(f"{source}: read as a file, {count} of its symbols unknown", file=sys.stderr)
-    return examples
+    return contents
 
 
 def read_sequence(source: str, trained: Trained) -> Example:
@@ -118,21 +123,22 @@ def in_turn(inputs: list[Array], num: int, *, steps: int) -> Tensor:
     return torch.from_numpy(np.stack([inputs[i % len(inputs)][:steps] for i in range(num)]))
 
 
-def _of_split(split: Split, parts: list[str], trained: Trained) -> list[Example]:
+def _of_split(split: Split, parts: list[str], trained: Trained) -> Contents:
     """The sequences of the parts, each a number or first-last, of the run's own data, which must be there."""
     try:
         sequences = trained.data.load(split, trained.description)
     except UserError as error:
         raise UserError(f"{split}:{','.join(parts)} is of the run's own data, which can't be read: {error}") from None
-    examples = []
+    chosen: list[int] = []
     for part in parts:
         first, last = (int(number) for number in (part.split("-") * 2)[:2])
         if first > last:
             raise UserError(f"{split}:{part} goes backwards; write {split}:{last}-{first}")
         if last >= len(sequences):
             raise UserError(f"{split}:{part}: the {split} split has sequences 0 to {len(sequences) - 1}")
-        examples += [sequences[i] for i in range(first, last + 1)]
-    return examples
+        chosen += range(first, last + 1)
+    times = sequences.time_column
+    return Contents([sequences[i] for i in chosen], time_column=None if times is None else times.take(chosen))
 
 
 def _refuse_misspelt(source: str, *, sentences: bool) -> None:

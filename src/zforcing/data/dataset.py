@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from torch.utils.data import Dataset
 
 from ..errors import UserError
+from ..files.rows import TimeColumn
 from ..models import DensityModel
 from ..observations import DataDescription, Example, ObservationSpec
 from .fingerprint import Fingerprint
@@ -27,6 +28,7 @@ class SequenceDataset(Dataset[Example], ABC):
         skipped: how many files were left out because they couldn't be read.
         unknown: of text, how many symbols aren't in the vocabulary; None for other data.
         remark: what else a reader should know, such as what was left out; may be empty.
+        time_column: when the steps were, for tables of results; None where nothing ordered them.
 
     Example:
         class Walks(SequenceDataset):
@@ -42,6 +44,7 @@ class SequenceDataset(Dataset[Example], ABC):
     skipped: int = 0
     unknown: int | None = None
     remark: str = ""
+    time_column: TimeColumn | None = None
 
     def __len__(self) -> int:
         return len(self.lengths)
@@ -109,8 +112,10 @@ class SequenceDataset(Dataset[Example], ABC):
 class InMemory(SequenceDataset):
     """A data set of `Example`s in memory. ids: [N] of the sequences, such as the names of their files; or numbers."""
 
-    def __init__(self, examples: Sequence[Example], ids: Sequence[Any] | None = None):
-        self.examples = list(examples)
+    def __init__(
+        self, examples: Sequence[Example], ids: Sequence[Any] | None = None, *, time_column: TimeColumn | None = None
+    ):
+        self.examples, self.time_column = list(examples), time_column
         self.ids = list(range(len(self.examples)) if ids is None else ids)
         self.lengths = np.array([len(e.x) for e in self.examples], dtype=np.int64)
 

@@ -72,6 +72,8 @@ def read_frame(
         inputs=np.column_stack([_numbers(table, name) for name in known])[index] if known else None,
         input_names=tuple(known) or None,
         labels=codes,
+        times=None if times is None else times.given[index],
+        order=order,
     )
     groups = rows.names if labels is None else _one_each(labels[index], rows, str(group))
     remarks = [index_remark, dropped]
@@ -356,16 +358,17 @@ def _times(table: Any, order: str) -> Times:
     _refuse_absent(table, order, "have its place in time")
     kind, column = table.schema[order], table[order]
     if kind.is_numeric():
-        return Times(_as_wide(column.to_numpy(), order), "")
+        numbers: Array = column.to_numpy()
+        return Times(_as_wide(numbers, order), "", numbers)
     if not kind.is_temporal() or kind == nw.Time:
         raise UserError(
             f"{SOURCE}: order {order!r} holds {kind}; it must hold numbers, dates or times (pandas.to_datetime, "
             f"polars' str.to_datetime)"
         )
-    if getattr(kind, "time_zone", None) is not None:
-        column = column.dt.convert_time_zone("UTC").dt.replace_time_zone(None)
-    at: Array = column.to_numpy()
+    zoned = getattr(kind, "time_zone", None) is not None
+    in_utc = column.dt.convert_time_zone("UTC").dt.replace_time_zone(None) if zoned else column
+    at: Array = in_utc.to_numpy()
     resolution = np.datetime_data(at.dtype)[0]
     fine = resolution if resolution in ("ns", "us", "ms") else "us"
     unit = f"{'timedelta' if at.dtype.kind == 'm' else 'datetime'}64[{fine}]"
-    return Times(at.astype(unit).astype(np.int64), unit)
+    return Times(at.astype(unit).astype(np.int64), unit, as_labels(column.to_list()) if zoned else at)

@@ -60,6 +60,7 @@ class Sequences(SequenceDataset):
         names: of the D features, or None.
         input_names: of the U inputs, or None.
         groups: `[N]`, or None.
+        time_column: the times of the steps, as the column `order` of a frame has them, or None.
         remark: what a reader should know, such as gaps in time and columns that were left out.
 
     Raises:
@@ -123,8 +124,8 @@ class Sequences(SequenceDataset):
         Args:
             frame: a data frame; nulls and NaN are missing numbers, bools are 0 and 1.
             by: column, or columns, that name each row's sequence; without it the frame is one sequence.
-            order: column of numbers, dates or times that rows are sorted by; pandas' index, if that has this name.
-                Without it rows keep their order.
+            order: column of numbers, dates or times that rows are sorted by, and that tables of results have too;
+                pandas' index, if that has this name. Without it rows keep their order.
             columns: the features; without it, all columns but those named otherwise.
             inputs: columns of known inputs, such as control signals or the calendar, which models read at each step
                 and don't score.
@@ -214,7 +215,7 @@ class Sequences(SequenceDataset):
 
     def _begin(self, rows: Rows, describer: Describer, groups: Labels | None, remark: str = "") -> None:
         self._chosen, self._describer, self._note = Selection.of(rows, groups), describer, remark
-        self.lengths = rows.lengths
+        self.lengths, self.time_column = rows.lengths, self._chosen.time_column
         self._describe(describer.describe(rows, NAME))
 
     def _describe(self, description: DataDescription) -> None:
@@ -231,7 +232,7 @@ class Sequences(SequenceDataset):
     def _with(self, chosen: Selection) -> Self:
         """Other steps of the same rows, described as these."""
         other = copy.copy(self)
-        other._chosen, other.lengths = chosen, chosen.lengths
+        other._chosen, other.lengths, other.time_column = chosen, chosen.lengths, chosen.time_column
         return other
 
     # ---- as a data set

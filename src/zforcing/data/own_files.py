@@ -6,10 +6,12 @@ from __future__ import annotations
 
 from collections import defaultdict
 from pathlib import Path
+from typing import Any
 
 from ..errors import UserError
 from ..files.reading import Unreadable, listed, printable, user_path
-from ..observations import DataDescription, Example, read_file
+from ..files.rows import TimeColumn
+from ..observations import Contents, DataDescription, contents_of
 from .dataset import InMemory
 from .folders import SHOWN, find_files
 
@@ -23,36 +25,39 @@ def read_own(path: str, description: DataDescription, *, skip_unreadable: bool =
         skip_unreadable: of a folder: leave out recordings and MIDI files that can't be used, and count them.
 
     Returns:
-        The sequences, each with its end symbol if the format has one; those of a folder have its files' names as ids.
+        The sequences, each with its end symbol if the format has one; their ids are the names that a file gives them,
+        and those of a folder its files' names.
 
     Raises:
         UserError: there is no such file, none in the folder, or one that can't be read.
     """
     folder, kind = user_path(path, path), description.format
     if not folder.is_dir():
-        return _whole(read_file(kind, path, description), description)
+        contents = contents_of(kind, path, description)
+        return _whole([contents], description, contents.names)
     files = _files_in(folder, path, description)
-    examples: list[Example] = []
+    found: list[Contents] = []
     ids: list[str] = []
     skipped = 0
     for name in files:
         try:
-            found = read_file(kind, str(folder / name), description)
-            examples += found
-            ids += [name] if len(found) == 1 else [f"{name}:{i}" for i in range(len(found))]
+            found.append(contents_of(kind, str(folder / name), description))
+            size = len(found[-1].examples)
+            ids += [name] if size == 1 else [f"{name}:{i}" for i in range(size)]
         except Unreadable:
             if not skip_unreadable:
                 raise
             skipped += 1
-    if not examples:
+    if not found:
         raise UserError(f"{path}: none of its {len(files)} files can be used")
-    data = _whole(examples, description, ids)
+    data = _whole(found, description, ids)
     data.skipped, data.remark = skipped, f"{len(files) - skipped} files"
     return data
 
 
-def _whole(examples: list[Example], description: DataDescription, ids: list[str] | None = None) -> InMemory:
-    data = InMemory([description.format.whole(example) for example in examples], ids)
+def _whole(files: list[Contents], description: DataDescription, ids: list[Any] | None) -> InMemory:
+    examples = [description.format.whole(example) for contents in files for example in contents.examples]
+    data = InMemory(examples, ids, time_column=TimeColumn.joined([contents.time_column for contents in files]))
     data.unknown = description.format.unknown_in(data.examples)
     return data
 

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..files.reading import Array
-from ..files.rows import Rows
+from ..files.rows import Rows, TimeColumn
 from .pieces import Pieces
 
 Labels = NDArray[Any]  # [N] groups
@@ -82,6 +82,11 @@ class Selection:
         return number.tolist() if names is None else list(names[number])
 
     @property
+    def time_column(self) -> TimeColumn | None:
+        """The times of their steps, where rows were ordered by a column."""
+        return self.rows.times_of([self.steps(index) for index in range(len(self.lengths))])
+
+    @property
     def missing_share(self) -> float:
         """Percentage of the numbers that is missing."""
         observed = self.rows.observed
@@ -97,11 +102,4 @@ class Selection:
         chosen = np.zeros(len(self.rows.values), dtype=bool)
         for index in range(len(self.lengths)):
             chosen[self.steps(index)] = True
-        observed, inputs = self.rows.observed, self.rows.inputs
-        return replace(
-            self.rows,
-            values=self.rows.values[chosen],
-            observed=None if observed is None else observed[chosen],
-            inputs=None if inputs is None else inputs[chosen],
-            lengths=self.lengths,
-        )
+        return replace(self.rows.reordered(np.flatnonzero(chosen)), lengths=self.lengths)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, replace
+from datetime import UTC
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ from numpy.typing import NDArray
 from ..errors import UserError
 from .reading import Array
 from .rows import Rows
+from .time_text import text_of_times
 
 MOST_FILLED = 20  # steps on the grid for each that is there, at most
 
@@ -140,7 +142,33 @@ def fill(rows: Rows, times: Timeline) -> Rows:
         lengths=np.diff(last, prepend=-1),
         lines=None if rows.lines is None else rows.lines[next_row],
         inputs=None if rows.inputs is None else rows.inputs[next_row],
+        times=None if rows.times is None else _times_on_grid(rows.times, times, place),
     )
+
+
+def _times_on_grid(given: Array, times: Timeline, place: NDArray[np.int64]) -> Array:
+    """The times [R] in their places, and between them those of the filled steps; where they are text, in UTC."""
+    if given.dtype.kind == "O":  # in UTC: differences of Python's moments in one zone know nothing of its summer time
+        in_utc = _spread(np.array([moment.astimezone(UTC) for moment in given], dtype=object), place)
+        return np.array([moment.astimezone(given[0].tzinfo) for moment in in_utc], dtype=object)
+    if given.dtype.kind != "U":
+        return _spread(given, place)
+    text = text_of_times(_spread(times.at.astype(times.unit), place))
+    for step, cell in zip(place.tolist(), given.tolist(), strict=True):
+        text[step] = cell
+    return np.array(text)
+
+
+def _spread(values: Array, place: NDArray[np.int64]) -> Array:
+    """Values [R] in their places, and between them what goes evenly from one to the next; whole, but for floats."""
+    wide = values.astype(np.int64) if values.dtype.kind in "iu" else values
+    step = np.arange(place[-1] + 1)
+    before = np.searchsorted(place, step, side="right") - 1
+    after = np.minimum(before + 1, len(place) - 1)
+    interval, parts = wide[after] - wide[before], np.maximum(place[after] - place[before], 1)
+    each = interval / parts if values.dtype.kind == "f" else interval // parts
+    spread: Array = (wide[before] + each * (step - place[before])).astype(values.dtype)
+    return spread
 
 
 def _splitting(rows: Rows) -> str:

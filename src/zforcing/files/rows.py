@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
+from itertools import pairwise
+from typing import Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,6 +35,28 @@ class Layout:
 
 
 @dataclass(frozen=True, eq=False)
+class TimeColumn:
+    """When the steps of N sequences were: the column that the data was ordered by."""
+
+    name: str
+    """of the column"""
+    values: tuple[Array, ...]
+    """[T_i] for each sequence, as the user gave them: numbers, datetime64, timedelta64, text, or moments with a zone"""
+
+    def take(self, index: Iterable[int]) -> Self:
+        """That of the sequences with these numbers, in this order."""
+        return replace(self, values=tuple(self.values[i] for i in index))
+
+    @classmethod
+    def joined(cls, parts: Sequence[TimeColumn | None]) -> TimeColumn | None:
+        """That of the sequences of all parts, which have one name; None where one part has none."""
+        known = [part for part in parts if part is not None]
+        if len(known) < len(parts):
+            return None
+        return cls(known[0].name, tuple(values for part in known for values in part.values))
+
+
+@dataclass(frozen=True, eq=False)
 class Rows:
     """N sequences of D features, R steps in all.
 
@@ -50,6 +74,8 @@ class Rows:
         number: What messages call one of a row's values.
         remark: What a reader should know, such as gaps in time.
         labels: Of the D features, the names that the codes 0, 1, ... stand for; None for a feature of numbers.
+        times: [R], the time of each row as the user gave it, if rows were ordered by a column.
+        order: Name of that column.
     """
 
     source: str
@@ -65,6 +91,20 @@ class Rows:
     number: str = "feature"
     remark: str = ""
     labels: tuple[tuple[str, ...] | None, ...] | None = None
+    times: Array | None = None
+    order: str | None = None
+
+    @property
+    def steps(self) -> list[slice]:
+        """[N], the rows of each sequence."""
+        ends = np.cumsum(self.lengths).tolist()
+        return [slice(start, end) for start, end in pairwise([0, *ends])]
+
+    def times_of(self, steps: Sequence[slice]) -> TimeColumn | None:
+        """The times of sequences of these rows, the rows of each given; None where there are none."""
+        if self.times is None or self.order is None:
+            return None
+        return TimeColumn(self.order, tuple(self.times[rows] for rows in steps))
 
     @property
     def of_inputs(self) -> Rows | None:
@@ -104,16 +144,9 @@ class Rows:
         """Select the sequences where `members` [N] is True, in the same order."""
         if members.all():
             return self
-        rows = np.repeat(members, self.lengths)  # [R]
-        return replace(
-            self,
-            values=self.values[rows],
-            lengths=self.lengths[members],
-            observed=None if self.observed is None else self.observed[rows],
-            names=None if self.names is None else self.names[members],
-            inputs=None if self.inputs is None else self.inputs[rows],
-            lines=None if self.lines is None else self.lines[rows],
-        )
+        rows = np.flatnonzero(np.repeat(members, self.lengths))
+        names = None if self.names is None else self.names[members]
+        return replace(self.reordered(rows), lengths=self.lengths[members], names=names)
 
     def reordered(self, index: NDArray[np.int64]) -> Rows:
         """The same sequences with their rows in another order, `index` [R]."""
@@ -123,6 +156,7 @@ class Rows:
             observed=None if self.observed is None else self.observed[index],
             inputs=None if self.inputs is None else self.inputs[index],
             lines=None if self.lines is None else self.lines[index],
+            times=None if self.times is None else self.times[index],
         )
 
     def between(self, first: NDArray[np.int64], last: NDArray[np.int64]) -> Rows:

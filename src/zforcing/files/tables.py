@@ -78,6 +78,7 @@ def rows_of_table(
         raise UserError(f"{source}: has a header and no rows; save 1 step or more")
     x, u = values[:, : len(columns)], values[:, len(columns) :]
     table = Rows(source, x, np.array([len(values)], dtype=np.int64), columns=columns, lines=lines)
+    table = replace(table, times=None if times is None else times.given, order=layout.order)
     if layout.input_columns:
         table = replace(table, inputs=u, input_names=layout.input_columns)
     if sequences is not None:

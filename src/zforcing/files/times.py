@@ -19,10 +19,13 @@ MOMENTS = "datetime64[us]"
 
 @dataclass(frozen=True, eq=False)
 class Times:
-    """at: [R], numbers; unit: what they count as NumPy calls it (datetime64[ns]), nothing where they are plain ones."""
+    """at: [R], numbers; unit: what they count as NumPy calls it (datetime64[ns]), nothing where they are plain ones;
+    given: [R], as the user gave them.
+    """
 
     at: Array
     unit: str
+    given: Array
 
 
 def in_order(rows: Rows, times: Times, layout: Layout) -> Rows:
@@ -64,9 +67,10 @@ def parsed(cells: Sequence[str], lines: Sequence[int], *, column: str, source: s
         if len(bad):
             where = f"{source}: line {lines[bad[0]]}, column {column!r}"
             raise UserError(f"{where} is {cells[bad[0]].strip()}; every row needs a finite time")
-        return Times(numbers, "")
+        return Times(numbers, "", numbers)
     moments = [_moment(cell, line, column=column, source=source) for cell, line in zip(cells, lines, strict=True)]
-    return Times(np.array(moments, dtype=MOMENTS).astype(np.int64), MOMENTS)
+    text = np.array([cell.strip() for cell in cells])
+    return Times(np.array(moments, dtype=MOMENTS).astype(np.int64), MOMENTS, text)
 
 
 def _numbers(cells: Sequence[str]) -> Array | None:
@@ -100,10 +104,11 @@ def of_arrow(column: Any, name: str, source: str) -> Times:
         return parsed(column.to_pylist(), range(column.length()), column=name, source=source)
     values: Array = column.to_numpy()
     if values.dtype.kind in "iuf" and (values.dtype.kind != "f" or np.isfinite(values).all()):
-        return Times(values.astype(f"{values.dtype.kind}8"), "")
+        return Times(values.astype(f"{values.dtype.kind}8"), "", values)
     if values.dtype.kind not in "mM":
         raise UserError(f"{source}: column {name!r} holds {kind}; times are finite numbers, dates or timestamps")
     resolution = np.datetime_data(values.dtype)[0]
     fine = resolution if resolution in ("ns", "us", "ms") else "us"
     unit = f"{'timedelta' if values.dtype.kind == 'm' else 'datetime'}64[{fine}]"
-    return Times(values.astype(unit).astype(np.int64), unit)
+    given = values if getattr(column.type, "tz", None) is None else np.array(column.to_pylist(), dtype=object)
+    return Times(values.astype(unit).astype(np.int64), unit, given)

@@ -11,12 +11,45 @@ import numpy as np
 
 from ..errors import UserError
 from ..files.reading import Array, user_path
+from ..files.rows import TimeColumn
+from ..files.time_text import text_of_times
 
 
 def ids_of_rows(ids: Sequence[Any], lengths: Sequence[int]) -> Array:
     """The id of each row's sequence, [R]; ids of several types, or of several parts, as text."""
     alike = np.asarray(ids) if len({type(i) for i in ids}) == 1 else np.array([str(i) for i in ids])
     return np.repeat(alike if alike.ndim == 1 else np.array([str(i) for i in ids]), lengths)
+
+
+def by_step(
+    ids: Sequence[Any], steps: Sequence[Array], own: dict[str, Array], *, times: TimeColumn | None
+) -> dict[str, Array]:
+    """The columns of a table of steps: sequence (its id), step, the time where there is one, and the table's own.
+
+    The time's column is called as in the data, or order_NAME where the table has another one of that name.
+
+    Args:
+        ids: [N] of the sequences.
+        steps: for each sequence, which of its steps the rows are of.
+        own: a value for each row.
+        times: of all steps of the sequences.
+    """
+    rows = {"sequence": ids_of_rows(ids, list(map(len, steps))), "step": np.concatenate(steps)}
+    if times is not None:
+        name = f"order_{times.name}" if times.name in rows | own else times.name
+        rows[name] = _in_a_row([values[at] for values, at in zip(times.values, steps, strict=True)])
+    return rows | own
+
+
+def _in_a_row(parts: Sequence[Array]) -> Array:
+    """Parts of one kind, or of numbers; others as text."""
+    kinds = {part.dtype.kind for part in parts}
+    return np.concatenate(parts if len(kinds) == 1 or kinds <= {*"iuf"} else [as_text(part) for part in parts])
+
+
+def as_text(column: Array) -> Array:
+    """Each value as text."""
+    return np.array(text_of_times(column) if column.dtype.kind in "mM" else list(map(str, column.tolist())), dtype=str)
 
 
 def to_frame(columns: Mapping[str, Array]) -> Any:
@@ -47,12 +80,15 @@ def write_csv(file: Path, columns: Mapping[str, Array]) -> None:
 
 
 def write_npz(file: Path, arrays: Mapping[str, Array]) -> None:
-    """Arrays by name."""
-    np.savez_compressed(file, **arrays)  # type: ignore[arg-type]  # its stub takes them for allow_pickle
+    """Arrays by name; what only a pickle could hold, such as moments with a zone, as text."""
+    plain = {name: as_text(array) if array.dtype.hasobject else array for name, array in arrays.items()}
+    np.savez_compressed(file, **plain)  # type: ignore[arg-type]  # its stub takes them for allow_pickle
 
 
 def _cells(column: Array) -> Iterator[Any]:
     """As short as they are read back the same; nothing for NaN."""
+    if column.dtype.kind in "mM":
+        return iter(text_of_times(column))
     if column.dtype == np.float32:  # a float of Python's would gain digits
         return ("" if value != value else str(value) for value in column)
     return ("" if value != value else value for value in column.tolist())

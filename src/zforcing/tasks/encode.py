@@ -75,6 +75,7 @@ def encode(
         stds=tuple(f.std for f in each),
         kl=tuple(f.kl for f in each),
         samples=tuple(f.samples for f in each),
+        time_column=run.data.time_column,
     )
 
 

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 
 from ..files.reading import Array
-from .columns import ids_of_rows, table_file, to_frame, write_csv, write_npz
+from ..files.rows import TimeColumn
+from .columns import by_step, table_file, to_frame, write_csv, write_npz
 from .posterior import COLLAPSED, IN_WORDS, Reads
 
 
@@ -29,6 +30,7 @@ class Encoded:
         kl: [T_i], KL(q(z_t | .) || p(z_t | .)) given the means of the steps before, in nats: what is known of z_t
             beyond the model's past.
         samples: [S, T_i, Z], whole paths drawn from q; S may be 0.
+        time_column: the column that the data was ordered by, or None; also of a first observation that is only read.
     """
 
     model: str
@@ -40,6 +42,7 @@ class Encoded:
     stds: tuple[Array, ...]
     kl: tuple[Array, ...]
     samples: tuple[Array, ...]
+    time_column: TimeColumn | None = None
 
     def __len__(self) -> int:
         return len(self.means)
@@ -80,28 +83,28 @@ class Encoded:
     # ---- as a table
 
     def columns(self) -> dict[str, Array]:
-        """Columns of a table with a row for each step: sequence (its id), step (as in the data, from 0), kl, mean_z0
-        and so on, std_z0 and so on, sample0_z0 and so on.
+        """Columns of a table with a row for each step: sequence (its id), step (as in the data, from 0), the column
+        that the data was ordered by, if it was (order_NAME where the table has another NAME), kl, mean_z0 and so on,
+        std_z0 and so on, sample0_z0 and so on.
 
         `polars.DataFrame(encoded.columns())` and the like take it.
         """
         arrays = self.arrays()
-        columns = {name: arrays[name] for name in ("sequence", "step", "kl")}
+        columns = {name: array for name, array in arrays.items() if name not in ("mean", "std", "samples")}
         blocks = {"mean": arrays["mean"], "std": arrays["std"]}
         blocks |= {f"sample{s}": sample for s, sample in enumerate(arrays["samples"])}
         return columns | {f"{name}_z{d}": block[:, d] for name, block in blocks.items() for d in range(block.shape[1])}
 
     def arrays(self) -> dict[str, Array]:
-        """The same as arrays with R rows: sequence, step and kl [R], mean and std [R, Z], samples [S, R, Z]."""
-        lengths = [len(mean) for mean in self.means]
-        return {
-            "sequence": ids_of_rows(self.ids, lengths),
-            "step": np.concatenate([np.arange(n) + self.first_step for n in lengths]),
+        """The same as arrays with R rows: sequence, step, time and kl [R], mean and std [R, Z], samples [S, R, Z]."""
+        own = {
             "kl": np.concatenate(self.kl),
             "mean": np.concatenate(self.means),
             "std": np.concatenate(self.stds),
             "samples": np.concatenate(self.samples, axis=1),
         }
+        steps = [np.arange(len(mean)) + self.first_step for mean in self.means]
+        return by_step(self.ids, steps, own, times=self.time_column)
 
     def to_frame(self) -> Any:
         """The columns as a pandas data frame. Raises UserError where pandas isn't installed."""

@@ -12,9 +12,10 @@ import numpy as np
 
 from ..errors import UserError
 from ..files.reading import Array
+from ..files.rows import TimeColumn
 from ..observations import ObservationSpec
 from ..settings import Share, must_fit
-from .columns import ids_of_rows, table_file, to_frame, write_csv, write_npz
+from .columns import by_step, table_file, to_frame, write_csv, write_npz
 from .filled import FilledSequence, Interval
 from .reconstruction_error import ordered
 from .scores import names_of
@@ -42,6 +43,7 @@ class Imputation:
         ids: [N] of the sequences.
         names: of the D numbers of a step, or None.
         sequences: [N] what was observed and drawn.
+        time_column: the column that the data was ordered by, or None.
     """
 
     model: str
@@ -55,6 +57,7 @@ class Imputation:
     ids: tuple[Any, ...]
     names: tuple[str, ...] | None
     sequences: tuple[FilledSequence, ...]
+    time_column: TimeColumn | None = None
 
     def __len__(self) -> int:
         return len(self.sequences)
@@ -214,27 +217,23 @@ class Imputation:
     # ---- as tables
 
     def columns(self) -> dict[str, Array]:
-        """Columns of a table with a row for each step: sequence (its id), step (from 0), and the filled numbers."""
+        """Columns of a table with a row for each step: sequence (its id), step (from 0), the column that the data was
+        ordered by, if it was (order_NAME where the table has another NAME), and the filled numbers.
+        """
         whole = np.concatenate([x.reshape(len(x), -1) for x in self.filled])
-        lengths = [len(s.x) for s in self.sequences]
-        columns = {
-            "sequence": ids_of_rows(self.ids, lengths),
-            "step": np.concatenate([np.arange(n) for n in lengths]),
-        }
-        return columns | {name: whole[:, d] for d, name in enumerate(names_of(self.names, whole.shape[1]))}
+        columns = {name: whole[:, d] for d, name in enumerate(names_of(self.names, whole.shape[1]))}
+        return by_step(self.ids, [np.arange(len(s.x)) for s in self.sequences], columns, times=self.time_column)
 
     def gaps(self) -> dict[str, Array]:
-        """Columns of a table with a row for each number that was drawn: sequence, step, name, value (the filled one),
-        and what is known of it: std, lower and upper (`interval`), of bits, categories and counts the value's
-        probability; effective, how many draws that is worth.
+        """Columns of a table with a row for each number that was drawn: those of its step, as in `columns`, name, value
+        (the filled one), and what is known of it: std, lower and upper (`interval`), of bits, categories and counts the
+        value's probability; effective, how many draws that is worth.
         """
         at = [np.argwhere(s.drawn) for s in self.sequences]
         width = self.sequences[0].x.shape[1]
         names = np.array(names_of(self.names, width))
         values = [self._best(s) for s in self.sequences]
         columns = {
-            "sequence": ids_of_rows(self.ids, [len(a) for a in at]),
-            "step": np.concatenate([a[:, 0] for a in at]),
             "name": np.concatenate([names[a[:, 1]] for a in at]),
             "value": np.concatenate(values),
         }
@@ -247,7 +246,8 @@ class Imputation:
             shares = np.concatenate([(s.draws == v).mean(axis=0) for s, v in zip(self.sequences, values, strict=True)])
             columns["probability"] = np.where(varies[number], np.nan, shares)
         worth = [e[a[:, 0]] for e, a in zip(self.effective, at, strict=True)]
-        return columns | {"effective": np.concatenate(worth)}
+        columns["effective"] = np.concatenate(worth)
+        return by_step(self.ids, [a[:, 0] for a in at], columns, times=self.time_column)
 
     @property
     def _spread(self) -> dict[str, Callable[[Array], Array]]:

@@ -107,6 +107,7 @@ def impute(
         ids=tuple(getattr(sequences, "ids", range(len(sequences)))),
         names=names_in(described, sequences),
         sequences=tuple(found[i] for i in range(len(sequences))),
+        time_column=sequences.time_column,
     )
     if imputation.remark:
         warnings.warn(imputation.remark, RuntimeWarning, stacklevel=2)

@@ -91,6 +91,7 @@ def reconstruct(
         made=tuple(made[i] for i in range(len(run))),
         latents=tuple(latents[i] for i in range(len(run))),
         description=run.description,
+        time_column=run.data.time_column,
     )
 
 

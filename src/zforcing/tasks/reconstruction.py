@@ -10,8 +10,9 @@ from typing import Any, Literal
 import numpy as np
 
 from ..files.reading import Array
+from ..files.rows import TimeColumn
 from ..observations import DataDescription, Drawn, Example
-from .columns import ids_of_rows, to_frame
+from .columns import by_step, to_frame
 from .posterior import COLLAPSED, IN_WORDS, Reads
 from .reconstruction_error import Errors, constant_guess, errors_of, unit_of
 from .scores import names_of
@@ -42,6 +43,7 @@ class Reconstruction:
         made: [T_i, D] or [T_i], each without a first observation that is only read, as the model reads it.
         latents: [T_i, Z] for each of `made`.
         description: says what the units are.
+        time_column: the column that the data was ordered by, or None.
     """
 
     model: str
@@ -56,6 +58,7 @@ class Reconstruction:
     made: tuple[Array, ...]
     latents: tuple[Array, ...]
     description: DataDescription
+    time_column: TimeColumn | None = None
 
     def __len__(self) -> int:
         return len(self.made)
@@ -131,13 +134,12 @@ class Reconstruction:
     # ---- as a table, and on the way to files
 
     def columns(self) -> dict[str, Array]:
-        """Columns of a table with a row for each step: sequence (its id), step (from 0), and each number."""
-        lengths = [len(x) for x in self.x]
+        """Columns of a table with a row for each step: sequence (its id), step (from 0), the column that the data was
+        ordered by, if it was (order_NAME where the table has another NAME), and each number.
+        """
         x = np.concatenate([x.reshape(len(x), -1) for x in self.x])
-        return {
-            "sequence": ids_of_rows(self.ids, lengths),
-            "step": np.concatenate([np.arange(n) for n in lengths]),
-        } | {name: x[:, d] for d, name in enumerate(names_of(self.names, x.shape[1]))}
+        columns = {name: x[:, d] for d, name in enumerate(names_of(self.names, x.shape[1]))}
+        return by_step(self.ids, [np.arange(len(x)) for x in self.x], columns, times=self.time_column)
 
     def to_frame(self) -> Any:
         """The same as a pandas data frame. Raises UserError where pandas isn't installed."""

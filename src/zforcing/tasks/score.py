@@ -96,6 +96,7 @@ def score(
         nats=tuple(found[i].nats for i in range(len(sequences))),
         per_sequence=np.array([found[i].total for i in range(len(sequences))]),
         features=_features(found),
+        time_column=sequences.time_column,
     )
 
 

@@ -13,8 +13,9 @@ import numpy as np
 from ..bounds import BoundKind
 from ..errors import UserError
 from ..files.reading import Array
+from ..files.rows import TimeColumn
 from ..settings import Share, must_fit
-from .columns import ids_of_rows, table_file, to_frame, write_csv, write_npz
+from .columns import by_step, table_file, to_frame, write_csv, write_npz
 
 Kind = Literal["causal", "smoothed"]
 
@@ -58,6 +59,7 @@ class Scores:
         features: [T_i, D] for each sequence, each number by itself; they needn't sum to the step's nats, for numbers
             are dependent through the latents. None where a number by itself has no closed form (autoregressive
             emissions).
+        time_column: the column that the data was ordered by, or None.
     """
 
     model: str
@@ -71,6 +73,7 @@ class Scores:
     nats: tuple[Array, ...]
     per_sequence: Array
     features: tuple[Array, ...] | None
+    time_column: TimeColumn | None = None
 
     def __len__(self) -> int:
         return len(self.nats)
@@ -103,19 +106,16 @@ class Scores:
     # ---- as a table
 
     def columns(self) -> dict[str, Array]:
-        """Columns of a table with a row for each step: sequence (its id), step (from 0), nats, and each number's nats.
+        """Columns of a table with a row for each step: sequence (its id), step (from 0), the column that the data was
+        ordered by, if it was (order_NAME where the table has another NAME), nats, and each number's nats.
 
         `polars.DataFrame(scores.columns())` and the like take it.
         """
-        columns = {
-            "sequence": ids_of_rows(self.ids, [len(x) for x in self.nats]),
-            "step": np.concatenate([np.arange(len(x)) for x in self.nats]),
-            "nats": np.concatenate(self.nats),
-        }
+        columns = {"nats": np.concatenate(self.nats)}
         if self.features is not None:
             each = np.concatenate(self.features)
             columns |= {f"nats_{name}": each[:, d] for d, name in enumerate(names_of(self.names, each.shape[1]))}
-        return columns
+        return by_step(self.ids, [np.arange(len(x)) for x in self.nats], columns, times=self.time_column)
 
     def to_frame(self) -> Any:
         """The same as a pandas data frame. Raises UserError where pandas isn't installed."""

@@ -6,7 +6,7 @@ from typing import Any
 
 from ...registry import Family
 from .audio import LEVELS, AudioFormat, decode, encode, mulaw_decode, mulaw_encode, shorter_than
-from .base import Described, Format, read_file
+from .base import Contents, Described, Format, contents_of, read_file
 from .drawn import Drawn, Written
 from .image import ImageFormat, check_binary, in_steps
 from .labels import with_labels_of
@@ -42,6 +42,7 @@ __all__ = [
     "FORMATS",
     "LEVELS",
     "AudioFormat",
+    "Contents",
     "Described",
     "Drawn",
     "Format",
@@ -55,6 +56,7 @@ __all__ = [
     "check_inputs",
     "check_kind",
     "check_values",
+    "contents_of",
     "decode",
     "encode",
     "example_of",

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Protocol, Self
 
@@ -16,6 +16,7 @@ import numpy as np
 
 from ...errors import UserError
 from ...files.reading import Array
+from ...files.rows import TimeColumn
 from ..example import Example
 from ..normalization import Normalization
 from ..spec import ObservationSpec
@@ -44,6 +45,17 @@ class Described(Protocol):
     @property
     def input_normalization(self) -> Normalization | None:
         """How known inputs were scaled, or None."""
+
+
+@dataclass(frozen=True)
+class Contents:
+    """The N sequences of a file as a model reads them, and what the file says of them."""
+
+    examples: list[Example]
+    names: list[Any] | None = None
+    """[N], that it gives the sequences"""
+    time_column: TimeColumn | None = None
+    """the times of their steps"""
 
 
 class Format(ABC):
@@ -123,9 +135,9 @@ class Format(ABC):
             UserError: the file can't be read, or holds something else than the model was trained on.
         """
 
-    def sequence_names(self, path: str, description: Described) -> list[Any] | None:
-        """The names that a file gives its sequences, in the order of `read`; None where it gives none."""
-        return None
+    def contents(self, path: str, description: Described) -> Contents:
+        """`read`, and what else the file says of its sequences: override it where that is something."""
+        return Contents(self.read(path, description))
 
     def read_inputs(self, path: str, description: Described) -> tuple[list[Array], list[Any] | None]:
         """Read the known inputs of a file that need not hold observations, as of steps to come.
@@ -217,13 +229,18 @@ class Format(ABC):
 
 
 def read_file(kind: Format, path: str, description: Described) -> list[Example]:
-    """The sequences in a file, as `Format.read` gives them, whoever wrote it.
+    """The sequences in a file, see `contents_of`."""
+    return contents_of(kind, path, description).examples
+
+
+def contents_of(kind: Format, path: str, description: Described) -> Contents:
+    """What is in a file, as `Format.contents` gives it, whoever wrote it.
 
     Raises:
         UserError: the file can't be read, in one line also where a format of one's own lets its library say so.
     """
     try:
-        return kind.read(path, description)
+        return kind.contents(path, description)
     except UserError:
         raise
     except (OSError, ValueError) as error:

@@ -153,11 +153,7 @@ def _normalized(rows: Rows, normalization: Normalization | None) -> Array:
 def as_read(rows: Rows, description: Described) -> list[Example]:
     """Each sequence as a model reads it."""
     read = scaled(rows, description)
-    ends = np.cumsum(rows.lengths).tolist()
-    return [
-        example_of(read, start, end, kind=description.spec.kind)
-        for start, end in zip([0, *ends[:-1]], ends, strict=True)
-    ]
+    return [example_of(read, steps.start, steps.stop, kind=description.spec.kind) for steps in read.steps]
 
 
 def example_of(read: Rows, start: int, stop: int, *, kind: str) -> Example:

@@ -19,7 +19,7 @@ from ...files.sequences import ARRAYS, TABLES, column_names, find, read
 from ..columns import labels_of
 from ..example import Example
 from ..spec import ObservationSpec
-from .base import Described, Format
+from .base import Contents, Described, Format
 from .drawn import Drawn, Written
 from .labels import with_labels_of
 from .rows import as_read, check_inputs, check_kind, check_values, with_gaps
@@ -82,6 +82,10 @@ class TableFormat(Format):
         ]
 
     def read(self, path: str, description: Described) -> list[Example]:
+        """See `contents`."""
+        return self.contents(path, description).examples
+
+    def contents(self, path: str, description: Described) -> Contents:
         """All sequences of an .npz, .npy, .csv or .parquet file: of a table the columns that the model was trained on,
         by name, wherever they stand.
         """
@@ -95,12 +99,8 @@ class TableFormat(Format):
                 f"{rows.source}: {rows.sequence(int(np.argmin(rows.lengths)))} has 1 step; the model conditions on a "
                 "sequence's first one, and needs 2 or more"
             )
-        return as_read(known, description)
-
-    def sequence_names(self, path: str, description: Described) -> list[Any] | None:
-        """See `Format.sequence_names`."""
-        names = read(path, self._layout(path, description.spec), setting="file").names
-        return None if names is None else names.tolist()
+        names = None if rows.names is None else rows.names.tolist()
+        return Contents(as_read(known, description), names, rows.times_of(rows.steps))
 
     def read_inputs(self, path: str, description: Described) -> tuple[list[Array], list[Any] | None]:
         """See `Format.read_inputs`: the inputs' columns of a table, or an array of an .npz, or an .npy."""
