@@ -45,7 +45,7 @@ def score(
     causal: log p(x_t | x_<t), estimated by a particle filter (`tasks.filtering`). Nothing of the future enters: this is
     what an alarm may use while the data comes. The sum over a sequence estimates its log p(x). The particles come from
     the prior: where the latents carry many nats a step, few of them explain an observation, and the estimate is too
-    low. `effective` says how many do; where they are too few at more than a quarter of the steps, a RuntimeWarning does.
+    low. `effective` says how many do; where they are too few at over a quarter of the steps, a RuntimeWarning does.
 
     smoothed: E_q[log p(x_t | z_<=t, x_<t) - KL(q(z_t | .) || p(z_t | .))], the mean of K draws from the posterior. What
     that has read depends on the model, and `reads` says it: the whole sequence (Z-Forcing, SRNN's smoothing posterior),
