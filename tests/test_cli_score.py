@@ -18,7 +18,9 @@ from conftest import Command, Result
 from table_runs import STEPS_EACH
 from zforcing.cli.rows import read_rows
 from zforcing.errors import UserError
+from zforcing.files.reading import Array
 from zforcing.observations import DataDescription, ObservationSpec, TableFormat
+from zforcing.tasks.filtering import Nats, Prediction
 
 Pipe = Callable[..., Result]
 
@@ -88,11 +90,12 @@ def test_a_threshold_marks_alarms_and_labels_give_detection(folder: Path, tmp_pa
     assert values["alarms"] == frame["alarm"].sum()
     assert (frame["alarm"] == (frame["nats"] < values["threshold"])).all()
     detection = values["detection"]
-    assert (detection["steps"], detection["anomalous"]) == (24, 4)
+    assert (detection["steps"], detection["anomalous"], detection["fitted_to"]) == (24, 4, "valid")
     assert set(detection["of"]) == {"zforcing", "random", "independent Gaussian", "full Gaussian", "VAR(1)", "change"}
     assert detection["of"]["independent Gaussian"]["auroc"] > 0.9
     shown = zf(*words).out
     assert "4 of 24 steps are anomalous" in shown
+    assert "baselines fitted to: valid" in shown
     assert "average precision" in shown
 
 
@@ -104,6 +107,65 @@ def test_labels_may_have_a_file_of_their_own(folder: Path, tmp_path: Path, zf: C
     found = [zf(*words, "--labels", tmp_path / f"labels.{s}").json["detection"] for s in ("npy", "csv")]
     assert found[0] == found[1]
     assert found[0]["anomalous"] == 4
+    assert zf(*words).json["reads"] == "future"  # of Z-Forcing
+
+
+def test_baselines_are_fitted_to_the_training_split_or_it_is_said_that_they_cannot_be(
+    folder: Path, tmp_path: Path, zf: Command
+) -> None:
+    words = [folder / "test.csv", "--particles", 2, "--labels", "fault", "--device", "cpu", "--json"]
+    words += ["--out", tmp_path / "s.csv"]
+    asked, by_default = (
+        zf("score", folder / "table", *words, *more).json
+        for more in (["--threshold-from", "train", "--false-alarms", 0.1], [])
+    )
+    assert by_default["detection"] == asked["detection"]
+    assert by_default["detection"]["fitted_to"] == "train"
+    zforcing.save(tmp_path / "alone", zforcing.load(folder / "table"))
+    alone = zf("score", tmp_path / "alone", *words).json["detection"]
+    assert alone["fitted_to"] == "the scored data itself"
+
+
+@pytest.mark.parametrize("suffix", ["csv", "parquet"])
+def test_labels_of_true_and_false_are_1_and_0_and_other_text_is_refused(
+    suffix: str, folder: Path, tmp_path: Path, zf: Command
+) -> None:
+    frame = pd.read_csv(folder / "test.csv")
+    frame["broken"], frame["state"] = frame["fault"] == 1, np.where(frame["fault"] == 1, "broken", "as usual")
+    file = tmp_path / f"test.{suffix}"
+    frame.to_csv(file, index=False) if suffix == "csv" else frame.to_parquet(file, index=False)
+    words = ["score", folder / "table", file, "--particles", 2, "--device", "cpu", "--out", tmp_path / "s.csv"]
+    one, other = (zf(*words, "--labels", name, "--json").json["detection"] for name in ("fault", "broken"))
+    assert one == other
+    message = "column 'state' holds text, such as 'as usual', 'broken'; labels must be 0 or 1"
+    assert message in zf(*words, "--labels", "state").mistake
+    frame[["state"]].to_csv(tmp_path / "labels.csv", index=False)
+    assert message in zf(*words, "--labels", tmp_path / "labels.csv").mistake
+
+
+def test_too_few_effective_particles_are_one_line_on_stderr(
+    folder: Path, zf: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = ["score", folder / "table", "--particles", 16, "--device", "cpu", "--json"]
+    usual = zf(*words)
+    assert usual.json["effective_particles"] > 5
+    assert "particles" not in usual.err
+    of = Prediction.of
+
+    def of_one(self: Prediction, x: torch.Tensor, observed: torch.Tensor | None) -> tuple[Nats, Array]:
+        nats, weights = of(self, x, observed)
+        return nats._replace(effective=np.ones(2)), weights
+
+    monkeypatch.setattr(Prediction, "of", of_one)
+    short = [line for line in zf(*words).err.splitlines() if "particles explain" in line]
+    assert len(short) == 1
+    assert short[0].startswith("at 24 of 24 steps fewer than 5 of the 16 particles explain")
+
+
+@pytest.mark.parametrize("command", ["score", "forecast", "impute", "encode"])
+def test_where_out_cannot_be_written_nothing_is_computed(command: str, tmp_path: Path, zf: Command) -> None:
+    assert "its suffix is '.txt'" in zf(command, tmp_path / "no-run", "--out", "x.txt").mistake
+    assert "there is no folder" in zf(command, tmp_path / "no-run", "--out", tmp_path / "no" / "x.csv").mistake
 
 
 def test_digits_are_scored_exactly_by_a_model_without_latents(folder: Path, zf: Command) -> None:

@@ -22,7 +22,7 @@ from zforcing.distributions import Softmax
 from zforcing.evaluation.detection import baseline_scores, detection, measured
 from zforcing.files.reading import Array
 from zforcing.observations import Example, SequenceBatch, collate, slice_steps
-from zforcing.tasks.filtering import Noise, filtered
+from zforcing.tasks.filtering import Noise, ParticleFilter, filtered
 from zforcing.testing import random_batch
 
 LENGTHS = (6, 4, 2)
@@ -208,6 +208,82 @@ def test_a_model_without_time_steps_is_refused() -> None:
         zforcing.score(BinaryVAE.for_data(data), data)
 
 
+# ---- how many particles a score stands on
+
+
+def sharp_scores(noise: float, particles: int) -> tuple[Scores, float]:
+    """Of data of a linear-Gaussian model whose emission has this standard deviation, and Kalman's log-likelihood."""
+    model = linear_gaussian()
+    with torch.no_grad():
+        model.log_r.fill_(math.log(noise))
+        x = zforcing.sample(model, 4, steps=20, seed=1).x
+        exact = float(model.log_likelihood(SequenceBatch(x, torch.full((4,), 20), torch.zeros(4, 2))).mean())
+    return zforcing.score(model, Sequences(list(x.numpy()), normalize=False), particles=particles), exact
+
+
+def test_where_few_particles_explain_the_steps_the_score_is_too_low_and_a_warning_says_so() -> None:
+    with pytest.warns(RuntimeWarning, match=r"at \d+ of 80 steps fewer than 5 of the 64 particles explain .* too low"):
+        scores, exact = sharp_scores(0.01, 64)
+    assert scores.per_sequence.mean() < exact - 20
+    assert scores.effective_particles < 2
+    assert f"{scores.effective_particles:.1f} or more of them effective at 3 of 4 steps" in repr(scores)
+
+
+@pytest.mark.parametrize(("noise", "particles"), [(1.0, 64), (0.5, 64), (0.1, 1000)])
+def test_where_many_explain_them_it_is_kalmans_and_nothing_is_said(noise: float, particles: int) -> None:
+    scores, exact = sharp_scores(noise, particles)
+    assert scores.per_sequence.mean() == pytest.approx(exact, abs=1.5)
+    assert 5 < scores.effective_particles < particles
+    assert scores.remark == ""
+
+
+def test_effective_particles_are_those_of_the_weights_after_the_step() -> None:
+    """At the first step the weights are the emission's densities alone."""
+    model = linear_gaussian()
+    batch = random_batch(model.spec, (3, 3))
+    with torch.no_grad():
+        steps = ParticleFilter.begin(model, batch.start, particles=7, seed=0)
+        log_w = steps.predict().emission.log_prob(batch.x[:, 0].repeat(7, 1)).reshape(7, 2).double().numpy()
+    weights = np.exp(log_w) / np.exp(log_w).sum(0)
+    found = filtered(model, batch, particles=7, seed=0)
+    np.testing.assert_allclose(found.effective[:, 0], 1 / (weights**2).sum(0), rtol=1e-10)
+    assert ((found.effective >= 1) & (found.effective <= 7)).all()
+
+
+def test_a_surprise_now_and_then_is_no_remark() -> None:
+    worth = np.full(20, 40.0)
+    worth[:5] = 1.2
+    scores = replace(scores_of([0.0] * 20), relation="estimate", particles=64, effective=(worth,))
+    assert scores.remark == ""
+    worth[5] = 1.2
+    assert scores.remark.startswith("at 6 of 20 steps fewer than 5 of the 64 particles")
+    assert replace(scores, particles=3).remark == ""  # of few K / 3, here 1
+    assert replace(scores, particles=6).remark.startswith("at 6 of 20 steps fewer than 2 of the 6 particles")
+
+
+def test_without_latents_one_particle_is_all_there_is() -> None:
+    data = sequences(SPECS["with gaps"])
+    scores = zforcing.score(model_of(ONE_OF_EACH[0], data), data)
+    for nats, effective in zip(scores.nats, scores.effective, strict=True):
+        np.testing.assert_array_equal(effective, np.where(np.isnan(nats), np.nan, 1.0))
+    assert scores.remark == ""
+    assert "no latents" in repr(scores)
+
+
+@pytest.mark.parametrize(
+    ("case", "reads"), [(ONE_OF_EACH[0], "past"), (ONE_OF_EACH[1], "future"), (ONE_OF_EACH[2], "present")]
+)
+def test_smoothed_scores_say_what_they_have_read(case: Case, reads: str) -> None:
+    data = sequences(SPECS["real"])
+    model = model_of(case, data)
+    smoothed = zforcing.score(model, data, kind="smoothed", particles=2)
+    causal = zforcing.score(model, data, particles=2)
+    assert (smoothed.reads, causal.reads) == (reads, "past")
+    assert smoothed.effective_particles == smoothed.particles
+    words = {"past": "no latents", "future": "have read the whole sequence", "present": "have read x_1..x_t"}
+    assert words[reads] in repr(smoothed)
+
+
 # ---- scores in the user's units
 
 
@@ -326,7 +402,8 @@ def test_a_score_that_is_nan_is_refused() -> None:
 def scores_of(*nats: list[float], kind: Any = "causal") -> Scores:
     each = tuple(map(np.array, nats))
     total = np.array([np.nansum(x) for x in each])
-    return Scores("m", kind, "exact", 1, 0, "density", tuple(range(len(nats))), None, each, total, None)
+    ids, ones = tuple(range(len(nats))), tuple(map(np.ones_like, each))
+    return Scores("m", kind, "exact", "past", 1, 0, "density", ids, None, each, total, None, ones)
 
 
 def test_a_threshold_lets_the_share_of_clean_steps_through_that_it_says() -> None:

@@ -21,7 +21,7 @@ from .options import (
     print_values,
     sequences_options,
 )
-from .sequences import out_file, sequences_of, source_of
+from .sequences import check_out, out_file, sequences_of, source_of
 from .sources import HELP
 
 if TYPE_CHECKING:
@@ -61,6 +61,7 @@ def encode_options(argv: Sequence[str]) -> Namespace:
     common_options(parser, seed="seed of what is drawn")
     options = parser.parse_args(list(argv))
     check_common(options)
+    check_out(options, "latents")
     return options
 
 

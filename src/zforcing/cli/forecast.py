@@ -31,7 +31,7 @@ from .options import (
     tempering_options,
 )
 from .sample import tempered_parts
-from .sequences import out_file, sequences_of, source_of
+from .sequences import check_out, out_file, sequences_of, source_of
 from .sources import OWN
 
 
@@ -72,6 +72,7 @@ def forecast_options(argv: Sequence[str]) -> Namespace:
     common_options(parser, seed="seed of all that is drawn")
     options = parser.parse_args(list(argv))
     check_common(options)
+    check_out(options, "forecasts")
     return options
 
 

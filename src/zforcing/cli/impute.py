@@ -26,7 +26,7 @@ from .options import (
     print_values,
     sequences_options,
 )
-from .sequences import out_file, sequences_of, source_of
+from .sequences import check_out, out_file, sequences_of, source_of
 
 
 def impute(argv: Sequence[str]) -> int:
@@ -65,6 +65,7 @@ def impute_options(argv: Sequence[str]) -> Namespace:
     common_options(parser, seed="seed of the draws")
     options = parser.parse_args(list(argv))
     check_common(options)
+    check_out(options, "filled sequences")
     return options
 
 

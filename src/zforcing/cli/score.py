@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import sys
+import warnings
 from argparse import Namespace
 from collections.abc import Sequence
 from pathlib import Path
@@ -31,8 +33,10 @@ from .options import (
     print_values,
     sequences_options,
 )
-from .sequences import out_file, sequences_of, source_of
+from .sequences import check_out, out_file, sequences_of, source_of
 from .sources import OWN
+
+SCORED = "the scored data itself"
 
 
 def score(argv: Sequence[str]) -> int:
@@ -41,6 +45,8 @@ def score(argv: Sequence[str]) -> int:
     trained = Trained.load(options.run, which=options.checkpoint, device=pick_device(options.device))
     data = sequences_of(source_of(options), trained)
     scores = scored(trained, data, options)
+    if scores.remark:
+        print(scores.remark, file=sys.stderr)
     threshold = None if options.threshold_from is None else threshold_of(trained, options)
     alarms = {} if threshold is None else {"alarm": np.concatenate(scores.is_alarm(threshold)).astype(np.int64)}
     values = summary(scores, threshold, alarms) | {"run": str(trained.folder), "checkpoint": options.checkpoint}
@@ -55,7 +61,7 @@ def score_options(argv: Sequence[str]) -> Namespace:
     """The command's options; what is imported is there."""
     parser = command_parser("score", score)
     sequences_options(parser)
-    kind = "causal: each step by the steps before it (a particle filter); smoothed: by the whole sequence (the ELBO's)"
+    kind = "causal: each step by the steps before it (a particle filter); smoothed: by the posterior (the ELBO's terms)"
     parser.add_argument("--kind", type=Literal["causal", "smoothed"], default="causal", help=kind)
     parser.add_argument("--particles", type=Count, default=64, help="K; 1 without latents")
     out = "a .csv or .npz to write: a row for each step; in RUN/scores by default"
@@ -64,7 +70,7 @@ def score_options(argv: Sequence[str]) -> Namespace:
     parser.add_argument("--threshold-from", type=str | None, default=None, help=clean)
     rate = "share of the usual steps that may be alarms"
     parser.add_argument("--false-alarms", type=Share | None, default=None, help=f"{rate}; 0.001 by default")
-    labels = "0 or 1 for each step: a column of FILE, or a file of them; gives AUROC and average precision"
+    labels = "0 or 1 (or true and false) of each step: a column of FILE, or a file; gives AUROC and average precision"
     parser.add_argument("--labels", type=str | None, default=None, help=labels)
     checkpoint_option(parser)
     rows = "sequences times particles at a time; 2048 by default, 256 of smoothed scores"
@@ -74,6 +80,7 @@ def score_options(argv: Sequence[str]) -> Namespace:
     if options.false_alarms is not None and options.threshold_from is None:
         raise UserError("--false-alarms needs --threshold-from, which names what is as usual")
     check_common(options)
+    check_out(options, "scores")
     return options
 
 
@@ -81,7 +88,12 @@ def scored(trained: Trained, data: SequenceDataset, options: Namespace) -> Score
     """The scores that the options want."""
     from ..tasks.score import score as score_all
 
-    with threads_asked_for(options.threads), counting(f"scores of {options.run}", len(data)) as advance:
+    with (
+        threads_asked_for(options.threads),
+        counting(f"scores of {options.run}", len(data)) as advance,
+        warnings.catch_warnings(),
+    ):
+        warnings.filterwarnings("ignore", r"at \d+ of \d+ steps fewer than", RuntimeWarning)  # said in one line
         return score_all(
             trained.model,
             data,
@@ -100,13 +112,25 @@ def threshold_of(trained: Trained, options: Namespace) -> Threshold:
 
 
 def detected(trained: Trained, data: SequenceDataset, scores: Scores, options: Namespace) -> dict[str, Any]:
-    """AUROC and average precision of the model and the baselines, by name."""
+    """AUROC and average precision of the model and the baselines, by name, and what these were fitted to."""
     from ..evaluation.detection import detection
 
-    clean = None if options.threshold_from is None else sequences_of(options.threshold_from, trained)
+    fitted_to, clean = usual_of(trained, options)
     table = detection(scores, labels_of(trained, options), data=data, clean=clean, seed=options.seed)
     measured = {row.name: {"auroc": row.auroc, "average_precision": row.average_precision} for row in table.rows}
-    return {"steps": table.steps, "anomalous": table.anomalous, "of": measured}
+    return {"steps": table.steps, "anomalous": table.anomalous, "fitted_to": fitted_to, "of": measured}
+
+
+def usual_of(trained: Trained, options: Namespace) -> tuple[str, SequenceDataset | None]:
+    """What the baselines are fitted to, after its name: --threshold-from, else the run's training split if it can be
+    read, else what is scored (None).
+    """
+    if options.threshold_from is not None:
+        return options.threshold_from, sequences_of(options.threshold_from, trained)
+    try:
+        return "train", sequences_of("train", trained)
+    except UserError:
+        return SCORED, None
 
 
 def labels_of(trained: Trained, options: Namespace) -> Array:
@@ -116,10 +140,11 @@ def labels_of(trained: Trained, options: Namespace) -> Array:
         file = find(source, "--labels")
         naming = getattr(description.format, "sequence", None)
         there = column_names(file, source) if file.suffix.lower() in TABLES else []
-        rows = read(source, Layout(array="labels", sequence=naming if naming in there else None), setting="--labels")
+        layout = Layout(array="labels", sequence=naming if naming in there else None, text=True)
+        rows = read(source, layout, setting="--labels")
         if rows.values.shape[1] != 1:
             raise UserError(f"--labels {source}: has {rows.values.shape[1]} columns; it must have one, of 0 and 1")
-        return rows.values[:, 0]
+        return rows.truths()
     if options.file is None or OWN.fullmatch(options.file):
         raise UserError(f"--labels is {source!r}: a split has no such column; name a file with a label for each step")
     return description.format.column(options.file, source, description)
@@ -131,11 +156,13 @@ def summary(scores: Scores, threshold: Threshold | None, alarms: dict[str, Array
         "model": scores.model,
         "kind": scores.kind,
         "relation": scores.relation,
+        "reads": scores.reads,
         "particles": scores.particles,
         "seed": scores.seed,
         "unit": f"nats of a {scores.unit}",
         "num_sequences": len(scores),
         "num_steps": scores.steps_scored,
+        "effective_particles": None if np.isnan(scores.effective_particles) else scores.effective_particles,
         "nats_per_step": scores.nats_per_step,
         "nats_per_sequence": float(np.nanmean(scores.per_sequence)),
     }
@@ -160,5 +187,6 @@ def show(values: dict[str, Any], *, as_json: bool) -> None:
         rows = [
             [name, f"{row['auroc']:.4f}", f"{row['average_precision']:.4f}"] for name, row in detection["of"].items()
         ]
+        print(f"baselines fitted to: {detection['fitted_to']}")
         title = f"{detection['anomalous']} of {detection['steps']} steps are anomalous"
         Console().print(Table(title, ["scores", "AUROC", "average precision"], rows).to_terminal())

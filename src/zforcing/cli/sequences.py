@@ -10,7 +10,7 @@ from typing import cast, get_args
 from ..data import InMemory, SequenceDataset
 from ..data.own_files import read_own
 from ..data.splits import Split
-from ..files.reading import user_path
+from ..tasks.columns import table_file
 from ..training.runs.trained import Trained
 from .sample import file_name, stem_of
 from .sources import OWN, is_path, read_contents
@@ -47,10 +47,16 @@ def sequences_of(source: str, trained: Trained, *, may_have_gaps: bool = False) 
     return read_own(source, description).described_as(description)
 
 
+def check_out(options: Namespace, what: str) -> None:
+    """Before anything is computed: raise UserError where --out is no .csv or .npz file, or has no folder."""
+    if options.out is not None:
+        table_file(options.out, what)
+
+
 def out_file(options: Namespace, trained: Trained, folder: str, *parts: str, ending: str = "csv") -> Path:
     """--out, or a file in a folder of the run, which is made, that is named by what was read and these parts."""
     if options.out is not None:
-        return user_path(options.out, options.out)
+        return Path(options.out)
     path = trained.folder / folder
     path.mkdir(exist_ok=True)
     return path / f"{stem_of(options, name_of(options), *parts)}.{ending}"

@@ -59,7 +59,8 @@ def detection(
 
     Args:
         scores: of the data.
-        labels: 0 or 1 for each step of the data: [T_i] for each sequence, or all in a row.
+        labels: 0 or 1 for each step of the data: [T_i] for each sequence, or all in a row, in the order of the scores'
+            table (`scores.to_frame()`).
         data: what was scored.
         clean: data without anomalies, such as the training split, to which the baselines are fitted; None: the data
             itself.

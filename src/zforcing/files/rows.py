@@ -10,7 +10,8 @@ from typing import Literal, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from .reading import Array
+from ..errors import UserError
+from .reading import Array, listed
 
 Gaps = Literal["keep", "split", "fill"]
 COUNTED = " (counted from 0)"
@@ -135,6 +136,13 @@ class Rows:
         what = self.feature(feature).removesuffix(COUNTED)
         where = COUNTED if self.lines is None else f" (line {self.lines[row]})"
         return f"{self.sequence(index)}, step {step}, {what}{where}"
+
+    def truths(self) -> Array:
+        """The one column [R] of labels: numbers, 1 and 0 of true and false. Raises UserError where it is other text."""
+        if self.labels is not None and self.labels[0] is not None:
+            held = listed([repr(label) for label in self.labels[0][:3]])
+            raise UserError(f"{self.source}: {self.feature(0)} holds text, such as {held}; labels must be 0 or 1")
+        return self.values[:, 0]
 
     def feature(self, feature: int) -> str:
         """Name a feature in a message: by its column's name, or by its number."""

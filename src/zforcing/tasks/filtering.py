@@ -9,6 +9,9 @@ and after it resamples where the effective sample size 1 / sum_k w_k^2 has falle
 an unbiased estimate of p(x_1..x_T). Without latents one particle gives the exact densities. The model's `encode` and
 `posterior`, which may look ahead, are never asked.
 
+What the prior rarely draws, few particles explain: with a KL of many nats at each step, exp(KL) of them are needed. The
+logarithm of an estimate that one particle carries is too low; the effective sample size after x_t says where.
+
 All random numbers of step t are a function of the seed and of t, the same for every sequence: a sequence has the same
 scores by itself, in a batch, step by step in a stream, and after a pause.
 """
@@ -90,6 +93,9 @@ class Nats(NamedTuple):
     each: Array | None
     """[B, D], or [B, T, D]: of each number by itself; None where it has no closed form. The numbers of one step are
     dependent as far as the particles differ: they needn't sum to the total"""
+    effective: Array
+    """[B], or [B, T]: how many of the particles these stand on, 1 / sum_k w_k^2 of the weights after x_t, before
+    resampling: 1 to K, and 0 where none of them can explain x_t"""
 
 
 @dataclass(frozen=True, eq=False)
@@ -118,7 +124,8 @@ class Prediction:
             sums = weights.sum(0)
             nats = np.log(sums) + largest
             weights = weights[:, :, 0] / sums[:, 0]
-        return Nats(nats[:, 0], None if found.each is None else nats[:, 1:]), weights
+            effective = np.where(sums[:, 0] > 0, 1 / np.square(weights).sum(0), 0.0)
+        return Nats(nats[:, 0], None if found.each is None else nats[:, 1:], effective), weights
 
 
 class ParticleFilter:
@@ -180,7 +187,7 @@ class ParticleFilter:
             observed: Like x, bool; None where nothing is missing.
 
         Returns:
-            log p(x_t | x_<t) of what was observed, [B], and of each number, [B, D].
+            log p(x_t | x_<t) of what was observed, [B], and of each number, [B, D]; and the effective particles, [B].
         """
         assert self._expected is not None, "the step hasn't begun"
         nats, weights = self._expected.of(x, observed)
@@ -231,7 +238,7 @@ def filtered(model: SequenceModel, batch: SequenceBatch, *, particles: int, seed
         seed: Of all random numbers.
 
     Returns:
-        [B, T], and of each number [B, T, D]. In the padding they mean nothing.
+        [B, T], of each number [B, T, D], and the effective particles [B, T]. In the padding they mean nothing.
     """
     batch = batch.to(*place_of(model))
     steps = ParticleFilter.begin(model, batch.start, particles=particles, seed=seed)
@@ -240,7 +247,11 @@ def filtered(model: SequenceModel, batch: SequenceBatch, *, particles: int, seed
         steps.predict(u)
         found.append(steps.read(x, seen))
     each = [nats.each for nats in found if nats.each is not None]
-    return Nats(np.stack([nats.total for nats in found], axis=1), np.stack(each, axis=1) if each else None)
+    return Nats(
+        np.stack([nats.total for nats in found], axis=1),
+        np.stack(each, axis=1) if each else None,
+        np.stack([nats.effective for nats in found], axis=1),
+    )
 
 
 def steps_of(batch: SequenceBatch) -> Iterator[tuple[Tensor, Tensor | None, Tensor | None]]:

@@ -54,7 +54,7 @@ def forecast(
     Args:
         model: a trained model of sequences.
         data: sequences, such as `Sequences`; read as the model's description says. What is missing at their ends is
-            drawn with what follows.
+            read as missing and isn't in the result, which begins after the last step (`impute` fills it).
         steps: how many to draw after the end of each.
         num_samples: S futures of each sequence. More than K of them share pasts.
         particles: K of the filter. Without latents it is 1.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Sequence
 from typing import NamedTuple, get_args
 
@@ -22,6 +23,7 @@ from ..runtime.device import as_device, place_of
 from ..runtime.threads import cpu_threads
 from ..settings import Count, Seed, must_be, must_fit
 from .filtering import Nats, Noise, filtered, particles_of
+from .posterior import Reads, what_posterior_reads
 from .scores import Kind, Scores
 
 ROWS: dict[Kind, int] = {"causal": 2048, "smoothed": 256}  # sequences times particles at a time
@@ -41,11 +43,14 @@ def score(
     """Score every step of sequences: the log-density of what was observed there, in nats; low is surprising.
 
     causal: log p(x_t | x_<t), estimated by a particle filter (`tasks.filtering`). Nothing of the future enters: this is
-    what an alarm may use while the data comes. The sum over a sequence estimates its log p(x).
+    what an alarm may use while the data comes. The sum over a sequence estimates its log p(x). The particles come from
+    the prior: where the latents carry many nats a step, few of them explain an observation, and the estimate is too
+    low. `effective` says how many do; where they are too few at over a quarter of the steps, a RuntimeWarning does.
 
-    smoothed: E_q[log p(x_t | z_<=t, x_<t) - KL(q(z_t | .) || p(z_t | .))], the mean of K draws from the posterior,
-    which has seen the future: of data that is all there. The sum over a sequence is the ELBO, a lower bound on log
-    p(x). A number's own score is E_q[log p(x_{t,d} | z_<=t, x_<t)], without the KL.
+    smoothed: E_q[log p(x_t | z_<=t, x_<t) - KL(q(z_t | .) || p(z_t | .))], the mean of K draws from the posterior. What
+    that has read depends on the model, and `reads` says it: the whole sequence (Z-Forcing, SRNN's smoothing posterior),
+    or x_1..x_t (VRNN, SRNN's filtering one). The sum over a sequence is the ELBO, a lower bound on log p(x). A number's
+    own score is E_q[log p(x_{t,d} | z_<=t, x_<t)], without the KL.
 
     Without latents both are exact. The model is put in eval mode. Torch's global generator is left unchanged.
 
@@ -84,10 +89,11 @@ def score(
             nats = (filtered if kind == "causal" else smoothed)(model, batch, particles=K, seed=seed)
             found |= _in_units(nats, batch, indices, described)
             progress(len(indices))
-    return Scores(
+    scores = Scores(
         model=model.label,
         kind=kind,
         relation=_relation(model, kind),
+        reads=_reads(model, kind),
         particles=K,
         seed=seed,
         unit="density" if described.spec.has_density else "probability",
@@ -96,8 +102,12 @@ def score(
         nats=tuple(found[i].nats for i in range(len(sequences))),
         per_sequence=np.array([found[i].total for i in range(len(sequences))]),
         features=_features(found),
+        effective=tuple(found[i].effective for i in range(len(sequences))),
         time_column=sequences.time_column,
     )
+    if scores.remark:
+        warnings.warn(scores.remark, RuntimeWarning, stacklevel=2)
+    return scores
 
 
 @torch.no_grad()
@@ -112,7 +122,7 @@ def smoothed(model: SequenceModel, batch: SequenceBatch, *, particles: int, seed
 
     Returns:
         [B, T], and of each number, without the KL, [B, T, D] or None; on the CPU, float64, in nats. In the padding they
-        mean nothing.
+        mean nothing. The K draws weigh the same: all are effective.
     """
     batch = batch.to(*place_of(model))
     noise = Noise(seed, particles, model.latent_size, next(model.parameters()))
@@ -126,7 +136,8 @@ def smoothed(model: SequenceModel, batch: SequenceBatch, *, particles: int, seed
         each: Array = term.double().unflatten(0, (particles, -1)).mean(0).cpu().numpy()
         return each
 
-    return Nats(mean(nats.total - run.kl), None if nats.each is None else mean(nats.each))
+    total = mean(nats.total - run.kl)
+    return Nats(total, None if nats.each is None else mean(nats.each), np.full_like(total, particles))
 
 
 def _checked(
@@ -147,6 +158,7 @@ class _Found(NamedTuple):
 
     nats: Array  # [T]
     each: Array | None  # [T, D]
+    effective: Array  # [T]
     total: float
 
 
@@ -166,8 +178,11 @@ def _in_units(
         if nats.each is not None:
             each = np.where(seen, nats.each[row, :steps] - log_std, np.nan)
             each = np.concatenate([np.full((first, each.shape[1]), np.nan), each])
-        shown = np.concatenate([np.full(first, np.nan), np.where(seen.any(-1), of_steps, np.nan)])
-        found[index] = _Found(shown, each, float(of_steps.sum()) if seen.any() else np.nan)
+        shown, effective = (
+            np.concatenate([np.full(first, np.nan), np.where(seen.any(-1), values, np.nan)])
+            for values in (of_steps, nats.effective[row, :steps])
+        )
+        found[index] = _Found(shown, each, effective, float(of_steps.sum()) if seen.any() else np.nan)
     return found
 
 
@@ -191,6 +206,10 @@ def _relation(model: SequenceModel, kind: Kind) -> BoundKind:
     if not model.latent_size:
         return "exact"
     return "estimate" if kind == "causal" else "lower bound"
+
+
+def _reads(model: SequenceModel, kind: Kind) -> Reads:
+    return "past" if kind == "causal" or not model.latent_size else what_posterior_reads(model)
 
 
 def names_in(description: DataDescription, data: SequenceDataset) -> tuple[str, ...] | None:

@@ -16,8 +16,16 @@ from ..files.reading import Array
 from ..files.rows import TimeColumn
 from ..settings import Share, must_fit
 from .columns import by_step, table_file, to_frame, write_csv, write_npz
+from .posterior import Reads
 
 Kind = Literal["causal", "smoothed"]
+FEW = 5  # particles: the logarithm of a mean over so many is too low by some 1 / (2 FEW) nats
+OFTEN = 0.25  # of the steps: an occasional surprise has few particles too
+IN_WORDS: dict[Reads, str] = {
+    "future": "latents have read the whole sequence",
+    "present": "latents have read x_1..x_t",
+    "past": "latents have read x_<t",
+}
 
 
 @dataclass(frozen=True)
@@ -48,6 +56,8 @@ class Scores:
         model: name of the model.
         kind: "causal" or "smoothed", see `score`.
         relation: what the nats of a sequence are to log p(x): "exact", "estimate" or "lower bound" (in expectation).
+        reads: what the latents of step t have read before x_t is scored: "past" (x_<t: all causal scores), or of
+            smoothed ones, by the model, "future" (the whole sequence), "present" (x_1..x_t) or "past".
         particles: K.
         seed: of the random numbers.
         unit: "density" or "probability".
@@ -59,12 +69,16 @@ class Scores:
         features: [T_i, D] for each sequence, each number by itself; they needn't sum to the step's nats, for numbers
             are dependent through the latents. None where a number by itself has no closed form (autoregressive
             emissions).
+        effective: [T_i] for each sequence: how many of the K particles a causal score stands on, 1 / sum_k w_k^2 of
+            their weights after x_t, from 1 to K (0 where no particle explains x_t); NaN where a step has no score. One
+            particle is always 1, which says nothing of how good it is. Smoothed scores have K: their draws weigh alike.
         time_column: the column that the data was ordered by, or None.
     """
 
     model: str
     kind: Kind
     relation: BoundKind
+    reads: Reads
     particles: int
     seed: int
     unit: Literal["density", "probability"]
@@ -73,6 +87,7 @@ class Scores:
     nats: tuple[Array, ...]
     per_sequence: Array
     features: tuple[Array, ...] | None
+    effective: tuple[Array, ...]
     time_column: TimeColumn | None = None
 
     def __len__(self) -> int:
@@ -81,7 +96,7 @@ class Scores:
     def __repr__(self) -> str:
         return (
             f"<Scores: {self.kind}, {self.relation}, of {len(self)} sequences, {self.steps_scored} steps; "
-            f"{self.nats_per_step:.3f} nats per step (of a {self.unit}); {self.model}, {self.particles} particles>"
+            f"{self.nats_per_step:.3f} nats per step (of a {self.unit}); {self.model}, {self._stands_on}>"
         )
 
     # ---- summed
@@ -102,6 +117,40 @@ class Scores:
     def nats_per_step(self) -> float:
         """The mean over all steps that have a score; NaN without one."""
         return float(np.mean(self.of_steps)) if self.steps_scored else math.nan
+
+    # ---- how good
+
+    @property
+    def effective_particles(self) -> float:
+        """`effective` of the 25% quantile of the scored steps: three of four have as many or more; NaN without one."""
+        return float(np.quantile(self._effective, OFTEN)) if self.steps_scored else math.nan
+
+    @property
+    def remark(self) -> str:
+        """A warning where over a quarter of the steps stand on fewer than 5 particles (K / 3 of few); else empty."""
+        few = min(FEW, self.particles / 3)  # at K / 2 it resamples, as any filter does now and then
+        steps = int((self._effective < few).sum())
+        if steps <= OFTEN * self.steps_scored:
+            return ""
+        return (
+            f"at {steps} of {self.steps_scored} steps fewer than {few:.3g} of the {self.particles} particles explain "
+            f"what was observed (the median {np.median(self._effective):.1f}), so that these scores are too low by an "
+            f"unknown amount: take more particles, or to look back kind smoothed, whose sum is a lower bound"
+        )
+
+    @property
+    def _effective(self) -> Array:
+        every = np.concatenate(self.effective)
+        scored: Array = every[~np.isnan(every)]
+        return scored
+
+    @property
+    def _stands_on(self) -> str:
+        if self.relation == "exact":
+            return "no latents"
+        if self.kind == "smoothed":
+            return f"{self.particles} draws, whose {IN_WORDS[self.reads]}"
+        return f"{self.particles} particles, {self.effective_particles:.1f} or more of them effective at 3 of 4 steps"
 
     # ---- as a table
 

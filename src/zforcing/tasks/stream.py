@@ -37,6 +37,8 @@ class StreamStep:
     """[D], of each number by itself; NaN where it is missing. None where that has no closed form"""
     forecast: NextStep | None
     """of x_{t+1}; None of a model that reads known inputs: `Stream.forecast` takes those of the next step"""
+    effective: float = np.nan
+    """how many of the particles explain x_t, see `Scores.effective`; NaN where nats is"""
 
 
 class Stream:
@@ -92,7 +94,9 @@ class Stream:
                 self.forecast(inputs)
             nats = self._filter.read(read, observed)
             self._expected = None
-            return StreamStep(self.steps - 1, *self._in_units(nats, observed), self._unasked())
+            total, each = self._in_units(nats, observed)
+            effective = np.nan if total != total else float(nats.effective[0])
+            return StreamStep(self.steps - 1, total, each, self._unasked(), effective)
 
     def forecast(self, inputs: Any = None) -> NextStep:
         """What is expected of the next observation.

@@ -151,10 +151,10 @@ class Format(ABC):
         raise UserError(f"--inputs {path}: format {self.name} has no known inputs")
 
     def column(self, path: str, name: str, description: Described) -> Array:
-        """Read another column of a file, [R], a number for each step in the order of `read`.
+        """Read another column of a file, [R], a label for each step in the order of `read`: 1 and 0 of true and false.
 
         Raises:
-            UserError: the file has none.
+            UserError: the file has none, or it holds other text.
         """
         raise UserError(f"file {path}: has no columns; name a file with one number for each step")
 

@@ -133,8 +133,10 @@ class TableFormat(Format):
         """See `Format.column`; of a .csv or .parquet file."""
         if find(path, "file").suffix.lower() in ARRAYS:
             return super().column(path, name, description)
-        layout = replace(self._layout(path, description.spec), columns=(name,), input_columns=())
-        return read(path, layout, setting="file").values[:, 0]
+        layout = replace(
+            self._layout(path, description.spec), columns=(name,), input_columns=(), text=True, labelled=()
+        )
+        return read(path, layout, setting="file").truths()
 
     def _layout(self, path: str, spec: ObservationSpec) -> Layout:
         """The layout of a file."""
