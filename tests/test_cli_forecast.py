@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -156,6 +157,19 @@ def test_forecasts_are_measured_with_inputs_on_files_and_without_training_data(
     assert {row["name"] for row in result.json["rows"]} == {"zforcing"}
     digits = zf("evaluate", folder / "digits", *words).json
     assert digits["rows"][0]["coverage"] is None
+
+
+def test_a_run_whose_training_data_was_moved_has_no_baselines_and_says_so(
+    folder: Path, tmp_path: Path, zf: Command
+) -> None:
+    shutil.copytree(folder / "table", tmp_path / "moved")
+    config = tmp_path / "moved" / "config.yaml"
+    config.write_text(config.read_text().replace("train.csv", "elsewhere.csv"))
+    words = ["evaluate", tmp_path / "moved", folder / "test.csv", "--json", "--device", "cpu"]
+    for result in (zf(*words), zf(*words, "--forecast", 2, "--num-samples", 4, "--particles", 4)):
+        assert result.code == 0, result.err
+        assert "no baselines: the training data can't be read" in result.err
+    assert {row["name"] for row in result.json["rows"]} == {"zforcing"}
 
 
 @pytest.mark.parametrize(

@@ -175,6 +175,17 @@ def test_digits_are_scored_exactly_by_a_model_without_latents(folder: Path, zf: 
     assert values["nats_per_sequence"] == pytest.approx(evaluated["nats_per_sequence"], rel=1e-5)
 
 
+def test_what_the_model_gives_no_probability_is_text_in_json(
+    folder: Path, tmp_path: Path, zf: Command, pipe: Pipe
+) -> None:
+    """JSON has no infinity."""
+    (tmp_path / "huge.csv").write_text("machine,speed,heat\nm,1e30,1\nm,1,1\n")
+    values = zf("score", folder / "table", tmp_path / "huge.csv", "--particles", 2, "--device", "cpu", "--json").json
+    assert values["nats_per_step"] == "-inf"
+    steps = json_lines(pipe(folder / "table", (tmp_path / "huge.csv").read_text(), "--particles", 2))
+    assert steps[0]["nats"] == "-inf"
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [

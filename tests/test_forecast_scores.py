@@ -146,6 +146,14 @@ def test_a_feature_that_never_came_has_no_score() -> None:
     assert table.to_json()["rows"][0]["crps"][1] is None
 
 
+def test_where_nothing_came_in_a_span_its_json_is_null() -> None:
+    data = Sequences([[[1.0], [3.0], [np.nan], [2.0]]], missing=True)
+    table = evaluate_forecast(model_of(Case("rnn", RNN_SIZE), data), data, steps=2, num_samples=3)
+    assert table.rows[0].coverage is not None
+    assert all(map(math.isnan, table.rows[0].coverage))
+    assert json.loads(json.dumps(table.to_json(), allow_nan=False))["rows"][0]["coverage"] == [None] * len(LEVELS)
+
+
 @pytest.mark.parametrize(
     ("given", "message"),
     [

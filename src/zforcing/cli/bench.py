@@ -13,6 +13,7 @@ import torch
 from rich.console import Console
 
 from ..errors import UserError
+from ..files.json_text import json_text
 from ..models import MODELS
 from ..runtime.device import pick_device
 from ..settings import Count, made, settings_in
@@ -56,7 +57,7 @@ def bench(argv: Sequence[str]) -> int:
     with counting("bench", protocol.runs * len(settings)) as advance:
         results = [measure(SIZES[name], config, protocol, done=lambda: advance(1)) for name, config in settings.items()]
     if options.json:
-        print(json.dumps(to_json(results, protocol, machine)))
+        print(json_text(to_json(results, protocol, machine)))
     elif options.markdown:
         print(to_markdown(results, protocol, machine, command=shlex.join(["zforcing", "bench", *argv])))
     else:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from argparse import Namespace
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
+from ..files.json_text import json_text
 from ..runtime.device import pick_device
 from ..runtime.threads import threads_asked_for
 from ..settings import Count, Range
@@ -40,7 +40,7 @@ def encode(argv: Sequence[str]) -> int:
     file = encoded.save(out_file(options, trained, "latents", ending="npz"))
     values = summary(encoded) | {"run": str(trained.folder), "checkpoint": options.checkpoint, "file": str(file)}
     if options.json:
-        print(json.dumps(values))
+        print(json_text(values))
     else:
         print_values(values)
     if encoded.collapsed:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from argparse import Namespace
 from collections.abc import Sequence
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Literal
 
 from ..bounds import ELBO, Bound, ChunkedELBO
 from ..errors import UserError
+from ..files.json_text import json_text
 from ..saving.model import find_checkpoint, load
 from ..settings import Count
 from ..training.runs.folder import find_run, read_run_config
@@ -25,6 +25,7 @@ from .options import (
     common_options,
     counting,
     print_values,
+    say,
     sequences_options,
     whole_number,
 )
@@ -64,13 +65,13 @@ def evaluate(argv: Sequence[str]) -> int:
     bound = in_chunks(options, chosen_bound(options, trained_by=trained_by(run)))
     latents = latents_of(run, options) if options.latents else None
     asked = {name: getattr(options, name) for name in ASKED}
-    result = evaluate_run(run, bound=bound, split=options.split or "test", counting=counting, **asked)
+    result = evaluate_run(run, bound=bound, split=options.split or "test", counting=counting, say=say, **asked)
     of = (options.split or "test") if options.file is None else file_name(options.file)
     path = evaluation_file(run, split=of, bound=name_in_files(bound), checkpoint=options.checkpoint)
     save_evaluation(result, path, checkpoint=options.checkpoint, latents=latents)
     values = result.to_json() | {"checkpoint": options.checkpoint}
     if options.json:
-        print(json.dumps(values | ({} if latents is None else {"latents": latents.to_json()})))
+        print(json_text(values | ({} if latents is None else {"latents": latents.to_json()})))
     elif options.all:
         print_values(values | {"baselines": in_words(result)})
         print_latents(latents)

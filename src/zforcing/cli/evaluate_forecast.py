@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import sys
 from argparse import Namespace
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,14 +10,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 from rich.console import Console
 
-from ..data import SequenceDataset
 from ..errors import UserError
+from ..files.json_text import json_text
 from ..runtime.device import pick_device
 from ..runtime.threads import threads_asked_for
 from ..saving.atomic import write_text
 from ..text_table import Table
 from ..training.runs.trained import Trained
-from .options import counting, print_values
+from .options import counting, print_values, say
 from .sample import stem_of
 from .sequences import name_of, sequences_of, source_of
 
@@ -41,6 +39,7 @@ MOST_FEATURES = 12  # that have rows of their own without --all
 def evaluate_forecasts(options: Namespace) -> int:
     """Hold out the last steps of each sequence, and measure forecasts of them."""
     from ..evaluation.forecasts import evaluate_forecast
+    from ..evaluation.runs import training_split
 
     given = [name for name, usual in OF_BOUNDS.items() if getattr(options, name) != usual]
     if given:
@@ -52,7 +51,7 @@ def evaluate_forecasts(options: Namespace) -> int:
             trained.model,
             data,
             steps=options.forecast,
-            train=training_data(trained) if options.baselines else None,
+            train=training_split(trained, say=say) if options.baselines else None,
             num_samples=options.num_samples or 100,
             particles=options.particles or 64,
             seed=options.seed,
@@ -62,20 +61,12 @@ def evaluate_forecasts(options: Namespace) -> int:
     of = name_of(options)
     path = trained.folder / f"{stem_of(options, 'forecast', of, f'steps{options.forecast}')}.json"
     values = {"split": of, "seed": options.seed, "checkpoint": options.checkpoint}
-    write_text(path, json.dumps(table.to_json() | values, indent=1) + "\n")
+    write_text(path, json_text(table.to_json() | values, indent=1) + "\n")
     if options.json:
-        print(json.dumps(table.to_json() | values | {"file": str(path)}))
+        print(json_text(table.to_json() | values | {"file": str(path)}))
     else:
         show(table, path, every_feature=options.all)
     return 0
-
-
-def training_data(trained: Trained) -> SequenceDataset | None:
-    """From which the baselines are made; None, which is said on stderr, where the folder doesn't know it."""
-    if trained.config is None:
-        print(f"no baselines: {trained.folder} doesn't say where the training data is", file=sys.stderr)
-        return None
-    return trained.data.load("train", trained.description)
 
 
 def show(table: ForecastTable, path: Path, *, every_feature: bool) -> None:

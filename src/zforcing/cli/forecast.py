@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from argparse import Namespace
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,6 +11,7 @@ import numpy as np
 
 from ..data import SequenceDataset
 from ..errors import UserError
+from ..files.json_text import json_text
 from ..files.reading import Array
 from ..observations import contents_of
 from ..runtime.device import pick_device
@@ -48,7 +48,7 @@ def forecast(argv: Sequence[str]) -> int:
     parts = [f"steps{options.steps}", *tempered_parts(options)]
     values["file"] = str(ahead.save(out_file(options, trained, "forecasts", *parts)))
     if options.json:
-        print(json.dumps(values))
+        print(json_text(values))
     else:
         print_values(values)
     return 0

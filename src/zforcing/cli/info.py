@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from argparse import Namespace
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -14,6 +13,7 @@ from ..data.read_line import read_line
 from ..data.splits import SPLITS
 from ..data.suspicious import same_content, suspicions
 from ..errors import UserError
+from ..files.json_text import json_text
 from ..models import MODELS, of_sequences
 from ..models.explain import explain
 from ..observations import FORMATS, DataDescription
@@ -33,7 +33,7 @@ def list_recipes(argv: Sequence[str]) -> int:
     options = parser.parse_args(list(argv))
     known = recipes()
     if options.json:
-        print(json.dumps(known))
+        print(json_text(known))
     else:
         width = max(map(len, known))
         print("\n".join(f"{name:{width}s}  {about}" for name, about in known.items()))
@@ -58,7 +58,7 @@ def info(argv: Sequence[str]) -> int:
     options = parser.parse_args(words)
     values = asked_for(options)
     if options.json:
-        print(json.dumps(values))
+        print(json_text(values))
     elif options.plan:
         print(values["plan"])
     elif options.data:

@@ -164,6 +164,11 @@ def counting(what: str, total: int) -> Iterator[Callable[[int], None]]:
         yield lambda done: bar.advance(task, done)
 
 
+def say(line: str) -> None:
+    """What a person should know besides the result, on stderr."""
+    print(line, file=sys.stderr)
+
+
 def print_values(values: dict[str, Any]) -> None:
     """Print a line `name  value` for each."""
     width = max(map(len, values))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shlex
 import sys
 from argparse import Namespace
@@ -14,6 +13,7 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 
 from ..errors import UserError
+from ..files.json_text import json_text
 from ..runtime.device import pick_device
 from .options import command_parser, counting, one_of
 from .train import recipe_config, split_settings
@@ -46,7 +46,7 @@ def paper_table(name: str, argv: Sequence[str]) -> int:
     rows = evaluated_rows(about, options, out)
     written = write_page(about, options.size, rows, out, command=shlex.join(["zforcing", "table", name, *argv]))
     if options.json:
-        print(json.dumps(to_json(about, options.size, rows)))
+        print(json_text(to_json(about, options.size, rows)))
     else:
         show(about, options.size, rows)
         print(*written, sep="\n")

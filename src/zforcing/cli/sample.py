@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import re
 import sys
 from argparse import Namespace
@@ -15,6 +14,7 @@ from torch import Tensor
 
 from ..data.starts import random_first_observations
 from ..errors import UserError
+from ..files.json_text import json_text
 from ..observations import DataDescription, Drawn, Written, collate
 from ..runtime.device import pick_device
 from ..runtime.threads import threads_asked_for
@@ -220,7 +220,7 @@ def report(written: Written, values: dict[str, Any], *, as_json: bool) -> None:
     """Text and the files on stdout; clipped samples, and what couldn't be written, on stderr or in the JSON."""
     if as_json:
         files = {"files": written.files, "clipped_samples": written.clipped, "lacking": written.lacking}
-        print(json.dumps(values | files | ({"text": written.text} if written.text else {})))
+        print(json_text(values | files | ({"text": written.text} if written.text else {})))
         return
     print("\n".join(written.text + written.files))
     if "note" in values:

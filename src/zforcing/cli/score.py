@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 import warnings
 from argparse import Namespace
@@ -15,6 +14,7 @@ from rich.console import Console
 
 from ..data import SequenceDataset
 from ..errors import UserError
+from ..files.json_text import json_text
 from ..files.reading import Array
 from ..files.rows import Layout
 from ..files.sequences import ARRAYS, TABLES, column_names, find, read
@@ -179,7 +179,7 @@ def summary(scores: Scores, threshold: Threshold | None, alarms: dict[str, Array
 def show(values: dict[str, Any], *, as_json: bool) -> None:
     """The values, and detection as a table."""
     if as_json:
-        print(json.dumps(values))
+        print(json_text(values))
         return
     detection = values.pop("detection", None)
     print_values(values)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import math
 import sys
 from argparse import Namespace
 from collections.abc import Sequence
@@ -11,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import UserError
+from ..files.json_text import json_text
 from ..files.reading import Array
 from ..runtime.device import pick_device
 from ..runtime.threads import threads_asked_for
@@ -31,7 +30,8 @@ def stream(argv: Sequence[str]) -> int:
 
     Rows are lines of CSV (a header names the columns; without one they stand in the model's order, inputs last) or of
     JSON ({"column": number, ...} or [number, ...]); an empty cell or null is missing. Where a column names the sequence
-    of each row, as in the training data, each sequence is a stream of its own. Categories are their numbers.
+    of each row, as in the training data, each sequence is a stream of its own. Categories are their numbers. Nats are
+    null where nothing was observed, and "-inf" where the model gave what came no probability at all.
     """
     options = stream_options(argv)
     trained = Trained.load(options.run, which=options.checkpoint, device=pick_device(options.device))
@@ -39,7 +39,7 @@ def stream(argv: Sequence[str]) -> int:
         streams = Streams(trained, options)
         try:
             for row in read_rows(sys.stdin, trained.description):
-                print(json.dumps(streams.push(row), allow_nan=False), flush=True)
+                print(json_text(streams.push(row)), flush=True)
         except UnicodeDecodeError:
             raise UserError("what comes in is not UTF-8") from None
         finally:
@@ -93,7 +93,7 @@ class Streams:
             )
         step = self.streams[row.sequence].push(row.x, row.inputs)
         named = {} if row.sequence is None else {"sequence": row.sequence}
-        values = named | {"step": step.step, "nats": _number(step.nats), "features": self._by_name(step.features)}
+        values = named | {"step": step.step, "nats": step.nats, "features": self._by_name(step.features)}
         if self.options.threshold is not None:
             values["alarm"] = step.nats < self.options.threshold
         return values | {"forecast": None if step.forecast is None else self._forecast(step.forecast)}
@@ -112,11 +112,6 @@ class Streams:
             values["quantiles"] = {f"{q:g}": self._by_name(row) for q, row in zip(QUANTILES, each, strict=True)}
         return values
 
-    def _by_name(self, numbers: Array | None) -> dict[str, float | None] | None:
+    def _by_name(self, numbers: Array | None) -> dict[str, float] | None:
         """Numbers [D] by the features' names."""
-        return None if numbers is None else dict(zip(self.names, map(_number, numbers.tolist()), strict=True))
-
-
-def _number(value: float) -> float | None:
-    """JSON has no NaN and no infinity."""
-    return value if math.isfinite(value) else None
+        return None if numbers is None else dict(zip(self.names, numbers.tolist(), strict=True))

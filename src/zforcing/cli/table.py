@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shlex
 import sys
 from collections.abc import Sequence
@@ -11,6 +10,7 @@ from rich.console import Console
 
 from ..data.splits import Split
 from ..errors import UserError
+from ..files.json_text import json_text
 from ..saving.model import load
 from ..training.runs.folder import find_run
 from ..training.runs.recipes import suggest
@@ -55,7 +55,7 @@ def runs_side_by_side(argv: Sequence[str]) -> int:
     runs = [find_run(run) for run in options.runs]
     rows = read_rows(runs, split=options.split, bound=name_in_files(chosen_bound(options)))
     if options.json:
-        print(json.dumps({"rows": [row.to_json() for row in rows]}))
+        print(json_text({"rows": [row.to_json() for row in rows]}))
         return 0
     described = load(runs[0]).description
     dim = "dim" if described is None else described.format.number

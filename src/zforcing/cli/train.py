@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 import shlex
 import sys
@@ -13,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import UserError
+from ..files.json_text import json_text
 from ..settings import NotNegative, Setting, settings_in
 from ..training.runs.config import (
     SECTIONS,
@@ -46,7 +46,7 @@ def train(argv: Sequence[str]) -> int:
     """
     options, config = parse_train(argv)
     if options.print_config:
-        print(json.dumps(config.to_dict()) if options.json else config.to_yaml().rstrip())
+        print(json_text(config.to_dict()) if options.json else config.to_yaml().rstrip())
         return 0
     from ..training.loop import Diverged
     from ..training.parallel import is_main_process
@@ -75,7 +75,7 @@ def train(argv: Sequence[str]) -> int:
         "seconds": end.seconds,
     }
     if options.json:
-        print(json.dumps(result))
+        print(json_text(result))
     else:
         quoted = shlex.quote(str(run))
         print(f"{run}\nnext: zforcing evaluate {quoted}; zforcing sample {quoted}")

@@ -11,6 +11,7 @@ import numpy as np
 from ..data import SequenceDataset
 from ..data.dataset import InMemory, check_dataset, description_of
 from ..errors import UserError
+from ..files.json_text import finite
 from ..files.reading import Array
 from ..models import DensityModel
 from ..observations import DataDescription, Example
@@ -69,10 +70,7 @@ class ForecastTable:
 
     def to_json(self) -> dict[str, Any]:
         """Plain values; null where none came."""
-        values = asdict(self)
-        for row in values["rows"]:
-            for name in ("crps", "median_error"):
-                row[name] = [None if value != value else value for value in row[name]]
+        values: dict[str, Any] = finite(asdict(self))
         return values
 
 

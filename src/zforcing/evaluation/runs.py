@@ -50,6 +50,7 @@ def evaluate_run(
     threads: int | None = None,
     device: str = "auto",
     counting: Counter = silent,
+    say: Callable[[str], None] = lambda line: None,
 ) -> Evaluation:
     """How well a run's model explains a split of its data, or a file or folder of one's own.
 
@@ -71,6 +72,7 @@ def evaluate_run(
         threads: CPU threads; None: by the work of a time step.
         device: auto, cpu or cuda.
         counting: counting(what, total) is a context that gives a function of how many more sequences are done.
+        say: Called with a line where there are no baselines, though they are wanted.
 
     Raises:
         UserError: The folder is no run's, or its data isn't there or can't be scored.
@@ -86,7 +88,7 @@ def evaluate_run(
         sequences = read_own(file, trained.description, skip_unreadable=skip_unreadable)
         true_log_likelihood = unknown_likelihood
     shown = counting(f"{name_in_files(bound)} of {run}", len(sequences) * repeats)
-    train = training_split(trained, skip_unreadable=skip_unreadable) if baselines else None
+    train = training_split(trained, skip_unreadable=skip_unreadable, say=say) if baselines else None
     with shown as advance, threads_asked_for(threads):
         found = evaluate(
             trained.model,
@@ -106,12 +108,20 @@ def evaluate_run(
     return replace(found, remark="; ".join(filter(None, [found.remark, *doubts])))
 
 
-def training_split(trained: Trained, *, skip_unreadable: bool) -> SequenceDataset | None:
-    """The training split of a run's own data; None where that isn't there any more, or isn't known."""
+def training_split(
+    trained: Trained, *, skip_unreadable: bool = False, say: Callable[[str], None]
+) -> SequenceDataset | None:
+    """The training split of a run's own data, from which the baselines are made; None where that isn't there any more,
+    or isn't known, which is said.
+    """
+    if trained.config is None:
+        say(f"no baselines: {trained.folder} doesn't say where the training data is")
+        return None
     try:
         data = without_unreadable(trained.data) if skip_unreadable else trained.data
         return data.load("train", trained.description)
-    except (UserError, OSError):  # OSError: of a data set of one's own
+    except (UserError, OSError) as error:  # OSError: of a data set of one's own
+        say(f"no baselines: the training data can't be read: {error}")
         return None
 
 
