@@ -461,7 +461,7 @@ def numbers() -> Sequences:
     ("given", "said"),
     [
         (lambda: REALS, r"train is a list; .*Sequences\(x\)"),
-        (lambda: pd.DataFrame({"x": [1.0]}), "train is a DataFrame; .*from_frame"),
+        (lambda: pd.DataFrame({"load": [1.0]}), "train is a DataFrame; .*from_frame"),
         (lambda: TensorDataset(torch.zeros(3, 2)), "train is a TensorDataset; .*from_dataset"),
         (lambda: Subset(numbers(), [0, 1]), r"train is a Subset; .*data\[indices\]"),
         (lambda: LinearGaussianData(), r"train is a LinearGaussianData; .*load\(split, description\)"),

@@ -128,7 +128,7 @@ def check_dataset(data: Any, name: str) -> None:
     if isinstance(data, SequenceDataset):
         return
     what = type(data).__name__
-    if hasattr(data, "describe") and hasattr(data, "load"):
+    if hasattr(data, "describe") and callable(getattr(data, "load", None)):  # of a data frame it may be a column
         remedy = f"{what}.load(split, description) gives the sequences of a split"
     elif hasattr(data, "dataset") and hasattr(data, "indices"):
         remedy = "split Sequences by their own split(), or take some of them by data[indices]"

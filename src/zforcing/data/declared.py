@@ -82,7 +82,8 @@ class FixedDescription:
             _refuse_other_names(rows.input_names, self.description.format.input_names, "inputs")
         if rows.observed is not None and not trained.missing:
             raise UserError(
-                "these sequences have gaps, but the model was trained on data without; train it with missing=True"
+                "these sequences have gaps, but the model was trained on data without; fill them by impute, or train "
+                "it with missing=True"
             )
 
 

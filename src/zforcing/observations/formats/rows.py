@@ -45,9 +45,16 @@ def mark_gaps(rows: Rows) -> Rows:
     return replace(rows, values=np.where(observed, values, np.zeros((), values.dtype)), observed=observed)
 
 
-def with_gaps(rows: Rows, *, allowed: bool) -> Rows:
+OF_TRAINING = "if it is missing, data.missing allow accepts it, or in an .npz a bool array named by data.observed"
+OF_TRAINED = (
+    "if it is missing: the model was trained on data without gaps, so fill it first (zforcing impute), or train with "
+    "data.missing allow"
+)
+
+
+def with_gaps(rows: Rows, *, allowed: bool, fix: str = OF_TRAINING) -> Rows:
     """`mark_gaps`, after a look at the numbers. Raises UserError about one that is infinite, or where gaps aren't
-    `allowed`, about a NaN that isn't known to be missing.
+    `allowed`, about a NaN that isn't known to be missing; fix: what to do about that.
     """
     refuse_large(rows)
     check_inputs(rows)
@@ -56,7 +63,7 @@ def with_gaps(rows: Rows, *, allowed: bool) -> Rows:
         refuse(
             rows,
             nan if rows.observed is None else nan & rows.observed,
-            "if it is missing, data.missing allow accepts it, or in an .npz a bool array named by data.observed",
+            fix,
         )
     return mark_gaps(rows)
 

@@ -22,7 +22,7 @@ from ..spec import ObservationSpec
 from .base import Contents, Described, Format
 from .drawn import Drawn, Written
 from .labels import with_labels_of
-from .rows import as_read, check_inputs, check_kind, check_values, with_gaps
+from .rows import OF_TRAINED, as_read, check_inputs, check_kind, check_values, with_gaps
 
 SEQUENCE = "sequence"  # the column that names a row's sequence, where the data had none
 MOST_CELLS = 5_000_000  # of a .csv: more take minutes, and the .npz has them
@@ -91,7 +91,7 @@ class TableFormat(Format):
         """
         spec = description.spec
         rows = read(path, self._layout(path, spec), setting="file")
-        known = with_labels_of(with_gaps(rows, allowed=spec.missing), spec)
+        known = with_labels_of(with_gaps(rows, allowed=spec.missing, fix=OF_TRAINED), spec)
         check_kind(known, spec.kind)
         check_values(known, spec)
         if rows.lengths.min() < 1 + spec.unscored_steps:
