@@ -186,6 +186,12 @@ def test_what_the_model_gives_no_probability_is_text_in_json(
     assert steps[0]["nats"] == "-inf"
 
 
+def test_gaps_that_a_model_does_not_know_are_to_be_filled(folder: Path, tmp_path: Path, zf: Command) -> None:
+    (tmp_path / "gaps.csv").write_text("machine,speed,heat\nm,1,\nm,1,1\n")
+    said = zf("score", folder / "table", tmp_path / "gaps.csv", "--device", "cpu").mistake
+    assert "fill it first (zforcing impute), or train with data.missing allow" in said
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [
@@ -270,6 +276,32 @@ def test_a_line_that_does_not_fit_is_named(run: str, lines: str, message: str, f
 
 def test_a_state_is_of_one_sequence(folder: Path, tmp_path: Path, pipe: Pipe) -> None:
     assert "--state is of one sequence" in pipe(folder / "table", "", "--state", tmp_path / "s").mistake
+
+
+def test_a_state_that_cannot_be_written_is_said_before_a_row_is_read(folder: Path, tmp_path: Path, pipe: Pipe) -> None:
+    result = pipe(folder / "digits", "1\n", "--state", tmp_path / "none" / "state")
+    assert "there is no folder" in result.mistake
+    assert not result.out
+
+
+def test_a_state_has_particles_and_a_seed(folder: Path, tmp_path: Path, pipe: Pipe) -> None:
+    zforcing.save(tmp_path / "model", _of_one_sequence())
+    words = ["--state", tmp_path / "state"]
+    json_lines(pipe(tmp_path / "model", "1\n", *words, "--particles", 4, "--seed", 2))
+    for other in (["--particles", 3], ["--seed", 5]):
+        assert (
+            f"{other[0]} is {other[1]}, but {tmp_path / 'state'} was begun with"
+            in pipe(tmp_path / "model", "1\n", *words, *other).err
+        )
+    for same in ([], ["--particles", 4, "--seed", 2]):
+        json_lines(pipe(tmp_path / "model", "1\n", *words, *same))
+
+
+def _of_one_sequence() -> zforcing.SequenceModel:
+    """A model with latents of data whose rows name no sequence."""
+    return zforcing.VRNN.for_data(
+        zforcing.Sequences([[1.0, 2.0, 4.0]]), hidden_size=3, latent_size=2, feature_size=3, mlp_size=3, mlp_layers=1
+    )
 
 
 def test_rows_without_names_stand_in_the_models_order() -> None:

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from conftest import CASES, SPECS, VRNN_SIZE, ZF_SIZE, Case, observations, random_batch, write_samples
-from zforcing import MODELS, ObservationSpec, SequenceBatch, UserError, sample
+from zforcing import MODELS, ObservationSpec, SequenceBatch, Sequences, UserError, sample
 from zforcing.files.pictures import image_grid
 from zforcing.models import LinearGaussian, LinearGaussianConfig, SequenceModel
 from zforcing.observations import AudioFormat, DataDescription, Example, ImageFormat, Normalization, collate, encode
@@ -70,9 +70,9 @@ def test_sample_frequencies_are_the_models_probabilities() -> None:
         assert abs(frequency - p) < 4 * (p * (1 - p) / n) ** 0.5
 
 
-@pytest.mark.parametrize("numbers", [(0, 3), (3, 0)])
+@pytest.mark.parametrize("numbers", [(0, 3), (3, 0), (2.5, 3), (2, "3")])
 def test_nothing_to_sample_is_refused(numbers: tuple[int, int]) -> None:
-    with pytest.raises(UserError, match="1 or more"):
+    with pytest.raises(UserError, match=r"(num_samples|steps) is .*; it must be"):
         sample(Case("rnn").build(SPECS["binary"]), numbers[0], steps=numbers[1], seed=0)
 
 
@@ -247,6 +247,12 @@ def test_nothing_to_go_on_with_is_refused(numbers: tuple[int, int]) -> None:
     model = Case("rnn").build(SPECS["real"])
     with pytest.raises(UserError, match="1 or more"):
         continue_from(model, random_batch(SPECS["real"]), num_samples=numbers[0], steps=numbers[1], seed=0)
+
+
+def test_sequences_are_no_prefix() -> None:
+    model, data = Case("rnn").build(SPECS["real"]), Sequences([[[1.0, 2.0, 3.0]]])
+    with pytest.raises(UserError, match="prefix is a Sequences; it must be a SequenceBatch; forecast goes on from"):
+        continue_from(model, data, steps=2)  # type: ignore[arg-type]
 
 
 # ---- files

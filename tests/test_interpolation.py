@@ -169,6 +169,11 @@ def test_what_cant_be_is_one_line() -> None:
         (lambda: interpolate(Case("rnn").build(spec), example, example), "has no latents"),
         (lambda: interpolate(vae(), example, example), "needs a model of sequences"),
         (lambda: interpolate(model, example, example, num=1), "2 or more"),
+        (lambda: interpolate(model, example, example, num=2.5), "num is 2.5; it must be a whole number"),  # type: ignore[arg-type]
+        (lambda: interpolate(model, example, example, steps=0), "steps is 0; it must be 1 or more"),
+        (lambda: interpolate(model, example, example, path="foo"), "path is 'foo'; it must be linear or spherical"),  # type: ignore[arg-type]
+        (lambda: interpolate(model, example, example, decode="argmax"), "it must be greedy or sample"),  # type: ignore[arg-type]
+        (lambda: interpolate(model, example, example, infer="foo"), "it must be mean or draw"),  # type: ignore[arg-type]
         (lambda: interpolate(model, data, data), "a holds 2 sequences; it must be one, such as data"),
         (lambda: interpolate(model, example, np.zeros((3, 2))), "b is a ndarray; it must be Sequences"),
     ):

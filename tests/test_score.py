@@ -483,9 +483,30 @@ def test_data_that_does_not_say_what_it_is_has_no_baselines() -> None:
         baseline_scores(InMemory([Example(np.zeros((3, 1), dtype=np.float32))]))
 
 
+def test_detection_takes_labels_with_an_index_and_refuses_other_data_and_scores() -> None:
+    scores, data = scores_of([0.0, 1.0], [2.0]), Sequences([[[0.0], [1.0]], [[2.0]]])
+    labels = pd.Series([0, 1, 0], index=[100, 101, 102])
+    assert detection(scores, labels, data=data).anomalous == 1
+    with pytest.raises(UserError, match="scores is a ndarray; it must be what score"):
+        detection(np.zeros(3), labels, data=data)  # type: ignore[arg-type]
+    with pytest.raises(UserError, match="sequences of other lengths than those that were scored"):
+        detection(scores, labels, data=Sequences([[[0.0]], [[1.0], [2.0]]]))
+    with pytest.raises(UserError, match="a sequence 1 where 0 was scored"):
+        detection(scores_of([0.0], [1.0]), [0, 1], data=Sequences([[[0.0]], [[1.0]]])[[1, 0]])
+
+
+def test_scores_are_saved_to_a_file_with_a_value_for_each_row(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="is a folder; name a file in it"):
+        scores_of([0.0]).save(tmp_path)
+    with pytest.raises(UserError, match="column alarm has 3 values for the table's 1 rows"):
+        scores_of([0.0]).save(tmp_path / "s.csv", alarm=np.zeros(3))
+
+
 @pytest.mark.parametrize(
     ("labels", "message"),
     [
+        (None, "labels is None; give 0 or 1"),
+        ([0, [1], 0], "labels must be 0 or 1 for each step"),
         ([0, 1], "2 labels for 3 steps"),
         ([0, 1, 2], "must be 0"),
         ([0, 0, 0], "all labelled"),

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 
@@ -263,6 +264,38 @@ def test_what_is_no_model_of_sequences_is_refused() -> None:
         zforcing.stream("run")  # type: ignore[arg-type]
     with pytest.raises(UserError, match="particles is 0"):
         zforcing.stream(model_of(ONE_OF_EACH[0], sequences(SPECS["real"])), particles=0)
+
+
+def test_a_row_by_name_is_read_by_name() -> None:
+    rows = np.random.default_rng(0).standard_normal((7, 2))
+    data = Sequences([rows], names=["speed", "heat"], inputs=[rows + 1], input_names=["load", "wind"])
+    model = model_of(ONE_OF_EACH[0], data)
+    expected = zforcing.stream(model).push([1.0, 2.0], [3.0, 4.0]).nats
+    x, u = {"heat": 2.0, "speed": 1.0}, {"wind": 4.0, "load": 3.0}
+    for named in (dict, pd.Series):
+        assert zforcing.stream(model).push(named(x), named(u)).nats == expected
+    assert zforcing.stream(model).push(pd.Series([1.0, 2.0]), [3.0, 4.0]).nats == expected
+    for wrong, message in (
+        ({"heat": 2.0}, "x_t lacks speed; the model reads speed, heat"),
+        (pd.Series(x | {"day": 1.0}), "x_t also has day; the model reads speed, heat"),
+        (pd.Series([1.0, 2.0], index=["heat", "heat"]), "x_t lacks speed"),
+    ):
+        with pytest.raises(UserError, match=message):
+            zforcing.stream(model).push(wrong, u)
+    without = model_of(ONE_OF_EACH[0], sequences(SPECS["real"]))
+    with pytest.raises(UserError, match="the model knows no names"):
+        zforcing.stream(without).push({"a": 1.0, "b": 1.0, "c": 1.0})
+
+
+def test_a_stream_is_saved_with_numpys_numbers_and_not_where_no_file_can_be(tmp_path: Path) -> None:
+    model = model_of(ONE_OF_EACH[0], sequences(SPECS["real"]))
+    stream = zforcing.stream(model, particles=np.int64(4), seed=np.int64(3))
+    stream.save(tmp_path / "stream")
+    assert Stream.load(tmp_path / "stream", model).seed == 3
+    with pytest.raises(UserError, match="there is no folder"):
+        stream.save(tmp_path / "none" / "stream")
+    with pytest.raises(UserError, match="is a folder; name a file in it"):
+        stream.save(tmp_path)
 
 
 # ---- the stepper's rows

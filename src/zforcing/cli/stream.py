@@ -11,6 +11,7 @@ from typing import Any
 from ..errors import UserError
 from ..files.json_text import json_text
 from ..files.reading import Array
+from ..files.writing import file_to_write
 from ..runtime.device import pick_device
 from ..runtime.threads import threads_asked_for
 from ..settings import Count
@@ -51,7 +52,7 @@ def stream_options(argv: Sequence[str]) -> Namespace:
     """The command's options; what is imported is there."""
     parser = command_parser("stream", stream)
     parser.add_argument("run", type=str, help=RUN_HELP)
-    parser.add_argument("--particles", type=Count, default=64, help="K; 1 without latents")
+    parser.add_argument("--particles", type=Count | None, default=None, help="K; 64 by default, 1 without latents")
     threshold = "nats, as `zforcing score --threshold-from` gives them; a step below is an alarm"
     parser.add_argument("--threshold", type=float | None, default=None, help=threshold)
     parser.add_argument("--quantiles", action="store_true", help="also the forecast's 5, 50 and 95 percent quantiles")
@@ -82,14 +83,14 @@ class Streams:
             raise UserError(
                 f"--state is of one sequence, and column {columns.sequence!r} names that of each row: leave it out"
             )
-        if options.state is not None and Path(options.state).exists():
-            self.streams[None] = Stream.load(options.state, trained.model)
+        if options.state is not None:
+            self._begin_with(file_to_write(options.state))
 
     def push(self, row: Row) -> dict[str, Any]:
         """What is said of a row."""
         if row.sequence not in self.streams:
             self.streams[row.sequence] = new_stream(
-                self.trained.model, particles=self.options.particles, seed=self.options.seed
+                self.trained.model, particles=self.options.particles or 64, seed=self.options.seed
             )
         step = self.streams[row.sequence].push(row.x, row.inputs)
         named = {} if row.sequence is None else {"sequence": row.sequence}
@@ -102,6 +103,17 @@ class Streams:
         """Write --state."""
         if self.options.state is not None and None in self.streams:
             self.streams[None].save(self.options.state)
+
+    def _begin_with(self, state: Path) -> None:
+        """Go on from --state, if it is there. Raises UserError where it was begun with other --particles or --seed."""
+        if not state.exists():
+            return
+        begun = self.streams[None] = Stream.load(state, self.trained.model)
+        given = self.options.particles
+        if given is not None and begun.model.latent_size and given != begun.particles:
+            raise UserError(f"--particles is {given}, but {state} was begun with {begun.particles}: leave it out")
+        if self.options.seed not in (0, begun.seed):
+            raise UserError(f"--seed is {self.options.seed}, but {state} was begun with {begun.seed}: leave it out")
 
     def _forecast(self, forecast: NextStep) -> dict[str, Any]:
         if forecast.probabilities is not None:

@@ -14,9 +14,11 @@ from typing import Any
 import numpy as np
 
 from ..data import SequenceDataset
+from ..data.dataset import check_dataset
 from ..errors import UserError
 from ..files.reading import Array
 from ..observations import Example
+from ..settings import Seed, must_be, must_fit
 from ..tasks.scores import Scores
 from .baselines import Baseline, fit_baselines
 
@@ -70,12 +72,19 @@ def detection(
         AUROC and average precision of each; steps without a score count in none.
 
     Raises:
-        UserError: the labels don't fit the steps, aren't 0 or 1, or are all the same; the data has no description.
+        UserError: the labels don't fit the steps, aren't 0 or 1, or are all the same; the data isn't what was scored,
+            or has no description.
 
     Example:
         zf.detection(scores, labels, data=test, clean=train).model.auroc
     """
+    must_be(scores, Scores, "scores", "what score(model, data) returns")
+    check_dataset(data, "data")
+    if clean is not None:
+        check_dataset(clean, "clean")
+    must_fit(seed, Seed, "seed")
     truth = _labels(labels, [len(x) for x in scores.nats])
+    _refuse_other(data, scores)
     nats = np.concatenate(scores.nats)
     used = ~np.isnan(nats)
     if np.isnan(truth[used]).any():
@@ -134,12 +143,27 @@ def _changes(example: Example) -> Array:
     return total
 
 
+def _refuse_other(data: SequenceDataset, scores: Scores) -> None:
+    """Raise UserError where the data isn't what was scored, by its lengths and ids."""
+    if data.lengths.tolist() != [len(x) for x in scores.nats]:
+        raise UserError("data has sequences of other lengths than those that were scored: give the data of the scores")
+    ids = [str(name) for name in getattr(data, "ids", range(len(data)))]
+    other = next((pair for pair in zip(ids, map(str, scores.ids), strict=True) if pair[0] != pair[1]), None)
+    if other is not None:
+        raise UserError(f"data has a sequence {other[0]} where {other[1]} was scored: give the data of the scores")
+
+
 def _labels(labels: Any, lengths: Sequence[int]) -> Array:
     """0 or 1 of each step, in a row."""
-    by_sequence = not isinstance(labels, np.ndarray) and len(labels) and np.ndim(labels[0]) == 1
+    if labels is None:
+        raise UserError("labels is None; give 0 or 1 for each step of the data")
+    by_sequence = isinstance(labels, list | tuple) and len(labels) > 0 and np.ndim(labels[0]) == 1
     if by_sequence and [len(part) for part in labels] != list(lengths):
         raise UserError(f"labels are of sequences of other lengths than the {len(lengths)} that were scored")
-    values = np.concatenate([np.asarray(part) for part in labels]) if by_sequence else np.asarray(labels).reshape(-1)
+    try:
+        values = np.concatenate([np.asarray(part) for part in labels]) if by_sequence else np.asarray(labels).ravel()
+    except (TypeError, ValueError):  # a list of numbers and lists
+        raise UserError("labels must be 0 or 1 for each step: [T_i] for each sequence, or all in a row") from None
     if len(values) != sum(lengths):
         raise UserError(f"there are {len(values)} labels for {sum(lengths)} steps; give one for each")
     if values.dtype.kind not in "biuf" or not np.isin(values[~np.isnan(values)], (0, 1)).all():

@@ -10,9 +10,10 @@ from typing import Any
 import numpy as np
 
 from ..errors import UserError
-from ..files.reading import Array, user_path
+from ..files.reading import Array
 from ..files.rows import TimeColumn
 from ..files.time_text import text_of_times
+from ..files.writing import file_to_write
 
 
 def ids_of_rows(ids: Sequence[Any], lengths: Sequence[int]) -> Array:
@@ -62,17 +63,20 @@ def to_frame(columns: Mapping[str, Array]) -> Any:
 
 
 def table_file(path: str | Path, what: str) -> Path:
-    """The path of a .csv or .npz file to write. Raises UserError for another suffix, or without its folder."""
-    file = user_path(str(path), str(path))
+    """The path of a .csv or .npz file to write. Raises UserError for another suffix, and as `file_to_write`."""
+    file = file_to_write(path)
     if file.suffix.lower() not in (".csv", ".npz"):
         raise UserError(f"{path}: its suffix is {file.suffix!r}; {what} are written to .csv or .npz")
-    if not file.parent.is_dir():
-        raise UserError(f"{path}: there is no folder {file.parent} to write it to")
     return file
 
 
 def write_csv(file: Path, columns: Mapping[str, Array]) -> None:
-    """A header, and a row for each step; an empty cell is NaN."""
+    """A header, and a row for each step; an empty cell is NaN. Raises UserError about columns of several lengths."""
+    lengths = {name: len(column) for name, column in columns.items()}
+    rows = next(iter(lengths.values()))
+    for name in lengths:
+        if lengths[name] != rows:
+            raise UserError(f"column {name} has {lengths[name]} values for the table's {rows} rows; give one for each")
     with file.open("w", encoding="utf-8", newline="") as opened:
         writer = csv.writer(opened, lineterminator="\n")
         writer.writerow(columns)

@@ -12,7 +12,7 @@ from ..models import DensityModel, Generated, SequenceModel, of_sequences
 from ..models.state import State
 from ..observations import SequenceBatch
 from ..runtime.threads import cpu_threads
-from ..settings import Count, must_fit
+from ..settings import Count, Seed, must_be, must_fit
 from .filtering import particles_of
 from .past import Past, state_after
 from .sample import Choose, check_inputs, choosing, generate
@@ -59,9 +59,12 @@ def continue_from(
         UserError: A number is out of its range, inputs are missing or have another shape, the model has no time steps,
             or its emission has no rule for temperature or top_p.
     """
+    must_be(model, DensityModel, "model", "a model, such as load(folder)")
     model = of_sequences(model, needed_by="a continuation")
-    if num_samples < 1 or steps < 1:
-        raise UserError(f"{num_samples} continuations of {steps} steps: both must be 1 or more")
+    must_be(prefix, SequenceBatch, "prefix", "a SequenceBatch; forecast goes on from Sequences")
+    must_fit(num_samples, Count, "num_samples")
+    must_fit(steps, Count, "steps")
+    must_fit(seed, Seed, "seed")
     check_past(past, particles)
     check_inputs(model, inputs, rows=len(prefix), steps=steps)
     choose = choosing(temperature=temperature, top_p=top_p)

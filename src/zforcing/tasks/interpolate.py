@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
 
 import numpy as np
 import torch
@@ -20,11 +20,13 @@ from ..models import DensityModel, Generated, SequenceModel
 from ..observations import DataDescription, Drawn, Example, SequenceBatch, collate
 from ..runtime.device import place_of
 from ..runtime.threads import cpu_threads
-from ..settings import Seed, must_be, must_fit
+from ..settings import Count, Range, Seed, must_be, must_fit
 from .posterior import COLLAPSED, IN_WORDS, Inferred, Reads, infer_latents, what_posterior_reads, with_latents
 from .sample import Choose, draw, generate
 
 LatentPath = Literal["linear", "spherical"]
+Decode = Literal["greedy", "sample"]
+Infer = Literal["mean", "draw"]
 
 
 def linear(a: Tensor, b: Tensor, weight: float) -> Tensor:
@@ -115,8 +117,8 @@ def interpolate(
     *,
     num: int = 7,
     path: LatentPath = "linear",
-    decode: Literal["greedy", "sample"] = "greedy",
-    infer: Literal["mean", "draw"] = "mean",
+    decode: Decode = "greedy",
+    infer: Infer = "mean",
     steps: int | None = None,
     seed: int = 0,
 ) -> Interpolation:
@@ -145,8 +147,8 @@ def interpolate(
         `num` sequences in the data's units, with their latents.
 
     Raises:
-        UserError: the model has no latents, has no time steps or reads known inputs, num is below 2, or a or b isn't
-            one sequence.
+        UserError: the model has no latents, has no time steps or reads known inputs, num is below 2, a choice is none,
+            or a or b isn't one sequence.
 
     Example:
         way = zf.interpolate(model, test[3:4], test[5:6], num=5)
@@ -154,11 +156,13 @@ def interpolate(
     """
     must_be(model, DensityModel, "model", "a model, such as load(folder)")
     must_fit(seed, Seed, "seed")
+    must_fit(num, Annotated[int, Range(at_least=2)], "num")  # it counts both ends
+    must_fit(steps, Count | None, "steps")
+    for name, choice, choices in (("path", path, LatentPath), ("decode", decode, Decode), ("infer", infer, Infer)):
+        must_fit(choice, choices, name)
     known = with_latents(model, needed_by="interpolate").eval()
     if known.spec.inputs:
         raise UserError(f"model {known.name} reads known inputs, and there are none between two sequences")
-    if num < 2:
-        raise UserError(f"num is {num}; it must be 2 or more, as it counts both ends")
     (of_a, description), (of_b, _) = _one(a, known, "a"), _one(b, known, "b")
     start = first_observations(known, of_a, of_b, num=num)
     with torch.random.fork_rng(), torch.no_grad(), cpu_threads(known, rows=num):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -10,9 +11,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ..errors import UserError
-from ..files.reading import Array
+from ..files.reading import Array, listed
 from ..models import DensityModel
-from ..observations import DataDescription
+from ..observations import DataDescription, TableFormat
 from ..runtime.device import place_of
 
 LARGEST = float(np.finfo(np.float32).max)
@@ -29,9 +30,13 @@ class ObservationReader:
         self.spec = model.spec
         self.description = model.description or DataDescription("data", model.spec, longest=1)
         self.place = place_of(model)
+        kind = self.description.format
+        self.names, self.input_names = (kind.names, kind.input_names) if isinstance(kind, TableFormat) else (None, None)
 
     def x(self, values: Any) -> tuple[Tensor, Tensor | None]:
         """x_t from D numbers, NaN or None where one is missing; or from a category, -1, NaN or None if it is missing.
+
+        Numbers may be in the model's order, or, in a dict or a pandas Series, by name.
 
         Returns:
             x_t [1, D] or [1] with 0 where it is missing, and what is observed, bool like x; None if all is.
@@ -41,7 +46,7 @@ class ObservationReader:
         """
         spec = self.spec
         size = 1 if spec.kind == "categorical" else spec.size
-        raw = _numbers(values, size, "x_t")
+        raw = _numbers(_in_order(values, self.names, "x_t"), size, "x_t")
         missing = np.isnan(raw)
         if spec.kind == "categorical":
             missing |= raw == -1
@@ -74,7 +79,7 @@ class ObservationReader:
             return None
         if values is None:
             raise UserError(f"the model reads {size} known inputs at every step: give inputs, those of this step")
-        raw = _numbers(values, size, "inputs")
+        raw = _numbers(_in_order(values, self.input_names, "inputs"), size, "inputs")
         if np.isnan(raw).any():
             raise UserError("inputs hold NaN; inputs are known at every step")
         scaling = self.description.input_normalization
@@ -102,6 +107,31 @@ class ObservationReader:
                 refusal = judge(raw[index : index + 1])
                 if refusal is not None and refusal.wrong.any():
                     raise UserError(f"x_t is {raw.tolist()}: {raw[index]:g} in place {index}; {refusal.why}")
+
+
+def _in_order(values: Any, names: Sequence[str] | None, what: str) -> Any:
+    """The values in the model's order, where both have names. Raises UserError about names that aren't the model's."""
+    called = list(values) if isinstance(values, Mapping) else _index_of(values)
+    if called is None:
+        return values
+    if names is None:
+        if isinstance(values, Mapping):
+            raise UserError(f"{what} is by name, but the model knows no names: give numbers in the order of its data")
+        return values
+    unknown, lacking = [n for n in called if n not in names], [n for n in names if n not in called]
+    if unknown or lacking or len(called) != len(names):
+        wrong = f"also has {listed(unknown)}" if unknown else f"lacks {listed(lacking)}" if lacking else "has one twice"
+        raise UserError(f"{what} {wrong}; the model reads {listed(names)}")
+    return [values[name] for name in names]
+
+
+def _index_of(values: Any) -> list[Any] | None:
+    """The names of a pandas Series; None of what has none, or numbers for them."""
+    index = getattr(values, "index", None)
+    if index is None or callable(index):  # list.index
+        return None
+    called = list(index)
+    return called if any(isinstance(name, str) for name in called) else None
 
 
 def _numbers(values: Any, size: int, name: str) -> Array:

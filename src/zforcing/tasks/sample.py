@@ -17,7 +17,7 @@ from ..models.sequence import SequenceModel
 from ..models.state import State
 from ..models.stepper import Stepper, Walk
 from ..runtime.threads import cpu_threads
-from ..settings import Factor, Positive, must_fit
+from ..settings import Count, Factor, Positive, Seed, must_be, must_fit
 
 
 @torch.no_grad()
@@ -51,12 +51,14 @@ def sample(
         UserError: num_samples or steps is below 1, steps, start or inputs are missing, start or inputs have another
             shape, the model can't be sampled, or its emission has no rule for temperature or top_p.
     """
+    must_be(model, DensityModel, "model", "a model, such as load(folder)")
     choose = choosing(temperature=temperature, top_p=top_p)
     steps = 1 if steps is None and not isinstance(model, SequenceModel) else steps
     if steps is None:
         raise UserError(f"give steps, how long the sequences are: model {model.name} draws them step by step")
-    if num_samples < 1 or steps < 1:
-        raise UserError(f"{num_samples} samples of {steps} steps: both must be 1 or more")
+    must_fit(num_samples, Count, "num_samples")
+    must_fit(steps, Count, "steps")
+    must_fit(seed, Seed, "seed")
     with torch.random.fork_rng(), cpu_threads(model, rows=num_samples):
         torch.manual_seed(seed)
         if not isinstance(model, SequenceModel):

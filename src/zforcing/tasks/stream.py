@@ -16,7 +16,7 @@ from ..errors import UserError
 from ..files.reading import Array
 from ..models import DensityModel, SequenceModel, of_sequences
 from ..runtime.threads import cpu_threads
-from ..settings import Count, Seed, must_be, must_fit
+from ..settings import Count, Seed, must_be, must_fit, plain
 from .filtering import FilterState, Nats, ParticleFilter, marked, particles_of
 from .next_step import NextStep
 from .observation import ObservationReader
@@ -74,7 +74,7 @@ class Stream:
 
         Args:
             x: x_t [D] in the data's units, NaN or None where a number is missing; a category's number, -1 where it is
-                missing.
+                missing. In the model's order, or, a dict or a pandas Series, by name.
             inputs: u_t [U] in the data's units, of a model that reads known inputs; not again where `forecast` was
                 given them. Those of a first observation that the model only reads aren't read, as in training.
 
@@ -122,7 +122,11 @@ class Stream:
         return self._expected
 
     def save(self, path: str | Path) -> None:
-        """Write all that is known between two steps to a file: with the model, `load` goes on from it."""
+        """Write all that is known between two steps to a file: with the model, `load` goes on from it.
+
+        Raises:
+            UserError: The path is a folder's, or its folder isn't there.
+        """
         state = None if self._filter is None else self._filter.state
         save_state(path, self.model, state, particles=self.particles, seed=self.seed)
 
@@ -187,7 +191,7 @@ def stream(model: DensityModel, *, particles: int = 64, seed: int = 0) -> Stream
     must_be(model, DensityModel, "model", "a model, such as load(folder)")
     must_fit(particles, Count, "particles")
     must_fit(seed, Seed, "seed")
-    return Stream(of_sequences(model, needed_by="a stream").eval(), particles=particles, seed=seed)
+    return Stream(of_sequences(model, needed_by="a stream").eval(), particles=plain(particles), seed=plain(seed))
 
 
 @contextmanager

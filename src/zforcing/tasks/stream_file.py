@@ -14,6 +14,7 @@ from torch import Tensor
 
 from ..errors import UserError
 from ..files.reading import user_path
+from ..files.writing import file_to_write
 from ..models import SequenceModel
 from .filtering import FilterState
 
@@ -31,8 +32,11 @@ def save_state(path: str | Path, model: SequenceModel, state: FilterState | None
         state: Of its filter.
         particles: K.
         seed: Of all random numbers.
+
+    Raises:
+        UserError: The path is a folder's, or its folder isn't there.
     """
-    file = user_path(str(path), str(path))
+    file = file_to_write(path)
     tensors: dict[str, Tensor] = {}
     if state is not None:
         tensors = {FIELD + name: value.cpu().clone() for name, value in state.model._asdict().items()}
