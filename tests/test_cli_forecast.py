@@ -159,6 +159,15 @@ def test_forecasts_are_measured_with_inputs_on_files_and_without_training_data(
     assert digits["rows"][0]["coverage"] is None
 
 
+def test_samples_have_one_number_by_two_names(folder: Path, tmp_path: Path, zf: Command) -> None:
+    for words in (["sample"], ["continue", "test:0"], ["encode"], ["forecast", "--steps", 1, "--particles", 2]):
+        command, *more = words
+        out = ["--out", tmp_path / ("out" if command in ("sample", "continue") else "out.csv")]
+        for name in ("--num", "--num-samples"):
+            values = zf(command, folder / "table", *more, name, 3, *out, "--device", "cpu", "--json").json
+            assert values.get("num", values.get("num_samples")) == 3
+
+
 def test_a_run_whose_training_data_was_moved_has_no_baselines_and_says_so(
     folder: Path, tmp_path: Path, zf: Command
 ) -> None:

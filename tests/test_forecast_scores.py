@@ -190,6 +190,10 @@ def test_columns_of_categories_are_drawn_and_have_no_scores() -> None:
     model = model_of(Case("rnn", RNN_SIZE, kinds=("mixed",)), data)
     ahead = zforcing.forecast(model, data, steps=2, num_samples=20)
     assert set(np.stack(ahead.samples)[..., 2].ravel().tolist()) <= {0.0, 1.0, 2.0}
+    (probabilities,) = ahead.column_probabilities.values()
+    drawn = ahead.samples[1][:, :, 2]
+    np.testing.assert_allclose(probabilities[1], np.stack([(drawn == v).mean(0) for v in range(3)], axis=-1))
+    assert list(ahead.column_probabilities) == ["x2"]
     assert ahead.mean is not None
     for values in (ahead.mean[0], ahead.quantile(0.9)[0], ahead.interval(0.5)[0].low):
         assert np.isnan(values).tolist() == [[False, False, True]] * 2

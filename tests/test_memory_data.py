@@ -782,3 +782,46 @@ def test_numbers_that_are_normalized_already_are_no_users_units() -> None:
 def test_a_gap_that_no_integer_holds_is_too_long_to_fill() -> None:
     frame = pd.DataFrame({"t": [0.0, 1.0, 2.0, 3.0, 1e300], "x": [1.0, 2.0, 3.0, 4.0, 5.0]})
     assert "gaps 'fill' would make 1" in refused(lambda: Sequences.from_frame(frame, order="t", gaps="fill"))
+
+
+# ---- as a model reads it
+
+
+def test_a_frame_is_read_as_a_model_reads_it_where_a_column_was_never_observed() -> None:
+    frame = pd.DataFrame({"speed": [1.0, 2.0, 4.0], "tool": ["saw", "drill", "saw"], "heat": [1.0, 5.0, 2.0]})
+    options: dict[str, Any] = {"columns": ["speed", "tool"], "inputs": ["heat"], "kinds": {"tool": "category"}}
+    trained = Sequences.from_frame(frame, **options, missing=True)
+    new = frame.assign(speed=np.nan, day="Monday")
+    with pytest.raises(UserError, match="never observed in the training split"):
+        Sequences.from_frame(new, **options)
+    data = Sequences.from_frame(new, like=trained.description)
+    assert data.description == trained.description
+    assert data.names == ("speed", "tool")
+    np.testing.assert_array_equal(data[0].x[:, 1], trained[0].x[:, 1])
+    np.testing.assert_array_equal(data[0].inputs, trained[0].inputs)
+    assert data[0].observed is not None
+    assert data[0].observed.tolist() == [[False, True]] * 3
+    assert data.described_as(trained.description) is data
+
+
+def test_data_that_is_read_like_a_models_may_have_gaps_that_only_impute_reads() -> None:
+    trained = Sequences([[[1.0, 2.0], [3.0, 5.0]]])
+    data = Sequences([[[2.0, np.nan], [4.0, np.nan]]], like=trained.description)
+    assert data.description.spec.missing
+    np.testing.assert_allclose(data[0].x[:, 0], [0.0, 2.0])
+    with pytest.raises(UserError, match="fill them by impute"):
+        data.described_as(trained.description)
+
+
+def test_what_is_read_like_a_models_declares_nothing_else() -> None:
+    trained = Sequences([[[1.0, 2.0], [3.0, 5.0]]])
+    with pytest.raises(UserError, match="like says how a model reads the data: leave"):
+        Sequences([[[1.0, 2.0]]], like=trained.description, normalize=False)
+    with pytest.raises(UserError, match="has 1 features, the training split 2"):
+        Sequences([[[1.0], [2.0]]], like=trained.description)
+    for call in (
+        lambda like: Sequences([[1.0]], like=like),
+        lambda like: Sequences.from_frame(pd.DataFrame(), like=like),
+    ):
+        with pytest.raises(UserError, match="like is a Sequences; it must be the description of a model"):
+            call(trained)

@@ -53,7 +53,7 @@ def encode_options(argv: Sequence[str]) -> Namespace:
     parser = command_parser("encode", encode)
     sequences_options(parser, HELP)
     num = "paths of latents that are drawn of each sequence, besides the means"
-    parser.add_argument("--num", type=Annotated[int, Range(at_least=0)], default=0, help=num)
+    parser.add_argument("--num", "--num-samples", type=Annotated[int, Range(at_least=0)], default=0, help=num)
     out = "a .csv or .npz to write; an .npz in RUN/latents by default"
     parser.add_argument("--out", type=str | None, default=None, help=out)
     checkpoint_option(parser)

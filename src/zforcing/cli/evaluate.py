@@ -103,7 +103,7 @@ def evaluate_options(argv: Sequence[str]) -> Namespace:
     held = "hold out so many last steps of each sequence, and measure forecasts of them (--particles: 64) and no bound"
     parser.add_argument("--forecast", type=Count | None, default=None, help=held)
     futures = "of --forecast: futures of each sequence; 100 by default"
-    parser.add_argument("--num-samples", type=Count | None, default=None, help=futures)
+    parser.add_argument("--num-samples", "--num", type=Count | None, default=None, help=futures)
     skip = "recordings: leave out what can't be used, and count it"
     parser.add_argument("--skip-unreadable", action="store_true", help=skip)
     without = "don't fit simple models to the training split, to see what they make of the same data"

@@ -59,7 +59,7 @@ def forecast_options(argv: Sequence[str]) -> Namespace:
     parser = command_parser("forecast", forecast)
     sequences_options(parser)
     parser.add_argument("--steps", type=Count, default=24, help="time steps drawn after the end of each sequence")
-    parser.add_argument("--num-samples", type=Count, default=100, help="S, futures of each sequence")
+    parser.add_argument("--num-samples", "--num", type=Count, default=100, help="S, futures of each sequence")
     known = "of a model that reads known inputs: a file of those of the steps to come, for each sequence or for all"
     parser.add_argument("--inputs", type=str | None, default=None, help=known)
     out = "a .csv (a row for each step and column) or .npz (the futures) to write; in RUN/forecasts by default"

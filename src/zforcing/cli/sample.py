@@ -189,7 +189,7 @@ def tempered_values(options: Namespace) -> dict[str, Any]:
 
 def generating_options(parser: Parser, *, num: int, num_help: str, steps: str) -> None:
     """How many and how long, from which checkpoint, to where."""
-    parser.add_argument("--num", type=Count, default=num, help=num_help)
+    parser.add_argument("--num", "--num-samples", type=Count, default=num, help=num_help)
     most = Annotated[int, Range(at_least=1, at_most=MOST_STEPS)]
     parser.add_argument("--steps", type=most | None, default=None, help=f"time steps drawn; {steps}")
     parser.add_argument("--seconds", type=float | None, default=None, help="audio: the same in seconds")

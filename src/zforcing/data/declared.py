@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import Literal, Protocol, TypedDict, get_args
+from typing import Literal, NamedTuple, Protocol, TypedDict, get_args
 
 import numpy as np
 
@@ -22,7 +22,7 @@ from ..observations import (
     mark_gaps,
     refuse_large,
 )
-from ..settings import Count, must_fit
+from ..settings import Count, must_be, must_fit
 from .kinds import Choice, Kinds, bits_remark, check_kinds, choose_kinds, fit_columns, fit_scaling, recognized_remark
 
 MANY_CATEGORIES = 100_000  # more, found and not asked for, need at least a tenth of an observation each
@@ -225,6 +225,50 @@ def _fit(train: Rows) -> Normalization:
             f"out, or set {train.option}normalize false"
         )
     return Normalization.fit(np.where(train.observed, train.values, np.nan))
+
+
+def checked_like(rows: Rows, declared: Declared, like: DataDescription | None) -> tuple[Rows, Describer]:
+    """Rows as the user declares them; or, with `like`, as a trained model reads them, of which nothing is fitted.
+
+    Gaps may be there where the model knows none, for `impute`; other verbs refuse them.
+
+    Raises:
+        UserError: as `Declared.checked`; the model can't read such rows, or something else is declared too.
+    """
+    if like is None:
+        return declared.checked(rows)
+    _check_like(like)
+    if declared != Declared(format=declared.format):
+        raise UserError("like says how a model reads the data: leave kind, kinds, normalize and the like out")
+    marked = mark_gaps(rows)
+    refuse_large(marked)
+    check_inputs(marked)
+    replace(declared, first_observation=like.spec.first_observation).check_steps(marked)
+    check_kind(marked, like.spec.kind)
+    spec = replace(like.spec, missing=like.spec.missing or marked.observed is not None)
+    known = FixedDescription(replace(like, spec=spec))
+    known.check_agrees(marked, spec)
+    return marked, known
+
+
+class Names(NamedTuple):
+    """Of the columns that a trained model reads; None where it knows no names."""
+
+    columns: Sequence[str] | None
+    inputs: Sequence[str] | None
+
+
+def names_like(like: DataDescription | None) -> Names:
+    """The names that a trained model's description has."""
+    if like is None:
+        return Names(None, None)
+    _check_like(like)
+    known = like.format
+    return Names(known.names, known.input_names) if isinstance(known, TableFormat) else Names(None, None)
+
+
+def _check_like(like: DataDescription) -> None:
+    must_be(like, DataDescription, "like", "the description of a model, model.description")
 
 
 def hardly_varying(rows: Rows, normalization: Normalization | None) -> str:

@@ -17,7 +17,17 @@ from ..observations import DataDescription, Example, TableFormat, check_values, 
 from ..settings import Count, must_fit
 from . import convert
 from .dataset import SequenceDataset
-from .declared import Declared, Describer, First, FixedDescription, Options, RowKind, hardly_varying
+from .declared import (
+    Declared,
+    Describer,
+    First,
+    FixedDescription,
+    Options,
+    RowKind,
+    checked_like,
+    hardly_varying,
+    names_like,
+)
 from .divide import How, Shares, divide
 from .frames import read_frame
 from .kinds import Kinds
@@ -53,6 +63,8 @@ class Sequences(SequenceDataset):
         inputs: what is known at every step, such as control signals or the calendar, in the form of x, `[T_i, U]` or
             `[T_i]` for each sequence; models read it at each step and don't score it. Nothing of it may be missing.
         input_names: U names of the inputs.
+        like: a trained model's description, by which the data is read, also where a number is never observed; kind,
+            normalize and the like are the model's.
 
     Attributes:
         lengths: `[N]` steps.
@@ -95,13 +107,14 @@ class Sequences(SequenceDataset):
         groups: Sequence[Hashable] | None = None,
         inputs: Any = None,
         input_names: Sequence[str] | None = None,
+        like: DataDescription | None = None,
     ):
         declared = Declared(kind, categories, normalize, first_observation, missing, kinds=kinds)
         declared.check("")
         rows = convert.rows_of(
             x, lengths=lengths, observed=observed, names=names, inputs=inputs, input_names=input_names
         )
-        self._begin(*declared.checked(rows), convert.labels_of(groups, len(rows.lengths)))
+        self._begin(*checked_like(rows, declared, like), convert.labels_of(groups, len(rows.lengths)))
 
     @classmethod
     def from_frame(
@@ -115,6 +128,7 @@ class Sequences(SequenceDataset):
         group: str | None = None,
         gaps: Gaps = "keep",
         max_gap: float = 1.5,
+        like: DataDescription | None = None,
         **options: Unpack[Options],
     ) -> Self:
         """Make sequences of a pandas, polars or pyarrow data frame whose rows are steps.
@@ -133,6 +147,8 @@ class Sequences(SequenceDataset):
             gaps: what becomes of an interval longer than `max_gap` times the median one: `"keep"` it, `"split"` the
                 sequence there, or `"fill"` it with missing steps, on a regular grid.
             max_gap: in median intervals.
+            like: a trained model's description, by which the data is read, also where a column is never observed; its
+                columns and inputs are the model's.
             **options: kind, kinds, categories, normalize, first_observation and missing, as `Sequences` takes them.
 
         Returns:
@@ -150,18 +166,19 @@ class Sequences(SequenceDataset):
         """
         declared = Declared(**options, format=TableFormat(sequence=by if isinstance(by, str) else None))
         declared.check("")
+        known = names_like(like)
         table = read_frame(
             frame,
             by=by,
             order=order,
-            columns=columns,
-            inputs=inputs,
+            columns=known.columns if columns is None else columns,
+            inputs=known.inputs if inputs is None else inputs,
             group=group,
             gaps=gaps,
             max_gap=max_gap,
-            text=declared.row_kind == "mixed",
+            text=(declared.row_kind if like is None else like.spec.kind) == "mixed",
         )
-        return cls.of_rows(*declared.checked(table.rows), groups=table.groups, remark=table.remark)
+        return cls.of_rows(*checked_like(table.rows, declared, like), groups=table.groups, remark=table.remark)
 
     @classmethod
     def from_dataset(
@@ -174,6 +191,7 @@ class Sequences(SequenceDataset):
         names: Sequence[str] | None = None,
         input_names: Sequence[str] | None = None,
         groups: Sequence[Hashable] | None = None,
+        like: DataDescription | None = None,
         **options: Unpack[Options],
     ) -> Self:
         """Make sequences of a map-style `torch.utils.data.Dataset`, whose items are read once.
@@ -186,6 +204,7 @@ class Sequences(SequenceDataset):
             names: D names of the numbers of a step.
             input_names: U names of the inputs.
             groups: `[N]` labels, see `Sequences`.
+            like: a trained model's description, see `Sequences`.
             **options: kind, kinds, categories, normalize, first_observation and missing, as `Sequences` takes them.
 
         Returns:
@@ -203,6 +222,7 @@ class Sequences(SequenceDataset):
             names=names,
             input_names=input_names,
             groups=groups,
+            like=like,
             **options,
         )
 

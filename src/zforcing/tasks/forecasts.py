@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -47,6 +47,12 @@ def are_categories(spec: ObservationSpec) -> Array:
     """[D] bool, which numbers of `mixed` observations are categories, that have no mean and no quantiles."""
     columns = spec.columns or (None,) * spec.size
     return np.array([c is not None and not c.ordered and c.name != "binary" for c in columns])
+
+
+def _shares(samples: Array, *, column: int, size: int) -> Array:
+    """How often each of the V categories of a column is in samples [S, steps, D]: [steps, V]."""
+    shares: Array = (samples[:, :, column, None] == np.arange(size)).mean(axis=0)
+    return shares
 
 
 @dataclass(frozen=True, repr=False, eq=False)
@@ -148,6 +154,15 @@ class Forecast:
             return self.mean
         categories = np.arange(self.spec.size)
         return self._each(lambda x: (x[:, :, None] == categories).mean(axis=0)) if self._categories else None
+
+    @cached_property
+    def column_probabilities(self) -> dict[str, tuple[Array, ...]]:
+        """Of mixed observations, for each column of categories by its name: [steps, V] for each sequence, by the codes
+        0..V-1. Empty of other observations.
+        """
+        columns = self.spec.columns or ()
+        sizes = {d: columns[d].size for d in np.flatnonzero(are_categories(self.spec)).tolist()}  # type: ignore[attr-defined]  # a category's
+        return {self._features[d]: self._each(partial(_shares, column=d, size=V)) for d, V in sizes.items()}
 
     @cached_property
     def most_likely(self) -> tuple[Array, ...] | None:
