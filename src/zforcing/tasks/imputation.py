@@ -86,7 +86,7 @@ class Imputation:
         """[T_i]: how many independent draws the K of a step are worth; NaN where nothing was drawn.
 
         K draws that come in shares s_j from the smoother's particles are worth 1 / sum_j s_j^2; how far moves took them
-        apart is estimated by how much they resemble themselves half the moves before (`tasks.moves.worth`).
+        apart is estimated by how much they still resemble what they were a quarter on (`tasks.moves`).
         """
         return [self._of_steps(s, s.effective) for s in self.sequences]
 
@@ -103,7 +103,7 @@ class Imputation:
     @property
     def remark(self) -> str:
         """A warning where the particles degenerate; else empty."""
-        few = int((self._worth < min(FEW, self.particles / 2)).sum())
+        few = int((self._worth < FEW).sum())
         if not few:
             return ""
         return (

@@ -136,7 +136,8 @@ def _checked(
     must_fit(max_rows, Count | None, "max_rows")
     if num_samples is not None and num_samples > particles:
         raise UserError(
-            f"num_samples is {num_samples}, and there are {particles} particles to take them from: raise it"
+            f"num_samples is {num_samples}, and there are {particles} particles to take them from: set particles to "
+            f"{num_samples} or more"
         )
     return model
 

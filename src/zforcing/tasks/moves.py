@@ -30,6 +30,7 @@ from .completing import draw_missing, log_weight_of
 
 AROUND = 2  # steps before and after a block whose latents move with it
 ACCEPTED = 0.25
+EARLY = 0.25  # of the moves, after which draws are looked at first
 
 
 class Block(NamedTuple):
@@ -99,22 +100,22 @@ class Mover:
             times: How often.
 
         Returns:
-            [B]: how much the draws still resemble themselves half the moves before, by the correlation of what is
-            missing over the K draws.
+            [B]: the correlation that two draws of one ancestor still have, see `_alike`.
         """
         first, window = self._window(blocks)
         start, moving = self._state_at(first), torch.tensor([block is not None for block in blocks])
         nowhere = torch.zeros_like(window.moves)
         values, by_noise = self._walk(window, start, self._values_of(window), nowhere, nowhere)
-        before = values.x
+        early, begin, stayed = values.x, int(EARLY * times), window.moves
         for number in range(times):
-            before = values.x if number == times // 2 else before
-            values, share = self._moved(window, start, values, by_noise=by_noise)
+            early = values.x if number == begin else early
+            values, share, renewed = self._moved(window, start, values, by_noise=by_noise)
+            stayed = stayed & ~renewed
             self.size = torch.where(moving, self.size * torch.exp(0.5 * (share - ACCEPTED)), self.size).clamp(0.01, 1.0)
         for t, changes, z, x in zip(window.t, window.moves, values.z, values.x, strict=True):
             rows = self.every[changes]
             self.paths.z[t[rows], rows], self.paths.x[t[rows], rows] = z[rows], x[rows]
-        return self._resemblance(window, before, values.x)
+        return self._alike(window, early, values.x, stayed, lag=(times - begin) / times)
 
     def _window(self, blocks: Sequence[Block | None]) -> tuple[Tensor, _Window]:
         """The first step of each row, and the window; of sequences without a block it has no step that counts."""
@@ -144,8 +145,8 @@ class Mover:
         nothing = torch.zeros(window.t.shape, dtype=torch.float64, device=z.device)
         return _Values(z, x, torch.zeros_like(z), torch.zeros_like(x), nothing, nothing, nothing)
 
-    def _moved(self, window: _Window, start: State, old: _Values, *, by_noise: bool) -> tuple[_Values, Tensor]:
-        """Propose a move of each row and take it or leave it; and the share that is taken, [B]."""
+    def _moved(self, window: _Window, start: State, old: _Values, *, by_noise: bool) -> tuple[_Values, Tensor, Tensor]:
+        """Propose a move of each row and take it or leave it; the share that is taken, [B], and what is new, [W, N]."""
         size = self.size.to(self.every.device).repeat(self.K)  # [N]
         s = size[:, None].to(old.z.dtype)
         z_noise = (1 - s.square()).sqrt() * old.z_noise + s * torch.randn_like(old.z_noise)
@@ -159,7 +160,7 @@ class Mover:
         ratio = ratio + torch.where(anew, new.fresh - old.fresh, new.kept - old.kept)
         taken = torch.rand_like(ratio[0]).log() < torch.where(window.counts, ratio, 0.0).sum(0)
         values = _Values(*(torch.where(_wide(taken, a.dim() - 2), a, b) for a, b in zip(new, old, strict=True)))
-        return values, taken.reshape(self.K, self.B).double().mean(0).cpu()
+        return values, taken.reshape(self.K, self.B).double().mean(0).cpu(), anew & taken
 
     def _walk(
         self, window: _Window, state: State, given: _Values, moves: Tensor, redrawn: Tensor
@@ -189,15 +190,32 @@ class Mover:
             state = self.model.after_observation(emitting, x)
         return _Values(*(torch.stack(v) for v in zip(*found, strict=True))), by_noise
 
-    def _resemblance(self, window: _Window, before: Tensor, after: Tensor) -> Tensor:
-        """The mean correlation of missing numbers before and after, [B], over the draws."""
-        W = len(window.t)
-        a, b = (v.reshape(W, self.K, self.B, -1).double() for v in (before, after))
-        missing = (~window.seen & _wide(window.moves, window.seen.dim() - 2)).reshape(W, self.K, self.B, -1)[:, 0]
+    def _alike(self, window: _Window, early: Tensor, late: Tensor, stayed: Tensor, *, lag: float) -> Tensor:
+        """The correlation that two draws of one ancestor still have, [B], by what is missing and the K draws of it.
+
+        Draws that were never renewed are as alike as they were; c is at least the square of their share. Of the others,
+        rho(lag) is the slope of the late values on the early ones, which needs no draws that are independent already,
+        and c = rho(2) = rho(lag)^(2 / lag), as of an AR(1). Numbers count by how uncertain they are, relative to their
+        column's variance: else those that hardly vary, and change back at once, would hide those that matter.
+
+        Args:
+            window: Of W steps.
+            early: [W, N, D] or [W, N], values after some of the moves.
+            late: Those after all moves.
+            stayed: [W, N] bool, which steps no move has renewed.
+            lag: Between both, as a share of all moves.
+        """
+        a, b = (v.reshape(len(v), self.K, self.B, -1).double() for v in (early, late))
+        missing = (~window.seen & _wide(window.moves, window.seen.dim() - 2)).reshape(b.shape)[:, 0]  # [W, B, D]
+        column = self.paths.x.reshape(self.T * self.N, -1).double().var(0).clamp(min=1e-12)
+        weight = missing / column
         a, b = a - a.mean(1, keepdim=True), b - b.mean(1, keepdim=True)
-        both = (a * b).sum(1) / (a.square().sum(1) * b.square().sum(1)).sqrt().clamp(min=1e-12)  # [W, B, D]
-        share = torch.where(missing, both.clamp(0, 1), 0.0).sum((0, 2)) / missing.sum((0, 2)).clamp(min=1)
-        return share.cpu()
+        both, own = ((v.sum(1) * weight).sum((0, 2)) for v in (a * b, a.square()))
+        rho = torch.where(own > 0, both / own.clamp(min=1e-12), 0.0).clamp(0, 1)
+        gaps = missing.any(-1)  # [W, B]
+        share = stayed.reshape(len(a), self.K, self.B).double().mean(1)
+        unmoved = (share * gaps).sum(0) / gaps.sum(0).clamp(min=1)
+        return torch.maximum(rho ** (2 / lag), unmoved.square()).cpu()
 
 
 def _wide(mask: Tensor, more: int) -> Tensor:
@@ -225,11 +243,10 @@ def blocks_of(steps: Sequence[int], *, longest: int) -> list[Block]:
     return blocks
 
 
-def worth(draws: int, effective: Array, resemblance: float) -> Array:
+def worth(draws: int, effective: Array, alike: float) -> Array:
     """How many independent draws K moved ones are worth, which were worth `effective` before.
 
-    Two draws of one ancestor still have the correlation c = r^4, where r is that of a draw with itself half the moves
-    before: K / (1 + (K / effective - 1) c).
+    Where two draws of one ancestor still have the correlation c: K / (1 + (K / effective - 1) c).
     """
-    found: Array = draws / (1 + (draws / effective - 1) * resemblance**4)
+    found: Array = draws / (1 + (draws / effective - 1) * alike)
     return found
