@@ -5,12 +5,14 @@ from __future__ import annotations
 from dataclasses import replace
 from itertools import product
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 import pytest
 import torch
+from torch import Tensor
+from torch.distributions import Bernoulli, Distribution, Independent
 
 import zforcing
 from conftest import RNN_SIZE, SPECS, SRNN_SIZE, VRNN_SIZE, ZF_SIZE, Case
@@ -20,11 +22,12 @@ from zforcing import Imputation, LinearGaussian, ObservationSpec, SequenceBatch,
 from zforcing.distributions import combine
 from zforcing.emissions import EmissionSettings, make_emission
 from zforcing.files.reading import Array
+from zforcing.models.rnn import no_latent
 from zforcing.observations import Example
 from zforcing.tasks.completing import draw_missing, log_weight_of
 from zforcing.tasks.drawing import drawn_sequences
 from zforcing.tasks.genealogy import lines_of
-from zforcing.tasks.moves import Block, blocks_of, worth
+from zforcing.tasks.moves import Block, Mover, Paths, blocks_of, worth
 from zforcing.tasks.smoothing import Histories, filled_by_lines
 
 ONE_OF_EACH = [
@@ -223,6 +226,95 @@ def test_what_moved_draws_are_worth_goes_from_their_ancestors_to_all_of_them() -
     np.testing.assert_allclose(worth(100, np.array([2.0, 50.0]), 0.0), [100, 100])
 
 
+def test_chains_of_one_ancestor_are_as_alike_as_their_autocorrelation_says() -> None:
+    """Of 50 AR(1) chains from one point, beside numbers that jump now and then and others that never change."""
+    K, rho = 2000, 0.97
+    spec = ObservationSpec("real", 40)
+    batch = SequenceBatch(torch.zeros(1, 1, 40), torch.tensor([1]), torch.zeros(1, 40), torch.zeros(1, 1, 40) > 0)
+    torch.manual_seed(0)
+    start = torch.randn(1, 1, 40).repeat(1, K, 1)
+    start[..., 10:] = 0
+    mover = Mover(Case("rnn", RNN_SIZE).build(spec, seed=0), batch, Paths(torch.zeros(1, K, 0), start), lag=0)
+    mover.paths.x = torch.randn(1, K, 40)  # what the columns vary as a whole
+    _, window = mover._window([Block(0, 0)])
+    chain, early = start, start
+    for number in range(40):
+        early = chain if number == 10 else early
+        chain = rho * chain + (1 - rho**2) ** 0.5 * torch.randn_like(chain)
+        chain[..., 10:30] = (torch.rand(1, K, 20) < 0.003).double()  # drawn anew at each move
+        chain[..., 30:] = 0
+    never = torch.zeros(1, K, dtype=torch.bool)
+    found = float(mover._alike(window, early, chain, never, lag=0.75))
+    assert found == pytest.approx(rho**80, rel=0.15)
+    assert float(mover._alike(window, start, start, ~never, lag=0.75)) == 1  # nothing has moved
+    half = torch.arange(K)[None] < K / 2
+    assert float(mover._alike(window, start, start, half, lag=0.75)) == 0.25
+
+
+class Flipping(SequenceModel):
+    """D bits, each of which flips with probability 0.02 a step."""
+
+    name = "flipping"
+    Config = dict
+
+    def __init__(self) -> None:
+        super().__init__(ObservationSpec("binary", 24), {})
+        self.logit = torch.nn.Parameter(torch.tensor(np.log(49.0)))
+
+    @property
+    def latent_size(self) -> int:
+        return 0
+
+    def initial_state(self, n: int, *, start: Tensor | None = None) -> Before:
+        return Before(torch.full((n, 24), 0.5, dtype=self.logit.dtype))
+
+    def encode(self, batch: SequenceBatch, *, state: Any = None) -> Tensor:
+        return batch.x[..., :0]
+
+    def prior(self, state: Before) -> Distribution:
+        return no_latent(state.x)
+
+    def posterior(self, state: Before, context: Tensor) -> Distribution:
+        return no_latent(state.x)
+
+    def after_latent(self, state: Before, z: Tensor) -> Before:
+        return state
+
+    def emission(self, state: Before) -> Distribution:
+        return Independent(Bernoulli(logits=self.logit * (2 * state.x - 1)), 1)
+
+    def after_observation(self, state: Before, x: Tensor) -> Before:
+        return Before(x)
+
+
+class Before(NamedTuple):
+    """x_{t-1}"""
+
+    x: Tensor
+
+
+@pytest.mark.parametrize("moves", [0, 20, 60])
+def test_bits_that_hardly_move_are_worth_few_draws(moves: int) -> None:
+    """Eight of 24 bits flip somewhere in a gap of three steps: by enumeration after 1, 2, 3 or 4 of them, with p = 1/4.
+
+    The errors of their means over twenty sets of draws say what the draws are worth.
+    """
+    x = np.zeros((6, 24))
+    x[4:, :8] = 1
+    seen = np.ones(x.shape, dtype=bool)
+    seen[1:4] = False
+    exact = np.array([0.25, 0.5, 0.75])[:, None]
+    model = Flipping().eval()
+    model.backend = "reference"
+    torch.manual_seed(0)
+    drawn = drawn_sequences(model, [Example(x, seen)] * 20, particles=100, lag=None, moves=moves)
+    errors = np.array([d.x[:, :, :8].mean(0) - exact for d in drawn])
+    true = float((exact * (1 - exact)).mean() / np.square(errors).mean())
+    claimed = float(1 / np.mean([1 / d.effective for d in drawn]))
+    assert 1 < true < 2
+    assert claimed < 5 * true  # several timescales are more than an AR(1) has
+
+
 def test_lines_fill_gaps_between_what_is_observed_and_the_last_category_stays() -> None:
     x = torch.tensor([[[0.0], [9.0], [9.0], [6.0], [9.0]]])
     observed = torch.tensor([[[True], [False], [False], [True], [False]]])
@@ -392,6 +484,13 @@ def test_draws_that_come_from_few_particles_are_warned_of() -> None:
     assert found.remark
 
 
+@pytest.mark.parametrize("particles", [1, 19])
+def test_fewer_particles_than_twenty_are_always_warned_of(particles: int) -> None:
+    data = Sequences([np.array([1.0, np.nan, 2.0])])
+    with pytest.warns(RuntimeWarning, match="worth fewer than 20 independent ones"):
+        zforcing.impute(model_of(Case("rnn", RNN_SIZE), data), data, particles=particles)
+
+
 def test_sequences_without_gaps_are_returned_as_they_are() -> None:
     data = sequences(SPECS["real"])
     found = zforcing.impute(model_of(Case("rnn", RNN_SIZE), data), data)
@@ -404,7 +503,7 @@ def test_sequences_without_gaps_are_returned_as_they_are() -> None:
     ("given", "message"),
     [
         ({"particles": 0}, "particles is 0"),
-        ({"num_samples": 500}, "num_samples is 500, and there are 100 particles"),
+        ({"num_samples": 500}, "to take them from: set particles to 500 or more"),
         ({"level": 1.5}, "level is 1.5"),
         ({"data": [[1.0]]}, "data is a list; it must be Sequences"),
         ({"data": Sequences([[1.0, 2.0]], first_observation="conditioned")}, "1 features, the training split 2"),

@@ -271,14 +271,13 @@ def test_impute_and_encode_write_it_too(run: Path, tmp_path: Path, zf: Command) 
     gaps, out = run.parent / "gaps.csv", tmp_path / "filled.csv"
     few = ["--particles", 4, "--moves", 0, "--device", "cpu"]
     second = zf("impute", run, gaps, *few, "--out", out, "--json").json["gaps_file"]
-    table = joined(out, gaps)
-    seen = table["v"].notna()
-    np.testing.assert_allclose(table["v"][seen], table["v_found"][seen], atol=1e-4)
+    filled, given = pd.read_csv(out), pd.read_csv(gaps)
+    pd.testing.assert_frame_equal(filled.where(given.notna()), given, check_exact=True)
     lacking = pd.read_csv(second)[["sequence", "time"]].to_numpy().tolist()
     assert sorted(lacking) == [["a", TEXT.format(2)], ["b", TEXT.format(3)]]
     assert zf("encode", run, run.parent / "table.csv", "--device", "cpu", "--out", tmp_path / "z.npz").code == 0
     with np.load(tmp_path / "z.npz", allow_pickle=False) as arrays:
-        assert arrays["time"].tolist() == pd.read_csv(out)["time"].tolist()
+        assert sorted(arrays["time"]) == sorted(given["time"])
 
 
 def test_some_of_a_split_and_a_folder_have_their_times(run: Path, tmp_path: Path, zf: Command) -> None:

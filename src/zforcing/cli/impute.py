@@ -7,11 +7,13 @@ import sys
 import warnings
 from argparse import Namespace
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from ..data import SequenceDataset
+from ..files.reading import user_path
 from ..runtime.device import pick_device
 from ..runtime.threads import threads_asked_for
 from ..settings import Count, Seed, Share
@@ -27,6 +29,9 @@ from .options import (
     sequences_options,
 )
 from .sequences import check_out, out_file, sequences_of, source_of
+from .sources import OWN, is_file
+
+ENDINGS = {".parquet": "parquet", ".npz": "npz", ".npy": "npz"}  # of what is written without --out
 
 
 def impute(argv: Sequence[str]) -> int:
@@ -38,7 +43,7 @@ def impute(argv: Sequence[str]) -> int:
         print(found.remark, file=sys.stderr)
     if not found.num_missing:
         print("nothing is missing in it", file=sys.stderr)
-    files = found.save(out_file(options, trained, "filled"))
+    files = written(found, trained, options)
     values = summary(found) | {"run": str(trained.folder), "checkpoint": options.checkpoint}
     values |= {"file": str(files[0]), "gaps_file": str(files[1])}
     if options.json:
@@ -58,14 +63,14 @@ def impute_options(argv: Sequence[str]) -> Namespace:
     moves = "of the draws of each block of steps, where particles come from few; 0: none"
     parser.add_argument("--moves", type=Seed, default=50, help=moves)
     parser.add_argument("--level", type=Share, default=0.9, help="probability of the intervals")
-    out = "a .csv or .npz to write, and beside it one that ends in -gaps; in RUN/filled by default"
+    out = "FILE with its gaps filled, or a .csv or .npz of its steps; beside it -gaps; in RUN/filled by default"
     parser.add_argument("--out", type=str | None, default=None, help=out)
     checkpoint_option(parser)
     parser.add_argument("--batch-size", type=Count | None, default=None, help="sequences times particles at a time")
     common_options(parser, seed="seed of the draws")
     options = parser.parse_args(list(argv))
     check_common(options)
-    check_out(options, "filled sequences")
+    check_out(options, "filled sequences", *(s for s in (".parquet", ".npy") if s == _suffix(options)))
     return options
 
 
@@ -91,6 +96,23 @@ def filled(trained: Trained, data: SequenceDataset, options: Namespace) -> Imput
             max_rows=options.batch_size,
             progress=advance,
         )
+
+
+def written(found: Imputation, trained: Trained, options: Namespace) -> tuple[Path, Path]:
+    """The file itself with its gaps filled, where it has a form for that, else a table of its steps; and its gaps."""
+    source = options.file or ""
+    own = bool(source) and not OWN.fullmatch(source) and is_file(source)
+    ending = ENDINGS.get(_suffix(options), "csv") if own else "csv"
+    out = user_path(str(out_file(options, trained, "filled", ending=ending)), "--out")
+    drawn = [s.drawn for s in found.sequences]
+    if own and trained.description.format.refill(source, out, found.filled, drawn, trained.description):
+        return out, found.save_gaps(out)
+    return found.save(out)
+
+
+def _suffix(options: Namespace) -> str:
+    """Of the file that is read."""
+    return Path(options.file or "").suffix.lower()
 
 
 def summary(found: Imputation) -> dict[str, Any]:

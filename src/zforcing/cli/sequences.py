@@ -47,10 +47,12 @@ def sequences_of(source: str, trained: Trained, *, may_have_gaps: bool = False) 
     return read_own(source, description).described_as(description)
 
 
-def check_out(options: Namespace, what: str) -> None:
-    """Before anything is computed: raise UserError where --out is no .csv or .npz file, or has no folder."""
+def check_out(options: Namespace, what: str, *others: str) -> None:
+    """Before anything is computed: raise UserError where --out is no .csv or .npz file (nor one of other suffixes), or
+    has no folder.
+    """
     if options.out is not None:
-        table_file(options.out, what)
+        table_file(options.out, what, *others)
 
 
 def out_file(options: Namespace, trained: Trained, folder: str, *parts: str, ending: str = "csv") -> Path:

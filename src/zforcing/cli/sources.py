@@ -145,7 +145,7 @@ def _refuse_misspelt(source: str, *, sentences: bool) -> None:
     """Raise UserError for a source of no kind. A sentence may begin with `test:` too."""
     if not source:
         raise UserError(f"nothing is given to read; name {HELP}")
-    if re.match("(train|valid|test):", source) and not (sentences and " " in source) and not _exists(source):
+    if re.match("(train|valid|test):", source) and not (sentences and " " in source) and not is_file(source):
         raise UserError(f"{source[:40]}: sequences of a split are written test:0, test:0-7 or test:0,5-7")
     if sentences and any("\ud800" <= letter <= "\udfff" for letter in source) and not is_path(source):
         raise UserError(f"{source!r} is not UTF-8; give text in UTF-8, or a file of it")
@@ -153,10 +153,11 @@ def _refuse_misspelt(source: str, *, sentences: bool) -> None:
 
 def is_path(source: str) -> bool:
     """Whether it is meant as a file's name: a file is there, or it ends in .txt, or a folder is there to look in."""
-    return source.endswith(".txt") or _exists(source) or (" " not in source and "/" in source and _has_folder(source))
+    return source.endswith(".txt") or is_file(source) or (" " not in source and "/" in source and _has_folder(source))
 
 
-def _exists(source: str) -> bool:
+def is_file(source: str) -> bool:
+    """Whether a file of this name is there."""
     try:
         return user_path(source, source).is_file()
     except (OSError, UserError):  # too long for a file name; the home of an unknown user

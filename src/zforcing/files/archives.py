@@ -45,7 +45,7 @@ def read_npz(file: Path, layout: Layout, source: str) -> Rows:
         if layout.inputs is None
         else _inputs(arrays["inputs"], values, order, f"{source}: array {layout.inputs!r}")
     )
-    return Rows(source, order.apply(values), order.lengths, mask, order.names, inputs=inputs)
+    return Rows(source, order.apply(values), order.lengths, mask, order.names, inputs=inputs, at=order.rows_of(values))
 
 
 def _inputs(inputs: Array, values: Array, order: Order, what: str) -> Array:
@@ -70,7 +70,7 @@ def read_npy(file: Path, source: str) -> Rows:
     what = f"{source}: its array"
     _check_numbers(values, what)
     order = _equally_long(values, what)
-    return Rows(source, order.apply(values), order.lengths)
+    return Rows(source, order.apply(values), order.lengths, at=order.rows_of(values))
 
 
 @contextmanager

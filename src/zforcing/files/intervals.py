@@ -133,6 +133,8 @@ def fill(rows: Rows, times: Timeline) -> Rows:
     values[place] = rows.values
     known = np.zeros(values.shape, dtype=bool)
     known[place] = True if rows.observed is None else rows.observed
+    at = np.full(len(values), -1)
+    at[place] = -1 if rows.at is None else rows.at
     last = place[np.cumsum(rows.lengths) - 1]
     next_row = np.searchsorted(place, np.arange(len(values)))  # the first at or behind each filled step
     return replace(
@@ -143,6 +145,7 @@ def fill(rows: Rows, times: Timeline) -> Rows:
         lines=None if rows.lines is None else rows.lines[next_row],
         inputs=None if rows.inputs is None else rows.inputs[next_row],
         times=None if rows.times is None else _times_on_grid(rows.times, times, place),
+        at=None if rows.at is None else at,
     )
 
 

@@ -94,3 +94,25 @@ def _encoded(column: Any, name: str, source: str) -> tuple[NDArray[np.int64], Ar
         raise UserError(f"{source}: column {name!r} holds {column.type}; name sequences by numbers or strings")
     encoded = column.dictionary_encode().unify_dictionaries().combine_chunks()
     return encoded.indices.to_numpy().astype(np.int64), encoded.dictionary.to_numpy(zero_copy_only=False)
+
+
+def read_whole(file: Path) -> Any:
+    """All columns of a file that was read before, as an Arrow table."""
+    with _open_parquet(file, str(file)) as parquet:
+        return parquet.read()
+
+
+def write_whole(file: Path, table: Any, columns: dict[str, list[Any]]) -> None:
+    """Write a table with these columns in place of its own of these names, of their types where the values fit."""
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    for name, cells in columns.items():
+        place, own = table.column_names.index(name), table.schema.field(name)
+        try:
+            column = pa.array(cells, type=own.type)
+        except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError):
+            text = any(isinstance(cell, str) for cell in cells)
+            column = pa.array(cells if text else [None if c is None else float(c) for c in cells])
+        table = table.set_column(place, name, column)
+    parquet.write_table(table, file)

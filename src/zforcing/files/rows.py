@@ -77,6 +77,7 @@ class Rows:
         labels: Of the D features, the names that the codes 0, 1, ... stand for; None for a feature of numbers.
         times: [R], the time of each row as the user gave it, if rows were ordered by a column.
         order: Name of that column.
+        at: [R], which row of the file each one is, from 0; -1 of a step that was put in.
     """
 
     source: str
@@ -94,6 +95,7 @@ class Rows:
     labels: tuple[tuple[str, ...] | None, ...] | None = None
     times: Array | None = None
     order: str | None = None
+    at: NDArray[np.int64] | None = None
 
     @property
     def steps(self) -> list[slice]:
@@ -165,6 +167,7 @@ class Rows:
             inputs=None if self.inputs is None else self.inputs[index],
             lines=None if self.lines is None else self.lines[index],
             times=None if self.times is None else self.times[index],
+            at=None if self.at is None else self.at[index],
         )
 
     def between(self, first: NDArray[np.int64], last: NDArray[np.int64]) -> Rows:
@@ -196,6 +199,10 @@ class Order:
         steps = int(np.prod(array.shape[: self.axes]))
         rows: Array = array.reshape(steps, -1)[self.index]
         return rows
+
+    def rows_of(self, array: Array) -> NDArray[np.int64]:
+        """[R], which of the flattened array's steps each row is."""
+        return np.arange(int(np.prod(array.shape[: self.axes])))[self.index]
 
 
 def grouped(names: Array) -> Order:

@@ -77,7 +77,8 @@ def rows_of_table(
     if len(values) == 0:
         raise UserError(f"{source}: has a header and no rows; save 1 step or more")
     x, u = values[:, : len(columns)], values[:, len(columns) :]
-    table = Rows(source, x, np.array([len(values)], dtype=np.int64), columns=columns, lines=lines)
+    at = np.arange(len(values))
+    table = Rows(source, x, np.array([len(values)], dtype=np.int64), columns=columns, lines=lines, at=at)
     table = replace(table, times=None if times is None else times.given, order=layout.order)
     if layout.input_columns:
         table = replace(table, inputs=u, input_names=layout.input_columns)

@@ -62,10 +62,16 @@ def to_frame(columns: Mapping[str, Array]) -> Any:
     return pd.DataFrame(columns)
 
 
-def table_file(path: str | Path, what: str) -> Path:
-    """The path of a .csv or .npz file to write. Raises UserError for another suffix, and as `file_to_write`."""
+def table_file(path: str | Path, what: str, *others: str) -> Path:
+    """The path of a .csv or .npz file to write. Raises UserError for another suffix, and as `file_to_write`.
+
+    Args:
+        path: as the user gave it.
+        what: is written.
+        others: suffixes that it may have too.
+    """
     file = file_to_write(path)
-    if file.suffix.lower() not in (".csv", ".npz"):
+    if file.suffix.lower() not in (".csv", ".npz", *others):
         raise UserError(f"{path}: its suffix is {file.suffix!r}; {what} are written to .csv or .npz")
     return file
 

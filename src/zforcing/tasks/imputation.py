@@ -86,7 +86,7 @@ class Imputation:
         """[T_i]: how many independent draws the K of a step are worth; NaN where nothing was drawn.
 
         K draws that come in shares s_j from the smoother's particles are worth 1 / sum_j s_j^2; how far moves took them
-        apart is estimated by how much they still resemble what they were a quarter on (`tasks.moves`).
+        apart is estimated by how much they still resemble what they were after a tenth of the moves (`tasks.moves`).
         """
         return [self._of_steps(s, s.effective) for s in self.sequences]
 
@@ -272,10 +272,16 @@ class Imputation:
             UserError: another suffix, or a file that can't be written.
         """
         file = table_file(path, "filled sequences")
-        second = file.with_name(f"{file.stem}-gaps{file.suffix}")
-        for to, columns in ((file, self.columns()), (second, self.gaps())):
-            (write_npz if to.suffix.lower() == ".npz" else write_csv)(to, columns)
-        return file, second
+        (write_npz if file.suffix.lower() == ".npz" else write_csv)(file, self.columns())
+        return file, self.save_gaps(file)
+
+    def save_gaps(self, beside: str | Path) -> Path:
+        """Write `gaps` beside a file of filled sequences, named -gaps: an .npz beside an .npz or .npy, else a .csv."""
+        file = Path(beside)
+        ending = "npz" if file.suffix.lower() in (".npz", ".npy") else "csv"
+        path = table_file(file.with_name(f"{file.stem}-gaps.{ending}"), "gaps")
+        (write_npz if ending == "npz" else write_csv)(path, self.gaps())
+        return path
 
 
 def _median(draws: Array) -> Array:

@@ -30,7 +30,7 @@ from .completing import draw_missing, log_weight_of
 
 AROUND = 2  # steps before and after a block whose latents move with it
 ACCEPTED = 0.25
-EARLY = 0.25  # of the moves, after which draws are looked at first
+EARLY = 0.1  # of the moves, after which draws are looked at first
 
 
 class Block(NamedTuple):
@@ -106,7 +106,8 @@ class Mover:
         start, moving = self._state_at(first), torch.tensor([block is not None for block in blocks])
         nowhere = torch.zeros_like(window.moves)
         values, by_noise = self._walk(window, start, self._values_of(window), nowhere, nowhere)
-        early, begin, stayed = values.x, int(EARLY * times), window.moves
+        early, stayed = values.x, window.moves
+        begin = min(max(1, int(EARLY * times)), times - 1)
         for number in range(times):
             early = values.x if number == begin else early
             values, share, renewed = self._moved(window, start, values, by_noise=by_noise)
@@ -195,7 +196,7 @@ class Mover:
 
         Draws that were never renewed are as alike as they were; c is at least the square of their share. Of the others,
         rho(lag) is the slope of the late values on the early ones, which needs no draws that are independent already,
-        and c = rho(2) = rho(lag)^(2 / lag), as of an AR(1). Numbers count by how uncertain they are, relative to their
+        and c = rho(2) = rho(lag)^(2 / lag), as of an AR(1); 1 where draws differ only since then. Numbers count by how uncertain they are, relative to their
         column's variance: else those that hardly vary, and change back at once, would hide those that matter.
 
         Args:
@@ -210,8 +211,8 @@ class Mover:
         column = self.paths.x.reshape(self.T * self.N, -1).double().var(0).clamp(min=1e-12)
         weight = missing / column
         a, b = a - a.mean(1, keepdim=True), b - b.mean(1, keepdim=True)
-        both, own = ((v.sum(1) * weight).sum((0, 2)) for v in (a * b, a.square()))
-        rho = torch.where(own > 0, both / own.clamp(min=1e-12), 0.0).clamp(0, 1)
+        both, own, new = ((v.sum(1) * weight).sum((0, 2)) for v in (a * b, a.square(), b.square()))
+        rho = torch.where(own > 0, both / own.clamp(min=1e-12), (new > 0).double()).clamp(0, 1)
         gaps = missing.any(-1)  # [W, B]
         share = stayed.reshape(len(a), self.K, self.B).double().mean(1)
         unmoved = (share * gaps).sum(0) / gaps.sum(0).clamp(min=1)

@@ -158,6 +158,26 @@ class Format(ABC):
         """
         raise UserError(f"file {path}: has no columns; name a file with one number for each step")
 
+    def refill(
+        self, path: str, out: Path, filled: Sequence[Array], drawn: Sequence[Array], description: Described
+    ) -> bool:
+        """Write a file again with its gaps filled, and all that was there as it stands.
+
+        Args:
+            path: of the file, whose sequences `read` gave.
+            out: where to, by its suffix.
+            filled: [T_i, D] or [T_i] for each sequence, in the user's units.
+            drawn: [T_i, D] bool for each sequence: what is new.
+            description: of the model's data.
+
+        Returns:
+            Whether it was written; not where the format can't, or not to a file of this suffix.
+
+        Raises:
+            UserError: the file can't be written.
+        """
+        return False
+
     def parse(self, source: str) -> tuple[Example, list[str]]:
         """Parse a word of the command line as a sequence; only for text (`is_text`).
 

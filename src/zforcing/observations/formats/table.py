@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from ...errors import UserError
 from ...files.archives import open_npz
 from ...files.reading import Array, listed
+from ...files.refill import Fillings, can_refill, refill
 from ...files.rows import Gaps, Layout
 from ...files.sequences import ARRAYS, TABLES, column_names, find, read
 from ..columns import labels_of
@@ -138,6 +139,27 @@ class TableFormat(Format):
         )
         return read(path, layout, setting="file").truths()
 
+    def refill(
+        self, path: str, out: Path, filled: Sequence[Array], drawn: Sequence[Array], description: Described
+    ) -> bool:
+        """See `Format.refill`: cells of a table, of which other columns stay too, or numbers of an array."""
+        file, spec = find(path, "file"), description.spec
+        if not can_refill(file, out):
+            return False
+        layout = self._layout(path, spec)
+        rows = read(path, layout, setting="file")
+        assert rows.at is not None, "files of tables and arrays have rows"
+        size = rows.values.shape[1]
+        row, feature = np.nonzero(np.concatenate(drawn) & (rows.at >= 0)[:, None])
+        values = np.concatenate([x.reshape(-1, size) for x in filled])[row, feature]
+        cells: list[Callable[[Any], str]] = [str if spec.kind == "real" else _whole] * size
+        cells = cells if spec.columns is None else [column.cell for column in spec.columns]
+        texts = [cells[d](value) for d, value in zip(feature, values, strict=True)]
+        columns = rows.columns or ("",) * size
+        labelled = [name in layout.labelled for name in columns]
+        refill(file, out, Fillings(rows.at[row], feature, columns, values, texts, labelled), layout)
+        return True
+
     def _layout(self, path: str, spec: ObservationSpec) -> Layout:
         """The layout of a file."""
         file = find(path, "file")
@@ -235,6 +257,10 @@ class TableFormat(Format):
         mark = -1 if raw.dtype.kind == "i" else np.nan
         gaps: NDArray[Any] = np.where(observed, raw, mark)
         return gaps
+
+
+def _whole(number: float) -> str:
+    return str(int(number))
 
 
 def _cell(number: np.generic, text: Callable[[Any], str]) -> str:

@@ -1,0 +1,146 @@
+"""A file with gaps becomes the same file without: what stood there stands there still, character by character."""
+
+from __future__ import annotations
+
+import csv
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+import zforcing
+from conftest import RNN_SIZE, Command
+from test_cli_impute import FEW
+from zforcing import Sequences
+from zforcing.files.reading import Array
+
+KINDS = {"tool": "category", "on": "binary", "faults": "count", "energy": "positive"}
+TABLE = """note,time,energy, tool ,machine,speed,on,faults
+first,3,1.50,drill,m1,35.46691896154252,1,7
+"a, b",1,,saw,m0,100,0,
+,2,2.25,,m0,,,3
+last,1,3e0,drill,m1,,1,0
+,2,0.5, saw,m1,101.0,,2
+"""
+
+
+@pytest.fixture(autouse=True)
+def float32() -> None:
+    torch.set_default_dtype(torch.float32)
+
+
+def machines() -> pd.DataFrame:
+    rng = np.random.default_rng(0)
+    return pd.DataFrame(
+        {
+            "machine": np.repeat(["a", "b", "c"], 4),
+            "time": [1, 2, 3, 4] * 3,
+            "speed": rng.normal(100, 10, 12),
+            "energy": rng.gamma(2.0, size=12),
+            "faults": rng.poisson(2.0, 12),
+            "on": [0, 1] * 6,
+            "tool": ["drill", "saw", "mill"] * 4,
+        }
+    )
+
+
+def saved(folder: Path, data: Sequences, **of_format: Any) -> Path:
+    torch.manual_seed(0)
+    model = zforcing.RNN.for_data(data, **RNN_SIZE)
+    known = data.description
+    model.description = replace(known, format=replace(known.format, **of_format))
+    zforcing.save(folder, model)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    torch.set_default_dtype(torch.float32)
+    data = Sequences.from_frame(machines(), by="machine", order="time", kinds=KINDS)
+    return saved(tmp_path_factory.mktemp("runs") / "mixed", data, order="time")
+
+
+def test_a_table_keeps_every_cell_that_it_had_and_is_read_again(run: Path, tmp_path: Path, zf: Command) -> None:
+    file, out = tmp_path / "gaps.csv", tmp_path / "filled.csv"
+    file.write_text(TABLE, encoding="utf-8")
+    assert zf("impute", run, file, "--out", out, *FEW).code == 0
+    before, after = (list(csv.reader(f.read_text(encoding="utf-8").splitlines())) for f in (file, out))
+    assert before[0] == after[0]
+    note = before[0].index("note")
+    for old, new in zip(before[1:], after[1:], strict=True):
+        for place, (cell, now) in enumerate(zip(old, new, strict=True)):
+            assert now == cell if cell or place == note else now
+    table = pd.read_csv(out, skipinitialspace=True)
+    assert set(table["tool "]) <= {"drill", "saw", "mill"}
+    assert set(table["on"]) <= {0, 1}
+    assert all(str(n).isdecimal() for n in table["faults"])
+    assert zf("score", run, out, "--out", tmp_path / "scores.csv", "--device", "cpu").code == 0
+    before_itself = out.read_text(encoding="utf-8")
+    assert zf("impute", run, file, "--out", file, *FEW).code == 0  # in its own place
+    assert file.read_text(encoding="utf-8") == before_itself
+
+
+def test_parquet_keeps_its_columns_types_and_rows(run: Path, tmp_path: Path, zf: Command) -> None:
+    pytest.importorskip("pyarrow")
+    given = machines().sample(frac=1, random_state=0).assign(note="n")
+    given["faults"] = given["faults"].astype("Int64")
+    given.loc[[2, 5], ["speed", "tool", "faults"]] = None
+    given.to_parquet(tmp_path / "gaps.parquet")
+    out = tmp_path / "filled.parquet"
+    assert zf("impute", run, tmp_path / "gaps.parquet", "--out", out, *FEW, "--json").json["num_missing"] == 6
+    filled = pd.read_parquet(out)
+    assert filled.notna().all(axis=None)
+    known = given.notna()
+    pd.testing.assert_frame_equal(filled.where(known), given.where(known), check_dtype=False)
+    assert filled.dtypes["faults"] == given.dtypes["faults"]
+    assert zf("score", run, out, "--out", tmp_path / "scores.csv", "--device", "cpu").code == 0
+
+
+def arrays() -> dict[str, dict[str, Array]]:
+    x = np.random.default_rng(0).normal(5, 2, (2, 4, 2))
+    x[0, 1, 0] = x[1, 2] = np.nan
+    padded = np.where(np.arange(4)[None, :, None] < np.array([2, 4])[:, None, None], x, 0)
+    whole = np.arange(16).reshape(2, 4, 2)
+    return {
+        "NaN": {"x": x, "note": np.arange(3)},
+        "float32": {"x": x.astype(np.float32)},
+        "padded": {"x": padded, "lengths": np.array([2, 4])},
+        "masked": {"x": whole, "observed": whole % 5 > 0},
+    }
+
+
+@pytest.mark.parametrize("case", list(arrays()))
+def test_an_archive_keeps_its_arrays_and_their_names(case: str, tmp_path: Path, zf: Command) -> None:
+    given = arrays()[case]
+    run = saved(tmp_path / "run", Sequences(np.random.default_rng(1).normal(5, 2, (3, 4, 2))))
+    np.savez(tmp_path / "gaps.npz", **given)  # type: ignore[arg-type]
+    out = tmp_path / "filled.npz"
+    found = zf("impute", run, tmp_path / "gaps.npz", "--out", out, *FEW, "--json").json
+    with np.load(out) as archive:
+        filled: dict[str, Any] = {name: archive[name] for name in archive.files}
+    assert set(filled) == set(given)
+    known = given.get("observed", ~np.isnan(given["x"]))
+    assert found["num_missing"] == (~known).sum()
+    np.testing.assert_array_equal(filled["x"][known], given["x"][known])
+    assert np.isfinite(filled["x"]).all()
+    assert case == "masked" or filled["x"].dtype == given["x"].dtype
+    assert all(filled["observed"].all() for _ in given.keys() & {"observed"})
+    assert zf("score", run, out, "--out", tmp_path / "scores.csv", "--device", "cpu").code == 0
+
+
+def test_steps_that_time_lacks_are_in_the_second_file_alone(tmp_path: Path, zf: Command) -> None:
+    frame = machines()[["machine", "time", "speed"]]
+    run = saved(
+        tmp_path / "run", Sequences.from_frame(frame, by="machine", columns=["speed"]), order="time", gaps="fill"
+    )
+    frame.loc[7, "speed"] = None
+    frame.drop(index=[2]).to_csv(tmp_path / "gaps.csv", index=False)
+    found = zf("impute", run, tmp_path / "gaps.csv", "--out", tmp_path / "filled.csv", *FEW, "--json").json
+    assert len(pd.read_csv(found["gaps_file"])) == 2
+    filled = pd.read_csv(found["file"])
+    assert filled["time"].tolist() == frame["time"].drop(index=[2]).tolist()
+    assert filled["speed"].notna().all()
