@@ -132,6 +132,28 @@ def test_an_archive_keeps_its_arrays_and_their_names(case: str, tmp_path: Path, 
     assert zf("score", run, out, "--out", tmp_path / "scores.csv", "--device", "cpu").code == 0
 
 
+@pytest.mark.parametrize("ending", ["npz", "npy"])
+def test_an_array_becomes_one_by_the_suffix_of_out(ending: str, tmp_path: Path, zf: Command) -> None:
+    x = arrays()["NaN"]["x"]
+    run = saved(tmp_path / "run", Sequences(np.nan_to_num(x, nan=5)))
+    np.save(tmp_path / "gaps.npy", x)
+    found = zf("impute", run, tmp_path / "gaps.npy", "--out", tmp_path / f"filled.{ending}", *FEW, "--json").json
+    assert found["gaps_file"].endswith("filled-gaps.npz")
+    filled = np.load(found["file"])
+    filled = filled if ending == "npy" else filled["x"]
+    np.testing.assert_array_equal(filled[~np.isnan(x)], x[~np.isnan(x)])
+    assert np.isfinite(filled).all()
+
+
+def test_of_a_table_an_npz_has_the_steps_and_a_parquet_is_refused(run: Path, tmp_path: Path, zf: Command) -> None:
+    (tmp_path / "gaps.csv").write_text(TABLE, encoding="utf-8")
+    assert zf("impute", run, tmp_path / "gaps.csv", "--out", tmp_path / "filled.npz", *FEW).code == 0
+    with np.load(tmp_path / "filled.npz") as archive:
+        assert {"sequence", "step", "time", "speed"} <= {*archive.files}
+    refused = zf("impute", run, tmp_path / "gaps.csv", "--out", tmp_path / "filled.parquet", *FEW)
+    assert "its suffix is '.parquet'" in refused.mistake
+
+
 def test_steps_that_time_lacks_are_in_the_second_file_alone(tmp_path: Path, zf: Command) -> None:
     frame = machines()[["machine", "time", "speed"]]
     run = saved(

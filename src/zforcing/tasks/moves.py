@@ -196,8 +196,9 @@ class Mover:
 
         Draws that were never renewed are as alike as they were; c is at least the square of their share. Of the others,
         rho(lag) is the slope of the late values on the early ones, which needs no draws that are independent already,
-        and c = rho(2) = rho(lag)^(2 / lag), as of an AR(1); 1 where draws differ only since then. Numbers count by how uncertain they are, relative to their
-        column's variance: else those that hardly vary, and change back at once, would hide those that matter.
+        and c = rho(2) = rho(lag)^(2 / lag), as of an AR(1); 1 where draws differ only since then. Numbers count by how
+        uncertain they are, relative to their column's variance: else those that hardly vary, and change back at once,
+        would hide those that matter.
 
         Args:
             window: Of W steps.
