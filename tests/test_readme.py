@@ -79,6 +79,7 @@ def test_the_python_runs(folder: Path) -> None:
     assert names["model"].description.format.names == ("temperature", "load")
 
 
+@pytest.mark.filterwarnings("ignore:at .* steps with gaps the 4 draws:RuntimeWarning")
 def test_the_short_paths_run() -> None:
     """On less data, in a fiftieth of the time, with fewer particles."""
     quick = {"max_minutes=0.5": "max_steps=2, progress=False", "particles=64": "particles=4, moves=1"}
