@@ -104,6 +104,20 @@ def test_moves_find_the_kalman_smoother_from_a_smoother_that_degenerates(gappy: 
     assert worst(0)[1] > 0.6
 
 
+def test_what_moved_draws_are_worth_is_what_their_errors_say(gappy: tuple[Array, Array]) -> None:
+    """Within a factor of two, by the errors of the means of 24 sets of draws; the smoother alone is worth 1."""
+    x, seen = (v[:20] for v in gappy)
+    model = turning(proposal="prior")
+    mean, std = smoothed_by_kalman(model, x, seen)
+    torch.manual_seed(0)
+    drawn = drawn_sequences(model, [Example(x, seen)] * 24, particles=100, lag=8, moves=30)
+    steps = drawn[0].steps
+    errors = np.array([(d.x.mean(0) - mean[steps]) / std[steps] for d in drawn])[:, ~seen[steps]]
+    true, claimed = 1 / np.square(errors).mean(), 1 / np.mean([1 / d.effective for d in drawn])
+    assert 5 < true < 20
+    assert true / 2 < claimed < 2 * true
+
+
 @torch.no_grad()
 def enumerated(model: SequenceModel, x: Array, seen: Array, values: int) -> tuple[list[tuple[int, ...]], Array]:
     """All fillings of a sequence, and their probabilities given what is observed, of a model without latents."""
