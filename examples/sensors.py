@@ -38,7 +38,7 @@ def main(minutes: float) -> zf.Evaluation:
     print(data)
     parts = data.split(0.8, 0.1, 0.1, how="time")
     train, valid, test = (part.windows(24) for part in parts)
-    model = zf.VRNN.for_data(train, hidden_size=32, latent_size=4)
+    model = zf.VRNN.for_data(train, hidden_size=32, latent_size=4, feature_size=64, mlp_size=64, mlp_layers=1)
     history = zf.fit(model, train, valid, max_minutes=minutes, learning_rate=3e-3, batch_size=8)
     print(history)
     evaluation = zf.evaluate(model, test, bound=zf.IWAE(64))

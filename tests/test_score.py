@@ -495,11 +495,12 @@ def test_detection_takes_labels_with_an_index_and_refuses_other_data_and_scores(
         detection(scores_of([0.0], [1.0]), [0, 1], data=Sequences([[[0.0]], [[1.0]]])[[1, 0]])
 
 
-def test_scores_are_saved_to_a_file_with_a_value_for_each_row(tmp_path: Path) -> None:
+@pytest.mark.parametrize("ending", ["csv", "npz"])
+def test_scores_are_saved_to_a_file_with_a_value_for_each_row(tmp_path: Path, ending: str) -> None:
     with pytest.raises(UserError, match="is a folder; name a file in it"):
         scores_of([0.0]).save(tmp_path)
     with pytest.raises(UserError, match="column alarm has 3 values for the table's 1 rows"):
-        scores_of([0.0]).save(tmp_path / "s.csv", alarm=np.zeros(3))
+        scores_of([0.0]).save(tmp_path / f"s.{ending}", alarm=np.zeros(3))
 
 
 @pytest.mark.parametrize(

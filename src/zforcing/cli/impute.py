@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 import warnings
 from argparse import Namespace
@@ -13,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from ..data import SequenceDataset
+from ..files.json_text import json_text
 from ..files.reading import user_path
 from ..runtime.device import pick_device
 from ..runtime.threads import threads_asked_for
@@ -47,7 +47,7 @@ def impute(argv: Sequence[str]) -> int:
     values = summary(found) | {"run": str(trained.folder), "checkpoint": options.checkpoint}
     values |= {"file": str(files[0]), "gaps_file": str(files[1])}
     if options.json:
-        print(json.dumps(values))
+        print(json_text(values))
     else:
         print_values(values)
     return 0

@@ -76,13 +76,18 @@ def table_file(path: str | Path, what: str, *others: str) -> Path:
     return file
 
 
-def write_csv(file: Path, columns: Mapping[str, Array]) -> None:
-    """A header, and a row for each step; an empty cell is NaN. Raises UserError about columns of several lengths."""
+def check_lengths(columns: Mapping[str, Array]) -> None:
+    """Raise UserError about columns of several lengths."""
     lengths = {name: len(column) for name, column in columns.items()}
     rows = next(iter(lengths.values()))
     for name in lengths:
         if lengths[name] != rows:
             raise UserError(f"column {name} has {lengths[name]} values for the table's {rows} rows; give one for each")
+
+
+def write_csv(file: Path, columns: Mapping[str, Array]) -> None:
+    """A header, and a row for each step; an empty cell is NaN. Raises UserError about columns of several lengths."""
+    check_lengths(columns)
     with file.open("w", encoding="utf-8", newline="") as opened:
         writer = csv.writer(opened, lineterminator="\n")
         writer.writerow(columns)

@@ -15,7 +15,7 @@ from ..errors import UserError
 from ..files.reading import Array
 from ..files.rows import TimeColumn
 from ..settings import Share, must_fit
-from .columns import by_step, table_file, to_frame, write_csv, write_npz
+from .columns import by_step, check_lengths, table_file, to_frame, write_csv, write_npz
 from .posterior import Reads
 
 Kind = Literal["causal", "smoothed"]
@@ -178,9 +178,10 @@ class Scores:
             **more: further columns, a value for each step.
 
         Raises:
-            UserError: another suffix, or a file that can't be written.
+            UserError: another suffix, a file that can't be written, or a column of another length.
         """
         file, columns = table_file(path, "scores"), self.columns() | more
+        check_lengths(columns)
         (write_npz if file.suffix.lower() == ".npz" else write_csv)(file, columns)
         return file
 
