@@ -70,6 +70,7 @@ def test_iwae_with_1000_particles_is_within_002_nats_of_kalman() -> None:
     assert (mean.mean() - exact.mean()).abs() < 0.02
 
 
+@pytest.mark.slow
 def test_fivo_with_1000_particles_is_within_005_nats_of_kalman() -> None:
     model, batch, exact = linear_gaussian(4, 4, 20, 2)
     mean, error = mean_and_error(repeated(FIVO(particles=1000), model, batch, 80))
@@ -278,6 +279,7 @@ def gradients(bound: Bound, model: LinearGaussian, batch: SequenceBatch, names: 
     return torch.stack(rows)
 
 
+@pytest.mark.slow
 def test_doubly_reparameterized_gradients_have_the_same_mean_and_less_variance() -> None:
     torch.manual_seed(0)
     _, batch, _ = linear_gaussian(1, 1, 2, 1)
