@@ -70,6 +70,24 @@ def test_without_a_name_the_files_are_in_the_run_and_the_rest_is_printed(run: Pa
     assert len(list((run / "filled").iterdir())) == 2
 
 
+def test_a_file_that_is_to_be_filled_in_place_stays_whole_if_that_fails(
+    run: Path, tmp_path: Path, zf: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "mine.csv"
+    file.write_bytes((run.parent / "gaps.csv").read_bytes())
+
+    def full(part: Path, target: Path) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "replace", full)
+        assert "can't be written (No space left on device)" in zf("impute", run, file, *FEW, "--out", file).err
+    assert file.read_bytes() == (run.parent / "gaps.csv").read_bytes()
+    assert [f.name for f in tmp_path.iterdir()] == ["mine.csv"]
+    assert zf("impute", run, file, *FEW, "--out", file).code == 0
+    assert not pd.read_csv(file)["speed"].isna().any()
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [

@@ -94,7 +94,7 @@ def test_known_inputs_of_the_steps_to_come_are_read_in_the_datas_units() -> None
     data = Sequences(SERIES, inputs=past, normalize=True)
     model.description = data.description
     x_scale, u_scale = data.description.normalization, data.description.input_normalization
-    assert x_scale is not None and u_scale is not None  # noqa: PT018
+    assert x_scale is not None and u_scale is not None  # noqa: PT018  # for mypy
     ahead = np.stack([u[-2:] for u in known])
     found = zforcing.forecast(model, data, steps=2, num_samples=MANY, particles=MANY, inputs=ahead)
     for x, u, samples in zip(SERIES, known, found.samples, strict=True):

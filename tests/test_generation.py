@@ -239,7 +239,7 @@ def test_samples_are_particles_as_often_as_their_weights_say() -> None:
 def test_a_past_of_another_kind_is_refused() -> None:
     model, past = Case("rnn").build(SPECS["real"]), "smoother"
     with pytest.raises(UserError, match="past is 'smoother'; it must be filter, or posterior"):
-        continue_from(model, random_batch(SPECS["real"]), steps=2, past=past)  # type: ignore[arg-type]
+        continue_from(model, random_batch(SPECS["real"]), steps=2, past=past)  # type: ignore[arg-type]  # the mistake
 
 
 @pytest.mark.parametrize("numbers", [(0, 3), (3, 0)])

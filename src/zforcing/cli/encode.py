@@ -7,7 +7,6 @@ from argparse import Namespace
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
-from ..files.json_text import json_text
 from ..runtime.device import pick_device
 from ..runtime.threads import threads_asked_for
 from ..settings import Count, Range
@@ -39,10 +38,7 @@ def encode(argv: Sequence[str]) -> int:
     encoded = encoded_of(trained, source_of(options), options)
     file = encoded.save(out_file(options, trained, "latents", ending="npz"))
     values = summary(encoded) | {"run": str(trained.folder), "checkpoint": options.checkpoint, "file": str(file)}
-    if options.json:
-        print(json_text(values))
-    else:
-        print_values(values)
+    print_values(values, as_json=options.json)
     if encoded.collapsed:
         print("warning: the latents carry nothing (posterior collapse): see evaluate --latents", file=sys.stderr)
     return 0

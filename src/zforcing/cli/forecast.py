@@ -11,7 +11,6 @@ import numpy as np
 
 from ..data import SequenceDataset
 from ..errors import UserError
-from ..files.json_text import json_text
 from ..files.reading import Array
 from ..observations import contents_of
 from ..runtime.device import pick_device
@@ -47,10 +46,7 @@ def forecast(argv: Sequence[str]) -> int:
     values = summary(ahead) | {"run": str(trained.folder), "checkpoint": options.checkpoint}
     parts = [f"steps{options.steps}", *tempered_parts(options)]
     values["file"] = str(ahead.save(out_file(options, trained, "forecasts", *parts)))
-    if options.json:
-        print(json_text(values))
-    else:
-        print_values(values)
+    print_values(values, as_json=options.json)
     return 0
 
 

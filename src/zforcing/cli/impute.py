@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 
 from ..data import SequenceDataset
-from ..files.json_text import json_text
 from ..files.reading import user_path
 from ..runtime.device import pick_device
 from ..runtime.threads import threads_asked_for
@@ -46,10 +45,7 @@ def impute(argv: Sequence[str]) -> int:
     files = written(found, trained, options)
     values = summary(found) | {"run": str(trained.folder), "checkpoint": options.checkpoint}
     values |= {"file": str(files[0]), "gaps_file": str(files[1])}
-    if options.json:
-        print(json_text(values))
-    else:
-        print_values(values)
+    print_values(values, as_json=options.json)
     return 0
 
 

@@ -17,6 +17,7 @@ from rich.progress import Progress
 from ..bounds import BOUNDS, Bound
 from ..data.splits import Split
 from ..errors import UserError
+from ..files.json_text import json_text
 from ..registry import import_source
 from ..settings import Count, Factor, Positive
 from ..training.runs.config import SEED
@@ -169,8 +170,11 @@ def say(line: str) -> None:
     print(line, file=sys.stderr)
 
 
-def print_values(values: dict[str, Any]) -> None:
-    """Print a line `name  value` for each."""
+def print_values(values: dict[str, Any], *, as_json: bool = False) -> None:
+    """Print a line `name  value` for each, or one JSON object."""
+    if as_json:
+        print(json_text(values))
+        return
     width = max(map(len, values))
     for name, value in values.items():
         text = f"{value:.4f}" if isinstance(value, float) else "-" if value is None else value

@@ -111,7 +111,7 @@ def write_whole(file: Path, table: Any, columns: dict[str, list[Any]]) -> None:
         place, own = table.column_names.index(name), table.schema.field(name)
         try:
             column = pa.array(cells, type=own.type)
-        except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError):
+        except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError):  # fractions in whole numbers, say
             text = any(isinstance(cell, str) for cell in cells)
             column = pa.array(cells if text else [None if c is None else float(c) for c in cells])
         table = table.set_column(place, name, column)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -58,10 +59,14 @@ def refill(file: Path, out: Path, fillings: Fillings, layout: Layout) -> None:
         UserError: It can't be written.
     """
     write = {".csv": _csv, ".parquet": _parquet, ".npz": _npz, ".npy": _npy}[file.suffix.lower()]
+    part = out.with_name(f".{out.stem}-{os.getpid()}{out.suffix}")  # whole before it takes the place of FILE
     try:
-        write(file, out, fillings, layout)
+        write(file, part, fillings, layout)
+        part.replace(out)
     except OSError as error:
         raise UserError(f"{out}: can't be written ({error.strerror})") from None
+    finally:
+        part.unlink(missing_ok=True)
 
 
 def _csv(file: Path, out: Path, fillings: Fillings, _: Layout) -> None:
