@@ -1,7 +1,7 @@
 """How the time of what models do has changed since a commit, on a CPU.
 
     git worktree add ../before COMMIT
-    python benchmarks/before_and_after.py ../before [--threads N] [--models NAME ...] [--sizes NAME ...] [--rounds N]
+    python benchmarks/before_and_after.py ../before [--threads N] [--models NAME ...] [--sizes NAME ...] [--starts N]
 
 At each size of `zforcing bench`, the other checkout and this one take turns, each in a process of its own that lives
 all the while:
@@ -12,25 +12,29 @@ all the while:
 - sample: 64 sequences of as many steps
 
 Medians of the CPU time of these processes, summed over their threads, so that what else the machine does matters less.
-The tables are Markdown.
+Where its memory lies makes a process some percent faster or slower all its life: `--starts` processes of each are
+started, and ratios are medians over their pairs; from eight starts on with their 95 percent interval (bootstrap). The
+tables are Markdown.
 """
 
 from __future__ import annotations
 
 import argparse
 import os
+import random
 import statistics
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 from zforcing.benchmark.sizes import SIZES
 from zforcing.text_table import Table
 
 HERE = Path(__file__).resolve().parents[1]
-WARM_UP, STARTS = 2, 4  # where its memory lies makes a process some percent faster or slower all its life
+WARM_UP, RESAMPLED = 2, 2000
 WORKER = """
 import sys, time, torch
 from zforcing import FIVO
@@ -83,59 +87,85 @@ def seconds_of(process: subprocess.Popen[str]) -> float:
     return float(process.stdout.readline())
 
 
-def medians(tasks: Mapping[str, Task], model: str, size: str, *, threads: int, rounds: int) -> list[float]:
-    """Median CPU milliseconds of tasks that take turns, over the processes of all starts."""
+@dataclass(frozen=True)
+class Protocol:
+    """How often to measure: processes of each task, and runs of each process that count."""
+
+    threads: int
+    starts: int
+    rounds: int
+
+
+def medians(tasks: Mapping[str, Task], model: str, size: str, protocol: Protocol) -> list[list[float]]:
+    """Of each task the median CPU milliseconds of each of its processes; the tasks take turns."""
     found: dict[str, list[float]] = {name: [] for name in tasks}
-    for _ in range(STARTS):
+    for _ in range(protocol.starts):
         with ExitStack() as stack:
             started = {
-                name: stack.enter_context(worker(checkout, model, size, str(threads), task))
+                name: stack.enter_context(worker(checkout, model, size, str(protocol.threads), task))
                 for name, (checkout, task) in tasks.items()
             }
-            for number in range(WARM_UP + rounds):
-                for name, process in started.items():
-                    seconds = seconds_of(process)
-                    if number >= WARM_UP:
-                        found[name].append(1e3 * seconds)
-    return [statistics.median(seconds) for seconds in found.values()]
+            rounds = [
+                {name: 1e3 * seconds_of(process) for name, process in started.items()}
+                for _ in range(WARM_UP + protocol.rounds)
+            ]
+        for name in tasks:
+            found[name].append(statistics.median(seconds[name] for seconds in rounds[WARM_UP:]))
+    return list(found.values())
 
 
-def updates(before: Path, models: Sequence[str], sizes: Sequence[str], *, threads: int, rounds: int) -> Table:
+def milliseconds(*measured: Sequence[float]) -> list[str]:
+    """Medians over processes, as text."""
+    return [f"{statistics.median(ms):.0f}" for ms in measured]
+
+
+def ratio(over: Sequence[float], under: Sequence[float]) -> str:
+    """The median of the ratios of pairs of processes and, of many, its 95 percent interval, as text."""
+    ratios = [a / b for a, b in zip(over, under, strict=True)]
+    said = f"{statistics.median(ratios):.2f}"
+    if len(ratios) < 8:
+        return said
+    draw = random.Random(0)
+    resampled = sorted(statistics.median(draw.choices(ratios, k=len(ratios))) for _ in range(RESAMPLED))
+    return f"{said} ({resampled[RESAMPLED // 40]:.2f} to {resampled[-RESAMPLED // 40]:.2f})"
+
+
+def updates(before: Path, models: Sequence[str], sizes: Sequence[str], protocol: Protocol) -> Table:
     """Of updates by the ELBO, and the floor."""
     rows = []
     for model in models:
         for size in sizes:
             tasks = {"floor": (HERE, "floor"), "before": (before, "update"), "now": (HERE, "update")}
-            floor, old, new = medians(tasks, model, size, threads=threads, rounds=rounds)
-            ratios = (old / floor, new / floor, new / old)
-            rows.append([model, size, *(f"{ms:.0f}" for ms in (floor, old, new)), *(f"{r:.2f}" for r in ratios)])
+            floor, old, new = medians(tasks, model, size, protocol)
+            ratios = (ratio(old, floor), ratio(new, floor), ratio(new, old))
+            rows.append([model, size, *milliseconds(floor, old, new), *ratios])
     headers = ["model", "size", "floor, ms", "before, ms", "now, ms", "before / floor", "now / floor", "now / before"]
-    return Table(f"An update, {threads} threads", headers, rows, text_columns=2)
+    return Table(f"An update, {protocol.threads} threads", headers, rows, text_columns=2)
 
 
-def filters(before: Path, models: Sequence[str], sizes: Sequence[str], *, threads: int, rounds: int) -> Table:
+def filters(before: Path, models: Sequence[str], sizes: Sequence[str], protocol: Protocol) -> Table:
     """Of updates by a particle filter, and the same walked."""
     rows = []
     for model in models:
         for size in sizes:
             tasks = {"walked": (HERE, "FIVO walked"), "before": (before, "FIVO"), "now": (HERE, "FIVO")}
-            walked, old, new = medians(tasks, model, size, threads=threads, rounds=rounds)
-            cells = [f"{ms:.0f}" for ms in (walked, old, new)]
-            rows.append([model, size, *cells, *(f"{walked / ms:.2f}" for ms in (old, new))])
+            walked, old, new = medians(tasks, model, size, protocol)
+            ratios = (ratio(walked, old), ratio(walked, new))
+            rows.append([model, size, *milliseconds(walked, old, new), *ratios])
     headers = ["model", "size", "walked, ms", "before, ms", "now, ms", "walked / before", "walked / now"]
-    return Table(f"An update by FIVO with 16 particles, {threads} threads", headers, rows, text_columns=2)
+    return Table(f"An update by FIVO with 16 particles, {protocol.threads} threads", headers, rows, text_columns=2)
 
 
-def samples(before: Path, models: Sequence[str], sizes: Sequence[str], *, threads: int, rounds: int) -> Table:
+def samples(before: Path, models: Sequence[str], sizes: Sequence[str], protocol: Protocol) -> Table:
     """Of drawing sequences."""
     rows = []
     for model in models:
         for size in sizes:
             tasks = {"before": (before, "sample"), "now": (HERE, "sample")}
-            old, new = medians(tasks, model, size, threads=threads, rounds=rounds)
-            rows.append([model, size, f"{old:.0f}", f"{new:.0f}", f"{new / old:.2f}"])
+            old, new = medians(tasks, model, size, protocol)
+            rows.append([model, size, *milliseconds(old, new), ratio(new, old)])
     headers = ["model", "size", "before, ms", "now, ms", "now / before"]
-    return Table(f"64 sequences, {threads} threads", headers, rows, text_columns=2)
+    return Table(f"64 sequences, {protocol.threads} threads", headers, rows, text_columns=2)
 
 
 KINDS = {"updates": updates, "filters": filters, "samples": samples}
@@ -149,12 +179,12 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--models", nargs="+", default=["zforcing", "vrnn", "srnn", "rnn"])
     parser.add_argument("--sizes", nargs="+", choices=list(SIZES), default=list(SIZES))
+    parser.add_argument("--starts", type=int, default=4)
     parser.add_argument("--rounds", type=int, default=5)
     options = parser.parse_args()
+    protocol = Protocol(options.threads, options.starts, options.rounds)
     for kind in options.kinds:
-        table = KINDS[kind](
-            options.before.resolve(), options.models, options.sizes, threads=options.threads, rounds=options.rounds
-        )
+        table = KINDS[kind](options.before.resolve(), options.models, options.sizes, protocol)
         print(f"{table.title}:\n\n{table.to_markdown()}\n", flush=True)
 
 
