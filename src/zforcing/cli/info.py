@@ -16,7 +16,7 @@ from ..errors import UserError
 from ..files.json_text import json_text
 from ..models import MODELS, of_sequences
 from ..models.explain import explain
-from ..observations import FORMATS, DataDescription
+from ..observations import FORMATS
 from ..registry import Family
 from ..saving.atomic import read_json
 from ..saving.model import find_checkpoint
@@ -127,15 +127,10 @@ def about_run(run: str) -> dict[str, Any]:
         "model": found.model.label,
         "parameters": sum(p.numel() for p in found.model.parameters()),
         "latent_size": found.model.latent_size,
-        "data": brief(found.description),
+        "data": found.description.brief(),
         "best_validation_nats_per_sequence": progress.get("best"),
         "best_epoch": progress.get("best_epoch"),
         "seed": config and config.seed,
         "evaluations": sorted(p.name for p in found.folder.glob("evaluation-*.json")),
         "settings": asdict(found.model.config),
     }
-
-
-def brief(description: DataDescription) -> dict[str, Any]:
-    """The description, with what is long counted."""
-    return description.to_json() | {"format": description.format.brief()}

@@ -7,6 +7,7 @@ fractional digits.
 from __future__ import annotations
 
 import os
+import wave
 from collections.abc import Iterator
 from dataclasses import dataclass
 from math import gcd
@@ -291,13 +292,16 @@ def write_wav(path: str | Path, samples: NDArray[np.int16], rate: int) -> None:
 
     Raises:
         ValueError: `samples` has another type or shape.
-        UserError: The file can't be written, or soundfile isn't installed.
+        UserError: The file can't be written.
     """
     file = Path(path)
     if samples.dtype != np.int16 or samples.ndim != 1:
         raise ValueError(f"samples are {samples.dtype} {list(samples.shape)}; they must be int16 [N]")
-    soundfile = import_soundfile(file)
     try:
-        soundfile.write(file, samples, rate, subtype="PCM_16", format="WAV")
-    except soundfile.LibsndfileError as error:
-        raise UserError(f"{file}: can't be written ({error.error_string.strip(' .')}); check its folder") from error
+        with file.open("wb") as stream, wave.open(stream, "wb") as audio:
+            audio.setnchannels(1)
+            audio.setsampwidth(2)
+            audio.setframerate(rate)
+            audio.writeframes(samples.astype("<i2").tobytes())
+    except OSError as error:
+        raise UserError(f"{file}: can't be written ({error.strerror or error}); check its folder") from error

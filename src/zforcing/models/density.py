@@ -138,6 +138,7 @@ class DensityModel(nn.Module, ABC):
         Config: A frozen dataclass with the model's settings.
         cost_names: The extra terms that `Draws.cost` gives, which training may weight by these names.
         capturable: Whether a CUDA graph can hold the model (it never waits for a value from the GPU).
+        paper: What to cite: authors, title, where and when; "" where there is nothing.
         spec: What one observation is.
         config: The settings.
         description: What the model was trained on, with which the user's units become what it reads, and back; None
@@ -150,6 +151,7 @@ class DensityModel(nn.Module, ABC):
     Config: ClassVar[type[Any]]
     cost_names: ClassVar[tuple[str, ...]] = ()
     capturable: ClassVar[bool] = True
+    paper: ClassVar[str] = ""
 
     def __init__(self, spec: ObservationSpec, config: Any):
         super().__init__()

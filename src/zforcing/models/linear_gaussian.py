@@ -73,6 +73,10 @@ class LinearGaussian(SequenceModel):
     """
 
     name = "linear_gaussian"
+    paper = (
+        'R. E. Kalman, "A New Approach to Linear Filtering and Prediction Problems", '
+        "Journal of Basic Engineering 82(1), 1960"
+    )
     Config = LinearGaussianConfig
     is_exact = True
     capturable = False  # torch.linalg checks its factorizations on the CPU

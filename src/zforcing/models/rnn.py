@@ -71,6 +71,7 @@ class RNN(SequenceModel):
     """
 
     name = "rnn"
+    paper = 'S. Hochreiter, J. Schmidhuber, "Long Short-Term Memory", Neural Computation 9(8), 1997'
     Config = RNNConfig
 
     def __init__(self, spec: ObservationSpec, config: RNNConfig | None = None, **settings: Any):

@@ -98,6 +98,10 @@ class SRNN(SequenceModel):
     """
 
     name = "srnn"
+    paper = (
+        "M. Fraccaro, S. K. Sønderby, U. Paquet, O. Winther, "
+        '"Sequential Neural Models with Stochastic Layers", NIPS 2016, arXiv 1605.07571'
+    )
     Config = SRNNConfig
     deterministic = ("d",)
 

@@ -94,6 +94,10 @@ class VRNN(SequenceModel):
     """
 
     name = "vrnn"
+    paper = (
+        "J. Chung, K. Kastner, L. Dinh, K. Goel, A. Courville, Y. Bengio, "
+        '"A Recurrent Latent Variable Model for Sequential Data", NIPS 2015, arXiv 1506.02216'
+    )
     Config = VRNNConfig
 
     def __init__(self, spec: ObservationSpec, config: VRNNConfig | None = None, **settings: Any):

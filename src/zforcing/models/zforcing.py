@@ -131,6 +131,10 @@ class ZForcing(SequenceModel):
     """
 
     name = "zforcing"
+    paper = (
+        "A. Goyal, A. Sordoni, M.-A. Côté, N. R. Ke, Y. Bengio, "
+        '"Z-Forcing: Training Stochastic Recurrent Networks", NIPS 2017, arXiv 1711.05411'
+    )
     Config = ZForcingConfig
     step_costs = ("auxiliary",)
     context_costs = ("backward",)

@@ -47,6 +47,10 @@ class DataDescription:
             "input_normalization": None if self.input_normalization is None else asdict(self.input_normalization),
         }
 
+    def brief(self) -> dict[str, Any]:
+        """A short `to_json`, in which what is long of the format is counted."""
+        return self.to_json() | {"format": self.format.brief()}
+
     @classmethod
     def from_json(cls, values: dict[str, Any]) -> DataDescription:
         """The inverse of `to_json`, also for format version 1, which had a field for each kind of observation.

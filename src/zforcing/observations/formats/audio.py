@@ -38,6 +38,7 @@ class AudioFormat(Format):
 
     name = "audio"
     endings = ("wav",)
+    hub_task = "audio-to-audio"
     reads = (".aif", ".aiff", ".au", ".flac", ".nist", ".ogg", ".sph", ".wav")
 
     sample_rate: int
@@ -68,6 +69,11 @@ class AudioFormat(Format):
     def from_units(self, raw: Array, description: Described) -> Array:
         """[..., D] samples -> what a model reads."""
         return encode(raw, self, description.normalization)
+
+    @property
+    def extra(self) -> str | None:
+        """Recordings are read by soundfile."""
+        return "audio"
 
     def read(self, path: str, description: Described) -> list[Example]:
         """One recording in whole frames, resampled to the model's rate.

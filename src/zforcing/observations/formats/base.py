@@ -71,6 +71,7 @@ class Format(ABC):
         is_text: whether a word on the command line may be a sequence itself, see `parse`.
         endings: of the files that `show` writes, such as "png".
         reads: suffixes, such as ".csv", of the files that are read of a folder that somebody names; empty: of none.
+        hub_task: the task under which the Hugging Face Hub lists models of it, one of its own names.
     """
 
     name: ClassVar[str]
@@ -78,6 +79,7 @@ class Format(ABC):
     is_text: ClassVar[bool] = False
     endings: ClassVar[tuple[str, ...]] = ()
     reads: ClassVar[tuple[str, ...]] = ()
+    hub_task: ClassVar[str] = "other"
 
     # ---- as JSON
 
@@ -119,6 +121,11 @@ class Format(ABC):
         return (np.asarray(raw) if scaling is None else scaling.apply(raw)).astype(np.float32)
 
     # ---- files
+
+    @property
+    def extra(self) -> str | None:
+        """The extra of this package, such as "audio", that its files are read with; None: none is needed."""
+        return None
 
     @abstractmethod
     def read(self, path: str, description: Described) -> list[Example]:

@@ -31,6 +31,7 @@ class ImageFormat(Format):
     name = "image"
     number = "pixel"
     endings = ("png",)
+    hub_task = "unconditional-image-generation"
     reads = SUFFIXES
 
     height: int

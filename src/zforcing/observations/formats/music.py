@@ -86,6 +86,11 @@ class MusicFormat(Format):
             )
         ]
 
+    @property
+    def extra(self) -> str | None:
+        """MIDI files are read and written by symusic."""
+        return "midi"
+
     def read(self, path: str, description: Described) -> list[Example]:
         """The rolls in a file.
 

@@ -43,6 +43,7 @@ class TableFormat(Format):
 
     name = "table"
     endings = ("csv",)
+    hub_task = "time-series-forecasting"
     reads = (*TABLES, *ARRAYS)
 
     names: tuple[str, ...] | None = None

@@ -26,6 +26,7 @@ class TextFormat(Format):
 
     name = "text"
     endings = ("txt",)
+    hub_task = "text-generation"
     reads = (".txt",)
     is_text = True
 
@@ -52,6 +53,11 @@ class TextFormat(Format):
                 "must have one for each category"
             )
         ]
+
+    @property
+    def extra(self) -> str | None:
+        """Byte pairs are read by tokenizers."""
+        return "text" if self.vocabulary.tokens == "bpe" else None
 
     def read(self, path: str, description: Described) -> list[Example]:
         """The beginning of a sentence on each line of a file, prepared as the model's sentences were; without the end
