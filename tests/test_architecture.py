@@ -36,6 +36,7 @@ ROOMS = (
     "saving",
     "training",
     "evaluation",
+    "sharing",
     "benchmark",
     "testing",
     "api",

@@ -76,7 +76,7 @@ def edit_weights(change: Callable[[dict[str, torch.Tensor]], Any]) -> Callable[[
     ("damage", "said"),
     [
         (edit_config(lambda v: v.update(format_version=3)), r"format version 3.*reads 1 and 2.*zforcing 0\."),
-        (edit_config(lambda v: v.pop("format_version")), "format version None"),
+        (edit_config(lambda v: v.pop("format_version")), "of another library: it has no format_version"),
         (edit_config(lambda v: v.pop("data")), "config.json is damaged.*data"),
         (edit_config(lambda v: v["model"].update(name="gone")), "names model .gone., which isn.t registered"),
         (edit_config(lambda v: v["model"]["settings"].update(hiden=1)), "config.json is damaged.*hiden"),

@@ -11,6 +11,7 @@ CONSTRAINTS = Path(__file__).parents[1] / "constraints.txt"
 
 OPTIONAL = (  # packages of the extras
     "gradio",
+    "huggingface_hub",
     "music21",
     "onnx",
     "optuna",

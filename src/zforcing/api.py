@@ -33,6 +33,8 @@ from .models import (
 from .observations import DataDescription, ObservationSpec, SequenceBatch
 from .registry import register
 from .saving.model import load, save
+from .sharing.folder import Shared, share
+from .sharing.hub import from_pretrained, push_to_hub
 from .tasks.continuation import continue_from
 from .tasks.encode import encode
 from .tasks.encoded import Encoded
@@ -91,6 +93,7 @@ __all__ = [
     "SequenceBatch",
     "SequenceModel",
     "Sequences",
+    "Shared",
     "Stream",
     "Threshold",
     "Tracker",
@@ -108,14 +111,17 @@ __all__ = [
     "evaluate_forecast",
     "fit",
     "forecast",
+    "from_pretrained",
     "impute",
     "interpolate",
     "latents_report",
     "load",
+    "push_to_hub",
     "reconstruct",
     "register",
     "sample",
     "save",
     "score",
+    "share",
     "stream",
 ]

@@ -71,6 +71,11 @@ COMMANDS = {
         "interpolate",
         "From one sequence to another, through their latents: zforcing interpolate RUN A B [--num 7].",
     ),
+    "share": Command(
+        "share",
+        "share",
+        "Make a folder to hand a model over, with its card: zforcing share RUN [--out FOLDER] [--push USER/NAME].",
+    ),
     "recipes": Command("info", "list_recipes", "List the recipes."),
     "info": Command(
         "info",

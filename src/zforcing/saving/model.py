@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from importlib.metadata import version
@@ -35,7 +36,9 @@ from ..runtime.device import as_device
 from ..settings import must_be
 from .atomic import _write_json, current, read_json
 
-STARTS = "starts.safetensors"
+WEIGHTS, STARTS = "model.safetensors", "starts.safetensors"
+FILES = ("config.json", WEIGHTS, STARTS)  # that `save` writes
+HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")  # user/name
 FORMAT_VERSION = 2
 READABLE = (1, FORMAT_VERSION)
 
@@ -67,9 +70,11 @@ def load(run: str | Path, *, which: str = "best", device: torch.device | str = "
     folder = find_checkpoint(run, which=which)
     path = folder / "config.json"
     config = read_json(path)
-    if config.get("format_version") not in READABLE:
+    if "format_version" not in config:
+        raise UserError(f"{path} is of another library: it has no format_version, and names no model of zforcing's")
+    if config["format_version"] not in READABLE:
         raise UserError(
-            f"{path} has format version {config.get('format_version')}, this zforcing reads 1 and 2: load it "
+            f"{path} has format version {config['format_version']}, this zforcing reads 1 and 2: load it "
             f"with zforcing {config.get('zforcing_version', 'of another version')}"
         )
     try:
@@ -89,8 +94,8 @@ def load(run: str | Path, *, which: str = "best", device: torch.device | str = "
     except (UserError, RuntimeError, TypeError, OverflowError, MemoryError) as error:  # torch's, of absurd sizes
         reason = " ".join(str(error).split())[:200]
         raise UserError(f"{path} asks for a model that can't be built: {reason}") from None
-    _check_description(path, config["data"], folder / "model.safetensors")
-    model.load_state_dict(_read_weights(model, folder / "model.safetensors"), assign=True)
+    _check_description(path, config["data"], folder / WEIGHTS)
+    model.load_state_dict(_read_weights(model, folder / WEIGHTS), assign=True)
     model.description, model.starts = description, _read_starts(folder / STARTS, description, config["data"])
     return model.to(place).eval()
 
@@ -143,17 +148,29 @@ def find_checkpoint(run: str | Path, *, which: str = "best") -> Path:
         raise UserError(f"which is {which!r}; it must be best or last")
     folder = Path(run)
     if not folder.is_dir():
-        raise UserError(f"no such run folder: {folder}")
-    if (folder / "config.json").is_file() and (folder / "model.safetensors").is_file():
+        raise UserError(f"no such run folder: {folder}{_of_the_hub(run)}")
+    if (folder / "config.json").is_file() and (folder / WEIGHTS).is_file():
         return folder
     checkpoint = current(folder / "checkpoints" / which)
     if not checkpoint.is_dir():
+        if (folder / "config.json").is_file():
+            raise UserError(f"{folder} has a config.json and no {WEIGHTS}; weights in another form are never loaded")
         if not (folder / "config.yaml").is_file():
-            raise UserError(f"{folder} is not a run folder: it has no config.yaml (`zforcing train` makes one)")
+            raise UserError(
+                f"{folder} is not a run folder: it has no config.yaml (`zforcing train` makes one), and neither "
+                f"config.json nor {WEIGHTS}, as a saved model has"
+            )
         raise UserError(
             f"{folder} has no {which!r} checkpoint yet: train it further with `zforcing train ... --resume`"
         )
     return checkpoint
+
+
+def _of_the_hub(run: str | Path) -> str:
+    """A hint, where a name that isn't there may be meant as one of the Hugging Face Hub."""
+    if not (isinstance(run, str) and HUB_NAME.fullmatch(run)) or Path(run).parent.is_dir():
+        return ""
+    return f" (a model of the Hugging Face Hub is loaded by zforcing.from_pretrained({run!r}))"
 
 
 def save(folder: str | Path, model: DensityModel) -> None:
@@ -188,7 +205,7 @@ def save(folder: str | Path, model: DensityModel) -> None:
 def _save(place: Path, model: DensityModel, description: DataDescription) -> None:
     place.mkdir(parents=True, exist_ok=True)
     data = json.loads(json.dumps(description.to_json()))
-    _save_tensors(place / "model.safetensors", model.state_dict(), data)
+    _save_tensors(place / WEIGHTS, model.state_dict(), data)
     if model.starts is None:
         (place / STARTS).unlink(missing_ok=True)
     else:
