@@ -24,7 +24,7 @@ def share(argv: Sequence[str]) -> int:
 
     options = share_options(argv)
     run = find_run(options.run)
-    made: dict[str, Any] = {} if options.push and is_shared(run) else make(run, options)
+    made: dict[str, Any] = as_it_stands(options) if options.push and is_shared(run) else make(run, options)
     folder = Path(made.get("folder", run))
     values = made | ({"address": push(folder, options)} if options.push else {})
     if options.json:
@@ -54,6 +54,18 @@ def share_options(argv: Sequence[str]) -> Namespace:
     if options.private and options.push is None:
         raise UserError("--private goes with --push: a folder has no owner")
     return options
+
+
+def as_it_stands(options: Namespace) -> dict[str, Any]:
+    """Nothing is made. Raises UserError about an option that would be of what is made."""
+    usual = {"out": None, "license": "unknown", "overwrite": False, "checkpoint": "best"}
+    given = [name for name, value in usual.items() if getattr(options, name) != value]
+    if given:
+        raise UserError(
+            f"--{given[0]}: {options.run} is a folder that share made, and goes to the Hub as it stands; edit its "
+            "README.md, or share the run again"
+        )
+    return {}
 
 
 def make(run: Path, options: Namespace) -> dict[str, Any]:
