@@ -171,7 +171,7 @@ def test_the_cards_python_runs(shared: Path, tmp_path: Path, monkeypatch: pytest
     monkeypatch.chdir(tmp_path)
     code = (shared / "README.md").read_text("utf-8").split("```python\n")[1].split("```")[0]
     names: dict[str, Any] = {}
-    exec(code.replace('"machines"', '"mine"').replace("steps=12", "steps=3"), names)
+    exec(code.replace("steps=12", "steps=3"), names)
     assert names["x"].shape == (4, 3, 2)
 
 
@@ -211,6 +211,16 @@ def test_a_model_in_memory_has_a_card_of_what_is_given(tmp_path: Path) -> None:
     assert f"log p(x) ≥ {measured.nats_per_sequence:.2f}" in text
     assert "train: 3 sequences of 5 steps (15 in all)" in text
     assert 'model = zf.load("mine")' in text
+
+
+class Mine(zf.RNN):
+    name = "mine"
+
+
+def test_a_card_says_that_a_model_of_ones_own_must_be_registered(tmp_path: Path) -> None:
+    model = Mine.for_data(zf.Sequences(np.ones((3, 5, 2))), hidden_size=4)
+    text = (zf.share(model, tmp_path / "mine").folder / "README.md").read_text("utf-8")
+    assert "Import the module that registers `mine` first" in text
 
 
 @pytest.mark.parametrize(
@@ -348,3 +358,17 @@ def test_a_folder_of_another_kind_is_one_line(files: dict[str, str], said: str, 
         with pytest.raises(UserError, match=said) as caught:
             way(tmp_path)
         assert "\n" not in str(caught.value)
+
+
+def test_a_shared_folder_is_copied_and_not_shared_again(shared: Path, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"is a folder that share made, and has a README\.md already: copy it"):
+        zf.share(shared, tmp_path / "again")
+
+
+def test_arguments_of_a_wrong_type_are_one_line(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"folder is a int; it must be a folder's name: share\(run, folder\)"):
+        zf.share(small_model(), 3)  # type: ignore[arg-type]  # the mistake
+    with pytest.raises(UserError, match="name is a int; it must be user/name of the Hub, or a folder"):
+        from_pretrained(3)  # type: ignore[arg-type]  # the mistake
+    with pytest.raises(UserError, match="'3' is no name on the Hub; it must be user/name"):
+        zf.push_to_hub(small_model(), "3")

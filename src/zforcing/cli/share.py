@@ -20,7 +20,7 @@ def share(argv: Sequence[str]) -> int:
     It holds the weights, their config.json and README.md: no data, no optimizer, no paths of this machine. A folder
     that it made goes to the Hugging Face Hub as it stands: zforcing share FOLDER --push USER/NAME.
     """
-    from ..sharing.hub import is_shared
+    from ..sharing.folder import is_shared
 
     options = share_options(argv)
     run = find_run(options.run)

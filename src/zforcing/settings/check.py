@@ -50,12 +50,12 @@ def unfit(value: Any, hint: Any) -> str:
     return " and ".join(missed) + (", or null" if takes_null(hint) else "") if missed else ""
 
 
-def must_be(value: object, cls: type[Any], name: str, like: str) -> None:
+def must_be(value: object, cls: type[Any] | tuple[type[Any], ...], name: str, like: str) -> None:
     """Refuse an argument of another class: one of a function, where no dataclass says what it takes.
 
     Args:
         value: what was given.
-        cls: what it must be an instance of.
+        cls: what it must be an instance of, or one of several.
         name: of the argument.
         like: what to give, for the message.
 

@@ -29,11 +29,12 @@ NOT_EXACT = (
 )
 
 
-def card(facts: Facts, *, license_id: str, repo: str | None) -> str:
+def card(facts: Facts, *, folder: str, license_id: str, repo: str | None) -> str:
     """The card as Markdown.
 
     Args:
         facts: What is known of the model.
+        folder: The name of the folder that it is in.
         license_id: A licence by the Hub's name for it, or "unknown".
         repo: user/name on the Hub, if it goes there.
     """
@@ -41,7 +42,7 @@ def card(facts: Facts, *, license_id: str, repo: str | None) -> str:
         f"# {facts.name}",
         facts.about,
         _what_it_is(facts),
-        _section("Use it", _use(facts, repo)),
+        _section("Use it", _use(facts, folder, repo)),
         _section("What it models", _modelled(facts)),
         _section("What it was trained on", _trained_on(facts)),
         _section("How it was trained", _how(facts)),
@@ -99,16 +100,23 @@ def _what_it_is(facts: Facts) -> str:
 # ---- use
 
 
-def _use(facts: Facts, repo: str | None) -> str:
-    here = f'zf.from_pretrained("{repo}")' if repo else f'zf.load("{facts.name}")  # this folder'
+def _use(facts: Facts, folder: str, repo: str | None) -> str:
+    here = f'zf.from_pretrained("{repo}")' if repo else f'zf.load("{folder}")  # this folder'
     code = ["import zforcing as zf", "", f"model = {here}", *_drawing(facts)]
-    return f"{_install(facts)}\n\n```python\n" + "\n".join(code) + f"\n```\n\n{_commands(facts, repo)}"
+    return f"{_install(facts)}\n\n```python\n" + "\n".join(code) + f"\n```\n\n{_commands(facts, folder, repo)}"
 
 
 def _install(facts: Facts) -> str:
     extra = facts.description.format.extra
     also = "" if extra is None else f"; to read files of its kind, `pip install 'zforcing[{extra}]'`"
-    return f"`pip install zforcing`{also}."
+    own = [thing.name for thing in (facts.model, facts.description.format) if not _is_ours(thing)]
+    named = "".join(f" Import the module that registers `{name}` first (`--import` of the commands)." for name in own)
+    return f"`pip install zforcing`{also}.{named}"
+
+
+def _is_ours(thing: object) -> bool:
+    """Whether its class comes with the package."""
+    return type(thing).__module__.partition(".")[0] == "zforcing"
 
 
 def _drawing(facts: Facts) -> list[str]:
@@ -132,9 +140,8 @@ def _lacks_starts(facts: Facts) -> bool:
     return facts.description.spec.conditions_on_first and facts.model.starts is None
 
 
-def _commands(facts: Facts, repo: str | None) -> str:
+def _commands(facts: Facts, folder: str, repo: str | None) -> str:
     """The same at the command line, with files."""
-    folder = facts.name if repo is None else repo.rpartition("/")[2]
     get = [] if repo is None else [f"hf download {repo} --local-dir {folder}"]
     reads = ", ".join(facts.description.format.reads)
     lines = get if _lacks_starts(facts) else [*get, f"zforcing sample {folder} --num 4"]

@@ -14,7 +14,7 @@ from ..errors import UserError
 from ..evaluation.evaluation import Evaluation
 from ..models import DensityModel
 from ..saving.atomic import Writing, write_text
-from ..saving.model import FILES, HUB_NAME, save
+from ..saving.model import FILES, HUB_NAME, WEIGHTS, save
 from ..settings import must_be
 from ..training.runs.trained import Trained
 from .card import card, kept_of_data
@@ -80,6 +80,7 @@ def share(
         zf.share("runs/mine", "mine", license_id="cc-by-4.0")
         model = zf.load("mine")
     """
+    must_be(folder, (str, Path), "folder", "a folder's name: share(run, folder)")
     place = Path(folder).expanduser().resolve()
     check_names(license_id=license_id, repo=repo)
     _check_free(place, overwrite=overwrite)
@@ -87,7 +88,8 @@ def share(
     if isinstance(source, DensityModel):
         found = replace(found, name=place.name)
     facts = with_more(found, data=data, evaluations=evaluations, name=repo and repo.rpartition("/")[2])
-    _write(facts, place, card(facts, license_id=license_id, repo=repo))
+    named = facts.name if repo else place.name
+    _write(facts, place, card(facts, folder=named, license_id=license_id, repo=repo))
     files = tuple(sorted(path.name for path in place.iterdir()))
     size = sum((place / name).stat().st_size for name in files)
     return Shared(place, files, size, tuple(kept_of_data(facts)))
@@ -110,10 +112,18 @@ def _check_free(place: Path, *, overwrite: bool) -> None:
     if others:
         raise UserError(f"{place} holds other files ({', '.join(others[:4])}): name a folder of its own")
     if there and not overwrite:
-        raise UserError(f"{place} exists already: name another folder, or replace it (--overwrite), also its {CARD}")
+        raise UserError(f"{place} exists already: name another folder, or replace it (overwrite), also its {CARD}")
+
+
+def is_shared(source: str | Path | DensityModel) -> bool:
+    """Whether it is a folder that `share` made."""
+    names = (CARD, "config.json", WEIGHTS)
+    return isinstance(source, str | Path) and all((Path(source) / name).is_file() for name in names)
 
 
 def _facts_of(source: str | Path | DensityModel, *, which: str, count: bool, say: Callable[[str], None]) -> Facts:
+    if is_shared(source):
+        raise UserError(f"{source} is a folder that share made, and has a {CARD} already: copy it as it stands")
     if isinstance(source, str | Path):
         return facts_of_run(Trained.load(str(source), which=which), which=which, count=count, say=say)
     must_be(source, DensityModel, "source", "a run folder or a model")

@@ -13,8 +13,9 @@ import torch
 
 from ..errors import UserError
 from ..models import DensityModel
-from ..saving.model import FILES, HUB_NAME, STARTS, load
-from .folder import CARD, SHARED, check_names, share
+from ..saving.model import HUB_NAME, STARTS, load
+from ..settings import must_be
+from .folder import CARD, SHARED, check_names, is_shared, share
 
 
 def push_to_hub(
@@ -56,11 +57,6 @@ def push_to_hub(
     return str(address)
 
 
-def is_shared(source: str | Path | DensityModel) -> bool:
-    """Whether it is a folder that `share` made."""
-    return isinstance(source, str | Path) and all((Path(source) / name).is_file() for name in (CARD, *FILES[:2]))
-
-
 @contextmanager
 def _shared(source: str | Path | DensityModel, repo: str, *, license_id: str) -> Iterator[Path]:
     """The folder to upload, which is one already, or is made for the moment."""
@@ -95,6 +91,7 @@ def from_pretrained(
     Example:
         model = zf.from_pretrained("user/name")
     """
+    must_be(name, (str, Path), "name", "user/name of the Hub, or a folder")
     if Path(name).is_dir():
         if revision is not None:
             raise UserError(f"revision is {revision!r}, but {name} is a folder, which has none: leave it out")
