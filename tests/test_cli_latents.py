@@ -32,6 +32,52 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+# ---- what is read, and where it goes
+
+
+@pytest.mark.parametrize("source", [["test:0-1"], ["--split", "valid"], ["valid"]])
+def test_a_reconstruction_and_an_evaluation_take_what_the_others_take(
+    runs: Path, tmp_path: Path, zf: Command, source: list[str]
+) -> None:
+    found = zf("reconstruct", runs / "run-table", *source, "--out", tmp_path, *CPU, "--json").json
+    of = "test-0-1" if source == ["test:0-1"] else "valid"
+    assert [Path(file).name for file in found["files"]] == [f"reconstruct-{of}-seed0.{end}" for end in ("npz", "csv")]
+    evaluated = zf("evaluate", runs / "run-table", *source, "--no-baselines", *CPU, "--json").json
+    assert evaluated["num_sequences"] == found["num_sequences"] == (2 if of == "test-0-1" else 3)
+
+
+MAKERS = {
+    "sample": ["--num", 2, "--steps", 2],
+    "continue": ["test:0", "--num", 1, "--steps", 1],
+    "interpolate": ["test:0", "test:1", "--num", 2],
+    "reconstruct": ["test:0"],
+}
+TABLES = {"encode": [], "forecast": ["--steps", 1, "--num", 4], "score": [], "impute": []}
+
+
+@pytest.mark.parametrize("verb", MAKERS | TABLES)
+def test_out_is_a_file_by_its_suffix_and_else_a_folder(runs: Path, tmp_path: Path, zf: Command, verb: str) -> None:
+    few = ["--particles", 2] if verb in ("score", "impute", "forecast", "continue") else []
+    words = [verb, runs / "run-table", *(MAKERS | TABLES)[verb], *few, *CPU, "--json", "--out"]
+    assert zf(*words, tmp_path / "new" / "deep" / "other.csv").code == 0
+    file = tmp_path / "new" / "deep" / "mine.csv"
+    (file.parent / "mine-2023.csv").touch()  # a name that copies of a sequence might have
+    found = zf(*words, file).json
+    assert found.get("file", found.get("files")) in (str(file), [str(file)])
+    there = {f.name for f in file.parent.iterdir() if not f.stem.endswith("-gaps")}
+    assert there == {"mine.csv", "mine-2023.csv", "other.csv"}
+    found = zf(*words, tmp_path / "a" / "b.c").json
+    assert Path(found["files"][0] if "files" in found else found["file"]).parent == tmp_path / "a" / "b.c"
+
+
+def test_recordings_of_a_named_file_have_numbers_where_there_are_several(
+    runs: Path, tmp_path: Path, zf: Command
+) -> None:
+    for num, names in ((2, ["a-000.wav", "a-001.wav"]), (1, ["a.wav"])):
+        words = ["sample", runs / "run-speech", "--num", num, "--steps", 2, "--out", tmp_path / "a.wav", *CPU]
+        assert [Path(file).name for file in zf(*words, "--json").json["files"]] == names
+
+
 # ---- encode
 
 
@@ -208,7 +254,9 @@ def test_evaluate_prints_what_the_latents_carry(runs: Path, zf: Command) -> None
         (["evaluate", "run-rnn", "--latents"], "model rnn has no latents"),
         (["encode", "run-table", "nowhere.csv"], "nowhere.csv: no such file"),
         (["encode", "run-table", "--out", "z.txt"], "latents are written to .csv or .npz"),
-        (["encode", "run-table", "--out", "nowhere/z.csv"], "there is no folder nowhere"),
+        (["encode", "run-table", "--out", "/dev/null/z.csv"], "--out /dev/null/z.csv: /dev/null is a file"),
+        (["reconstruct", "run-table", "--out", "a.png"], "sequences of format table are written to .npz or .csv"),
+        (["reconstruct", "run-table", "test:0", "--split", "test"], "--split is for the run's own data"),
         (["encode", "run-table", "test:0", "--split", "test"], "--split is for the run's own data"),
         (["encode", "run-table", "--num", "-1"], "--num is -1"),
         (["reconstruct", "run-table", "test:9"], "the test split has sequences 0 to 2"),

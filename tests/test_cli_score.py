@@ -165,7 +165,10 @@ def test_too_few_effective_particles_are_one_line_on_stderr(
 @pytest.mark.parametrize("command", ["score", "forecast", "impute", "encode"])
 def test_where_out_cannot_be_written_nothing_is_computed(command: str, tmp_path: Path, zf: Command) -> None:
     assert "its suffix is '.txt'" in zf(command, tmp_path / "no-run", "--out", "x.txt").mistake
-    assert "there is no folder" in zf(command, tmp_path / "no-run", "--out", tmp_path / "no" / "x.csv").mistake
+    (tmp_path / "a.csv").touch()
+    refused = zf(command, tmp_path / "no-run", "--out", tmp_path / "a.csv" / "x.csv").mistake
+    assert f"{tmp_path / 'a.csv'} is a file, not a folder" in refused
+    assert "--out is empty" in zf(command, tmp_path / "no-run", "--out", "").mistake
 
 
 def test_digits_are_scored_exactly_by_a_model_without_latents(folder: Path, zf: Command) -> None:

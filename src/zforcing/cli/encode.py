@@ -20,7 +20,8 @@ from .options import (
     print_values,
     sequences_options,
 )
-from .sequences import check_out, out_file, sequences_of, source_of
+from .out import check_out, out_option
+from .sequences import out_file, sequences_of, source_of
 from .sources import HELP
 
 if TYPE_CHECKING:
@@ -50,8 +51,7 @@ def encode_options(argv: Sequence[str]) -> Namespace:
     sequences_options(parser, HELP)
     num = "paths of latents that are drawn of each sequence, besides the means"
     parser.add_argument("--num", "--num-samples", type=Annotated[int, Range(at_least=0)], default=0, help=num)
-    out = "a .csv or .npz to write; an .npz in RUN/latents by default"
-    parser.add_argument("--out", type=str | None, default=None, help=out)
+    out_option(parser, writes="the latents", suffixes=".csv or .npz", folder="latents")
     checkpoint_option(parser)
     parser.add_argument("--batch-size", type=Count, default=256, help="sequences times paths at a time")
     common_options(parser, seed="seed of what is drawn")

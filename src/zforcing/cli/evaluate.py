@@ -29,7 +29,9 @@ from .options import (
     sequences_options,
     whole_number,
 )
-from .sample import file_name
+from .out import file_name
+from .sequences import sequences_of
+from .sources import OWN
 
 if TYPE_CHECKING:
     from ..evaluation.evaluation import Evaluation
@@ -65,7 +67,8 @@ def evaluate(argv: Sequence[str]) -> int:
     bound = in_chunks(options, chosen_bound(options, trained_by=trained_by(run)))
     latents = latents_of(run, options) if options.latents else None
     asked = {name: getattr(options, name) for name in ASKED}
-    result = evaluate_run(run, bound=bound, split=options.split or "test", counting=counting, say=say, **asked)
+    own = sequences_of if options.file is not None and OWN.fullmatch(options.file) else None
+    result = evaluate_run(run, bound=bound, split=options.split or "test", own=own, counting=counting, say=say, **asked)
     of = (options.split or "test") if options.file is None else file_name(options.file)
     path = evaluation_file(run, split=of, bound=name_in_files(bound), checkpoint=options.checkpoint)
     save_evaluation(result, path, checkpoint=options.checkpoint, latents=latents)

@@ -18,7 +18,7 @@ from ..saving.atomic import write_text
 from ..text_table import Table
 from ..training.runs.trained import Trained
 from .options import counting, print_values, say
-from .sample import stem_of
+from .out import stem_of
 from .sequences import name_of, sequences_of, source_of
 
 if TYPE_CHECKING:

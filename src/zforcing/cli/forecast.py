@@ -29,8 +29,9 @@ from .options import (
     sequences_options,
     tempering_options,
 )
+from .out import check_out, out_option
 from .sample import tempered_parts
-from .sequences import check_out, out_file, sequences_of, source_of
+from .sequences import out_file, sequences_of, source_of
 from .sources import OWN
 
 
@@ -58,8 +59,8 @@ def forecast_options(argv: Sequence[str]) -> Namespace:
     parser.add_argument("--num-samples", "--num", type=Count, default=100, help="S, futures of each sequence")
     known = "of a model that reads known inputs: a file of those of the steps to come, for each sequence or for all"
     parser.add_argument("--inputs", type=str | None, default=None, help=known)
-    out = "a .csv (a row for each step and column) or .npz (the futures) to write; in RUN/forecasts by default"
-    parser.add_argument("--out", type=str | None, default=None, help=out)
+    rows = "a row for each step and column (of an .npz the futures themselves)"
+    out_option(parser, writes=rows, suffixes=".csv or .npz", folder="forecasts")
     past_options(parser)
     tempering_options(parser)
     checkpoint_option(parser)

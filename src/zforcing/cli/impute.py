@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 
 from ..data import SequenceDataset
-from ..files.reading import user_path
 from ..runtime.device import pick_device
 from ..runtime.threads import threads_asked_for
 from ..settings import Count, Seed, Share
@@ -27,7 +26,8 @@ from .options import (
     print_values,
     sequences_options,
 )
-from .sequences import check_out, out_file, sequences_of, source_of
+from .out import TABLES, check_out, out_option
+from .sequences import out_file, sequences_of, source_of
 from .sources import OWN, is_file
 
 ENDINGS = {".parquet": "parquet", ".npz": "npz", ".npy": "npz"}  # of what is written without --out
@@ -59,14 +59,14 @@ def impute_options(argv: Sequence[str]) -> Namespace:
     moves = "of the draws of each block of steps, where particles come from few; 0: none"
     parser.add_argument("--moves", type=Seed, default=50, help=moves)
     parser.add_argument("--level", type=Share, default=0.9, help="probability of the intervals")
-    out = "FILE with its gaps filled, or a .csv or .npz of its steps; beside it -gaps; in RUN/filled by default"
-    parser.add_argument("--out", type=str | None, default=None, help=out)
+    writes = "FILE with its gaps filled, and beside it NAME-gaps"
+    out_option(parser, writes=writes, suffixes=".csv, .npz or FILE's own suffix", folder="filled")
     checkpoint_option(parser)
     parser.add_argument("--batch-size", type=Count | None, default=None, help="sequences times particles at a time")
     common_options(parser, seed="seed of the draws")
     options = parser.parse_args(list(argv))
     check_common(options)
-    check_out(options, "filled sequences", *(s for s in (".parquet", ".npy") if s == _suffix(options)))
+    check_out(options, "filled sequences", _suffixes(options))
     return options
 
 
@@ -99,11 +99,16 @@ def written(found: Imputation, trained: Trained, options: Namespace) -> tuple[Pa
     source = options.file or ""
     own = bool(source) and not OWN.fullmatch(source) and is_file(source)
     ending = ENDINGS.get(_suffix(options), "csv") if own else "csv"
-    out = user_path(str(out_file(options, trained, "filled", ending=ending)), "--out")
+    out = out_file(options, trained, "filled", suffixes=_suffixes(options), ending=ending)
     drawn = [s.drawn for s in found.sequences]
     if own and trained.description.format.refill(source, out, found.filled, drawn, trained.description):
         return out, found.save_gaps(out)
     return found.save(out)
+
+
+def _suffixes(options: Namespace) -> tuple[str, ...]:
+    """Those that --out may have: also that of the file, where it can be written again."""
+    return (*TABLES, *(suffix for suffix in (".parquet", ".npy") if suffix == _suffix(options)))
 
 
 def _suffix(options: Namespace) -> str:

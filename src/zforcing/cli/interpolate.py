@@ -5,7 +5,6 @@ from __future__ import annotations
 import sys
 from argparse import Namespace
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from ..observations import Example
@@ -13,8 +12,9 @@ from ..runtime.device import pick_device
 from ..runtime.threads import threads_asked_for
 from ..settings import Range
 from ..training.runs.trained import Trained
-from .options import RUN_HELP, check_common, command_parser, common_options
-from .sample import checkpoint_and_folder, file_name, report, stem_of
+from .options import RUN_HELP, check_common, checkpoint_option, command_parser, common_options
+from .out import check_drawn, drawn_options, file_name, stem_of, write_drawn
+from .sample import report
 from .sources import HELP, read_sequence
 
 if TYPE_CHECKING:
@@ -32,12 +32,13 @@ def interpolate(argv: Sequence[str]) -> int:
     options = interpolate_options(argv)
     trained = Trained.load(options.run, which=options.checkpoint, device=pick_device(options.device))
     description = trained.description
+    check_drawn(options, description)
     examples = [read_sequence(source, trained) for source in (options.a, options.b)]
     with threads_asked_for(options.threads):
         made = between(trained, examples, options)
     changed = [getattr(options, name) for name, usual in WAYS.items() if getattr(options, name) != usual]
     stem = stem_of(options, "interpolate", file_name(options.a), file_name(options.b), *changed)
-    written = description.format.write(Path(options.out or trained.folder / "samples"), stem, made.drawn, description)
+    written = write_drawn(made.drawn, description, options, folder=trained.folder / "samples", stem=stem)
     values: dict[str, Any] = {name: getattr(options, name) for name in ("a", "b", "num", *WAYS, "seed")}
     values |= {"kl_per_step": made.nats_per_step, "warning": made.warning}
     unknown = description.format.unknown_in(examples)
@@ -60,7 +61,8 @@ def interpolate_options(argv: Sequence[str]) -> Namespace:
     parser.add_argument("--path", type=paths, default=WAYS["path"], help="of the latents")
     parser.add_argument("--decode", type=decoders, default=WAYS["decode"], help="greedy: the likeliest x_t")
     parser.add_argument("--infer", type=inferred, default=WAYS["infer"], help="latents of A and B by the posterior")
-    checkpoint_and_folder(parser)
+    checkpoint_option(parser)
+    drawn_options(parser)
     common_options(parser, seed="seed of all that is drawn")
     options = parser.parse_args(list(argv))
     check_common(options)

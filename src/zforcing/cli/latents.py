@@ -13,6 +13,8 @@ from ..runtime.device import pick_device
 from ..runtime.threads import threads_asked_for
 from ..training.runs.trained import Trained
 from .options import counting
+from .sequences import sequences_of
+from .sources import OWN
 
 if TYPE_CHECKING:
     from ..evaluation.latents_report import LatentsReport
@@ -34,6 +36,8 @@ def evaluated(trained: Trained, options: Namespace) -> SequenceDataset:
     """The sequences of the split, or of the file or folder."""
     from ..evaluation.runs import without_unreadable
 
+    if options.file is not None and OWN.fullmatch(options.file):
+        return sequences_of(options.file, trained)
     if options.file is not None:
         return read_own(options.file, trained.description, skip_unreadable=options.skip_unreadable)
     data = without_unreadable(trained.data) if options.skip_unreadable else trained.data

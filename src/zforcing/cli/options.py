@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import fields, replace
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from rich.console import Console
 from rich.progress import Progress
@@ -78,12 +78,14 @@ def sequences_options(
     parser: Parser,
     file_help: str = "sequences in the units of the training data: a file of their kind, a folder of such files, or "
     "some of the run's own (test:0-7)",
+    *,
+    without: str = "the test split",
 ) -> None:
     """A run, and the sequences that the command reads: a file of one's own, or a split of the run's data."""
     parser.add_argument("run", type=str, help=RUN_HELP)
-    without = f"{file_help}; without it, a split of the data"
-    parser.add_argument("file", type=str | None, nargs="?", default=None, help=without)
-    parser.add_argument("--split", type=Split | None, default=None, help="test by default")
+    help_text = f"{file_help}; without it and --split, {without}"
+    parser.add_argument("file", type=str | None, nargs="?", default=None, help=help_text)
+    parser.add_argument("--split", type=Split | None, default=None, help="in place of FILE: a split of the run's data")
 
 
 def tempering_options(parser: Parser) -> None:
@@ -141,9 +143,11 @@ def whole_number(option: str, text: str) -> int:
 
 
 def check_common(options: Namespace) -> None:
-    """Import what is to be imported. Raises UserError for a split beside a file."""
+    """Import what is to be imported, and take a split's name for FILE as --split. Raises UserError for both."""
     if getattr(options, "file", None) is not None and getattr(options, "split", None) is not None:
         raise UserError("--split is for the run's own data: leave it out, or the file")
+    if hasattr(options, "split") and options.file in get_args(Split):
+        options.split, options.file = options.file, None
     for source in options.imports:
         import_source(source)
 

@@ -5,15 +5,15 @@ from __future__ import annotations
 import sys
 from argparse import Namespace
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from ..runtime.device import pick_device
 from ..runtime.threads import threads_asked_for
 from ..settings import Count
 from ..training.runs.trained import Trained
-from .options import RUN_HELP, check_common, command_parser, common_options
-from .sample import checkpoint_and_folder, file_name, report, stem_of
+from .options import check_common, checkpoint_option, command_parser, common_options, sequences_options
+from .out import check_drawn, drawn_options, file_name, stem_of, write_drawn
+from .sample import report
 from .sequences import sequences_of
 from .sources import HELP
 
@@ -32,10 +32,11 @@ def reconstruct(argv: Sequence[str]) -> int:
     options = reconstruct_options(argv)
     trained = Trained.load(options.run, which=options.checkpoint, device=pick_device(options.device))
     description = trained.description
-    source = options.file or first_of_test(trained)
+    check_drawn(options, description)
+    source = options.file or options.split or first_of_test(trained)
     made = rebuilt(trained, source, options)
-    stem = stem_of(options, "reconstruct", file_name(source), *changed(options))
-    written = description.format.write(Path(options.out or trained.folder / "samples"), stem, made.drawn, description)
+    stem = stem_of(options, "reconstruct", options.split or file_name(source), *changed(options))
+    written = write_drawn(made.drawn, description, options, folder=trained.folder / "samples", stem=stem)
     values = {"run": str(trained.folder), "source": source, "seed": options.seed}
     report(written, values | summary(made), as_json=options.json)
     print(f"{made.summary}; {made.kind}", file=sys.stderr)
@@ -47,15 +48,14 @@ def reconstruct(argv: Sequence[str]) -> int:
 def reconstruct_options(argv: Sequence[str]) -> Namespace:
     """The command's options; what is imported is there."""
     parser = command_parser("reconstruct", reconstruct)
-    parser.add_argument("run", type=str, help=RUN_HELP)
-    file_help = f"{HELP}; by default the first {SHOWN} of the test split"
-    parser.add_argument("file", type=str | None, nargs="?", default=None, help=file_help)
+    sequences_options(parser, HELP, without=f"the first {SHOWN} sequences of the test split")
     mode = "mean: the posterior's means, and the likeliest x_t; sample: both drawn"
     parser.add_argument("--mode", type=Literal["mean", "sample"], default="mean", help=mode)
     past = "what the emission reads of x_<t. own: what it rebuilt (free-running); true: the data (teacher-forced)"
     parser.add_argument("--past", type=Literal["own", "true"], default="own", help=past)
     parser.add_argument("--batch-size", type=Count, default=256, help="sequences at a time")
-    checkpoint_and_folder(parser)
+    checkpoint_option(parser)
+    drawn_options(parser)
     common_options(parser, seed="seed of all that is drawn")
     options = parser.parse_args(list(argv))
     check_common(options)

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
-import re
 import sys
 from argparse import Namespace
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Annotated, Any
 
 from torch import Tensor
@@ -30,8 +27,9 @@ from .options import (
     past_options,
     tempering_options,
 )
+from .out import check_drawn, drawn_options, file_name, stem_of, write_drawn
 from .parser import Parser
-from .sources import HELP, OWN, beginnings_of, in_turn, inputs_after, is_path, read_inputs, read_sequences
+from .sources import HELP, beginnings_of, in_turn, inputs_after, read_inputs, read_sequences
 
 MOST_STEPS = 100_000_000
 
@@ -50,6 +48,7 @@ def sample(argv: Sequence[str]) -> int:
     check_common(options)
     trained = Trained.load(options.run, which=options.checkpoint, device=pick_device(options.device))
     run, description = trained.folder, trained.description
+    check_drawn(options, description)
     driving = read_inputs(options.inputs, trained)
     default = description.format.default_steps(description) if driving is None else min(map(len, driving))
     steps = asked_steps(options, description, default=default)
@@ -66,8 +65,8 @@ def sample(argv: Sequence[str]) -> int:
             temperature=options.temperature,
             top_p=options.top_p,
         )
-    folder, stem = Path(options.out or run / "samples"), stem_of(options, "sample", *tempered_parts(options))
-    written = description.format.write(folder, stem, Drawn.of(drawn.x, drawn.latents, start=start), description)
+    made, stem = Drawn.of(drawn.x, drawn.latents, start=start), stem_of(options, "sample", *tempered_parts(options))
+    written = write_drawn(made, description, options, folder=run / "samples", stem=stem)
     values = {"run": str(run), "num": options.num, "steps": steps, "seed": options.seed} | tempered_values(options)
     report(written, values, as_json=options.json)
     return 0
@@ -112,6 +111,7 @@ def continue_(argv: Sequence[str]) -> int:
     check_common(options)
     trained = Trained.load(options.run, which=options.checkpoint, device=pick_device(options.device))
     run, description = trained.folder, trained.description
+    check_drawn(options, description)
     whole = read_sequences(options.prefix, trained)
     examples = beginnings_of(whole, options.given, first=description.spec.unscored_steps)
     following = inputs_after(whole, examples) if description.spec.inputs else None
@@ -136,9 +136,8 @@ def continue_(argv: Sequence[str]) -> int:
         )
     suffix = [*([] if options.given is None else [f"given{options.given:g}"]), *tempered_parts(options)]
     stem = stem_of(options, "continue", file_name(options.prefix), *suffix)
-    folder = Path(options.out or run / "samples")
     made = Drawn.of(drawn.x, drawn.latents, before=examples * options.num, sources=whole)
-    written = description.format.write(folder, stem, made, description)
+    written = write_drawn(made, description, options, folder=run / "samples", stem=stem)
     values: dict[str, Any] = {
         "run": str(run),
         "prefix": options.prefix,
@@ -153,24 +152,6 @@ def continue_(argv: Sequence[str]) -> int:
         values["unknown"] = unknown
     report(written, values, as_json=options.json)
     return 0
-
-
-def file_name(source: str) -> str:
-    """Of what is made of a source: test:0-7 is test-0-7; a file its stem and text its first letters (40 bytes of them:
-    a file's name has 255), and behind them the beginning of a hash of all of it.
-    """
-    if OWN.fullmatch(source) and len(source) <= 40:
-        return source.replace(":", "-")
-    name = re.sub(r"\W+", "-", Path(source).stem if is_path(source) else source)
-    first = name.encode(errors="ignore")[:40].decode(errors="ignore").strip("-")
-    digest = hashlib.sha256(source.encode(errors="surrogateescape")).hexdigest()
-    return "-".join([*filter(None, [first]), digest[:8]])
-
-
-def stem_of(options: Namespace, *parts: str) -> str:
-    """The name of what is written, without its ending: the parts, the checkpoint unless it is the best, the seed."""
-    checkpoint = [] if options.checkpoint == "best" else [options.checkpoint]
-    return "-".join([*parts, *checkpoint, f"seed{options.seed}"])
 
 
 def tempered_parts(options: Namespace) -> list[str]:
@@ -194,13 +175,8 @@ def generating_options(parser: Parser, *, num: int, num_help: str, steps: str) -
     parser.add_argument("--steps", type=most | None, default=None, help=f"time steps drawn; {steps}")
     parser.add_argument("--seconds", type=float | None, default=None, help="audio: the same in seconds")
     tempering_options(parser)
-    checkpoint_and_folder(parser)
-
-
-def checkpoint_and_folder(parser: Parser) -> None:
-    """From which checkpoint, to where."""
     checkpoint_option(parser)
-    parser.add_argument("--out", type=str | None, default=None, help="folder to write to; RUN/samples by default")
+    drawn_options(parser)
 
 
 def asked_steps(options: Namespace, description: DataDescription, *, default: int) -> int:

@@ -33,7 +33,8 @@ from .options import (
     print_values,
     sequences_options,
 )
-from .sequences import check_out, out_file, sequences_of, source_of
+from .out import check_out, out_option
+from .sequences import out_file, sequences_of, source_of
 from .sources import OWN
 
 SCORED = "the scored data itself"
@@ -64,8 +65,7 @@ def score_options(argv: Sequence[str]) -> Namespace:
     kind = "causal: each step by the steps before it (a particle filter); smoothed: by the posterior (the ELBO's terms)"
     parser.add_argument("--kind", type=Literal["causal", "smoothed"], default="causal", help=kind)
     parser.add_argument("--particles", type=Count, default=64, help="K; 1 without latents")
-    out = "a .csv or .npz to write: a row for each step; in RUN/scores by default"
-    parser.add_argument("--out", type=str | None, default=None, help=out)
+    out_option(parser, writes="a row for each step", suffixes=".csv or .npz", folder="scores")
     clean = "what is as usual: a file, or train, valid or test; a step below the threshold of its scores is an alarm"
     parser.add_argument("--threshold-from", type=str | None, default=None, help=clean)
     rate = "share of the usual steps that may be alarms"

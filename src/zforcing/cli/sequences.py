@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from argparse import Namespace
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import cast, get_args
@@ -10,9 +11,8 @@ from typing import cast, get_args
 from ..data import InMemory, SequenceDataset
 from ..data.own_files import read_own
 from ..data.splits import Split
-from ..tasks.columns import table_file
 from ..training.runs.trained import Trained
-from .sample import file_name, stem_of
+from .out import TABLES, file_for, file_name, stem_of
 from .sources import OWN, is_path, read_contents
 
 
@@ -47,21 +47,17 @@ def sequences_of(source: str, trained: Trained, *, may_have_gaps: bool = False) 
     return read_own(source, description).described_as(description)
 
 
-def check_out(options: Namespace, what: str, *others: str) -> None:
-    """Before anything is computed: raise UserError where --out is no .csv or .npz file (nor one of other suffixes), or
-    has no folder.
-    """
-    if options.out is not None:
-        table_file(options.out, what, *others)
-
-
-def out_file(options: Namespace, trained: Trained, folder: str, *parts: str, ending: str = "csv") -> Path:
-    """--out, or a file in a folder of the run, which is made, that is named by what was read and these parts."""
-    if options.out is not None:
-        return Path(options.out)
-    path = trained.folder / folder
-    path.mkdir(exist_ok=True)
-    return path / f"{stem_of(options, name_of(options), *parts)}.{ending}"
+def out_file(
+    options: Namespace,
+    trained: Trained,
+    folder: str,
+    *parts: str,
+    suffixes: Sequence[str] = TABLES,
+    ending: str = "csv",
+) -> Path:
+    """The file of --out, or one in a folder of its or of the run that is named by what was read and these parts."""
+    stem = stem_of(options, name_of(options), *parts)
+    return file_for(options, suffixes, folder=trained.folder / folder, stem=stem, ending=ending)
 
 
 def name_of(options: Namespace) -> str:

@@ -40,6 +40,7 @@ def evaluate_run(
     bound: Bound,
     split: Split = "test",
     file: str | None = None,
+    own: Callable[[str, Trained], SequenceDataset] | None = None,
     checkpoint: Which = "best",
     repeats: int = 1,
     seed: int = 0,
@@ -62,6 +63,7 @@ def evaluate_run(
         split: train, valid or test.
         file: A file of sequences in the training data's units, or a folder of such files, in place of a split; the data
             need not be there.
+        own: Reads what `file` names, where that is some of the run's own sequences and no file.
         checkpoint: best on the validation split, or last.
         repeats: How often the bound is taken; its mean is reported.
         seed: Of the latents' noise.
@@ -85,7 +87,9 @@ def evaluate_run(
         data = without_unreadable(trained.data) if skip_unreadable else trained.data
         sequences, true_log_likelihood = data.load(split, trained.description), data.true_log_likelihood
     else:
-        sequences = read_own(file, trained.description, skip_unreadable=skip_unreadable)
+        sequences = (
+            read_own(file, trained.description, skip_unreadable=skip_unreadable) if own is None else own(file, trained)
+        )
         true_log_likelihood = unknown_likelihood
     shown = counting(f"{name_in_files(bound)} of {run}", len(sequences) * repeats)
     train = training_split(trained, skip_unreadable=skip_unreadable, say=say) if baselines else None
