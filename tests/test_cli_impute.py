@@ -63,7 +63,7 @@ def test_a_file_with_gaps_becomes_one_without_and_one_of_intervals(run: Path, tm
 
 
 def test_without_a_name_the_files_are_in_the_run_and_the_rest_is_printed(run: Path, zf: Command) -> None:
-    printed = zf("impute", run, run.parent / "gaps.csv", *FEW, "--seed", 3, "--lag", 0)
+    printed = zf("impute", run, run.parent / "gaps.csv", *FEW, "--seed", 3, "--lag", "all")
     assert printed.code == 0
     assert "particle smoothing with 20 particles\n" in printed.out
     assert {f.suffix for f in (run / "filled").iterdir()} == {".csv"}
@@ -94,6 +94,7 @@ def test_a_file_that_is_to_be_filled_in_place_stays_whole_if_that_fails(
         (["none.csv"], "no such file"),
         (["--out", "filled.txt"], r"its suffix is '.txt'"),
         (["--level", 2], "--level"),
+        (["--lag", 0], "--lag is '0'; it must be a whole number, 1 or more, or all"),
         (["--split", "valid"], "leave it out, or the file"),
     ],
 )

@@ -24,10 +24,10 @@ from .options import (
     command_parser,
     common_options,
     counting,
+    number_or_all,
     print_values,
     say,
     sequences_options,
-    whole_number,
 )
 from .out import file_name
 from .sequences import sequences_of
@@ -135,7 +135,7 @@ def trained_by(run: Path) -> Bound | None:
 
 def in_chunks(options: Namespace, bound: Bound) -> Bound:
     """The bound as --chunk-steps and --look-ahead want it."""
-    ahead = None if options.look_ahead == "all" else whole_number("look-ahead", options.look_ahead)
+    ahead = number_or_all("look-ahead", options.look_ahead)
     if options.chunk_steps is None:
         if ahead is not None:
             raise UserError("--look-ahead needs --chunk-steps")

@@ -23,6 +23,7 @@ from .options import (
     command_parser,
     common_options,
     counting,
+    number_or_all,
     print_values,
     sequences_options,
 )
@@ -54,8 +55,8 @@ def impute_options(argv: Sequence[str]) -> Namespace:
     parser = command_parser("impute", impute)
     sequences_options(parser, "sequences with gaps, in a file of the kind of the training data")
     parser.add_argument("--particles", type=Count, default=100, help="K draws, from which all numbers are computed")
-    lag = "steps behind a gap that say something about it; 0: all that there are"
-    parser.add_argument("--lag", type=Seed, default=10, help=lag)
+    lag = "how many steps behind a gap say something about it, or all"
+    parser.add_argument("--lag", type=str, default="10", help=lag)
     moves = "of the draws of each block of steps, where particles come from few; 0: none"
     parser.add_argument("--moves", type=Seed, default=50, help=moves)
     parser.add_argument("--level", type=Share, default=0.9, help="probability of the intervals")
@@ -65,6 +66,7 @@ def impute_options(argv: Sequence[str]) -> Namespace:
     parser.add_argument("--batch-size", type=Count | None, default=None, help="sequences times particles at a time")
     common_options(parser, seed="seed of the draws")
     options = parser.parse_args(list(argv))
+    options.lag = number_or_all("lag", options.lag, at_least=1)
     check_common(options)
     check_out(options, "filled sequences", _suffixes(options))
     return options
@@ -85,7 +87,7 @@ def filled(trained: Trained, data: SequenceDataset, options: Namespace) -> Imput
             data,
             num_samples=1,
             particles=options.particles,
-            lag=options.lag or None,
+            lag=options.lag,
             moves=options.moves,
             seed=options.seed,
             level=options.level,

@@ -135,10 +135,12 @@ def one_of(option: str, value: str, allowed: Sequence[str]) -> Any:
     return value
 
 
-def whole_number(option: str, text: str) -> int:
-    """Parse a whole number."""
-    if not text.isdecimal():
-        raise UserError(f"--{option} is {text!r}; it must be a whole number, 0 or more, or all")
+def number_or_all(option: str, text: str, *, at_least: int = 0) -> int | None:
+    """Parse a whole number; None of `all`. Raises UserError for anything else."""
+    if text == "all":
+        return None
+    if not (text.isascii() and text.isdecimal()) or int(text) < at_least:
+        raise UserError(f"--{option} is {text!r}; it must be a whole number, {at_least} or more, or all")
     return int(text)
 
 

@@ -58,7 +58,7 @@ def impute(
         data: sequences with gaps, such as `Sequences`; read as the model's description says.
         num_samples: S, how many draws `samples` gives; at most `particles`. None: 100, or `particles` if that is less.
         particles: K. Means, quantiles and probabilities are those of all K draws.
-        lag: how many steps behind a gap still say something about it; None: all of them.
+        lag: how many steps behind a gap, 1 or more, still say something about it; None: all of them.
         moves: of the draws of each block of up to 10 steps, where particles come from few; 0: none.
         seed: of all random numbers.
         level: of `interval`, unless it is asked for another one.
