@@ -21,6 +21,7 @@ from zforcing.errors import UserError
 from zforcing.files.reading import Array
 from zforcing.observations import DataDescription, ObservationSpec, TableFormat
 from zforcing.tasks.filtering import Nats, Prediction
+from zforcing.tasks.scores import Scores
 
 Pipe = Callable[..., Result]
 
@@ -160,6 +161,22 @@ def test_too_few_effective_particles_are_one_line_on_stderr(
     short = [line for line in zf(*words).err.splitlines() if "particles explain" in line]
     assert len(short) == 1
     assert short[0].startswith("at 24 of 24 steps fewer than 5 of the 16 particles explain")
+    monkeypatch.setattr(Scores, "remark", "whatever it says")  # Python's warnings are errors here
+    words += ["--threshold-from", "valid", "--false-alarms", 0.1]
+    assert zf(*words).err.splitlines() == ["whatever it says", "--threshold-from valid: whatever it says"]
+
+
+def test_labels_that_are_not_there_are_named_beside_what_is(folder: Path, tmp_path: Path, zf: Command) -> None:
+    words = ["score", folder / "table", folder / "test.csv", "--particles", 1, "--device", "cpu", "--labels"]
+    said = zf(*words, "broken").mistake
+    assert said.startswith("zforcing: --labels broken: file ")
+    assert said.endswith("test.csv: has no column 'broken'; it has time, machine, speed, heat, load, fault")
+    np.savez(tmp_path / "y.npz", y=np.zeros(24))
+    assert zf(*words, tmp_path / "y.npz").mistake.endswith("y.npz: has no array 'labels'; it has y")
+    (tmp_path / "csvs").mkdir()
+    (tmp_path / "csvs" / "a.csv").write_bytes((folder / "test.csv").read_bytes())
+    words[2] = tmp_path / "csvs"
+    assert "a folder or a split has no such column" in zf(*words, "fault").mistake
 
 
 @pytest.mark.parametrize("command", ["score", "forecast", "impute", "encode"])

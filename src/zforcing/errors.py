@@ -1,4 +1,4 @@
-"""The exception for mistakes of the user."""
+"""The exception for mistakes of the user, and the warning about results."""
 
 from __future__ import annotations
 
@@ -9,3 +9,7 @@ class UserError(ValueError):
     The command line prints the message and exits with code 2. Any other exception is a bug in zforcing and keeps its
     traceback.
     """
+
+
+class ResultWarning(RuntimeWarning):
+    """A result is doubtful. The text is its `remark` too: who prints that ignores the warning."""

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from ..data import SequenceDataset
+from ..errors import ResultWarning
 from ..runtime.device import pick_device
 from ..runtime.threads import threads_asked_for
 from ..settings import Count, Seed, Share
@@ -81,7 +82,7 @@ def filled(trained: Trained, data: SequenceDataset, options: Namespace) -> Imput
         counting(f"gaps filled by {options.run}", len(data)) as advance,
         warnings.catch_warnings(),
     ):
-        warnings.simplefilter("ignore", RuntimeWarning)  # the command says it in one line
+        warnings.simplefilter("ignore", ResultWarning)  # its remark is printed
         return fill(
             trained.model,
             data,

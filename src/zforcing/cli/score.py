@@ -13,9 +13,10 @@ import numpy as np
 from rich.console import Console
 
 from ..data import SequenceDataset
-from ..errors import UserError
+from ..errors import ResultWarning, UserError
+from ..files.archives import open_npz
 from ..files.json_text import json_text
-from ..files.reading import Array
+from ..files.reading import Array, listed
 from ..files.rows import Layout
 from ..files.sequences import ARRAYS, TABLES, column_names, find, read
 from ..runtime.device import pick_device
@@ -93,7 +94,7 @@ def scored(trained: Trained, data: SequenceDataset, options: Namespace) -> Score
         counting(f"scores of {options.run}", len(data)) as advance,
         warnings.catch_warnings(),
     ):
-        warnings.filterwarnings("ignore", r"at \d+ of \d+ steps fewer than", RuntimeWarning)  # said in one line
+        warnings.simplefilter("ignore", ResultWarning)  # its remark is printed
         return score_all(
             trained.model,
             data,
@@ -107,8 +108,10 @@ def scored(trained: Trained, data: SequenceDataset, options: Namespace) -> Score
 
 def threshold_of(trained: Trained, options: Namespace) -> Threshold:
     """That of the scores of what is as usual."""
-    usual = sequences_of(options.threshold_from, trained)
-    return scored(trained, usual, options).threshold(options.false_alarms or 0.001)
+    usual = scored(trained, sequences_of(options.threshold_from, trained), options)
+    if usual.remark:
+        print(f"--threshold-from {options.threshold_from}: {usual.remark}", file=sys.stderr)
+    return usual.threshold(options.false_alarms or 0.001)
 
 
 def detected(trained: Trained, data: SequenceDataset, scores: Scores, options: Namespace) -> dict[str, Any]:
@@ -140,14 +143,28 @@ def labels_of(trained: Trained, options: Namespace) -> Array:
         file = find(source, "--labels")
         naming = getattr(description.format, "sequence", None)
         there = column_names(file, source) if file.suffix.lower() in TABLES else []
+        _check_array(file, source)
         layout = Layout(array="labels", sequence=naming if naming in there else None, text=True)
         rows = read(source, layout, setting="--labels")
         if rows.values.shape[1] != 1:
             raise UserError(f"--labels {source}: has {rows.values.shape[1]} columns; it must have one, of 0 and 1")
         return rows.truths()
-    if options.file is None or OWN.fullmatch(options.file):
-        raise UserError(f"--labels is {source!r}: a split has no such column; name a file with a label for each step")
-    return description.format.column(options.file, source, description)
+    if options.file is None or OWN.fullmatch(options.file) or Path(options.file).expanduser().is_dir():
+        raise UserError(
+            f"--labels is {source!r}: a folder or a split has no such column; name a file with a label for each step"
+        )
+    try:
+        return description.format.column(options.file, source, description)
+    except UserError as error:
+        raise UserError(f"--labels {source}: {error}") from None
+
+
+def _check_array(file: Path, source: str) -> None:
+    """Raise UserError where an .npz file has no labels."""
+    if file.suffix.lower() == ".npz":
+        with open_npz(file, f"--labels {source}") as archive:
+            if "labels" not in archive.files:
+                raise UserError(f"--labels {source}: has no array 'labels'; it has {listed(archive.files)}")
 
 
 def summary(scores: Scores, threshold: Threshold | None, alarms: dict[str, Array]) -> dict[str, Any]:

@@ -12,7 +12,7 @@ import torch
 from ..data import SequenceDataset
 from ..data.batches import evaluation_batches
 from ..data.dataset import check_dataset, description_of
-from ..errors import UserError
+from ..errors import ResultWarning, UserError
 from ..files.reading import Array
 from ..models import DensityModel, SequenceModel, of_sequences
 from ..observations import DataDescription, Example
@@ -110,7 +110,7 @@ def impute(
         time_column=sequences.time_column,
     )
     if imputation.remark:
-        warnings.warn(imputation.remark, RuntimeWarning, stacklevel=2)
+        warnings.warn(imputation.remark, ResultWarning, stacklevel=2)
     return imputation
 
 

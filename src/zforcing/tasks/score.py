@@ -15,7 +15,7 @@ from ..data import SequenceDataset
 from ..data.batches import evaluation_batches
 from ..data.dataset import check_dataset, description_of
 from ..distributions import log_probs_of_observed
-from ..errors import UserError
+from ..errors import ResultWarning, UserError
 from ..files.reading import Array
 from ..models import DensityModel, SequenceModel, of_sequences
 from ..observations import DataDescription, SequenceBatch, TableFormat, collate
@@ -106,7 +106,7 @@ def score(
         time_column=sequences.time_column,
     )
     if scores.remark:
-        warnings.warn(scores.remark, RuntimeWarning, stacklevel=2)
+        warnings.warn(scores.remark, ResultWarning, stacklevel=2)
     return scores
 
 

@@ -133,8 +133,12 @@ class TableFormat(Format):
 
     def column(self, path: str, name: str, description: Described) -> Array:
         """See `Format.column`; of a .csv or .parquet file."""
-        if find(path, "file").suffix.lower() in ARRAYS:
+        file = find(path, "file")
+        if file.suffix.lower() in ARRAYS:
             return super().column(path, name, description)
+        there = column_names(file, f"file {path}")
+        if name not in there:
+            raise UserError(f"file {path}: has no column {name!r}; it has {listed(there)}")
         layout = replace(
             self._layout(path, description.spec), columns=(name,), input_columns=(), text=True, labelled=()
         )
