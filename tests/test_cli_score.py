@@ -162,8 +162,8 @@ def test_too_few_effective_particles_are_one_line_on_stderr(
     assert len(short) == 1
     assert short[0].startswith("at 24 of 24 steps fewer than 5 of the 16 particles explain")
     monkeypatch.setattr(Scores, "remark", "whatever it says")  # Python's warnings are errors here
-    words += ["--threshold-from", "valid", "--false-alarms", 0.1]
-    assert zf(*words).err.splitlines() == ["whatever it says", "--threshold-from valid: whatever it says"]
+    words += ["--threshold-from", "test", "--false-alarms", 0.1]
+    assert zf(*words).err.splitlines() == ["whatever it says", "--threshold-from test: whatever it says"]
 
 
 def test_labels_that_are_not_there_are_named_beside_what_is(folder: Path, tmp_path: Path, zf: Command) -> None:
