@@ -6,6 +6,7 @@ import io
 import json
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +21,7 @@ from zforcing.cli.rows import read_rows
 from zforcing.errors import UserError
 from zforcing.files.reading import Array
 from zforcing.observations import DataDescription, ObservationSpec, TableFormat
+from zforcing.observations.columns import CategoryColumn, RealColumn
 from zforcing.tasks.filtering import Nats, Prediction
 from zforcing.tasks.scores import Scores
 
@@ -335,6 +337,23 @@ def test_rows_without_names_stand_in_the_models_order() -> None:
     category = DataDescription("d", ObservationSpec("categorical", 9), longest=3, format=TableFormat(names=("key",)))
     assert [row.x for row in read_rows(["key", "4", '{"key": 5}'], category)] == [[4.0], [5.0]]
     assert not math.isnan(next(read_rows(["4"], category)).x[0] or 0)
+
+
+def test_a_header_is_told_by_the_names_of_the_models_columns() -> None:
+    columns = (RealColumn(), CategoryColumn(2, ("on", "off")))
+    spec = ObservationSpec("mixed", 2, columns=columns)
+    described = DataDescription("d", spec, longest=3, format=TableFormat(names=("heat", "state")))
+
+    def rows(*lines: str) -> list[list[float | None]]:
+        return [row.x for row in read_rows(lines, described)]
+
+    assert rows("2,on", "3,off") == rows("heat,state", "2,on", "3,off") == rows("state,heat", "on,2", "off,3")
+    assert rows("2,on", "3,off") == [[2, 0], [3, 1]]
+    numbered = replace(described, format=TableFormat(names=("0", "1")))
+    assert [row.x for row in read_rows(["1,0", "on,5"], numbered)] == [[5, 0]]
+    for first, said in (("2,broken", "'broken' is no category"), ("t,u", "no column heat, state"), ("heat,u", "state")):
+        with pytest.raises(UserError, match=f"line 1: .*{said}"):
+            rows(first)
 
 
 def test_the_files_of_a_folder_name_their_sequences(folder: Path, tmp_path: Path, zf: Command) -> None:

@@ -18,6 +18,7 @@ from table_runs import SMALL, STEPS
 from zforcing import Sequences
 from zforcing.cli import main
 from zforcing.data import SequenceDataset, Table
+from zforcing.data.own_files import read_own
 from zforcing.files.time_text import text_of_times
 from zforcing.models import SequenceModel
 
@@ -252,6 +253,21 @@ def joined(out: Path, file: Path) -> pd.DataFrame:
     table = own.merge(found, left_on=["machine", "time"], right_on=["sequence", "time"], suffixes=("", "_found"))
     assert len(table) == len(own) == len(found)
     return table
+
+
+@pytest.mark.parametrize("gaps", ["keep", "split", "fill"])
+def test_a_model_of_a_frame_reads_files_by_the_same_time_and_gaps(gaps: Any, tmp_path: Path) -> None:
+    frame = machines(KINDS["moments"])
+    data = ordered(frame, gaps=gaps)
+    zforcing.save(tmp_path / "model", small(data))
+    frame.to_csv(tmp_path / "table.csv", index=False)
+    description = zforcing.load(tmp_path / "model").description
+    assert description is not None
+    found = read_own(str(tmp_path / "table.csv"), description)
+    assert found.lengths.tolist() == data.lengths.tolist()
+    for mine, theirs in zip(found, data, strict=True):
+        np.testing.assert_array_equal(mine.x, theirs.x)
+    assert found.time_column is not None
 
 
 @pytest.mark.parametrize("source", ["table.csv", "test"])

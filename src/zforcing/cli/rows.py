@@ -57,6 +57,24 @@ class Columns:
         """D + U."""
         return self.features + self.inputs
 
+    def are_named_by(self, cells: Sequence[str]) -> bool:
+        """Whether a first line of CSV is a header: it has the model's names, some of them, or nothing that a row has.
+
+        A row may have names too: those of categories.
+        """
+        names = {*(self.names or ()), *filter(None, [self.sequence])}
+        if self.names is None:
+            return not all(map(_is_number, cells))
+        if names <= set(cells):
+            return True
+        fits = [self._fits(place, cell) for place, cell in enumerate(cells)]
+        return not all(fits) if names & set(cells) else not any(fits)
+
+    def _fits(self, place: int, cell: str) -> bool:
+        """Whether a cell in this place is a number, or one of the column's categories."""
+        labels = self.labels[place] if place < len(self.labels) else None
+        return _is_number(cell) or cell.strip() in (labels or ())
+
     def number(self, place: int, value: Any, where: str, *, plain: Plain) -> float | None:
         """A cell, or a value of JSON, in its place of the D + U: a category's code by its name, others by `plain`."""
         labels = self.labels[place] if place < len(self.labels) else None
@@ -78,7 +96,7 @@ class Columns:
 def read_rows(lines: Iterable[str], description: DataDescription) -> Iterator[Row]:
     """The rows of lines, as they come; empty lines are none.
 
-    A line that begins with { or [ is JSON, another one CSV, whose first line may be a header.
+    A line that begins with { or [ is JSON, another one CSV, whose first line may be a header (`Columns.are_named_by`).
 
     Raises:
         UserError: a line can't be read or lacks a column; it names the line.
@@ -94,7 +112,7 @@ def read_rows(lines: Iterable[str], description: DataDescription) -> Iterator[Ro
             yield _of_json(text, columns, where)
             continue
         cells = _cells(text, where)
-        if not known and not all(map(_is_number, cells)):
+        if not known and columns.are_named_by(cells):
             header, known = _checked(cells, columns, where), True
             continue
         known = True

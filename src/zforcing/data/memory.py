@@ -164,7 +164,8 @@ class Sequences(SequenceDataset):
             [array([[10.],
                    [20.]]), array([[nan]])]
         """
-        declared = Declared(**options, format=TableFormat(sequence=by if isinstance(by, str) else None))
+        timing: dict[str, Any] = {"order": order, "gaps": gaps, "max_gap": max_gap} if isinstance(order, str) else {}
+        declared = Declared(**options, format=TableFormat(sequence=by if isinstance(by, str) else None, **timing))
         declared.check("")
         known = names_like(like)
         table = read_frame(
