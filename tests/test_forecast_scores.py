@@ -194,6 +194,18 @@ def test_columns_of_categories_are_drawn_and_have_no_scores() -> None:
     drawn = ahead.samples[1][:, :, 2]
     np.testing.assert_allclose(probabilities[1], np.stack([(drawn == v).mean(0) for v in range(3)], axis=-1))
     assert list(ahead.column_probabilities) == ["x2"]
+    table_of_all = ahead.columns()
+    rows = {name: [table_of_all[name][i] for i in range(len(table_of_all["step"]))] for name in table_of_all}
+    chances = {(s, t): dict[str, float]() for s in range(3) for t in (1, 2)}
+    for s, t, feature, category, share, mean in zip(
+        *(rows[name] for name in ("sequence", "step", "feature", "category", "probability", "mean")), strict=True
+    ):
+        assert (feature == "x2") == math.isnan(mean) == (category != "") == (not math.isnan(share))
+        if feature == "x2":
+            chances[int(s), int(t)][str(category)] = float(share)
+    for (s, t), found in chances.items():
+        assert list(found.values()) == sorted(found.values(), reverse=True)
+        assert [found.get(str(v), 0.0) for v in range(3)] == probabilities[s][t - 1].tolist()
     assert ahead.mean is not None
     for values in (ahead.mean[0], ahead.quantile(0.9)[0], ahead.interval(0.5)[0].low):
         assert np.isnan(values).tolist() == [[False, False, True]] * 2

@@ -658,7 +658,7 @@ def test_other_columns_than_the_model_was_trained_on_are_refused_by_name() -> No
 
 def test_the_description_says_which_files_its_model_reads() -> None:
     data = Sequences.from_frame(pandas_frame(), by="machine", order="time", columns=["speed"])
-    assert data.description.format == TableFormat(names=("speed",), sequence="machine")
+    assert data.description.format == TableFormat(names=("speed",), sequence="machine", order="time")
 
 
 def test_gaps_and_categories_that_the_model_does_not_know_are_refused() -> None:

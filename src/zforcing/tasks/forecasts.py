@@ -12,7 +12,7 @@ import numpy as np
 
 from ..errors import UserError
 from ..files.reading import Array
-from ..observations import ObservationSpec
+from ..observations import ObservationSpec, labels_of
 from ..settings import Share, must_fit
 from .columns import ids_of_rows, table_file, to_frame, write_csv, write_npz
 from .past import Past
@@ -160,9 +160,18 @@ class Forecast:
         """Of mixed observations, for each column of categories by its name: [steps, V] for each sequence, by the codes
         0..V-1. Empty of other observations.
         """
+        return {self._features[d]: shares for d, shares in self._shares_of_columns.items()}
+
+    @cached_property
+    def _shares_of_columns(self) -> dict[int, tuple[Array, ...]]:
+        return {d: self._each(partial(_shares, column=d, size=len(words))) for d, words in self._words.items()}
+
+    @cached_property
+    def _words(self) -> dict[int, tuple[str, ...]]:
+        """Of mixed observations, for each column of categories by its place: what its codes are called."""
         columns = self.spec.columns or ()
         sizes = {d: columns[d].size for d in np.flatnonzero(are_categories(self.spec)).tolist()}  # type: ignore[attr-defined]  # a category's
-        return {self._features[d]: self._each(partial(_shares, column=d, size=V)) for d, V in sizes.items()}
+        return {d: labels_of(columns[d]) or tuple(map(str, range(size))) for d, size in sizes.items()}
 
     @cached_property
     def most_likely(self) -> tuple[Array, ...] | None:
@@ -179,7 +188,8 @@ class Forecast:
         """Columns of a table, `step` being how many steps ahead, from 1.
 
         Of numbers a row for each: sequence, step, feature, mean, std, and quantiles, q5, q25, q50, q75 and q95. Of
-        categories a row for each that was drawn: sequence, step, category, probability, the most likely one first.
+        categories a row for each that was drawn: sequence, step, category, probability, the most likely one first. Of
+        columns of both such rows of both, with the category's name, if it has one.
         """
         return self._columns_of_categories() if self._categories else self._columns_of_numbers()
 
@@ -191,7 +201,8 @@ class Forecast:
         """Write the columns to a .csv file, or to an .npz the futures themselves.
 
         The .npz has `samples` [N, S, steps, D] (of categories [N, S, steps]), `sequence` [N], and, of numbers, `names`,
-        `mean`, `std`, `levels` and `quantiles` [N, levels, steps, D]; of categories `most_likely`.
+        `mean`, `std`, `levels` and `quantiles` [N, levels, steps, D]; of categories `most_likely`; of a column of
+        categories `probability_NAME` [N, steps, V] and what the V are, `categories_NAME`.
 
         Raises:
             UserError: another suffix, or a file that can't be written.
@@ -208,20 +219,43 @@ class Forecast:
         if self.mean is None or self.std is None:
             return whole | {"most_likely": np.stack(self.most_likely or ())}
         whole |= {"names": np.array(self._features), "mean": np.stack(self.mean), "std": np.stack(self.std)}
-        return whole | {"levels": np.array(QUANTILES), "quantiles": np.stack(self.quantile(QUANTILES))}
+        whole |= {"levels": np.array(QUANTILES), "quantiles": np.stack(self.quantile(QUANTILES))}
+        for d, shares in self._shares_of_columns.items():
+            name = self._features[d]
+            whole |= {f"probability_{name}": np.stack(shares), f"categories_{name}": np.array(self._words[d])}
+        return whole
 
     def _columns_of_numbers(self) -> dict[str, Array]:
         assert self.mean is not None and self.std is not None, "numbers have both"  # noqa: PT018  # for mypy
         size = len(self._features)
         quantiles = np.stack(self.quantile(QUANTILES), axis=1)  # [levels, N, steps, D]
-        return {
+        which = {
             "sequence": ids_of_rows(self.ids, [self.steps * size] * len(self)),
             "step": np.tile(np.repeat(np.arange(1, self.steps + 1), size), len(self)),
             "feature": np.tile(np.array(self._features), self.steps * len(self)),
+        }
+        numbers = {
             "mean": np.concatenate(self.mean).reshape(-1),
             "std": np.concatenate(self.std).reshape(-1),
             **{f"q{100 * q:g}": quantiles[i].reshape(-1) for i, q in enumerate(QUANTILES)},
         }
+        return self._with_categories(which, numbers) if self._words else which | numbers
+
+    def _with_categories(self, which: dict[str, Array], numbers: dict[str, Array]) -> dict[str, Array]:
+        """The same with a row for each category that was drawn, in place of that of its column."""
+        rows = [(at, *of) for at in range(len(which["step"])) for of in self._drawn_at(at)]
+        at, category, probability = (np.array(values) for values in zip(*rows, strict=True))
+        drawn = {"category": category, "probability": probability}
+        return {k: v[at] for k, v in which.items()} | drawn | {k: v[at] for k, v in numbers.items()}
+
+    def _drawn_at(self, row: int) -> list[tuple[str, float]]:
+        """The categories of a row of numbers, and their probabilities, the most likely one first."""
+        sequence, step, d = map(int, np.unravel_index(row, (len(self), self.steps, len(self._features))))
+        if d not in self._words:
+            return [("", np.nan)]
+        shares = self._shares_of_columns[d][sequence][step]
+        order = np.argsort(-shares, kind="stable")
+        return [(self._words[d][v], float(shares[v])) for v in order if shares[v] > 0]
 
     def _columns_of_categories(self) -> dict[str, Array]:
         counted = [np.unique(x[:, t], return_counts=True) for x in self.samples for t in range(self.steps)]
