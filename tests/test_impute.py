@@ -412,9 +412,12 @@ def test_mixed_columns_are_filled_each_by_its_kind() -> None:
     x = found.to_frame()
     assert set(x["events"] % 1) == {0}
     assert set(x["on"]) <= {0, 1}
-    assert set(x["mode"]) <= {0, 1, 2}
+    assert set(x["mode"]) <= {"a", "b", "c"}
     assert (x["size"] > 0).all()
     gaps = pd.DataFrame(found.gaps())
+    modes = gaps[gaps["name"] == "mode"]
+    assert modes["category"].tolist() == x["mode"][modes["step"]].tolist()
+    assert gaps["value"].isna().tolist() == [n == "mode" for n in gaps["name"]]
     assert gaps["probability"].notna().tolist() == [n in ("events", "on", "mode") for n in gaps["name"]]
     assert gaps["std"].notna().tolist() == [n in ("x", "size") for n in gaps["name"]]
 

@@ -16,8 +16,8 @@ from ..files.reading import Array
 from ..models import DensityModel
 from ..observations import DataDescription, Example
 from ..settings import Count, Seed, must_be, must_fit
+from ..tasks.categories import are_categories
 from ..tasks.forecast import forecast
-from ..tasks.forecasts import are_categories
 from ..tasks.score import names_in
 from ..tasks.scores import names_of
 from .forecast_baselines import Baselines, in_units, last_observed

@@ -12,8 +12,9 @@ import numpy as np
 
 from ..errors import UserError
 from ..files.reading import Array
-from ..observations import ObservationSpec, labels_of
+from ..observations import ObservationSpec
 from ..settings import Share, must_fit
+from .categories import are_categories, words_of
 from .columns import ids_of_rows, table_file, to_frame, write_csv, write_npz
 from .past import Past
 from .sample import tempered_note
@@ -41,12 +42,6 @@ def quantile_of(samples: Array, q: float | Sequence[float]) -> Array:
 def interval_of(samples: Array, level: float) -> Interval:
     """The central interval of this probability."""
     return Interval(*quantile_of(samples, [(1 - level) / 2, (1 + level) / 2]))
-
-
-def are_categories(spec: ObservationSpec) -> Array:
-    """[D] bool, which numbers of `mixed` observations are categories, that have no mean and no quantiles."""
-    columns = spec.columns or (None,) * spec.size
-    return np.array([c is not None and not c.ordered and c.name != "binary" for c in columns])
 
 
 def _shares(samples: Array, *, column: int, size: int) -> Array:
@@ -168,10 +163,7 @@ class Forecast:
 
     @cached_property
     def _words(self) -> dict[int, tuple[str, ...]]:
-        """Of mixed observations, for each column of categories by its place: what its codes are called."""
-        columns = self.spec.columns or ()
-        sizes = {d: columns[d].size for d in np.flatnonzero(are_categories(self.spec)).tolist()}  # type: ignore[attr-defined]  # a category's
-        return {d: labels_of(columns[d]) or tuple(map(str, range(size))) for d, size in sizes.items()}
+        return words_of(self.spec)
 
     @cached_property
     def most_likely(self) -> tuple[Array, ...] | None:

@@ -13,8 +13,9 @@ import numpy as np
 from ..errors import UserError
 from ..files.reading import Array
 from ..files.rows import TimeColumn
-from ..observations import ObservationSpec
+from ..observations import ObservationSpec, labels_of
 from ..settings import Share, must_fit
+from .categories import in_words, values_in_words
 from .columns import by_step, table_file, to_frame, write_csv, write_npz
 from .filled import FilledSequence, Interval
 from .reconstruction_error import ordered
@@ -218,26 +219,28 @@ class Imputation:
 
     def columns(self) -> dict[str, Array]:
         """Columns of a table with a row for each step: sequence (its id), step (from 0), the column that the data was
-        ordered by, if it was (order_NAME where the table has another NAME), and the filled numbers.
+        ordered by, if it was (order_NAME where the table has another NAME), and the filled numbers, categories by their
+        words.
         """
         whole = np.concatenate([x.reshape(len(x), -1) for x in self.filled])
         columns = {name: whole[:, d] for d, name in enumerate(names_of(self.names, whole.shape[1]))}
+        for d, column in enumerate(self.spec.columns or ()):
+            if labels := labels_of(column):
+                columns[[*columns][d]] = in_words(whole[:, d], labels)
         return by_step(self.ids, [np.arange(len(s.x)) for s in self.sequences], columns, times=self.time_column)
 
     def gaps(self) -> dict[str, Array]:
         """Columns of a table with a row for each number that was drawn: those of its step, as in `columns`, name, value
         (the filled one), and what is known of it: std, lower and upper (`interval`), of bits, categories and counts the
-        value's probability; effective, how many draws that is worth.
+        value's probability; effective, how many draws that is worth. Of columns of categories among others the value is
+        NaN, and `category` its word.
         """
         at = [np.argwhere(s.drawn) for s in self.sequences]
         width = self.sequences[0].x.shape[1]
         names = np.array(names_of(self.names, width))
         values = [self._best(s) for s in self.sequences]
-        columns = {
-            "name": np.concatenate([names[a[:, 1]] for a in at]),
-            "value": np.concatenate(values),
-        }
         varies, number = continuous(self.spec), np.concatenate([a[:, 1] for a in at])
+        columns = {"name": names[number]} | values_in_words(np.concatenate(values), number, self.spec)
         if varies.any():
             for name, of in self._spread.items():
                 each = np.concatenate([of(s.draws) for s in self.sequences])
