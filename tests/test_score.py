@@ -478,6 +478,19 @@ def test_change_is_the_distance_from_the_step_before() -> None:
     np.testing.assert_array_equal(baseline_scores(gaps)["change"], [0, 0, 0, -4])
 
 
+def test_changes_of_several_kinds_are_in_units_of_each_columns_own() -> None:
+    """A number of size 1000, a 0/1 column and a category: over twice the variance, or how probably two differ."""
+    x = np.array([[0.0, 0, 0], [1000, 0, 1], [1000, 1, 2], [np.nan, 1, 2], [0, 1, 2]])
+    data = Sequences([x], kind="mixed", kinds=["count", "binary", "category"])
+    amount, bit, category = 2 * np.var([0, 1000, 1000, 0]), 2 * 0.6 * 0.4, 1 - (0.2**2 + 0.2**2 + 0.6**2)
+    expected = [0, 1e6 / amount + 1 / category, 1 / bit + 1 / category, 0, 0]
+    np.testing.assert_allclose(baseline_scores(data)["change"], np.negative(expected))
+    milli = Sequences([x * [1000, 1, 1]], kind="mixed", kinds=["count", "binary", "category"])
+    np.testing.assert_allclose(baseline_scores(milli)["change"], np.negative(expected))
+    plain = Sequences([x[:3, :2] + 1], normalize=False)  # of real numbers in their own units the same
+    np.testing.assert_allclose(baseline_scores(plain)["change"], [0, -1e6 / np.var([0, 1e3, 1e3]) / 2, -9 / 4])
+
+
 def test_data_that_does_not_say_what_it_is_has_no_baselines() -> None:
     with pytest.raises(UserError, match="data has no description"):
         baseline_scores(InMemory([Example(np.zeros((3, 1), dtype=np.float32))]))

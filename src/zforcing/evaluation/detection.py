@@ -17,10 +17,10 @@ from ..data import SequenceDataset
 from ..data.dataset import check_dataset
 from ..errors import UserError
 from ..files.reading import Array
-from ..observations import Example
 from ..settings import Seed, must_be, must_fit
 from ..tasks.scores import Scores
 from .baselines import Baseline, fit_baselines
+from .change import changes
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ class DetectionTable:
     model: Detection
     baselines: tuple[Detection, ...]
     """random scores; the simple densities of `zforcing.evaluate`'s baselines; and the distance of a step from the one
-    before it (`change`)"""
+    before it (`change`, see `evaluation.change`: columns of several units are scaled)"""
     steps: int
     """scored and labelled steps"""
     anomalous: int
@@ -124,23 +124,12 @@ def baseline_scores(data: SequenceDataset, clean: SequenceDataset | None = None)
     if data.description is None:
         raise UserError("data has no description, which says of what kind it is: data.described_as(model.description)")
     fitted = fit_baselines(data if clean is None else clean, data.description.spec, scored=data.lengths)
-    changes = np.concatenate([_changes(data[i]) for i in range(len(data))])
-    return {baseline.name: _nats_of_steps(baseline, data) for baseline in fitted} | {"change": -changes}
+    change = changes(data, data if clean is None else clean, data.description)
+    return {baseline.name: _nats_of_steps(baseline, data) for baseline in fitted} | {"change": -change}
 
 
 def _nats_of_steps(baseline: Baseline, data: SequenceDataset) -> Array:
     return np.concatenate([baseline.log_prob([data[i]])[0] for i in range(len(data))])
-
-
-def _changes(example: Example) -> Array:
-    """The squared distance of each step from the one before it, [T]; of categories whether it is another."""
-    observed = True if example.observed is None else example.observed
-    x = np.where(observed, example.x, np.nan).reshape(len(example.x), -1)
-    change = np.diff(x, axis=0, prepend=x[:1])
-    change = change != 0 if example.x.dtype.kind == "i" else np.square(change)
-    both = ~np.isnan(np.diff(x, axis=0, prepend=x[:1]))
-    total: Array = np.where(both, change, 0.0).sum(axis=1)
-    return total
 
 
 def _refuse_other(data: SequenceDataset, scores: Scores) -> None:
