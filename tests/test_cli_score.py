@@ -223,12 +223,17 @@ def test_gaps_that_a_model_does_not_know_are_to_be_filled(folder: Path, tmp_path
         (["--labels", "fault"], "a split has no such column"),
         (["test.csv", "--split", "valid"], "leave it out, or the file"),
         (["none.csv"], "no such file"),
+        (["none"], "file none: no such file, and its suffix is ''"),
+        (["tset:0"], "tset:0: sequences of a split are written test:0"),
+        (["test:a"], "test:a: sequences of a split are written test:0"),
+        (["test.csv", "--labels", "speed"], "--labels speed: labels must be 0 (as usual) or 1"),
         (["--out", "scores.txt"], r"its suffix is '.txt'"),
         (["--labels", "none.npy"], "no such file"),
     ],
 )
 def test_a_mistake_is_one_line(words: list[str], message: str, folder: Path, zf: Command) -> None:
-    assert message in zf("score", folder / "table", *words, "--particles", 1, "--device", "cpu").mistake
+    given = [folder / word if word == "test.csv" else word for word in words]
+    assert message in zf("score", folder / "table", *given, "--particles", 1, "--device", "cpu").mistake
 
 
 # ---- stream
@@ -294,6 +299,11 @@ def test_a_line_that_does_not_fit_is_named(run: str, lines: str, message: str, f
     assert result.code == 2
     assert message in result.err
     assert "Traceback" not in result.err
+
+
+def test_a_row_that_the_model_does_not_read_is_named(folder: Path, pipe: Pipe) -> None:
+    result = pipe(folder / "table", "machine,speed,heat\nm0,1,2\nm0,,2\n", "--particles", 1)
+    assert result.err.startswith("zforcing: row 2: x_t has a missing number, but the model was trained on data without")
 
 
 def test_a_state_is_of_one_sequence(folder: Path, tmp_path: Path, pipe: Pipe) -> None:

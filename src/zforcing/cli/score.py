@@ -119,7 +119,11 @@ def detected(trained: Trained, data: SequenceDataset, scores: Scores, options: N
     from ..evaluation.detection import detection
 
     fitted_to, clean = usual_of(trained, options)
-    table = detection(scores, labels_of(trained, options), data=data, clean=clean, seed=options.seed)
+    labels = labels_of(trained, options)
+    try:
+        table = detection(scores, labels, data=data, clean=clean, seed=options.seed)
+    except UserError as error:
+        raise UserError(f"--labels {options.labels}: {error}") from None
     measured = {row.name: {"auroc": row.auroc, "average_precision": row.average_precision} for row in table.rows}
     return {"steps": table.steps, "anomalous": table.anomalous, "fitted_to": fitted_to, "of": measured}
 

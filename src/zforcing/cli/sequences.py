@@ -13,7 +13,7 @@ from ..data.own_files import read_own
 from ..data.splits import Split
 from ..training.runs.trained import Trained
 from .out import TABLES, file_for, file_name, stem_of
-from .sources import OWN, is_path, read_contents
+from .sources import OWN, is_path, read_contents, refuse_misspelt
 
 
 def source_of(options: Namespace) -> str:
@@ -38,6 +38,8 @@ def sequences_of(source: str, trained: Trained, *, may_have_gaps: bool = False) 
     if source in get_args(Split):
         return trained.data.load(cast(Split, source), description).described_as(description)
     kind = description.format
+    if not OWN.fullmatch(source):
+        refuse_misspelt(source, sentences=kind.is_text)
     if OWN.fullmatch(source) or (kind.is_text and not is_path(source)):
         contents = read_contents(source, trained)
         examples = [kind.whole(example) for example in contents.examples]

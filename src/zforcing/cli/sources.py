@@ -38,7 +38,7 @@ def read_contents(source: str, trained: Trained) -> Contents:
     if own:
         return _of_split(cast(Split, own[1]), own[2].split(","), trained)
     kind = trained.description.format
-    _refuse_misspelt(source, sentences=kind.is_text)
+    refuse_misspelt(source, sentences=kind.is_text)
     if kind.is_text and not is_path(source):
         example, unknown = kind.parse(source)
         if unknown:
@@ -141,11 +141,12 @@ def _of_split(split: Split, parts: list[str], trained: Trained) -> Contents:
     return Contents([sequences[i] for i in chosen], time_column=None if times is None else times.take(chosen))
 
 
-def _refuse_misspelt(source: str, *, sentences: bool) -> None:
+def refuse_misspelt(source: str, *, sentences: bool) -> None:
     """Raise UserError for a source of no kind. A sentence may begin with `test:` too."""
     if not source:
         raise UserError(f"nothing is given to read; name {HELP}")
-    if re.match("(train|valid|test):", source) and not (sentences and " " in source) and not is_file(source):
+    meant = "(train|valid|test):" if sentences else r"(train|valid|test):|\w+:[\d,-]+$"
+    if re.match(meant, source) and not (sentences and " " in source) and not is_file(source):
         raise UserError(f"{source[:40]}: sequences of a split are written test:0, test:0-7 or test:0,5-7")
     if sentences and any("\ud800" <= letter <= "\udfff" for letter in source) and not is_path(source):
         raise UserError(f"{source!r} is not UTF-8; give text in UTF-8, or a file of it")

@@ -39,13 +39,21 @@ def stream(argv: Sequence[str]) -> int:
     with threads_asked_for(options.threads):
         streams = Streams(trained, options)
         try:
-            for row in read_rows(sys.stdin, trained.description):
-                print(json_text(streams.push(row)), flush=True)
+            for number, row in enumerate(read_rows(sys.stdin, trained.description), start=1):
+                print(json_text(answer(streams, row, number)), flush=True)
         except UnicodeDecodeError:
             raise UserError("what comes in is not UTF-8") from None
         finally:
             streams.save()
     return 0
+
+
+def answer(streams: Streams, row: Row, number: int) -> dict[str, Any]:
+    """What is said of a row. Raises UserError that names it."""
+    try:
+        return streams.push(row)
+    except UserError as error:
+        raise UserError(f"row {number}: {error}") from None
 
 
 def stream_options(argv: Sequence[str]) -> Namespace:

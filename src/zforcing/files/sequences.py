@@ -65,7 +65,8 @@ def find(path: str, setting: str, suffixes: Sequence[str] = (*ARRAYS, *TABLES)) 
     if file.is_dir():
         raise UserError(f"{source}: is a folder; name a {kinds} file")
     if file.suffix.lower() not in suffixes:
-        raise UserError(f"{source}: its suffix is {file.suffix!r}; it must be {kinds}")
+        lacking = "" if file.exists() else "no such file, and "
+        raise UserError(f"{source}: {lacking}its suffix is {file.suffix!r}; it must be {kinds}")
     if not file.exists():
         raise UserError(f"{source}: no such file; a relative path starts at {Path.cwd()}")
     if not os.access(file, os.R_OK):

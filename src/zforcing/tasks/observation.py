@@ -54,7 +54,8 @@ class ObservationReader:
             return self._read(raw, missing), None
         if not spec.missing:
             raise UserError(
-                "x_t has a missing number, but the model was trained on data without: train it with missing=True"
+                "x_t has a missing number, but the model was trained on data without gaps: train it with missing=True "
+                "(data.missing allow)"
             )
         x = self._read(np.where(missing, 0, raw), missing)
         observed = torch.from_numpy(~missing).reshape(x.shape).to(x.device)
