@@ -164,8 +164,7 @@ class Sequences(SequenceDataset):
             [array([[10.],
                    [20.]]), array([[nan]])]
         """
-        timing: dict[str, Any] = {"order": order, "gaps": gaps, "max_gap": max_gap} if isinstance(order, str) else {}
-        declared = Declared(**options, format=TableFormat(sequence=by if isinstance(by, str) else None, **timing))
+        declared = Declared(**options, format=TableFormat(sequence=by if isinstance(by, str) else None))
         declared.check("")
         known = names_like(like)
         table = read_frame(
@@ -179,6 +178,9 @@ class Sequences(SequenceDataset):
             max_gap=max_gap,
             text=(declared.row_kind if like is None else like.spec.kind) == "mixed",
         )
+        if order is not None:
+            files = replace(declared.format, order=order, gaps=gaps, max_gap=max_gap)
+            declared = replace(declared, format=files)
         return cls.of_rows(*checked_like(table.rows, declared, like), groups=table.groups, remark=table.remark)
 
     @classmethod
