@@ -25,6 +25,7 @@ FLAT = np.array([[1, 10], [2, 20], [3, 30], [4, 40], [5, 50], [6, 60]], dtype=fl
 LENGTHS = np.array([2, 1, 3])
 NAMES = np.array(["b", "b", "c", "a", "a", "a"])
 CSV = "who,u,v\nb,1,10\nb,2,20\nc,3,30\na,4,40\na,5,50\na,6,60\n"
+FAULTS = Path(__file__).parent / "data" / "faults"
 UNITS = np.arange(20.0)[:, None, None] * np.ones((20, 4, 1))  # 20 sequences: all of sequence n is n
 
 
@@ -569,7 +570,15 @@ BAD_FILES: dict[str, tuple[Callable[[Path], Path], dict[str, Any], list[str]]] =
     "names for padded sequences": (lambda t: npz(t, x=ones(2, 2, 2), s=[1, 2]), {"sequence": "s"}, ["'x'", "[R, D]"]),
     "a name is NaN": (lambda t: npz(t, x=ones(2), s=[1, np.nan]), {"sequence": "s"}, ["'s'", "row 1"]),
     "names are complex": (lambda t: npz(t, x=ones(2), s=[1, 1j]), {"sequence": "s"}, ["'s'", "complex128"]),
+    "csv: a name is nan": (lambda t: FAULTS / "nan_ids.csv", {"sequence": "trip"}, ["line 3", "'trip' holds 'nan'"]),
+    "csv: semicolons": (lambda t: FAULTS / "decimal_comma.csv", {}, ["separated by semicolons", "decimal=','"]),
+    "csv: a saved index": (lambda t: FAULTS / "unnamed0.csv", {"sequence": "trip"}, ["'Unnamed: 0'", "index=False"]),
     "csv: a name is empty": (lambda t: text(t, "s,u\na,1\n,2\n"), {"sequence": "s"}, ["line 3", "'s'"]),
+    "parquet: a name is nan": (
+        lambda t: parquet(t, {"s": [0.0, np.nan, np.nan], "u": [1, 2, 3]}),
+        {"sequence": "s"},
+        ["'s'", "2 rows, row 1 the first"],
+    ),
     "parquet: a name is null": (lambda t: parquet(t, {"s": ["a", None], "u": [1, 2]}), {"sequence": "s"}, ["'s'"]),
     "parquet: names are lists": (lambda t: parquet(t, {"s": [[1], [2]], "u": [1, 2]}), {"sequence": "s"}, ["'s'"]),
     # observed
@@ -644,7 +653,7 @@ BAD_FILES: dict[str, tuple[Callable[[Path], Path], dict[str, Any], list[str]]] =
     "csv: header alone": (lambda t: text(t, "u,v\n"), {}, ["no rows"]),
     "csv: no header": (lambda t: text(t, "1,2\n3,4\n"), {}, ["line 1", "name the columns"]),
     "csv: two columns of one name": (lambda t: text(t, "u,u\n1,2\n"), {}, ["'u'", "its own name"]),
-    "csv: row numbers": (lambda t: text(t, ",u\n0,2\n"), {}, ["without a name", "data.columns"]),
+    "csv: row numbers": (lambda t: text(t, ",u\n0,2\n"), {}, ["column '' is an index", "data.columns"]),
     "csv: text": (lambda t: text(t, "u,v\n1,2\n3,NA\n"), {}, ["line 3", "'v'", "'NA'", "leave the cell empty"]),
     "csv: short line": (lambda t: text(t, "u,v\n1,2\n3\n"), {}, ["line 3", "1 cells", "2"]),
     "csv: long line": (lambda t: text(t, "u,v\n1,2,3\n"), {}, ["line 2", "3 cells", "2"]),

@@ -88,8 +88,12 @@ def _numbers(column: Any, name: str, source: str) -> Array:
 
 def _encoded(column: Any, name: str, source: str) -> tuple[NDArray[np.int64], Array]:
     """Encode names [R] as numbers [R], with the name of each number."""
-    if column.null_count:
-        raise UserError(f"{source}: column {name!r} has {column.null_count} nulls; every row must name its sequence")
+    absent = column.is_null(nan_is_null=True).to_numpy()
+    if absent.any():
+        raise UserError(
+            f"{source}: column {name!r} names no sequence in {absent.sum()} rows, row {absent.argmax()} the first "
+            f"(counted from 0); every row must name its sequence"
+        )
     if column.type.num_fields:
         raise UserError(f"{source}: column {name!r} holds {column.type}; name sequences by numbers or strings")
     encoded = column.dictionary_encode().unify_dictionaries().combine_chunks()

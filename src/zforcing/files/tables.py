@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import islice
@@ -19,6 +20,9 @@ from .rows import Layout, Rows, grouped
 from .times import Times, in_order, parsed
 
 CHUNK = 512  # csv rows held as text at a time; the garbage collector makes 65,536 take four times as long
+SEPARATORS = {";": "semicolons", "\t": "tabs", "|": "bars"}
+NO_NAME = ("", "nan")  # the second as other programs write what they lack
+SAVED_INDEX = re.compile(r"|Unnamed: \d+|__index_level_\d+__")  # as pandas names columns that had no name
 Record = tuple[int, list[str]]  # the number of its last line in the file, from 1, and its cells
 
 
@@ -42,8 +46,11 @@ def features(header: Sequence[str], layout: Layout, source: str) -> tuple[str, .
     else:
         others = (layout.sequence, layout.order, *layout.input_columns)
         chosen = tuple(name for name in header if name not in others)
-        if {"", "__index_level_0__"} & set(chosen):  # a pandas index, which isn't a feature
-            raise UserError(f"{source}: has a column without a name, an index?; save without it or set data.columns")
+        for name in filter(SAVED_INDEX.fullmatch, chosen):
+            raise UserError(
+                f"{source}: column {name!r} is an index, by its name; save without it (pandas: index=False) or "
+                f"set data.columns"
+            )
     _check_input_columns(chosen, layout)
     if not chosen:
         raise UserError(f"{source}: no column is left for features, it has {listed(header)}; set data.columns")
@@ -189,8 +196,19 @@ def _header(records: Iterator[Record], source: str) -> list[str]:
         raise UserError(f"{source}: is empty, or its first line is; that line must name the columns")
     if all(_is_number(cell) for cell in header):
         raise UserError(f"{source}: line 1 holds numbers; it must name the columns, separated by commas")
+    _refuse_other_separators(header, source)
     refuse_twins(header, source)
     return header
+
+
+def _refuse_other_separators(header: Sequence[str], source: str) -> None:
+    """Raise UserError where the only column's name holds what other programs separate columns by."""
+    for sign, name in SEPARATORS.items():
+        if len(header) == 1 and sign in header[0]:
+            raise UserError(
+                f"{source}: line 1 is separated by {name}; separate cells by commas, with decimal points "
+                f"(in pandas: pd.read_csv(file, sep={sign!r}, decimal=',').to_csv(new_file, index=False))"
+            )
 
 
 def refuse_twins(header: Sequence[str], source: str) -> None:
@@ -236,9 +254,10 @@ def _values(chunk: Sequence[Record], columns: Sequence[str], header: Sequence[st
 
 def _names(chunk: Sequence[Record], position: int, column: str, source: str) -> list[str]:
     names = [record[position].strip() for _, record in chunk]
-    if "" in names:
-        line, _ = chunk[names.index("")]
-        raise UserError(f"{source}: line {line}, column {column!r} is empty; every row must name its sequence")
+    for (line, _), name in zip(chunk, names, strict=True):
+        if name.lower() in NO_NAME:
+            said = f"holds {name!r}" if name else "is empty"
+            raise UserError(f"{source}: line {line}, column {column!r} {said}; every row must name its sequence")
     return names
 
 
