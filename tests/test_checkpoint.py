@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import random
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -15,7 +17,8 @@ from safetensors.torch import load_file, save_file
 from conftest import SPECS, Case, draw_noise, random_batch
 from zforcing import ELBO, ObservationSpec, UserError, load
 from zforcing.observations import DataDescription, ImageFormat, Normalization
-from zforcing.saving.atomic import Writing, current, read_json
+from zforcing.saving.atomic import Writing, current, read_json, remove_leftovers
+from zforcing.saving.digests import SUMS
 from zforcing.saving.model import save as save_model
 from zforcing.training.progress import Progress
 from zforcing.training.runs.checkpoint import check_same_data, load_training, read_progress, save_training
@@ -28,6 +31,7 @@ def save(folder: Path, case: Case, spec: ObservationSpec) -> Any:
     )
     model.description = DataDescription("arrays", spec, longest=7, normalization=scaling, format=ImageFormat(1, 6))
     save_model(folder, model)
+    (folder / SUMS).unlink()  # as of version 0.1: what is wrong with a file is found by reading it
     return model
 
 
@@ -304,7 +308,7 @@ def test_writing_replaces_a_folder_as_a_whole(tmp_path: Path) -> None:
     for content in ("one", "two"):
         with Writing(tmp_path / "last") as folder:
             (folder / content).write_text(content)
-    assert [p.name for p in (tmp_path / "last").iterdir()] == ["two"]
+    assert sorted(p.name for p in (tmp_path / "last").iterdir()) == [SUMS, "two"]
     assert [p.name for p in tmp_path.iterdir()] == ["last"]
 
 
@@ -320,7 +324,7 @@ def test_a_failure_while_writing_leaves_the_old_folder(tmp_path: Path) -> None:
     with pytest.raises(RuntimeError, match="disk"):
         fail()
     assert [p.name for p in tmp_path.iterdir()] == ["last"]
-    assert [p.name for p in (tmp_path / "last").iterdir()] == ["good"]
+    assert sorted(p.name for p in (tmp_path / "last").iterdir()) == [SUMS, "good"]
 
 
 def test_a_crash_between_the_two_renames_loses_nothing(tmp_path: Path) -> None:
@@ -332,3 +336,35 @@ def test_a_crash_between_the_two_renames_loses_nothing(tmp_path: Path) -> None:
         (folder / "new").write_text("new")
     assert (current(tmp_path / "last") / "new").exists()
     assert [p.name for p in tmp_path.iterdir()] == ["last"]
+
+
+def test_what_killed_writes_have_left_goes_away(tmp_path: Path) -> None:
+    for name in ("last", "last.old", "best.old", "best.partial"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "config.yaml.partial").touch()
+    remove_leftovers(tmp_path)
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["best.old", "last"]  # of best there is no other
+
+
+@pytest.mark.parametrize("name", ["config.json", "model.safetensors", "starts.safetensors", SUMS])
+def test_a_changed_byte_is_noticed(name: str, tmp_path: Path) -> None:
+    model = Case("rnn", {"hidden_size": 2}).build(ObservationSpec("real", 2, first_observation="conditioned"))
+    model.description, model.starts = DataDescription("arrays", model.spec, longest=7), torch.randn(5, 2)
+    save_model(tmp_path, model)
+    content, draw = (tmp_path / name).read_bytes(), random.Random(0)
+    for at in draw.sample(range(len(content)), 25):
+        flipped = content[at] ^ (1 << draw.randrange(8))
+        (tmp_path / name).write_bytes(content[:at] + bytes([flipped]) + content[at + 1 :])
+        with pytest.raises(
+            UserError, match=r"isn't as it was written|SHA256SUMS (is damaged|can't be read)|is missing"
+        ):
+            load(tmp_path)
+    (tmp_path / name).write_bytes(content)
+    assert load(tmp_path).starts is not None
+
+
+def test_the_digests_are_those_of_sha256sum(tmp_path: Path) -> None:
+    save_model(tmp_path, save(tmp_path, Case("rnn"), SPECS["binary"]))
+    names = ["config.json", "model.safetensors"]
+    lines = [f"{hashlib.sha256((tmp_path / name).read_bytes()).hexdigest()}  {name}" for name in names]
+    assert (tmp_path / SUMS).read_text().splitlines() == lines

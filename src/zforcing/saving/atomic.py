@@ -1,20 +1,22 @@
-"""Atomic writes: files and folders that exist completely or not at all."""
+"""Atomic writes: files and folders that exist completely or not at all, also after a power cut."""
 
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from ..errors import UserError
+from .digests import SUMS, write_digests
 
 
 class Writing:
     """`with Writing(folder) as temporary`: fill the temporary folder, which then replaces `folder` as a whole.
 
-    A crash at any moment leaves the old or the new one for `current` to find.
+    It gets the digests of its files. A crash at any moment leaves the old or the new one for `current` to find.
     """
 
     def __init__(self, folder: Path):
@@ -30,11 +32,15 @@ class Writing:
         if kind is not None:
             shutil.rmtree(self.temporary, ignore_errors=True)
             return
+        write_digests(self.temporary, {file.name for file in self.temporary.iterdir()} - {SUMS})
+        for path in (*self.temporary.iterdir(), self.temporary):
+            sync(path)
         old = _old(self.folder)
         if self.folder.exists():
             shutil.rmtree(old, ignore_errors=True)
             self.folder.rename(old)
         self.temporary.rename(self.folder)
+        sync(self.folder.parent)
         shutil.rmtree(old, ignore_errors=True)
 
 
@@ -47,11 +53,38 @@ def _old(folder: Path) -> Path:
     return folder.with_name(folder.name + ".old")
 
 
+def remove_leftovers(folder: Path) -> None:
+    """Remove what writes that were killed have left in a folder: `*.partial`, and `*.old` beside the newer one."""
+    for path in [*folder.glob("*.partial"), *folder.glob("*.old")]:
+        if path.suffix == ".old" and not path.with_suffix("").exists():
+            continue  # the only one: `current` finds it
+        if path.is_dir():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink(missing_ok=True)
+
+
 def write_text(path: Path, text: str) -> None:
     """Write a file atomically."""
     partial = path.with_name(path.name + ".partial")
-    partial.write_text(text, encoding="utf-8")
-    partial.replace(path)
+    try:
+        partial.write_text(text, encoding="utf-8")
+        sync(partial)
+        partial.replace(path)
+    except OSError:
+        partial.unlink(missing_ok=True)
+        raise
+
+
+def sync(path: Path) -> None:
+    """Wait until a file's content, or a folder's names, are on the disk (Windows can't be asked for the latter)."""
+    if os.name == "nt" and path.is_dir():
+        return
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
 
 
 def _write_json(path: Path, values: Mapping[str, Any]) -> None:

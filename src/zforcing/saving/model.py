@@ -3,6 +3,7 @@
 model.safetensors      the weights
 config.json            format version, the model's name and settings, the data's description
 starts.safetensors     first observations of training sequences (of a model that conditions on them)
+SHA256SUMS             digests of these files, checked when they are read
 training.safetensors   Adam's moments          (to go on training; loading a model doesn't need them)
 training.json          where the run was
 
@@ -35,9 +36,11 @@ from ..observations import FORMATS, DataDescription
 from ..runtime.device import as_device
 from ..settings import must_be
 from .atomic import _write_json, current, read_json
+from .digests import SUMS, check_digests, write_digests
 
 WEIGHTS, STARTS = "model.safetensors", "starts.safetensors"
-FILES = ("config.json", WEIGHTS, STARTS)  # that `save` writes
+OF_MODEL = ("config.json", WEIGHTS, STARTS)
+FILES = (*OF_MODEL, SUMS)  # that `save` writes
 HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")  # user/name
 FORMAT_VERSION = 2
 READABLE = (1, FORMAT_VERSION)
@@ -60,14 +63,15 @@ def load(run: str | Path, *, which: str = "best", device: torch.device | str = "
         The model.
 
     Raises:
-        UserError: there is no such folder, it has another format version or is damaged, or a weight is missing, has
-            another shape or isn't finite.
+        UserError: there is no such folder, it has another format version or is damaged (a file's digest differs), or a
+            weight is missing, has another shape or isn't finite.
 
     Example:
         model = zf.load("runs/digits-zforcing-aux")
     """
     place = as_device(device)
     folder = find_checkpoint(run, which=which)
+    check_digests(folder, OF_MODEL)
     path = folder / "config.json"
     config = read_json(path)
     if "format_version" not in config:
@@ -217,6 +221,7 @@ def _save(place: Path, model: DensityModel, description: DataDescription) -> Non
         "data": data,
     }
     _write_json(place / "config.json", config)
+    write_digests(place, [name for name in OF_MODEL if (place / name).is_file()])
 
 
 def _save_tensors(path: Path, tensors: Mapping[str, Tensor], data: dict[str, Any]) -> None:
