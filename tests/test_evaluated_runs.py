@@ -20,6 +20,7 @@ from zforcing.evaluation.paper import KnownData, PaperTable
 from zforcing.evaluation.paper_runs import evaluate_runs, is_evaluated, is_finished, plan_runs, select_runs, train_runs
 from zforcing.evaluation.runs import evaluate_run
 from zforcing.evaluation.saved import evaluation_file, name_in_files, read_bound, read_evaluation, save_evaluation
+from zforcing.saving.digests import digest_of
 from zforcing.training.runs.config import RunConfig, parse_config
 from zforcing.training.runs.recipes import merge_settings, read_recipe
 
@@ -63,7 +64,8 @@ def test_a_run_is_evaluated_as_the_command_does(folder: Path, zf: Command) -> No
     assert sorted(run.iterdir()) == before  # nothing is written
     words = ["--chunk-steps", 20, "--look-ahead", 3, "--split", "valid", "--checkpoint", "last", "--repeats", 2]
     printed = zf("evaluate", run, *words, "--seed", 5, "--device", "cpu", "--json").json
-    assert printed == found.to_json() | {"checkpoint": "last"}
+    weights = digest_of(run / "checkpoints" / "last" / "model.safetensors")
+    assert printed == found.to_json() | {"checkpoint": "last", "weights": weights}
     path = evaluation_file(run, split="valid", bound=name_in_files(bound), checkpoint="last")
     assert path.name == "evaluation-valid-elbo-chunks-of-20-ahead-3-last.json"
     assert json.loads(path.read_text()) == printed
@@ -124,7 +126,7 @@ def test_a_name_in_files_is_the_bound_that_was_trained_by_with_other_particles()
 
 def test_what_is_saved_is_read(tmp_path: Path) -> None:
     evaluation = Evaluation.from_json(EVALUATION)
-    save_evaluation(evaluation, tmp_path / "e.json", checkpoint="last")
+    save_evaluation(evaluation, tmp_path / "e.json", checkpoint="last", weights="0" * 64)
     assert json.loads((tmp_path / "e.json").read_text())["checkpoint"] == "last"
     assert read_evaluation(tmp_path / "e.json", remedy="") == evaluation
 

@@ -23,7 +23,7 @@ from zforcing.errors import UserError
 from zforcing.sharing.places import without_places
 
 FROZEN = Path(__file__).parent / "data" / "frozen"
-NEEDED = ["README.md", "config.json", "model.safetensors"]
+NEEDED = ["README.md", "SHA256SUMS", "config.json", "model.safetensors"]
 LICENSED = ("--license", "cc-by-4.0")
 
 
@@ -270,7 +270,7 @@ def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def test_a_run_goes_to_the_hub_and_comes_back(run: Path, tmp_path: Path, hub: Path, zf: Command) -> None:
     out = zf("share", run, "--out", tmp_path / "mine", "--push", "anna/machines", "--private").out.splitlines()
-    assert out[0].startswith(f"{tmp_path / 'mine'}: README.md, config.json, model.safetensors (")
+    assert out[0].startswith(f"{tmp_path / 'mine'}: README.md, SHA256SUMS, config.json, model.safetensors (")
     assert out[2] == "https://hub.example/anna/machines?private"
     there = hub / "anna" / "machines"
     assert sorted(path.name for path in there.iterdir()) == NEEDED

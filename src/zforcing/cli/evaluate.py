@@ -56,7 +56,7 @@ def evaluate(argv: Sequence[str]) -> int:
     One line has the number, its error, kind and unit; those behind it what else is worth knowing.
     """
     from ..evaluation.runs import evaluate_run
-    from ..evaluation.saved import evaluation_file, name_in_files, save_evaluation
+    from ..evaluation.saved import evaluation_file, name_in_files, save_evaluation, weights_of
     from ..evaluation.summary import summary, warnings
 
     options = evaluate_options(argv)
@@ -68,11 +68,11 @@ def evaluate(argv: Sequence[str]) -> int:
     latents = latents_of(run, options) if options.latents else None
     asked = {name: getattr(options, name) for name in ASKED}
     own = sequences_of if options.file is not None and OWN.fullmatch(options.file) else None
+    weights = weights_of(run, checkpoint=options.checkpoint)
     result = evaluate_run(run, bound=bound, split=options.split or "test", own=own, counting=counting, say=say, **asked)
     of = (options.split or "test") if options.file is None else file_name(options.file)
     path = evaluation_file(run, split=of, bound=name_in_files(bound), checkpoint=options.checkpoint)
-    save_evaluation(result, path, checkpoint=options.checkpoint, latents=latents)
-    values = result.to_json() | {"checkpoint": options.checkpoint}
+    values = result.to_json() | {"checkpoint": options.checkpoint, "weights": weights}
     if options.json:
         print(json_text(values | ({} if latents is None else {"latents": latents.to_json()})))
     elif options.all:
@@ -85,6 +85,10 @@ def evaluate(argv: Sequence[str]) -> int:
         print(f"all numbers: {path} (or --all, --json)")
     for warning in warnings(result):
         print(f"warning: {warning}", file=sys.stderr)
+    try:
+        save_evaluation(result, path, checkpoint=options.checkpoint, weights=weights, latents=latents)
+    except OSError as error:
+        raise UserError(f"can't write {path} ({error.strerror}), which has the numbers above") from None
     return 0
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from argparse import Namespace
 from collections.abc import Sequence
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 from ..bounds import BOUNDS, FIVO
@@ -13,6 +14,7 @@ from ..data.read_line import read_line
 from ..data.splits import SPLITS
 from ..data.suspicious import same_content, suspicions
 from ..errors import UserError
+from ..evaluation.saved import is_of_other_weights
 from ..files.json_text import json_text
 from ..models import MODELS, of_sequences
 from ..models.explain import explain
@@ -131,6 +133,11 @@ def about_run(run: str) -> dict[str, Any]:
         "best_validation_nats_per_sequence": progress.get("best"),
         "best_epoch": progress.get("best_epoch"),
         "seed": config and config.seed,
-        "evaluations": sorted(p.name for p in found.folder.glob("evaluation-*.json")),
+        "evaluations": [p.name + marked(p) for p in sorted(found.folder.glob("evaluation-*.json"))],
         "settings": asdict(found.model.config),
     }
+
+
+def marked(evaluation: Path) -> str:
+    """What there is to know of an evaluation beside its name."""
+    return " (of weights that the run doesn't have any more)" if is_of_other_weights(evaluation) else ""

@@ -13,14 +13,13 @@ from typing import Any
 
 from ..errors import UserError
 from ..saving.atomic import current
-from ..saving.model import find_checkpoint
 from ..training.runs.config import RunConfig, flatten
-from ..training.runs.folder import check_folder, read_run_config
+from ..training.runs.folder import check_free, check_same_run, newest_checkpoint, read_run_config
 from .paper import PaperTable
 from .paper_rows import check_data
 from .rows import NO_DIFFERENCE, RunRow, read_rows
 from .runs import Counter, evaluate_run, silent
-from .saved import evaluation_file, read_bound, read_evaluation, save_evaluation
+from .saved import evaluation_file, is_of_other_weights, read_bound, read_evaluation, save_evaluation, weights_of
 
 CUTTING = ("data.chunk_frames", "data.chunk_steps")  # of training sequences: may differ between rows
 BATCH_SIZE = 128  # sequences times particles that are evaluated at once
@@ -75,7 +74,10 @@ def _planned(recipe: str, config: RunConfig, folder: Path) -> PlannedRun:
     if not begun and run.exists():
         raise UserError(f"{run} exists already and holds no run: take it away, or name other --runs")
     try:
-        check_folder(config, run, resume=begun)
+        if begun:
+            check_same_run(config, run, newest_checkpoint(run, say=lambda _: None))
+        else:
+            check_free(run)
     except UserError as error:
         reason = str(error).removeprefix("--resume: ")
         raise UserError(
@@ -175,9 +177,9 @@ def evaluate_runs(
 
 
 def is_evaluated(run: Path, bound: str) -> bool:
-    """Whether the evaluation on the test split is there, newer than the weights, and has all that is reported today."""
-    path, weights = evaluation_file(run, split="test", bound=bound), find_checkpoint(run) / "model.safetensors"
-    if not path.is_file() or path.stat().st_mtime < weights.stat().st_mtime:
+    """Whether the evaluation on the test split is there, of the weights, and has all that is reported today."""
+    path = evaluation_file(run, split="test", bound=bound)
+    if not path.is_file() or is_of_other_weights(path):
         return False
     try:
         read_evaluation(path, remedy="it is made again")
@@ -188,8 +190,10 @@ def is_evaluated(run: Path, bound: str) -> bool:
 
 def _evaluate(run: Path, bound: str, *, device: str, counting: Counter) -> None:
     try:
+        weights = weights_of(run)
         chosen = read_bound(bound, trained_by=read_run_config(run).bound)
         evaluation = evaluate_run(run, bound=chosen, batch_size=BATCH_SIZE, device=device, counting=counting)
     except UserError as error:
         raise UserError(f"{run}: {error}") from None
-    save_evaluation(evaluation, evaluation_file(run, split="test", bound=bound), checkpoint="best")
+    path = evaluation_file(run, split="test", bound=bound)
+    save_evaluation(evaluation, path, checkpoint="best", weights=weights)

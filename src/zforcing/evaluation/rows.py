@@ -15,7 +15,7 @@ from ..errors import UserError
 from ..saving.atomic import current, parse_json
 from ..training.runs.config import flatten, parse_config
 from .evaluation import Evaluation
-from .saved import evaluation_file, read_evaluation, read_mapping, split_name
+from .saved import evaluation_file, is_of_other_weights, read_evaluation, read_mapping, split_name
 
 ENVIRONMENT = {
     "processor": (str,),
@@ -133,7 +133,10 @@ def _read_row(run: Path, *, split: str, bound: str) -> RunRow:
     if not run.is_dir():
         raise UserError(f"no such run folder: {run}")
     command = f"run `{_evaluate_command(run, split=split, bound=bound)}`"
-    evaluation = read_evaluation(evaluation_file(run, split=split, bound=bound), remedy=command)
+    path = evaluation_file(run, split=split, bound=bound)
+    evaluation = read_evaluation(path, remedy=command)
+    if is_of_other_weights(path):
+        raise UserError(f"{path} is of weights that the run doesn't have any more: {command}")
     checkpoint, remedy = current(run / "checkpoints" / "last"), "restore a copy, or train the run again"
     trained = _read(checkpoint / "training.json", parse_json, {"seconds": (int, float), "step": (int,)}, remedy=remedy)
     environment = _read(run / "environment.json", parse_json, ENVIRONMENT, remedy=remedy)

@@ -13,6 +13,8 @@ import yaml
 from ..bounds import BOUNDS, Bound, ChunkedELBO
 from ..errors import UserError
 from ..saving.atomic import parse_json, write_text
+from ..saving.digests import stored_digest
+from ..saving.model import find_checkpoint
 from .evaluation import Evaluation
 from .latents_report import LatentsReport
 from .likelihood import bound_name
@@ -57,10 +59,10 @@ def evaluation_file(run: Path, *, split: str, bound: str, checkpoint: str = "bes
 
 
 def save_evaluation(
-    evaluation: Evaluation, path: Path, *, checkpoint: str, latents: LatentsReport | None = None
+    evaluation: Evaluation, path: Path, *, checkpoint: str, weights: str, latents: LatentsReport | None = None
 ) -> None:
-    """As JSON, with the checkpoint that it is of, and with what its latents carry, where that was measured."""
-    values = evaluation.to_json() | {"checkpoint": checkpoint}
+    """As JSON, with the checkpoint that it is of, the digest of its weights, and what was measured of its latents."""
+    values = evaluation.to_json() | {"checkpoint": checkpoint, "weights": weights}
     values |= {} if latents is None else {"latents": latents.to_json()}
     write_text(path, json.dumps(values, indent=1) + "\n")
 
@@ -80,6 +82,23 @@ def read_evaluation(path: Path, *, remedy: str) -> Evaluation:
         return Evaluation.from_json(values)
     except UserError as error:
         raise UserError(f"{path} is damaged or of an older zforcing ({error}): {remedy}") from None
+
+
+def weights_of(run: Path, *, checkpoint: str = "best") -> str:
+    """The digest of the weights of a run's checkpoint, by which an evaluation knows them."""
+    return stored_digest(find_checkpoint(run, which=checkpoint) / "model.safetensors")
+
+
+def is_of_other_weights(path: Path) -> bool:
+    """Whether the evaluation in a run's file is of weights that have been trained further, or replaced, since.
+
+    Of one that doesn't say (version 0.1) that isn't known; of a damaged one `read_evaluation` says what is wrong.
+    """
+    try:
+        values = parse_json(path.read_text("utf-8"))
+        return values.get("weights") not in (None, weights_of(path.parent, checkpoint=values["checkpoint"]))
+    except (OSError, ValueError, RecursionError, AttributeError, LookupError, UserError):
+        return False
 
 
 def read_mapping(path: Path, parse: Callable[[str], Any], *, remedy: str) -> dict[str, Any]:

@@ -51,6 +51,11 @@ def read_digests(folder: Path) -> dict[str, str] | None:
 REMEDY = "restore a copy (if it was edited on purpose, delete SHA256SUMS of its folder)"
 
 
+def stored_digest(file: Path) -> str:
+    """The digest of a file, as it was written down beside it; else of its content."""
+    return (read_digests(file.parent) or {}).get(file.name) or digest_of(file)
+
+
 def check_digests(folder: Path, names: Collection[str]) -> None:
     """Check that these files are as they were written; those of a folder without digests are taken as they are.
 

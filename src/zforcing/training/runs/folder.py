@@ -6,6 +6,7 @@ import json
 import platform
 import sys
 import time
+from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
 
@@ -13,8 +14,10 @@ import torch
 
 from ...data.renamed import renamed
 from ...errors import UserError
-from ...saving.atomic import current, read_json
+from ...saving.atomic import read_json
+from ...saving.digests import SUMS, check_digests
 from .config import RunConfig, flatten, parse_config
+from .lock import LOCK
 from .paths import found_from, same_paths
 from .recipes import read_recipe, recipe_lines, suggest
 
@@ -29,30 +32,51 @@ BUDGET = (
 )  # may change when a run resumes
 
 
-def check_folder(config: RunConfig, folder: Path, *, resume: bool) -> bool:
-    """Whether there is a checkpoint to resume from (a run that was stopped before its first one starts again).
+def newest_checkpoint(run: Path, *, say: Callable[[str], None]) -> Path | None:
+    """The newest checkpoint of a run that is as it was written: `last`, one that a crash has left of it, or `best`.
 
-    Raises UserError when the folder isn't free for a new run, or doesn't hold this run to resume.
+    One that is damaged is said, and passed over. None where there is none.
+
+    Raises:
+        UserError: All are damaged.
     """
-    if not resume:
-        if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-            raise UserError(f"{folder} exists already: name another --run-dir, or resume it with --resume")
-        return False
-    path, checkpoint = folder / "config.yaml", current(folder / "checkpoints" / "last")
-    if not path.is_file():
+    names = ("last", "last.old", "best", "best.old")
+    damaged: list[str] = []
+    for checkpoint in filter(Path.is_dir, (run / "checkpoints" / name for name in names)):
+        try:
+            check_digests(checkpoint, {file.name for file in checkpoint.iterdir()} - {SUMS})
+        except UserError as error:
+            damaged.append(str(error))
+            continue
+        if damaged:
+            say(f"warning: {damaged[0]}; going on from {checkpoint}")
+        return checkpoint
+    if damaged:
+        raise UserError(f"no checkpoint of {run} is whole: {damaged[0]}")
+    return None
+
+
+def check_free(folder: Path) -> None:
+    """Raise UserError where a folder isn't free for a new run (one that was killed at once leaves it so)."""
+    if folder.exists() and (not folder.is_dir() or any(file.name != LOCK for file in folder.iterdir())):
+        raise UserError(f"{folder} exists already: name another --run-dir, or resume it with --resume")
+
+
+def check_same_run(config: RunConfig, folder: Path, checkpoint: Path | None) -> None:
+    """Raise UserError where a folder doesn't hold this run to resume, from a checkpoint or (None) its beginning."""
+    if not (folder / "config.yaml").is_file():
         raise UserError(f"{folder} holds no run to resume: it has no config.yaml (leave out --resume)")
-    has_checkpoint = checkpoint.is_dir()
-    before = read_json(checkpoint / "training.json").get("settings") if has_checkpoint else read_recipe(str(path))
+    where = folder / "config.yaml" if checkpoint is None else checkpoint / "training.json"
+    before = read_recipe(str(where)) if checkpoint is None else read_json(where).get("settings")
     if not isinstance(before, dict):
-        raise UserError(f"{checkpoint / 'training.json'} is damaged: it has no settings")
+        raise UserError(f"{where} is damaged: it has no settings")
     # What runs beside training may change; what is imported is where `config` has found it.
     before = {k: v for k, v in before.items() if k not in ("imports", "callbacks")}
     before["data"] = renamed(before.get("data", {}))
-    before = found_from(folder, before, where=str(checkpoint if has_checkpoint else path))
-    changed = differences(parse_config(before, where=str(checkpoint if has_checkpoint else path)), config)
+    before = found_from(folder, before, where=str(where))
+    changed = differences(parse_config(before, where=str(where)), config)
     if changed:
         raise UserError(f"--resume: {folder} was started with other settings: {'; '.join(changed)}")
-    return has_checkpoint
 
 
 def differences(before: RunConfig, now: RunConfig) -> list[str]:

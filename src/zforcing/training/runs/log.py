@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 from pathlib import Path
@@ -22,6 +23,11 @@ class JsonLines:
         values = {k: str(v) if isinstance(v, float) and not math.isfinite(v) else v for k, v in row.items()}
         with self.path.open("a", encoding="utf-8") as file:
             file.write(json.dumps(values) + "\n")
+
+    def digest(self, rows: int) -> str:
+        """The SHA-256 digest of the first `rows` rows, in hexadecimal digits."""
+        lines = self.path.read_bytes().splitlines(keepends=True) if self.path.exists() else []
+        return hashlib.sha256(b"".join(lines[:rows])).hexdigest()
 
     def truncate(self, step: int, rows: int) -> None:
         """Keep the first `rows` rows, and none past `step`. Raises UserError where a line is no such row."""

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import math
 import signal
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Literal
@@ -19,7 +20,7 @@ from ...data import SequenceDataset
 from ...errors import UserError
 from ...models import DensityModel
 from ...runtime.threads import cpu_threads
-from ...saving.atomic import Writing, current, write_text
+from ...saving.atomic import Writing, read_json, remove_leftovers, write_text
 from ...saving.model import save
 from ..callbacks import Callback, Start
 from ..feed import Feed
@@ -33,7 +34,8 @@ from ..signals import Stop, stop_on
 from ..trackers import open_tracker
 from .checkpoint import check_same_data, load_carried, load_training, save_training
 from .config import RunConfig, as_yaml, flatten
-from .folder import check_folder, environment
+from .folder import check_free, check_same_run, environment, newest_checkpoint
+from .lock import locked
 from .log import JsonLines
 from .paths import kept_in
 
@@ -60,9 +62,12 @@ def train(
     """
     reporter, here = reporter or Reporter(), processes(device)
     reporter = reporter if here.is_main else Reporter(quiet=True)
+    if not resume:
+        check_free(run_dir)
     with (
         torch.random.fork_rng(),  # leaves the caller's generator unchanged
         stop_on([signal.SIGINT, signal.SIGTERM], say=reporter.say) as stop,
+        locked(run_dir) if here.is_main else nullcontext(),
     ):
         training, at = begin(config, run_dir, resume=resume, here=here, stop=stop, reporter=reporter)
         if at.finished and reason_to_stop(at, config.training):
@@ -82,7 +87,11 @@ def begin(
     config: RunConfig, folder: Path, *, resume: bool, here: Processes, stop: Stop, reporter: Reporter
 ) -> tuple[Training, Progress]:
     """The run's data, its model and optimizer, and where it is: at its beginning, or at its last checkpoint."""
-    resuming = check_folder(config, folder, resume=resume)
+    last = newest_checkpoint(folder, say=reporter.say) if resume else None
+    if resume:
+        check_same_run(config, folder, last)
+    else:
+        check_free(folder)
     description = config.data.describe()
     data: dict[str, SequenceDataset] = {
         "train": config.data.load("train", description),
@@ -91,15 +100,15 @@ def begin(
     seed_everything(config.seed, "weights")
     model = config.build_model(description.spec).float()  # as the data, whatever torch's default is
     model.description = description
-    last = current(folder / "checkpoints" / "last")
     at = Progress(learning_rate=config.training.learning_rate)
 
     def restore(feed: Feed, adam: torch.optim.Adam) -> None:
         nonlocal at
-        if resuming:
+        if last is not None:
             check_same_data(last, description)
             at = load_training(last, model, adam)
             restore_carried(feed, last)
+            notice_other_rows(folder, last, at, say=reporter.say)
 
     for message in config.data.suspicions():
         reporter.say(f"warning: {message}")
@@ -126,6 +135,13 @@ def restore_carried(feed: Feed, checkpoint: Path) -> None:
         feed.restore(load_carried(checkpoint))
     except (KeyError, ValueError) as error:
         raise UserError(f"{checkpoint / 'training.safetensors'} holds no state of this model: {error}") from None
+
+
+def notice_other_rows(folder: Path, checkpoint: Path, at: Progress, *, say: Callable[[str], None]) -> None:
+    """Say where rows of before the checkpoint are missing, or aren't those that the run wrote."""
+    for name, digest in read_json(checkpoint / "training.json").get("rows_sha256", {}).items():
+        if JsonLines(folder / name).digest(at.rows) != digest:
+            say(f"warning: {folder / name} lacks rows of before the checkpoint, or has others; training is the same")
 
 
 def _until_the_end(training: Training, at: Progress, callbacks: list[Callback], folder: Path) -> Progress:
@@ -161,7 +177,8 @@ class RunFolder(Callback):
         if self.training.here.is_main:
             for rows in (self.metrics, self.timing):
                 rows.truncate(at.step, at.rows)
-            self.folder.mkdir(parents=True, exist_ok=True)
+            for place in (self.folder, self.folder / "checkpoints"):
+                remove_leftovers(place)
             write_text(self.folder / "config.yaml", as_yaml(self.settings))
             if at.rows == 0:
                 write_text(self.folder / "environment.json", environment(self.training.here.device))
@@ -185,6 +202,7 @@ class RunFolder(Callback):
         if self.training.here.is_main:
             with Writing(self.folder / "checkpoints" / which) as folder:
                 save(folder, model)
-                settings = {"settings": self.settings}
-                save_training(folder, self.training.optimizer, at.to_json() | settings, self.training.feed.tensors())
+                digests = {rows.path.name: rows.digest(at.rows) for rows in (self.metrics, self.timing)}
+                values = at.to_json() | {"settings": self.settings, "rows_sha256": digests}
+                save_training(folder, self.training.optimizer, values, self.training.feed.tensors())
         self.training.here.wait()

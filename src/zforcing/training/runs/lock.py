@@ -1,0 +1,38 @@
+"""One process, or one group of them, trains in a run's folder at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from ...errors import UserError
+
+LOCK = ".lock"
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Make a folder, if it isn't there, and hold it; the system lets go of it when the process ends, however it does.
+
+    Raises:
+        UserError: Another process holds it, or it can't be written.
+    """
+    new = [place for place in (folder, *folder.parents) if not place.exists()]
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(folder / LOCK).acquire(blocking=False)
+    except Timeout:
+        raise UserError(f"another process trains in {folder}: wait for it, or name another --run-dir") from None
+    except OSError as error:
+        raise UserError(f"can't write into {folder}: {error.strerror}; name another --run-dir") from None
+    with lock:
+        try:
+            yield
+        finally:
+            (folder / LOCK).unlink(missing_ok=True)  # whoever has opened it sees that it is gone, and makes another
+            with suppress(OSError):  # of a run that wrote nothing; a folder that holds something stays
+                for place in new:
+                    place.rmdir()

@@ -1,0 +1,178 @@
+"""A run folder is held by one training, and what it reads back is what it wrote, or it says so."""
+
+from __future__ import annotations
+
+import random
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from zforcing import UserError, load
+from zforcing.saving.digests import SUMS
+from zforcing.training.reporter import Reporter
+from zforcing.training.runs.config import RunConfig, parse_config
+from zforcing.training.runs.lock import LOCK, locked
+from zforcing.training.runs.run import train
+
+
+class Said(Reporter):
+    """Keeps what would be printed."""
+
+    def __init__(self) -> None:
+        super().__init__(quiet=True)
+        self.lines: list[str] = []
+
+    def say(self, message: str) -> None:
+        self.lines.append(message)
+
+
+def config(place: Path, *, epochs: int) -> RunConfig:
+    data = (place / "data").readlink()
+    settings = {"epochs": epochs, "batch_size": 8, "backend": "reference"}
+    model = {"name": "rnn", "hidden_size": 3, "embedding_size": 2}
+    return parse_config({"data": {"name": "arrays", "path": str(data)}, "model": model, "training": settings})
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run of two epochs, whose best checkpoint is of the first, and its data; to be copied."""
+    place = tmp_path_factory.mktemp("runs")
+    np.savez(place / "data.npz", x=np.random.default_rng(0).normal(size=(20, 4, 2)))
+    (place / "data").symlink_to(place / "data.npz")
+    train(config(place, epochs=1), place / "run", device="cpu", reporter=Reporter(quiet=True))
+    first = place / "run" / "checkpoints" / "best"
+    shutil.copytree(first, place / "first")
+    resume(place, epochs=2)
+    shutil.rmtree(first)
+    shutil.copytree(place / "first", first)
+    return place
+
+
+@pytest.fixture
+def copy(folder: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(folder, tmp_path / "copy", symlinks=True))
+
+
+def resume(place: Path, *, epochs: int, run: str = "run") -> list[str]:
+    said = Said()
+    train(config(place, epochs=epochs), place / run, device="cpu", resume=True, reporter=said)
+    return said.lines
+
+
+def damage(file: Path, seed: int = 0) -> None:
+    """Flip a bit."""
+    content, draw = bytearray(file.read_bytes()), random.Random(seed)
+    content[draw.randrange(len(content))] ^= 1 << draw.randrange(8)
+    file.write_bytes(bytes(content))
+
+
+def end_of(run: Path) -> tuple[bytes, list[str]]:
+    rows = (run / "metrics.jsonl").read_text().splitlines()
+    return (run / "checkpoints" / "last" / "model.safetensors").read_bytes(), rows
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "training.safetensors", "training.json", "config.json", SUMS])
+def test_a_run_goes_on_from_its_newest_whole_checkpoint(name: str, copy: Path) -> None:
+    for seed in range(3):
+        run = Path(shutil.copytree(copy / "run", copy / f"run{seed}"))
+        damage(run / "checkpoints" / "last" / name, seed)
+        said = resume(copy, epochs=2, run=run.name)
+        warning = next(line for line in said if "going on from" in line)
+        assert warning.startswith(f"warning: {run / 'checkpoints' / 'last'}")
+        assert warning.endswith(str(run / "checkpoints" / "best"))
+        assert end_of(run) == end_of(copy / "run")  # as if nothing had happened
+
+
+def test_without_a_whole_checkpoint_nothing_is_trained(copy: Path) -> None:
+    for which in ("last", "best"):
+        damage(copy / "run" / "checkpoints" / which / "training.safetensors")
+    before = end_of(copy / "run")
+    with pytest.raises(
+        UserError, match=r"no checkpoint of .* is whole: .*training\.safetensors isn't as it was written"
+    ):
+        resume(copy, epochs=3)
+    assert end_of(copy / "run") == before
+
+
+def test_damaged_weights_arent_loaded(copy: Path) -> None:
+    damage(copy / "run" / "checkpoints" / "best" / "model.safetensors")
+    with pytest.raises(UserError, match=r"best/model\.safetensors isn't as it was written"):
+        load(copy / "run")
+    assert load(copy / "run", which="last").name == "rnn"
+
+
+def test_moments_may_be_thrown_away_by_who_wants_only_the_model(copy: Path) -> None:
+    (copy / "run" / "checkpoints" / "best" / "training.safetensors").unlink()
+    assert load(copy / "run").name == "rnn"
+
+
+@pytest.mark.parametrize("edit", [lambda rows: rows[1:], lambda rows: [rows[0].replace("1", "2"), *rows[1:]]])
+def test_rows_that_are_missing_or_others_are_said(edit: object, copy: Path) -> None:
+    file = copy / "run" / "metrics.jsonl"
+    rows = file.read_text().splitlines()
+    assert callable(edit)
+    file.write_text("".join(f"{row}\n" for row in edit(rows)))
+    assert any("metrics.jsonl lacks rows of before the checkpoint" in line for line in resume(copy, epochs=3))
+
+
+def test_rows_as_they_were_say_nothing(copy: Path) -> None:
+    assert not any("warning" in line for line in resume(copy, epochs=3))
+
+
+# ---- held by one
+
+
+HOLD = """import pathlib, sys
+from zforcing.training.runs.lock import locked
+with locked(pathlib.Path(sys.argv[1])):
+    print(flush=True)
+    sys.stdin.read()
+"""
+
+
+@contextmanager
+def another_process_holds(run: Path) -> Iterator[subprocess.Popen[str]]:
+    pipe = subprocess.PIPE
+    with subprocess.Popen([sys.executable, "-c", HOLD, str(run)], stdin=pipe, stdout=pipe, text=True) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        yield process
+        process.kill()
+
+
+def test_a_run_that_is_being_trained_is_left_alone(copy: Path) -> None:
+    before = end_of(copy / "run")
+    with another_process_holds(copy / "run"):
+        with pytest.raises(UserError, match="another process trains in"):
+            resume(copy, epochs=3)
+        assert end_of(copy / "run") == before
+    resume(copy, epochs=3)  # the process was killed: what it held is free
+    assert not (copy / "run" / LOCK).exists()
+
+
+def test_two_runs_dont_begin_in_one_folder(copy: Path) -> None:
+    with another_process_holds(copy / "new"), pytest.raises(UserError, match="another process trains in"):
+        train(config(copy, epochs=1), copy / "new", device="cpu", reporter=Reporter(quiet=True))
+    # of that run nothing but its lock is left, since it was killed: the folder is free
+    assert [file.name for file in (copy / "new").iterdir()] == [LOCK]
+    train(config(copy, epochs=1), copy / "new", device="cpu", reporter=Reporter(quiet=True))
+
+
+def test_a_run_that_cant_begin_leaves_no_folder(tmp_path: Path) -> None:
+    (tmp_path / "data").symlink_to(tmp_path / "nowhere.npz")
+    with pytest.raises(UserError, match=r"nowhere\.npz"):
+        train(config(tmp_path, epochs=1), tmp_path / "run", device="cpu", reporter=Reporter(quiet=True))
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_lock_is_released(tmp_path: Path) -> None:
+    for _ in range(2):
+        with locked(tmp_path):
+            pass
+    assert list(tmp_path.iterdir()) == []
