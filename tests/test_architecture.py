@@ -33,6 +33,7 @@ ROOMS = (
     "bounds",
     "data",
     "tasks",
+    "exporting",
     "saving",
     "training",
     "evaluation",

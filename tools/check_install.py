@@ -14,6 +14,8 @@ OPTIONAL = (  # packages of the extras
     "huggingface_hub",
     "music21",
     "onnx",
+    "onnxruntime",
+    "onnxscript",
     "optuna",
     "pandas",
     "polars",

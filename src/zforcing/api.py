@@ -13,6 +13,7 @@ from .evaluation.forecasts import ForecastTable, evaluate_forecast
 from .evaluation.latents import latents_report
 from .evaluation.latents_report import LatentsReport
 from .evaluation.likelihood import evaluate
+from .exporting.export import Exported, export
 from .models import (
     MODELS,
     RNN,
@@ -74,6 +75,7 @@ __all__ = [
     "Encoded",
     "Evaluation",
     "Exact",
+    "Exported",
     "Forecast",
     "ForecastTable",
     "Generated",
@@ -109,6 +111,7 @@ __all__ = [
     "encode",
     "evaluate",
     "evaluate_forecast",
+    "export",
     "fit",
     "forecast",
     "from_pretrained",

@@ -76,6 +76,11 @@ COMMANDS = {
         "share",
         "Make a folder to hand a model over, with its card: zforcing share RUN [--out FOLDER] [--push USER/NAME].",
     ),
+    "export": Command(
+        "export",
+        "export",
+        "Write a model's step for programs without zforcing: zforcing export RUN [--out model.onnx] [--particles 64].",
+    ),
     "recipes": Command("info", "list_recipes", "List the recipes."),
     "info": Command(
         "info",
