@@ -14,8 +14,8 @@ def export(argv: Sequence[str]) -> int:
     """Write a model's step for programs without zforcing: zforcing export RUN [--out model.onnx] [--particles 64].
 
     The file holds what `zforcing stream` does with a row: x_t, the state and random numbers go in; the score of x_t,
-    what was expected of it and the next state come out. The filter draws latents from the prior. examples/stream_onnx.py
-    of the sources runs an .onnx with numpy and onnxruntime alone, and docs/using.md has the inputs and outputs.
+    what was expected of it and the next state come out. The filter draws latents from the prior. In the sources,
+    examples/stream_onnx.py runs an .onnx with numpy and onnxruntime alone, and docs/using.md has inputs and outputs.
     """
     options = export_options(argv)
     trained = Trained.load(options.run, which=options.checkpoint)

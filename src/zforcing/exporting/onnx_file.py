@@ -13,7 +13,6 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.export import ExportedProgram
 
 from ..errors import UserError
 from .about import KEY, about_step
@@ -32,12 +31,15 @@ def save_onnx(step: FilterStep, file: Path) -> None:
     """
     _need_packages()
     program, given = to_program(step), step.blank(2)
-    names = {"input_names": list(given), "output_names": outputs_of(program, given)}
-    shapes = ({name: {0: BATCH} for name in given},)
     try:
         with _quiet():
             made = torch.onnx.export(
-                program.run_decompositions(INSTEAD), (), opset_version=OPSET, dynamic_shapes=shapes, verbose=False, **names
+                program.run_decompositions(INSTEAD),
+                opset_version=OPSET,
+                input_names=list(given),
+                output_names=outputs_of(program, given),
+                dynamic_shapes=({name: {0: BATCH} for name in given},),
+                verbose=False,
             )
     except torch.onnx.OnnxExporterError as error:
         raise UserError(f"model {step.model.name} has no ONNX form: {_reason(error)}") from error
@@ -69,13 +71,14 @@ def _quiet() -> Iterator[None]:
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", category=FutureWarning)
         warnings.filterwarnings("ignore", category=DeprecationWarning)
+        warnings.filterwarnings("ignore", "# The axis name: batch will not be used")  # again, for the second tensor
         try:
             yield
         finally:
             logger.setLevel(level)
 
 
-# ---- operations that ONNX has not, or not precisely
+# ---- operations that ONNX has not, or not as precisely, or not as often
 
 
 def _expm1(x: Tensor) -> Tensor:
@@ -103,7 +106,38 @@ def _lgamma(x: Tensor) -> Tensor:
     return (stirling - torch.log(product)).to(x.dtype)
 
 
+def _log_sigmoid(x: Tensor) -> Tensor:
+    """log sigmoid(x), to the end of the range: of ONNX's sigmoid the logarithm is -inf below some -90."""
+    return x.clamp(max=0) - torch.log(1 + torch.exp(-x.double().abs())).to(x.dtype)
+
+
+def _bernoulli(
+    x: Tensor, target: Tensor, weight: Tensor | None = None, pos_weight: Tensor | None = None, reduction: int = 0
+) -> Tensor:
+    """-log p(target) of logits, which torch.onnx computes by a sigmoid; as `Bernoulli` calls it."""
+    assert (weight, pos_weight, reduction) == (None, None, 0), "no emission weighs or sums"
+    return (1 - target) * x - _log_sigmoid(x)
+
+
+def _logsumexp(x: Tensor, dim: list[int], keepdim: bool = False) -> Tensor:
+    """-inf of nothing but -inf, of which ONNX's is NaN."""
+    largest = x.amax(dim, keepdim=True)
+    largest = torch.where(torch.isfinite(largest), largest, 0.0)
+    total = torch.log(torch.exp(x - largest).sum(dim, keepdim=True)) + largest
+    return total if keepdim else total.squeeze(dim)
+
+
+def _clamp(x: Tensor, low: float | None = None, high: float | None = None) -> Tensor:
+    """NaN stays NaN. torch.onnx gives the limits of several clamps of one tensor the same names, which no file can."""
+    x = x if low is None else torch.where(x < low, low, x)
+    return x if high is None else torch.where(x > high, high, x)
+
+
 INSTEAD: dict[Any, Any] = {
+    torch.ops.aten.clamp.default: _clamp,
+    torch.ops.aten.log_sigmoid.default: _log_sigmoid,
+    torch.ops.aten.binary_cross_entropy_with_logits.default: _bernoulli,
+    torch.ops.aten.logsumexp.default: _logsumexp,
     torch.ops.aten.expm1.default: _expm1,
     torch.ops.aten.log1p.default: _log1p,
     torch.ops.aten.lgamma.default: _lgamma,

@@ -26,7 +26,7 @@ def to_program(step: FilterStep) -> ExportedProgram:
     try:
         with torch.no_grad():
             return torch.export.export(step, (given,), dynamic_shapes=({name: {0: batch} for name in given},))
-    except Exception as error:  # noqa: BLE001  # whatever torch, or the code of a model of one's own, raises
+    except Exception as error:  # whatever torch, or the code of a model of one's own, raises
         raise UserError(f"model {step.model.name} can't be exported by torch.export: {_first_line(error)}") from error
 
 

@@ -1,8 +1,8 @@
 """The causal step of a model: what it expects of x_t, log p(x_t | x_<t), and the state after x_t, as one module.
 
-It is the bootstrap filter of `tasks.filtering`, which draws latents from the prior, without a branch on a value, without
-random numbers of its own, and in the user's units: what `torch.export` and ONNX can hold. B sequences run side by side,
-K particles each.
+It is the bootstrap filter of `tasks.filtering`, which draws latents from the prior, without a branch on a value and
+without random numbers of its own, in the user's units: what `torch.export` and ONNX can hold. B sequences run side by
+side, with K particles each.
 
     given                                              found
     x          [B, D]      x_t, NaN where missing      nats       [B]     log p(x_t | x_<t) of what was observed
@@ -12,8 +12,8 @@ K particles each.
                                                        probabilities [B, V], of each category
     state.NAME             after x_{t-1}               next.NAME          after x_t
 
-A state of zeros is that before the first observation. What depends on x_t neither `mean` nor `std` nor `probabilities`
-do: they are the forecast of a step whose x_t isn't there yet.
+A state of zeros is that before the first observation. `mean`, `std` and `probabilities` don't depend on x_t: of a step
+whose x_t isn't there yet they are the forecast, whatever x is.
 """
 
 from __future__ import annotations
@@ -64,8 +64,8 @@ class FilterStep(nn.Module):
 
     def blank(self, B: int) -> Tensors:
         """What is given before the first observation, and zeros for what comes from outside."""
-        D, U, Z, like = self.units.size, self.model.spec.inputs, self.model.latent_size, self.first(self._type._fields[0])
-        given = {"x": torch.zeros(B, D, dtype=torch.float64)}
+        U, Z, like = self.model.spec.inputs, self.model.latent_size, next(self.model.parameters())
+        given = {"x": torch.zeros(B, self.units.size, dtype=torch.float64)}
         given |= {"inputs": torch.zeros(B, U, dtype=torch.float64)} if U else {}
         given |= {"normal": like.new_zeros(B, self.K, Z)} if Z else {}
         given |= {"uniform": torch.zeros(B, dtype=torch.float64)} if self.K > 1 else {}
@@ -192,7 +192,8 @@ class FilterStep(nn.Module):
     def _moments(self, emission: Distribution, weights: Tensor) -> Tensors:
         """What is expected of x_t, a mixture by the weights [B, K]; nothing where that has no closed form."""
         if self.model.spec.kind == "categorical":
-            each = self._by_sequence(torch.log_softmax(getattr(emission, "logits").double(), dim=-1).exp())  # noqa: B009  # those of a Categorical, whose type isn't known
+            logits = getattr(emission, "logits")  # noqa: B009  # those of a Categorical, whose type isn't known
+            each = self._by_sequence(torch.softmax(logits.double(), dim=-1))
             return {"probabilities": (weights[..., None] * each).sum(1)}
         if not self.units.is_affine:
             return {}
