@@ -16,13 +16,20 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
-from stream_rate import NUMBERS, SETTINGS
 
 import zforcing as zf
 
+NUMBERS = 8
+SETTINGS: dict[str, dict[str, Any]] = {  # those of stream_rate.py
+    "rnn": {"embedding_size": 64},
+    "zforcing": {"embedding_size": 64, "latent_size": 16, "mlp_size": 64},
+    "vrnn": {"feature_size": 64, "latent_size": 16, "mlp_size": 64, "mlp_layers": 1},
+    "srnn": {"embedding_size": 64, "latent_size": 16, "mlp_size": 64},
+}
 SCRIPT = Path(__file__).parents[1] / "examples" / "stream_onnx.py"
 
 

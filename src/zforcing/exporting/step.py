@@ -131,11 +131,13 @@ class FilterStep(nn.Module):
 
     def _by_sequence(self, value: Tensor) -> Tensor:
         """[B K, ...] -> [B, K, ...]."""
-        return value.unflatten(0, (-1, self.K))
+        parted: Tensor = value.unflatten(0, (-1, self.K))
+        return parted
 
     def _rows(self, value: Tensor) -> Tensor:
         """[B, ...] -> [B K, ...]."""
-        return value[:, None].expand(-1, self.K, *value.shape[1:]).flatten(0, 1)
+        repeated: Tensor = value[:, None].expand(-1, self.K, *value.shape[1:])
+        return repeated.flatten(0, 1)
 
     # ---- the filter
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
@@ -15,6 +14,7 @@ from ..observations import (
     Column,
     CountColumn,
     DataDescription,
+    Normalization,
     ObservationSpec,
     PositiveColumn,
 )
@@ -56,13 +56,12 @@ class Units(nn.Module):
         self.of = "model" if own else "user"
         """whose units x is in: a format of one's own may convert as no graph can"""
         scaling, known = None if own else description.normalization, description.input_normalization
-        self._keep("mean", scaling and scaling.mean, self.size, 0.0)
-        self._keep("std", scaling and scaling.std, self.size, 1.0)
-        self._keep("input_mean", known and known.mean, self.spec.inputs, 0.0)
-        self._keep("input_std", known and known.std, self.spec.inputs, 1.0)
+        self._keep("", scaling or _as_it_is(self.size))
+        self._keep("input_", known or _as_it_is(self.spec.inputs))
 
-    def _keep(self, name: str, values: Sequence[float] | None, size: int, default: float) -> None:
-        self.register_buffer(name, torch.tensor(values or (default,) * size, dtype=torch.float64))
+    def _keep(self, what: str, scaling: Normalization) -> None:
+        self.register_buffer(f"{what}mean", torch.tensor(scaling.mean, dtype=torch.float64))
+        self.register_buffer(f"{what}std", torch.tensor(scaling.std, dtype=torch.float64))
 
     @property
     def is_affine(self) -> bool:
@@ -99,6 +98,10 @@ class Units(nn.Module):
         samples = torch.round(raw).clamp(LEAST, MOST)
         level = _mulaw(samples / (MOST + 1)) if self.encoding == "mulaw" else samples - LEAST
         return (2 * level / (levels - 1) - 1).float()
+
+
+def _as_it_is(size: int) -> Normalization:
+    return Normalization((0.0,) * size, (1.0,) * size)
 
 
 def _mulaw(s: Tensor) -> Tensor:

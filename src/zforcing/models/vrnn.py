@@ -150,7 +150,7 @@ class VRNN(SequenceModel):
     def prior(self, state: VRNNState) -> Distribution:
         """p(z_t | .) = N(f_p([h_{t-1}, u_t])), or N(0, I)."""
         if self.prior_net is None:
-            zeros = state.h.new_zeros(len(state.h), self.latent_size)
+            zeros = state.h.new_zeros(state.h.shape[0], self.latent_size)  # `len` would fix it in an export
             return diagonal_gaussian(zeros, zeros)
         out: Distribution = self.prior_net(join(state.h, state.u))
         return out
