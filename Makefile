@@ -14,7 +14,7 @@ NEEDS_PYTHON = $(PYTHON) -c 'import ensurepip, sys; sys.exit(sys.version_info < 
 
 RECIPES := digits-zforcing-aux digits-rnn
 
-.PHONY: help install run $(RECIPES:%=run-%) test test-slow lint types format constraints build clean
+.PHONY: help install run $(RECIPES:%=run-%) test test-slow lint types format index constraints build clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -46,6 +46,9 @@ types: install ## mypy, strict
 format: install ## apply ruff's fixes and format
 	$(BIN)/python -m ruff check --fix
 	$(BIN)/python -m ruff format
+
+index: install ## write the index of options and settings, which help and typos are answered from
+	$(BIN)/python tools/write_index.py
 
 build: install ## wheel and source distribution into dist/, without network
 	$(BIN)/python -m hatchling build

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from zforcing.data import DATA
-from zforcing.data.renamed import renamed
 from zforcing.errors import UserError
 from zforcing.training.runs.config import parse_config
+from zforcing.training.runs.renamed import renamed
 
 SHARES = {"valid_fraction": 0.2, "test_fraction": 0.3, "split_seed": 7}
 SPEECH: dict[str, Any] = {"frame_size": 10, "speaker": None, "include_sa": True, "skip_unreadable": False, **SHARES}

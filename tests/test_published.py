@@ -19,7 +19,7 @@ from conftest import Command, Result
 from test_table import ENVIRONMENT, EVALUATION
 from zforcing import Diverged, UserError
 from zforcing.cli import main
-from zforcing.cli.train import split_settings
+from zforcing.cli.settings import split_settings
 from zforcing.evaluation.paper import paper_tables, read_paper_table
 from zforcing.evaluation.paper_page import to_page
 from zforcing.evaluation.paper_rows import columns_of, paper_rows
@@ -263,7 +263,7 @@ def test_seeds_stand_in_the_order_of_their_numbers(tmp_path: Path, zf: Command) 
         (["--find", "--skip-unreadable"], "--find trains nothing, so that --skip-unreadable has no use"),
         (["--out", "."], "--out is '.'; it must end with the name of the files"),
         (["--out", "/"], "--out is '/'"),
-        (["--rows", "rnn-gauss", "--data.rot", "x"], "unknown setting data.rot (did you mean data.root?)"),
+        (["--rows", "rnn-gauss", "--data.rot", "x"], "unknown setting data.rot (did you mean --data.root?)"),
         (["--rows", "rnn-gauss"], "data.root is empty; name the folder of the recordings"),
         (["--rows", "rnn-gauss", "--device", "tpu"], "device is 'tpu'"),
         (["speech-small-rnn-gauss-seed0"], "unrecognized arguments: speech-small-rnn-gauss-seed0"),

@@ -20,7 +20,7 @@ from zforcing.evaluation.paper import read_paper_table
 from zforcing.models import MODELS
 from zforcing.training.reporter import Reporter
 from zforcing.training.runs.config import RunConfig, parse_config
-from zforcing.training.runs.recipes import Facts, merge_settings, read_facts, read_recipe, recipes
+from zforcing.training.runs.recipes import GROUPS, Facts, merge_settings, read_facts, read_recipe, recipes
 from zforcing.training.runs.run import train
 
 # row: TIMIT, Blizzard; nats as in the paper's table of speech results, and table 1 of SRNN's paper for SRNN's variants
@@ -131,6 +131,31 @@ def test_recipes_are_listed_without_those_that_are_bases_alone(zf: Command) -> N
     names = set(zf("recipes", "--json").json)
     assert not any(name.startswith("_") for name in names)
     assert {f"{size}-{row}" for size in ("speech-small", "timit", "blizzard") for row in PUBLISHED} <= names
+
+
+def test_every_recipe_is_in_a_group(zf: Command) -> None:
+    known = zf("recipes", "--json").json
+    assert {recipe["group"] for recipe in known.values()} == set(GROUPS)
+    lines = zf("recipes").out.splitlines()
+    assert [line for line in lines if line in GROUPS] == list(GROUPS)
+    assert len([line for line in lines if line.startswith("  ")]) == len(known)
+
+
+@pytest.mark.parametrize(
+    ("words", "some", "none"),
+    [
+        (["speech"], {"timit-rnn-gmm", "speech-small-zforcing"}, {"jsb-rnn"}),
+        (["your", "own"], {"table-rnn", "arrays-zforcing-aux"}, {"timit-rnn-gmm"}),
+        (["z-forcing", "music"], {"jsb-zforcing"}, {"jsb-rnn", "imdb-zforcing"}),
+        (["ZForcing"], {"digits-zforcing"}, {"digits-rnn"}),
+        (["known likelihood"], {"lgssm-iwae"}, {"digits-rnn"}),
+        (["pixel by pixel"], {"digits-rnn"}, {"jsb-rnn"}),
+    ],
+)
+def test_recipes_are_found_by_words(words: list[str], some: set[str], none: set[str], zf: Command) -> None:
+    found = set(zf("recipes", *words, "--json").json)
+    assert some <= found
+    assert not none & found
 
 
 def test_the_speech_table_has_these_rows() -> None:

@@ -80,11 +80,9 @@ class Family(Mapping[str, type[T]]):
         """
         if isinstance(name, str) and name in self:
             return self[name]
-        close = difflib.get_close_matches(str(name), self, n=1, cutoff=0.6)
-        hint = f" (did you mean {close[0]}?)" if close else ""
-        broken = f"; {'; '.join(_broken)}" if _broken else ""
-        known = f"it is one of {', '.join(sorted(self))}" if self else f"no {self.kind} is registered"
-        raise UserError(f"unknown {setting} {name!r}{hint}; {known}{broken}")
+        if not self:
+            raise UserError(f"unknown {setting} {name!r}; no {self.kind} is registered{_and_broken()}")
+        raise UserError(f"{unknown(name, self, setting=setting)}{_and_broken()}")
 
     def settings_of(self, name: str) -> type[Any]:
         """The dataclass of a registered class's settings."""
@@ -120,6 +118,18 @@ class Family(Mapping[str, type[T]]):
 
     def _settings_of(self, cls: type[T]) -> Any:
         return getattr(cls, self._settings, None) if self._settings else cls
+
+
+def unknown(name: object, known: Iterable[str], *, setting: str) -> str:
+    """What to say of a name that is none of those known. setting: the setting or option that it comes from."""
+    names = sorted(known)
+    close = difflib.get_close_matches(str(name), names, n=1, cutoff=0.6)
+    hint = f" (did you mean {close[0]}?)" if close else ""
+    return f"unknown {setting} {name!r}{hint}; it is one of {', '.join(names)}"
+
+
+def _and_broken() -> str:
+    return f"; {'; '.join(_broken)}" if _broken else ""
 
 
 def register(cls: type[T]) -> type[T]:

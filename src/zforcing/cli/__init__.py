@@ -9,6 +9,7 @@ import os
 import re
 import sys
 from collections.abc import Sequence
+from difflib import get_close_matches
 from importlib.metadata import version
 
 from ..errors import UserError
@@ -27,7 +28,12 @@ def main(argv: Sequence[str] | None = None) -> int:
             print(f"zforcing {version('zforcing')}")
             return 0
         if words[0] not in COMMANDS:
-            raise UserError(f"unknown command {words[0]!r}; it is one of {', '.join(COMMANDS)}")
+            close = get_close_matches(words[0], COMMANDS, n=1, cutoff=0.6)
+            hint = f" (did you mean {close[0]}?)" if close else ""
+            raise UserError(f"unknown command {words[0]!r}{hint}; it is one of {', '.join(COMMANDS)}")
+        from .quick import check  # the overview does without
+
+        check(words[0], words[1:])
         keep_freed_memory()
         code = COMMANDS[words[0]].load()(words[1:])
         sys.stdout.flush()

@@ -22,10 +22,9 @@ from .options import (
     command_parser,
     common_options,
     counting,
-    option_value,
-    take_imports,
 )
 from .parser import Parser, add_settings
+from .words import option_value, take_imports
 
 
 def bench(argv: Sequence[str]) -> int:

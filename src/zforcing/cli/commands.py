@@ -81,7 +81,9 @@ COMMANDS = {
         "export",
         "Write a model's step for programs without zforcing: zforcing export RUN [--out model.onnx] [--particles 64].",
     ),
-    "recipes": Command("info", "list_recipes", "List the recipes."),
+    "recipes": Command(
+        "recipes", "recipes", "List the recipes, or those of a group or with some words: zforcing recipes [WORD ...]."
+    ),
     "info": Command(
         "info",
         "info",

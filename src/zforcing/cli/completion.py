@@ -1,22 +1,17 @@
-"""`zforcing completion`: commands, recipes, options and settings behind the Tab key."""
+"""`zforcing completion`: commands, recipes, options and settings behind the Tab key. It imports no torch."""
 
 from __future__ import annotations
 
-import io
-import re
-from collections.abc import Callable, Sequence
-from contextlib import redirect_stdout, suppress
-from typing import Any, Literal
+from collections.abc import Sequence
+from typing import Literal
 
-from ..bounds import BOUNDS
-from ..data import DATA
-from ..models import MODELS
-from ..training.runs.config import settings_of
-from ..training.runs.recipes import recipes
+from ..training.runs.recipes import GROUPS, names
 from .commands import COMMANDS
-from .options import command_parser, import_option, take_imports
+from .index import TRAIN, Index, answers, made_index, read_index
+from .parser import Parser
+from .train import train_parser
+from .words import import_option, take_imports
 
-OPTION = re.compile(r"(?<![\w-])--[a-zA-Z][\w.-]*")
 BASH = """# bash: eval "$(zforcing completion bash)" in ~/.bashrc
 _zforcing() {{
     local word="${{COMP_WORDS[COMP_CWORD]}}" words
@@ -40,39 +35,33 @@ def completion(argv: Sequence[str]) -> int:
 
     It knows the commands, the recipes, all options and all settings, those of your own models too (--import).
     """
-    words, _ = take_imports(argv)
-    parser = command_parser("completion", completion)
+    words, imports = take_imports(argv)
+    parser = Parser("zforcing completion", description=completion.__doc__)
     parser.add_argument("shell", type=Literal["bash", "zsh", "fish"], help="bash, zsh or fish")
     import_option(parser)
     shell = parser.parse_args(words).shell
-    print({"bash": bash, "zsh": zsh, "fish": fish}[shell](completed()))
+    listed = read_index() if answers() and not imports else made_index()
+    print({"bash": bash, "zsh": zsh, "fish": fish}[shell](completed(listed)))
     return 0
 
 
-def completed() -> dict[str, list[str]]:
+def completed(listed: Index) -> dict[str, list[str]]:
     """What may stand behind each command."""
-    options = {name: options_of(command.load()) for name, command in COMMANDS.items()}
-    options["train"] = [*recipes(), *options["train"], *all_settings()]
-    options["table"] += all_settings()
-    options["bench"] += [name for name in all_settings() if name.startswith("--model.")]
+    settings = sorted({f"--{one[0]}" for part in listed.parts.values() for one in part if one[0] != "recipe"})
+    options = {name: long_options(listed.parser(name)) for name in listed.commands}
+    tables = [name for name in options if name not in COMMANDS]  # `table speech`
+    options[TRAIN] = [*names(), *long_options(train_parser()), *settings]
+    options["recipes"] += GROUPS[1:]  # the first is two words
+    options["table"] += [*(name.split()[1] for name in tables), *(one for name in tables for one in options[name])]
+    options["table"] += settings
+    options["bench"] += [name for name in settings if name.startswith("--model.")]
     options["completion"] += ["bash", "zsh", "fish"]
-    return {name: list(dict.fromkeys(words)) for name, words in options.items()}
+    return {name: list(dict.fromkeys(options[name])) for name in COMMANDS}
 
 
-def options_of(command: Callable[[Sequence[str]], int]) -> list[str]:
-    """The options that a command's help lists, which is where it says what it takes."""
-    text = io.StringIO()
-    with redirect_stdout(text), suppress(SystemExit):
-        command(["--help"])
-    return [name for line in re.findall("^  -.*", text.getvalue(), flags=re.MULTILINE) for name in OPTION.findall(line)]
-
-
-def all_settings() -> list[str]:
-    """The options of the settings of all data sets, models and bounds."""
-    base = {"data": next(iter(DATA)), "model": next(iter(MODELS)), "bound": next(iter(BOUNDS))}
-    families: dict[str, Any] = {"data": DATA, "model": MODELS, "bound": BOUNDS}
-    chosen = [base | {section: name} for section, family in families.items() for name in family]
-    return sorted({f"--{name}" for names in chosen for name in settings_of(names) if name != "recipe"})
+def long_options(parser: Parser) -> list[str]:
+    """The options of a parser by their long names."""
+    return [name for name in parser.options() if name.startswith("--")]
 
 
 def bash(options: dict[str, list[str]]) -> str:

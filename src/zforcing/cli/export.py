@@ -7,7 +7,8 @@ from collections.abc import Sequence
 
 from ..settings import Count
 from ..training.runs.trained import Trained
-from .options import RUN_HELP, check_common, checkpoint_option, command_parser, import_option, print_values
+from .options import RUN_HELP, check_common, checkpoint_option, command_parser, print_values
+from .words import import_option
 
 
 def export(argv: Sequence[str]) -> int:

@@ -1,4 +1,4 @@
-"""`zforcing recipes` and `zforcing info`."""
+"""`zforcing info`."""
 
 from __future__ import annotations
 
@@ -23,23 +23,9 @@ from ..registry import Family
 from ..saving.atomic import read_json
 from ..saving.model import find_checkpoint
 from ..training.callbacks import CALLBACKS
-from ..training.runs.recipes import recipes
 from ..training.runs.trained import Trained
-from .options import RUN_HELP, command_parser, import_option, print_values, take_imports
-
-
-def list_recipes(argv: Sequence[str]) -> int:
-    """List the recipes."""
-    parser = command_parser("recipes", list_recipes)
-    parser.add_argument("--json", action="store_true", help="one JSON object")
-    options = parser.parse_args(list(argv))
-    known = recipes()
-    if options.json:
-        print(json_text(known))
-    else:
-        width = max(map(len, known))
-        print("\n".join(f"{name:{width}s}  {about}" for name, about in known.items()))
-    return 0
+from .options import RUN_HELP, command_parser, print_values
+from .words import import_option, take_imports
 
 
 def info(argv: Sequence[str]) -> int:

@@ -7,8 +7,6 @@ from argparse import Namespace
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import fields, replace
-from itertools import pairwise
-from pathlib import Path
 from typing import Any, Literal, get_args
 
 from rich.console import Console
@@ -21,9 +19,9 @@ from ..files.json_text import json_text
 from ..registry import import_source
 from ..settings import Count, Factor, Positive
 from ..training.runs.config import SEED
-from ..training.runs.recipes import absolute_path
 from ..training.settings import THREADS
 from .parser import Parser
+from .words import import_option
 
 RUN_HELP = "a run folder, the name of one in runs/, or a folder that zforcing.save wrote"
 
@@ -46,32 +44,6 @@ def computing_options(parser: Parser, *, seed: str) -> None:
     parser.add_argument("--threads", type=THREADS | None, default=None, help=threads)
     parser.add_argument("--device", type=str, default="auto", help="auto, cpu or cuda")
     import_option(parser)
-
-
-def import_option(parser: Parser) -> None:
-    """The option for the user's own models, bounds and data sets."""
-    parser.add_argument(
-        "--import",
-        dest="imports",
-        action="append",
-        default=[],
-        help="a Python file, or a module's name, that registers a model, a bound or a data set of your own "
-        "(zforcing.register); may be given several times",
-    )
-
-
-def take_imports(words: Sequence[str]) -> tuple[list[str], list[str]]:
-    """The words without `--import X`, and all X, imported: what they register, the other words may name."""
-    rest, sources = [], []
-    left = [part for word in words for part in (word.split("=", 1) if word.startswith("--import=") else [word])]
-    while left:
-        word = left.pop(0)
-        if word == "--import" and left:
-            sources.append(absolute_path(left.pop(0), Path.cwd()))
-            import_source(sources[-1])
-        else:
-            rest.append(word)
-    return rest, sources
 
 
 def sequences_options(
@@ -152,15 +124,6 @@ def check_common(options: Namespace) -> None:
         options.split, options.file = options.file, None
     for source in options.imports:
         import_source(source)
-
-
-def option_value(names: Sequence[str], words: Sequence[str]) -> str | None:
-    """The value of `--option value` or `--option=value`, by any of the option's names."""
-    for word, following in pairwise([*words, ""]):
-        name, equals, value = word.partition("=")
-        if name in names:
-            return value if equals else following
-    return None
 
 
 @contextmanager

@@ -16,7 +16,8 @@ from ..errors import UserError
 from ..files.json_text import json_text
 from ..runtime.device import pick_device
 from .options import command_parser, counting, one_of
-from .train import recipe_config, split_settings
+from .settings import split_settings
+from .train import recipe_config
 
 if TYPE_CHECKING:
     from ..evaluation.paper import PaperTable

@@ -3,27 +3,50 @@
 from __future__ import annotations
 
 import argparse
-import difflib
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import MISSING
+from dataclasses import MISSING, dataclass
 from typing import Any
 
 from ..errors import UserError
-from ..settings import Setting, in_words, read
+from ..files.json_text import json_text
+from ..settings import Setting, in_words, read, type_from_json, type_to_json
+from ..training.runs.recipes import alike
+
+OUTLINE = "--outline"
+
+
+@dataclass(frozen=True)
+class Argument:
+    """How an option was added to a parser. group: the title that help lists it under, "" for argparse's own."""
+
+    names: tuple[str, ...]
+    group: str
+    options: Mapping[str, Any]
 
 
 class Parser(argparse.ArgumentParser):
     """argparse, but: `type` is a type as settings have (`int | None`, `Annotated[...]`), an option is not shortened and
     not given twice, a value may begin with a minus, and a mistake is a UserError.
+
+    With OUTLINE as the only word it prints its options as JSON.
     """
 
     def __init__(self, prog: str, *, description: str | None = None, usage: str | None = None):
-        wide = argparse.HelpFormatter
-        super().__init__(prog, usage, description, exit_on_error=False, allow_abbrev=False, formatter_class=wide)
+        self.arguments: list[Argument] = []
+        self._groups: dict[str, Any] = {}
+        super().__init__(
+            prog, usage, description, exit_on_error=False, allow_abbrev=False, formatter_class=argparse.HelpFormatter
+        )
 
-    def add_argument(self, *names: str, **options: Any) -> argparse.Action:
-        """As argparse's; help says the type and the default of an option that has a value."""
-        return add_option(super().add_argument, *names, **options)
+    def add_argument(self, *names: str, group: str = "", **options: Any) -> argparse.Action:
+        """As argparse's, under a title; help says the type and the default of an option that has a value."""
+        if options.get("action") != "help":
+            self.arguments.append(Argument(names, group, options))
+        if not group:
+            return add_option(super().add_argument, *names, **options)
+        if group not in self._groups:
+            self._groups[group] = self.add_argument_group(group)
+        return add_option(self._groups[group].add_argument, *names, **options)
 
     def parse_args(self, words: Sequence[str] | None = None) -> argparse.Namespace:  # type: ignore[override]  # no other namespace
         """The options' values.
@@ -31,6 +54,9 @@ class Parser(argparse.ArgumentParser):
         Raises:
             UserError: one line that names the option.
         """
+        if list(words or ()) == [OUTLINE]:
+            print(json_text(outline(self)))
+            raise SystemExit(0)
         given = self.in_order(list(words or ()))
         self._refuse_repeated(given)
         try:
@@ -76,8 +102,8 @@ class Parser(argparse.ArgumentParser):
 
     def refuse_unknown(self, name: str) -> None:
         """Raise UserError that says which option is like it."""
-        close = difflib.get_close_matches(name, self.options(), n=1, cutoff=0.6)
-        hint = f" (did you mean {close[0]}?)" if close else f"; `{self.prog} --help` lists them"
+        meant = alike(name.removeprefix("--"), [one.removeprefix("--") for one in self.options() if one[:2] == "--"])
+        hint = f" (did you mean --{' or --'.join(meant)}?)" if meant else f"; `{self.prog} --help` lists them"
         raise UserError(f"{self.prog.removeprefix('zforcing ')}: unknown option {name}{hint}")
 
     def _refuse_repeated(self, words: Sequence[str]) -> None:
@@ -105,27 +131,46 @@ def add_option(add: Callable[..., argparse.Action], *names: str, **options: Any)
 
 
 def add_settings(
-    parser: Parser, settings: Iterable[Setting], defaults: Mapping[str, Any], *, short: Mapping[str, str]
+    parser: Parser,
+    settings: Iterable[Setting],
+    defaults: Mapping[str, Any],
+    *,
+    short: Mapping[str, str],
+    group: str | None = None,
 ) -> None:
-    """An option for each setting, under its section's title; what isn't given is not in the parsed options.
+    """An option for each setting; what isn't given is not in the parsed options.
 
     Args:
         parser: gets the options.
         settings: what to add.
         defaults: what help says of a setting that isn't given.
         short: another name of an option, by the setting.
+        group: the title that help lists them under; their sections' by default.
     """
-    groups: dict[str, Any] = {}
     for setting in settings:
-        section = setting.name.rpartition(".")[0] or "run"
-        group = (
-            groups.setdefault(section, parser.add_argument_group(section)) if section not in groups else groups[section]
-        )
         names = [f"--{setting.name}", *([short[setting.name]] if setting.name in short else [])]
         value = defaults.get(setting.name, setting.default)
-        about = setting.about + ("" if value is MISSING else f" (default: {shown(value)})")
-        action = {"dest": setting.name, "default": argparse.SUPPRESS, "metavar": metavar_of(setting.hint)}
-        group.add_argument(*names, type=reader(setting.hint), help=about.replace("%", "%%"), **action)
+        about = setting.about + ("" if value is MISSING or value == "" else f" (default: {shown(value)})")
+        options = {"dest": setting.name, "default": argparse.SUPPRESS, "type": setting.hint, "help": about}
+        parser.add_argument(*names, group=group or setting.name.rpartition(".")[0] or "run", **options)
+
+
+def outline(parser: Parser) -> dict[str, Any]:
+    """How a parser was made, as JSON."""
+    arguments = [[list(one.names), one.group, _type_as(type_to_json, one.options)] for one in parser.arguments]
+    return {"prog": parser.prog, "about": parser.description, "usage": parser.usage, "arguments": arguments}
+
+
+def parser_of(given: Mapping[str, Any]) -> Parser:
+    """The parser that was made so."""
+    parser = Parser(given["prog"], description=given["about"], usage=given["usage"])
+    for names, group, options in given["arguments"]:
+        parser.add_argument(*names, group=group, **_type_as(type_from_json, options))
+    return parser
+
+
+def _type_as(convert: Callable[[Any], Any], options: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: convert(value) if key == "type" else value for key, value in options.items()}
 
 
 def reader(kind: Any) -> Callable[[str], Any]:

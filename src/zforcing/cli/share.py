@@ -11,7 +11,8 @@ from typing import Any
 from ..errors import UserError
 from ..files.json_text import json_text
 from ..training.runs.folder import find_run
-from .options import RUN_HELP, checkpoint_option, command_parser, import_option, take_imports
+from .options import RUN_HELP, checkpoint_option, command_parser
+from .words import import_option, take_imports
 
 
 def share(argv: Sequence[str]) -> int:

@@ -14,7 +14,7 @@ from typing import Any
 
 import yaml
 
-from ..training.runs.recipes import Facts, Published, read_facts, recipes
+from ..training.runs.recipes import Facts, Published, names, read_facts
 from .evaluation import Evaluation
 from .measures import MEASURES, Measure
 
@@ -107,6 +107,6 @@ def read_paper_table(name: str) -> PaperTable:
     test = {size: KnownData(**facts) for size, facts in values.pop("test", {}).items()}
     lists: dict[str, Any] = {key: tuple(values.pop(key)) for key in ("bounds", "without_published") if key in values}
     table = PaperTable(name=name, notes=notes, published_models=models, test=test, **lists, **values)
-    missing = {table.recipe(size, row) for size in table.sizes for row in table.rows} - set(recipes())
+    missing = {table.recipe(size, row) for size in table.sizes for row in table.rows} - set(names())
     assert not missing, f"table {name} names recipes that don't exist: {sorted(missing)}"
     return table

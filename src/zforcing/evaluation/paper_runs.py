@@ -13,8 +13,9 @@ from typing import Any
 
 from ..errors import UserError
 from ..saving.atomic import current
-from ..training.runs.config import RunConfig, flatten
-from ..training.runs.folder import check_free, check_same_run, newest_checkpoint, read_run_config
+from ..training.runs.config import RunConfig
+from ..training.runs.folder import check_folder, read_run_config
+from ..training.runs.known import flatten
 from .paper import PaperTable
 from .paper_rows import check_data
 from .rows import NO_DIFFERENCE, RunRow, read_rows
@@ -74,10 +75,7 @@ def _planned(recipe: str, config: RunConfig, folder: Path) -> PlannedRun:
     if not begun and run.exists():
         raise UserError(f"{run} exists already and holds no run: take it away, or name other --runs")
     try:
-        if begun:
-            check_same_run(config, run, newest_checkpoint(run, say=lambda _: None))
-        else:
-            check_free(run)
+        check_folder(config, run, resume=begun)
     except UserError as error:
         reason = str(error).removeprefix("--resume: ")
         raise UserError(

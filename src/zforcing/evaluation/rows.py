@@ -10,10 +10,11 @@ from typing import Any
 
 import yaml
 
-from ..data.renamed import renamed
 from ..errors import UserError
 from ..saving.atomic import current, parse_json
-from ..training.runs.config import flatten, parse_config
+from ..training.runs.config import parse_config
+from ..training.runs.known import flatten
+from ..training.runs.renamed import renamed
 from .evaluation import Evaluation
 from .saved import evaluation_file, is_of_other_weights, read_evaluation, read_mapping, split_name
 

@@ -12,14 +12,16 @@ from pathlib import Path
 
 import torch
 
-from ...data.renamed import renamed
 from ...errors import UserError
 from ...saving.atomic import read_json
 from ...saving.digests import SUMS, check_digests
-from .config import RunConfig, flatten, parse_config
+from .config import RunConfig, parse_config
+from .known import flatten
 from .lock import LOCK
+from .overwrite import check_disposable
 from .paths import found_from, same_paths
 from .recipes import read_recipe, recipe_lines, suggest
+from .renamed import renamed
 
 RUNS = Path("runs")  # where `train` puts a run that isn't told where to go
 BUDGET = (
@@ -30,6 +32,7 @@ BUDGET = (
     "checkpoint_every",
     "track",
 )  # may change when a run resumes
+RESUME_OR_OVERWRITE = "--resume goes on with a run and --overwrite throws it away: leave one of them out"
 
 
 def newest_checkpoint(run: Path, *, say: Callable[[str], None]) -> Path | None:
@@ -56,10 +59,32 @@ def newest_checkpoint(run: Path, *, say: Callable[[str], None]) -> Path | None:
     return None
 
 
-def check_free(folder: Path) -> None:
-    """Raise UserError where a folder isn't free for a new run (one that was killed at once leaves it so)."""
-    if folder.exists() and (not folder.is_dir() or any(file.name != LOCK for file in folder.iterdir())):
-        raise UserError(f"{folder} exists already: name another --run-dir, or resume it with --resume")
+def check_folder(config: RunConfig, folder: Path, *, resume: bool, overwrite: bool = False) -> None:
+    """Check, before anything is trained, that a folder is free for a new run, or holds this run to resume.
+
+    Raises:
+        UserError: It isn't, or doesn't.
+    """
+    if resume and overwrite:
+        raise UserError(RESUME_OR_OVERWRITE)
+    if resume:
+        check_same_run(config, folder, newest_checkpoint(folder, say=lambda _: None))
+    else:
+        check_free(folder, overwrite=overwrite)
+
+
+def check_free(folder: Path, *, overwrite: bool = False) -> None:
+    """Raise UserError where a folder isn't free for a new run (one that was killed at once leaves it so).
+
+    overwrite: the folder may hold a run, and nothing else.
+    """
+    if overwrite:
+        check_disposable(folder)
+    elif folder.exists() and (not folder.is_dir() or any(file.name != LOCK for file in folder.iterdir())):
+        raise UserError(
+            f"{folder} exists already: name another --run-dir, go on with the run there by --resume, "
+            "or throw it away by --overwrite"
+        )
 
 
 def check_same_run(config: RunConfig, folder: Path, checkpoint: Path | None) -> None:

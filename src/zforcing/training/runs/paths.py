@@ -11,7 +11,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ...data import DATA, DataModule
 from ...errors import UserError
 
 KEY = "paths_from"
@@ -55,6 +54,8 @@ def same_paths(values: Mapping[str, Any]) -> dict[str, Any]:
 
 def _paths(values: Mapping[str, Any]) -> dict[str, str]:
     """The data's settings that hold paths, and are given."""
+    from ...data import DATA, DataModule  # imports torch, which most recipes are read without
+
     data = values.get("data")
     if not isinstance(data, Mapping):
         return {}

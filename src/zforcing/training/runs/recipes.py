@@ -1,18 +1,18 @@
 """Recipes: a run's settings in a YAML file, one published or house result each, shipped inside the package.
 
 A recipe may have a base (`base: NAME`, or a file in its folder, or a list of them, each overriding the one before): its
-own settings override the base's, a schedule (`weights.kl`) as a whole. Besides settings it has facts: `source`,
-`published` (the number and what it is), `protocol` and `departures`, which are appended to the base's, as are its
-`imports` (the Python files or modules that register what it names; files are relative to the recipe's folder). Paths
-of data are relative to the folder that a command runs in, unless `paths_from` names another (`.`: the recipe's own).
-Files whose names begin with an underscore are only bases.
+own settings override the base's, a schedule (`weights.kl`) as a whole. Besides settings it has facts: `group` (under
+which it is listed), `source`, `published` (the number and what it is), `protocol` and `departures`, which are appended
+to the base's, as are its `imports` (the Python files or modules that register what it names; files are relative to the
+recipe's folder). Paths of data are relative to the folder that a command runs in, unless `paths_from` names another
+(`.`: the recipe's own). Files whose names begin with an underscore are only bases.
 """
 
 from __future__ import annotations
 
 import copy
 import difflib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
@@ -20,14 +20,16 @@ from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Any
 
-from ...data.renamed import renamed
 from ...errors import UserError
 from ...files.strict_yaml import Document, read_yaml
 from ...registry import is_file
 from .paths import found_from
+from .renamed import renamed
 
-FACTS = ("source", "published", "protocol", "departures")
+FACTS = ("source", "published", "protocol", "departures", "group")
+GROUPS = ("your own", "speech", "music", "images", "text", "known likelihood")  # in which `zforcing recipes` lists them
 KINDS = ("exact", "lower bound", "estimate")
+MOST_HINTS = 4  # known words that a hint names
 
 
 @dataclass(frozen=True)
@@ -58,11 +60,33 @@ class Facts:
     departures: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True)
+class Recipe:
+    """A recipe in a list. about: one line; data, model: their names; group: one of GROUPS."""
+
+    group: str
+    about: str
+    data: str
+    model: str
+
+
+def names() -> list[str]:
+    """The names of the recipes inside the package."""
+    files = sorted(file.name for file in _folder().iterdir())
+    return [name.removesuffix(".yaml") for name in files if name.endswith(".yaml") and not name.startswith("_")]
+
+
+def listed() -> dict[str, Recipe]:
+    """The recipes inside the package."""
+    resolved = {name: _resolved(name) for name in names()}
+    return {
+        name: Recipe(of["group"], of["about"], of["data"]["name"], of["model"]["name"]) for name, of in resolved.items()
+    }
+
+
 def recipes() -> dict[str, str]:
     """The recipes inside the package: name -> what it is about."""
-    files = sorted((f for f in _folder().iterdir() if f.name.endswith(".yaml")), key=lambda f: f.name)
-    names = [f.name.removesuffix(".yaml") for f in files if not f.name.startswith("_")]
-    return {name: str(_resolved(name)["about"]) for name in names}
+    return {name: recipe.about for name, recipe in listed().items()}
 
 
 def read_recipe(name_or_file: str) -> dict[str, Any]:
@@ -97,13 +121,31 @@ def read_facts(name_or_file: str) -> Facts:
         raise UserError(f"{name_or_file}: published needs value, kind, unit and protocol: {error}") from None
 
 
-def suggest(word: str, known: Mapping[str, Any] | set[str]) -> str:
-    """A hint for an unknown word: the settings below it, or the most similar known word; "" without one."""
+def suggest(word: str, known: Iterable[str], *, prefix: str = "") -> str:
+    """A hint for an unknown word: the settings below it, or the known words that may be meant; "" without one.
+
+    prefix: what stands before a known word where it is written, such as "--".
+    """
     below = {".".join(key.split(".")[: word.count(".") + 2]) for key in known if key.startswith(f"{word}.")}
     if below:
         return f" (it has {', '.join(sorted(below))})"
-    close = difflib.get_close_matches(word, list(known), n=1, cutoff=0.6)
-    return f" (did you mean {close[0]}?)" if close else ""
+    meant = [f"{prefix}{key}" for key in alike(word, list(known))]
+    return f" (did you mean {' or '.join(meant)}?)" if meant else ""
+
+
+def alike(word: str, known: Sequence[str]) -> list[str]:
+    """The known words that may be meant: those that end in its last part, or the most similar one, by that part too."""
+    last = _last_part(word)
+    ends = [key for key in known if _last_part(key) == last]
+    if ends:
+        return ends[:MOST_HINTS]
+    near = difflib.get_close_matches(word, known, n=1, cutoff=0.6)
+    parts = {_last_part(key): key for key in reversed(known) if "." in key}
+    return near or [parts[part] for part in difflib.get_close_matches(last, parts, n=1, cutoff=0.75)]
+
+
+def _last_part(name: str) -> str:
+    return name.rpartition(".")[2].replace("-", "_")
 
 
 def one_line(error: BaseException) -> str:
@@ -169,11 +211,14 @@ def _read(name_or_file: str) -> tuple[str, dict[str, Any]]:
             text = path.read_text("utf-8")
         except (OSError, UnicodeDecodeError) as error:
             raise UserError(f"{name_or_file} can't be read as a recipe: {one_line(error)}") from None
-        values = found_from(path.parent, _mapping(text, name_or_file), where=name_or_file)
+        values = _mapping(text, name_or_file)
+        if isinstance(values.get("data"), dict):
+            values["data"] = renamed(values["data"])
+        values = found_from(path.parent, values, where=name_or_file)
         return path.stem, with_absolute_imports(path, values)
     if looks_like_file:
         raise UserError(f"no such recipe file: {name_or_file}")
-    hint = suggest(name_or_file, recipes())
+    hint = suggest(name_or_file, names())
     raise UserError(f"unknown recipe {name_or_file!r}{hint}; `zforcing recipes` lists them, or name a YAML file")
 
 
@@ -202,8 +247,6 @@ def _mapping(text: str, name: str) -> dict[str, Any]:
     if not isinstance(values, dict):
         raise UserError(f"{name} is not a recipe: it must be a YAML mapping with data, model and training")
     _refuse_dotted(values, document.lines, name)
-    if isinstance(values.get("data"), dict):
-        values["data"] = renamed(values["data"])
     return values
 
 

@@ -33,10 +33,12 @@ from ..reporter import Reporter
 from ..signals import Stop, stop_on
 from ..trackers import open_tracker
 from .checkpoint import check_same_data, load_carried, load_training, save_training
-from .config import RunConfig, as_yaml, flatten
-from .folder import check_free, check_same_run, environment, newest_checkpoint
+from .config import RunConfig, as_yaml
+from .folder import RESUME_OR_OVERWRITE, check_free, check_same_run, environment, newest_checkpoint
+from .known import flatten
 from .lock import locked
 from .log import JsonLines
+from .overwrite import throw_away
 from .paths import kept_in
 
 
@@ -50,11 +52,13 @@ def train(
     *,
     device: str = "auto",
     resume: bool = False,
+    overwrite: bool = False,
     reporter: Reporter | None = None,
     callbacks: Iterable[Callback] = (),
 ) -> Progress:
     """Train into a run folder, or resume one. Returns where training ended (`finished` says why).
 
+    overwrite: throw away the run that is in the folder, once this one has its data and is about to start.
     callbacks: called as training runs.
 
     Raises UserError before anything is written when the configuration, the data or the folder is wrong, Interrupted
@@ -62,20 +66,24 @@ def train(
     """
     reporter, here = reporter or Reporter(), processes(device)
     reporter = reporter if here.is_main else Reporter(quiet=True)
+    if resume and overwrite:
+        raise UserError(RESUME_OR_OVERWRITE)
     if not resume:
-        check_free(run_dir)
+        check_free(run_dir, overwrite=overwrite)
     with (
         torch.random.fork_rng(),  # leaves the caller's generator unchanged
         stop_on([signal.SIGINT, signal.SIGTERM], say=reporter.say) as stop,
         locked(run_dir) if here.is_main else nullcontext(),
     ):
-        training, at = begin(config, run_dir, resume=resume, here=here, stop=stop, reporter=reporter)
+        training, at = begin(
+            config, run_dir, resume=resume, overwrite=overwrite, here=here, stop=stop, reporter=reporter
+        )
         if at.finished and reason_to_stop(at, config.training):
             reporter.say(f"{run_dir}: finished already ({at.finished}); nothing left to do")
             return at
         rows = config.training.batch_size * config.bound.particles
         with cpu_threads(training.model, config.training.threads, rows=rows), reporter:
-            files = RunFolder(run_dir, config, training)
+            files = RunFolder(run_dir, config, training, overwrite=overwrite)
             everyone = [files, reporter, *_trackers(config, run_dir), *config.callbacks, *callbacks]
             end = _until_the_end(training, replace(at, finished=""), everyone, run_dir)
     if end.finished == INTERRUPTED:
@@ -84,14 +92,21 @@ def train(
 
 
 def begin(
-    config: RunConfig, folder: Path, *, resume: bool, here: Processes, stop: Stop, reporter: Reporter
+    config: RunConfig,
+    folder: Path,
+    *,
+    resume: bool,
+    overwrite: bool = False,
+    here: Processes,
+    stop: Stop,
+    reporter: Reporter,
 ) -> tuple[Training, Progress]:
     """The run's data, its model and optimizer, and where it is: at its beginning, or at its last checkpoint."""
     last = newest_checkpoint(folder, say=reporter.say) if resume else None
     if resume:
         check_same_run(config, folder, last)
     else:
-        check_free(folder)
+        check_free(folder, overwrite=overwrite)
     description = config.data.describe()
     data: dict[str, SequenceDataset] = {
         "train": config.data.load("train", description),
@@ -167,14 +182,16 @@ def _trackers(config: RunConfig, folder: Path) -> list[Callback]:
 class RunFolder(Callback):
     """What a run writes: its configuration, rows of metrics and timing, and the checkpoints `best` and `last`."""
 
-    def __init__(self, folder: Path, config: RunConfig, training: Training):
-        self.folder, self.training = folder, training
+    def __init__(self, folder: Path, config: RunConfig, training: Training, *, overwrite: bool = False):
+        self.folder, self.training, self.overwrite = folder, training, overwrite
         self.settings = kept_in(folder, config.to_dict())
         self.metrics, self.timing = JsonLines(folder / "metrics.jsonl"), JsonLines(folder / "timing.jsonl")
 
     def on_start(self, at: Progress, start: Start, model: DensityModel) -> None:
         """Open the folder; rows from after the checkpoint are dropped."""
         if self.training.here.is_main:
+            if self.overwrite:
+                throw_away(self.folder)
             for rows in (self.metrics, self.timing):
                 rows.truncate(at.step, at.rows)
             for place in (self.folder, self.folder / "checkpoints"):

@@ -1,15 +1,13 @@
-"""Translate data settings of zforcing 0.1 to today's names, so that old runs can still be read."""
+"""Translate data settings of zforcing 0.1 to today's names, so that old runs can still be read.
+
+What looks at files is imported where an old name asks for it: recipes are read without torch.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
-
-from ..files.sequences import TABLES
-from .audio.layouts import is_timit
-from .folders import split_folders
-from .text.documents import is_folder_of_documents
 
 OF_MIDI = ("valid_fraction", "test_fraction", "split_seed", "drums", "skip_unreadable")
 OF_ARCHIVES = ("array", "lengths", "observed")
@@ -35,12 +33,17 @@ def renamed(data: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _arrays(data: Mapping[str, Any]) -> dict[str, Any]:
+    from ...files.sequences import TABLES
+
     if Path(str(data.get("path", ""))).suffix.lower() in TABLES:
         return {"name": "table"} | _without(data, "name", *OF_ARCHIVES)
     return _without(data, "columns") if data.get("columns", ...) is None else dict(data)
 
 
 def _speech(layout: str, settings: dict[str, Any]) -> dict[str, Any]:
+    from ...data.audio.layouts import is_timit
+    from ...data.folders import split_folders
+
     root = Path(str(settings.get("root", ""))).expanduser()
     if settings.get("speaker") is None:
         settings = _without(settings, "speaker")
@@ -64,6 +67,8 @@ def _music(layout: str, settings: dict[str, Any]) -> dict[str, Any]:
 
 
 def _text(layout: str, settings: dict[str, Any]) -> dict[str, Any]:
+    from ...data.text.documents import is_folder_of_documents
+
     root = Path(str(settings.get("root", ""))).expanduser()
     reviews = layout == "reviews" or (layout == "auto" and root.is_dir() and is_folder_of_documents(root))
     # Null stood for a default of the layout, and means any number of words today.
