@@ -13,6 +13,7 @@ from ..models import DensityModel
 from ..registry import Family
 from .history import Row, ValidationRow
 from .progress import Progress
+from .settings import TrainingConfig
 from .update import Updated
 
 
@@ -22,10 +23,12 @@ class Start:
 
     Attributes:
         updates: the most updates there will be, including those before a resumed run's checkpoint.
+        settings: the settings of training, which say what else ends it.
         remarks: about the data, such as what was left out of it.
     """
 
     updates: int
+    settings: TrainingConfig
     remarks: tuple[str, ...] = ()
 
 

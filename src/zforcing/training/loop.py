@@ -119,7 +119,7 @@ def run(training: Training, at: Progress, callbacks: Iterable[Callback]) -> Prog
     Diverged after too many updates in a row that are not finite.
     """
     notify, clock = Callbacks(tuple(callbacks)), _clock(at.seconds)
-    notify.on_start(at, Start(_updates_at_most(training), _remarks(training)), training.model)
+    notify.on_start(at, Start(_updates_at_most(training), training.settings, _remarks(training)), training.model)
     if at.rows == 0:
         notify.on_checkpoint(at, training.model)  # a run can resume before its first validation too
         at = validated(training, at, notify, clock)

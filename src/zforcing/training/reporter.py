@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import sys
-import time
 from importlib.util import find_spec
 from types import TracebackType
 from typing import TYPE_CHECKING
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING
 from ..models import DensityModel
 from .callbacks import Callback, Start
 from .history import Row, SkippedRow, ValidationRow
+from .pace import Pace, still_improving
 from .progress import Progress
 from .update import Updated
 
@@ -19,19 +19,23 @@ if TYPE_CHECKING:
     from rich.progress import TaskID
 
 
+EVERY = 30.0  # seconds between lines of progress, where there is no bar
+
+
 class Reporter(Callback):
-    """Shows a progress bar (on a terminal or in a notebook) and a line for each validation; nothing when `quiet`."""
+    """Shows a progress bar (on a terminal or in a notebook; elsewhere a line every half minute) and a line for each
+    validation; nothing when `quiet`.
+    """
 
     def __init__(self, *, quiet: bool = False):
         from rich.console import Console  # takes a while: importing zforcing does without it
-        from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
+        from rich.progress import BarColumn, TextColumn, TimeElapsedColumn
         from rich.progress import Progress as Bar
 
         self.console = Console(file=sys.stderr, quiet=quiet, highlight=False, soft_wrap=True)
         self.bar = Bar(
             TextColumn("epoch {task.fields[epoch]}"),
             BarColumn(),
-            MofNCompleteColumn(),
             TextColumn("{task.fields[numbers]}"),
             TimeElapsedColumn(),
             TextColumn("{task.fields[left]}"),
@@ -40,8 +44,9 @@ class Reporter(Callback):
             transient=True,
         )
         self.task: TaskID | None = None
-        self.updates = self.first_step = 0
-        self.started = 0.0
+        self.start: Start | None = None
+        self.pace: Pace | None = None
+        self.said = 0.0  # seconds of training at the last line
 
     def __enter__(self) -> Reporter:
         self.bar.start()
@@ -60,18 +65,30 @@ class Reporter(Callback):
         """The remarks, and a bar of how many updates there may be."""
         for remark in start.remarks:
             self.say(remark)
-        self.updates, self.first_step, self.started = start.updates, at.step, time.perf_counter()
-        self.task = self.bar.add_task("", total=start.updates, completed=at.step, epoch=1, numbers="", left="")
+        self.start, self.pace, self.said = start, None, at.seconds
+        self.task = self.bar.add_task("", total=1.0, epoch=at.epoch + 1, numbers="", left="")
 
     def on_update(self, at: Progress, updated: Updated, model: DensityModel) -> None:
-        """Nats per sequence of the batch, its KL, updates per second, the time left if no early stop comes."""
-        if self.task is None or self.bar.disable or not updated.applied:
+        """Nats per sequence of the batch, its KL, updates per second and the time left: on the bar, or on a line every
+        half minute.
+        """
+        if self.start is None:
             return
-        rate = (at.step - self.first_step) / (time.perf_counter() - self.started)
+        if self.pace is None:
+            self.pace = Pace(at, self.start.updates, self.start.settings)
+        due = at.seconds - self.said >= EVERY if self.bar.disable else True
+        if updated.applied and due and not self.console.quiet:
+            self._show(at, updated, self.pace)
+
+    def _show(self, at: Progress, updated: Updated, pace: Pace) -> None:
         nats, kl = (updated.sums[name] / updated.sums["sequences"] for name in ("value", "kl"))
-        numbers = f"{nats:.2f} nats  kl {kl:.2f}  {rate:.1f} steps/s"
-        left = f"{duration((self.updates - at.step) / rate)} left"
-        self.bar.update(self.task, completed=at.step, epoch=at.epoch + 1, numbers=numbers, left=left)
+        numbers = f"step {at.step}  {nats:.2f} nats  kl {kl:.2f}  {pace.rate(at):.1f} steps/s"
+        left = pace.left(at, duration)
+        if self.task is not None and not self.bar.disable:
+            self.bar.update(self.task, completed=pace.share(at), epoch=at.epoch + 1, numbers=numbers, left=left)
+            return
+        self.said = at.seconds
+        self.say(f"epoch {at.epoch + 1:3d}  {numbers}  {duration(at.seconds)}{left and f', {left}'}")
 
     def on_row(self, at: Progress, row: Row, model: DensityModel) -> None:
         """A line for each update that was skipped."""
@@ -91,11 +108,14 @@ class Reporter(Callback):
         )
 
     def on_end(self, at: Progress, model: DensityModel) -> None:
-        """A line on how training ended."""
+        """A line on how training ended, and one more where it ended while validation was getting better."""
         best = f"; best validation {at.best:.3f} nats per sequence after epoch {at.best_epoch}"
         skipped = f", {at.nonfinite} updates skipped as not finite" if at.nonfinite else ""
         measured = best if math.isfinite(at.best) else ""
         self.say(f"finished: {at.finished}{measured}, {at.step} updates, {duration(at.seconds)}{skipped}")
+        advice = "" if self.start is None else still_improving(at, self.start.settings)
+        if advice:
+            self.say(advice)
 
 
 def _shows_widgets(notebook: bool) -> bool:
