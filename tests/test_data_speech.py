@@ -22,7 +22,7 @@ from zforcing.data.audio.framed import FramedRecordings, mean_and_std
 from zforcing.data.batches import load_batches, training_batches
 from zforcing.data.pieces import Pieces
 from zforcing.errors import UserError
-from zforcing.observations import AudioFormat, DataDescription, Normalization, ObservationSpec
+from zforcing.observations import AudioFormat, DataDescription, Normalization, ObservationSpec, decode
 
 SHARED = Path(__file__).parents[2] / "shared" / "data"
 SPLITS: tuple[Split, ...] = ("train", "valid", "test")
@@ -212,6 +212,64 @@ def test_audio_is_found_by_suffix_and_sphere_under_any_name(tmp_path: Path) -> N
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text("0 1 h#")
     assert sorted(f for files in names(AudioFolder(str(tmp_path))).values() for f in files) == sorted(forms)
+
+
+@pytest.mark.parametrize(("channel", "expected"), [("mix", 200), ("left", 100), ("right", 300), (0, 100), (1, 300)])
+def test_of_several_channels_the_mean_or_the_chosen_one_is_read(tmp_path: Path, channel: Any, expected: int) -> None:
+    both = np.repeat(np.array([[100, 300]], dtype=np.int16), 100, axis=0)
+    for split in SPLITS:
+        write(tmp_path / split / "a.wav", both)
+    data = AudioFolder(str(tmp_path), frame_size=10, channel=channel, encoding="pcm")
+    description = data.describe()
+    x = data.load("train", description)[0].x
+    assert (decode(x, AudioFormat(16000, "pcm"), None) == expected).all()
+    read = description.format.read(str(tmp_path / "test" / "a.wav"), description)
+    np.testing.assert_array_equal(read[0].x, x)
+
+
+def test_what_became_of_several_channels_is_said_once(tmp_path: Path) -> None:
+    by_folder(tmp_path, train=2, valid=1, test=1)
+    write(tmp_path / "valid" / "b.wav", np.zeros((50, 2), dtype=np.int16))
+    said = {split: loaded(AudioFolder(str(tmp_path), frame_size=10), split).remark for split in SPLITS}
+    assert said["train"] == "1 of 5 recordings have 2 channels, mixed down to one (data.channel)"
+    assert said["valid"] == said["test"] == ""
+    assert loaded(AudioFolder(str(tmp_path), frame_size=10)).remark == said["train"]
+
+
+def test_from_which_rates_recordings_are_resampled_is_said(tmp_path: Path) -> None:
+    by_folder(tmp_path, train=2, valid=1, test=1)
+    write(tmp_path / "test" / "z.wav", noise(900, 0), rate=44100)
+    said = loaded(AudioFolder(str(tmp_path), frame_size=10, sample_rate=16000)).remark
+    assert said == "1 of 5 recordings are resampled from 44100 to 16000 samples per second (data.sample_rate)"
+
+
+def test_mp3_and_opus_are_read_and_what_libsndfile_cant_read_is_counted(tmp_path: Path) -> None:
+    by_folder(tmp_path, train=1, valid=1, test=1)
+    for name, rate, subtype, form in (("a.mp3", 16000, "MPEG_LAYER_III", "MP3"), ("b.OPUS", 16000, "OPUS", "OGG")):
+        soundfile.write(tmp_path / "train" / name, noise(4000, 1), rate, subtype, format=form)
+    for name in ("c.m4a", "d.M4A", "e.wma"):
+        (tmp_path / "train" / name).write_bytes(b"not for libsndfile")
+    data = loaded(AudioFolder(str(tmp_path), frame_size=10))
+    assert data.recordings.names == ["train/0.wav", "train/a.mp3", "train/b.OPUS"]
+    assert "2 .m4a and 1 .wma files passed over: this libsndfile can't read them" in data.remark
+
+
+def test_where_an_old_libsndfile_reads_no_mp3_it_is_passed_over(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    by_folder(tmp_path, train=1, valid=1, test=1)
+    soundfile.write(tmp_path / "train" / "a.mp3", noise(4000, 1), 16000, "MPEG_LAYER_III", format="MP3")
+    monkeypatch.setattr("soundfile.available_formats", lambda: {"WAV": "", "OGG": ""})
+    data = loaded(AudioFolder(str(tmp_path), frame_size=10))
+    assert data.recordings.names == ["train/0.wav"]
+    assert data.remark.startswith("1 .mp3 file passed over")
+
+
+def test_a_folder_of_nothing_but_m4a_says_so(tmp_path: Path) -> None:
+    (tmp_path / "a.m4a").write_bytes(b"x")
+    said = message(root=str(tmp_path))
+    assert "no audio below it" in said
+    assert "1 .m4a file passed over: this libsndfile can't read them; convert them" in said
 
 
 def test_a_circle_of_links_is_walked_once(tmp_path: Path) -> None:
@@ -513,7 +571,11 @@ def test_a_split_of_which_nothing_is_left_is_refused(tmp_path: Path) -> None:
 
 
 BAD_RECORDINGS: dict[str, tuple[Callable[[Path], object], dict[str, Any], str]] = {
-    "stereo": (lambda f: write(f, np.zeros((50, 2), dtype=np.int16)), {}, "a.wav has 2 channels; mix it down to one"),
+    "one without the channel": (
+        lambda f: write(f, np.zeros((50, 2), dtype=np.int16)),
+        {"channel": 2},
+        "a.wav has 2 channels, and data.channel is 2; set it to mix",
+    ),
     "a short one": (lambda f: write(f, np.arange(9, dtype=np.int16)), {}, "a.wav is shorter than one frame (10 samp"),
     "a link to nothing": (lambda f: f.symlink_to("nowhere.wav"), {}, "a.wav is a broken symbolic link"),
     "one frame and none to score": (
@@ -533,7 +595,8 @@ BAD_RECORDINGS: dict[str, tuple[Callable[[Path], object], dict[str, Any], str]] 
 def test_a_bad_recording_is_named(
     tmp_path: Path, make: Callable[[Path], object], settings: dict[str, Any], fragment: str
 ) -> None:
-    by_folder(tmp_path, train=2, valid=1, test=1)
+    for n, split in enumerate(("train", "train", "valid", "test")):
+        write(tmp_path / split / f"{n}.wav", np.arange(300, dtype=np.int16).reshape(100, 3))
     make(tmp_path / "test" / "a.wav")
     settings = {"root": str(tmp_path), "frame_size": 10} | settings
     said = message(**settings)
@@ -563,7 +626,9 @@ def test_mixed_rates_name_a_file_of_each(tmp_path: Path) -> None:
     by_folder(tmp_path, train=2, valid=1, test=1)
     write(tmp_path / "test" / "z.wav", rate=8000)
     said = message(root=str(tmp_path), frame_size=10)
-    assert "train/0.wav has 16000 samples per second, test/z.wav 8000; set data.sample_rate" in said
+    assert (
+        "1 of 8000 and 4 of 16000 samples per second, such as train/0.wav and test/z.wav; set data.sample_rate" in said
+    )
 
 
 # ---- bad folders and settings

@@ -1,7 +1,7 @@
-"""Read a mono audio file: its header, and any range of its samples, at its own or another sample rate.
+"""Read an audio file as one channel: its header, and any range of its samples, at its own or another sample rate.
 
-Samples are in units of 16-bit integers, -32768 to 32767, whatever the file's format; with more bits they have
-fractional digits.
+Of several channels the mean is read, or one of them. Samples are in units of 16-bit integers, -32768 to 32767, whatever
+the file's format; with more bits they have fractional digits.
 """
 
 from __future__ import annotations
@@ -12,29 +12,36 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from math import gcd
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Annotated, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import UserError
+from ..settings import Range
+from .audio_bytes import promised_bytes
 from .reading import Unreadable
 
 SCALE = 32768.0  # soundfile's samples are from -1 to 1
-NIST = b"NIST_1A"
-UNKNOWN_SIZE = 0x7FFF0000  # programs that write a WAV file to a pipe put this or more where its size belongs
 BLOCK = 8192  # samples at the new rate that are resampled together, at least
 MARGIN = 512  # samples at the lower of two rates: the resampling filter reaches less far
 STEP = 1 << 20  # samples read together when a whole recording is read
 Samples = NDArray[np.float32]
+Channel = Literal["mix", "left", "right"] | Annotated[int, Range(at_least=0)]
+"""What is read of a recording with several channels: their mean, or one of them, numbered from 0 (left is 0)."""
+NAMED: dict[Channel, int] = {"left": 0, "right": 1}
+READ = (".aif", ".aiff", ".au", ".caf", ".flac", ".mp3", ".nist", ".oga", ".ogg", ".opus", ".sph", ".w64", ".wav")
+NEVER_READ = frozenset((".aac", ".amr", ".m4a", ".m4b", ".mka", ".weba", ".wma"))  # audio, but not libsndfile's
 
 
 @dataclass(frozen=True)
 class Header:
-    """The length and the sample rate of a recording."""
+    """The length and the sample rate of a recording, how many channels it has, and which of them is read."""
 
     samples: int
     rate: int  # samples per second
+    channels: int = 1
+    channel: Channel = "mix"
 
     def resampled(self, rate: int) -> int:
         """The number of samples at another rate, floor(samples * rate / self.rate)."""
@@ -44,24 +51,27 @@ class Header:
 # ---- headers
 
 
-def read_header(file: Path) -> Header:
+def read_header(file: Path, *, channel: Channel = "mix") -> Header:
     """Read the header, and the last sample to check that the file is complete.
 
     Args:
-        file: WAV, FLAC, OGG, AIFF, AU, NIST SPHERE or another format that libsndfile reads.
+        file: WAV, FLAC, MP3, OGG, AIFF, AU, NIST SPHERE or another format that libsndfile reads.
+        channel: What is read of several channels.
 
     Returns:
-        Length and sample rate.
+        Length, sample rate and channels.
 
     Raises:
-        Unreadable: The file can't be read, is truncated or empty, or has more than one channel.
+        Unreadable: The file can't be read, is truncated or empty, or doesn't have the channel.
     """
     _refuse_unopenable(file)
-    promised = _promised_bytes(file)
+    promised = promised_bytes(file)
     size = file.stat().st_size
     with _opened(file) as audio:
-        if audio.channels != 1:
-            raise Unreadable(file, f"has {audio.channels} channels; mix it down to one")
+        number = NAMED.get(channel, channel)
+        if isinstance(number, int) and number >= audio.channels:
+            count = "1 channel" if audio.channels == 1 else f"{audio.channels} channels"
+            raise Unreadable(file, f"has {count}, and data.channel is {channel}; set it to mix, or remove the file")
         if audio.frames == 0:
             raise Unreadable(file, "holds no samples; record it again or remove it")
         if promised is not None and promised > size:
@@ -75,7 +85,7 @@ def read_header(file: Path) -> Header:
             raise Unreadable(file, f"is truncated: its header promises {audio.frames} samples; copy it again")
         if audio.subtype in ("FLOAT", "DOUBLE"):
             _refuse_not_finite(file, audio)
-        return Header(int(audio.frames), int(audio.samplerate))
+        return Header(int(audio.frames), int(audio.samplerate), int(audio.channels), channel)
 
 
 def _refuse_not_finite(file: Path, audio: Any) -> None:
@@ -84,15 +94,6 @@ def _refuse_not_finite(file: Path, audio: Any) -> None:
     for block in audio.blocks(STEP, dtype="float32"):
         if not np.isfinite(block).all():
             raise Unreadable(file, "holds NaN or infinity; write it again")
-
-
-def is_sphere(file: Path) -> bool:
-    """Whether a file begins like a NIST SPHERE file, whatever its name."""
-    try:
-        with file.open("rb") as stream:
-            return stream.read(len(NIST)) == NIST
-    except OSError:
-        return False
 
 
 def _refuse_unopenable(file: Path) -> None:
@@ -108,78 +109,17 @@ def _refuse_unopenable(file: Path) -> None:
         raise Unreadable(file, "is empty (0 bytes); copy it again or remove it")
 
 
-def _promised_bytes(file: Path) -> int | None:
-    """The size in bytes of a WAV, AIFF, AU or SPHERE file by its header; None if the header doesn't have it.
-
-    Raises Unreadable for an OGG file without its last page. (libsndfile itself detects a truncated FLAC file.)
-    """
-    with file.open("rb") as stream:
-        start = stream.read(12)
-        if start.startswith(NIST):
-            stream.seek(0)
-            return _promised_by_sphere(file, stream.read(4096))
-        if start[:4] in (b"RIFF", b"RF64") and start[8:] == b"WAVE":
-            return _promised_by_wav(stream)
-        if start[:4] == b"FORM" and start[8:] in (b"AIFF", b"AIFC"):
-            return 7 + int.from_bytes(start[4:8], "big")  # without the pad byte, which some writers leave out
-        if start[:4] == b".snd":
-            offset, size = (int.from_bytes(part, "big") for part in (start[4:8], start[8:]))
-            return None if size == 0xFFFFFFFF else offset + size  # 0xFFFFFFFF is an unknown size
-        if start[:4] == b"OggS":
-            _refuse_ogg_without_end(file, stream)
-    return None
-
-
-def _refuse_ogg_without_end(file: Path, stream: BinaryIO) -> None:
-    """The last page has the flag 4, "end of stream" (RFC 3533); a page is at most 65307 bytes long."""
-    stream.seek(max(0, file.stat().st_size - 65307))
-    end = stream.read()
-    at = end.rfind(b"OggS")
-    if at < 0 or not end[at + 5 : at + 6] or not end[at + 5] & 4:
-        raise Unreadable(file, "is truncated: its last page is missing; copy it again")
-
-
-def _promised_by_wav(stream: BinaryIO) -> int | None:
-    """The end of the chunk `data`, from a stream at the first chunk. RF64 has the size in the chunk `ds64`."""
-    large = None
-    while len(chunk := stream.read(8)) == 8:
-        size = int.from_bytes(chunk[4:], "little")
-        if chunk[:4] == b"data" and large is not None and size == 0xFFFFFFFF:
-            return stream.tell() + large
-        if chunk[:4] == b"data":
-            return None if size >= UNKNOWN_SIZE else stream.tell() + size
-        if chunk[:4] == b"ds64":
-            large = int.from_bytes(stream.read(16)[8:], "little")
-            size -= 16
-        stream.seek(size + size % 2, os.SEEK_CUR)
-    return None
-
-
-def _promised_by_sphere(file: Path, text: bytes) -> int | None:
-    """The size of header and samples. Refuses samples compressed by Shorten, which libsndfile can't read."""
-    lines = text.decode("latin-1").split("end_head")[0].splitlines()
-    fields = {words[0]: words[-1] for words in (line.split(maxsplit=2) for line in lines[2:]) if len(words) == 3}
-    if "shorten" in fields.get("sample_coding", "").lower():
-        raise Unreadable(
-            file, "is compressed by Shorten; decompress it: sph2pipe -f wav IN OUT, or NIST's w_decode -o pcm IN OUT"
-        )
-    try:
-        numbers = [int(fields[name]) for name in ("sample_count", "channel_count", "sample_n_bytes")]
-        return int(lines[1]) + numbers[0] * numbers[1] * numbers[2]
-    except (IndexError, KeyError, ValueError):
-        return None
-
-
 # ---- samples
 
 
-def read_samples(file: Path, start: int = 0, stop: int | None = None) -> Samples:
+def read_samples(file: Path, start: int = 0, stop: int | None = None, *, channel: Channel = "mix") -> Samples:
     """Read samples at the recording's own rate.
 
     Args:
         file: The recording.
         start: The first sample, from 0.
         stop: The sample after the last one; None is the end.
+        channel: What is read of several channels.
 
     Returns:
         Array [N] float32.
@@ -191,7 +131,7 @@ def read_samples(file: Path, start: int = 0, stop: int | None = None) -> Samples
         count = (audio.frames if stop is None else stop) - start
         try:
             audio.seek(start)
-            samples: Samples = audio.read(count, dtype="float32") * np.float32(SCALE)
+            samples = _one_channel(audio.read(count, dtype="float32"), channel) * np.float32(SCALE)
         except RuntimeError as error:
             raise Unreadable(file, f"can't be read from sample {start} ({error}); copy it again") from error
     if len(samples) != count:
@@ -199,6 +139,15 @@ def read_samples(file: Path, start: int = 0, stop: int | None = None) -> Samples
     if not np.isfinite(samples).all():
         raise Unreadable(file, "holds NaN or infinity; write it again")
     return samples
+
+
+def _one_channel(samples: Samples, channel: Channel) -> Samples:
+    """[N], or [N, C] of C channels -> [N]."""
+    if samples.ndim == 1:
+        return samples
+    number = NAMED.get(channel, channel)
+    one: Samples = samples[:, number] if isinstance(number, int) else samples.mean(axis=1)
+    return one
 
 
 def read_resampled(file: Path, header: Header, rate: int, start: int, stop: int) -> Samples:
@@ -218,7 +167,7 @@ def read_resampled(file: Path, header: Header, rate: int, start: int, stop: int)
         Array [N] float32.
     """
     if rate == header.rate:
-        return read_samples(file, start, stop)
+        return read_samples(file, start, stop, channel=header.channel)
     size = _block_size(header.rate, rate)
     first, last = start // size, (stop - 1) // size
     blocks = [_resampled_block(file, header, rate, block) for block in range(first, last + 1)]
@@ -250,7 +199,7 @@ def _resampled_block(file: Path, header: Header, rate: int, block: int) -> Sampl
     margin = down * -(-MARGIN * header.rate // (min(header.rate, rate) * down))  # at the old rate
     begin = block * size // up * down
     start, stop = max(0, begin - margin), min(header.samples, begin + size // up * down + margin)
-    samples: Samples = soxr.resample(read_samples(file, start, stop), header.rate, rate)
+    samples: Samples = soxr.resample(read_samples(file, start, stop, channel=header.channel), header.rate, rate)
     first = (begin - start) // down * up
     count = min(size, header.resampled(rate) - block * size)
     result = np.zeros(count, dtype=np.float32)  # soxr rounds the length, which may be a sample less
@@ -280,6 +229,14 @@ def import_soundfile(file: Path) -> Any:
     except (ImportError, OSError) as error:  # OSError: its library libsndfile is missing
         raise UserError(f"{file}: audio needs soundfile; pip install 'zforcing[audio]'") from error
     return soundfile
+
+
+def unread_suffixes() -> frozenset[str]:
+    """Suffixes of audio that the libsndfile here can't read: an old one lacks MP3 (before 1.1) or Opus (1.0.29)."""
+    soundfile = import_soundfile(Path("recordings"))
+    lacking = {".mp3"} if "MP3" not in soundfile.available_formats() else set()
+    lacking |= {".opus"} if "OPUS" not in soundfile.available_subtypes("OGG") else set()
+    return NEVER_READ | lacking
 
 
 def write_wav(path: str | Path, samples: NDArray[np.int16], rate: int) -> None:

@@ -45,7 +45,7 @@ def unfit(value: Any, hint: Any) -> str:
     """
     if not fits_type(value, hint):
         return in_words(hint) + (", and of 64 bits" if isinstance(value, int) and not is_of_64_bits(value) else "")
-    ranges = [] if value is None else ranges_of(hint)
+    ranges = ranges_of(hint) if isinstance(value, int | float) else []  # null and words have none
     missed = [str(one) for one in ranges if value not in one]
     return " and ".join(missed) + (", or null" if takes_null(hint) else "") if missed else ""
 

@@ -13,8 +13,10 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ...errors import UserError
+from ...files.audio import Channel
 from ...files.reading import user_path
 from ...observations import (
     LEVELS,
@@ -28,11 +30,12 @@ from ..module import DataModule
 from ..pieces import Pieces
 from ..splits import Split, SplitFiles
 from .framed import FramedRecordings, Recordings, mean_and_std, refuse, scan
+from .remarks import channels_remark, count_rates, passed_over, rates_remark
 
 
 @dataclass(frozen=True)
 class AudioDataModule(DataModule):
-    """Audio files of one channel, read as frames of raw samples; a step is a frame. A subclass says which files.
+    """Audio files read as one channel, in frames of raw samples; a step is a frame. A subclass says which files.
 
     SplitFiles are read when they are needed, so that a data set may be larger than the memory.
     """
@@ -45,6 +48,9 @@ class AudioDataModule(DataModule):
 
     sample_rate: Count | None = None
     """samples per second (Hz) to resample to; without it, the rate of the recordings, which must all have the same"""
+
+    channel: Channel = "mix"
+    """what is read of several channels: mix (their mean), left, right, or a number from 0, which is left"""
 
     encoding: Literal["float", "pcm", "mulaw"] = "float"
     """what a sample is: float (a real number, normalized), pcm (65536 levels) or mulaw (256 levels, mu = 255)"""
@@ -59,7 +65,7 @@ class AudioDataModule(DataModule):
     """the same for the validation and test recordings, each piece of which is then a sequence of its own"""
 
     skip_unreadable: bool = False
-    """whether to leave out files that can't be used (damaged, stereo, shorter than a frame), or refuse them"""
+    """whether to leave out files that can't be used (damaged, shorter than a frame), or refuse them"""
 
     def describe(self) -> DataDescription:
         """What a frame is, how samples are scaled and how long sequences are, from the training split.
@@ -74,7 +80,7 @@ class AudioDataModule(DataModule):
             spec=self._spec,
             longest=int(pieces.length.max()) - self._first,
             normalization=self._fit(train, rate) if self._spec.levels is None else None,
-            format=AudioFormat(rate, self.encoding),
+            format=AudioFormat(rate, self.encoding, self.channel),
         )
 
     def load(self, split: Split, description: DataDescription) -> FramedRecordings:
@@ -83,7 +89,8 @@ class AudioDataModule(DataModule):
         recordings = self._recordings[split]
         chunk = self.chunk_frames if split == "train" else self.evaluation_chunk_frames
         frames = recordings.frames(self.frame_size, self._rate)
-        return FramedRecordings(recordings, Pieces.cut(frames, first=self._first, chunk=chunk), description)
+        pieces = Pieces.cut(frames, first=self._first, chunk=chunk)
+        return FramedRecordings(recordings, pieces, description, remark=self._remark if split == "train" else "")
 
     @property
     def _spec(self) -> ObservationSpec:
@@ -116,7 +123,7 @@ class AudioDataModule(DataModule):
         files = self.split_files(self._root)
         for split, names in files.items():
             by_split[split], unusable = scan(
-                self._root, names, size=self.frame_size, first=self._first, rate=self.sample_rate
+                self._root, names, size=self.frame_size, first=self._first, rate=self.sample_rate, channel=self.channel
             )
             wrong |= unusable
         if not self.skip_unreadable:
@@ -135,18 +142,28 @@ class AudioDataModule(DataModule):
         """Samples per second of what is read."""
         if self.sample_rate is not None:
             return self.sample_rate
-        train = self._recordings["train"]
-        first = int(train.rates[0])
-        for recordings in self._recordings.values():
-            others = recordings.rates != first
-            if others.any():
-                other = int(np.argmax(others))
-                raise UserError(
-                    f"data.root {self._root}: {train.names[0]} has {first} samples per second, "
-                    f"{recordings.names[other]} {recordings.rates[other]}; set data.sample_rate to resample all of "
-                    f"them to one rate"
-                )
-        return first
+        rates = self._joined("rates")
+        other = rates != rates[0]
+        if other.any():
+            names = [name for recordings in self._recordings.values() for name in recordings.names]
+            raise UserError(
+                f"data.root {self._root}: recordings have different sample rates, {count_rates(rates.tolist())} "
+                f"samples per second, such as {names[0]} and {names[int(np.argmax(other))]}; set data.sample_rate, as "
+                f"to {rates.min()}, to resample all of them to one rate"
+            )
+        return int(rates[0])
+
+    def _joined(self, name: Literal["rates", "channels"]) -> NDArray[np.int64]:
+        """What the headers of all splits say."""
+        parts: list[NDArray[np.int64]] = [getattr(one, name) for one in self._recordings.values()]
+        return np.concatenate(parts)
+
+    @property
+    def _remark(self) -> str:
+        """What isn't read, or not as it is, in all splits."""
+        rates = rates_remark(self._joined("rates"), self._rate)
+        remarks = (channels_remark(self._joined("channels"), self.channel), rates, passed_over(self._root))
+        return "; ".join(filter(None, remarks))
 
     @abstractmethod
     def split_files(self, root: Path) -> SplitFiles:
@@ -173,6 +190,7 @@ class AudioDataModule(DataModule):
                 f"data {self.name} holds audio, but the model was trained on data {description.name}: name its own data"
             )
         for field, value, trained in (
+            ("channel", self.channel, audio.channel),
             ("encoding", self.encoding, audio.encoding),
             ("first_observation", self.first_observation, spec.first_observation),
             ("frame_size", self.frame_size, spec.size),

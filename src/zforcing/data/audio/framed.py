@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...errors import UserError
-from ...files.audio import Header, Samples, blocks_of, read_header, read_resampled
+from ...files.audio import Channel, Header, Samples, blocks_of, read_header, read_resampled
 from ...files.reading import Unreadable, printable
 from ...observations import AudioFormat, DataDescription, Example, encode, shorter_than
 from ..dataset import SequenceDataset
@@ -27,6 +27,8 @@ class Recordings:
     names:   [N]
     samples: [N], at their own rates
     rates:   [N], samples per second
+    channels: [N], how many each has
+    channel: what is read of several
     skipped: how many more there were that can't be used
     """
 
@@ -34,11 +36,13 @@ class Recordings:
     names: Sequence[str]
     samples: NDArray[np.int64]
     rates: NDArray[np.int64]
+    channels: NDArray[np.int64]
+    channel: Channel = "mix"
     skipped: int = 0
 
     def header(self, index: int) -> Header:
         """Of one recording."""
-        return Header(int(self.samples[index]), int(self.rates[index]))
+        return Header(int(self.samples[index]), int(self.rates[index]), int(self.channels[index]), self.channel)
 
     def frames(self, size: int, rate: int) -> NDArray[np.int64]:
         """[N]: how many whole frames of `size` samples each recording has at `rate`."""
@@ -51,13 +55,13 @@ class Recordings:
 
 
 def scan(
-    root: Path, names: Sequence[str], *, size: int, first: int, rate: int | None
+    root: Path, names: Sequence[str], *, size: int, first: int, rate: int | None, channel: Channel
 ) -> tuple[Recordings, dict[str, str]]:
     """Recordings with a frame to score after `first` frames that aren't; and of the others, what is wrong with each."""
     good, headers, wrong = [], [], {}
     for name in names:
         try:
-            header = read_header(root / name)
+            header = read_header(root / name, channel=channel)
         except Unreadable as error:
             wrong[name] = error.reason
             continue
@@ -66,9 +70,10 @@ def scan(
             wrong[name] = shorter_than(1 + first, size, target)
             continue
         good.append(name)
-        headers.append((header.samples, header.rate))
-    numbers = np.array(headers, dtype=np.int64).reshape(-1, 2)
-    return Recordings(root, good, numbers[:, 0], numbers[:, 1], skipped=len(wrong)), wrong
+        headers.append((header.samples, header.rate, header.channels))
+    numbers = np.array(headers, dtype=np.int64).reshape(-1, 3)
+    samples, rates, channels = numbers.T
+    return Recordings(root, good, samples, rates, channels, channel, skipped=len(wrong)), wrong
 
 
 def refuse(root: Path, wrong: dict[str, str], total: int) -> None:
@@ -89,14 +94,14 @@ class FramedRecordings(SequenceDataset):
     `skipped` recordings of the split were left out because they can't be used.
     """
 
-    def __init__(self, recordings: Recordings, pieces: Pieces, description: DataDescription):
+    def __init__(self, recordings: Recordings, pieces: Pieces, description: DataDescription, *, remark: str = ""):
         if not isinstance(description.format, AudioFormat):
             raise ValueError("the description of recordings must say what their samples are")
         self.description = description
         self.recordings = recordings
         self.pieces = pieces
         self.lengths = pieces.length
-        self.skipped = recordings.skipped
+        self.skipped, self.remark = recordings.skipped, remark
         self.audio = description.format
         self.frame_size = description.spec.size
         self.normalization = description.normalization

@@ -7,10 +7,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
 
 from ...errors import UserError
-from ...files.audio import is_sphere
+from ...files.audio import unread_suffixes
+from ...files.audio_bytes import is_sphere
 from ...observations import AudioFormat
 from ..folders import SHOWN, find_files, folders_in, split_folders
 from ..splits import SPLITS, Split, SplitFiles, split_off
+from .remarks import passed_over
 
 AUDIO = frozenset(AudioFormat.reads)
 WAV = frozenset((".wav",))
@@ -28,10 +30,11 @@ def find_audio(folder: Path, root: Path, suffixes: frozenset[str] = AUDIO) -> li
 
     Raises UserError for a folder that may not be listed.
     """
+    readable, closed = suffixes - unread_suffixes(), AUDIO | TEXT | unread_suffixes()
 
     def is_audio(file: Path) -> bool:
         suffix = file.suffix.lower()
-        return suffix in suffixes or (suffix not in AUDIO | TEXT and file.is_file() and is_sphere(file))
+        return suffix in readable or (suffix not in closed and file.is_file() and is_sphere(file))
 
     return find_files(folder, root, is_audio)
 
@@ -127,5 +130,6 @@ def refuse_empty(files: SplitFiles, root: Path) -> SplitFiles:
     for split, names in files.items():
         if not names:
             where = "below it" if len(files) == 1 else f"in its folder of the {split} split"
-            raise UserError(f"data.root {root}: no audio {where}; audio is {FORMATS}")
+            unread = passed_over(root)
+            raise UserError(f"data.root {root}: no audio {where}; audio is {FORMATS}{unread and f'; {unread}'}")
     return files

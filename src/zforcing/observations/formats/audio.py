@@ -12,8 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...errors import UserError
-from ...files.audio import SCALE, read_header, read_resampled, write_wav
+from ...files.audio import READ, SCALE, Channel, read_header, read_resampled, write_wav
 from ...files.reading import Array, Unreadable, user_path
+from ...settings import unfit
 from ..checks import is_size
 from ..example import Example
 from ..normalization import Normalization
@@ -34,21 +35,25 @@ class AudioFormat(Format):
     sample_rate: samples per second
     encoding:    "float": real numbers, normalized. "pcm": the 65536 levels of a 16-bit integer. "mulaw": 256 levels
                  after mu-law companding (mu = 255)
+    channel:     what is read of a file with several: their mean ("mix"), "left", "right", or a number from 0
     """
 
     name = "audio"
     endings = ("wav",)
     hub_task = "audio-to-audio"
-    reads = (".aif", ".aiff", ".au", ".flac", ".nist", ".ogg", ".sph", ".wav")
+    reads = READ
 
     sample_rate: int
     encoding: Literal["float", "pcm", "mulaw"] = "float"
+    channel: Channel = "mix"
 
     def __post_init__(self) -> None:
         if not is_size(self.sample_rate):
             raise UserError(f"data.format.sample_rate is {self.sample_rate!r}; it must be a whole number, 1 or more")
         if self.encoding not in LEVELS:
             raise UserError(f"data.format.encoding is {self.encoding!r}; it must be float, pcm or mulaw")
+        if expected := unfit(self.channel, Channel):
+            raise UserError(f"data.format.channel is {self.channel!r}; it must be {expected}")
 
     def problems(self, spec: ObservationSpec) -> list[str]:
         """The encoding says which levels there are."""
@@ -78,10 +83,10 @@ class AudioFormat(Format):
     def read(self, path: str, description: Described) -> list[Example]:
         """One recording in whole frames, resampled to the model's rate.
 
-        Raises UserError when it can't be read, has more than one channel or is too short to be scored.
+        Raises UserError when it can't be read, lacks the channel or is too short to be scored.
         """
         file, size, least = user_path(path, path), description.spec.size, 1 + description.spec.unscored_steps
-        header = read_header(file)
+        header = read_header(file, channel=self.channel)
         frames = header.resampled(self.sample_rate) // size
         if frames < least:
             raise Unreadable(file, shorter_than(min(least, frames + 1), size, self.sample_rate))
