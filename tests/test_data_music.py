@@ -6,6 +6,7 @@ import os
 import pickle
 import sys
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -707,6 +708,21 @@ def prefixes(folder: Path, name: str, **settings: Any) -> list[list[list[int]]]:
     data = MidiFolder("gone", **settings)
     given = DataDescription("midi-folder", ObservationSpec("binary", 88), 9, format=data._format)
     return pitches([example.x for example in given.format.read(str(folder / name), given)])
+
+
+def test_what_is_drawn_has_the_median_tempo_of_the_training_files(tmp_path: Path) -> None:
+    for split, tempos in {"train": (60.0, 90.0, 200.0), "valid": (30.0,), "test": (30.0,)}.items():
+        for n, tempo in enumerate(tempos):
+            (tmp_path / split).mkdir(exist_ok=True)
+            roll = np.eye(88)[:4]
+            MusicFormat(quarters_per_minute=tempo).write_midi(tmp_path / split / f"{n}.mid", roll)
+    description = MidiFolder(str(tmp_path)).describe()
+    assert isinstance(description.format, MusicFormat)
+    assert description.format.quarters_per_minute == pytest.approx(90, rel=1e-5)
+    of_before = replace(description, format=MusicFormat(steps_per_quarter=4))
+    assert len(MidiFolder(str(tmp_path)).load("test", of_before)) == 1  # a run of before has 120 there
+    in_seconds = MidiFolder(str(tmp_path), seconds_per_step=0.1).describe()
+    assert in_seconds.format == MusicFormat.of_steps(4, 0.1)
 
 
 def test_a_prefix_is_a_midi_file_at_the_models_step(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import wave
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +15,12 @@ from matplotlib.image import imread
 
 from conftest import write_samples
 from zforcing.errors import UserError
-from zforcing.files.midi import TimeStep, held_notes, read_midi
+from zforcing.files.midi import TimeStep, held_notes, read_midi, read_tempo
 from zforcing.files.pianoroll import write_pianoroll
+from zforcing.files.synthesizer import A4, RATE, Sounding, synthesize, write_sound
 from zforcing.models import Generated
 from zforcing.observations import DataDescription, MusicFormat, ObservationSpec, Written
-from zforcing.observations.formats.music import PICTURED
+from zforcing.observations.formats.music import HEARD, PICTURED
 
 MUSIC = DataDescription("polyphonic", ObservationSpec("binary", 88), longest=9, format=MusicFormat())
 
@@ -80,6 +82,85 @@ def test_what_is_no_roll_is_not_written(tmp_path: Path, roll: Any) -> None:
         MusicFormat().write_midi(tmp_path / "a.mid", roll)
 
 
+def with_tempos(file: Path, *tempos: tuple[int, float]) -> Path:
+    """Four quarter notes of 100 ticks, with tempos from a tick on."""
+    score = symusic.Score(100)
+    score.tempos.extend(symusic.Tempo(time, qpm) for time, qpm in tempos)
+    track = symusic.Track(program=0, is_drum=False)
+    track.notes.extend(symusic.Note(100 * i, 100, 60, 80) for i in range(4))
+    score.tracks.append(track)
+    score.dump_midi(file)
+    return file
+
+
+@pytest.mark.parametrize(
+    ("tempos", "expected"),
+    [
+        ([], 120.0),
+        ([(0, 90.0)], 90.0),
+        ([(0, 90.0), (100, 60.0)], 60.0),  # three of four quarters
+        ([(0, 90.0), (300, 60.0)], 90.0),
+        ([(300, 60.0)], 120.0),  # before the first one it is MIDI's
+        ([(400, 60.0)], 120.0),
+    ],
+)
+def test_the_tempo_of_a_file_is_that_of_most_of_its_quarters(
+    tmp_path: Path, tempos: list[tuple[int, float]], expected: float
+) -> None:
+    assert read_tempo(with_tempos(tmp_path / "a.mid", *tempos)) == pytest.approx(expected, rel=1e-5)
+
+
+def test_what_goes_on_from_a_file_has_its_tempo(tmp_path: Path) -> None:
+    file = with_tempos(tmp_path / "a.mid", (0, 72.0))
+    assert MusicFormat().continuing(str(file)).quarters_per_minute == pytest.approx(72, rel=1e-5)
+    assert MusicFormat().continuing("test:0") == MusicFormat()
+    in_seconds = MusicFormat.of_steps(4, 0.1)
+    assert in_seconds.continuing(str(file)) == in_seconds
+
+
+# ---- sound
+
+
+def test_a_roll_is_rendered_at_its_tempo(tmp_path: Path) -> None:
+    roll = np.zeros((8, 88))
+    roll[4:, A4 - 21] = 1
+    music = MusicFormat(steps_per_quarter=2, quarters_per_minute=60.0)
+    assert write_samples_of(music, roll, tmp_path / "a.wav") == (1, 2, RATE)
+    sound = music.sound(roll)
+    silent, heard = sound[: 2 * RATE], sound[2 * RATE : 4 * RATE].astype(float)
+    assert not silent.any()
+    spectrum = np.abs(np.fft.rfft(heard))
+    assert np.argmax(spectrum) * RATE / len(heard) == pytest.approx(440, abs=1)
+    assert 4 * RATE < len(sound) < 4.2 * RATE
+
+
+def write_samples_of(music: MusicFormat, roll: Any, file: Path) -> tuple[int, int, int]:
+    """Channels, bytes a sample and rate of a written file."""
+    write_sound(file, music.sound(roll))
+    with wave.open(str(file)) as opened:
+        assert np.array_equal(np.frombuffer(opened.readframes(opened.getnframes()), "<i2"), music.sound(roll))
+        return opened.getnchannels(), opened.getsampwidth(), opened.getframerate()
+
+
+def test_many_notes_are_as_loud_as_one_and_never_clipped() -> None:
+    one = synthesize([Sounding(60, 0.0, 0.5)], 0.5)
+    many = synthesize([Sounding(pitch, 0.0, 0.5) for pitch in range(21, 109, 8)], 0.5)
+    assert np.abs(one).max() == np.abs(many).max() == round(0.9 * 32767)
+    assert abs(int(one[0])) < 10
+    assert abs(int(one[-1])) < 10  # it begins and ends without a click
+
+
+def test_the_sound_is_that_of_the_notes_in_any_order() -> None:
+    notes = [Sounding(60, 0.0, 0.3), Sounding(64, 0.1, 0.3), Sounding(67, 0.1, 2.0)]
+    assert np.array_equal(synthesize(notes, 0.0), synthesize(notes, 0.0))
+    np.testing.assert_allclose(synthesize(notes, 0.0), synthesize(notes[::-1], 0.0), atol=1)
+
+
+def test_no_note_is_silence() -> None:
+    assert not synthesize([], 0.1).any()
+    assert len(synthesize([], 0.1)) >= 0.1 * RATE
+
+
 # ---- pictures
 
 
@@ -116,7 +197,7 @@ def drawn(n: int = 3, steps: int = 6) -> Generated:
 def test_music_that_is_drawn_is_written_as_arrays_a_picture_and_midi(tmp_path: Path) -> None:
     made = drawn()
     written = write_samples(tmp_path, "s", made, MUSIC)
-    names = ["s.npz", "s.png", "s-000.mid", "s-001.mid", "s-002.mid"]
+    names = ["s.npz", "s.png", *(f"s-{i:03}.{ending}" for i in range(3) for ending in ("mid", "wav"))]
     assert written == Written(tuple(str(tmp_path / name) for name in names))
     assert np.array_equal(np.load(tmp_path / "s.npz")["x"], made.x)
     for i in range(3):
@@ -147,11 +228,13 @@ def test_one_picture_shows_a_few_rolls_at_most(tmp_path: Path) -> None:
     shapes = [imread(tmp_path / f"{n}.png").shape for n in (PICTURED, PICTURED + 3)]
     assert shapes[0] == shapes[1]
     assert len(list(tmp_path.glob(f"{PICTURED + 3}-*.mid"))) == PICTURED + 3
+    assert len(list(tmp_path.glob(f"{PICTURED + 3}-*.wav"))) == HEARD
 
 
 def test_without_symusic_all_but_the_midi_files_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "symusic", None)
     written = write_samples(tmp_path, "s", drawn(), MUSIC)
-    assert written.files == (str(tmp_path / "s.npz"), str(tmp_path / "s.png"))
+    names = ["s.npz", "s.png", "s-000.wav", "s-001.wav", "s-002.wav"]
+    assert written.files == tuple(str(tmp_path / name) for name in names)
     assert written.lacking is not None
     assert "pip install 'zforcing[midi]'" in written.lacking

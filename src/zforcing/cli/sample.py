@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from argparse import Namespace
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Annotated, Any
 
 from torch import Tensor
@@ -137,7 +138,8 @@ def continue_(argv: Sequence[str]) -> int:
     suffix = [*([] if options.given is None else [f"given{options.given:g}"]), *tempered_parts(options)]
     stem = stem_of(options, "continue", file_name(options.prefix), *suffix)
     made = Drawn.of(drawn.x, drawn.latents, before=examples * options.num, sources=whole)
-    written = write_drawn(made, description, options, folder=run / "samples", stem=stem)
+    described = replace(description, format=description.format.continuing(options.prefix))
+    written = write_drawn(made, described, options, folder=run / "samples", stem=stem)
     values: dict[str, Any] = {
         "run": str(run),
         "prefix": options.prefix,

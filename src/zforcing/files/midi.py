@@ -17,6 +17,7 @@ from .reading import Unreadable, printable
 from .rolls import HIGHEST, LOWEST, PITCHES, Roll
 
 SUFFIXES = frozenset((".mid", ".midi"))
+TEMPO = 120.0  # quarters a minute, where a file doesn't say: MIDI's own rule
 LONGEST = 1_000_000  # steps; a damaged file may seem to last for years
 
 
@@ -76,6 +77,22 @@ def read_midi(file: Path, step: TimeStep, *, drums: bool = False) -> tuple[Roll,
     if steps > LONGEST:
         raise Unreadable(file, f"has {steps} steps, more than {LONGEST}; is it damaged, or a step too short?")
     return notes.roll(), int((~notes.playable).sum())
+
+
+def read_tempo(file: Path) -> float:
+    """The tempo of a MIDI file, in quarters per minute: of several the median over its quarter notes, 120 without any.
+
+    Raises:
+        Unreadable: The file can't be read.
+    """
+    score = _parsed(file)
+    tempos = sorted((tempo.time, tempo.qpm) for tempo in score.tempos)
+    if not tempos or tempos[0][0] > 0:
+        tempos.insert(0, (0, TEMPO))
+    ends = [*(time for time, _ in tempos[1:]), max(score.end(), tempos[-1][0] + 1)]
+    played = sorted((qpm, end - time) for (time, qpm), end in zip(tempos, ends, strict=True))
+    reached = np.cumsum([ticks for _, ticks in played])
+    return float(played[int(np.searchsorted(reached, reached[-1] / 2))][0])
 
 
 def import_symusic(what: str) -> Any:

@@ -55,7 +55,7 @@ class MusicDataModule(DataModule):
             name=self.name,
             spec=self._spec,
             longest=int(train.lengths.max()) - self._first,
-            format=self._format,
+            format=self._format.at_tempo(self._music["train"].tempo),
         )
 
     def load(self, split: Split, description: DataDescription) -> Rolls:
@@ -109,7 +109,9 @@ def check_trained_on(name: str, first_observation: str, music: MusicFormat, desc
             f"{description.spec.first_observation}: set data.first_observation to "
             f"{description.spec.first_observation}"
         )
-    for key in ("steps_per_quarter", "quarters_per_minute", "lowest_pitch"):
+    in_seconds = music.seconds_per_step is not None or trained.seconds_per_step is not None
+    # the tempo is that of the files, unless a step's length in seconds is written as one
+    for key in ("steps_per_quarter", *(["quarters_per_minute"] if in_seconds else []), "lowest_pitch"):
         if getattr(music, key) != getattr(trained, key):
             raise UserError(
                 f"a step of the data has {key} {getattr(music, key)}, but the model was trained with "

@@ -7,8 +7,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import ClassVar, Literal
 
+import numpy as np
+
 from ...errors import UserError
-from ...files.midi import SUFFIXES, TimeStep, read_midi
+from ...files.midi import SUFFIXES, TEMPO, TimeStep, read_midi, read_tempo
 from ...files.reading import Unreadable, printable
 from ...settings import Seed, Share
 from .. import folders
@@ -142,7 +144,7 @@ def load_midi(
 
 def _load(root: Path, names: Sequence[str], step: TimeStep, *, drums: bool, first: int) -> Collection:
     """The files that can be used, and what is wrong with each of the others."""
-    rolls, left_out, wrong = [], 0, dict[str, str]()
+    rolls, tempos, left_out, wrong = [], list[float](), 0, dict[str, str]()
     for name in names:
         try:
             roll, foreign = read_midi(root / name, step, drums=drums)
@@ -153,8 +155,10 @@ def _load(root: Path, names: Sequence[str], step: TimeStep, *, drums: bool, firs
             wrong[name] = "has 1 step, and data.first_observation conditioned needs 2 or more; remove it"
             continue
         rolls.append(roll)
+        tempos.append(read_tempo(root / name))
         left_out += foreign
-    return Collection(rolls, wrong={printable(name): reason for name, reason in wrong.items()}, left_out=left_out)
+    named = {printable(name): reason for name, reason in wrong.items()}
+    return Collection(rolls, wrong=named, left_out=left_out, tempo=float(np.median(tempos)) if tempos else TEMPO)
 
 
 def _refuse(wrong: Mapping[str, str], total: int, source: str) -> None:

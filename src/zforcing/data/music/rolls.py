@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from ...errors import UserError
+from ...files.midi import TEMPO
 from ...files.rolls import PITCHES, Roll
 from ...observations import Example
 from ..dataset import SequenceDataset
@@ -20,14 +21,16 @@ Splits = dict[Split, list[Roll]]
 
 @dataclass(frozen=True, eq=False)
 class Collection:
-    """The rolls of one split; `wrong` is why files more can't be used, by name, `left_out` notes no piano has, and
-    `origin` what a reader should know of where the split comes from.
+    """The rolls of one split; `wrong` is why files more can't be used, by name, `left_out` notes no piano has,
+    `origin` what a reader should know of where the split comes from, and `tempo` the median of its files, quarters a
+    minute, where it is known.
     """
 
     rolls: Sequence[Roll]
     wrong: Mapping[str, str] = field(default_factory=dict)
     left_out: int = 0
     origin: str = ""
+    tempo: float = TEMPO
 
     @property
     def remark(self) -> str:

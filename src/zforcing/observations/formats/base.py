@@ -227,6 +227,14 @@ class Format(ABC):
         np.savez_compressed(f"{path}.npz", x=self.to_units(drawn.x, description), latents=drawn.latents, **more)  # type: ignore[arg-type]  # its stub takes `start` for allow_pickle
         return Written((f"{path}.npz",)) + self.show(path, drawn, description)
 
+    def continuing(self, path: str) -> Format:
+        """Return the format in which what goes on from a file is written: override it where that is another one.
+
+        Args:
+            path: what the user named to go on from, which need not be a file.
+        """
+        return self
+
     @abstractmethod
     def show(self, path: Path, drawn: Drawn, description: Described) -> Written:
         """Write files to look at, listen to or read, named `path` and an ending, or `path`-I for each sequence."""

@@ -2,28 +2,31 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ...errors import UserError
 from ...files.archives import open_npz
-from ...files.midi import SUFFIXES, TimeStep, import_symusic, read_midi, write_midi
+from ...files.midi import SUFFIXES, TEMPO, TimeStep, held_notes, import_symusic, read_midi, read_tempo, write_midi
 from ...files.pianoroll import write_pianoroll
 from ...files.pickles import PICKLES, read_pickle
 from ...files.reading import Array, listed, readable, user_path
 from ...files.rolls import Roll, from_matrix, from_pitches
+from ...files.synthesizer import Sounding, synthesize, write_sound
 from ..checks import is_number, is_size
 from ..example import Example
 from ..spec import ObservationSpec
 from .base import Described, Format
 from .drawn import Drawn, Written, join
 
+SLOWEST, FASTEST = 4.0, 100_000.0  # quarters a minute: a MIDI file has 24 bits for microseconds per quarter
 SECONDS_GRID = 4  # steps in what is written as a quarter note, where a step is set in seconds
-TEMPO = 120.0  # quarters a minute, where it is unknown
 MOST_STEPS = 256  # of a sample by default: what was trained on may be one piece after another
 PICTURED = 8  # piano rolls in one picture
+HEARD = 8  # sequences that are rendered as sound: half a minute takes 1.4 MB
 
 
 @dataclass(frozen=True)
@@ -32,13 +35,13 @@ class MusicFormat(Format):
 
     lowest_pitch:        MIDI number of the first of them (21 is A0, a piano's lowest key); the others follow it
     steps_per_quarter:   steps in a quarter note
-    quarters_per_minute: the tempo that a MIDI file is written at
+    quarters_per_minute: the tempo of what is written: the median of the files trained on, where it is known
     seconds_per_step:    a step's length at the tempo of a MIDI file that is read; None: by its quarter notes
     drums:               whether percussion is read too
     """
 
     name = "music"
-    endings = ("png", "mid")
+    endings = ("png", "mid", "wav")
     reads = tuple(sorted(SUFFIXES))
 
     lowest_pitch: int = 21
@@ -55,7 +58,7 @@ class MusicFormat(Format):
                 f"data.format.steps_per_quarter is {self.steps_per_quarter!r}; it must be a whole number, 1 to 480"
             )
         tempo, seconds = self.quarters_per_minute, self.seconds_per_step
-        if not (is_number(tempo) and 4 <= tempo <= 100_000):  # a MIDI file has 24 bits for microseconds per quarter
+        if not (is_number(tempo) and SLOWEST <= tempo <= FASTEST):
             raise UserError(f"data.format.quarters_per_minute is {tempo!r}; it must be a number, 4 to 100000")
         if seconds is not None and not (is_number(seconds) and 0 < seconds < float("inf")):
             raise UserError(f"data.format.seconds_per_step is {seconds!r}; it must be a positive number, or null")
@@ -69,6 +72,12 @@ class MusicFormat(Format):
             return cls(steps_per_quarter=per_quarter, drums=drums)
         tempo = 60 / (SECONDS_GRID * seconds)
         return cls(steps_per_quarter=SECONDS_GRID, quarters_per_minute=tempo, seconds_per_step=seconds, drums=drums)
+
+    def at_tempo(self, quarters_per_minute: float) -> MusicFormat:
+        """What is written at this tempo, as far as MIDI has it; the same where a step is so many seconds."""
+        if self.seconds_per_step is not None:
+            return self
+        return replace(self, quarters_per_minute=min(max(quarters_per_minute, SLOWEST), FASTEST))
 
     @property
     def step(self) -> TimeStep:
@@ -108,22 +117,35 @@ class MusicFormat(Format):
             raise UserError(f"{path}: has 1 step; the model conditions on a sequence's first one, and needs 2 or more")
         return [Example(roll.astype(np.float32)) for roll in rolls]
 
+    def continuing(self, path: str) -> MusicFormat:
+        """At the tempo of the MIDI file that is gone on from, if it is one."""
+        file = user_path(path, path)
+        is_midi = file.suffix.lower() in SUFFIXES and file.is_file()
+        return self.at_tempo(read_tempo(file)) if is_midi else self
+
     def show(self, path: Path, drawn: Drawn, description: Described) -> Written:
-        """STEM.png with the first of them as piano rolls, the beginnings in grey, and STEM-I.mid of each sequence, or
-        why these can't be written.
+        """STEM.png with the first of them as piano rolls, the beginnings in grey, STEM-I.mid of each sequence, or why
+        these can't be written, and STEM-I.wav of the first ones, to listen to.
         """
         prefixes = drawn.prefixes
         rolls = join(None if prefixes is None else [0.5 * roll for roll in prefixes], drawn.each)
         write_pianoroll(Path(f"{path}.png"), rolls[:PICTURED])
-        files = [f"{path}.png"]
-        try:
-            import_symusic(f"{path}-000.mid")
-        except UserError as error:  # the other files are kept
-            return Written(tuple(files), lacking=str(error))
+        files, lacking = [f"{path}.png"], lacks_symusic(f"{path}-000.mid")
         for i, roll in enumerate(drawn.whole):
-            files.append(f"{path}-{i:03d}.mid")
-            self.write_midi(Path(files[-1]), roll)
-        return Written(tuple(files))
+            if lacking is None:
+                files.append(f"{path}-{i:03d}.mid")
+                self.write_midi(Path(files[-1]), roll)
+            if i < HEARD:
+                files.append(f"{path}-{i:03d}.wav")
+                write_sound(Path(files[-1]), self.sound(roll))
+        return Written(tuple(files), lacking=lacking)
+
+    def sound(self, roll: Array) -> NDArray[np.int16]:
+        """[T, D] -> 16-bit samples at `files.synthesizer.RATE`, at the format's tempo."""
+        step = 60 / (self.quarters_per_minute * self.steps_per_quarter)
+        held = held_notes(roll)
+        notes = [Sounding(self.lowest_pitch + key, start * step, steps * step) for key, start, steps in held]
+        return synthesize(notes, len(roll) * step)
 
     def write_midi(self, path: Path, roll: Array) -> None:
         """One roll [T, D] as a MIDI file."""
@@ -138,6 +160,15 @@ class MusicFormat(Format):
     def default_steps(self, description: Described) -> int:
         """As long as what was trained on, up to 256."""
         return min(description.longest, MOST_STEPS)
+
+
+def lacks_symusic(what: str) -> str | None:
+    """Why MIDI files can't be written, if they can't."""
+    try:
+        import_symusic(what)
+    except UserError as error:
+        return str(error)
+    return None
 
 
 def _rolls(file: Path, source: str, step: TimeStep, drums: bool) -> list[Roll]:

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from typing import Any
 
+from ...files.midi import TEMPO
 from ..vocabulary import Vocabulary
 from .audio import AudioFormat
 from .base import Format
 from .image import ImageFormat
-from .music import TEMPO, MusicFormat
+from .music import MusicFormat
 from .table import TableFormat
 from .text import TextFormat
 
-LATER = frozenset(("names", "sequence", "array", "lengths", "observed", "seconds_per_step", "drums"))
+LATER = frozenset(("names", "sequence", "array", "lengths", "observed", "seconds_per_step", "drums", "channel"))
 """What a format keeps since version 2."""
 
 
