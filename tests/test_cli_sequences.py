@@ -166,7 +166,7 @@ def test_interpolating_pieces_writes_music_that_is_heard_and_seen(runs: Path, tm
     files = zf("interpolate", runs / "run-music", "test:0", "train:1", *words, "--out", tmp_path, "--json").json[
         "files"
     ]
-    assert [Path(file).suffix for file in files] == [".npz", ".png", *[".mid"] * 7]
+    assert [Path(file).suffix for file in files] == [".npz", ".png", *[".mid", ".wav"] * 7]
     assert np.load(files[0])["x"].shape == (7, 9, 88)
 
 
@@ -214,7 +214,7 @@ def test_sentences_that_are_drawn_are_printed(runs: Path, tmp_path: Path, zf: Co
 def test_music_goes_on_from_a_piece_of_the_data(runs: Path, tmp_path: Path, zf: Command) -> None:
     files = zf("continue", runs / "run-music", "test:1", "--given", 4, "--steps", 6, "--out", tmp_path, "--json").json
     assert files["prefix_steps"] == [4]
-    assert [Path(file).suffix for file in files["files"]] == [".npz", ".png", *[".mid"] * 4]
+    assert [Path(file).suffix for file in files["files"]] == [".npz", ".png", *[".mid", ".wav"] * 4]
 
 
 def test_info_says_of_a_vocabulary_its_kind_and_size(runs: Path, zf: Command) -> None:

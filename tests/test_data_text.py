@@ -611,6 +611,18 @@ def test_a_folder_without_train_is_refused(tmp_path: Path) -> None:
     assert "has a folder dev and none named train" in message(cls=Reviews, root=str(tmp_path))
 
 
+def test_files_without_a_splits_name_are_lines_to_split(tmp_path: Path) -> None:
+    for name in ("b.txt", "a.TXT"):
+        write(tmp_path / name, *(f"line {n} of {name}" for n in range(20)))
+    (tmp_path / "notes.md").touch()
+    data = Text(str(tmp_path))
+    assert counts(data) == [34, 2, 4]
+    read = [line for split in SPLITS for line in sentences(data, split)]
+    assert sorted(read) == sorted(f"line {n} of {name}" for name in ("a.TXT", "b.txt") for n in range(20))
+    said = data.load("train", data.describe()).remark
+    assert said == "each line of 2 .txt files as a sentence (documents: data.name reviews)"
+
+
 def test_two_files_of_a_split_are_refused(tmp_path: Path) -> None:
     root = by_file(tmp_path)
     write(tmp_path / "dev.txt", "a")

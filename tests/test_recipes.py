@@ -18,6 +18,7 @@ from conftest import Command
 from zforcing import UserError
 from zforcing.evaluation.paper import read_paper_table
 from zforcing.models import MODELS
+from zforcing.observations import MusicFormat
 from zforcing.training.reporter import Reporter
 from zforcing.training.runs.config import RunConfig, parse_config
 from zforcing.training.runs.recipes import GROUPS, Facts, merge_settings, read_facts, read_recipe, recipes
@@ -401,6 +402,10 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any]]
     rows = [f"{trip},{step},{rng.normal()}" for trip in range(20) for step in range(3)]
     (at / "table.csv").write_text("\n".join(["trip,a,b", *rows]))
     (at / "lines.txt").write_text("".join(f"this is line {n} of them\n" for n in range(60)))
+    for n in range(3):
+        sound(at / "recordings" / f"{n}.wav", 800, rate=16000)
+        (at / "midi").mkdir(exist_ok=True)
+        MusicFormat().write_midi(at / "midi" / f"{n}.mid", np.eye(88)[:3])
     music = {"name": "polyphonic", "path": str(at / "music.pickle")}
     return {
         "polyphonic": music,
@@ -410,6 +415,8 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any]]
         "arrays": {"path": str(at / "arrays.npz")},
         "table": {"path": str(at / "table.csv"), "sequence": "trip"},
         "text": {"root": str(at / "lines.txt")},
+        "audio-folder": {"root": str(at / "recordings")},
+        "midi-folder": {"path": str(at / "midi")},
     }
 
 
@@ -437,7 +444,8 @@ def without_pieces(data: dict[str, Any]) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize(
-    "data", ["mnist", "mnist-small", "imdb", "imdb-small", "jsb-resampled", "nottingham-resampled", "chorales"]
+    "data",
+    "mnist mnist-small imdb imdb-small jsb-resampled nottingham-resampled chorales midi recordings text".split(),
 )
 def test_the_recipes_of_an_experiment_differ_in_the_model_and_its_weights_alone(data: str) -> None:
     names = [

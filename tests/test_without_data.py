@@ -116,7 +116,13 @@ KINDS: dict[str, Callable[[Path, Path], list[str]]] = {
     "music": music,
     "text": text,
 }
-ENDINGS = {"table": ["csv"], "image": ["png"], "audio": ["wav"] * 2, "music": ["png", "mid", "mid"], "text": ["txt"]}
+ENDINGS = {
+    "table": ["csv"],
+    "image": ["png"],
+    "audio": ["wav"] * 2,
+    "music": ["png", "mid", "wav", "mid", "wav"],
+    "text": ["txt"],
+}
 
 
 @dataclass(frozen=True)

@@ -51,9 +51,12 @@ def is_folder_of_documents(root: Path) -> bool:
 
 
 def lines_files(root: Path) -> SplitPaths:
-    """The files of the splits; a single file is the training split."""
+    """The files of the splits; a single file, or files of which none has a split's name, are the training split."""
     if root.is_file():
         return {"train": [root]}
+    loose = loose_files(root)
+    if loose:
+        return {"train": loose}
     return {split: [file] for split, file in _split_files(root).items()}
 
 
@@ -71,6 +74,13 @@ def _split_files(root: Path) -> dict[Split, Path]:
     return by_split
 
 
+def loose_files(root: Path) -> list[Path]:
+    """The .txt files in a folder, sorted, where none of them has the name of a split; else none."""
+    if root.is_file() or _split_files(root):
+        return []
+    return [file for file in _listed(root) if file.suffix.lower() == ".txt" and file.is_file()]
+
+
 def unread_folders(root: Path) -> list[str]:
     """The names of folders that belong to no split, where other folders do: they may be misspelt."""
     of_splits = folders.split_folders(root).values()
@@ -79,7 +89,7 @@ def unread_folders(root: Path) -> list[str]:
 
 def unread_files(root: Path) -> list[str]:
     """The names of .txt files that belong to no split: they may be misspelt."""
-    if root.is_file():
+    if root.is_file() or loose_files(root):
         return []
     used = _split_files(root).values()
     return [f.name for f in _listed(root) if f.suffix.lower() == ".txt" and f.is_file() and f not in used]

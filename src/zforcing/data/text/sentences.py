@@ -104,6 +104,11 @@ class SentenceDataModule(DataModule):
     def unread(self) -> list[str]:
         """Names of files and folders that belong to no split: they may be misspelt."""
 
+    @property
+    def note(self) -> str:
+        """What else a reader should know of how sentences are found; may be empty."""
+        return ""
+
     @abstractmethod
     def read(self, files: list[Path]) -> Sentences:
         """The sentences of some files."""
@@ -212,7 +217,7 @@ class SentenceDataModule(DataModule):
     def _how_split(self, split: Split) -> list[str]:
         """What a reader of the split should know of where it comes from."""
         if split == "train":
-            return [folders.unread_remark(self.unread)]
+            return [self.note, folders.unread_remark(self.unread)]
         return [folders.cut_remark(split, "the training text")] if split in self.cut_splits else []
 
     def _known(self, description: DataDescription) -> Vocabulary:
