@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pickle
 import re
 import runpy
 import shlex
@@ -17,8 +16,11 @@ import soundfile
 
 import zforcing as zf
 from zforcing.cli import main
+from zforcing.files.midi import read_tempo
+from zforcing.observations import MusicFormat
 
 README = (Path(__file__).parents[1] / "README.md").read_text("utf-8")
+OWN = {"my-music": ".wav", "my-speech": ".wav", "my-text": ".txt"}  # what is to be heard or read of one's own data
 SMALL = "--model.hidden_size 8 --model.embedding_size 4 --model.latent_size 16 --model.mlp_size 4 --training.epochs 1"
 
 
@@ -38,15 +40,19 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "recordings").mkdir()
     for name in ("one", *"abcdefgh"):
         soundfile.write(tmp_path / "recordings" / f"{name}.wav", rng.normal(scale=0.1, size=2000), 8000)
-    for name in ("binarized_mnist", "sentences"):
+    soundfile.write(tmp_path / "recordings" / "stereo.wav", rng.normal(scale=0.1, size=(4000, 2)), 44100)
+    soundfile.write(tmp_path / "recordings" / "two.mp3", rng.normal(scale=0.1, size=(4000, 2)), 48000)
+    (tmp_path / "recordings" / "memo.m4a").write_bytes(b"not for libsndfile")
+    for name in ("binarized_mnist", "midi"):
         (tmp_path / name).mkdir()
+    for name in ("tune", *"abc"):
+        roll = rng.random((12, 88)) < 0.05
+        roll[0, 40] = True
+        MusicFormat(quarters_per_minute=90.0).write_midi(tmp_path / "midi" / f"{name}.mid", roll)
+    (tmp_path / "sentences.txt").write_text(20 * "i loved it\nthe plot makes no sense\nit makes sense\n")
     for split in ("train", "valid", "test"):
         images = rng.integers(0, 2, size=(4, 784))
         np.savetxt(tmp_path / "binarized_mnist" / f"binarized_mnist_{split}.amat", images, fmt="%d")
-        (tmp_path / "sentences" / f"{split}.txt").write_text("i loved it\nthe plot makes no sense\nit makes sense\n")
-    pieces = [[tuple(rng.integers(21, 109, size=3).tolist()) for _ in range(5)] for _ in range(3)]
-    splits = dict.fromkeys(("train", "valid", "test"), pieces)
-    (tmp_path / "JSB Chorales.pickle").write_bytes(pickle.dumps(splits, 2))
     return tmp_path
 
 
@@ -62,6 +68,10 @@ def test_every_command_runs(folder: Path) -> None:
         except SystemExit as end:  # --help
             code = int(end.code or 0)
         assert code == 0, command
+    made = {folder: sorted(file.name for file in Path("runs", folder, "samples").iterdir()) for folder in OWN}
+    assert all(any(name.endswith(OWN[folder]) for name in files) for folder, files in made.items())
+    (tune,) = [name for name in made["my-music"] if name.endswith("003.mid")]
+    assert read_tempo(Path("runs/my-music/samples", tune)) == pytest.approx(90, rel=1e-4)
 
 
 def test_the_python_runs(folder: Path) -> None:

@@ -445,7 +445,10 @@ def without_pieces(data: dict[str, Any]) -> dict[str, Any]:
 
 @pytest.mark.parametrize(
     "data",
-    "mnist mnist-small imdb imdb-small jsb-resampled nottingham-resampled chorales midi recordings text".split(),
+    [
+        *("mnist", "mnist-small", "imdb", "imdb-small", "jsb-resampled", "nottingham-resampled", "chorales"),
+        *("midi", "recordings", "text"),
+    ],
 )
 def test_the_recipes_of_an_experiment_differ_in_the_model_and_its_weights_alone(data: str) -> None:
     names = [
