@@ -247,6 +247,7 @@ def loud(run: Path, factor: float) -> None:
     names = [name for name in weights if name.startswith("emission_net") and name.endswith("weight")]
     assert names
     save_file({name: value * (factor if name in names else 1) for name, value in weights.items()}, path)
+    (path.parent / "SHA256SUMS").unlink()
 
 
 def test_clipped_samples_are_counted(run: Path, tmp_path: Path, zf: Command) -> None:
