@@ -1,6 +1,6 @@
 """How many steps a second a stream takes, on one core.
 
-    python benchmarks/stream_rate.py [--hidden 64] [--particles 32] [--steps 2000]
+    python benchmarks/stream_rate.py [--hidden 64] [--particles 32] [--steps 2000] [--proposal mixture]
 
 Pushes random rows of 8 numbers into a stream of each model, once as they are and once with the forecast's mean and
 standard deviation asked for at each step. Says the median time of a step and, beside other processes more telling, that
@@ -28,9 +28,11 @@ SETTINGS: dict[str, dict[str, Any]] = {
 }
 
 
-def seconds_of_steps(model: zf.DensityModel, rows: NDArray[Any], *, particles: int, ask: bool) -> NDArray[Any]:
+def seconds_of_steps(
+    model: zf.DensityModel, rows: NDArray[Any], *, particles: int, proposal: Any, ask: bool
+) -> NDArray[Any]:
     """What each row took; the first ones, in which the step is traced, are left out."""
-    stream, seconds = zf.stream(model, particles=particles), []
+    stream, seconds = zf.stream(model, particles=particles, proposal=proposal), []
     for row in rows:
         start = time.perf_counter()
         forecast = stream.push(row).forecast
@@ -41,16 +43,19 @@ def seconds_of_steps(model: zf.DensityModel, rows: NDArray[Any], *, particles: i
     return np.array(seconds[20:])
 
 
-def main(hidden: int, particles: int, steps: int) -> None:
+def main(hidden: int, particles: int, steps: int, proposal: str) -> None:
     """A line for each model."""
     rows = np.random.default_rng(0).standard_normal((steps + 20, NUMBERS))
     data = zf.Sequences([rows])
-    print(f"{hidden} hidden units, {particles} particles, {NUMBERS} numbers a step, {steps} steps, one thread")
+    print(
+        f"{hidden} hidden units, {particles} particles ({proposal}), {NUMBERS} numbers a step, {steps} steps, a thread"
+    )
     for name, settings in SETTINGS.items():
         torch.manual_seed(0)
         model = zf.MODELS[name].for_data(data, hidden_size=hidden, **settings)
         for ask in (False, True):
-            fast, median = np.quantile(seconds_of_steps(model, rows, particles=particles, ask=ask), [0.05, 0.5])
+            seconds = seconds_of_steps(model, rows, particles=particles, proposal=proposal, ask=ask)
+            fast, median = np.quantile(seconds, [0.05, 0.5])
             what = "with mean and std of the forecast" if ask else ""
             print(f"{name:9s} {1 / median:5.0f} steps a second, {1 / fast:5.0f} of the fastest twentieth {what}")
 
@@ -60,4 +65,5 @@ if __name__ == "__main__":
     options.add_argument("--hidden", type=int, default=64, help="units of the recurrent networks")
     options.add_argument("--particles", type=int, default=32, help="K")
     options.add_argument("--steps", type=int, default=2000, help="that are measured")
+    options.add_argument("--proposal", choices=["prior", "mixture"], default="prior", help="see zforcing.stream")
     main(**vars(options.parse_args()))

@@ -22,7 +22,7 @@ from zforcing.errors import UserError
 from zforcing.files.reading import Array
 from zforcing.observations import DataDescription, ObservationSpec, TableFormat
 from zforcing.observations.columns import CategoryColumn, RealColumn
-from zforcing.tasks.filtering import Nats, Prediction
+from zforcing.tasks.filtering import Nats, nats_of
 from zforcing.tasks.scores import Scores
 
 Pipe = Callable[..., Result]
@@ -153,13 +153,12 @@ def test_too_few_effective_particles_are_one_line_on_stderr(
     usual = zf(*words)
     assert usual.json["effective_particles"] > 5
     assert "particles" not in usual.err
-    of = Prediction.of
 
-    def of_one(self: Prediction, x: torch.Tensor, observed: torch.Tensor | None) -> tuple[Nats, Array]:
-        nats, weights = of(self, x, observed)
+    def of_one(log_w: Array) -> tuple[Nats, Array]:
+        nats, weights = nats_of(log_w)
         return nats._replace(effective=np.ones(2)), weights
 
-    monkeypatch.setattr(Prediction, "of", of_one)
+    monkeypatch.setattr("zforcing.tasks.filtering.nats_of", of_one)
     short = [line for line in zf(*words).err.splitlines() if "particles explain" in line]
     assert len(short) == 1
     assert short[0].startswith("at 24 of 24 steps fewer than 5 of the 16 particles explain")
@@ -251,6 +250,22 @@ def test_a_stream_of_rows_says_what_score_says(folder: Path, zf: Command, pipe: 
     assert [s["alarm"] for s in steps] == (frame["nats"] < -8).tolist()
     assert set(steps[0]["features"]) == {"speed", "heat"}
     assert set(steps[0]["forecast"]) == {"mean", "std"}
+
+
+def test_score_and_stream_take_the_same_proposal(folder: Path, zf: Command, tmp_path: Path, pipe: Pipe) -> None:
+    text, by = (folder / "test.csv").read_text(), ["--particles", 4, "--proposal", "mixture"]
+    nats = [s["nats"] for s in json_lines(pipe(folder / "table", text, *by))]
+    values = zf("score", folder / "table", *by, "--device", "cpu", "--out", tmp_path / "s.csv", "--json").json
+    assert values["proposal"] == "mixture"
+    np.testing.assert_allclose(nats, pd.read_csv(tmp_path / "s.csv")["nats"], rtol=1e-5)
+    assert nats != [s["nats"] for s in json_lines(pipe(folder / "table", text, *by[:2]))]
+
+
+def test_a_stream_that_was_begun_with_another_proposal_is_refused(folder: Path, tmp_path: Path, pipe: Pipe) -> None:
+    state = ["--state", tmp_path / "state"]
+    pipe(folder / "digits", "1\n", *state)
+    message = pipe(folder / "digits", "1\n", *state, "--proposal", "mixture").mistake
+    assert "--proposal is mixture, but" in message
 
 
 def test_json_and_csv_lines_are_the_same_to_a_stream(folder: Path, pipe: Pipe) -> None:

@@ -18,6 +18,7 @@ from test_score import ONE_OF_EACH, linear_gaussian, model_of, sequences
 from zforcing import ObservationSpec, SequenceModel, Sequences, Stream, UserError
 from zforcing.files.reading import Array
 from zforcing.models.stepper import Stepper, Walk
+from zforcing.tasks.proposals import Proposal
 from zforcing.tasks.stream import StreamStep
 
 STEPS = (7,)
@@ -44,24 +45,28 @@ def assert_scores(steps: Sequence[StreamStep], nats: Array, features: Array | No
 
 
 @pytest.mark.filterwarnings("ignore:at . of . steps fewer than 2.67 of the 8 particles:RuntimeWarning")
-@pytest.mark.pairs(case=ONE_OF_EACH)
-def test_a_stream_gives_the_scores_of_the_whole_sequence(case: Case, spec: ObservationSpec) -> None:
+@pytest.mark.pairs(case=ONE_OF_EACH, proposal=["prior", "mixture"])
+def test_a_stream_gives_the_scores_of_the_whole_sequence(case: Case, spec: ObservationSpec, proposal: Proposal) -> None:
     data = sequences(spec, STEPS)
     model = model_of(case, data)
-    scores = zforcing.score(model, data, particles=8, seed=3)
-    steps = pushed(zforcing.stream(model, particles=8, seed=3), data)
+    scores = zforcing.score(model, data, particles=8, seed=3, proposal=proposal)
+    steps = pushed(zforcing.stream(model, particles=8, seed=3, proposal=proposal), data)
     assert [s.step for s in steps] == list(range(7 + spec.unscored_steps))
     assert_scores(steps, scores.nats[0], None if scores.features is None else scores.features[0])
     np.testing.assert_allclose([s.effective for s in steps], scores.effective[0], rtol=1e-5)
 
 
 @pytest.mark.usefixtures("never_walks")
-@pytest.mark.parametrize("spec", ["with gaps", "with inputs", "conditioned"])
-def test_a_traced_stream_gives_the_scores_of_the_contract_across_a_pause(spec: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("spec", "proposal"), [("with gaps", "mixture"), ("with inputs", "prior"), ("conditioned", "mixture")]
+)
+def test_a_traced_stream_gives_the_scores_of_the_contract_across_a_pause(
+    spec: str, proposal: Proposal, tmp_path: Path
+) -> None:
     data = sequences(SPECS[spec], STEPS)
     case = Case("vrnn", VRNN_SIZE)
     fast, slow = (model_of(case, data, fast=fast) for fast in (True, False))
-    stream = zforcing.stream(fast, particles=8)
+    stream = zforcing.stream(fast, particles=8, proposal=proposal)
     steps = pushed(stream, data, stop=4)
     stream.save(tmp_path / "stream")
     resumed = Stream.load(tmp_path / "stream", fast)
@@ -69,19 +74,19 @@ def test_a_traced_stream_gives_the_scores_of_the_contract_across_a_pause(spec: s
     for filtering in (stream._filter, resumed._filter):
         assert filtering is not None
         assert not filtering._stepper.walks
-    scores = zforcing.score(slow, data, particles=8)
+    scores = zforcing.score(slow, data, particles=8, proposal=proposal)
     assert scores.features is not None
     assert_scores(steps, scores.nats[0], scores.features[0])
 
 
-@pytest.mark.pairs(case=ONE_OF_EACH, stop=[0, 1, 3])
+@pytest.mark.pairs(case=ONE_OF_EACH, stop=[0, 1, 3], proposal=["prior", "mixture"])
 def test_a_stream_that_was_saved_goes_on_as_if_it_had_not_been(
-    case: Case, spec: ObservationSpec, stop: int, tmp_path: Path
+    case: Case, spec: ObservationSpec, stop: int, proposal: Proposal, tmp_path: Path
 ) -> None:
     data = sequences(spec, STEPS)
     model = model_of(case, data)
-    whole = pushed(zforcing.stream(model, particles=4, seed=1), data)
-    stream = zforcing.stream(model, particles=4, seed=1)
+    whole = pushed(zforcing.stream(model, particles=4, seed=1, proposal=proposal), data)
+    stream = zforcing.stream(model, particles=4, seed=1, proposal=proposal)
     steps = pushed(stream, data, stop=stop)
     stream.save(tmp_path / "stream")
     resumed = Stream.load(tmp_path / "stream", model)

@@ -32,6 +32,7 @@ from .options import (
     common_options,
     counting,
     print_values,
+    proposal_option,
     sequences_options,
 )
 from .out import check_out, out_option
@@ -66,6 +67,7 @@ def score_options(argv: Sequence[str]) -> Namespace:
     kind = "causal: each step by the steps before it (a particle filter); smoothed: by the posterior (the ELBO's terms)"
     parser.add_argument("--kind", type=Literal["causal", "smoothed"], default="causal", help=kind)
     parser.add_argument("--particles", type=Count, default=64, help="K; 1 without latents")
+    proposal_option(parser)
     out_option(parser, writes="a row for each step", suffixes=".csv or .npz", folder="scores")
     clean = "what is as usual: a file, or train, valid or test; a step below the threshold of its scores is an alarm"
     parser.add_argument("--threshold-from", type=str | None, default=None, help=clean)
@@ -101,6 +103,7 @@ def scored(trained: Trained, data: SequenceDataset, options: Namespace) -> Score
             kind=options.kind,
             particles=options.particles,
             seed=options.seed,
+            proposal=options.proposal,
             max_rows=options.batch_size,
             progress=advance,
         )
@@ -179,6 +182,7 @@ def summary(scores: Scores, threshold: Threshold | None, alarms: dict[str, Array
         "relation": scores.relation,
         "reads": scores.reads,
         "particles": scores.particles,
+        "proposal": scores.proposal,
         "seed": scores.seed,
         "unit": f"nats of a {scores.unit}",
         "num_sequences": len(scores),

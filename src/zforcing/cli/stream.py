@@ -20,7 +20,7 @@ from ..tasks.scores import names_of
 from ..tasks.stream import Stream
 from ..tasks.stream import stream as new_stream
 from ..training.runs.trained import Trained
-from .options import RUN_HELP, check_common, checkpoint_option, command_parser, computing_options
+from .options import RUN_HELP, check_common, checkpoint_option, command_parser, computing_options, proposal_option
 from .rows import Columns, Row, read_rows
 
 QUANTILES = (0.05, 0.5, 0.95)
@@ -61,6 +61,7 @@ def stream_options(argv: Sequence[str]) -> Namespace:
     parser = command_parser("stream", stream)
     parser.add_argument("run", type=str, help=RUN_HELP)
     parser.add_argument("--particles", type=Count | None, default=None, help="K; 64 by default, 1 without latents")
+    proposal_option(parser)
     threshold = "nats, as `zforcing score --threshold-from` gives them; a step below is an alarm"
     parser.add_argument("--threshold", type=float | None, default=None, help=threshold)
     parser.add_argument("--quantiles", action="store_true", help="also the forecast's 5, 50 and 95 percent quantiles")
@@ -98,7 +99,10 @@ class Streams:
         """What is said of a row."""
         if row.sequence not in self.streams:
             self.streams[row.sequence] = new_stream(
-                self.trained.model, particles=self.options.particles or 64, seed=self.options.seed
+                self.trained.model,
+                particles=self.options.particles or 64,
+                seed=self.options.seed,
+                proposal=self.options.proposal,
             )
         step = self.streams[row.sequence].push(row.x, row.inputs)
         named = {} if row.sequence is None else {"sequence": row.sequence}
@@ -113,13 +117,15 @@ class Streams:
             self.streams[None].save(self.options.state)
 
     def _begin_with(self, state: Path) -> None:
-        """Go on from --state, if it is there. Raises UserError where it was begun with other --particles or --seed."""
+        """Go on from --state, if it is there. Raises UserError where it was begun with other options."""
         if not state.exists():
             return
         begun = self.streams[None] = Stream.load(state, self.trained.model)
         given = self.options.particles
         if given is not None and begun.model.latent_size and given != begun.particles:
             raise UserError(f"--particles is {given}, but {state} was begun with {begun.particles}: leave it out")
+        if self.options.proposal not in ("prior", begun.proposal):
+            raise UserError(f"--proposal is {self.options.proposal}, but {state} was begun with prior: leave it out")
         if self.options.seed not in (0, begun.seed):
             raise UserError(f"--seed is {self.options.seed}, but {state} was begun with {begun.seed}: leave it out")
 

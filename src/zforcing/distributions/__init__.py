@@ -1,7 +1,15 @@
 """Distributions and functions of distributions that torch.distributions doesn't have."""
 
 from .combine import Combinable, Softmax, batch_first, combine, parameters_of, stack, with_parameters
-from .gaussian import at_least_float32, diagonal_gaussian, gaussian, gaussian_log_prob, no_latent, reparameterize
+from .gaussian import (
+    at_least_float32,
+    diagonal_gaussian,
+    gaussian,
+    gaussian_log_prob,
+    gaussian_log_ratio,
+    no_latent,
+    reparameterize,
+)
 from .logistic import DiscretizedLogisticMixture
 from .missing import LogProbs, log_prob_of_observed, log_probs_of_observed
 from .mode import most_likely
@@ -26,6 +34,7 @@ __all__ = [
     "draw_tempered",
     "gaussian",
     "gaussian_log_prob",
+    "gaussian_log_ratio",
     "log_prob_of_observed",
     "log_probs_of_observed",
     "most_likely",

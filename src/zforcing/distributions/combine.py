@@ -3,11 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
-from torch.distributions import Bernoulli, Categorical, Distribution, Independent, MixtureSameFamily, MultivariateNormal
+from torch.distributions import (
+    Bernoulli,
+    Categorical,
+    Distribution,
+    Independent,
+    MixtureSameFamily,
+    MultivariateNormal,
+    Normal,
+)
+
+D = TypeVar("D", bound=Distribution)
 
 
 class Combinable(Distribution):
@@ -100,5 +110,15 @@ def parameters_of(distribution: Distribution) -> list[Tensor]:
 
 def with_parameters(like: Distribution, parameters: Sequence[Tensor]) -> Distribution:
     """The distribution of the kind of `like` with these parameters."""
+    if type(like) is Independent and type(like.base_dist) is Normal and parameters[0].shape == like.base_dist.loc.shape:
+        base = _replaced(like.base_dist, loc=parameters[0], scale=parameters[1])  # torch would broadcast them again,
+        return _replaced(like, base_dist=base)  # which takes longer than a step's arithmetic
     left = iter(parameters)
     return combine(lambda _: next(left), like)
+
+
+def _replaced(distribution: D, **changed: Any) -> D:
+    """A copy of a distribution with other values of some attributes, of the same shapes."""
+    other = object.__new__(type(distribution))
+    vars(other).update(vars(distribution), **changed)
+    return other

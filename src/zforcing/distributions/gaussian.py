@@ -84,3 +84,17 @@ def reparameterize(distribution: Distribution, noise: Tensor) -> Tensor:
     if isinstance(distribution, Independent) and isinstance(distribution.base_dist, Normal):
         return distribution.base_dist.loc + distribution.base_dist.scale * noise  # `stddev` is the root of the square
     return distribution.mean + distribution.stddev * noise
+
+
+def gaussian_log_ratio(q: Distribution, p: Distribution, z: Tensor) -> Tensor:
+    """log q(z) - log p(z), [...], of two Gaussians with event [Z]; of diagonal ones in half the operations."""
+    if not (_is_diagonal(q) and _is_diagonal(p)):
+        return torch.as_tensor(q.log_prob(z) - p.log_prob(z))
+    (m, s), (n, t) = ((d.base_dist.loc, d.base_dist.scale) for d in (q, p))  # type: ignore[attr-defined]  # see _is_diagonal
+    a, b = (z - n) / t, (z - m) / s
+    each: Tensor = torch.log(t / s) + 0.5 * ((a + b) * (a - b))
+    return each.sum(-1)
+
+
+def _is_diagonal(distribution: Distribution) -> bool:
+    return isinstance(distribution, Independent) and isinstance(distribution.base_dist, Normal)

@@ -20,6 +20,7 @@ from ..distributions import parameters_of, with_parameters
 from ..recurrence.program import Value, evaluate
 from ..recurrence.stages import PREVIOUS, StagedRun, Stages, make_stages
 from ..recurrence.trace import with_rows
+from .proposal import Mixture, context_of_step, log_weights, something_seen
 from .sequence import SequenceModel
 from .state import State, map_state
 from .trace_cache import made_of, type_of
@@ -32,20 +33,48 @@ class Walk:
     Args:
         model: The model.
         state: The state before the first step, n rows.
+        proposal: What `weigh` draws latents from.
     """
 
-    def __init__(self, model: SequenceModel, state: State):
-        self.model, self.state, self.last = model, state, state
+    def __init__(self, model: SequenceModel, state: State, *, proposal: Mixture | None = None):
+        self.model, self.proposal, self.state, self.last = model, proposal, state, state
 
     def begin(self, u: Tensor | None = None) -> Distribution:
         """Begin a step: return p(z_t | past). u is u_t [n, U], None where the data has no inputs."""
-        self.state = self.model.after_inputs(self.state, u)
-        return self.model.prior(self.state)
+        self.u, self.state = u, self.model.after_inputs(self.state, u)
+        self.begun = self.state
+        self.prior = self.model.prior(self.begun)
+        return self.prior
 
     def emit(self, z: Tensor) -> Distribution:
         """Go on with z_t [n, Z]: return p(x_t | z_<=t, x_<t)."""
-        self.state = self.model.after_latent(self.state, z)
-        return self.model.emission(self.state)
+        self.state = self.model.after_latent(self.begun, z)
+        self.emission = self.model.emission(self.state)
+        return self.emission
+
+    def weigh(self, x: Tensor, *draw: Tensor) -> Tensor:
+        """Weigh x_t, [n, D] or [n], before it is read; with a proposal, draw z_t again, now that x_t is known.
+
+        Args:
+            x: NaN or -1 where it is missing.
+            *draw: Of a proposal: noise [n, Z], and where the prior draws, [n] bool; it does where nothing is there.
+
+        Returns:
+            log p(x_t | z_t) + log p(z_t) - log m(z_t), [n, 1 + D]: see `proposal.log_weights`.
+        """
+        if self.proposal is None:
+            return log_weights(self.model, self.emission, x, None)
+        z, log_ratio = self._proposed(self.proposal, x, *draw)
+        return log_weights(self.model, self.emit(z), x, log_ratio)
+
+    def _proposed(self, proposal: Mixture, x: Tensor, noise: Tensor, by_prior: Tensor) -> tuple[Tensor, Tensor]:
+        """z_t and log p(z_t) - log m(z_t)."""
+        context = context_of_step(self.model, x, self.u, before=self.last, begun=self.begun)
+        posterior, seen = self.model.posterior(self.begun, context), something_seen(self.model, x)
+        if seen is None:
+            return proposal.draw(self.prior, posterior, noise=noise, by_prior=by_prior)
+        z, log_ratio = proposal.draw(self.prior, posterior, noise=noise, by_prior=by_prior | ~seen)
+        return z, torch.where(seen, log_ratio, torch.zeros_like(log_ratio))
 
     def read(self, x: Tensor) -> None:
         """End the step with x_t, [n, D] or [n]."""
@@ -73,6 +102,7 @@ class Stepper:
         state: The state before the first step, n rows.
         whole: Whether all fields of the state are computed. Without, what no prior and no emission ever reads stays as
             it was at first, such as the past that only a posterior reads.
+        proposal: See `Walk`.
 
     Example:
         stepper = Stepper(model, model.initial_state(n))
@@ -82,16 +112,16 @@ class Stepper:
             stepper.read(x)
     """
 
-    def __init__(self, model: SequenceModel, state: State, *, whole: bool = False):
-        self.model, self.whole = model, whole
+    def __init__(self, model: SequenceModel, state: State, *, whole: bool = False, proposal: Mixture | None = None):
+        self.model, self.whole, self.proposal = model, whole, proposal
         self._may_trace = not (model.training or model.backend == "reference" or _records(state))
-        self._steps: Walk | _Traced = Walk(model, state)
+        self._steps: Walk | _Traced = Walk(model, state, proposal=proposal)
         self._shown: dict[str, Any] = {}  # in the current step
 
     def begin(self, u: Tensor | None = None) -> Distribution:
         """See `Walk.begin`."""
         prior = self._steps.begin(u)
-        self._shown = {"u": () if u is None else (u,), "prior": prior}
+        self._shown = {"u": () if u is None else (u,), "prior": prior, "weighs": False, "draw": ()}
         return prior
 
     def emit(self, z: Tensor) -> Distribution:
@@ -99,6 +129,11 @@ class Stepper:
         emission = self._steps.emit(z)
         self._shown |= {"z": z, "emission": emission}
         return emission
+
+    def weigh(self, x: Tensor, *draw: Tensor) -> Tensor:
+        """See `Walk.weigh`."""
+        self._shown |= {"weighs": True, "draw": draw}
+        return self._steps.weigh(x, *draw)
 
     def read(self, x: Tensor) -> None:
         """See `Walk.read`."""
@@ -127,11 +162,12 @@ class Stepper:
 
     def _traced(self, state: State, x: Tensor) -> Walk | _Traced:
         """What runs the next steps."""
-        given = _Given(state, self._shown["z"], x, self._shown["u"])
-        program = program_for(self.model, given, whole=self.whole)
+        given = _Given(state, self._shown["z"], x, self._shown["u"], self._shown["draw"])
+        kind = _Kind(self.whole, self._shown["weighs"], self.proposal)
+        program = program_for(self.model, given, kind)
         self._may_trace = not isinstance(program, str)
         if isinstance(program, str):
-            return Walk(self.model, state)
+            return Walk(self.model, state, proposal=self.proposal)
         return _Traced(self.model, program, given, like=(self._shown["prior"], self._shown["emission"]))
 
 
@@ -147,6 +183,15 @@ class _Given(NamedTuple):
     z: Any  # [n, Z]
     x: Any  # [n, D] or [n]
     u: tuple[Any, ...]  # [n, U], if the data has inputs
+    draw: tuple[Any, ...]  # of `Walk.weigh`, with a proposal
+
+
+class _Kind(NamedTuple):
+    """What is asked of a step."""
+
+    whole: bool
+    weighs: bool
+    proposal: Mixture | None
 
 
 @dataclass(frozen=True)
@@ -154,7 +199,7 @@ class Program:
     """A model's step, traced.
 
     Attributes:
-        stages: Parameters of the prior, then those of the emission.
+        stages: Parameters of the prior, then those of the emission, then what `Walk.weigh` returns, if it is asked for.
         weights: The inputs that stand for parameters and buffers, by name.
         given: The inputs of a step.
     """
@@ -164,28 +209,30 @@ class Program:
     given: _Given
 
 
-def program_for(model: SequenceModel, given: _Given, *, whole: bool) -> Program | str:
+def program_for(model: SequenceModel, given: _Given, kind: _Kind) -> Program | str:
     """The traced step for tensors like these; or why there is none, which is logged once."""
-    kind = ("generates", whole, *map(type_of, pytree.tree_leaves(given)))
-    return made_of(model, kind, lambda: _program(model, given, whole=whole))
+    asked = ("generates", kind, *map(type_of, pytree.tree_leaves(given)))
+    return made_of(model, asked, lambda: _program(model, given, kind))
 
 
-def _program(model: SequenceModel, given: _Given, *, whole: bool) -> Program:
+def _program(model: SequenceModel, given: _Given, kind: _Kind) -> Program:
     """Trace a step. Of the tensors, of any number of rows, only sizes and types matter."""
 
     def step(given: _Given) -> tuple[list[list[Tensor]], tuple[Tensor, ...]]:
-        walk = Walk(model, given.state)
-        densities = [walk.begin(*given.u), walk.emit(given.z)]
+        walk = Walk(model, given.state, proposal=kind.proposal)
+        stages = [parameters_of(walk.begin(*given.u)), parameters_of(walk.emit(given.z))]
+        if kind.weighs:
+            stages.append([walk.weigh(given.x, *given.draw)])
         walk.read(given.x)
-        return [parameters_of(density) for density in densities], tuple(walk.state)
+        return stages, tuple(walk.state)
 
     fields = type(given.state)._fields
-    names = [*fields, "z", "x", *("u" for _ in given.u)]
+    names = [*fields, "z", "x", *("u" for _ in given.u), *("draw" for _ in given.draw)]
     traced = trace_step(model, step, lambda rows: [pytree.tree_map(partial(with_rows, rows), given)], names)
     values: _Given = pytree.tree_unflatten(traced.inputs, pytree.tree_structure(given))
     results, after = traced.results
     new = dict(zip(fields, after, strict=True))
-    stages = make_stages(values.state._asdict(), new, results, x=values.x, whole=whole)
+    stages = make_stages(values.state._asdict(), new, results, x=values.x, whole=kind.whole)
     return Program(stages, traced.weights, values)
 
 
@@ -217,6 +264,12 @@ class _Traced:
         """See `Walk.emit`."""
         self.run.put(self.program.given.z, z)
         return with_parameters(self.emission, self.run.run(1))
+
+    def weigh(self, x: Tensor, *draw: Tensor) -> Tensor:
+        """See `Walk.weigh`."""
+        for value, tensor in zip((self.program.given.x, *self.program.given.draw), (x, *draw), strict=True):
+            self.run.put(value, tensor)
+        return self.run.run(2)[0]
 
     def read(self, x: Tensor) -> None:
         """See `Walk.read`."""

@@ -88,6 +88,10 @@ class _Recorder(TorchDispatchMode):
         super().__init__()  # type: ignore[no-untyped-call]  # torch's
         self.calls: list[Call] = []
         self.owned: dict[int, bool] = {id(tensor): False for tensor in inputs}  # of what is known: may it be changed?
+        self.memory: dict[int, int] = {}  # of a tensor that shares its memory, the id of the one whose that is
+        self.made: set[int] = (
+            set()
+        )  # memory that is made of numbers alone, whatever the inputs are: it may be looked at
 
     def __torch_dispatch__(
         self, func: Operation, types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
@@ -97,15 +101,29 @@ class _Recorder(TorchDispatchMode):
         self._check(func, args, kwargs, read)
         result = func(*args, **kwargs)
         self.calls.append(Call(func, args, kwargs, result))
-        own = not (shares_memory(func) and read) or self.owned.get(id(read[0]), False)
+        shares = shares_memory(func) and bool(read)
+        own = not shares or self.owned.get(id(read[0]), False)
+        made = torch.Tag.nondeterministic_seeded not in func.tags and self._is_made(read)
         for tensor in tensors_in(result):
             self.owned[id(tensor)] = own
+            if shares:
+                self.memory[id(tensor)] = self._memory_of(read[0])
+            elif made:
+                self.made.add(id(tensor))
+        if not made:
+            self.made.difference_update(map(self._memory_of, changed_by(func, args, kwargs)))
         return result
+
+    def _memory_of(self, tensor: Tensor) -> int:
+        return self.memory.get(id(tensor), id(tensor))
+
+    def _is_made(self, read: Sequence[Tensor]) -> bool:
+        return all(self._memory_of(tensor) in self.made for tensor in read)
 
     def _check(
         self, operation: Operation, args: tuple[Any, ...], kwargs: Mapping[str, Any], read: Sequence[Tensor]
     ) -> None:
-        if any(tag in operation.tags for tag in BY_VALUE):
+        if any(tag in operation.tags for tag in BY_VALUE) and not self._is_made(read):
             raise Unseen(f"{operation} depends on the values of a tensor, not on its shape alone")
         if kwargs.get("generator") is not None:
             raise Unseen(f"{operation} draws from a generator of its own, not from torch's")

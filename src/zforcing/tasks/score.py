@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import NamedTuple, get_args
 
 import numpy as np
@@ -24,6 +25,7 @@ from ..runtime.threads import cpu_threads
 from ..settings import Count, Seed, must_be, must_fit
 from .filtering import Nats, Noise, filtered, particles_of
 from .posterior import Reads, what_posterior_reads
+from .proposals import Proposal, check_proposal
 from .scores import Kind, Scores
 
 ROWS: dict[Kind, int] = {"causal": 2048, "smoothed": 256}  # sequences times particles at a time
@@ -36,6 +38,7 @@ def score(
     kind: Kind = "causal",
     particles: int = 64,
     seed: int = 0,
+    proposal: Proposal = "prior",
     max_rows: int | None = None,
     device: torch.device | str | None = None,
     progress: Callable[[int], None] = lambda done: None,
@@ -43,9 +46,9 @@ def score(
     """Score every step of sequences: the log-density of what was observed there, in nats; low is surprising.
 
     causal: log p(x_t | x_<t), estimated by a particle filter (`tasks.filtering`). Nothing of the future enters: this is
-    what an alarm may use while the data comes. The sum over a sequence estimates its log p(x). The particles come from
-    the prior: where the latents carry many nats a step, few of them explain an observation, and the estimate is too
-    low. `effective` says how many do; where they are too few at over a quarter of the steps, a RuntimeWarning does.
+    what an alarm may use while the data comes. The sum over a sequence estimates its log p(x). Where few particles
+    explain an observation, the estimate is too low. `effective` says how many do; where they are too few at over a
+    quarter of the steps, a RuntimeWarning does.
 
     smoothed: E_q[log p(x_t | z_<=t, x_<t) - KL(q(z_t | .) || p(z_t | .))], the mean of K draws from the posterior. What
     that has read depends on the model, and `reads` says it: the whole sequence (Z-Forcing, SRNN's smoothing posterior),
@@ -60,6 +63,9 @@ def score(
         kind: "causal" or "smoothed".
         particles: K. Without latents it is 1.
         seed: of all random numbers, which are the same for every sequence: its scores don't depend on the others.
+        proposal: what the particles of causal scores are drawn from once x_t is known: the "prior", or a "mixture" of
+            it and the model's own posterior, which then reads x_t alone: better by far where the latents carry many
+            nats a step, for 1.3 to 1.6 times the time.
         max_rows: sequences times particles at a time (at least one sequence); None: 2048, or 256 of smoothed scores,
             which hold all steps in memory.
         device: where to compute (`auto`: on a GPU if there is one); by default the model's device.
@@ -69,24 +75,25 @@ def score(
         The scores, in the data's own units.
 
     Raises:
-        UserError: the model has no time steps, the data doesn't fit it, kind is unknown, or a score is NaN.
+        UserError: the model has no time steps, the data doesn't fit it, kind or proposal is unknown, or a score is NaN.
 
     Example:
         scores = zf.score(model, test)
         scores.is_alarm(zf.score(model, clean).threshold(0.001))
     """
-    model = of_sequences(_checked(model, data, kind, particles, seed, max_rows), needed_by="score")
+    model = of_sequences(_checked(model, data, kind, particles, seed, proposal, max_rows), needed_by="score")
     described = description_of(model, data)
     sequences = data.described_as(described)
     model = (model if device is None else model.to(as_device(device))).eval()
     K = particles_of(model, particles)
     rows = min(max_rows or ROWS[kind], K * len(sequences))
+    find = partial(filtered, proposal=proposal) if kind == "causal" else smoothed
     found: dict[int, _Found] = {}
     with torch.random.fork_rng(), cpu_threads(model, rows=rows):
         torch.manual_seed(seed)  # nothing draws from it, unless a model of one's own does
         for indices in evaluation_batches(sequences.lengths, max(1, rows // K)):
             batch = collate([sequences[i] for i in indices], described.spec)
-            nats = (filtered if kind == "causal" else smoothed)(model, batch, particles=K, seed=seed)
+            nats = find(model, batch, particles=K, seed=seed)
             found |= _in_units(nats, batch, indices, described)
             progress(len(indices))
     scores = Scores(
@@ -104,6 +111,7 @@ def score(
         features=_features(found),
         effective=tuple(found[i].effective for i in range(len(sequences))),
         time_column=sequences.time_column,
+        proposal=proposal,
     )
     if scores.remark:
         warnings.warn(scores.remark, ResultWarning, stacklevel=2)
@@ -141,7 +149,13 @@ def smoothed(model: SequenceModel, batch: SequenceBatch, *, particles: int, seed
 
 
 def _checked(
-    model: DensityModel, data: SequenceDataset, kind: Kind, particles: int, seed: int, max_rows: int | None
+    model: DensityModel,
+    data: SequenceDataset,
+    kind: Kind,
+    particles: int,
+    seed: int,
+    proposal: Proposal,
+    max_rows: int | None,
 ) -> DensityModel:
     must_be(model, DensityModel, "model", "a model, such as load(folder)")
     check_dataset(data, "data")
@@ -149,6 +163,7 @@ def _checked(
         raise UserError(f"kind is {kind!r}; it must be causal (nothing of the future) or smoothed")
     must_fit(particles, Count, "particles")
     must_fit(seed, Seed, "seed")
+    check_proposal(proposal)
     must_fit(max_rows, Count | None, "max_rows")
     return model
 

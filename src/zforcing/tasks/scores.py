@@ -17,6 +17,7 @@ from ..files.rows import TimeColumn
 from ..settings import Share, must_fit
 from .columns import by_step, check_lengths, table_file, to_frame, write_csv, write_npz
 from .posterior import Reads
+from .proposals import Proposal
 
 Kind = Literal["causal", "smoothed"]
 FEW = 5  # particles: the logarithm of a mean over so many is too low by some 1 / (2 FEW) nats
@@ -73,6 +74,7 @@ class Scores:
             their weights after x_t, from 1 to K (0 where no particle explains x_t); NaN where a step has no score. One
             particle is always 1, which says nothing of how good it is. Smoothed scores have K: their draws weigh alike.
         time_column: the column that the data was ordered by, or None.
+        proposal: what the particles of causal scores were drawn from once x_t was known, see `score`.
     """
 
     model: str
@@ -89,6 +91,7 @@ class Scores:
     features: tuple[Array, ...] | None
     effective: tuple[Array, ...]
     time_column: TimeColumn | None = None
+    proposal: Proposal = "prior"
 
     def __len__(self) -> int:
         return len(self.nats)
@@ -135,7 +138,8 @@ class Scores:
         return (
             f"at {steps} of {self.steps_scored} steps fewer than {few:.3g} of the {self.particles} particles explain "
             f"what was observed (the median {np.median(self._effective):.1f}), so that these scores are too low by an "
-            f"unknown amount: take more particles, or to look back kind smoothed, whose sum is a lower bound"
+            f"unknown amount: take {'proposal mixture, ' * (self.proposal == 'prior')}more particles, or to look back "
+            f"kind smoothed, whose sum is a lower bound"
         )
 
     @property

@@ -16,7 +16,6 @@ effective sample size falls below half of K.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -28,16 +27,16 @@ from torch import Tensor
 from torch.distributions import Distribution
 
 from ..bounds.resampling import systematic
-from ..distributions import reparameterize
 from ..files.reading import Array
 from ..models import SequenceModel
+from ..models.proposal import Mixture
 from ..models.state import State, copies, map_state
 from ..observations import ObservationSpec, SequenceBatch
 from ..runtime.device import place_of
 from .completing import draw_missing, log_weight_of
 
 RESAMPLED_BELOW = 0.5  # of K
-PRIOR_SHARE = 0.1  # of the particles
+MIXTURE = Mixture(one_in=10)  # the posterior has read all that is observed
 
 
 @dataclass(frozen=True, eq=False)
@@ -120,10 +119,8 @@ class Smoother:
 def drawn_latent(prior: Distribution, posterior: Distribution) -> tuple[Tensor, Tensor]:
     """z_t of the mixture m of prior and posterior, n rows, and log p(z_t) - log m(z_t)."""
     noise = torch.randn_like(prior.mean)
-    by_prior = torch.rand_like(noise[:, :1].sum(-1)) < PRIOR_SHARE
-    z = torch.where(by_prior[:, None], reparameterize(prior, noise), reparameterize(posterior, noise))
-    log_p, log_q = prior.log_prob(z), posterior.log_prob(z)
-    return z, log_p - torch.logaddexp(log_p + math.log(PRIOR_SHARE), log_q + math.log(1 - PRIOR_SHARE))
+    by_prior = torch.rand_like(noise[:, :1].sum(-1)) < 1 / MIXTURE.one_in
+    return MIXTURE.draw(prior, posterior, noise=noise, by_prior=by_prior)
 
 
 def completed(p: Distribution, x: Tensor, observed: Tensor) -> tuple[Tensor, Tensor]:

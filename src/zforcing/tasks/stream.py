@@ -20,6 +20,7 @@ from ..settings import Count, Seed, must_be, must_fit, plain
 from .filtering import FilterState, Nats, ParticleFilter, marked, particles_of
 from .next_step import NextStep
 from .observation import ObservationReader
+from .proposals import Proposal, check_proposal
 from .score import log_std_of
 from .stream_file import load_state, save_state
 
@@ -48,11 +49,20 @@ class Stream:
         model: In eval mode.
         particles: K.
         seed: Of all random numbers.
+        proposal: See `stream`.
         state: Where to go on; None is before the first observation.
     """
 
-    def __init__(self, model: SequenceModel, *, particles: int, seed: int, state: FilterState | None = None):
-        self.model, self.particles, self.seed = model, particles_of(model, particles), seed
+    def __init__(
+        self,
+        model: SequenceModel,
+        *,
+        particles: int,
+        seed: int,
+        proposal: Proposal = "prior",
+        state: FilterState | None = None,
+    ):
+        self.model, self.particles, self.seed, self.proposal = model, particles_of(model, particles), seed, proposal
         self._reader = ObservationReader(model)
         self._log_std = log_std_of(self._reader.description)
         self._all_log_std = float(self._log_std.sum())
@@ -128,7 +138,7 @@ class Stream:
             UserError: The path is a folder's, or its folder isn't there.
         """
         state = None if self._filter is None else self._filter.state
-        save_state(path, self.model, state, particles=self.particles, seed=self.seed)
+        save_state(path, self.model, state, particles=self.particles, seed=self.seed, proposal=self.proposal)
 
     @classmethod
     def load(cls, path: str | Path, model: DensityModel) -> Stream:
@@ -142,11 +152,13 @@ class Stream:
             UserError: There is no such file, it is damaged, or it is of another model.
         """
         model = of_sequences(model, needed_by="a stream").eval()
-        state, particles, seed = load_state(path, model)
-        return cls(model, particles=particles, seed=seed, state=state)
+        found = load_state(path, model)
+        return cls(model, particles=found.particles, seed=found.seed, proposal=found.proposal, state=found.state)
 
     def _begin(self, start: Tensor) -> None:
-        self._filter = ParticleFilter.begin(self.model, start, particles=self.particles, seed=self.seed)
+        self._filter = ParticleFilter.begin(
+            self.model, start, particles=self.particles, seed=self.seed, proposal=self.proposal
+        )
 
     def _unasked(self) -> NextStep | None:
         """The next step's forecast, where no inputs are needed for it."""
@@ -169,18 +181,19 @@ class Stream:
         return nats
 
 
-def stream(model: DensityModel, *, particles: int = 64, seed: int = 0) -> Stream:
+def stream(model: DensityModel, *, particles: int = 64, seed: int = 0, proposal: Proposal = "prior") -> Stream:
     """Score a sequence while it comes: `push` takes one observation, gives its score and what is expected next.
 
-    The scores are those of `score(model, data, kind="causal")` with the same particles and seed.
+    The scores are those of `score(model, data, kind="causal")` with the same particles, seed and proposal.
 
     Args:
         model: A trained model of sequences; it is put in eval mode, and must not change while the stream lasts.
         particles: K. Without latents it is 1.
         seed: Of all random numbers.
+        proposal: What the particles are drawn from once x_t is known, see `score`.
 
     Raises:
-        UserError: The model has no time steps.
+        UserError: The model has no time steps, or there is no such proposal.
 
     Example:
         s = zf.stream(model)
@@ -191,7 +204,9 @@ def stream(model: DensityModel, *, particles: int = 64, seed: int = 0) -> Stream
     must_be(model, DensityModel, "model", "a model, such as load(folder)")
     must_fit(particles, Count, "particles")
     must_fit(seed, Seed, "seed")
-    return Stream(of_sequences(model, needed_by="a stream").eval(), particles=plain(particles), seed=plain(seed))
+    check_proposal(proposal)
+    model = of_sequences(model, needed_by="a stream").eval()
+    return Stream(model, particles=plain(particles), seed=plain(seed), proposal=proposal)
 
 
 @contextmanager

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -17,13 +17,22 @@ from ..files.reading import user_path
 from ..files.writing import file_to_write
 from ..models import SequenceModel
 from .filtering import FilterState
+from .proposals import Proposal
 
 FORMAT = "zforcing stream 1"
 WEIGHTS = "log_weights"
 FIELD = "state."
 
 
-def save_state(path: str | Path, model: SequenceModel, state: FilterState | None, *, particles: int, seed: int) -> None:
+def save_state(
+    path: str | Path,
+    model: SequenceModel,
+    state: FilterState | None,
+    *,
+    particles: int,
+    seed: int,
+    proposal: Proposal,
+) -> None:
     """Write the state of a filter of one sequence; None is before its first observation.
 
     Args:
@@ -32,6 +41,7 @@ def save_state(path: str | Path, model: SequenceModel, state: FilterState | None
         state: Of its filter.
         particles: K.
         seed: Of all random numbers.
+        proposal: Of the particles.
 
     Raises:
         UserError: The path is a folder's, or its folder isn't there.
@@ -41,15 +51,29 @@ def save_state(path: str | Path, model: SequenceModel, state: FilterState | None
     if state is not None:
         tensors = {FIELD + name: value.cpu().clone() for name, value in state.model._asdict().items()}
         tensors[WEIGHTS] = torch.from_numpy(state.log_weights)
-    known = {"particles": particles, "seed": seed, "steps": None if state is None else state.steps}
+    known = {
+        "particles": particles,
+        "seed": seed,
+        "proposal": proposal,
+        "steps": None if state is None else state.steps,
+    }
     text = json.dumps({"format": FORMAT, "model": fingerprint(model)} | known)
     partial = file.with_name(file.name + ".partial")
     save_file(tensors, partial, metadata={"stream": text})
     partial.replace(file)
 
 
-def load_state(path: str | Path, model: SequenceModel) -> tuple[FilterState | None, int, int]:
-    """Read what `save_state` wrote: the state, K and the seed.
+class Loaded(NamedTuple):
+    """What `save_state` was given."""
+
+    state: FilterState | None
+    particles: int
+    seed: int
+    proposal: Proposal
+
+
+def load_state(path: str | Path, model: SequenceModel) -> Loaded:
+    """Read what `save_state` wrote.
 
     Raises:
         UserError: There is no such file, it is damaged, or it is of another model.
@@ -67,7 +91,8 @@ def load_state(path: str | Path, model: SequenceModel) -> tuple[FilterState | No
         raise UserError(f"stream {path}: is no saved stream")
     if known["model"] != fingerprint(model):
         raise UserError(f"stream {path}: is of another model, or of other weights of it")
-    return _state(tensors, known, model), known["particles"], known["seed"]
+    known.setdefault("proposal", "prior")  # of files before there was another
+    return Loaded(_state(tensors, known, model), known["particles"], known["seed"], known["proposal"])
 
 
 def _state(tensors: dict[str, Tensor], known: dict[str, Any], model: SequenceModel) -> FilterState | None:
@@ -77,7 +102,7 @@ def _state(tensors: dict[str, Tensor], known: dict[str, Any], model: SequenceMod
     fields = {name.removeprefix(FIELD): v.to(device) for name, v in tensors.items() if name.startswith(FIELD)}
     with torch.no_grad():
         like = model.initial_state(1)
-    return FilterState(type(like)(**fields), tensors[WEIGHTS].numpy(), known["steps"], known["seed"])
+    return FilterState(type(like)(**fields), tensors[WEIGHTS].numpy(), known["steps"], known["seed"], known["proposal"])
 
 
 def fingerprint(model: SequenceModel) -> str:
