@@ -108,6 +108,15 @@ class Result:
 Command = Callable[..., Result]
 
 
+def metrics_of(folder: Path) -> list[dict[str, Any]]:
+    """The rows of a run's metrics.jsonl, but for their times: functions of the seed."""
+    rows = [json.loads(line) for line in (folder / "metrics.jsonl").read_text("utf-8").splitlines()]
+    for row in rows:
+        assert row.pop("seconds") >= 0
+        assert row.pop("cpu_seconds") >= 0
+    return rows
+
+
 def write_samples(folder: Path, stem: str, drawn: Generated, description: DataDescription, **given: Any) -> Written:
     """What the commands do with what was drawn. before: [T_i, ...] each."""
     if "before" in given:

@@ -185,6 +185,7 @@ PROGRESS: dict[str, Any] = {
     "nonfinite_in_a_row": 0,
     "rows": 1,
     "seconds": 0.5,
+    "cpu_seconds": 0.75,
     "finished": "",
     "since_row": {"loss": 1.0},
 }

@@ -9,10 +9,12 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
+from conftest import metrics_of
 from zforcing import UserError, load
 from zforcing.saving.digests import SUMS
 from zforcing.training.reporter import Reporter
@@ -72,9 +74,8 @@ def damage(file: Path, seed: int = 0) -> None:
     file.write_bytes(bytes(content))
 
 
-def end_of(run: Path) -> tuple[bytes, list[str]]:
-    rows = (run / "metrics.jsonl").read_text().splitlines()
-    return (run / "checkpoints" / "last" / "model.safetensors").read_bytes(), rows
+def end_of(run: Path) -> tuple[bytes, list[dict[str, Any]]]:
+    return (run / "checkpoints" / "last" / "model.safetensors").read_bytes(), metrics_of(run)
 
 
 @pytest.mark.parametrize("name", ["model.safetensors", "training.safetensors", "training.json", "config.json", SUMS])

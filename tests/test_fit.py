@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import os
 import signal
@@ -17,6 +16,7 @@ import torch
 from torch import nn
 from torch.utils.data import Subset, TensorDataset
 
+from conftest import metrics_of
 from zforcing import (
     ELBO,
     FIVO,
@@ -170,8 +170,7 @@ def test_a_run_is_the_same_training(tmp_path: Path) -> None:
     fitted = config.build_model(description.spec)
     splits = (config.data.load(split, description) for split in ("train", "valid"))
     history = fit(fitted, *splits, weights=WEIGHTS, seed=7, **training, **quiet)
-    rows = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
-    assert [row.to_dict() for row in history.rows] == rows
+    assert [row.to_dict() for row in history.rows] == metrics_of(tmp_path / "run")
     assert same(copied(fitted), copied(load(tmp_path / "run")))
 
 

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 
+from conftest import metrics_of
 from zforcing import RNN, ObservationSpec, RNNConfig, Tracker, UserError, fit
 from zforcing.data import InMemory
 from zforcing.observations import Example
@@ -100,7 +101,7 @@ def test_a_run_with_tensorboard_writes_its_curves(config: Any, tmp_path: Path) -
     assert [event.step for event in curves.Scalars("training/loss")] == [1, 2, 3, 4]
     assert [event.step for event in curves.Scalars("validation/nats_per_sequence")] == [0, 4]
     untracked = run(config(), tmp_path / "plain")
-    assert (tmp_path / "plain" / "metrics.jsonl").read_text() == (tmp_path / "run" / "metrics.jsonl").read_text()
+    assert metrics_of(tmp_path / "plain") == metrics_of(tmp_path / "run")
     assert untracked.finished == "epochs 1"
 
 

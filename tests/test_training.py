@@ -17,6 +17,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from conftest import metrics_of
 from zforcing import ELBO, Diverged, SequenceBatch, SequenceModel, UserError, Weights, load
 from zforcing.bounds import BoundResult
 from zforcing.evaluation.likelihood import evaluate
@@ -87,10 +88,6 @@ def weights_of(folder: Path, which: str = "last", file: str = "model") -> dict[s
     return load_file(folder / "checkpoints" / which / f"{file}.safetensors")
 
 
-def rows_of(folder: Path) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
-
-
 class StopAfter(Callback):
     """Sends this process Ctrl-C's signal when so many updates are done."""
 
@@ -135,7 +132,7 @@ def test_a_stopped_and_resumed_run_equals_the_uninterrupted_one(
             assert one.keys() == other.keys()
             for name in one:
                 assert torch.equal(one[name], other[name]), (which, file, name)
-    assert (tmp_path / "whole" / "metrics.jsonl").read_text() == (tmp_path / "pieces" / "metrics.jsonl").read_text()
+    assert metrics_of(tmp_path / "whole") == metrics_of(tmp_path / "pieces")
 
 
 def test_a_signal_at_any_moment_of_an_update_is_kept(
@@ -181,9 +178,9 @@ def test_a_killed_run_resumes_from_its_last_checkpoint_and_drops_later_rows(
     run(config, tmp_path / "whole")
     with pytest.raises(RuntimeError, match="power failure"):
         run(config, tmp_path / "killed", callbacks=[DieIn(8)])
-    assert [r["step"] for r in rows_of(tmp_path / "killed")][-1] == 7  # the checkpoint is of step 6
+    assert [r["step"] for r in metrics_of(tmp_path / "killed")][-1] == 7  # the checkpoint is of step 6
     run(config, tmp_path / "killed", resume=True)
-    assert (tmp_path / "whole" / "metrics.jsonl").read_text() == (tmp_path / "killed" / "metrics.jsonl").read_text()
+    assert metrics_of(tmp_path / "whole") == metrics_of(tmp_path / "killed")
     whole, killed = weights_of(tmp_path / "whole"), weights_of(tmp_path / "killed")
     assert all(torch.equal(whole[name], killed[name]) for name in whole)
 
@@ -202,8 +199,9 @@ def test_a_run_killed_in_its_first_validation_begins_again(
                 run(config, tmp_path / method)
         assert (tmp_path / method / "checkpoints").exists() == (method == "validated")
         run(config, tmp_path / method, resume=True)
-        for file in ("metrics.jsonl", "config.yaml"):
-            assert (tmp_path / method / file).read_text() == (tmp_path / "whole" / file).read_text()
+        configurations = [(tmp_path / name / "config.yaml").read_text() for name in (method, "whole")]
+        assert configurations[0] == configurations[1]
+        assert metrics_of(tmp_path / method) == metrics_of(tmp_path / "whole")
         whole, again = weights_of(tmp_path / "whole"), weights_of(tmp_path / method)
         assert all(torch.equal(whole[name], again[name]) for name in whole)
 
@@ -216,7 +214,7 @@ def test_a_run_killed_before_its_second_checkpoint_validates_only_once(
     with pytest.raises(RuntimeError, match="power failure"):
         run(config, tmp_path / "killed", callbacks=[DieIn(3)])
     run(config, tmp_path / "killed", resume=True)
-    assert (tmp_path / "whole" / "metrics.jsonl").read_text() == (tmp_path / "killed" / "metrics.jsonl").read_text()
+    assert metrics_of(tmp_path / "whole") == metrics_of(tmp_path / "killed")
 
 
 def test_resuming_compares_with_the_settings_in_the_checkpoint(
@@ -255,12 +253,12 @@ def test_damaged_metrics_are_named_on_resume(configure: Callable[..., RunConfig]
 
 def test_a_learning_rate_below_its_floor_is_never_raised(configure: Callable[..., RunConfig], tmp_path: Path) -> None:
     run(configure("rnn", epochs=12, learning_rate=2.0, min_learning_rate=5.0), tmp_path / "run")
-    assert {row["learning_rate"] for row in rows_of(tmp_path / "run") if row["event"] != "nonfinite"} == {2.0}
+    assert {row["learning_rate"] for row in metrics_of(tmp_path / "run") if row["event"] != "nonfinite"} == {2.0}
 
 
 def test_rows_log_the_weights_of_their_last_update(configure: Callable[..., RunConfig], tmp_path: Path) -> None:
     run(configure(log_every=1, epochs=1), tmp_path / "run")
-    logged = [row["kl_weight"] for row in rows_of(tmp_path / "run") if row["event"] == "training"]
+    logged = [row["kl_weight"] for row in metrics_of(tmp_path / "run") if row["event"] == "training"]
     np.testing.assert_allclose(logged, [0.2, 0.25, 0.3, 0.35])
 
 
@@ -324,7 +322,7 @@ def test_the_learning_rate_decays_with_the_epochs(configure: Callable[..., RunCo
         learning_rate_decay=0.5, learning_rate_decay_from=2, min_learning_rate=3e-3,
     )  # fmt: skip
     run(config, tmp_path / "run")
-    rates = {row["epoch"]: row["learning_rate"] for row in rows_of(tmp_path / "run") if row["event"] == "validation"}
+    rates = {row["epoch"]: row["learning_rate"] for row in metrics_of(tmp_path / "run") if row["event"] == "validation"}
     assert rates == {0: 1e-2, 1: 1e-2, 2: 5e-3, 3: 3e-3, 4: 3e-3}
 
 
@@ -344,7 +342,7 @@ def test_the_best_checkpoint_scores_the_best_logged_validation(
         "rnn", epochs=9, learning_rate=1.0, learning_rate_factor=1.0
     )  # jumpy on purpose: the best is not the last
     end = run(config, tmp_path / "run")
-    validations = [row for row in rows_of(tmp_path / "run") if row["event"] == "validation"]
+    validations = [row for row in metrics_of(tmp_path / "run") if row["event"] == "validation"]
     values = [row["nats_per_sequence"] for row in validations]
     assert end.best == max(values)
     assert values[-1] < max(values)
@@ -360,7 +358,7 @@ def test_the_learning_rate_is_halved_when_validation_gets_worse(
     configure: Callable[..., RunConfig], tmp_path: Path
 ) -> None:
     run(configure("rnn", epochs=24, learning_rate=2.0, min_learning_rate=0.3, patience=None), tmp_path / "run")
-    rows = [row for row in rows_of(tmp_path / "run") if row["event"] == "validation"]
+    rows = [row for row in metrics_of(tmp_path / "run") if row["event"] == "validation"]
     rate, worse = 2.0, 0
     for before, row in pairwise(rows):
         if row["nats_per_sequence"] < before["nats_per_sequence"]:
@@ -382,7 +380,7 @@ def test_the_halved_learning_rate_is_the_one_that_is_used(
 
     monkeypatch.setattr(torch.optim.Adam, "step", step)
     run(configure("rnn", epochs=12, learning_rate=1.0, min_learning_rate=0.3), tmp_path / "run")
-    rates = [row["learning_rate"] for row in rows_of(tmp_path / "run") if row["event"] == "validation"]
+    rates = [row["learning_rate"] for row in metrics_of(tmp_path / "run") if row["event"] == "validation"]
     assert len(set(rates)) > 1
     assert used == [rate for rate in rates[:-1] for _ in range(4)]
 
@@ -391,7 +389,7 @@ def test_early_stopping_counts_validations_without_a_new_best(
     configure: Callable[..., RunConfig], tmp_path: Path
 ) -> None:
     end = run(configure("rnn", epochs=100, learning_rate=0.3, patience=3), tmp_path / "run")
-    values = [row["nats_per_sequence"] for row in rows_of(tmp_path / "run") if row["event"] == "validation"]
+    values = [row["nats_per_sequence"] for row in metrics_of(tmp_path / "run") if row["event"] == "validation"]
     assert "no better validation" in end.finished
     assert len(values) - 1 - int(np.argmax(values)) == 3
 
@@ -438,7 +436,7 @@ def assert_close_runs(one: Path, other: Path, *, tolerance: float) -> None:
     first, second = weights_of(one), weights_of(other)
     for name in first:
         torch.testing.assert_close(first[name], second[name], rtol=tolerance, atol=tolerance)
-    for a, b in zip(rows_of(one), rows_of(other), strict=True):
+    for a, b in zip(metrics_of(one), metrics_of(other), strict=True):
         assert {k: v for k, v in a.items() if not isinstance(v, float)} == {
             k: v for k, v in b.items() if not isinstance(v, float)
         }
@@ -483,7 +481,7 @@ def test_a_stopped_and_resumed_run_in_graphs_equals_the_uninterrupted_one(
         one, other = (weights_of(tmp_path / name, file=file) for name in ("whole", "pieces"))
         assert one.keys() == other.keys()
         assert all(torch.equal(one[name], other[name]) for name in one)
-    assert (tmp_path / "whole" / "metrics.jsonl").read_text() == (tmp_path / "pieces" / "metrics.jsonl").read_text()
+    assert metrics_of(tmp_path / "whole") == metrics_of(tmp_path / "pieces")
 
 
 def test_graphs_without_a_gpu_are_refused_before_anything_is_written(
@@ -567,7 +565,7 @@ def test_a_non_finite_update_is_named_skipped_and_counted(
 ) -> None:
     end = broken_run(configure, tmp_path / "run", lambda call: what if call in (2, 5) else None)
     assert end.nonfinite == 2
-    named = [row for row in rows_of(tmp_path / "run") if row["event"] == "nonfinite"]
+    named = [row for row in metrics_of(tmp_path / "run") if row["event"] == "nonfinite"]
     assert [(row["step"], row["what"], len(row["sequences"])) for row in named] == [(2, what, 8), (5, what, 8)]
     assert all(w.isfinite().all() for w in weights_of(tmp_path / "run").values())
     assert end.finished == "epochs 3"
@@ -579,7 +577,7 @@ def test_ten_non_finite_updates_in_a_row_stop_the_run_with_a_good_checkpoint(
     with pytest.raises(Diverged, match=r"10 updates in a row.*checkpoints.*last"):
         broken_run(configure, tmp_path / "run", lambda call: "loss" if call >= 5 else None, epochs=50)
     assert all(w.isfinite().all() for w in weights_of(tmp_path / "run").values())
-    assert sum(row["event"] == "nonfinite" for row in rows_of(tmp_path / "run")) == 10
+    assert sum(row["event"] == "nonfinite" for row in metrics_of(tmp_path / "run")) == 10
 
 
 def test_nine_in_a_row_do_not_stop_the_run(configure: Callable[..., RunConfig], tmp_path: Path) -> None:

@@ -26,6 +26,7 @@ class TrainingRow:
         gradient_norm: before clipping.
         learning_rate: Adam's.
         seconds: of training so far.
+        cpu_seconds: what the CPUs have spent on this process so far, all its threads together.
     """
 
     event: ClassVar[str] = "training"
@@ -40,9 +41,10 @@ class TrainingRow:
     gradient_norm: float
     learning_rate: float
     seconds: float = field(compare=False)
+    cpu_seconds: float = field(default=0.0, compare=False)
 
     def to_dict(self) -> dict[str, Any]:
-        """As a row of metrics.jsonl: a function of the seed, and so without the seconds."""
+        """As a row of metrics.jsonl: a function of the seed, and so without the times, which `times_of` has."""
         return (
             {"event": self.event, "epoch": self.epoch, "step": self.step}
             | {f"nats_per_{self.per}": self.nats, f"kl_per_{self.per}": self.terms["kl"], "loss": self.loss}
@@ -67,6 +69,7 @@ class ValidationRow:
         best: whether it is the best validation so far.
         learning_rate: Adam's for the next updates.
         seconds: of training so far.
+        cpu_seconds: what the CPUs have spent on this process so far, all its threads together.
     """
 
     event: ClassVar[str] = "validation"
@@ -81,6 +84,7 @@ class ValidationRow:
     best: bool
     learning_rate: float
     seconds: float = field(compare=False)
+    cpu_seconds: float = field(default=0.0, compare=False)
 
     def to_dict(self) -> dict[str, Any]:
         """As a row of metrics.jsonl."""
@@ -105,6 +109,7 @@ class SkippedRow:
         gradient_norm: before clipping.
         sequences: numbers of the batch's sequences.
         seconds: of training so far.
+        cpu_seconds: what the CPUs have spent on this process so far, all its threads together.
     """
 
     event: ClassVar[str] = "nonfinite"
@@ -117,6 +122,7 @@ class SkippedRow:
     gradient_norm: float
     sequences: tuple[int, ...]
     seconds: float = field(compare=False)
+    cpu_seconds: float = field(default=0.0, compare=False)
 
     def to_dict(self) -> dict[str, Any]:
         """As a row of metrics.jsonl."""
@@ -132,6 +138,12 @@ class SkippedRow:
 
 
 Row = TrainingRow | ValidationRow | SkippedRow
+TIMES = ("seconds", "cpu_seconds")
+
+
+def times_of(row: Row) -> dict[str, float]:
+    """What of a row is no function of the seed, by name."""
+    return {name: round(getattr(row, name), 3) for name in TIMES}
 
 
 @dataclass(frozen=True)
@@ -182,7 +194,7 @@ class History:
             For each of "training", "validation" and "nonfinite" (skipped updates) a dict of columns by name.
         """
         return {
-            cls.event: _columns([row.to_dict() | {"seconds": row.seconds} for row in self.rows if isinstance(row, cls)])
+            cls.event: _columns([row.to_dict() | times_of(row) for row in self.rows if isinstance(row, cls)])
             for cls in (TrainingRow, ValidationRow, SkippedRow)
         }
 

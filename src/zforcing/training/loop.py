@@ -36,6 +36,7 @@ from .settings import TrainingConfig
 from .signals import Stop
 from .update import BoundModule, EagerUpdate, Updated, autocast, make_optimizer, sums_of
 
+Clock = Callable[[], dict[str, float]]
 HINT = "Try a lower learning_rate or max_grad_norm, or look at the sequences that were named"
 
 
@@ -118,7 +119,7 @@ def run(training: Training, at: Progress, callbacks: Iterable[Callback]) -> Prog
     current update with `finished` INTERRUPTED; the checkpoint written then is of a run that isn't finished. Raises
     Diverged after too many updates in a row that are not finite.
     """
-    notify, clock = Callbacks(tuple(callbacks)), _clock(at.seconds)
+    notify, clock = Callbacks(tuple(callbacks)), _clock(at)
     notify.on_start(at, Start(_updates_at_most(training), training.settings, _remarks(training)), training.model)
     if at.rows == 0:
         notify.on_checkpoint(at, training.model)  # a run can resume before its first validation too
@@ -130,7 +131,7 @@ def run(training: Training, at: Progress, callbacks: Iterable[Callback]) -> Prog
     return at
 
 
-def _epoch(training: Training, at: Progress, notify: Callback, clock: Callable[[], float]) -> Progress:
+def _epoch(training: Training, at: Progress, notify: Callback, clock: Clock) -> Progress:
     """The rest of the epoch that training is in, its validation, and what follows from that."""
     settings, model = training.settings, training.model
     plan = training.feed.plan(at.epoch)
@@ -156,7 +157,7 @@ def _epoch(training: Training, at: Progress, notify: Callback, clock: Callable[[
 
 
 def _updated(
-    training: Training, at: Progress, entry: Any, work: Work, notify: Callback, clock: Callable[[], float]
+    training: Training, at: Progress, entry: Any, work: Work, notify: Callback, clock: Clock
 ) -> tuple[Progress, bool]:
     """After one step of Adam, unless its loss or gradient is not finite; and whether a process was asked to stop."""
     seed_everything(training.seed, "step", at.step, training.here.rank)
@@ -168,7 +169,7 @@ def _updated(
     updated = replace(updated, sums=sums)
     if updated.applied:
         numbers = {"gradient_norm": updated.gradient_norm, "updates": 1.0}
-        after = at.after_update(sums | numbers, seconds=clock())
+        after = at.after_update(sums | numbers, **clock())
     else:
         after = _skipped(training, at, work, updated, notify, clock)
     notify.on_update(after, updated, training.model)
@@ -180,11 +181,11 @@ def _updated(
 
 
 def _skipped(
-    training: Training, at: Progress, work: Work, updated: Updated, notify: Callback, clock: Callable[[], float]
+    training: Training, at: Progress, work: Work, updated: Updated, notify: Callback, clock: Clock
 ) -> Progress:
     """After an update that was not finite. Raises Diverged when there were too many in a row."""
     what = "gradient" if math.isfinite(updated.loss) else "loss"
-    after = at.after_skipped(seconds=clock()).after_row()
+    after = at.after_skipped(**clock()).after_row()
     row = SkippedRow(
         epoch=at.epoch + 1,
         step=at.step,
@@ -194,6 +195,7 @@ def _skipped(
         gradient_norm=updated.gradient_norm,
         sequences=tuple(work.indices),
         seconds=after.seconds,
+        cpu_seconds=after.cpu_seconds,
     )
     notify.on_row(after, row, training.model)
     if after.nonfinite_in_a_row >= training.settings.max_nonfinite:
@@ -218,17 +220,18 @@ def _training_row(training: Training, at: Progress, weights: Weights) -> Trainin
         gradient_norm=at.since_row["gradient_norm"] / at.since_row["updates"],
         learning_rate=at.learning_rate,
         seconds=at.seconds,
+        cpu_seconds=at.cpu_seconds,
     )
 
 
-def validated(training: Training, at: Progress, notify: Callback, clock: Callable[[], float]) -> Progress:
+def validated(training: Training, at: Progress, notify: Callback, clock: Clock) -> Progress:
     """After the bound was measured on the validation split, with the same noise each time, if there is one."""
     if training.valid is None:
         return at
     weights = training.weights.at(max(at.step - 1, 0))
     sums, kind = _measured(training, training.valid, weights)
     nats, loss, terms = means(sums, weights)
-    after = at.after_validation(nats, training.settings, seconds=clock()).after_row()
+    after = at.after_validation(nats, training.settings, **clock()).after_row()
     row = ValidationRow(
         epoch=at.epoch,
         step=at.step,
@@ -240,6 +243,7 @@ def validated(training: Training, at: Progress, notify: Callback, clock: Callabl
         best=nats > at.best,
         learning_rate=after.learning_rate,
         seconds=after.seconds,
+        cpu_seconds=after.cpu_seconds,
     )
     notify.on_row(after, row, training.model)
     notify.on_validation(after, row, training.model)
@@ -284,10 +288,10 @@ def _remarks(training: Training) -> tuple[str, ...]:
     return tuple(remarks)
 
 
-def _clock(before: float) -> Callable[[], float]:
-    """Seconds of training, those of sessions before included."""
-    started = time.perf_counter() - before
-    return lambda: time.perf_counter() - started
+def _clock(before: Progress) -> Clock:
+    """Of training, sessions before included: seconds, and those that the CPUs spent on this process."""
+    started, busy = time.perf_counter() - before.seconds, time.process_time() - before.cpu_seconds
+    return lambda: {"seconds": time.perf_counter() - started, "cpu_seconds": time.process_time() - busy}
 
 
 def seed_everything(seed: int, *purpose: int | str) -> None:

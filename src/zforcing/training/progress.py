@@ -33,7 +33,7 @@ class Progress:
     validations_without_best: since the best one
     nonfinite, nonfinite_in_a_row: updates that were skipped, in all and just now
     rows:          rows of metrics so far
-    seconds:       of training so far, over all its sessions
+    seconds, cpu_seconds: of training so far, over all its sessions; the second one of this process's threads together
     finished:      why training ended; "" while it goes on
     since_row:     sums over the updates since the last row of metrics: of each term over sequences, in nats, and how
                    many "sequences" and "updates" there were
@@ -51,17 +51,18 @@ class Progress:
     nonfinite_in_a_row: int = 0
     rows: int = 0
     seconds: float = 0.0
+    cpu_seconds: float = 0.0
     finished: str = ""
     since_row: Mapping[str, float] = field(default_factory=dict)
 
-    def after_update(self, sums: Mapping[str, float], *, seconds: float) -> Progress:
+    def after_update(self, sums: Mapping[str, float], *, seconds: float, cpu_seconds: float = 0.0) -> Progress:
         """One update later. sums: of the update, by name."""
-        done = replace(self, step=self.step + 1, batch=self.batch + 1, seconds=seconds)
+        done = replace(self, step=self.step + 1, batch=self.batch + 1, seconds=seconds, cpu_seconds=cpu_seconds)
         return replace(done, nonfinite_in_a_row=0, since_row=added(self.since_row, sums))
 
-    def after_skipped(self, *, seconds: float) -> Progress:
+    def after_skipped(self, *, seconds: float, cpu_seconds: float = 0.0) -> Progress:
         """One update later, whose loss or gradient wasn't finite."""
-        done = replace(self, step=self.step + 1, batch=self.batch + 1, seconds=seconds)
+        done = replace(self, step=self.step + 1, batch=self.batch + 1, seconds=seconds, cpu_seconds=cpu_seconds)
         return replace(done, nonfinite=self.nonfinite + 1, nonfinite_in_a_row=self.nonfinite_in_a_row + 1)
 
     def after_row(self) -> Progress:
@@ -72,7 +73,9 @@ class Progress:
         """At the beginning of the next epoch."""
         return replace(self, epoch=self.epoch + 1, batch=0)
 
-    def after_validation(self, value: float, settings: TrainingConfig, *, seconds: float) -> Progress:
+    def after_validation(
+        self, value: float, settings: TrainingConfig, *, seconds: float, cpu_seconds: float = 0.0
+    ) -> Progress:
         """A validation later. value: nats per sequence, higher is better; NaN is worse than anything."""
         best = value > self.best
         return replace(
@@ -83,6 +86,7 @@ class Progress:
             best_epoch=self.epoch if best else self.best_epoch,
             validations_without_best=0 if best else self.validations_without_best + 1,
             seconds=seconds,
+            cpu_seconds=cpu_seconds,
         )
 
     def to_json(self) -> dict[str, Any]:
@@ -92,6 +96,7 @@ class Progress:
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> Progress:
         """The inverse of `to_json`. Raises UserError, one line, for values that are missing or of a wrong type."""
+        values = {"cpu_seconds": 0.0} | dict(values)  # checkpoints of before have none
         names = [f.name for f in fields(cls)]
         problems = [f"progress.{name} is missing" for name in names if name not in values]
         if problems:

@@ -1,4 +1,4 @@
-"""The files of metrics that a run writes: metrics.jsonl and timing.jsonl."""
+"""The file of metrics that a run writes, metrics.jsonl."""
 
 from __future__ import annotations
 

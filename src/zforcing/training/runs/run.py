@@ -24,7 +24,7 @@ from ...saving.atomic import Writing, read_json, remove_leftovers, write_text
 from ...saving.model import save
 from ..callbacks import Callback, Start
 from ..feed import Feed
-from ..history import Row, ValidationRow
+from ..history import Row, ValidationRow, times_of
 from ..loop import HINT, Diverged, Training, prepare, seed_everything
 from ..loop import run as run_loop
 from ..parallel import Processes, processes
@@ -180,20 +180,19 @@ def _trackers(config: RunConfig, folder: Path) -> list[Callback]:
 
 
 class RunFolder(Callback):
-    """What a run writes: its configuration, rows of metrics and timing, and the checkpoints `best` and `last`."""
+    """What a run writes: its configuration, rows of metrics, and the checkpoints `best` and `last`."""
 
     def __init__(self, folder: Path, config: RunConfig, training: Training, *, overwrite: bool = False):
         self.folder, self.training, self.overwrite = folder, training, overwrite
         self.settings = kept_in(folder, config.to_dict())
-        self.metrics, self.timing = JsonLines(folder / "metrics.jsonl"), JsonLines(folder / "timing.jsonl")
+        self.metrics = JsonLines(folder / "metrics.jsonl")
 
     def on_start(self, at: Progress, start: Start, model: DensityModel) -> None:
         """Open the folder; rows from after the checkpoint are dropped."""
         if self.training.here.is_main:
             if self.overwrite:
                 throw_away(self.folder)
-            for rows in (self.metrics, self.timing):
-                rows.truncate(at.step, at.rows)
+            self.metrics.truncate(at.step, at.rows)
             for place in (self.folder, self.folder / "checkpoints"):
                 remove_leftovers(place)
             write_text(self.folder / "config.yaml", as_yaml(self.settings))
@@ -202,10 +201,9 @@ class RunFolder(Callback):
         self.training.here.wait()
 
     def on_row(self, at: Progress, row: Row, model: DensityModel) -> None:
-        """A row of metrics, a function of the seed, and one of timing, which isn't."""
+        """A row of metrics: a function of the seed, but for its times."""
         if self.training.here.is_main:
-            self.metrics.append(row.to_dict())
-            self.timing.append({"step": row.step, "seconds": round(row.seconds, 3)})
+            self.metrics.append(row.to_dict() | times_of(row))
 
     def on_validation(self, at: Progress, row: ValidationRow, model: DensityModel) -> None:
         if row.best:
@@ -219,7 +217,7 @@ class RunFolder(Callback):
         if self.training.here.is_main:
             with Writing(self.folder / "checkpoints" / which) as folder:
                 save(folder, model)
-                digests = {rows.path.name: rows.digest(at.rows) for rows in (self.metrics, self.timing)}
+                digests = {self.metrics.path.name: self.metrics.digest(at.rows)}
                 values = at.to_json() | {"settings": self.settings, "rows_sha256": digests}
                 save_training(folder, self.training.optimizer, values, self.training.feed.tensors())
         self.training.here.wait()
