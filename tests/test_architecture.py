@@ -38,6 +38,7 @@ ROOMS = (
     "training",
     "evaluation",
     "sharing",
+    "report",
     "benchmark",
     "testing",
     "api",

@@ -95,6 +95,10 @@ COMMANDS = {
         "Compare evaluated runs, or fill a paper's table: "
         "zforcing table RUN [RUN ...] | NAME [--data.root FOLDER ...].",
     ),
+    "plot": Command("plot", "plot", "Draw learning curves as PNG: zforcing plot RUN [RUN ...] [--out curves.png]."),
+    "report": Command(
+        "report", "report", "Make one page about runs, side by side: zforcing report RUN [RUN ...] [--out report.html]."
+    ),
     "bench": Command(
         "bench",
         "bench",

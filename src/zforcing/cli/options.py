@@ -128,7 +128,7 @@ def check_common(options: Namespace) -> None:
     """Import what is to be imported, and take a split's name for FILE as --split. Raises UserError for both."""
     if getattr(options, "file", None) is not None and getattr(options, "split", None) is not None:
         raise UserError("--split is for the run's own data: leave it out, or the file")
-    if hasattr(options, "split") and options.file in get_args(Split):
+    if hasattr(options, "split") and getattr(options, "file", None) in get_args(Split):
         options.split, options.file = options.file, None
     for source in options.imports:
         import_source(source)
