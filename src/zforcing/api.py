@@ -15,7 +15,9 @@ from .evaluation.latents_report import LatentsReport
 from .evaluation.likelihood import evaluate
 from .exporting.export import Exported, export
 from .models import (
+    MADE,
     MODELS,
+    NADE,
     RNN,
     SRNN,
     VRNN,
@@ -24,6 +26,8 @@ from .models import (
     Generated,
     LinearGaussian,
     LinearGaussianConfig,
+    MADEConfig,
+    NADEConfig,
     RNNConfig,
     SequenceModel,
     SRNNConfig,
@@ -62,7 +66,9 @@ __all__ = [
     "ELBO",
     "FIVO",
     "IWAE",
+    "MADE",
     "MODELS",
+    "NADE",
     "RNN",
     "SRNN",
     "VRNN",
@@ -86,6 +92,8 @@ __all__ = [
     "LatentsReport",
     "LinearGaussian",
     "LinearGaussianConfig",
+    "MADEConfig",
+    "NADEConfig",
     "ObservationSpec",
     "RNNConfig",
     "Reconstruction",

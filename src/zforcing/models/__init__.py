@@ -9,6 +9,7 @@ from __future__ import annotations
 from ..registry import Family
 from .contract import Resample
 from .density import DensityModel, Draws, Generated
+from .images import MADE, NADE, MADEConfig, NADEConfig
 from .linear_gaussian import LinearGaussian, LinearGaussianConfig
 from .rnn import RNN, RNNConfig
 from .sequence import SequenceModel, of_sequences
@@ -19,10 +20,12 @@ from .vrnn import VRNN, VRNNConfig
 from .zforcing import ZForcing, ZForcingConfig
 
 MODELS: Family[DensityModel] = Family(
-    "model", DensityModel, classes=(RNN, ZForcing, VRNN, SRNN, LinearGaussian), settings="Config"
+    "model", DensityModel, classes=(RNN, ZForcing, VRNN, SRNN, LinearGaussian, MADE, NADE), settings="Config"
 )
 __all__ = [
+    "MADE",
     "MODELS",
+    "NADE",
     "RNN",
     "SRNN",
     "VRNN",
@@ -31,6 +34,8 @@ __all__ = [
     "Generated",
     "LinearGaussian",
     "LinearGaussianConfig",
+    "MADEConfig",
+    "NADEConfig",
     "RNNConfig",
     "Resample",
     "SRNNConfig",

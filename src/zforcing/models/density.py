@@ -10,14 +10,14 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, fields
 from functools import cached_property
-from typing import Any, ClassVar, Protocol, Self, TypeVar
+from typing import Any, ClassVar, Protocol, Self, TypeVar, runtime_checkable
 
 import torch
 from torch import Tensor, nn
 from torch.distributions import Distribution
 
 from ..errors import UserError
-from ..observations import DataDescription, ObservationSpec, SequenceBatch
+from ..observations import DataDescription, Example, ObservationSpec, SequenceBatch
 from ..settings import plain
 
 C = TypeVar("C")
@@ -30,6 +30,17 @@ class HasDescription(Protocol):
     @property
     def description(self) -> DataDescription:
         """What a model keeps of the data."""
+
+
+@runtime_checkable
+class Examples(Protocol):
+    """Training sequences, one by one."""
+
+    def __len__(self) -> int:
+        """How many there are."""
+
+    def __getitem__(self, index: int) -> Example:
+        """The sequence with this number."""
 
 
 class Draws:
@@ -182,6 +193,8 @@ class DensityModel(nn.Module, ABC):
             )
         model = cls(description.spec, cls.make_config(None, settings))
         model.description = description
+        if isinstance(data, Examples):
+            model.begin_with(data)
         return model
 
     @classmethod
@@ -238,6 +251,13 @@ class DensityModel(nn.Module, ABC):
 
         Returns:
             The draws. A model without latents gives the exact log p(x) as `log_px`, and a KL of 0.
+        """
+
+    def begin_with(self, data: Examples) -> None:
+        """Set what training data says of the parameters before their first update, such as biases; by default nothing.
+
+        Args:
+            data: Training sequences, as the model reads them.
         """
 
     def draw_noise(self, batch: SequenceBatch, *, particles: int = 1) -> Tensor:
@@ -299,6 +319,21 @@ class DensityModel(nn.Module, ABC):
             UserError: The model doesn't define it.
         """
         raise UserError(f"model {self.name} doesn't define `sample`; zforcing.sample draws from models of sequences")
+
+    def complete(self, batch: SequenceBatch) -> Generated:
+        """Draw what is missing of observations without time from p(missing | observed), by torch's global generator.
+        `zforcing.impute` seeds it, and fills gaps of sequences too.
+
+        Args:
+            batch: B rows of one step.
+
+        Returns:
+            B whole observations.
+
+        Raises:
+            UserError: The model can't, or not these gaps.
+        """
+        raise UserError(f"model {self.name} has no time steps, and doesn't say how to draw a part of an observation")
 
     def check_batch(self, batch: SequenceBatch) -> None:
         """Check that a batch fits the model's spec. Only shapes and types are checked, not values.

@@ -76,13 +76,14 @@ class Mnist(DataModule):
     read too), or one .npz with arrays train, valid and test, [N, 784] or [N, 28, 28]"""
 
     order: PixelOrder = "pixels"
-    """what a step is: pixels (784 steps of one pixel) or rows (28 steps of 28 pixels)"""
+    """what a step is: pixels (784 steps of one pixel), rows (28 steps of 28 pixels) or image (one step of all 784, for
+    models without time)"""
 
     check_known: bool = True
     """whether to refuse other images than Larochelle's; if not, the data's name is mnist-unchecked"""
 
     def describe(self) -> DataDescription:
-        """784 binary pixels or 28 rows of 28, x_0 = 0, all of them scored."""
+        """784 binary pixels, 28 rows of 28 or one image, x_0 = 0, all of them scored."""
         return images.describe_images(_named("mnist", checked=self.check_known), self.order)
 
     def load(self, split: Split, description: DataDescription) -> BinaryImages:
@@ -127,7 +128,8 @@ class DynamicMnist(DataModule):
     MNIST/raw), or one .npz with arrays x_train and x_test, or train and test"""
 
     order: PixelOrder = "pixels"
-    """what a step is: pixels (784 steps of one pixel) or rows (28 steps of 28 pixels)"""
+    """what a step is: pixels (784 steps of one pixel), rows (28 steps of 28 pixels) or image (one step of all 784, for
+    models without time)"""
 
     valid_images: Count = 10000
     """how many of the training images, the last ones, validate"""
@@ -139,7 +141,7 @@ class DynamicMnist(DataModule):
     """whether to refuse other images than MNIST's 60000 and 10000; if not, the name is mnist-dynamic-unchecked"""
 
     def describe(self) -> DataDescription:
-        """784 binary pixels or 28 rows of 28, x_0 = 0, all of them scored."""
+        """784 binary pixels, 28 rows of 28 or one image, x_0 = 0, all of them scored."""
         return images.describe_images(_named("mnist-dynamic", checked=self.check_known), self.order)
 
     def load(self, split: Split, description: DataDescription) -> BinaryImages | RedrawnImages:

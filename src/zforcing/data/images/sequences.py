@@ -1,4 +1,4 @@
-"""Images of 28x28 binary pixels as sequences: pixel by pixel, or row by row."""
+"""Images of 28x28 binary pixels as sequences: pixel by pixel, row by row, or whole, in one step."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from ...observations import DataDescription, Example, ImageFormat, ObservationSp
 from ..dataset import SequenceDataset
 from ..splits import Split
 
-PixelOrder = Literal["pixels", "rows"]
+PixelOrder = Literal["pixels", "rows", "image"]
 SIDE = 28
 PIXELS = SIDE * SIDE
-STEP: dict[PixelOrder, int] = {"pixels": 1, "rows": SIDE}  # pixels in a step
+STEP: dict[PixelOrder, int] = {"pixels": 1, "rows": SIDE, "image": PIXELS}  # pixels in a step
 
 
 def describe_images(name: str, order: PixelOrder) -> DataDescription:
-    """784 steps of a pixel, or 28 steps of a row; x_0 = 0, all of them scored."""
+    """784 steps of a pixel, 28 steps of a row, or one of the image; x_0 = 0, all of them scored."""
     size = STEP[order]
     spec = ObservationSpec("binary", size)
     return DataDescription(name, spec, longest=PIXELS // size, format=ImageFormat(SIDE, SIDE))

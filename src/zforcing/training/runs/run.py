@@ -115,6 +115,8 @@ def begin(
     seed_everything(config.seed, "weights")
     model = config.build_model(description.spec).float()  # as the data, whatever torch's default is
     model.description = description
+    if last is None:
+        model.begin_with(data["train"])
     at = Progress(learning_rate=config.training.learning_rate)
 
     def restore(feed: Feed, adam: torch.optim.Adam) -> None:

@@ -1,0 +1,150 @@
+"""Exact densities of binary vectors by the chain rule, in one order of the numbers or in several.
+
+    p(x) = prod_i p(x_{o_i} | x_{o_1}, ..., x_{o_{i-1}}),   or the mean of M such products, each in an order of its own
+
+A model gives the logits of all conditionals at once. Log-likelihood, samples, completions and log p of a part of an
+image follow from them here, in the same words for all.
+"""
+
+from __future__ import annotations
+
+import math
+from abc import abstractmethod
+from typing import Any, Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch.distributions import Bernoulli, Independent
+
+from ...distributions import at_least_float32
+from ...errors import UserError
+from ...observations import ObservationSpec, SequenceBatch
+from ..density import DensityModel, Draws, Generated
+
+Order = Literal["raster", "random"]
+
+
+class AutoregressiveModel(DensityModel):
+    """Base class of exact models of binary vectors. A subclass defines `logits`, and may define a faster `fill`.
+
+    With M > 1 members, the model is their equal mixture: log p(x) is the log-mean-exp over members. Training takes one
+    of them at random for each batch, whose mean log-density is below that of the mixture.
+
+    Args:
+        spec: Binary vectors of D numbers, which a model without time reads as one step.
+        config: The settings.
+        order: `raster`, as the vector has them, or `random`: drawn from torch's generator, and saved.
+        members: M.
+    """
+
+    place: Tensor
+    """[M, D], of each number in the order of each member: 1..D"""
+
+    def __init__(self, spec: ObservationSpec, config: Any, *, order: Order = "raster", members: int = 1):
+        super().__init__(spec, config)
+        if spec.kind != "binary" or spec.inputs or spec.conditions_on_first:
+            raise UserError(f"model {self.name} is of binary images without inputs, all of them scored; not of {spec}")
+        places = [torch.randperm(spec.size) if order == "random" else torch.arange(spec.size) for _ in range(members)]
+        self.register_buffer("place", torch.stack(places).to(torch.get_default_dtype()) + 1)
+
+    @property
+    def latent_size(self) -> int:
+        """0: there is no latent."""
+        return 0
+
+    @abstractmethod
+    def logits(self, x: Tensor, *, member: int = 0) -> Tensor:
+        """The logits of p(x_d = 1 | x_before d) [n, D] under one member, for n vectors x [n, D] of 0 and 1."""
+
+    def order(self, member: int = 0) -> Tensor:
+        """The numbers in the order of a member, [D] int64."""
+        return self.place[member].argsort()
+
+    # ---- what every density model has
+
+    def draw(
+        self, batch: SequenceBatch, *, particles: int = 1, noise: Tensor | None = None, latents: Tensor | None = None
+    ) -> Draws:
+        """The exact log p(x), and a KL of 0."""
+        x, known = self._read(batch)
+        nothing = x.new_zeros(particles * len(x))
+        return Draws(
+            nothing[:, None, None][..., :0],
+            log_px=lambda: self._log_px(x, known).repeat(particles),
+            log_pz=lambda: nothing,
+            log_qz=lambda: nothing,
+            kl_parts=lambda: nothing[:, None],
+        )
+
+    def sample(self, num_samples: int) -> Generated:
+        """Draw n vectors: each from one of the members, number by number in its order."""
+        x = self.place.new_zeros(num_samples, self.spec.size)
+        return self._filled(x, torch.zeros_like(x, dtype=torch.bool))
+
+    def complete(self, batch: SequenceBatch) -> Generated:
+        """Draw what is missing, exactly where it comes after all that is observed in the order."""
+        return self._filled(*self._read(batch))
+
+    @torch.no_grad()
+    def fill(self, x: Tensor, known: Tensor, *, member: int = 0) -> Tensor:
+        """Draw the numbers [n, D] that aren't known, in the order of a member, each given those before it."""
+        x = torch.where(known, x, torch.zeros_like(x))
+        for d in self.order(member).tolist():
+            if not bool(known[:, d].all()):
+                drawn = torch.bernoulli(torch.sigmoid(self.logits(x, member=member)[:, d]))
+                x[:, d] = torch.where(known[:, d], x[:, d], drawn)
+        return x
+
+    # ---- how
+
+    def _log_px(self, x: Tensor, known: Tensor) -> Tensor:
+        """log p of what is known [n] float64: of the mixture, or in training of a member at random."""
+        members = range(len(self.place))
+        if self.training and len(members) > 1:
+            return self._log_p(x, known, int(torch.randint(len(members), ())))
+        each = torch.stack([self._log_p(x, known, member) for member in members])
+        return each.logsumexp(0) - math.log(len(members))
+
+    def _log_p(self, x: Tensor, known: Tensor, member: int) -> Tensor:
+        logits = at_least_float32(self.logits(x, member=member))
+        nats = -F.binary_cross_entropy_with_logits(logits, x, reduction="none")
+        return torch.where(known, nats, torch.zeros_like(nats)).sum(1, dtype=torch.float64)
+
+    def _filled(self, x: Tensor, known: Tensor) -> Generated:
+        """Each row filled by a member that is drawn by its p(member | known)."""
+        each = torch.stack([self._log_p(x, known, member) for member in range(len(self.place))], dim=1)
+        chosen = torch.multinomial(each.softmax(1), 1)[:, 0]
+        filled, logits = x.clone(), torch.zeros_like(x)
+        for member in chosen.unique().tolist():
+            rows = chosen == member
+            filled[rows] = self.fill(x[rows], known[rows], member=member)
+            logits[rows] = self.logits(filled[rows], member=member)
+        emission = Independent(Bernoulli(logits=logits[:, None]), 1)
+        return Generated(filled[:, None], x.new_zeros(len(x), 1, 0), emission)
+
+    def _read(self, batch: SequenceBatch) -> tuple[Tensor, Tensor]:
+        """x and what is known of it, [B, D]."""
+        self.check_batch(batch)
+        if batch.x.shape[1] != 1:
+            raise UserError(
+                f"model {self.name} reads an image as one observation; these are sequences of {batch.x.shape[1]} "
+                f"steps (data.order image reads images whole)"
+            )
+        x = batch.x[:, 0]
+        if batch.observed is None:
+            return x, torch.ones_like(x, dtype=torch.bool)
+        known = batch.observed[:, 0]
+        for member in range(len(self.place)):
+            self._refuse_holes(known[:, self.order(member)])
+        return x, known
+
+    def _refuse_holes(self, known: Tensor) -> None:
+        """Refuse rows [n, D], in an order, where something is known behind what isn't: nothing here sums that out."""
+        holes = known[:, 1:] & ~known[:, :-1].cummin(1).values.bool()
+        wrong = holes.any(1).nonzero()
+        if len(wrong):
+            raise UserError(
+                f"model {self.name} draws pixels in its own order, and can do without those behind the last one that "
+                f"is known; row {int(wrong[0])} of the batch has a gap before that"
+            )
