@@ -34,7 +34,7 @@ from zforcing.training.update import EagerUpdate, Part, Updated
 
 PACKED = Path(__file__).parents[2] / "shared" / "data" / "packed"
 SPLITS: tuple[Split, ...] = ("train", "valid", "test")
-ORDERS: tuple[PixelOrder, ...] = ("pixels", "rows")
+ORDERS: tuple[PixelOrder, ...] = ("pixels", "rows", "image")
 COUNTS = {"train": 6, "valid": 3, "test": 2}
 RNG = np.random.default_rng(0)
 BITS = {split: (RNG.random((n, 784)) < 0.2).astype(np.uint8) for split, n in COUNTS.items()}
@@ -140,17 +140,19 @@ def test_an_npz_for_each_split_is_read(tmp_path: Path, array: str) -> None:
         assert np.array_equal(pixels(load(unchecked(tmp_path), split)), BITS[split])
 
 
-def test_a_sequence_is_an_image_pixel_by_pixel_or_row_by_row(tmp_path: Path) -> None:
+def test_a_sequence_is_an_image_pixel_by_pixel_row_by_row_or_whole(tmp_path: Path) -> None:
     static(tmp_path)
-    one, rows = (load(unchecked(tmp_path, order=order)) for order in ORDERS)
+    one, rows, whole = (load(unchecked(tmp_path, order=order)) for order in ORDERS)
     assert one[1].x.dtype == rows[1].x.dtype == np.float32
     assert np.array_equal(one[1].x, BITS["train"][1][:, None])
     assert np.array_equal(rows[1].x, BITS["train"][1].reshape(28, 28))
     assert one.lengths.tolist() == [784] * 6
     assert rows.lengths.tolist() == [28] * 6
+    assert np.array_equal(whole[1].x, BITS["train"][1][None])
+    assert whole.lengths.tolist() == [1] * 6
 
 
-@pytest.mark.parametrize(("order", "steps", "size"), [("pixels", 784, 1), ("rows", 28, 28)])
+@pytest.mark.parametrize(("order", "steps", "size"), [("pixels", 784, 1), ("rows", 28, 28), ("image", 1, 784)])
 def test_all_pixels_are_scored_after_a_blank_x_0(tmp_path: Path, order: PixelOrder, steps: int, size: int) -> None:
     data = unchecked(static(tmp_path), order=order)
     spec = ObservationSpec("binary", size)
@@ -254,7 +256,7 @@ def test_missing_files_are_listed(tmp_path: Path) -> None:
 
 def test_other_orders_are_refused() -> None:
     for data in (Mnist, DynamicMnist):
-        with pytest.raises(UserError, match=r"data\.order is 'columns'; it must be pixels or rows"):
+        with pytest.raises(UserError, match=r"data\.order is 'columns'; it must be pixels or rows or image"):
             data(order="columns")  # type: ignore[arg-type]  # wrong on purpose
 
 
@@ -572,11 +574,22 @@ def test_the_beginning_of_an_image_is_read(tmp_path: Path, name: str) -> None:
         np.save(file, bits)
     else:  # as `zforcing sample` writes them, rows or pixels
         np.savez(file, x=bits.reshape(3, *((2, 28) if name == "b.npz" else (56, 1))).astype(np.float32))
-    for order, size in images.STEP.items():
+    steps: dict[PixelOrder, int] = {"pixels": 1, "rows": 28}
+    for order, size in steps.items():
         found = beginnings(file, order)
         assert len(found) == 3
         assert all(x.dtype == np.float32 for x in found)
         assert np.array_equal(np.stack(found), bits.reshape(3, -1, size))
+
+
+def test_where_an_image_is_one_step_the_rest_of_it_is_missing(tmp_path: Path) -> None:
+    file, description = write(tmp_path / "a.amat", b"0 1 1\n" + amat(BITS["test"][:1])), Mnist(order="image").describe()
+    part, whole = description.format.read(str(file), description)
+    assert part.x.shape == whole.x.shape == (1, 784)
+    assert part.observed is not None
+    assert part.x[part.observed].tolist() == [0, 1, 1]
+    assert whole.observed is None
+    assert np.array_equal(whole.x[0], BITS["test"][0])
 
 
 def test_beginnings_may_differ_in_length(tmp_path: Path) -> None:

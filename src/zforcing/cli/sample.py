@@ -13,12 +13,14 @@ from torch import Tensor
 from ..data.starts import random_first_observations
 from ..errors import UserError
 from ..files.json_text import json_text
+from ..models import SequenceModel
 from ..observations import DataDescription, Drawn, Written, collate
 from ..runtime.device import pick_device
 from ..runtime.threads import threads_asked_for
 from ..settings import Count, Range
 from ..tasks.sample import pick_starts, tempered_note
 from ..training.runs.trained import Trained
+from .completions import completions
 from .options import (
     RUN_HELP,
     check_common,
@@ -111,9 +113,11 @@ def continue_(argv: Sequence[str]) -> int:
     options = parser.parse_args(list(argv))
     check_common(options)
     trained = Trained.load(options.run, which=options.checkpoint, device=pick_device(options.device))
-    run, description = trained.folder, trained.description
+    description = trained.description
     check_drawn(options, description)
     whole = read_sequences(options.prefix, trained)
+    if not isinstance(trained.model, SequenceModel):
+        return write_continued(trained, completions(trained, whole, options), options, {})
     examples = beginnings_of(whole, options.given, first=description.spec.unscored_steps)
     following = inputs_after(whole, examples) if description.spec.inputs else None
     default_steps = description.format.steps_after(examples, description)
@@ -135,24 +139,26 @@ def continue_(argv: Sequence[str]) -> int:
             temperature=options.temperature,
             top_p=options.top_p,
         )
-    suffix = [*([] if options.given is None else [f"given{options.given:g}"]), *tempered_parts(options)]
-    stem = stem_of(options, "continue", file_name(options.prefix), *suffix)
     made = Drawn.of(drawn.x, drawn.latents, before=examples * options.num, sources=whole)
-    described = replace(description, format=description.format.continuing(options.prefix))
-    written = write_drawn(made, described, options, folder=run / "samples", stem=stem)
-    values: dict[str, Any] = {
-        "run": str(run),
-        "prefix": options.prefix,
-        "prefix_steps": [len(example.x) for example in examples],
-        "num": options.num,
-        "steps": steps,
-        "seed": options.seed,
-        "past": options.past,
-    } | tempered_values(options)
+    values: dict[str, Any] = {"steps": steps, "past": options.past}
     unknown = description.format.unknown_in(examples)
     if unknown is not None:
         values["unknown"] = unknown
-    report(written, values, as_json=options.json)
+    return write_continued(trained, made, options, values)
+
+
+def write_continued(trained: Trained, made: Drawn, options: Namespace, more: dict[str, Any]) -> int:
+    """Write continuations, and say what they are; `more` is said too."""
+    run, num = trained.folder, options.num
+    suffix = [*([] if options.given is None else [f"given{options.given:g}"]), *tempered_parts(options)]
+    stem = stem_of(options, "continue", file_name(options.prefix), *suffix)
+    kind = trained.description.format.continuing(options.prefix)
+    described = replace(trained.description, format=kind)
+    written = write_drawn(made, described, options, folder=run / "samples", stem=stem)
+    assert made.before is not None, "continuations have beginnings"
+    lengths = [len(example.x) for example in made.before[: len(made.before) // num]]
+    values = {"run": str(run), "prefix": options.prefix, "prefix_steps": lengths, "num": num, "seed": options.seed}
+    report(written, values | more | tempered_values(options), as_json=options.json)
     return 0
 
 

@@ -27,7 +27,8 @@ FEW = 20  # draws, of which a mean is no good
 
 @dataclass(frozen=True, repr=False, eq=False)
 class Imputation:
-    """What is missing of N sequences given what is observed: an estimate by particle smoothing with K particles.
+    """What is missing of N sequences given what is observed: an estimate by particle smoothing with K particles, or K
+    independent draws of a model without time.
 
     Arrays are in the data's own units, one for each sequence, with its observed values where nothing is missing. What
     can't be drawn (of a first observation that the model only reads) stays NaN, or -1 of categories.
@@ -45,6 +46,7 @@ class Imputation:
         names: of the D numbers of a step, or None.
         sequences: [N] what was observed and drawn.
         time_column: the column that the data was ordered by, or None.
+        independent: whether the draws are the model's own, each from p(missing | observed).
     """
 
     model: str
@@ -59,6 +61,7 @@ class Imputation:
     names: tuple[str, ...] | None
     sequences: tuple[FilledSequence, ...]
     time_column: TimeColumn | None = None
+    independent: bool = False
 
     def __len__(self) -> int:
         return len(self.sequences)
@@ -72,6 +75,8 @@ class Imputation:
     @property
     def kind(self) -> str:
         """What the numbers are."""
+        if self.independent:
+            return f"{self.particles} independent draws"
         lag = "" if self.lag is None else f", lag {self.lag}"
         return f"estimate by particle smoothing with {self.particles} particles{lag}"
 
@@ -105,7 +110,7 @@ class Imputation:
     def remark(self) -> str:
         """A warning where the particles degenerate; else empty."""
         few = int((self._worth < FEW).sum())
-        if not few:
+        if self.independent or not few:
             return ""
         return (
             f"at {few} of {len(self._worth)} steps with gaps the {self.particles} draws are worth fewer than {FEW} "

@@ -1,4 +1,4 @@
-"""Fill gaps: what is missing of sequences, given all that is observed of them."""
+"""Fill gaps: what is missing of sequences, or of observations without time, given all that is observed of them."""
 
 from __future__ import annotations
 
@@ -14,11 +14,12 @@ from ..data.batches import evaluation_batches
 from ..data.dataset import check_dataset, description_of
 from ..errors import ResultWarning, UserError
 from ..files.reading import Array
-from ..models import DensityModel, SequenceModel, of_sequences
+from ..models import DensityModel, SequenceModel
 from ..observations import DataDescription, Example
 from ..runtime.device import as_device
 from ..runtime.threads import cpu_threads
 from ..settings import Count, Seed, Share, must_be, must_fit
+from .completed import completed
 from .drawing import Draws, drawn_sequences
 from .filled import FilledSequence
 from .imputation import Imputation
@@ -48,13 +49,15 @@ def impute(
     come from few, they are moved apart by Markov chains (`tasks.moves`). The result is an estimate, that gets exact
     with many particles or moves and a long lag. It says how many draws it is worth.
 
+    A model without time draws by itself (`DensityModel.complete`): the draws are independent, and exact.
+
     What is assumed: that the model fits the sequences, and that whether a number is missing doesn't depend on what it
     would have been. The model may have been trained on data with gaps or without.
 
     The model is put in eval mode. Torch's global generator is left unchanged.
 
     Args:
-        model: a trained model of sequences.
+        model: a trained model of sequences, or one without time that can draw a part of an observation.
         data: sequences with gaps, such as `Sequences`; read as the model's description says.
         num_samples: S, how many draws `samples` gives; at most `particles`. None: 100, or `particles` if that is less.
         particles: K. Means, quantiles and probabilities are those of all K draws.
@@ -70,16 +73,14 @@ def impute(
         The filled sequences, in the data's own units.
 
     Raises:
-        UserError: the model has no time steps, the data doesn't fit it, a first observation that the model conditions
-            on has a gap and the model knows none, or the model's numbers aren't finite.
+        UserError: a model without time can't draw these gaps, the data doesn't fit the model, a first observation that
+            it conditions on has a gap and the model knows none, or the model's numbers aren't finite.
 
     Example:
         filled = zf.impute(model, zf.Sequences.from_frame(frame, by="machine"))
         filled.to_frame()
     """
-    model = of_sequences(
-        _checked(model, data, num_samples, particles, lag, moves, seed, level, max_rows), needed_by="impute"
-    )
+    model = _checked(model, data, num_samples, particles, lag, moves, seed, level, max_rows)
     described = _with_gaps(description_of(model, data), data)
     sequences = data.described_as(described)
     model = (model if device is None else model.to(as_device(device))).eval()
@@ -91,7 +92,10 @@ def impute(
         torch.manual_seed(seed)
         for indices in evaluation_batches(sequences.lengths, max(1, rows // particles)):
             chosen = [examples[i] for i in indices]
-            draws = drawn_sequences(model, chosen, particles=particles, lag=lag, moves=moves)
+            if isinstance(model, SequenceModel):
+                draws = drawn_sequences(model, chosen, particles=particles, lag=lag, moves=moves)
+            else:
+                draws = completed(model, chosen, particles=particles)
             for index, drawn in zip(indices, draws, strict=True):
                 found[index] = _in_units(drawn, examples[index], _raw(sequences, index), described)
             progress(len(indices))
@@ -108,6 +112,7 @@ def impute(
         names=names_in(described, sequences),
         sequences=tuple(found[i] for i in range(len(sequences))),
         time_column=sequences.time_column,
+        independent=not isinstance(model, SequenceModel),
     )
     if imputation.remark:
         warnings.warn(imputation.remark, ResultWarning, stacklevel=2)
@@ -148,7 +153,7 @@ def _with_gaps(description: DataDescription, data: SequenceDataset) -> DataDescr
     return replace(description, spec=replace(description.spec, missing=True)) if gaps else description
 
 
-def _check_starts(examples: list[Example], model: SequenceModel) -> None:
+def _check_starts(examples: list[Example], model: DensityModel) -> None:
     if model.spec.missing or not model.spec.conditions_on_first:
         return
     for index, example in enumerate(examples):

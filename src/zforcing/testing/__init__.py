@@ -25,6 +25,7 @@ from .batches import SPECS, random_batch
 from .bounds import check_bound
 from .comparison import Check, seed
 from .densities import check_causality, check_inputs, check_kl, check_sampling
+from .images import IMAGE_CHECKS, all_images, check_image_model, dependencies, images_of
 from .invariances import check_fed, check_missing, check_padding, check_rows
 from .loop import (
     check_carried_state,
@@ -90,9 +91,11 @@ def check_model(build: Callable[[ObservationSpec], SequenceModel], spec: Observa
 
 
 __all__ = [
+    "IMAGE_CHECKS",
     "MODEL_CHECKS",
     "SPECS",
     "Check",
+    "all_images",
     "check_bound",
     "check_carried_state",
     "check_causality",
@@ -101,6 +104,7 @@ __all__ = [
     "check_dtype",
     "check_fed",
     "check_gradients",
+    "check_image_model",
     "check_inputs",
     "check_kl",
     "check_latents",
@@ -115,5 +119,7 @@ __all__ = [
     "check_state",
     "check_unroll",
     "check_unroll_gradient",
+    "dependencies",
+    "images_of",
     "random_batch",
 ]

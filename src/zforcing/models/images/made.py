@@ -9,12 +9,12 @@ those below its own: on every path from x_j to the output of x_d the degrees ris
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ...nn.masked import MaskedLinear
 from ...observations import ObservationSpec
 from ...settings import Count, check
 from ..density import Examples
@@ -42,6 +42,14 @@ class MADEConfig:
         check(self, "model")
 
 
+class MaskedWeights(NamedTuple):
+    """(W^l * M^l, b^l) of each hidden layer, V * M^V, and A * M^A if there is A."""
+
+    hidden: list[tuple[Tensor, Tensor]]
+    output: Tensor
+    direct: Tensor | None
+
+
 class MADE(AutoregressiveModel):
     """The masked autoencoder for distribution estimation, with exact likelihood.
 
@@ -62,9 +70,9 @@ class MADE(AutoregressiveModel):
         config = self.make_config(config, settings)
         super().__init__(spec, config, order=config.order, members=config.masks)
         D, H, L = spec.size, config.hidden_size, config.num_layers
-        self.hidden = nn.ModuleList(MaskedLinear(D if layer == 0 else H, H) for layer in range(L))
-        self.output = MaskedLinear(H, D)
-        self.direct = MaskedLinear(D, D, bias=False) if config.direct else None
+        self.hidden = nn.ModuleList(nn.Linear(D if layer == 0 else H, H) for layer in range(L))
+        self.output = nn.Linear(H, D)
+        self.direct = nn.Linear(D, D, bias=False) if config.direct else None
         if self.direct is not None:
             nn.init.zeros_(self.direct.weight)
         nn.init.zeros_(self.output.bias)
@@ -77,13 +85,39 @@ class MADE(AutoregressiveModel):
             self.output.bias.copy_(marginal_logits(data))
 
     def logits(self, x: Tensor, *, member: int = 0) -> Tensor:
-        """The module's equations, with a member's masks: hidden units read >=, outputs read >."""
-        place = self.place[member]
-        h, below = x, place
+        """The module's equations, with a member's masks."""
+        weights, h = self._masked(member), x
+        for W, b in weights.hidden:
+            h = torch.relu(F.linear(h, W, b))
+        logits = F.linear(h, weights.output, self.output.bias)
+        return logits if weights.direct is None else logits + F.linear(x, weights.direct)
+
+    @torch.no_grad()
+    def fill(self, x: Tensor, known: Tensor, *, member: int = 0) -> Tensor:
+        """Pixel by pixel: each adds its column to what the first layer has read."""
+        weights, x = self._masked(member), x.clone()
+        (first, bias), *deeper = weights.hidden
+        a = bias.repeat(len(x), 1)
+        for d in self.order(member).tolist():
+            h = torch.relu(a)
+            for W, b in deeper:
+                h = torch.relu(F.linear(h, W, b))
+            logit = h @ weights.output[d] + self.output.bias[d]
+            logit = logit if weights.direct is None else logit + x @ weights.direct[d]
+            x[:, d] = torch.where(known[:, d], x[:, d], torch.bernoulli(torch.sigmoid(logit)))
+            a.addr_(x[:, d], first[:, d])
+        return x
+
+    def _masked(self, member: int) -> MaskedWeights:
+        """The weights that a member's masks leave: hidden units read degrees up to their own, outputs those below."""
+        hidden: list[tuple[Tensor, Tensor]] = []
+        place = below = self.place[member]
         for layer, own in zip(self.hidden, self.degrees[member], strict=True):
-            h, below = torch.relu(layer(h, own[:, None] >= below)), own
-        logits: Tensor = self.output(h, place[:, None] > below)
-        return logits if self.direct is None else logits + self.direct(x, place[:, None] > place)
+            assert isinstance(layer, nn.Linear), "a module list forgets of what"
+            hidden.append((layer.weight * (own[:, None] >= below), layer.bias))
+            below = own
+        direct = None if self.direct is None else self.direct.weight * (place[:, None] > place)
+        return MaskedWeights(hidden, self.output.weight * (place[:, None] > below), direct)
 
 
 def random_degrees(inputs: int, hidden: int, layers: int) -> Tensor:

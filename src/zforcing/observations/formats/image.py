@@ -1,4 +1,4 @@
-"""Images of binary pixels as sequences: pixel by pixel, or row by row."""
+"""Images of binary pixels as sequences: pixel by pixel, row by row, or whole, in one step."""
 
 from __future__ import annotations
 
@@ -57,13 +57,17 @@ class ImageFormat(Format):
         """Images, or beginnings of images, in reading order.
 
         .amat: a line of each. .npy, .npz (array x): [n, k] pixels, or [n, rows, width]; what `write` writes, too.
-        Raises UserError for a pixel that isn't 0 or 1, too many pixels, or where rows are read, a part of one.
+        Where an image is one step, what lies behind its beginning is missing. Raises UserError for a pixel that isn't
+        0 or 1, too many pixels, or where rows are read, a part of one.
         """
         size, source = description.spec.size, f"file {path}"
         examples = []
         for name, pixels in self._beginnings(path, source):
             if len(pixels) > self.pixels:
                 raise UserError(f"{source}: {name} has {len(pixels)} pixels; a whole image has {self.pixels}")
+            if size == self.pixels:
+                examples.append(in_one_step(pixels, size))
+                continue
             if len(pixels) % size:
                 raise UserError(
                     f"{source}: {name} has {len(pixels)} pixels; the model reads rows of {size}: give it whole rows"
@@ -119,6 +123,13 @@ def in_steps(pixels: Array, size: int) -> Array:
     """[k] -> [k / size, size] float32."""
     steps: Array = pixels.reshape(-1, size).astype(np.float32)
     return steps
+
+
+def in_one_step(pixels: Array, size: int) -> Example:
+    """[k] -> [1, size] float32, of which the first k are observed."""
+    whole = np.zeros((1, size), dtype=np.float32)
+    whole[0, : len(pixels)] = pixels
+    return Example(whole, None if len(pixels) == size else np.arange(size)[None] < len(pixels))
 
 
 def check_binary(images: Array, source: str, *, first: int = 0) -> Array:

@@ -1,0 +1,228 @@
+"""Checks of density models of binary images, which know the answer: at a tiny size every image can be listed.
+
+    from zforcing.testing import check_image_model
+
+    check_image_model(lambda spec: MADE(spec, hidden_size=8))
+
+Each check takes a model in float64, and raises an AssertionError that begins with the check's name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import wraps
+
+import torch
+from torch import Tensor
+
+from ..models.density import DensityModel
+from ..models.images import AutoregressiveModel
+from ..observations import ObservationSpec, SequenceBatch
+from .comparison import assert_same, checking, require, seed
+
+ImageCheck = Callable[[DensityModel], None]
+DRAWS = 20_000
+TINY = ObservationSpec("binary", 6)
+
+
+def image_check(check: ImageCheck) -> ImageCheck:
+    """Decorate a check of a model: it runs within `checking`, under its own name."""
+
+    @wraps(check)
+    def run(model: DensityModel) -> None:
+        with checking(check.__name__, model):
+            check(model)
+
+    return run
+
+
+def images_of(pixels: Tensor, known: Tensor | None = None) -> SequenceBatch:
+    """Images [n, D], of which some pixels may be known only, as a batch of observations of one step."""
+    n = len(pixels)
+    observed = None if known is None else known[:, None]
+    return SequenceBatch(pixels[:, None], torch.ones(n, dtype=torch.int64), torch.zeros_like(pixels), observed)
+
+
+def all_images(size: int) -> Tensor:
+    """Every binary vector of D pixels, [2^D, D] float64, in the order of the binary numbers."""
+    return (torch.arange(2**size)[:, None] >> torch.arange(size - 1, -1, -1) & 1).double()
+
+
+def numbers_of(images: Tensor) -> Tensor:
+    """Which row of `all_images` each image [n, D] is, [n] int64."""
+    return (images.long() << torch.arange(images.shape[1] - 1, -1, -1)).sum(1)
+
+
+@torch.no_grad()
+def probabilities(model: DensityModel) -> Tensor:
+    """p(x) of every image, [2^D], of a model with an exact likelihood."""
+    return model.log_likelihood(images_of(all_images(model.spec.size))).exp()
+
+
+def chi_square(counts: Tensor, expected: Tensor) -> tuple[float, int]:
+    """Pearson's statistic and its degrees of freedom; cells where fewer than 5 are expected are one cell."""
+    rare = expected < 5
+    cells = [torch.cat([v[~rare], v[rare].sum()[None]]) for v in (counts.double(), expected)]
+    kept = cells[1] >= 5
+    statistic = ((cells[0] - cells[1])[kept] ** 2 / cells[1][kept]).sum()
+    return float(statistic), max(int(kept.sum()) - 1, 1)
+
+
+def assert_drawn_from(images: Tensor, p: Tensor, what: str) -> None:
+    """Require images [n, D] to be draws from p [2^D], by a chi-square test whose false alarms are below 1 in 10^5."""
+    drawn = numbers_of(images)
+    require(bool((p[drawn] > 0).all()), f"{what}: an image was drawn that has probability 0")
+    statistic, freedom = chi_square(drawn.bincount(minlength=len(p)), p * len(images))
+    limit = freedom * (1 - 2 / (9 * freedom) + 4.3 * (2 / (9 * freedom)) ** 0.5) ** 3  # Wilson and Hilferty, 1931
+    require(statistic < limit, f"{what}: chi-square {statistic:.1f} with {freedom} degrees of freedom")
+
+
+@torch.no_grad()
+def dependencies(model: AutoregressiveModel, *, member: int = 0) -> Tensor:
+    """Which pixels each conditional reads, [D, D] bool: [d, j] is whether the logit of d changes where x_j is flipped.
+
+    Over every image. A gradient would miss what is read by comparison, or detached.
+    """
+    x = all_images(model.spec.size)
+    before, reads = model.logits(x, member=member), []
+    for j in range(model.spec.size):
+        flipped = x.clone()
+        flipped[:, j] = 1 - flipped[:, j]
+        reads.append(((model.logits(flipped, member=member) - before).abs() > 1e-12).any(0))
+    return torch.stack(reads, dim=1)
+
+
+# ---- the checks
+
+
+@image_check
+def check_total(model: DensityModel) -> None:
+    """Check that the probabilities of all images sum to 1, where the likelihood is exact."""
+    if model.is_exact:
+        total = probabilities(model).sum()
+        require(abs(float(total) - 1) < 1e-10, f"the probabilities of all images sum to {float(total):.12g}")
+
+
+@image_check
+def check_order(model: DensityModel) -> None:
+    """Check that each conditional reads only pixels before its own in the order, where there is one."""
+    if not isinstance(model, AutoregressiveModel):
+        return
+    for member, place in enumerate(model.place):
+        wrong = dependencies(model, member=member) & (place[:, None] <= place)
+        where = ", ".join(f"{j} in {d}" for d, j in wrong.nonzero().tolist())
+        require(not where, f"conditionals read pixels that don't come before theirs (pixel in conditional): {where}")
+
+
+@image_check
+def check_draws(model: DensityModel) -> None:
+    """Check that samples have the probabilities that the likelihood says, and the form of data."""
+    if not model.is_exact:
+        return
+    drawn = model.sample(DRAWS)
+    expected = (DRAWS, 1, model.spec.size)
+    require(drawn.x.shape == expected, f"samples are {list(drawn.x.shape)}; they must be {list(expected)}")
+    assert_drawn_from(drawn.x[:, 0], probabilities(model), "samples aren't from the density that is scored")
+
+
+@image_check
+def check_known_part(model: DensityModel) -> None:
+    """Check log p of a part of an image, and draws of the rest, against the sum over all completions.
+
+    The part is the first half of the order; a model without an order, or without `complete`, passes.
+    """
+    if not isinstance(model, AutoregressiveModel):
+        return
+    half, x, joint = model.order()[: model.spec.size // 2], all_images(model.spec.size), probabilities(model)
+    known = torch.zeros_like(x, dtype=torch.bool)
+    known[:, half] = True
+    alike = (x[:, None, half] == x[None, :, half]).all(-1)
+    if len(model.place.unique(dim=0)) > 1:
+        return  # in another order the half is no beginning
+    marginal = (alike * joint).sum(1)
+    with torch.no_grad():
+        found = model.log_likelihood(images_of(x, known))
+    assert_same(found, marginal.log(), "log p of a part of an image isn't that of all its completions together")
+    image = int(marginal.argmax())
+    drawn = model.complete(images_of(x[[image] * DRAWS], known[[image] * DRAWS])).x[:, 0]
+    p = torch.where(alike[image], joint, 0.0) / marginal[image]
+    assert_drawn_from(drawn, p, "completions aren't from p(missing | known)")
+
+
+@image_check
+def check_rows_alone(model: DensityModel) -> None:
+    """Check that log p of an image doesn't depend on the others of its batch."""
+    if not model.is_exact:
+        return
+    x = all_images(model.spec.size)[5:9]
+    with torch.no_grad():
+        alone = torch.cat([model.log_likelihood(images_of(image[None])) for image in x])
+        assert_same(model.log_likelihood(images_of(x)), alone, "log p of an image depends on its batch")
+
+
+@image_check
+def check_every_gradient(model: DensityModel) -> None:
+    """Check that the gradient of log p reaches every parameter, and is that of finite differences along one line."""
+    if not model.is_exact:
+        return
+    batch, parameters = images_of(all_images(model.spec.size)), [p for p in model.parameters() if p.requires_grad]
+    total = model.log_likelihood(batch).sum()
+    found: tuple[Tensor | None, ...] = torch.autograd.grad(total, parameters, allow_unused=True)
+    idle = [name for (name, _), g in zip(model.named_parameters(), found, strict=True) if g is None or not g.any()]
+    require(not idle, f"no gradient reaches {', '.join(idle)}")
+    along = [torch.randn_like(p) for p in parameters]
+    slope = sum(float((g * a).sum()) for g, a in zip(found, along, strict=True) if g is not None)
+    sides = [_total_at(model, batch, parameters, along, step) for step in (1e-5, -1e-5)]
+    difference = (sides[0] - sides[1]) / 2e-5
+    require(
+        abs(slope - difference) < 1e-5 * max(1.0, abs(slope)),
+        f"the gradient of log p says {slope:.8g} along a line, and finite differences {difference:.8g}",
+    )
+
+
+@torch.no_grad()
+def _total_at(
+    model: DensityModel, batch: SequenceBatch, parameters: list[torch.nn.Parameter], along: list[Tensor], step: float
+) -> float:
+    """The sum of log p where the parameters are moved along a line by a step; they are moved back."""
+    before = [p.clone() for p in parameters]
+    for p, a in zip(parameters, along, strict=True):
+        p.add_(a, alpha=step)
+    total = float(model.log_likelihood(batch).sum())
+    for p, b in zip(parameters, before, strict=True):
+        p.copy_(b)
+    return total
+
+
+IMAGE_CHECKS: tuple[ImageCheck, ...] = (
+    check_order,
+    check_total,
+    check_draws,
+    check_known_part,
+    check_rows_alone,
+    check_every_gradient,
+)
+"""The checks of a model of images, ordered so that an early failure explains later ones."""
+
+
+def check_image_model(build: Callable[[ObservationSpec], DensityModel], spec: ObservationSpec = TINY) -> None:
+    """Run all checks of a density model of binary images, with random parameters. What doesn't apply is passed over.
+
+    Args:
+        build: Makes a small model from a specification.
+        spec: A few binary pixels, of which every image is listed.
+
+    Raises:
+        AssertionError: A check failed; the message names the check and what is wrong.
+
+    Example:
+        >>> from zforcing import NADE
+        >>> check_image_model(lambda spec: NADE(spec, hidden_size=5))
+    """
+    with torch.random.fork_rng(devices=[]), torch.no_grad():
+        seed(0)
+        model = build(spec).double()
+        for p in model.parameters():
+            p.normal_()
+    for check in IMAGE_CHECKS:
+        check(model)

@@ -1,0 +1,81 @@
+"""Models of images on the command line: train, evaluate, sample and complete, as a user does."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from conftest import Command
+from zforcing import NADE, save
+from zforcing.data.declared import FixedDescription
+from zforcing.data.images.mnist import Mnist
+
+
+@pytest.fixture(autouse=True)
+def float32() -> None:
+    torch.set_default_dtype(torch.float32)
+
+
+def squares(n: int, seed: int) -> np.ndarray:
+    """Images of a white square somewhere."""
+    rng, x = np.random.default_rng(seed), np.zeros((n, 28, 28), dtype=np.uint8)
+    for image, (i, j) in zip(x, rng.integers(2, 16, (n, 2)), strict=True):
+        image[i : i + 9, j : j + 9] = 1
+    return x.reshape(n, 784)
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    file = tmp_path_factory.mktemp("images") / "squares.npz"
+    np.savez(file, train=squares(40, 0), valid=squares(10, 1), test=squares(10, 2))
+    return file
+
+
+@pytest.mark.parametrize("name", ["made", "nade"])
+def test_the_commands_a_user_runs(name: str, root: Path, tmp_path: Path, zf: Command) -> None:
+    run = tmp_path / name
+    data = ["--data.root", root, "--data.check_known", "false"]
+    size = ["--model.hidden_size", 4, "--training.max_steps", 3, "--training.batch_size", 20]
+    zf("train", f"mnist-small-{name}", *data, *size, "--run-dir", run)
+    found = zf("evaluate", run, "--json").json
+    assert (found["kind"], found["num_sequences"], found["num_steps"], found["num_dims"]) == ("exact", 10, 10, 7840)
+    assert found["baselines"][0]["nats_per_sequence"] == pytest.approx(found["nats_per_sequence"], rel=0.2)
+    assert zf("info", run, "--json").json["model"] == name
+    drawn = zf("sample", run, "--num", 3, "--json").json
+    assert [Path(file).suffix for file in drawn["files"]] == [".npz", ".png"]
+    done = zf("continue", run, "test:0,4", "--given", 0.5, "--num", 2, "--json").json
+    assert done["prefix_steps"] == [392, 392]
+    with np.load(done["files"][0]) as archive:
+        assert archive["x"].shape == (4, 392, 1)
+        assert set(np.unique(archive["x"])) <= {0, 1}
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ([], "an observation is whole: say by --given how much of it is kept"),
+        (["--given", 784], "--given is 784.0; it must keep 1 to 783 of 784 numbers"),
+        (["--given", 0.5, "--steps", 3], "model nade has no time steps: leave out --steps"),
+        (["--given", 0.5, "--temperature", 0.5], "model nade has no time steps: leave out --temperature"),
+    ],
+)
+def test_a_completion_that_cannot_be_is_refused(words: list[object], said: str, tmp_path: Path, zf: Command) -> None:
+    description = Mnist(check_known=False, order="image").describe()
+    save(tmp_path, NADE.for_data(FixedDescription(description), hidden_size=2))
+    np.savez(tmp_path / "x.npz", x=squares(1, 3))
+    found = zf("continue", tmp_path, tmp_path / "x.npz", *words)
+    assert (found.code, said in found.err) == (2, True), found.err
+
+
+def test_a_file_of_beginnings_is_completed(tmp_path: Path, zf: Command) -> None:
+    description = Mnist(check_known=False, order="image").describe()
+    save(tmp_path, NADE.for_data(FixedDescription(description), hidden_size=2))
+    np.save(tmp_path / "x.npy", squares(3, 3)[:, :300])
+    done = zf("continue", tmp_path, tmp_path / "x.npy", "--num", 2, "--json").json
+    with np.load(done["files"][0]) as archive:
+        assert archive["x"].shape == (6, 484, 1)
+    assert Path(done["files"][1]).suffix == ".png"
+    assert "keep 1 to 300 of 784" in zf("continue", tmp_path, tmp_path / "x.npy", "--given", 0.5).err
