@@ -79,3 +79,10 @@ def test_a_file_of_beginnings_is_completed(tmp_path: Path, zf: Command) -> None:
         assert archive["x"].shape == (6, 484, 1)
     assert Path(done["files"][1]).suffix == ".png"
     assert "keep 1 to 300 of 784" in zf("continue", tmp_path, tmp_path / "x.npy", "--given", 0.5).err
+
+
+def test_sequences_are_refused_before_anything_is_written(root: Path, tmp_path: Path, zf: Command) -> None:
+    data = ["--data.root", root, "--data.check_known", "false", "--data.order", "rows"]
+    said = zf("train", "mnist-small-made", *data, "--model.hidden_size", 2, "--run-dir", tmp_path / "run").err
+    assert "model made has no time steps, and the training sequences have up to 28" in said
+    assert not (tmp_path / "run").exists()

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 import zforcing as zf
+from vae import vae
 from zforcing import MADE, NADE, ObservationSpec, UserError
 from zforcing.models.images import AutoregressiveModel, marginal_logits
 from zforcing.testing import all_images, check_image_model, dependencies, images_of
@@ -273,3 +274,28 @@ def test_what_cannot_be_is_refused_in_one_line(ask: Any, said: str) -> None:
     with pytest.raises(UserError, match=said) as caught:
         ask()
     assert "\n" not in str(caught.value)
+
+
+def test_gaps_behind_what_is_known_are_drawn_from_their_probabilities() -> None:
+    torch.set_default_dtype(torch.float32)
+    model = random_model("nade").float()
+    x = np.array([[[1, 0, 1, np.nan, np.nan, np.nan]], [[1.0] * 6]], dtype=np.float32)
+    found = zf.impute(model, zf.Sequences(list(x), kind="binary"), particles=4000)
+    assert (found.kind, found.num_missing, found.effective_draws) == ("4000 independent draws", 3, 4000)
+    images = all_images(6)
+    fits = (images[:, :3] == torch.tensor([1, 0, 1])).all(1)
+    p = model.double().log_likelihood(images_of(images)).exp() * fits
+    expected = (p[:, None] * images).sum(0) / p.sum()
+    assert np.abs(found.mean[0][0] - expected.detach().numpy()).max() < 4 * 0.5 / 4000**0.5
+    assert found.mean[1].tolist() == [[1.0] * 6]
+
+
+def test_gaps_that_a_model_cannot_fill_are_refused() -> None:
+    torch.set_default_dtype(torch.float32)
+    gap = zf.Sequences([np.array([[np.nan, 0, 1, 0, 0, 0]], np.float32)], kind="binary")
+    with pytest.raises(UserError, match="made draws pixels in its own order"):
+        zf.impute(random_model("made").float(), gap)
+    with pytest.raises(UserError, match="binary_vae has no time steps, and doesn't say how to draw a part"):
+        zf.impute(vae(), zf.Sequences([np.array([[np.nan, 0, 1]], np.float32)], kind="binary"))
+    with pytest.raises(UserError, match="nade has no time steps; these are sequences of up to 2"):
+        zf.impute(random_model("nade").float(), zf.Sequences([np.ones((2, 6), np.float32)], kind="binary"))

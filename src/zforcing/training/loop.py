@@ -24,6 +24,7 @@ from ..data.batches import evaluation_batches
 from ..data.read_line import read_line
 from ..data.starts import first_observations
 from ..data.suspicious import suspicions
+from ..errors import UserError
 from ..models import DensityModel, SequenceModel
 from .callbacks import Callback, Callbacks, Start
 from .feed import Feed, Work, make_feed, own_parts
@@ -87,6 +88,7 @@ def prepare(
     restore: puts moments and a carried state back, before processes share them. Raises UserError for settings that
     don't go with the model, the bound or the device.
     """
+    check_steps(model, train)
     if model.description is not None and model.starts is None:
         model.starts = first_observations(train, model.description)
     if isinstance(model, SequenceModel):
@@ -110,6 +112,16 @@ def prepare(
     else:
         update = EagerUpdate(module, optimizer, here=here, **common)
     return Training(model, module, optimizer, update, feed, train, valid, weights, settings, seed, here, stop)
+
+
+def check_steps(model: DensityModel, data: SequenceDataset) -> None:
+    """Raise UserError where sequences have time steps and the model has none."""
+    longest = int(data.lengths.max())
+    if longest > 1 and not isinstance(model, SequenceModel):
+        raise UserError(
+            f"model {model.name} has no time steps, and the training sequences have up to {longest}: use data of one "
+            f"observation each (data.order image reads images whole)"
+        )
 
 
 def run(training: Training, at: Progress, callbacks: Iterable[Callback]) -> Progress:
