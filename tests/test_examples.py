@@ -9,7 +9,10 @@ from pathlib import Path
 
 import pytest
 
-EXAMPLES = sorted((Path(__file__).parents[1] / "examples").glob("*.py"))
+OF_A_FILE = {"stream_onnx"}  # tests/test_export.py runs it on what `export` has written
+EXAMPLES = [
+    path for path in sorted((Path(__file__).parents[1] / "examples").glob("*.py")) if path.stem not in OF_A_FILE
+]
 
 
 @pytest.mark.parametrize("example", EXAMPLES, ids=lambda path: path.stem)

@@ -71,7 +71,7 @@ def walk(step: FilterStep, x: Tensor, u: Tensor | None, run: Any) -> Iterator[Te
     like, first = next(step.model.parameters()), step.model.spec.unscored_steps
     given, noise = step.blank(x.shape[1]), Noise(SEED, step.K, step.model.latent_size, like)
     for t, x_t in enumerate(x):
-        normal, uniform = noise.at(max(0, t - first))
+        normal, uniform, _ = noise.at(max(0, t - first))
         known = {"x": x_t, "normal": normal, "uniform": torch.tensor(uniform, dtype=torch.float64)}
         known |= {} if u is None else {"inputs": u[t]}
         given |= {n: v.expand_as(given[n]).contiguous() for n, v in known.items() if n in given}

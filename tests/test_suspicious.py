@@ -158,21 +158,21 @@ def float32() -> None:
 
 
 def test_train_and_info_say_what_they_read_and_what_looks_wrong(tmp_path: Path, zf: Command) -> None:
-    """pandas' index as a column, the training file as that of validation."""
+    """The number of the row as a column, the training file as that of validation."""
     rows = [f"{row},{row // 6},{value:.5f},{row % 2}" for row, value in enumerate(DRAW.normal(size=36))]
-    file = tmp_path / "unnamed0.csv"
-    file.write_text("Unnamed: 0,trip,a,on\n" + "\n".join(rows) + "\n")
+    file = tmp_path / "rows.csv"
+    file.write_text("row,trip,a,on\n" + "\n".join(rows) + "\n")
     words = ["--data.path", file, "--data.sequence", "trip", "--data.valid_path", file, *SMALL]
     result = zf("train", "table-rnn", *words, "--run-dir", tmp_path / "run")
     assert result.code == 0
     lines = result.err.splitlines()
-    read = "train: 5 sequences of 6 steps (30 in all); 3 real columns (Unnamed: 0, a, on), nothing missing; normalized"
+    read = "train: 5 sequences of 6 steps (30 in all); 3 real columns (row, a, on), nothing missing; normalized"
     assert read in result.err
     assert sum(line.startswith("valid: 6 sequences of 6 steps (36 in all)") for line in lines) == 1
     told = [line for line in lines if line.startswith("warning: ")]
     for fragment in (
         "data.valid_path is the file that is trained on",
-        "column 'Unnamed: 0' counts up by 1",
+        "column 'row' counts up by 1",
         "column 'on' holds only two values (0, 1)",
     ):
         assert sum(fragment in line for line in told) == 1, fragment
