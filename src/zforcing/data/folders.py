@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
@@ -57,19 +58,35 @@ def folders_in(root: Path, setting: str = "data.root") -> list[Path]:
         raise UserError(f"{setting} {root}: can't be listed ({error.strerror}); check its permissions") from error
 
 
-def split_folders(root: Path, setting: str = "data.root") -> dict[Split, Path]:
-    """Find the folders of the splits by name, in any case. Raises UserError where two name the same split."""
-    by_split: dict[Split, Path] = {}
+def split_folders(root: Path, setting: str = "data.root") -> dict[Split, list[Path]]:
+    """The folders of each split that has some, by their names; see `by_split`."""
+    return by_split(folders_in(root, setting), f"{setting} {root}", lambda folder: folder.name, "the folder of ")
+
+
+def by_split(
+    entries: Sequence[Path], source: str, name_of: Callable[[Path], str], role: str = ""
+) -> dict[Split, list[Path]]:
+    """Which files or folders are a split's: the one with its name in any case, else all that have it among their words
+    (train-clean-100 and train-other-500; ptb.valid).
+
+    Raises UserError where two have a split's name and nothing else; `source` and `role` are for the message.
+    """
+    found: dict[Split, list[Path]] = {}
     for split, names in NAMES.items():
-        folders = [folder for folder in folders_in(root, setting) if folder.name.lower() in names]
-        if len(folders) > 1:
+        whole = [entry for entry in entries if name_of(entry).lower() in names]
+        if len(whole) > 1:
             raise UserError(
-                f"{setting} {root}: {' and '.join(f.name for f in folders)} are both the folder of the {split} split; "
-                f"leave one of them"
+                f"{source}: {' and '.join(entry.name for entry in whole)} are both {role}the {split} split; leave one "
+                "of them"
             )
-        if folders:
-            by_split[split] = folders[0]
-    return by_split
+        if some := whole or [entry for entry in entries if _splits_among_words(name_of(entry)) == [split]]:
+            found[split] = some
+    return found
+
+
+def _splits_among_words(name: str) -> list[Split]:
+    words = {*re.split(r"[^a-z]+", name.lower())}
+    return [split for split, names in NAMES.items() if not words.isdisjoint(names)]
 
 
 # ---- remarks

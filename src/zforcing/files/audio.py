@@ -12,24 +12,31 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from math import gcd
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import UserError
-from ..settings import Range
-from .audio_bytes import promised_bytes
+from .audio_bytes import promised_bytes, sound_behind_unfinished_header
+from .audio_decoding import (
+    NAMED,
+    SCALE,
+    STEP,
+    Channel,
+    Samples,
+    from_beginning,
+    has_length,
+    import_soundfile,
+    opened,
+    stretch,
+)
 from .reading import Unreadable
 
-SCALE = 32768.0  # soundfile's samples are from -1 to 1
+__all__ = ["SCALE", "Channel", "Samples"]  # of recordings; what follows reads them
+CLIPPED = 0.1  # of the samples
 BLOCK = 8192  # samples at the new rate that are resampled together, at least
 MARGIN = 512  # samples at the lower of two rates: the resampling filter reaches less far
-STEP = 1 << 20  # samples read together when a whole recording is read
-Samples = NDArray[np.float32]
-Channel = Literal["mix", "left", "right"] | Annotated[int, Range(at_least=0)]
-"""What is read of a recording with several channels: their mean, or one of them, numbered from 0 (left is 0)."""
-NAMED: dict[Channel, int] = {"left": 0, "right": 1}
 READ = (".aif", ".aiff", ".au", ".caf", ".flac", ".mp3", ".nist", ".oga", ".ogg", ".opus", ".sph", ".w64", ".wav")
 NEVER_READ = frozenset((".aac", ".amr", ".m4a", ".m4b", ".mka", ".weba", ".wma"))  # audio, but not libsndfile's
 
@@ -42,10 +49,22 @@ class Header:
     rate: int  # samples per second
     channels: int = 1
     channel: Channel = "mix"
+    beyond: int = 0  # samples of floats that are beyond full scale, -1 to 1
 
     def resampled(self, rate: int) -> int:
         """The number of samples at another rate, floor(samples * rate / self.rate)."""
         return self.samples * rate // self.rate
+
+    @property
+    def unscaled(self) -> str:
+        """Why 16-bit levels can't hold the recording, where more than a tenth of it would be clipped; else nothing."""
+        if self.beyond <= CLIPPED * self.samples:
+            return ""
+        return (
+            f"has {100 * self.beyond / self.samples:.1f} % of its samples beyond full scale, which is -1 to 1, and "
+            "levels would clip them; divide them, as by 32768 where they are 16-bit numbers, or set data.encoding "
+            "float"
+        )
 
 
 # ---- headers
@@ -67,33 +86,57 @@ def read_header(file: Path, *, channel: Channel = "mix") -> Header:
     _refuse_unopenable(file)
     promised = promised_bytes(file)
     size = file.stat().st_size
-    with _opened(file) as audio:
+    with opened(file) as audio:
         number = NAMED.get(channel, channel)
         if isinstance(number, int) and number >= audio.channels:
             count = "1 channel" if audio.channels == 1 else f"{audio.channels} channels"
             raise Unreadable(file, f"has {count}, and data.channel is {channel}; set it to mix, or remove the file")
         if audio.frames == 0:
-            raise Unreadable(file, "holds no samples; record it again or remove it")
+            _refuse_without_samples(file)
         if promised is not None and promised > size:
             raise Unreadable(file, f"is truncated: its header promises {promised} bytes, it has {size}; copy it again")
-        try:
+        samples = _checked_length(file, audio)
+        beyond = _beyond_full_scale(file) if audio.subtype in ("FLOAT", "DOUBLE") else 0
+        return Header(samples, int(audio.samplerate), int(audio.channels), channel, beyond)
+
+
+def _refuse_without_samples(file: Path) -> None:
+    left = sound_behind_unfinished_header(file)
+    if left:
+        raise Unreadable(
+            file,
+            f"was never finished: its header says that it holds no samples, but {left} bytes of them follow; repair "
+            "it, as by ffmpeg -ignore_length 1 -i IN.wav OUT.wav",
+        )
+    raise Unreadable(file, "holds no samples; record it again or remove it")
+
+
+def _checked_length(file: Path, audio: Any) -> int:
+    """How many samples there are: as the header says, if the last one is there; counted where there is no other way."""
+    counts = not (audio.seekable() and has_length(audio))
+    try:
+        if counts:
+            samples = sum(len(block) for block in from_beginning(file))
+        else:
             audio.seek(audio.frames - 1)
-            complete = len(audio.read(1)) == 1
-        except RuntimeError:  # from libsndfile; only so can one see that a FLAC file's end is missing
-            complete = False
-        if not complete:
-            raise Unreadable(file, f"is truncated: its header promises {audio.frames} samples; copy it again")
-        if audio.subtype in ("FLOAT", "DOUBLE"):
-            _refuse_not_finite(file, audio)
-        return Header(int(audio.frames), int(audio.samplerate), int(audio.channels), channel)
+            samples = audio.frames - 1 + len(audio.read(1))
+    except RuntimeError:  # from libsndfile; only so can one see that a FLAC file's end is missing
+        samples = -1
+    if samples < 0 and not has_length(audio):
+        raise Unreadable(file, "is damaged: it can't be decoded to its end; copy it again")
+    if has_length(audio) and samples != audio.frames:
+        raise Unreadable(file, f"is truncated: its header promises {audio.frames} samples; copy it again")
+    return int(samples)
 
 
-def _refuse_not_finite(file: Path, audio: Any) -> None:
-    """Read all samples to check that they are finite."""
-    audio.seek(0)
-    for block in audio.blocks(STEP, dtype="float32"):
+def _beyond_full_scale(file: Path) -> int:
+    """How many samples of floats are beyond -1 to 1. Raises Unreadable where one isn't finite."""
+    beyond = 0
+    for block in from_beginning(file):
         if not np.isfinite(block).all():
             raise Unreadable(file, "holds NaN or infinity; write it again")
+        beyond += int(np.count_nonzero((np.abs(block) > 1).reshape(len(block), -1).any(axis=1)))
+    return beyond
 
 
 def _refuse_unopenable(file: Path) -> None:
@@ -127,27 +170,12 @@ def read_samples(file: Path, start: int = 0, stop: int | None = None, *, channel
     Raises:
         Unreadable: The samples can't be read or aren't finite.
     """
-    with _opened(file) as audio:
-        count = (audio.frames if stop is None else stop) - start
-        try:
-            audio.seek(start)
-            samples = _one_channel(audio.read(count, dtype="float32"), channel) * np.float32(SCALE)
-        except RuntimeError as error:
-            raise Unreadable(file, f"can't be read from sample {start} ({error}); copy it again") from error
+    samples, count = stretch(file, start, stop, channel)
     if len(samples) != count:
         raise Unreadable(file, f"ends at sample {start + len(samples)}, not at {start + count}; copy it again")
     if not np.isfinite(samples).all():
         raise Unreadable(file, "holds NaN or infinity; write it again")
     return samples
-
-
-def _one_channel(samples: Samples, channel: Channel) -> Samples:
-    """[N], or [N, C] of C channels -> [N]."""
-    if samples.ndim == 1:
-        return samples
-    number = NAMED.get(channel, channel)
-    one: Samples = samples[:, number] if isinstance(number, int) else samples.mean(axis=1)
-    return one
 
 
 def read_resampled(file: Path, header: Header, rate: int, start: int, stop: int) -> Samples:
@@ -206,29 +234,6 @@ def _resampled_block(file: Path, header: Header, rate: int, block: int) -> Sampl
     available = samples[first : first + count]
     result[: len(available)] = available
     return result
-
-
-def _opened(file: Path) -> Any:
-    """A soundfile.SoundFile."""
-    soundfile = import_soundfile(file)
-    try:
-        return soundfile.SoundFile(file)
-    except UnicodeEncodeError as error:
-        raise Unreadable(file, "has a name that is not UTF-8; rename it") from error
-    except soundfile.LibsndfileError as error:
-        reason = error.error_string.strip(" .")
-        raise Unreadable(
-            file, f"is not an audio file that libsndfile can read ({reason}); convert it to WAV or remove it"
-        ) from error
-
-
-def import_soundfile(file: Path) -> Any:
-    """Import the optional package soundfile; `file` begins the message if it isn't installed."""
-    try:
-        import soundfile
-    except (ImportError, OSError) as error:  # OSError: its library libsndfile is missing
-        raise UserError(f"{file}: audio needs soundfile; pip install 'zforcing[audio]'") from error
-    return soundfile
 
 
 def unread_suffixes() -> frozenset[str]:

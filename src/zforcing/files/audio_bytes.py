@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
@@ -52,20 +52,40 @@ def _refuse_ogg_without_end(file: Path, stream: BinaryIO) -> None:
         raise Unreadable(file, "is truncated: its last page is missing; copy it again")
 
 
+def sound_behind_unfinished_header(file: Path) -> int:
+    """How many bytes follow in a WAV file whose header says that there are none; 0 of any other file.
+
+    Programs write the size once a recording ends; where they were stopped before, it stays 0.
+    """
+    with file.open("rb") as stream:
+        start = stream.read(12)
+        if start[:4] != b"RIFF" or start[8:] != b"WAVE":
+            return 0
+        for name, size in _chunks(stream):
+            if name == b"data":
+                return file.stat().st_size - stream.tell() if size == 0 else 0
+    return 0
+
+
 def _promised_by_wav(stream: BinaryIO) -> int | None:
     """The end of the chunk `data`, from a stream at the first chunk. RF64 has the size in the chunk `ds64`."""
     large = None
-    while len(chunk := stream.read(8)) == 8:
-        size = int.from_bytes(chunk[4:], "little")
-        if chunk[:4] == b"data" and large is not None and size == 0xFFFFFFFF:
+    for name, size in _chunks(stream):
+        if name == b"data" and large is not None and size == 0xFFFFFFFF:
             return stream.tell() + large
-        if chunk[:4] == b"data":
+        if name == b"data":
             return None if size >= UNKNOWN_SIZE else stream.tell() + size
-        if chunk[:4] == b"ds64":
+        if name == b"ds64":
             large = int.from_bytes(stream.read(16)[8:], "little")
-            size -= 16
-        stream.seek(size + size % 2, os.SEEK_CUR)
     return None
+
+
+def _chunks(stream: BinaryIO) -> Iterator[tuple[bytes, int]]:
+    """The name and the size of each chunk, from a stream at the first one's beginning; it is then at its content."""
+    while len(chunk := stream.read(8)) == 8:
+        size, content = int.from_bytes(chunk[4:], "little"), stream.tell()
+        yield chunk[:4], size
+        stream.seek(content + size + size % 2)
 
 
 def _promised_by_sphere(file: Path, text: bytes) -> int | None:

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import ClassVar
 
 from ...settings import Seed, Share
-from ..splits import SplitFiles, check_random_split
+from ..folders import cut_remark
+from ..splits import Split, SplitFiles, check_random_split
 from .dataset import AudioDataModule
 from .layouts import blizzard, refuse_empty, split_recordings
 
@@ -38,3 +39,7 @@ class Blizzard(AudioDataModule):
         return split_recordings(
             whole, {"test": self.test_fraction, "valid": self.valid_fraction}, seed=self.split_seed, root=root
         )
+
+    def origin(self, split: Split) -> str:
+        """All splits are cut at random."""
+        return "" if split == "train" else cut_remark(split, "all recordings")

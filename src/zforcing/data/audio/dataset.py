@@ -30,7 +30,7 @@ from ..module import DataModule
 from ..pieces import Pieces
 from ..splits import Split, SplitFiles
 from .framed import FramedRecordings, Recordings, mean_and_std, refuse, scan
-from .remarks import channels_remark, count_rates, passed_over, rates_remark
+from .remarks import beyond_remark, channels_remark, count_rates, passed_over, rates_remark
 
 
 @dataclass(frozen=True)
@@ -90,7 +90,7 @@ class AudioDataModule(DataModule):
         chunk = self.chunk_frames if split == "train" else self.evaluation_chunk_frames
         frames = recordings.frames(self.frame_size, self._rate)
         pieces = Pieces.cut(frames, first=self._first, chunk=chunk)
-        return FramedRecordings(recordings, pieces, description, remark=self._remark if split == "train" else "")
+        return FramedRecordings(recordings, pieces, description, remark=self._remark_on(split))
 
     @property
     def _spec(self) -> ObservationSpec:
@@ -123,7 +123,13 @@ class AudioDataModule(DataModule):
         files = self.split_files(self._root)
         for split, names in files.items():
             by_split[split], unusable = scan(
-                self._root, names, size=self.frame_size, first=self._first, rate=self.sample_rate, channel=self.channel
+                self._root,
+                names,
+                size=self.frame_size,
+                first=self._first,
+                rate=self.sample_rate,
+                channel=self.channel,
+                has_levels=self._spec.levels is not None,
             )
             wrong |= unusable
         if not self.skip_unreadable:
@@ -158,11 +164,18 @@ class AudioDataModule(DataModule):
         parts: list[NDArray[np.int64]] = [getattr(one, name) for one in self._recordings.values()]
         return np.concatenate(parts)
 
-    @property
-    def _remark(self) -> str:
-        """What isn't read, or not as it is, in all splits."""
-        rates = rates_remark(self._joined("rates"), self._rate)
-        remarks = (channels_remark(self._joined("channels"), self.channel), rates, passed_over(self._root))
+    def origin(self, split: Split) -> str:
+        """What a reader should know of where a split's recordings come from: a random split is always said."""
+        return ""
+
+    def _remark_on(self, split: Split) -> str:
+        """Where a split comes from; with the training split also what isn't read, or not as it is, in all splits."""
+        remarks = [self.origin(split)]
+        if split == "train":
+            rates = rates_remark(self._joined("rates"), self._rate)
+            beyond = beyond_remark(list(self._recordings.values()), clips=self._spec.levels is not None)
+            channels = channels_remark(self._joined("channels"), self.channel)
+            remarks += [channels, rates, beyond, passed_over(self._root)]
         return "; ".join(filter(None, remarks))
 
     @abstractmethod

@@ -9,7 +9,7 @@ from typing import ClassVar
 
 from ...errors import UserError
 from ...settings import Seed, Share
-from ..folders import split_folders
+from ..folders import NAMES, cut_remark, split_folders
 from ..splits import Split, SplitFiles, check_random_split, split_off_speakers
 from .dataset import AudioDataModule
 from .layouts import find_audio, folders, is_timit, name_speakers, refuse_empty, split_recordings
@@ -61,6 +61,16 @@ class AudioFolder(AudioDataModule):
             return files | split_recordings(whole, missing, seed=self.split_seed, root=root)
         speakers = name_speakers(whole, pattern, root)
         return files | split_off_speakers(whole, missing, speakers, seed=self.split_seed, root=root)
+
+    def origin(self, split: Split) -> str:
+        """Which folders hold a split, where they are not just called by its name; or that it was cut at random."""
+        by_split = {} if self.random_split else split_folders(self._root)
+        if split in by_split:
+            names = [folder.name for folder in by_split[split]]
+            return "" if names[0].lower() in NAMES[split] else f"its recordings are those in {' and '.join(names)}"
+        if split != "train":
+            return cut_remark(split, "the training recordings" if by_split else "all recordings")
+        return ""
 
     def _listed(self, root: Path) -> SplitFiles:
         if self.random_split:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -30,6 +30,7 @@ class Recordings:
     channels: [N], how many each has
     channel: what is read of several
     skipped: how many more there were that can't be used
+    beyond: how many samples are beyond full scale, by the name of each recording of floats that has some
     """
 
     root: Path
@@ -39,6 +40,7 @@ class Recordings:
     channels: NDArray[np.int64]
     channel: Channel = "mix"
     skipped: int = 0
+    beyond: Mapping[str, int] = field(default_factory=dict)
 
     def header(self, index: int) -> Header:
         """Of one recording."""
@@ -55,10 +57,20 @@ class Recordings:
 
 
 def scan(
-    root: Path, names: Sequence[str], *, size: int, first: int, rate: int | None, channel: Channel
+    root: Path,
+    names: Sequence[str],
+    *,
+    size: int,
+    first: int,
+    rate: int | None,
+    channel: Channel,
+    has_levels: bool = False,
 ) -> tuple[Recordings, dict[str, str]]:
-    """Recordings with a frame to score after `first` frames that aren't; and of the others, what is wrong with each."""
-    good, headers, wrong = [], [], {}
+    """Recordings with a frame to score after `first` frames that aren't; and of the others, what is wrong with each.
+
+    has_levels: whether samples become 16-bit levels or mu-law's, which clip what is beyond full scale
+    """
+    good, headers, wrong, beyond = [], [], {}, {}
     for name in names:
         try:
             header = read_header(root / name, channel=channel)
@@ -69,11 +81,16 @@ def scan(
         if header.resampled(target) // size <= first:
             wrong[name] = shorter_than(1 + first, size, target)
             continue
+        if has_levels and header.unscaled:
+            wrong[name] = header.unscaled
+            continue
         good.append(name)
+        if header.beyond:
+            beyond[name] = header.beyond
         headers.append((header.samples, header.rate, header.channels))
     numbers = np.array(headers, dtype=np.int64).reshape(-1, 3)
     samples, rates, channels = numbers.T
-    return Recordings(root, good, samples, rates, channels, channel, skipped=len(wrong)), wrong
+    return Recordings(root, good, samples, rates, channels, channel, len(wrong), beyond), wrong
 
 
 def refuse(root: Path, wrong: dict[str, str], total: int) -> None:

@@ -39,10 +39,10 @@ def find_audio(folder: Path, root: Path, suffixes: frozenset[str] = AUDIO) -> li
     return find_files(folder, root, is_audio)
 
 
-def is_timit(by_split: Mapping[Split, Path]) -> bool:
+def is_timit(by_split: Mapping[Split, Sequence[Path]]) -> bool:
     """Whether the folders of splits are TIMIT's: TRAIN and TEST hold folders DR1 to DR8."""
     return all(
-        split in by_split and any(DIALECT.fullmatch(folder.name) for folder in folders_in(by_split[split]))
+        any(DIALECT.fullmatch(inside.name) for folder in by_split.get(split, ()) for inside in folders_in(folder))
         for split in ("train", "test")
     )
 
@@ -62,9 +62,9 @@ def timit(root: Path, *, include_sa: bool) -> SplitFiles:
             f"data.root, or set another data.name"
         )
     files: SplitFiles = {}
-    for split, folder in by_split.items():
+    for split, of_split in by_split.items():
         utterances: dict[str, str] = {}
-        for name in find_audio(folder, root):
+        for name in (name for folder in of_split for name in find_audio(folder, root)):
             path = PurePosixPath(name)
             stem = path.name.split(".")[0].upper()
             if include_sa or stem not in ("SA1", "SA2"):
@@ -81,7 +81,7 @@ def folders(root: Path) -> SplitFiles:
             f"data.root {root}: has no folder train but {_there(root)}; correct data.root, or set data.random_split "
             f"true to split what is below it at random"
         )
-    return {split: find_audio(folder, root) for split, folder in by_split.items()}
+    return {split: [name for one in some for name in find_audio(one, root)] for split, some in by_split.items()}
 
 
 def blizzard(root: Path) -> SplitFiles:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path, PurePosixPath
 
 import numpy as np
@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from ...files.audio import Channel, unread_suffixes
 from ..folders import find_files
+from .framed import Recordings
 
 
 def passed_over(root: Path) -> str:
@@ -46,6 +47,18 @@ def rates_remark(rates: NDArray[np.int64], rate: int) -> str:
     return (
         f"{np.count_nonzero(other)} of {len(rates)} recordings are resampled from {_listed(rates[other])} to {rate} "
         "samples per second (data.sample_rate)"
+    )
+
+
+def beyond_remark(splits: Sequence[Recordings], *, clips: bool) -> str:
+    """How many samples of floats are beyond full scale; "" where none is. clips: whether they are clipped."""
+    beyond = [count for recordings in splits for count in recordings.beyond.values()]
+    if not beyond:
+        return ""
+    total = sum(len(recordings.names) for recordings in splits)
+    return (
+        f"{len(beyond)} of {total} recordings have samples of floats beyond full scale (-1 to 1), {sum(beyond)} in all"
+        f"{', which are clipped' if clips else ''}"
     )
 
 

@@ -7,6 +7,7 @@ from pathlib import Path, PurePosixPath
 from typing import ClassVar
 
 from ...settings import Seed, Share
+from ..folders import cut_remark, split_folders
 from ..splits import Split, SplitFiles, check_random_split, split_off_speakers
 from .dataset import AudioDataModule
 from .layouts import refuse_empty, split_recordings, timit
@@ -47,3 +48,8 @@ class Timit(AudioDataModule):
         return files | split_off_speakers(
             whole, shares, speakers, seed=self.split_seed, root=root, setting="data.by_speaker"
         )
+
+    def origin(self, split: Split) -> str:
+        """Without a folder VALID, what is validated on is cut at random."""
+        is_cut = split == "valid" and "valid" not in split_folders(self._root)
+        return cut_remark(split, "the training utterances") if is_cut else ""

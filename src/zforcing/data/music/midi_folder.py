@@ -92,8 +92,10 @@ def split_midi(root: Path, shares: Mapping[Split, float], *, seed: int, source: 
     """
     split_folders = folders.split_folders(root, "data.path")
     if split_folders and "train" not in split_folders:
-        raise UserError(f"{source}: has a folder {' and '.join(split_folders)} but none named train; add it")
-    files = {split: _midi_below(folder, root) for split, folder in (split_folders or {"train": root}).items()}
+        names = " and ".join(folder.name for some in split_folders.values() for folder in some)
+        raise UserError(f"{source}: has a folder {names} but none named train; add it")
+    below = split_folders or {"train": [root]}
+    files = {split: [file for one in some for file in _midi_below(one, root)] for split, some in below.items()}
     for split, names in files.items():
         if not names:
             where = f"in its folder of the {split} split" if split_folders else "below it"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -57,21 +58,12 @@ def lines_files(root: Path) -> SplitPaths:
     loose = loose_files(root)
     if loose:
         return {"train": loose}
-    return {split: [file] for split, file in _split_files(root).items()}
+    return _split_files(root)
 
 
-def _split_files(root: Path) -> dict[Split, Path]:
-    by_split: dict[Split, Path] = {}
+def _split_files(root: Path) -> SplitPaths:
     texts = [file for file in _listed(root) if file.suffix.lower() == ".txt" and file.is_file()]
-    for split, names in folders.NAMES.items():
-        files = [file for file in texts if file.stem.lower() in names]
-        if len(files) > 1:
-            raise UserError(
-                f"data.root {root}: {' and '.join(f.name for f in files)} are both the {split} split; leave one of them"
-            )
-        if files:
-            by_split[split] = files[0]
-    return by_split
+    return folders.by_split(texts, f"data.root {root}", lambda file: file.stem)
 
 
 def loose_files(root: Path) -> list[Path]:
@@ -83,7 +75,7 @@ def loose_files(root: Path) -> list[Path]:
 
 def unread_folders(root: Path) -> list[str]:
     """The names of folders that belong to no split, where other folders do: they may be misspelt."""
-    of_splits = folders.split_folders(root).values()
+    of_splits = [*chain.from_iterable(folders.split_folders(root).values())]
     return [folder.name for folder in folders.folders_in(root) if of_splits and folder not in of_splits]
 
 
@@ -91,7 +83,7 @@ def unread_files(root: Path) -> list[str]:
     """The names of .txt files that belong to no split: they may be misspelt."""
     if root.is_file() or loose_files(root):
         return []
-    used = _split_files(root).values()
+    used = [*chain.from_iterable(_split_files(root).values())]
     return [f.name for f in _listed(root) if f.suffix.lower() == ".txt" and f.is_file() and f not in used]
 
 
@@ -101,12 +93,13 @@ def review_files(root: Path) -> SplitPaths:
         raise UserError(f"data.root {root}: is a file; reviews are in a folder (data.name text reads lines of a file)")
     split_folders = folders.split_folders(root)
     if split_folders and "train" not in split_folders:
-        names = " and ".join(folder.name for folder in split_folders.values())
+        names = " and ".join(folder.name for folder in chain.from_iterable(split_folders.values()))
         raise UserError(f"data.root {root}: has a folder {names} and none named train; add it, or name one")
-    files: SplitPaths = {split: _texts_below(folder) for split, folder in (split_folders or {"train": root}).items()}
+    below: SplitPaths = split_folders or {"train": [root]}
+    files = {split: [text for folder in some for text in _texts_below(folder)] for split, some in below.items()}
     for split, texts in files.items():
         if not texts:
-            where = f"{split_folders[split].name} " if split_folders else ""
+            where = f"{split_folders[split][0].name} " if split_folders else ""
             raise UserError(f"data.root {root}: no .txt file below its folder {where}".rstrip() + "; correct data.root")
     return files
 

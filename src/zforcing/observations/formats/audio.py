@@ -87,6 +87,8 @@ class AudioFormat(Format):
         """
         file, size, least = user_path(path, path), description.spec.size, 1 + description.spec.unscored_steps
         header = read_header(file, channel=self.channel)
+        if self.encoding != "float" and header.unscaled:
+            raise Unreadable(file, header.unscaled)
         frames = header.resampled(self.sample_rate) // size
         if frames < least:
             raise Unreadable(file, shorter_than(min(least, frames + 1), size, self.sample_rate))
