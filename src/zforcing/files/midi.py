@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import UserError
+from .midi_events import notes_without_end
 from .reading import Unreadable, printable
 from .rolls import HIGHEST, LOWEST, PITCHES, Roll
 
@@ -47,12 +48,23 @@ class Notes:
         pitch, start, stop = self.pitch[playable] - LOWEST, self.start[playable], self.stop[playable]
         begin = int(start.min())
         roll = np.zeros((int(stop.max()) - begin, PITCHES), dtype=np.uint8)
-        for p, first, last in zip(pitch.tolist(), (start - begin).tolist(), (stop - begin).tolist(), strict=True):
-            roll[first:last, p] = 1
+        reached = [0] * PITCHES  # thousands of notes may overlap: each step is written once
+        order = np.argsort(start, kind="stable")
+        for p, first, last in zip(*(v[order].tolist() for v in (pitch, start - begin, stop - begin)), strict=True):
+            roll[max(first, reached[p]) : last, p] = 1
+            reached[p] = max(last, reached[p])
         return roll
 
 
-def read_midi(file: Path, step: TimeStep, *, drums: bool = False) -> tuple[Roll, int]:
+class Music(NamedTuple):
+    """The roll [T, 88] of a file, and how many notes aren't in it: outside of a piano's range, and without an end."""
+
+    roll: Roll
+    foreign: int
+    endless: int
+
+
+def read_midi(file: Path, step: TimeStep, *, drums: bool = False) -> Music:
     """Read all tracks of a file as one roll, without the silence before the first and after the last note.
 
     A note starts and ends at the nearest step (halves are rounded up) and lasts at least one.
@@ -63,20 +75,22 @@ def read_midi(file: Path, step: TimeStep, *, drums: bool = False) -> tuple[Roll,
         drums: Whether to read percussion tracks.
 
     Returns:
-        The roll [T, 88], and the number of notes outside of a piano's range, which aren't in it.
+        The roll, and how many notes aren't in it.
 
     Raises:
         Unreadable: The file can't be read or has no note.
     """
     notes = _in_steps(_parsed(file), step, drums=drums)
+    endless = notes_without_end(file.read_bytes(), drums=drums)
     if not notes.playable.any():
+        never = f", and {endless} that never end{'s' * (endless == 1)}" if endless else ""
         raise Unreadable(
-            file, f"has no note from {LOWEST} to {HIGHEST}{'' if drums else ', drums left out'}; remove it"
+            file, f"has no note from {LOWEST} to {HIGHEST}{'' if drums else ', drums left out'}{never}; remove it"
         )
     steps = int(notes.stop.max())
     if steps > LONGEST:
         raise Unreadable(file, f"has {steps} steps, more than {LONGEST}; is it damaged, or a step too short?")
-    return notes.roll(), int((~notes.playable).sum())
+    return Music(notes.roll(), int((~notes.playable).sum()), endless)
 
 
 def read_tempo(file: Path) -> float:

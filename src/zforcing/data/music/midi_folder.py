@@ -92,8 +92,8 @@ def split_midi(root: Path, shares: Mapping[Split, float], *, seed: int, source: 
     """
     split_folders = folders.split_folders(root, "data.path")
     if split_folders and "train" not in split_folders:
-        names = " and ".join(folder.name for some in split_folders.values() for folder in some)
-        raise UserError(f"{source}: has a folder {names} but none named train; add it")
+        there = " and ".join(folder.name for some in split_folders.values() for folder in some)
+        raise UserError(f"{source}: has a folder {there} but none named train; add it")
     below = split_folders or {"train": [root]}
     files = {split: [file for one in some for file in _midi_below(one, root)] for split, some in below.items()}
     for split, names in files.items():
@@ -146,10 +146,10 @@ def load_midi(
 
 def _load(root: Path, names: Sequence[str], step: TimeStep, *, drums: bool, first: int) -> Collection:
     """The files that can be used, and what is wrong with each of the others."""
-    rolls, tempos, left_out, wrong = [], list[float](), 0, dict[str, str]()
+    rolls, tempos, left_out, endless, wrong = [], list[float](), 0, 0, dict[str, str]()
     for name in names:
         try:
-            roll, foreign = read_midi(root / name, step, drums=drums)
+            roll, foreign, unended = read_midi(root / name, step, drums=drums)
         except Unreadable as error:
             wrong[name] = error.reason
             continue
@@ -158,9 +158,10 @@ def _load(root: Path, names: Sequence[str], step: TimeStep, *, drums: bool, firs
             continue
         rolls.append(roll)
         tempos.append(read_tempo(root / name))
-        left_out += foreign
+        left_out, endless = left_out + foreign, endless + unended
     named = {printable(name): reason for name, reason in wrong.items()}
-    return Collection(rolls, wrong=named, left_out=left_out, tempo=float(np.median(tempos)) if tempos else TEMPO)
+    tempo = float(np.median(tempos)) if tempos else TEMPO
+    return Collection(rolls, wrong=named, left_out=left_out, endless=endless, tempo=tempo)
 
 
 def _refuse(wrong: Mapping[str, str], total: int, source: str) -> None:

@@ -22,13 +22,14 @@ Splits = dict[Split, list[Roll]]
 @dataclass(frozen=True, eq=False)
 class Collection:
     """The rolls of one split; `wrong` is why files more can't be used, by name, `left_out` notes no piano has,
-    `origin` what a reader should know of where the split comes from, and `tempo` the median of its files, quarters a
-    minute, where it is known.
+    `endless` notes without an end, `origin` what a reader should know of where the split comes from, and `tempo` the
+    median of its files, quarters a minute, where it is known.
     """
 
     rolls: Sequence[Roll]
     wrong: Mapping[str, str] = field(default_factory=dict)
     left_out: int = 0
+    endless: int = 0
     origin: str = ""
     tempo: float = TEMPO
 
@@ -36,6 +37,7 @@ class Collection:
     def remark(self) -> str:
         """What was left out, and the origin."""
         notes = [f"{self.left_out} notes outside of the {PITCHES} keys"] if self.left_out else []
+        notes += [f"{self.endless} notes without an end"] if self.endless else []
         files = [f"{len(self.wrong)} MIDI files ({list_reasons(self.wrong)})"] if self.wrong else []
         left_out = f"left out: {' and '.join(files + notes)}" if files or notes else ""
         return "; ".join(part for part in (left_out, self.origin) if part)
