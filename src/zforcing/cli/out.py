@@ -16,7 +16,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from ..errors import UserError
-from ..files.reading import user_path
+from ..files.paths import user_path
 from ..observations import DataDescription, Drawn, Written
 from .parser import Parser
 from .sources import OWN, is_path

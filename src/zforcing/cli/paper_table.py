@@ -14,6 +14,7 @@ from rich.console import Console
 
 from ..errors import UserError
 from ..files.json_text import json_text
+from ..files.paths import user_path
 from ..runtime.device import pick_device
 from .options import command_parser, counting, one_of
 from .settings import split_settings
@@ -105,6 +106,7 @@ def paper_options(about: PaperTable, words: Sequence[str], settings: Sequence[st
     options.seeds = ([] if options.find else [0]) if options.seeds is None else whole_numbers(options.seeds)
     if options.find and settings:
         raise UserError(f"--find trains nothing, so that {settings[0]} has no use: leave one of them out")
+    options.runs = str(user_path(options.runs, f"--runs {options.runs}"))
     if (Path(options.runs) / "config.yaml").is_file():
         raise UserError(f"--runs {options.runs} is a run itself; name the folder that holds the table's runs")
     if options.find and not Path(options.runs).is_dir():

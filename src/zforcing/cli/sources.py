@@ -12,7 +12,8 @@ from torch import Tensor
 
 from ..data import Split
 from ..errors import UserError
-from ..files.reading import Array, user_path
+from ..files.paths import user_path
+from ..files.reading import Array
 from ..observations import Contents, Example, contents_of
 from ..training.runs.trained import Trained
 

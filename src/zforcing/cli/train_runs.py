@@ -16,12 +16,13 @@ from rich.console import Console
 
 from ..errors import UserError
 from ..files.json_text import json_text
+from ..files.paths import user_path
 from ..text_table import Table
 from ..training.loop import Diverged
 from ..training.parallel import is_main_process
 from ..training.progress import Progress
 from ..training.runs.config import RunConfig
-from ..training.runs.folder import check_folder
+from ..training.runs.folder import RUNS, check_folder
 from ..training.runs.run import Interrupted
 from ..training.runs.run import train as run_training
 from .options import say
@@ -46,7 +47,7 @@ class Planned:
 
 def train_run(config: RunConfig, options: Namespace) -> int:
     """Train one run; returns the exit code."""
-    planned = Planned(config, Path(options.run_dir or f"runs/{config.recipe}"), options.resume)
+    planned = Planned(config, run_folder(config, options), options.resume)
     try:
         end = trained(planned, options)
     except Interrupted:
@@ -98,12 +99,17 @@ def plan_seeds(config: RunConfig, options: Namespace) -> list[Planned]:
         raise UserError("--seed is of one run and --seeds of several: leave one of them out")
     if options.resume and options.overwrite:
         raise UserError("--resume goes on with runs and --overwrite throws them away: leave one of them out")
-    stem = Path(options.run_dir or f"runs/{config.recipe}")
+    stem = run_folder(config, options)
     folders = [(seed, stem.with_name(f"{stem.name}-seed{seed}")) for seed in seeds]
     return [
         Planned(replace(config, seed=seed), folder, options.resume and (folder / "config.yaml").is_file())
         for seed, folder in folders
     ]
+
+
+def run_folder(config: RunConfig, options: Namespace) -> Path:
+    """What --run-dir names, or runs/RECIPE."""
+    return user_path(options.run_dir, f"--run-dir {options.run_dir}") if options.run_dir else RUNS / config.recipe
 
 
 def trained(planned: Planned, options: Namespace) -> Progress | None:

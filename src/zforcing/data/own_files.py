@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import UserError
-from ..files.reading import Unreadable, listed, printable, user_path
+from ..files.paths import user_path
+from ..files.reading import Unreadable, listed, printable
 from ..files.rows import TimeColumn
 from ..observations import Contents, DataDescription, contents_of
 from .dataset import InMemory

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import UserError
+from ..files.paths import user_path
 from ..saving.atomic import write_text
 from ..text_table import Table
 from .paper import PaperTable
@@ -73,7 +74,7 @@ def to_json(table: PaperTable, size: str, rows: Sequence[PaperRow]) -> dict[str,
 
 def page_path(name: str | Path) -> Path:
     """What the page's two files are named, without their endings."""
-    out = Path(name)
+    out = user_path(str(name), f"--out {name}")
     out = out.with_suffix("") if out.suffix in (".md", ".json") else out
     if not out.name:
         raise UserError(f"--out is {str(name)!r}; it must end with the name of the files, without .md and .json")

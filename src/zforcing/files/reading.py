@@ -13,25 +13,7 @@ from typing import Any
 from numpy.typing import NDArray
 
 from ..errors import UserError
-
-
-def user_path(name: str, source: str) -> Path:
-    """Make a path from a name, expanding ~.
-
-    Args:
-        name: As the user wrote it.
-        source: What messages call it.
-
-    Raises:
-        UserError: ~ names a user without a home folder.
-    """
-    try:
-        return Path(name).expanduser()
-    except RuntimeError as error:  # pathlib's error for a home that it can't find
-        raise UserError(
-            f"{source}: has no home folder for {name.split('/')[0]}; write ./{name} if it is a name"
-        ) from error
-
+from .paths import refuse_special
 
 Array = NDArray[Any]
 GZIP = b"\x1f\x8b"
@@ -39,6 +21,7 @@ GZIP = b"\x1f\x8b"
 
 def opened(file: Path) -> io.BufferedIOBase:
     """Open a file for reading bytes, decompressing it if it is compressed by gzip, whatever its name."""
+    refuse_special(file, str(file))
     with file.open("rb") as stream:
         compressed = stream.read(len(GZIP)) == GZIP
     return gzip.open(file, "rb") if compressed else file.open("rb")

@@ -9,7 +9,7 @@ from pathlib import Path
 from ..errors import UserError
 from .archives import read_npy, read_npz
 from .parquet import parquet_columns, parquet_features, read_parquet
-from .reading import user_path
+from .paths import user_path
 from .rows import Layout, Rows
 from .tables import csv_columns, csv_features, read_csv
 

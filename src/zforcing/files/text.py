@@ -5,10 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 from ..errors import UserError
+from .paths import refuse_special
 
 
 def read_text(file: Path) -> str:
     """A file in UTF-8. Raises UserError when it can't be read, or is in another encoding."""
+    refuse_special(file, str(file))
     try:
         raw = file.read_bytes()
     except OSError as error:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from ..errors import UserError
-from .reading import user_path
+from .paths import user_path
 
 
 def file_to_write(path: str | Path) -> Path:

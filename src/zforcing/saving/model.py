@@ -31,6 +31,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from ..errors import UserError
+from ..files.paths import user_path
 from ..models import MODELS, DensityModel
 from ..observations import FORMATS, DataDescription
 from ..runtime.device import as_device
@@ -150,7 +151,7 @@ def find_checkpoint(run: str | Path, *, which: str = "best") -> Path:
     """The checkpoint folder of a run folder, or the folder itself if it is one."""
     if which not in ("best", "last"):
         raise UserError(f"which is {which!r}; it must be best or last")
-    folder = Path(run)
+    folder = user_path(str(run), str(run))
     if not folder.is_dir():
         raise UserError(f"no such run folder: {folder}{_of_the_hub(run)}")
     if (folder / "config.json").is_file() and (folder / WEIGHTS).is_file():
@@ -200,7 +201,7 @@ def save(folder: str | Path, model: DensityModel) -> None:
             "zforcing.DataDescription(name, model.spec, longest)"
         )
     try:
-        _save(Path(folder), model, model.description)
+        _save(user_path(str(folder), str(folder)), model, model.description)
     except (OSError, SafetensorError) as error:
         why = getattr(error, "strerror", None) or error
         raise UserError(f"can't save the model in {folder}: {why}; name another folder") from error

@@ -12,6 +12,7 @@ from safetensors import SafetensorError
 from ..data import SequenceDataset
 from ..errors import UserError
 from ..evaluation.evaluation import Evaluation
+from ..files.paths import user_path
 from ..models import DensityModel
 from ..saving.atomic import Writing, write_text
 from ..saving.model import FILES, HUB_NAME, WEIGHTS, save
@@ -81,7 +82,7 @@ def share(
         model = zf.load("mine")
     """
     must_be(folder, (str, Path), "folder", "a folder's name: share(run, folder)")
-    place = Path(folder).expanduser().resolve()
+    place = user_path(str(folder), str(folder)).resolve()
     check_names(license_id=license_id, repo=repo)
     _check_free(place, overwrite=overwrite)
     found = _facts_of(source, which=which, count=data is None, say=say)
@@ -118,7 +119,7 @@ def _check_free(place: Path, *, overwrite: bool) -> None:
 def is_shared(source: str | Path | DensityModel) -> bool:
     """Whether it is a folder that `share` made."""
     names = (CARD, "config.json", WEIGHTS)
-    return isinstance(source, str | Path) and all((Path(source) / name).is_file() for name in names)
+    return isinstance(source, str | Path) and all((Path(source).expanduser() / name).is_file() for name in names)
 
 
 def _facts_of(source: str | Path | DensityModel, *, which: str, count: bool, say: Callable[[str], None]) -> Facts:

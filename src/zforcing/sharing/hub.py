@@ -12,6 +12,7 @@ from typing import Any
 import torch
 
 from ..errors import UserError
+from ..files.paths import user_path
 from ..models import DensityModel
 from ..saving.model import HUB_NAME, STARTS, load
 from ..settings import must_be
@@ -64,7 +65,7 @@ def _shared(source: str | Path | DensityModel, repo: str, *, license_id: str) ->
         if license_id != "unknown":
             raise UserError(f"{source} has a card already: write its license there ({CARD}, the first lines)")
         load(source)  # nothing that can't be loaded is handed on
-        yield Path(source)
+        yield user_path(str(source), str(source))
         return
     with TemporaryDirectory() as folder:
         yield share(source, Path(folder) / "model", license_id=license_id, repo=repo).folder
@@ -92,7 +93,7 @@ def from_pretrained(
         model = zf.from_pretrained("user/name")
     """
     must_be(name, (str, Path), "name", "user/name of the Hub, or a folder")
-    if Path(name).is_dir():
+    if user_path(str(name), str(name)).is_dir():
         if revision is not None:
             raise UserError(f"revision is {revision!r}, but {name} is a folder, which has none: leave it out")
         return load(name, device=device)

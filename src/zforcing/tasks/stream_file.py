@@ -13,7 +13,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from ..errors import UserError
-from ..files.reading import user_path
+from ..files.paths import user_path
 from ..files.writing import file_to_write
 from ..models import SequenceModel
 from .filtering import FilterState

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from ...errors import UserError
-from ...files.reading import user_path
+from ...files.paths import user_path
 from ...files.rows import Layout, Rows
 from ...files.sequences import ARRAYS, TABLES, read
 from ...observations import TableFormat

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from ...errors import UserError
 from ...files.audio import Channel
-from ...files.reading import user_path
+from ...files.paths import user_path
 from ...observations import (
     LEVELS,
     AudioFormat,

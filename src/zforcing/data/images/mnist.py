@@ -21,7 +21,8 @@ from ...errors import UserError
 from ...files.amat import read_amat
 from ...files.archives import read_npz
 from ...files.idx import read_idx
-from ...files.reading import Array, listed, readable, user_path
+from ...files.paths import user_path
+from ...files.reading import Array, listed, readable
 from ...files.rows import Layout
 from ...observations import DataDescription, check_binary
 from ...settings import Count, Seed

@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 
 from ...errors import UserError
 from ...files.midi import TimeStep
-from ...files.reading import user_path
+from ...files.paths import user_path
 from ...files.rolls import PITCHES
 from ...observations import DataDescription, MusicFormat, ObservationSpec
 from ...settings import Count, Range

@@ -16,7 +16,7 @@ from typing import Annotated, Literal
 import numpy as np
 
 from ...errors import UserError
-from ...files.reading import user_path
+from ...files.paths import user_path
 from ...observations import (
     DataDescription,
     ObservationSpec,

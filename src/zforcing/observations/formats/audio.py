@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 
 from ...errors import UserError
 from ...files.audio import READ, SCALE, Channel, read_header, read_resampled, write_wav
-from ...files.reading import Array, Unreadable, user_path
+from ...files.paths import user_path
+from ...files.reading import Array, Unreadable
 from ...settings import unfit
 from ..checks import is_size
 from ..example import Example

@@ -11,8 +11,9 @@ import numpy as np
 from ...errors import UserError
 from ...files.amat import read_lines
 from ...files.archives import open_npz
+from ...files.paths import user_path
 from ...files.pictures import write_image_grid
-from ...files.reading import Array, listed, user_path
+from ...files.reading import Array, listed
 from ...files.rows import Layout
 from ...files.sequences import read
 from ..checks import is_size

@@ -11,9 +11,10 @@ from numpy.typing import NDArray
 from ...errors import UserError
 from ...files.archives import open_npz
 from ...files.midi import SUFFIXES, TEMPO, TimeStep, held_notes, import_symusic, read_midi, read_tempo, write_midi
+from ...files.paths import user_path
 from ...files.pianoroll import write_pianoroll
 from ...files.pickles import PICKLES, read_pickle
-from ...files.reading import Array, listed, readable, user_path
+from ...files.reading import Array, listed, readable
 from ...files.rolls import Roll, from_matrix, from_pitches
 from ...files.synthesizer import Sounding, synthesize, write_sound
 from ..checks import is_number, is_size

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from ...errors import UserError
-from ...files.reading import user_path
+from ...files.paths import user_path
 from ...files.text import read_text, split_lines
 from ..example import Example
 from ..sentences import prepare

@@ -13,6 +13,7 @@ from pathlib import Path
 import torch
 
 from ...errors import UserError
+from ...files.paths import user_path
 from ...saving.atomic import read_json
 from ...saving.digests import SUMS, check_digests
 from .config import RunConfig, parse_config
@@ -144,13 +145,13 @@ def find_run(name: str | Path) -> Path:
     Raises:
         UserError: There is neither. The message says what was looked for, and which runs have similar names.
     """
-    own, among_runs = Path(name), RUNS / name
+    own, among_runs = user_path(str(name), str(name)), RUNS / name
     for folder in (own, among_runs):
         if any((folder / part).exists() for part in ("config.yaml", "config.json", "checkpoints")):
             return folder
     if own.exists():
         return own  # whoever reads it says what it lacks
-    if among_runs == own:  # an absolute path
+    if own.is_absolute():
         raise UserError(f"no such run folder: {own}")
     known = {folder.name for folder in RUNS.iterdir() if folder.is_dir()} if RUNS.is_dir() else set()
     raise UserError(

@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from ...errors import UserError
+from ...files.paths import user_path
 from ...files.strict_yaml import Document, read_yaml
 from ...registry import is_file
 from .paths import found_from
@@ -96,7 +97,7 @@ def read_recipe(name_or_file: str) -> dict[str, Any]:
 
 def recipe_lines(name_or_file: str) -> dict[str, int]:
     """The line of each dotted name in a recipe's own file (not in its bases'), for messages."""
-    path = Path(name_or_file)
+    path = user_path(name_or_file, name_or_file)
     return _parsed(path.read_text("utf-8"), name_or_file).lines if path.is_file() else {}
 
 
@@ -160,7 +161,7 @@ def _folder() -> Traversable:
 def _resolved(name_or_file: str, derived: Mapping[str, str] | None = None) -> dict[str, Any]:
     """A recipe's content merged over that of its bases. derived: the recipes that it is a base of, by file or name."""
     derived = derived or {}
-    where = Path(name_or_file)
+    where = user_path(name_or_file, name_or_file)
     this = str(where.resolve()) if where.is_file() else name_or_file
     if this in derived:
         chain = [*derived.values(), name_or_file]
@@ -173,7 +174,7 @@ def _resolved(name_or_file: str, derived: Mapping[str, str] | None = None) -> di
             raise UserError(
                 f"{name_or_file}: base is {one!r}; it must be the name of a recipe, a file, or a list of them"
             )
-        file = where.parent / one
+        file = where.parent / user_path(one, f"{name_or_file}: base {one}")
         settings = _resolved(str(file) if file.is_file() else one, {**derived, this: name_or_file})
         del settings["recipe"]
         merged = merge_settings(merged, settings)
@@ -205,7 +206,7 @@ def _read(name_or_file: str) -> tuple[str, dict[str, Any]]:
     looks_like_file = name_or_file.endswith((".yaml", ".yml")) or "/" in name_or_file
     if not looks_like_file and known.is_file():
         return name_or_file, _mapping(known.read_text("utf-8"), name_or_file)
-    path = Path(name_or_file)
+    path = user_path(name_or_file, name_or_file)
     if path.is_file():
         try:
             text = path.read_text("utf-8")
