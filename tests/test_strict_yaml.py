@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import re
+import time
 from pathlib import Path
 from typing import Any
 
@@ -70,11 +72,45 @@ def test_lines_are_those_of_the_keys() -> None:
     assert lines == {"a": 2, "a.b": 2, "c": 4, "c.d": 5, "c.d.e": 6, "c.f": 7}
 
 
-def test_many_references_are_looked_at_once() -> None:
-    text = "".join(
-        f"{new}: &{new} [{', '.join([f'*{old}'] * 9)}]\n" for old, new in zip("abcdefgh", "bcdefghi", strict=True)
-    )
-    assert list(read_yaml("a: &a [1]\n" + text, "x.yaml").value) == list("abcdefghi")
+def references(names: str) -> str:
+    """Each name nine times the one before."""
+    lines = [f"{new}: &{new} [{', '.join([f'*{old}'] * 9)}]\n" for old, new in itertools.pairwise(names)]
+    return "a: &a [1]\n" + "".join(lines)
+
+
+def test_references_may_repeat_but_not_without_end() -> None:
+    assert list(read_yaml(references("abcd"), "x.yaml").value) == list("abcd")
+    with pytest.raises(
+        UserError, match=r"x\.yaml holds \d+ values with those that references \(\*\) repeat, more than"
+    ):
+        read_yaml(references("abcdefghi"), "x.yaml")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "!!timestamp x",
+        "!!timestamp 2020-13-45",
+        '!!int ""',
+        '!!int "_"',
+        "!!bool maybe",
+        "!!int x",
+        "!!map x",
+        "!!set x",
+        "9" * 5000,
+        "0x" + "f" * 5000,
+        "[" * 3000,
+        "[" * 101 + "]" * 101,
+        "{a: " * 3000,
+    ],
+)
+def test_what_yaml_cannot_be_is_one_short_line(text: str) -> None:
+    began = time.process_time()
+    with pytest.raises(UserError) as caught:
+        read_yaml(f"a: {text}\n", "x.yaml")
+    assert "\n" not in str(caught.value)
+    assert len(str(caught.value)) < 300
+    assert time.process_time() - began < 1
 
 
 @pytest.mark.parametrize(

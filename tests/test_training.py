@@ -266,7 +266,7 @@ def test_broken_weights_never_replace_the_last_good_checkpoint(
     configure: Callable[..., RunConfig], tmp_path: Path
 ) -> None:
     config = configure("rnn", learning_rate=1e20, max_grad_norm=None, epochs=50, min_learning_rate=1e20)
-    with pytest.raises(Diverged, match="last good checkpoint"):
+    with pytest.raises(Diverged, match="the best checkpoint, by validation, is "):
         run(config, tmp_path / "run")
     model = load(tmp_path / "run", which="last")
     assert all(p.isfinite().all() for p in model.parameters())
@@ -574,7 +574,7 @@ def test_a_non_finite_update_is_named_skipped_and_counted(
 def test_ten_non_finite_updates_in_a_row_stop_the_run_with_a_good_checkpoint(
     configure: Callable[..., RunConfig], tmp_path: Path
 ) -> None:
-    with pytest.raises(Diverged, match=r"10 updates in a row.*checkpoints.*last"):
+    with pytest.raises(Diverged, match=r"10 updates in a row.*the best checkpoint, by validation, is .*best"):
         broken_run(configure, tmp_path / "run", lambda call: "loss" if call >= 5 else None, epochs=50)
     assert all(w.isfinite().all() for w in weights_of(tmp_path / "run").values())
     assert sum(row["event"] == "nonfinite" for row in metrics_of(tmp_path / "run")) == 10

@@ -17,7 +17,7 @@ from ..errors import UserError
 from ..models.density import DensityModel, Draws
 from ..models.state import State
 from ..observations import SequenceBatch
-from ..settings import check
+from ..settings import NotNegative, check, must_fit
 
 BoundKind = Literal["exact", "lower bound", "estimate"]
 Weight = float | Tensor
@@ -33,6 +33,9 @@ class Weights:
         costs: weights of the model's extra terms, by the names in its `cost_names`; 0 for those that aren't given.
         **named: more of them, by keyword.
 
+    Raises:
+        UserError: a number is below 0, or isn't finite.
+
     Example:
         >>> Weights(kl=0.5, auxiliary=0.005).costs
         {'auxiliary': 0.005}
@@ -44,6 +47,9 @@ class Weights:
     def __init__(self, kl: Weight = 1.0, *, costs: Mapping[str, Weight] | None = None, **named: Weight):
         object.__setattr__(self, "kl", kl)
         object.__setattr__(self, "costs", {**(costs or {}), **named})
+        for name, weight in self.by_name.items():
+            if isinstance(weight, int | float):  # what a tensor holds isn't known before it is on its device
+                must_fit(weight, NotNegative, f"weights.{name}")
 
     def __repr__(self) -> str:
         return f"Weights({', '.join(f'{name}={weight}' for name, weight in self.by_name.items())})"

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from difflib import get_close_matches
 from importlib.metadata import version
 
-from ..errors import UserError
+from ..errors import UserError, shortened
 from ..runtime.memory import keep_freed_memory
 from .commands import COMMANDS
 
@@ -54,7 +54,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def print_error(message: str) -> int:
     """One line on stderr; the exit code of a user's mistake."""
-    print(f"zforcing: {message}", file=sys.stderr)
+    print(f"zforcing: {shortened(message)}", file=sys.stderr)
     return 2
 
 

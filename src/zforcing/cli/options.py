@@ -24,6 +24,7 @@ from ..training.settings import THREADS
 from .parser import Parser
 from .words import import_option
 
+LONGEST = 18  # digits of a whole number: of 64 bits, and Python itself refuses thousands
 RUN_HELP = "a run folder, the name of one in runs/, or a folder that zforcing.save wrote"
 
 
@@ -119,8 +120,8 @@ def number_or_all(option: str, text: str, *, at_least: int = 0) -> int | None:
     """Parse a whole number; None of `all`. Raises UserError for anything else."""
     if text == "all":
         return None
-    if not (text.isascii() and text.isdecimal()) or int(text) < at_least:
-        raise UserError(f"--{option} is {text!r}; it must be a whole number, {at_least} or more, or all")
+    if not (text.isascii() and text.isdecimal() and len(text) <= LONGEST) or int(text) < at_least:
+        raise UserError(f"--{option} is {text[:LONGEST]!r}; it must be a whole number, {at_least} or more, or all")
     return int(text)
 
 

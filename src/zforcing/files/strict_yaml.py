@@ -11,6 +11,9 @@ import yaml
 
 from ..errors import UserError
 
+DEEPEST = 100  # mappings and lists inside each other
+MOST = 100_000  # values, with those that references repeat
+
 
 @dataclass(frozen=True)
 class Document:
@@ -36,10 +39,15 @@ def read_yaml(text: str, name: str) -> Document:
         root = loader.get_single_node()
         if root is None:
             return Document(None)
+        _refuse_expansion(root, name)
         lines = dict(_checked(root, name, "", (), set()))
         return Document(loader.construct_document(root), lines)
+    except UserError:
+        raise
     except (yaml.YAMLError, ValueError) as error:  # ValueError: a number of thousands of digits
         raise UserError(f"{name} is no YAML: {' '.join(str(error).split())}") from None
+    except (AttributeError, LookupError, TypeError):  # from PyYAML, of !!int "" and its like
+        raise UserError(f"{name} is no YAML: a tag (!!...) stands before what it isn't; leave the tag out") from None
     except RecursionError:
         raise UserError(f"{name} is no YAML that can be read: it is nested too deeply") from None
 
@@ -48,6 +56,19 @@ class _Loader(yaml.SafeLoader):
     """Plain words as in YAML 1.2's core schema."""
 
     yaml_implicit_resolvers: ClassVar[dict[Any, Any]] = {}  # type: ignore[misc]  # as PyYAML's own loaders do
+
+    def __init__(self, text: str):
+        super().__init__(text)
+        self.depth = 0
+
+    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
+        """As PyYAML does, down to `DEEPEST`: its time grows by the square of the depth."""
+        self.depth += 1
+        if self.depth > DEEPEST:
+            raise RecursionError
+        node = super().compose_node(parent, index)
+        self.depth -= 1
+        return node
 
 
 _Loader.add_implicit_resolver("tag:yaml.org,2002:bool", re.compile("^(?:true|True|TRUE|false|False|FALSE)$"), [*"tTfF"])
@@ -61,6 +82,21 @@ _Loader.add_implicit_resolver(
     ),
     [*"-+.0123456789"],
 )
+
+
+def _refuse_expansion(root: yaml.Node, name: str) -> None:
+    """Raise UserError where references (*a) repeat so much that the whole is of more than `MOST` values."""
+    sizes: dict[int, int] = {}
+
+    def size(node: yaml.Node) -> int:
+        if id(node) not in sizes:
+            sizes[id(node)] = 1  # of one that holds itself, which is refused later
+            parts = [part for pair in node.value for part in (pair if isinstance(pair, tuple) else (pair,))]
+            sizes[id(node)] += 0 if isinstance(node, yaml.ScalarNode) else sum(map(size, parts))
+        return sizes[id(node)]
+
+    if size(root) > MOST:
+        raise UserError(f"{name} holds {size(root)} values with those that references (*) repeat, more than {MOST}")
 
 
 def _checked(node: yaml.Node, name: str, key: str, above: tuple[int, ...], done: set[int]) -> Iterator[tuple[str, int]]:

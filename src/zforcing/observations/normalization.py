@@ -33,8 +33,8 @@ class Normalization:
     @classmethod
     def fit(cls, rows: Array) -> Normalization:
         """From the training split's rows [N, D], NaN where nothing is observed. A constant feature keeps std 1."""
-        if rows.dtype == np.float16:  # whose squares overflow beyond 255
-            rows = rows.astype(np.float32)
+        if rows.dtype.kind == "f":  # squares of 1e-25 and of 1e20 are 0 and infinite in float32
+            rows = rows.astype(np.float64, copy=False)
         mean = np.asarray(np.nanmean(rows, axis=0, dtype=np.float64))
         std = np.asarray(np.nanstd(rows, axis=0, dtype=np.float64))
         # By its range: the standard deviation of a constant 0.1 comes out as 1e-15, and its density as e^34.

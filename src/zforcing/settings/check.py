@@ -8,7 +8,7 @@ from functools import cache
 from types import UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
-from ..errors import UserError
+from ..errors import SHOWN, UserError
 from .ranges import Range
 
 WORDS = {int: "a whole number", float: "a finite number", bool: "true or false", str: "text", type(None): "null"}
@@ -31,7 +31,9 @@ def problems_of(config: Any, section: str) -> list[str]:
     values = {field.name: getattr(config, field.name) for field in fields(config)}
     unfits = {name: unfit(value, hints[name]) for name, value in values.items()}
     return [
-        f"{section}.{name} is {values[name]!r}; it must be {expected}" for name, expected in unfits.items() if expected
+        f"{section}.{name} is {brief(values[name])}; it must be {expected}"
+        for name, expected in unfits.items()
+        if expected
     ]
 
 
@@ -71,7 +73,16 @@ def must_fit(value: object, hint: Any, name: str) -> None:
     """Refuse an argument that doesn't fit a type such as `Count` or `Seed`. Raises UserError, one line."""
     expected = unfit(plain(value), hint)
     if expected:
-        raise UserError(f"{name} is {value!r}; it must be {expected}")
+        raise UserError(f"{name} is {brief(value)}; it must be {expected}")
+
+
+def brief(value: object) -> str:
+    """A value for a message: what it looks like, in `SHOWN` characters at most."""
+    try:
+        text = repr(value)
+    except ValueError:  # a whole number of thousands of digits
+        text = f"a number of {value.bit_length()} bits" if isinstance(value, int) else type(value).__name__
+    return text if len(text) <= SHOWN else f"{text[:SHOWN]}..."
 
 
 def plain(value: Any) -> Any:

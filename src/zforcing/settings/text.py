@@ -6,6 +6,7 @@ import re
 from types import UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
+from ..errors import SHOWN
 from .check import in_words, takes_null, unfit
 
 WHOLE = re.compile(r"[+-]?(0|[1-9][0-9]*)")
@@ -29,10 +30,14 @@ def read(text: str, hint: Any) -> Any:
     for kind in alternatives(hint):
         value = _read_as(text, kind)
         if value is not None and (expected := unfit(value, hint)):
-            raise ValueError(f"is {text}; it must be {expected}")
+            raise ValueError(f"is {_short(text)}; it must be {expected}")
         if value is not None:
             return value
-    raise ValueError(f"is {text or 'empty'}; it must be {in_words(hint)}")
+    raise ValueError(f"is {_short(text) or 'empty'}; it must be {in_words(hint)}")
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= SHOWN else f"{text[:SHOWN]}..."
 
 
 def alternatives(hint: Any) -> list[Any]:

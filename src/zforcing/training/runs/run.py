@@ -162,12 +162,15 @@ def notice_other_rows(folder: Path, checkpoint: Path, at: Progress, *, say: Call
 
 
 def _until_the_end(training: Training, at: Progress, callbacks: list[Callback], folder: Path) -> Progress:
-    """Run the loop. The message of a training that diverged names its last good checkpoint."""
+    """Run the loop. The message of a training that diverged names the checkpoint of its best validation: the last one
+    may hold weights that had exploded, with losses that were still finite.
+    """
     try:
         end = run_loop(training, at, callbacks)
     except Diverged as error:
-        last = folder / "checkpoints" / "last"
-        raise Diverged(f"{error}; the last good checkpoint is {last}. {HINT}") from None
+        best = folder / "checkpoints" / "best"
+        found = f"the best checkpoint, by validation, is {best}" if best.is_dir() else "no validation was finite"
+        raise Diverged(f"{error}; {found}. {HINT}") from None
     if end.finished != INTERRUPTED and not math.isfinite(end.best):
         raise Diverged(
             f"no validation of {folder} was finite: look at the data's scale (data.normalize), or start again with a "

@@ -1,0 +1,59 @@
+"""Numbers that are very small, very large or below 0 where they mustn't be, and values of any length in messages."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import zforcing as zf
+from conftest import Command
+from zforcing import UserError
+from zforcing.errors import MESSAGE
+from zforcing.observations import Normalization
+from zforcing.settings import Count, must_fit
+from zforcing.settings.text import read
+
+
+@pytest.mark.parametrize("scale", [1e-30, 1e-25, 1.0, 1e20, 1e30])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_data_of_any_size_is_normalized(scale: float, dtype: type) -> None:
+    raw = (np.random.default_rng(0).normal(size=(500, 2)) * scale).astype(dtype)
+    fitted = Normalization.fit(raw)
+    x = fitted.apply(raw)
+    np.testing.assert_allclose(x.std(axis=0), 1, rtol=1e-5)
+    np.testing.assert_allclose(fitted.std, raw.astype(np.float64).std(axis=0), rtol=1e-12)
+
+
+@pytest.mark.parametrize("weight", [-0.5, float("nan"), float("inf")])
+def test_a_weight_below_0_is_refused(weight: float) -> None:
+    with pytest.raises(UserError, match=r"weights\.kl is .*; it must be"):
+        zf.Weights(kl=weight)
+    with pytest.raises(UserError, match=r"weights\.auxiliary is .*; it must be"):
+        zf.Weights(auxiliary=weight)
+
+
+LONG = "9" * 100_000
+
+
+def test_messages_show_no_whole_values(zf: Command) -> None:
+    for words in (
+        ("train", "digits-rnn", "--training.max_steps", LONG),
+        ("train", LONG),
+        ("evaluate", "run", "--look-ahead", LONG, "--chunk-steps", "2"),
+        ("continue", "run", "--given", "inf"),
+        ("continue", "run", "--given", LONG),
+    ):
+        result = zf(*words)
+        assert result.code == 2
+        assert result.err.count("\n") == 1
+        assert len(result.err) < 1000
+
+
+def test_an_error_is_never_longer_than_a_screen_of_files() -> None:
+    assert len(str(UserError("x" * 10**6))) < 300
+    assert len(str(UserError("x y " * 10**6))) < MESSAGE + 50
+    assert str(UserError("/a/b: is wrong; correct it")) == "/a/b: is wrong; correct it"
+    with pytest.raises(UserError, match="n is a number of 33220 bits; it must be a whole number"):
+        must_fit(10**10000, Count, "n")
+    with pytest.raises(ValueError, match="it must be"):
+        read(LONG, Count)
