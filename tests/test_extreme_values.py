@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import time
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -9,6 +12,8 @@ import zforcing as zf
 from conftest import Command
 from zforcing import UserError
 from zforcing.errors import MESSAGE
+from zforcing.files.rows import Layout
+from zforcing.files.tables import read_csv
 from zforcing.observations import Normalization
 from zforcing.settings import Count, must_fit
 from zforcing.settings.text import read
@@ -57,3 +62,12 @@ def test_an_error_is_never_longer_than_a_screen_of_files() -> None:
         must_fit(10**10000, Count, "n")
     with pytest.raises(ValueError, match="it must be"):
         read(LONG, Count)
+
+
+def test_a_table_of_many_columns_takes_seconds(tmp_path: Path) -> None:
+    names = [f"c{number}" for number in range(20_000)]
+    (tmp_path / "a.csv").write_text(f"{','.join(names)}\n{','.join(['1'] * len(names))}\n")
+    began = time.process_time()
+    rows = read_csv(tmp_path / "a.csv", Layout(), "a.csv")
+    assert time.process_time() - began < 2  # 8 s where each name is looked for among all
+    assert rows.values.shape == (1, 20_000)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import re
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import islice
@@ -213,7 +214,7 @@ def _refuse_other_separators(header: Sequence[str], source: str) -> None:
 
 def refuse_twins(header: Sequence[str], source: str) -> None:
     """Raise UserError about two columns of one name."""
-    twins = [name for name in header if header.count(name) > 1]
+    twins = [name for name, count in Counter(header).items() if count > 1]
     if twins:
         raise UserError(f"{source}: two columns are called {twins[0]!r}; give each its own name")
 
@@ -236,7 +237,8 @@ def _body(records: Iterator[Record], cells_per_line: int, source: str) -> Iterat
 
 def _values(chunk: Sequence[Record], columns: Sequence[str], header: Sequence[str], source: str) -> Array:
     """Parse cells to [R, D] float64, NaN where a cell is empty."""
-    positions = [header.index(name) for name in columns]
+    places = {name: place for place, name in enumerate(header)}
+    positions = [places[name] for name in columns]
     cells = [[record[i] for i in positions] for _, record in chunk]
     try:
         return np.array(cells, dtype=np.float64)

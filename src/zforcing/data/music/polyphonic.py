@@ -13,8 +13,9 @@ from typing import Any
 import numpy as np
 
 from ...errors import UserError
+from ...files.mat import read_mat
 from ...files.pickles import read_pickle
-from ...files.reading import listed, readable
+from ...files.reading import Array, listed
 from ...files.rolls import PITCHES, from_matrix, from_pitches
 from ..splits import SPLITS, Split
 from .rolls import Splits
@@ -48,10 +49,7 @@ def read_mat_music(file: Path, source: str) -> Splits:
     As in S. Bai, J. Z. Kolter, V. Koltun, "An empirical evaluation of generic convolutional and recurrent networks for
     sequence modeling", 2018 (https://arxiv.org/abs/1803.01271).
     """
-    from scipy.io import loadmat  # type: ignore[import-untyped]  # it ships no types
-
-    with readable(source):
-        content = loadmat(file)
+    content = read_mat(file, source)
     return {
         split: [
             from_matrix(matrix, f"{source}: sequence {number} (counted from 0) of {split}data")
@@ -70,13 +68,12 @@ def _sequences(content: dict[Any, Any], split: Split, source: str) -> Any:
     return sequences
 
 
-def _cells(content: dict[str, Any], name: str, source: str) -> Any:
+def _cells(content: dict[str, Array | list[Array]], name: str, source: str) -> Array | list[Array]:
     if name not in content:
-        there = [key for key in content if not key.startswith("__")]
-        raise UserError(f"{source}: has no variable {name!r}, it has {listed(there)}")
+        raise UserError(f"{source}: has no variable {name!r}, it has {listed([*content])}")
     cells = content[name]
-    if not isinstance(cells, np.ndarray) or (cells.dtype != object and cells.ndim != 3):
+    if isinstance(cells, np.ndarray) and cells.ndim != 3:
         raise UserError(
             f"{source}: {name} is {type(cells).__name__}; it must be a cell array of matrices [T, {PITCHES}]"
         )
-    return cells.ravel() if cells.dtype == object else cells  # savemat makes one array of matrices of one size
+    return cells  # savemat makes one array of matrices of one size

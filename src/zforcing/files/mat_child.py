@@ -1,0 +1,45 @@
+"""Run by itself: mat_child.py FILE OUT. Writes a MATLAB file's arrays as .npz, those of a cell array as NAME/0, NAME/1.
+
+SciPy's reader may end Python by a signal on a damaged file, so that it runs in a process of its own, which imports
+nothing of zforcing. What is wrong is the last line on stderr.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+MEMORY = 8 << 30  # bytes of address space
+SECONDS = 120  # of computing
+
+
+def arrays_of(file: str) -> dict[str, Any]:
+    """By name, without the file's header."""
+    import numpy as np
+    from scipy.io import loadmat  # type: ignore[import-untyped]  # it ships no types
+
+    found: dict[str, Any] = {}
+    for name, value in loadmat(file).items():
+        if isinstance(value, np.ndarray) and value.dtype == object:
+            found[f"{name}/"] = np.array(value.size)
+            found |= {f"{name}/{number}": cell for number, cell in enumerate(value.ravel())}
+        elif not name.startswith("__"):
+            found[name] = value
+    return found
+
+
+def limit() -> None:
+    """Bound the memory and the time of this process, where the system can."""
+    try:
+        import resource
+    except ImportError:  # Windows
+        return
+    resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
+    resource.setrlimit(resource.RLIMIT_CPU, (SECONDS, SECONDS))
+
+
+if __name__ == "__main__":
+    import numpy as np
+
+    limit()
+    np.savez(sys.argv[2], allow_pickle=False, **arrays_of(sys.argv[1]))

@@ -1,0 +1,47 @@
+"""MATLAB files: whatever is in them, Python goes on."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+from scipy.io import savemat
+
+from zforcing import UserError
+from zforcing.files import mat
+from zforcing.files.mat import read_mat
+
+
+def test_variables_and_cells_come_back(tmp_path: Path) -> None:
+    cells = np.empty(2, dtype=object)
+    cells[:] = [np.zeros((3, 88)), np.ones((2, 88))]
+    savemat(tmp_path / "a.mat", {"cells": cells, "x": np.arange(6.0).reshape(1, 2, 3)})
+    found = read_mat(tmp_path / "a.mat", "a.mat")
+    np.testing.assert_array_equal(found["x"], np.arange(6.0).reshape(1, 2, 3))
+    assert [one.shape for one in found["cells"]] == [(3, 88), (2, 88)]
+
+
+@pytest.mark.parametrize(
+    ("child", "said"),
+    [
+        ("import os, signal; os.kill(os.getpid(), signal.SIGSEGV)", "it stops the reader by signal 11"),
+        ("raise MemoryError", "MemoryError"),
+    ],
+)
+def test_a_file_that_stops_its_reader_is_refused(
+    child: str, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "child.py").write_text(child)
+    monkeypatch.setattr(mat, "CHILD", tmp_path / "child.py")
+    with pytest.raises(UserError, match=rf"a\.mat: cannot be read \({said}\); if it is damaged, save or download it"):
+        read_mat(tmp_path / "a.mat", "a.mat")
+
+
+def test_a_reader_that_takes_too_long_is_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "child.py").write_text(f"import os, time; os.getppid() == {os.getpid()} and time.sleep(30)")
+    monkeypatch.setattr(mat, "CHILD", tmp_path / "child.py")
+    monkeypatch.setattr(mat, "SECONDS", 0.2)
+    with pytest.raises(UserError, match=r"a\.mat: cannot be read in 0\.2 seconds"):
+        read_mat(tmp_path / "a.mat", "a.mat")
