@@ -355,6 +355,8 @@ def test_rows_without_names_stand_in_the_models_order() -> None:
     described = DataDescription("d", ObservationSpec("real", 2, inputs=1, missing=True), longest=3)
     lines = ["1,,3", "[1, null, 3]", '{"x": [1, null], "inputs": 3}']
     assert len({str(row) for row in read_rows(lines, described)}) == 1
+    alone = replace(described, spec=ObservationSpec("real", 2, missing=True))
+    assert len({str(row) for row in read_rows(["1,", "[1, null]", '{"x": [1, null]}'], alone)}) == 1
     headed = ["a,b,u", "1,,3"]
     assert next(read_rows(headed, described)) == next(read_rows(lines, described))
     with pytest.raises(UserError, match="has 2 columns of numbers; the model reads 3"):

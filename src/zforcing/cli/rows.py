@@ -127,7 +127,7 @@ def _cells(text: str, where: str) -> list[str]:
 
 
 def _of_json(text: str, columns: Columns, where: str) -> Row:
-    """An object by names, or with `x` and `inputs`; or an array."""
+    """An object by names, or, where there are none, with `x` and `inputs`; or an array."""
     try:
         values = json.loads(text)
     except ValueError as error:
@@ -136,10 +136,8 @@ def _of_json(text: str, columns: Columns, where: str) -> Row:
         return columns.row([columns.number(i, v, where, plain=_json_number) for i, v in enumerate(values)], None, where)
     sequence = None if columns.sequence is None else _named(values, columns.sequence, where)
     if columns.names is None:
-        whole = [
-            *_listed(_named(values, "x", where)),
-            *(_listed(_named(values, "inputs", where)) * bool(columns.inputs)),
-        ]
+        parts = ("x", "inputs") if columns.inputs else ("x",)
+        whole = [value for part in parts for value in _listed(_named(values, part, where))]
     else:
         whole = [_named(values, name, where) for name in columns.names]
     numbers = [columns.number(i, v, where, plain=_json_number) for i, v in enumerate(whole)]
