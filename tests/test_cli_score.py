@@ -261,11 +261,21 @@ def test_score_and_stream_take_the_same_proposal(folder: Path, zf: Command, tmp_
     assert nats != [s["nats"] for s in json_lines(pipe(folder / "table", text, *by[:2]))]
 
 
+def test_scores_by_the_mixture_have_a_file_of_their_own(folder: Path, zf: Command) -> None:
+    words = ["score", folder / "table", "test:0", "--particles", 4, "--proposal", "mixture", "--device", "cpu"]
+    assert zf(*words, "--json").json["file"].endswith("-causal-mixture-seed0.csv")
+    smoothed = zf(*words, "--kind", "smoothed", "--json").json
+    assert smoothed["file"].endswith("-smoothed-seed0.csv")
+    assert smoothed["proposal"] is None
+
+
 def test_a_stream_that_was_begun_with_another_proposal_is_refused(folder: Path, tmp_path: Path, pipe: Pipe) -> None:
-    state = ["--state", tmp_path / "state"]
-    pipe(folder / "digits", "1\n", *state)
-    message = pipe(folder / "digits", "1\n", *state, "--proposal", "mixture").mistake
-    assert "--proposal is mixture, but" in message
+    for begun, other in (("prior", "mixture"), ("mixture", "prior")):
+        state = ["--state", tmp_path / begun]
+        json_lines(pipe(folder / "digits", "1\n", *state, "--proposal", begun))
+        json_lines(pipe(folder / "digits", "1\n", *state))
+        message = pipe(folder / "digits", "1\n", *state, "--proposal", other).mistake
+        assert f"--proposal is {other}, but {tmp_path / begun} was begun with {begun}" in message
 
 
 def test_json_and_csv_lines_are_the_same_to_a_stream(folder: Path, pipe: Pipe) -> None:

@@ -180,6 +180,17 @@ def test_without_latents_the_proposal_is_all_the_same() -> None:
     model = model_of(ONE_OF_EACH[0], data)
     one, other = (zforcing.score(model, data, proposal=proposal) for proposal in ("prior", "mixture"))
     np.testing.assert_array_equal(one.of_steps, other.of_steps)
+    assert one.proposal is other.proposal is None
+
+
+def test_scores_say_what_their_particles_were_drawn_from() -> None:
+    data = sequences(SPECS["real"])
+    model = model_of(Case("vrnn", VRNN_SIZE), data)
+    by = {name: zforcing.score(model, data, particles=4, proposal=name) for name in ("prior", "mixture")}
+    assert {name: scores.proposal for name, scores in by.items()} == {"prior": "prior", "mixture": "mixture"}
+    assert "4 particles of prior and posterior" in repr(by["mixture"])
+    assert "4 particles," in repr(by["prior"])
+    assert zforcing.score(model, data, particles=4, proposal="mixture", kind="smoothed").proposal is None
 
 
 def test_a_posterior_that_has_none_for_one_step_is_done_without_and_one_line_says_so(
@@ -197,6 +208,7 @@ def test_a_posterior_that_has_none_for_one_step_is_done_without_and_one_line_say
     with pytest.warns(RuntimeWarning, match=said):
         scores = zforcing.score(model, data, particles=4, proposal="mixture")
     np.testing.assert_array_equal(scores.of_steps, prior.of_steps)
+    assert scores.proposal == "prior"
 
 
 def test_a_remark_proposes_the_mixture_where_it_was_not_taken() -> None:

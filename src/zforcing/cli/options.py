@@ -77,11 +77,11 @@ def past_options(parser: Parser) -> None:
     parser.add_argument("--particles", type=Count, default=64, help="K of the filter; 1 without latents")
 
 
-def proposal_option(parser: Parser) -> None:
+def proposal_option(parser: Parser, *, default: Proposal | None) -> None:
     """What a filter's particles are drawn from."""
     what = "what the particles are drawn from: prior, or mixture, also the model's posterior that has read x_t: better "
-    what += "where the latents carry much, for up to 1.6 times the time"
-    parser.add_argument("--proposal", type=Proposal, default="prior", help=what)
+    what += "where the latents carry much, for up to 1.6 times the time" + "; prior by default" * (default is None)
+    parser.add_argument("--proposal", type=Proposal if default else Proposal | None, default=default, help=what)
 
 
 def checkpoint_option(parser: Parser) -> None:

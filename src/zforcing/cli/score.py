@@ -55,7 +55,8 @@ def score(argv: Sequence[str]) -> int:
     values = summary(scores, threshold, alarms) | {"run": str(trained.folder), "checkpoint": options.checkpoint}
     if options.labels is not None:
         values["detection"] = detected(trained, data, scores, options)
-    values["file"] = str(scores.save(out_file(options, trained, "scores", options.kind), **alarms))
+    named = [scores.kind, *(["mixture"] if scores.proposal == "mixture" else [])]
+    values["file"] = str(scores.save(out_file(options, trained, "scores", *named), **alarms))
     show(values, as_json=options.json)
     return 0
 
@@ -67,7 +68,7 @@ def score_options(argv: Sequence[str]) -> Namespace:
     kind = "causal: each step by the steps before it (a particle filter); smoothed: by the posterior (the ELBO's terms)"
     parser.add_argument("--kind", type=Literal["causal", "smoothed"], default="causal", help=kind)
     parser.add_argument("--particles", type=Count, default=64, help="K; 1 without latents")
-    proposal_option(parser)
+    proposal_option(parser, default="prior")
     out_option(parser, writes="a row for each step", suffixes=".csv or .npz", folder="scores")
     clean = "what is as usual: a file, or train, valid or test; a step below the threshold of its scores is an alarm"
     parser.add_argument("--threshold-from", type=str | None, default=None, help=clean)

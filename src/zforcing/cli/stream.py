@@ -61,7 +61,7 @@ def stream_options(argv: Sequence[str]) -> Namespace:
     parser = command_parser("stream", stream)
     parser.add_argument("run", type=str, help=RUN_HELP)
     parser.add_argument("--particles", type=Count | None, default=None, help="K; 64 by default, 1 without latents")
-    proposal_option(parser)
+    proposal_option(parser, default=None)
     threshold = "nats, as `zforcing score --threshold-from` gives them; a step below is an alarm"
     parser.add_argument("--threshold", type=float | None, default=None, help=threshold)
     parser.add_argument("--quantiles", action="store_true", help="also the forecast's 5, 50 and 95 percent quantiles")
@@ -102,7 +102,7 @@ class Streams:
                 self.trained.model,
                 particles=self.options.particles or 64,
                 seed=self.options.seed,
-                proposal=self.options.proposal,
+                proposal=self.options.proposal or "prior",
             )
         step = self.streams[row.sequence].push(row.x, row.inputs)
         named = {} if row.sequence is None else {"sequence": row.sequence}
@@ -124,8 +124,9 @@ class Streams:
         given = self.options.particles
         if given is not None and begun.model.latent_size and given != begun.particles:
             raise UserError(f"--particles is {given}, but {state} was begun with {begun.particles}: leave it out")
-        if self.options.proposal not in ("prior", begun.proposal):
-            raise UserError(f"--proposal is {self.options.proposal}, but {state} was begun with prior: leave it out")
+        if self.options.proposal not in (None, begun.proposal):
+            was = f"but {state} was begun with {begun.proposal}"
+            raise UserError(f"--proposal is {self.options.proposal}, {was}: leave it out")
         if self.options.seed not in (0, begun.seed):
             raise UserError(f"--seed is {self.options.seed}, but {state} was begun with {begun.seed}: leave it out")
 

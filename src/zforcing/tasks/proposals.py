@@ -42,6 +42,13 @@ def mixture_for(model: SequenceModel, proposal: Proposal) -> Mixture | None:
     return None
 
 
+def proposal_of(model: SequenceModel, wanted: Proposal) -> Proposal | None:
+    """The proposal that a filter takes where this one is wanted, see `mixture_for`; None without latents."""
+    if not model.latent_size:
+        return None
+    return "prior" if mixture_for(model, wanted) is None else wanted
+
+
 @torch.no_grad()
 def why_not(model: SequenceModel) -> str | None:
     """Why the posterior can't be had for one step, by trying it; None if it can."""

@@ -25,7 +25,7 @@ from ..runtime.threads import cpu_threads
 from ..settings import Count, Seed, must_be, must_fit
 from .filtering import Nats, Noise, filtered, particles_of
 from .posterior import Reads, what_posterior_reads
-from .proposals import Proposal, check_proposal
+from .proposals import Proposal, check_proposal, proposal_of
 from .scores import Kind, Scores
 
 ROWS: dict[Kind, int] = {"causal": 2048, "smoothed": 256}  # sequences times particles at a time
@@ -87,7 +87,8 @@ def score(
     model = (model if device is None else model.to(as_device(device))).eval()
     K = particles_of(model, particles)
     rows = min(max_rows or ROWS[kind], K * len(sequences))
-    find = partial(filtered, proposal=proposal) if kind == "causal" else smoothed
+    drawn_from = proposal_of(model, proposal) if kind == "causal" else None
+    find = partial(filtered, proposal=drawn_from or "prior") if kind == "causal" else smoothed
     found: dict[int, _Found] = {}
     with torch.random.fork_rng(), cpu_threads(model, rows=rows):
         torch.manual_seed(seed)  # nothing draws from it, unless a model of one's own does
@@ -111,7 +112,7 @@ def score(
         features=_features(found),
         effective=tuple(found[i].effective for i in range(len(sequences))),
         time_column=sequences.time_column,
-        proposal=proposal,
+        proposal=drawn_from,
     )
     if scores.remark:
         warnings.warn(scores.remark, ResultWarning, stacklevel=2)

@@ -74,7 +74,8 @@ class Scores:
             their weights after x_t, from 1 to K (0 where no particle explains x_t); NaN where a step has no score. One
             particle is always 1, which says nothing of how good it is. Smoothed scores have K: their draws weigh alike.
         time_column: the column that the data was ordered by, or None.
-        proposal: what the particles of causal scores were drawn from once x_t was known, see `score`.
+        proposal: what the particles of causal scores were drawn from once x_t was known, see `score`; None of smoothed
+            scores, and without latents.
     """
 
     model: str
@@ -91,7 +92,7 @@ class Scores:
     features: tuple[Array, ...] | None
     effective: tuple[Array, ...]
     time_column: TimeColumn | None = None
-    proposal: Proposal = "prior"
+    proposal: Proposal | None = None
 
     def __len__(self) -> int:
         return len(self.nats)
@@ -154,7 +155,9 @@ class Scores:
             return "no latents"
         if self.kind == "smoothed":
             return f"{self.particles} draws, whose {IN_WORDS[self.reads]}"
-        return f"{self.particles} particles, {self.effective_particles:.1f} or more of them effective at 3 of 4 steps"
+        mixed = " of prior and posterior" if self.proposal == "mixture" else ""
+        effective = f"{self.effective_particles:.1f} or more of them effective at 3 of 4 steps"
+        return f"{self.particles} particles{mixed}, {effective}"
 
     # ---- as a table
 
