@@ -20,6 +20,7 @@ import zforcing as zf
 from conftest import Command
 from zforcing import from_pretrained, load
 from zforcing.errors import UserError
+from zforcing.saving.digests import read_digests
 from zforcing.sharing.places import without_places
 
 FROZEN = Path(__file__).parent / "data" / "frozen"
@@ -291,6 +292,7 @@ def test_a_card_that_was_edited_goes_as_it_stands(shared: Path, tmp_path: Path, 
     mine = tmp_path / "mine"
     shutil.copytree(shared, mine)
     (mine / "README.md").write_text("---\nlicense: mit\n---\nby hand")
+    assert sorted(read_digests(mine) or {}) == ["config.json", "model.safetensors"]  # `sha256sum --check` is content
     (mine / "secret.csv").write_text("1")
     assert zf("share", mine, "--push", "anna/mine").out == "https://hub.example/anna/mine\n"
     assert (hub / "anna" / "mine" / "README.md").read_text() == "---\nlicense: mit\n---\nby hand"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +17,14 @@ class Writing:
     """`with Writing(folder) as temporary`: fill the temporary folder, which then replaces `folder` as a whole.
 
     It gets the digests of its files. A crash at any moment leaves the old or the new one for `current` to find.
+
+    Args:
+        folder: What is written.
+        edited: Names of files that people edit, which so have no digests.
     """
 
-    def __init__(self, folder: Path):
-        self.folder = folder
+    def __init__(self, folder: Path, *, edited: Collection[str] = ()):
+        self.folder, self.edited = folder, {*edited, SUMS}
         self.temporary = folder.with_name(folder.name + ".partial")
 
     def __enter__(self) -> Path:
@@ -32,7 +36,7 @@ class Writing:
         if kind is not None:
             shutil.rmtree(self.temporary, ignore_errors=True)
             return
-        write_digests(self.temporary, {file.name for file in self.temporary.iterdir()} - {SUMS})
+        write_digests(self.temporary, {file.name for file in self.temporary.iterdir()} - self.edited)
         for path in (*self.temporary.iterdir(), self.temporary):
             sync(path)
         old = _old(self.folder)

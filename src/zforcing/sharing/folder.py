@@ -137,7 +137,7 @@ def _write(facts: Facts, place: Path, text: str) -> None:
     """The whole folder, or nothing of it."""
     facts.model.description = facts.description  # of an old run's table with the columns that its settings name
     try:
-        with Writing(place) as temporary:
+        with Writing(place, edited=[CARD]) as temporary:
             save(temporary, facts.model)
             write_text(temporary / CARD, text)
     except (OSError, SafetensorError) as error:
