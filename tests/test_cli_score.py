@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import math
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -72,9 +73,13 @@ def test_a_split_is_scored_into_a_table_in_the_run(folder: Path, zf: Command) ->
 def test_a_file_is_scored_as_in_python_with_its_own_names(folder: Path, tmp_path: Path, zf: Command) -> None:
     out = tmp_path / "scores.npz"
     words = ["score", folder / "table", folder / "test.csv", "--particles", 4, "--seed", 3, "--out", out]
-    printed = zf(*words, "--device", "cpu").out
-    assert "estimate" in printed
-    assert str(out) in printed
+    first, second, last = zf(*words, "--device", "cpu").out.splitlines()
+    assert re.fullmatch(
+        r"log p\(x\) ≈ -[0-9.]+ ± [0-9.]+ nats per sequence \(estimate, causal; .* on 2 sequences .*", first
+    )
+    assert "nats per step in the data's own units; 4 particles, " in second
+    assert last == f"each step: {out} (all numbers: --json, --all)"
+    assert "effective_particles" in zf(*words, "--device", "cpu", "--all").out
     model = zforcing.load(folder / "table")
     data = zforcing.Sequences.from_frame(pd.read_csv(folder / "test.csv"), by="machine", columns=["speed", "heat"])
     expected = zforcing.score(model, data, particles=4, seed=3)
@@ -97,6 +102,10 @@ def test_a_threshold_marks_alarms_and_labels_give_detection(folder: Path, tmp_pa
     assert set(detection["of"]) == {"zforcing", "random", "independent Gaussian", "full Gaussian", "VAR(1)", "change"}
     assert detection["of"]["independent Gaussian"]["auroc"] > 0.9
     shown = zf(*words).out
+    assert (
+        f"alarms: {values['alarms']} of 24 steps, below {values['threshold']:.4f} nats (of 36 usual steps 3 are)"
+        in shown
+    )
     assert "4 of 24 steps are anomalous" in shown
     assert "baselines fitted to: valid" in shown
     assert "average precision" in shown

@@ -36,6 +36,7 @@ from .options import (
     sequences_options,
 )
 from .out import check_out, out_option
+from .score_summary import score_summary
 from .sequences import out_file, sequences_of, source_of
 from .sources import OWN
 
@@ -57,7 +58,8 @@ def score(argv: Sequence[str]) -> int:
         values["detection"] = detected(trained, data, scores, options)
     named = [scores.kind, *(["mixture"] if scores.proposal == "mixture" else [])]
     values["file"] = str(scores.save(out_file(options, trained, "scores", *named), **alarms))
-    show(values, as_json=options.json)
+    of = options.file or f"the {options.split or 'test'} split"
+    show(values, score_summary(scores, threshold, alarms=values.get("alarms", 0), of=of), options)
     return 0
 
 
@@ -79,6 +81,7 @@ def score_options(argv: Sequence[str]) -> Namespace:
     checkpoint_option(parser)
     rows = "sequences times particles at a time; 2048 by default, 256 of smoothed scores"
     parser.add_argument("--batch-size", type=Count | None, default=None, help=rows)
+    parser.add_argument("--all", action="store_true", help="print every number, as --json does")
     common_options(parser, seed="seed of the particles")
     options = parser.parse_args(list(argv))
     if options.false_alarms is not None and options.threshold_from is None:
@@ -190,7 +193,8 @@ def summary(scores: Scores, threshold: Threshold | None, alarms: dict[str, Array
         "num_steps": scores.steps_scored,
         "effective_particles": None if np.isnan(scores.effective_particles) else scores.effective_particles,
         "nats_per_step": scores.nats_per_step,
-        "nats_per_sequence": float(np.nanmean(scores.per_sequence)),
+        "nats_per_sequence": scores.nats_per_sequence,
+        "standard_error": scores.standard_error,
     }
     if threshold is not None:
         values |= {
@@ -202,13 +206,16 @@ def summary(scores: Scores, threshold: Threshold | None, alarms: dict[str, Array
     return values
 
 
-def show(values: dict[str, Any], *, as_json: bool) -> None:
-    """The values, and detection as a table."""
-    if as_json:
+def show(values: dict[str, Any], short: Sequence[str], options: Namespace) -> None:
+    """The values or, in short, lines that say what is worth knowing; and detection as a table."""
+    if options.json:
         print(json_text(values))
         return
     detection = values.pop("detection", None)
-    print_values(values)
+    if options.all:
+        print_values(values)
+    else:
+        print("\n".join([*short, f"each step: {values['file']} (all numbers: --json, --all)"]))
     if detection is not None:
         rows = [
             [name, f"{row['auroc']:.4f}", f"{row['average_precision']:.4f}"] for name, row in detection["of"].items()

@@ -100,7 +100,7 @@ class Scores:
     def __repr__(self) -> str:
         return (
             f"<Scores: {self.kind}, {self.relation}, of {len(self)} sequences, {self.steps_scored} steps; "
-            f"{self.nats_per_step:.3f} nats per step (of a {self.unit}); {self.model}, {self._stands_on}>"
+            f"{self.nats_per_step:.3f} nats per step (of a {self.unit}); {self.model}, {self.stands_on}>"
         )
 
     # ---- summed
@@ -121,6 +121,23 @@ class Scores:
     def nats_per_step(self) -> float:
         """The mean over all steps that have a score; NaN without one."""
         return float(np.mean(self.of_steps)) if self.steps_scored else math.nan
+
+    @property
+    def nats_per_sequence(self) -> float:
+        """The mean of `per_sequence` over those that have a score; NaN without one."""
+        each = self._scored_sequences
+        return float(np.mean(each)) if len(each) else math.nan
+
+    @property
+    def standard_error(self) -> float | None:
+        """Of `nats_per_sequence`, from how sequences differ; None of fewer than two."""
+        each = self._scored_sequences
+        return float(np.std(each, ddof=1) / math.sqrt(len(each))) if len(each) > 1 else None
+
+    @property
+    def _scored_sequences(self) -> Array:
+        scored: Array = self.per_sequence[~np.isnan(self.per_sequence)]
+        return scored
 
     # ---- how good
 
@@ -150,7 +167,8 @@ class Scores:
         return scored
 
     @property
-    def _stands_on(self) -> str:
+    def stands_on(self) -> str:
+        """What the numbers are computed from, in words."""
         if self.relation == "exact":
             return "no latents"
         if self.kind == "smoothed":
