@@ -75,9 +75,9 @@ def test_a_file_is_scored_as_in_python_with_its_own_names(folder: Path, tmp_path
     words = ["score", folder / "table", folder / "test.csv", "--particles", 4, "--seed", 3, "--out", out]
     first, second, last = zf(*words, "--device", "cpu").out.splitlines()
     assert re.fullmatch(
-        r"log p\(x\) ≈ -[0-9.]+ ± [0-9.]+ nats per sequence \(estimate, causal; .* on 2 sequences .*", first
+        r"log p\(x\) ≈ -[0-9.]+ ± [0-9.]+ nats per sequence in the data's own units \(estimate, causal; .*", first
     )
-    assert "nats per step in the data's own units; 4 particles, " in second
+    assert "nats per step; 4 particles, " in second
     assert last == f"each step: {out} (all numbers: --json, --all)"
     assert "effective_particles" in zf(*words, "--device", "cpu", "--all").out
     model = zforcing.load(folder / "table")

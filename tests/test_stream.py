@@ -292,6 +292,16 @@ def test_a_row_by_name_is_read_by_name() -> None:
         zforcing.stream(without).push({"a": 1.0, "b": 1.0, "c": 1.0})
 
 
+def test_a_category_may_be_its_word() -> None:
+    frame = pd.DataFrame({"heat": [1.0, 2.0, 4.0, 3.0], "tool": ["saw", "drill", "saw", "mill"]})
+    model = model_of(ONE_OF_EACH[0], Sequences.from_frame(frame, kinds="auto"))
+    expected = zforcing.stream(model).push([2.0, 2]).nats
+    for named in ([2.0, "saw"], {"tool": "saw", "heat": 2.0}, pd.Series({"heat": 2.0, "tool": "saw"})):
+        assert zforcing.stream(model).push(named).nats == expected
+    with pytest.raises(UserError, match="x_t has 'axe', which is no category; the model knows drill, mill, saw"):
+        zforcing.stream(model).push([2.0, "axe"])
+
+
 def test_a_stream_is_saved_with_numpys_numbers_and_not_where_no_file_can_be(tmp_path: Path) -> None:
     model = model_of(ONE_OF_EACH[0], sequences(SPECS["real"]))
     stream = zforcing.stream(model, particles=np.int64(4), seed=np.int64(3))

@@ -31,8 +31,8 @@ def stream(argv: Sequence[str]) -> int:
 
     Rows are lines of CSV (a header names the columns; without one they stand in the model's order, inputs last) or of
     JSON ({"column": number, ...} or [number, ...]); an empty cell or null is missing. Where a column names the sequence
-    of each row, as in the training data, each sequence is a stream of its own. Categories are their numbers. Nats are
-    null where nothing was observed, and "-inf" where the model gave what came no probability at all.
+    of each row, as in the training data, each sequence is a stream of its own. Categories are their words or
+    numbers. Nats are null where nothing was observed, and "-inf" where the model gave what came no probability at all.
     """
     options = stream_options(argv)
     trained = Trained.load(options.run, which=options.checkpoint, device=pick_device(options.device))

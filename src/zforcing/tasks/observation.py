@@ -13,7 +13,7 @@ from torch import Tensor
 from ..errors import UserError
 from ..files.reading import Array, listed
 from ..models import DensityModel
-from ..observations import DataDescription, TableFormat
+from ..observations import Column, DataDescription, TableFormat, labels_of
 from ..runtime.device import place_of
 
 LARGEST = float(np.finfo(np.float32).max)
@@ -36,7 +36,8 @@ class ObservationReader:
     def x(self, values: Any) -> tuple[Tensor, Tensor | None]:
         """x_t from D numbers, NaN or None where one is missing; or from a category, -1, NaN or None if it is missing.
 
-        Numbers may be in the model's order, or, in a dict or a pandas Series, by name.
+        Numbers may be in the model's order, or, in a dict or a pandas Series, by name. In a column of categories one
+        may be the category's word.
 
         Returns:
             x_t [1, D] or [1] with 0 where it is missing, and what is observed, bool like x; None if all is.
@@ -46,7 +47,7 @@ class ObservationReader:
         """
         spec = self.spec
         size = 1 if spec.kind == "categorical" else spec.size
-        raw = _numbers(_in_order(values, self.names, "x_t"), size, "x_t")
+        raw = _numbers(_coded(_in_order(values, self.names, "x_t"), self.spec.columns or ()), size, "x_t")
         missing = np.isnan(raw)
         if spec.kind == "categorical":
             missing |= raw == -1
@@ -124,6 +125,22 @@ def _in_order(values: Any, names: Sequence[str] | None, what: str) -> Any:
         wrong = f"also has {listed(unknown)}" if unknown else f"lacks {listed(lacking)}" if lacking else "has one twice"
         raise UserError(f"{what} {wrong}; the model reads {listed(names)}")
     return [values[name] for name in names]
+
+
+def _coded(values: Any, columns: Sequence[Column]) -> Any:
+    """The values with categories' words as their numbers. Raises UserError about another word."""
+    if not columns or isinstance(values, str) or not hasattr(values, "__len__") or len(values) != len(columns):
+        return values
+    return [_code(value, column) for value, column in zip(values, columns, strict=True)]
+
+
+def _code(value: Any, column: Column) -> Any:
+    labels = labels_of(column)
+    if labels is None or not isinstance(value, str):
+        return value
+    if value not in labels:
+        raise UserError(f"x_t has {value[:40]!r}, which is no category; the model knows {listed(labels)}")
+    return labels.index(value)
 
 
 def _index_of(values: Any) -> list[Any] | None:

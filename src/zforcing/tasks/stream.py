@@ -84,7 +84,8 @@ class Stream:
 
         Args:
             x: x_t [D] in the data's units, NaN or None where a number is missing; a category's number, -1 where it is
-                missing. In the model's order, or, a dict or a pandas Series, by name.
+                missing; in a table's column of categories its word too. In the model's order, or, a dict or a pandas
+                Series, by name.
             inputs: u_t [U] in the data's units, of a model that reads known inputs; not again where `forecast` was
                 given them. Those of a first observation that the model only reads aren't read, as in training.
 
