@@ -46,7 +46,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (MemoryError, RuntimeError) as error:
         if not isinstance(error, MemoryError) and not re.search("alloc|out of memory|Storage size", str(error)):
             raise
-        return print_error(f"not enough memory: {str(error).splitlines()[0][:200]}; ask for less at a time")
+        said = "".join(f": {line[:200]}" for line in str(error).splitlines()[:1])
+        return print_error(f"not enough memory{said}; ask for less at a time")
     except KeyboardInterrupt:
         print("zforcing: stopped", file=sys.stderr)
         return 130

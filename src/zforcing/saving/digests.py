@@ -29,7 +29,7 @@ def write_digests(folder: Path, names: Collection[str]) -> None:
 
 
 def read_digests(folder: Path) -> dict[str, str] | None:
-    """The digests that were written into a folder, by file; None where there are none (before version 0.2).
+    """The digests that were written into a folder, by file; None where there are none (of before there were digests).
 
     Raises:
         UserError: They are damaged.
