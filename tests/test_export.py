@@ -158,7 +158,7 @@ def test_what_the_model_cant_read_has_no_score_and_the_filter_goes_on(name: str,
 
 
 @pytest.mark.parametrize(
-    "case", [Case("rnn", RNN_SIZE), *(pytest.param(case, marks=pytest.mark.slow) for case in NETWORKS[1:])], ids=str
+    "case", [pytest.param(case, marks=pytest.mark.slow) for case in [Case("rnn", RNN_SIZE), *NETWORKS[1:]]], ids=str
 )
 def test_a_program_of_torch_gives_the_same_for_any_number_of_sequences(case: Case, tmp_path: Path, zf: Command) -> None:
     model = model_of(case, SPECS["conditioned with gaps"])

@@ -170,8 +170,8 @@ MLPS: dict[str, Any] = SMALL | {"latent_size": 4, "mlp_size": 16}
     [
         (zf.RNN, SMALL | {"embedding_size": 8}, zf.Exact()),
         (zf.ZForcing, MLPS | {"embedding_size": 8}, zf.ELBO()),
-        (zf.VRNN, MLPS | {"feature_size": 16, "mlp_layers": 1}, zf.ELBO()),
-        (zf.SRNN, MLPS | {"embedding_size": 8, "mlp_layers": 1}, zf.ELBO()),
+        pytest.param(zf.VRNN, MLPS | {"feature_size": 16, "mlp_layers": 1}, zf.ELBO(), marks=pytest.mark.slow),
+        pytest.param(zf.SRNN, MLPS | {"embedding_size": 8, "mlp_layers": 1}, zf.ELBO(), marks=pytest.mark.slow),
     ],
     ids=["rnn", "zforcing", "vrnn", "srnn"],
 )

@@ -295,6 +295,7 @@ def test_doubly_reparameterized_gradients_have_the_same_mean_and_less_variance()
     assert both[1].var(0)[proposal].sum() < 0.7 * both[0].var(0)[proposal].sum()
 
 
+@pytest.mark.slow
 def test_fivos_gradient_with_the_resampling_term_is_that_of_the_expected_bound() -> None:
     """Against central differences of E[FIVO] with common random numbers; without the term it is off."""
     _, batch, _ = linear_gaussian(1, 1, 3, 1, proposal="prior")
@@ -409,6 +410,7 @@ def test_a_sequence_without_a_finite_weight_spoils_no_other(resampling: str) -> 
     assert not value[1].isfinite()
 
 
+@pytest.mark.slow
 def test_fivos_resampling_term_belongs_to_the_objective_with_a_kl_weight() -> None:
     """Central differences of E[-loss] with weights.kl 0.2, common random numbers; the loss's own value is the objective
     only without the term, so it is taken from a bound without it.

@@ -360,7 +360,14 @@ def test_a_small_recipe_trains_evaluates_and_is_heard(row: str, folder: Path, tm
     assert soundfile.info(wav).frames == (1 + 3) * 10
 
 
-@pytest.mark.parametrize("name", [name for name in SPEECH if not name.startswith("speech-small")])
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=[pytest.mark.slow] if name.startswith("blizzard") and "-rnn" not in name else [])
+        for name in SPEECH
+        if not name.startswith("speech-small")
+    ],
+)
 def test_a_published_recipe_trains_on_a_tree_of_its_datas_shape(
     name: str, timit: Path, blizzard: Path, tmp_path: Path
 ) -> None:
@@ -420,7 +427,13 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any]]
     }
 
 
-@pytest.mark.parametrize("name", [name for name in recipes() if name not in SPEECH])
+LIKE_OTHERS = re.compile(r"(muse|nottingham|piano)-.*|(jsb|chorales)-resampled-.*|mnist-(vrnn|srnn|zforcing.*)")
+OTHERS = [name for name in recipes() if name not in SPEECH]  # what differs only in its data's file or in size is slow
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(n, marks=[pytest.mark.slow] if LIKE_OTHERS.fullmatch(n) else []) for n in OTHERS]
+)
 def test_a_recipe_trains_two_steps(name: str, files: dict[str, dict[str, Any]], tmp_path: Path) -> None:
     recipe = read_recipe(name)
     known = MODELS.settings_of(recipe["model"]["name"]).__dataclass_fields__

@@ -295,6 +295,7 @@ def test_info_lists_what_is_registered(deep_markov: Path) -> None:
     assert set(listed["bounds"].split(", ")) == {"elbo", "exact", "fivo", "importance", "iwae"}
 
 
+@pytest.mark.slow
 def test_an_installed_package_registers_by_entry_points(tmp_path: Path) -> None:
     (tmp_path / "site").mkdir()
     site = installed(tmp_path / "site", ramps="ramps:Ramps", bound="one_bound")
