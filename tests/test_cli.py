@@ -278,6 +278,7 @@ def test_bench_json_is_one_object_on_stdout(zf: Command) -> None:
     assert "threads" not in result.json["machine"]
 
 
+@pytest.mark.slow
 def test_bench_takes_another_model_and_tells_how_it_was_measured(zf: Command) -> None:
     words = [*BENCH, "--model", "rnn", "--model.embedding_size", "2", "--precision", "bfloat16", "--seed", "3"]
     said = zf(*words)

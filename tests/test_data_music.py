@@ -117,6 +117,7 @@ def test_the_reader_of_pickles_agrees_with_pythons_own(tmp_path: Path) -> None:
         assert read_pickle(Path(pickled(tmp_path / "a.pkl", value, protocol=protocol)), "it") == value
 
 
+@pytest.mark.slow
 def test_a_key_whose_hash_takes_for_ever_is_refused(tmp_path: Path) -> None:
     doubled = b"})" + b"2\x86" * 60 + b"K\x01s."
     nested = b"})" + b"\x85" * 1_000_000 + b"K\x01s."

@@ -246,7 +246,7 @@ HEADS: dict[str, tuple[dict[str, Any], list[ObservationSpec]]] = {
 SIZES = {"hidden_size": 5, "embedding_size": 4, "latent_size": 2, "mlp_size": 4}
 
 
-@pytest.mark.parametrize("model", ["rnn", "zforcing"])
+@pytest.mark.parametrize("model", [pytest.param("rnn", marks=pytest.mark.slow), "zforcing"])
 @pytest.mark.parametrize("head", HEADS)
 def test_models_keep_the_contract_with_every_head(head: str, model: str) -> None:
     settings, specs = HEADS[head]

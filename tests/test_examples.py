@@ -15,13 +15,8 @@ EXAMPLES = [
 ]
 
 
-@pytest.mark.parametrize(
-    "example",
-    [
-        pytest.param(path, id=path.stem, marks=[pytest.mark.slow] if path.stem != "quickstart" else [])
-        for path in EXAMPLES
-    ],
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("example", EXAMPLES, ids=lambda path: path.stem)
 def test_an_example_runs_and_writes_no_file(example: Path, tmp_path: Path) -> None:
     command = [sys.executable, "-W", "error", str(example), "--minutes", "0.03"]
     environment = os.environ | {"HOME": str(tmp_path), "PYTHONDONTWRITEBYTECODE": "1"}

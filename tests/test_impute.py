@@ -104,6 +104,7 @@ def test_moves_find_the_kalman_smoother_from_a_smoother_that_degenerates(gappy: 
     assert worst(0)[1] > 0.6
 
 
+@pytest.mark.slow
 def test_what_moved_draws_are_worth_is_what_their_errors_say(gappy: tuple[Array, Array]) -> None:
     """Within a factor of two, by the errors of the means of 24 sets of draws; the smoother alone is worth 1."""
     x, seen = (v[:20] for v in gappy)
@@ -307,6 +308,7 @@ class Before(NamedTuple):
     x: Tensor
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("moves", [0, 20, 60])
 def test_bits_that_hardly_move_are_worth_few_draws(moves: int) -> None:
     """Eight of 24 bits flip somewhere in a gap of three steps: by enumeration after 1, 2, 3 or 4 of them, with p = 1/4.

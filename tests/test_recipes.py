@@ -346,7 +346,10 @@ def test_a_base_alone_is_no_run(tmp_path: Path, zf: Command) -> None:
 # ---- what they train
 
 
-@pytest.mark.parametrize("row", PUBLISHED)
+@pytest.mark.parametrize(
+    "row",
+    [pytest.param(row, marks=[pytest.mark.slow] if re.search("-gmm|-i-|-filt", row) else []) for row in PUBLISHED],
+)
 def test_a_small_recipe_trains_evaluates_and_is_heard(row: str, folder: Path, tmp_path: Path, zf: Command) -> None:
     name = f"speech-small-{row}"
     trained = zf("train", name, "--run-dir", tmp_path / "run", "--data.root", folder,
@@ -427,7 +430,9 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any]]
     }
 
 
-LIKE_OTHERS = re.compile(r"(muse|nottingham|piano)-.*|(jsb|chorales)-resampled-.*|mnist-(vrnn|srnn|zforcing.*)")
+LIKE_OTHERS = re.compile(
+    r"(muse|nottingham|piano)-.*|(jsb|chorales)-resampled-.*|mnist-(vrnn|srnn|zforcing.*)|mnist-small-(srnn|zforcing-aux)|imdb-(rnn|zforcing.*)"
+)
 OTHERS = [name for name in recipes() if name not in SPEECH]  # what differs only in its data's file or in size is slow
 
 

@@ -164,6 +164,7 @@ def trained(deep_markov: Path) -> Path:
     return deep_markov / "run"
 
 
+@pytest.mark.slow
 def test_a_model_of_ones_own_trains_from_a_recipe_and_is_evaluated_sampled_and_described(
     trained: Path, tmp_path: Path
 ) -> None:

@@ -11,7 +11,7 @@ import torch
 import yaml
 
 import zforcing
-from conftest import Command
+from conftest import Command, metrics_of
 from zforcing.cli import main, train_runs
 from zforcing.training.loop import Diverged
 from zforcing.training.runs.run import Interrupted
@@ -48,7 +48,7 @@ def seeds(*words: object, folder: Path) -> list[object]:
 def test_each_seed_is_the_run_that_it_is_alone(trained: Path, tmp_path: Path, zf: Command) -> None:
     assert sorted(path.name for path in trained.iterdir()) == ["x-seed0", "x-seed3"]
     assert zf(*seeds("--seed", 3, folder=tmp_path)).code == 0
-    assert (trained / "x-seed3" / "metrics.jsonl").read_text() == (tmp_path / "x" / "metrics.jsonl").read_text()
+    assert metrics_of(trained / "x-seed3") == metrics_of(tmp_path / "x")
 
 
 def test_finished_seeds_stay_and_others_are_trained(runs: Path, zf: Command) -> None:
@@ -125,7 +125,7 @@ def test_a_run_is_overwritten_by_one_that_is_as_if_nothing_had_been(runs: Path, 
     (run / "evaluation-test-elbo.json").write_text("{}")
     assert zf(*overwrite(run, "--seed", 3)).code == 0
     assert not (run / "evaluation-test-elbo.json").exists()
-    assert (run / "metrics.jsonl").read_text() == (runs / "x-seed3" / "metrics.jsonl").read_text()
+    assert metrics_of(run) == metrics_of(runs / "x-seed3")
     assert zforcing.load(run).label
 
 

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.distributions import Categorical
 
-from conftest import RNN_SIZE, SRNN_SIZE, VRNN_SIZE, ZF_SIZE, Case, draw_noise, random_batch
+from conftest import RNN_SIZE, SRNN_SIZE, VRNN_SIZE, ZF_SIZE, Case, draw_noise, metrics_of, random_batch
 from test_update import Recording
 from zforcing import ELBO, ObservationSpec, SequenceBatch, SequenceModel, UserError, Weights
 from zforcing.bounds import FIVO, IWAE, Bound
@@ -327,10 +327,6 @@ def run(config: RunConfig, folder: Path, **options: Any) -> None:
     train(config, folder, device="cpu", reporter=Reporter(quiet=True), **options)
 
 
-def rows_of(folder: Path) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
-
-
 class StopAfterFirst(Callback):
     """Ctrl-C when an update is done."""
 
@@ -349,7 +345,7 @@ def test_a_stopped_and_resumed_run_that_drops_words_equals_the_uninterrupted_one
         run(config, tmp_path / "pieces", callbacks=[StopAfterFirst()])
     torch.manual_seed(99)  # whatever happened in between
     run(config, tmp_path / "pieces", resume=True)
-    assert rows_of(tmp_path / "pieces") == rows_of(tmp_path / "whole")
+    assert metrics_of(tmp_path / "pieces") == metrics_of(tmp_path / "whole")
     for file in ("model.safetensors", "training.safetensors"):
         one, other = (
             (current(tmp_path / name / "checkpoints" / "last") / file).read_bytes() for name in ("pieces", "whole")
@@ -361,7 +357,7 @@ def test_words_are_dropped_in_updates_and_in_no_validation(configure: Callable[.
     """The first validation is of the first weights."""
     for p in (0.0, 0.5):
         run(configure(word_dropout=p, max_steps=1), tmp_path / str(p))
-    (valid, update, *_), (other_valid, other_update, *_) = (rows_of(tmp_path / name) for name in ("0.0", "0.5"))
+    (valid, update, *_), (other_valid, other_update, *_) = (metrics_of(tmp_path / name) for name in ("0.0", "0.5"))
     assert (valid["event"], update["event"]) == ("validation", "training")
     assert valid == other_valid
     assert update["loss"] != other_update["loss"]
