@@ -152,6 +152,7 @@ def test_a_model_samples_scores_and_continues(moved: tuple[str, Machine, float])
     assert loaded == []
     assert sorted(path.name for path in (machine.home / "model").iterdir() if path.suffix != ".safetensors") == [
         "README.md",
+        "SHA256SUMS",
         "config.json",
     ]
 
