@@ -15,9 +15,10 @@ from matplotlib.image import imread
 
 from conftest import write_samples
 from zforcing.errors import UserError
+from zforcing.files.audio import write_wav
 from zforcing.files.midi import TimeStep, held_notes, read_midi, read_tempo
 from zforcing.files.pianoroll import write_pianoroll
-from zforcing.files.synthesizer import A4, RATE, Sounding, synthesize, write_sound
+from zforcing.files.synthesizer import A4, RATE, Sounding, synthesize
 from zforcing.models import Generated
 from zforcing.observations import DataDescription, MusicFormat, ObservationSpec, Written
 from zforcing.observations.formats.music import HEARD, PICTURED
@@ -136,7 +137,7 @@ def test_a_roll_is_rendered_at_its_tempo(tmp_path: Path) -> None:
 
 def write_samples_of(music: MusicFormat, roll: Any, file: Path) -> tuple[int, int, int]:
     """Channels, bytes a sample and rate of a written file."""
-    write_sound(file, music.sound(roll))
+    write_wav(file, music.sound(roll), RATE)
     with wave.open(str(file)) as opened:
         assert np.array_equal(np.frombuffer(opened.readframes(opened.getnframes()), "<i2"), music.sound(roll))
         return opened.getnchannels(), opened.getsampwidth(), opened.getframerate()

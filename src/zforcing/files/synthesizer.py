@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import wave
 from collections.abc import Iterable
 from functools import lru_cache
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-
-from ..errors import UserError
 
 RATE = 22050  # samples per second: the highest note of a piano has 4186 Hz
 HARMONICS = 6
@@ -72,15 +68,3 @@ def _tone(pitch: int, seconds: float) -> NDArray[np.float64]:
     tone[:rise] *= np.arange(rise) / rise
     tone[-fall:] *= np.arange(fall, 0, -1) / fall
     return tone
-
-
-def write_sound(path: Path, samples: NDArray[np.int16]) -> None:
-    """Write samples at `RATE` as a 16-bit WAV file. Raises UserError where that is impossible."""
-    try:
-        with path.open("wb") as opened, wave.open(opened, "wb") as file:
-            file.setnchannels(1)
-            file.setsampwidth(2)
-            file.setframerate(RATE)
-            file.writeframes(samples.astype("<i2").tobytes())
-    except OSError as error:
-        raise UserError(f"{path}: can't be written ({error.strerror}); check its folder") from error

@@ -10,13 +10,14 @@ from numpy.typing import NDArray
 
 from ...errors import UserError
 from ...files.archives import open_npz
+from ...files.audio import write_wav
 from ...files.midi import SUFFIXES, TEMPO, TimeStep, held_notes, import_symusic, read_midi, read_tempo, write_midi
 from ...files.paths import user_path
 from ...files.pianoroll import write_pianoroll
 from ...files.pickles import PICKLES, read_pickle
 from ...files.reading import Array, listed, readable
 from ...files.rolls import Roll, from_matrix, from_pitches
-from ...files.synthesizer import Sounding, synthesize, write_sound
+from ...files.synthesizer import RATE, Sounding, synthesize
 from ..checks import is_number, is_size
 from ..example import Example
 from ..spec import ObservationSpec
@@ -138,7 +139,7 @@ class MusicFormat(Format):
                 self.write_midi(Path(files[-1]), roll)
             if i < HEARD:
                 files.append(f"{path}-{i:03d}.wav")
-                write_sound(Path(files[-1]), self.sound(roll))
+                write_wav(files[-1], self.sound(roll), RATE)
         return Written(tuple(files), lacking=lacking)
 
     def sound(self, roll: Array) -> NDArray[np.int16]:
