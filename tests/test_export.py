@@ -281,7 +281,8 @@ def test_the_script_needs_neither_torch_nor_zforcing(tmp_path: Path) -> None:
     code = f"{NO_PACKAGES}import runpy; runpy.run_path({str(SCRIPT)!r}, run_name='__main__')"
     with (tmp_path / "rows.csv").open() as opened:
         command = [sys.executable, "-c", code, str(tmp_path / "model.onnx")]
-        done = subprocess.run(command, stdin=opened, capture_output=True, text=True, check=True, timeout=50)
+        done = subprocess.run(command, stdin=opened, capture_output=True, text=True, check=False, timeout=50)
+    assert done.returncode == 0, done.stderr
     told = [json.loads(line) for line in done.stdout.splitlines()]
     stream = zforcing.stream(model, particles=K)
     assert len(told) == 9

@@ -133,7 +133,13 @@ def _clamp(x: Tensor, low: float | None = None, high: float | None = None) -> Te
     return x if high is None else torch.where(x > high, high, x)
 
 
+def _leaky_relu(x: Tensor, slope: float = 0.01) -> Tensor:
+    """Of any precision; onnxruntime has it of float32 alone."""
+    return torch.where(x > 0, x, slope * x)
+
+
 INSTEAD: dict[Any, Any] = {
+    torch.ops.aten.leaky_relu.default: _leaky_relu,
     torch.ops.aten.clamp.default: _clamp,
     torch.ops.aten.log_sigmoid.default: _log_sigmoid,
     torch.ops.aten.binary_cross_entropy_with_logits.default: _bernoulli,
