@@ -19,11 +19,11 @@ whose x_t isn't there yet they are the forecast, whatever x is.
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
-from torch.distributions import Distribution
+from torch.distributions import Categorical, Distribution
 
 from ..distributions import log_probs_of_observed, reparameterize
 from ..models import SequenceModel
@@ -194,14 +194,14 @@ class FilterStep(nn.Module):
     def _moments(self, emission: Distribution, weights: Tensor) -> Tensors:
         """What is expected of x_t, a mixture by the weights [B, K]; nothing where that has no closed form."""
         if self.model.spec.kind == "categorical":
-            logits = getattr(emission, "logits")  # noqa: B009  # those of a Categorical, whose type isn't known
+            logits = cast(Categorical, emission).logits
             each = self._by_sequence(torch.softmax(logits.double(), dim=-1))
             return {"probabilities": (weights[..., None] * each).sum(1)}
         if not self.units.is_affine:
             return {}
         try:
             mean, variance = (self._by_sequence(v.double()) for v in (emission.mean, emission.variance))
-        except NotImplementedError:
+        except NotImplementedError:  # of a density without moments, such as an autoregressive one
             return {}
         w = weights[..., None]
         center = (w * mean).sum(1)
