@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import random
+import re
 import shutil
 import subprocess
 import sys
@@ -15,8 +17,10 @@ import numpy as np
 import pytest
 
 from conftest import metrics_of
-from zforcing import UserError, load
-from zforcing.saving.digests import SUMS
+from zforcing import ELBO, Sequences, UserError, load
+from zforcing.data.record import SplitRecord
+from zforcing.evaluation.runs import evaluate_run
+from zforcing.saving.digests import SUMS, write_digests
 from zforcing.training.reporter import Reporter
 from zforcing.training.runs.config import RunConfig, parse_config
 from zforcing.training.runs.lock import LOCK, locked
@@ -124,6 +128,64 @@ def test_rows_that_are_missing_or_others_are_said(edit: object, copy: Path) -> N
 
 def test_rows_as_they_were_say_nothing(copy: Path) -> None:
     assert not any("warning" in line for line in resume(copy, epochs=3))
+
+
+# ---- other data than it was
+
+
+def test_a_split_knows_its_sequences() -> None:
+    draw = np.random.default_rng(0)
+    x = draw.normal(size=(6, 3, 2)).astype(np.float32)
+    before, now = SplitRecord.of(Sequences([*x[:4]])), SplitRecord.of(Sequences([*x[:4]]))
+    assert before == now == SplitRecord.from_json(json.loads(json.dumps(before.to_json())))
+    assert before.change(now) == ""
+    assert (before.sequences, before.steps, before.by) == (4, 12, "numbers")
+
+
+def test_a_record_counts_what_it_has_seen() -> None:
+    def record(digests: str) -> SplitRecord:
+        return SplitRecord(len(digests), 9, digests, tuple(digests), "numbers")
+
+    assert record("abcd").change(record("abcde")) == "had 4 sequences and has 5"
+    assert "(3 of 4 were in it)" in record("abcd").change(record("abcx"))
+    assert record("cx").same(record("abcd")) == 1
+
+
+def test_other_sequences_are_refused_when_a_run_goes_on(copy: Path) -> None:
+    """Also where nothing that a model keeps of the data has changed."""
+    place = copy / "run" / "checkpoints" / "last"
+    known = json.loads((place / "splits.json").read_text())
+    known["train"] |= {"fingerprint": "0" * 12, "sequences": 15}
+    (place / "splits.json").write_text(json.dumps(known))
+    write_digests(place, {file.name for file in place.iterdir()} - {SUMS})
+    with pytest.raises(UserError, match="the train split had 15 sequences and has 16"):
+        resume(copy, epochs=3)
+
+
+def evaluated(run: Path) -> str:
+    return evaluate_run(run, bound=ELBO(), backend="reference", baselines=False).remark
+
+
+def test_a_test_split_that_was_trained_on_is_counted(copy: Path, tmp_path: Path) -> None:
+    file = (copy / "data").readlink()
+    assert evaluated(copy / "run") == ""
+    mine = tmp_path / "mine.npz"
+    shutil.copy(file, mine)
+    text = (copy / "run" / "config.yaml").read_text()
+    (copy / "run" / "config.yaml").write_text(text.replace(str(file), str(mine)))
+    assert evaluated(copy / "run") == ""
+    x = np.load(file)["x"]
+    np.savez(mine, x=np.concatenate([x, x[:2] + 1]))
+    said = evaluated(copy / "run")
+    assert "mine.npz isn't what the run was trained on" in said
+    assert "the train split had 16 sequences and has 18" in said
+    assert re.search(r"the run was trained on \d of the 2 sequences of the test split", said)
+
+
+def test_a_configuration_that_isnt_the_runs_is_doubted(copy: Path) -> None:
+    file = copy / "run" / "config.yaml"
+    file.write_text(file.read_text().replace("split_seed: 0", "split_seed: 4"))
+    assert "config.yaml has been edited, or is damaged: data.split_seed was 0, is 4" in evaluated(copy / "run")
 
 
 # ---- held by one

@@ -1,11 +1,12 @@
 """The commands. Results go to stdout (one JSON object with --json), progress and errors to stderr.
 
-Exit code 0, or 2 with one line for a user's mistake, 1 when training diverged, 130 after Ctrl-C.
+Exit code 0; 2 with one line for a user's mistake, and for a file that can't be written; 1 when training diverged; 130
+after Ctrl-C; 75 after another signal, once the run is saved: start the same command with --resume.
 """
 
 from __future__ import annotations
 
-import os
+import errno
 import re
 import sys
 from collections.abc import Sequence
@@ -14,43 +15,71 @@ from importlib.metadata import version
 
 from ..errors import UserError, shortened
 from ..runtime.memory import keep_freed_memory
+from ..runtime.output import discard, standard_streams
 from .commands import COMMANDS
+from .interrupts import CtrlC
+
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)  # of a disk
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit code."""
     words = list(sys.argv[1:] if argv is None else argv)
-    try:
-        if not words or words[0] in ("-h", "--help"):
-            print(overview())
-            return 0
-        if words[0] == "--version":
-            print(f"zforcing {version('zforcing')}")
-            return 0
-        if words[0] not in COMMANDS:
-            close = get_close_matches(words[0], COMMANDS, n=1, cutoff=0.6)
-            hint = f" (did you mean {close[0]}?)" if close else ""
-            raise UserError(f"unknown command {words[0]!r}{hint}; it is one of {', '.join(COMMANDS)}")
-        from .quick import check  # the overview does without
+    with standard_streams(), CtrlC() as ctrl_c:
+        try:
+            return _with_its_output(words)
+        except KeyboardInterrupt:
+            return _stopped()
+        except Exception:
+            if ctrl_c.came:  # packages that it meets while they are imported make other errors of it
+                return _stopped()
+            raise
 
-        check(words[0], words[1:])
-        keep_freed_memory()
-        code = COMMANDS[words[0]].load()(words[1:])
+
+def _with_its_output(words: Sequence[str]) -> int:
+    """Run one command, and have written what it printed; returns the exit code, also for what a user can mend."""
+    try:
+        code = _run(words)
         sys.stdout.flush()
         return code
-    except BrokenPipeError:  # `| head` has read enough; Python would complain again when it ends
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except BrokenPipeError:  # `| head` has read enough
+        discard(sys.stdout)
         return 0
-    except (UserError, OSError) as error:
+    except UserError as error:
+        return print_error(str(error))
+    except OSError as error:
+        if error.filename is None and error.errno in FULL:
+            discard(sys.stdout)
+            return print_error(f"standard output, or a file beside it, can't be written: {error.strerror}")
         return print_error(str(error))
     except (MemoryError, RuntimeError) as error:
         if not isinstance(error, MemoryError) and not re.search("alloc|out of memory|Storage size", str(error)):
             raise
         said = "".join(f": {line[:200]}" for line in str(error).splitlines()[:1])
         return print_error(f"not enough memory{said}; ask for less at a time")
-    except KeyboardInterrupt:
-        print("zforcing: stopped", file=sys.stderr)
-        return 130
+
+
+def _run(words: Sequence[str]) -> int:
+    if not words or words[0] in ("-h", "--help"):
+        print(overview())
+        return 0
+    if words[0] == "--version":
+        print(f"zforcing {version('zforcing')}")
+        return 0
+    if words[0] not in COMMANDS:
+        close = get_close_matches(words[0], COMMANDS, n=1, cutoff=0.6)
+        hint = f" (did you mean {close[0]}?)" if close else ""
+        raise UserError(f"unknown command {words[0]!r}{hint}; it is one of {', '.join(COMMANDS)}")
+    from .quick import check  # the overview does without
+
+    check(words[0], list(words[1:]))
+    keep_freed_memory()
+    return COMMANDS[words[0]].load()(list(words[1:]))
+
+
+def _stopped() -> int:
+    print("zforcing: stopped", file=sys.stderr)
+    return 130
 
 
 def print_error(message: str) -> int:

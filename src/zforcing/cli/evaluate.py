@@ -6,7 +6,7 @@ import sys
 from argparse import Namespace
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from ..bounds import ELBO, Bound, ChunkedELBO
 from ..errors import UserError
@@ -35,6 +35,7 @@ from .sources import OWN
 
 if TYPE_CHECKING:
     from ..evaluation.evaluation import Evaluation
+    from ..evaluation.latents_report import LatentsReport
 # options that say how a run is measured, by the names of `evaluate_run`
 ASKED = (
     "file",
@@ -57,7 +58,6 @@ def evaluate(argv: Sequence[str]) -> int:
     """
     from ..evaluation.runs import evaluate_run
     from ..evaluation.saved import evaluation_file, name_in_files, save_evaluation, weights_of
-    from ..evaluation.summary import summary, warnings
 
     options = evaluate_options(argv)
     if options.forecast is not None:
@@ -73,23 +73,31 @@ def evaluate(argv: Sequence[str]) -> int:
     of = (options.split or "test") if options.file is None else file_name(options.file)
     path = evaluation_file(run, split=of, bound=name_in_files(bound), checkpoint=options.checkpoint)
     values = result.to_json() | {"checkpoint": options.checkpoint, "weights": weights}
+    try:
+        show(result, values, latents, options, path=path)
+    finally:  # also where nobody reads on
+        save_evaluation(result, path, checkpoint=options.checkpoint, weights=weights, latents=latents)
+    return 0
+
+
+def show(
+    result: Evaluation, values: dict[str, Any], latents: LatentsReport | None, options: Namespace, *, path: Path
+) -> None:
+    """What was measured, on stdout, and what to mind, on stderr. path: where all numbers will be."""
+    from ..evaluation.summary import summary, warnings
+
     if options.json:
         print(json_text(values | ({} if latents is None else {"latents": latents.to_json()})))
     elif options.all:
         print_values(values | {"baselines": in_words(result)})
         print_latents(latents)
     else:
-        description = load(run, which=options.checkpoint).description
+        description = load(path.parent, which=options.checkpoint).description
         print("\n".join(summary(result, number="dim" if description is None else description.format.number)))
         print_latents(latents)
         print(f"all numbers: {path} (or --all, --json)")
     for warning in warnings(result):
         print(f"warning: {warning}", file=sys.stderr)
-    try:
-        save_evaluation(result, path, checkpoint=options.checkpoint, weights=weights, latents=latents)
-    except OSError as error:
-        raise UserError(f"can't write {path} ({error.strerror}), which has the numbers above") from None
-    return 0
 
 
 def in_words(result: Evaluation) -> str | None:

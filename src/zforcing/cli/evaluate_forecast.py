@@ -14,7 +14,6 @@ from ..errors import UserError
 from ..files.json_text import json_text
 from ..runtime.device import pick_device
 from ..runtime.threads import threads_asked_for
-from ..saving.atomic import write_text
 from ..text_table import Table
 from ..training.runs.trained import Trained
 from .options import counting, print_values, say
@@ -40,6 +39,7 @@ def evaluate_forecasts(options: Namespace) -> int:
     """Hold out the last steps of each sequence, and measure forecasts of them."""
     from ..evaluation.forecasts import evaluate_forecast
     from ..evaluation.runs import training_split
+    from ..evaluation.saved import write_shown
 
     given = [name for name, usual in OF_BOUNDS.items() if getattr(options, name) != usual]
     if given:
@@ -61,11 +61,13 @@ def evaluate_forecasts(options: Namespace) -> int:
     of = name_of(options)
     path = trained.folder / f"{stem_of(options, 'forecast', of, f'steps{options.forecast}')}.json"
     values = {"split": of, "seed": options.seed, "checkpoint": options.checkpoint}
-    write_text(path, json_text(table.to_json() | values, indent=1) + "\n")
-    if options.json:
-        print(json_text(table.to_json() | values | {"file": str(path)}))
-    else:
-        show(table, path, every_feature=options.all)
+    try:
+        if options.json:
+            print(json_text(table.to_json() | values | {"file": str(path)}))
+        else:
+            show(table, path, every_feature=options.all)
+    finally:  # also where nobody reads on
+        write_shown(path, json_text(table.to_json() | values, indent=1))
     return 0
 
 

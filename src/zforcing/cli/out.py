@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-import tempfile
+import shutil
 from argparse import Namespace
 from collections.abc import Sequence
 from dataclasses import replace
@@ -17,6 +17,7 @@ from pathlib import Path
 
 from ..errors import UserError
 from ..files.paths import user_path
+from ..files.writing import whole_files
 from ..observations import DataDescription, Drawn, Written
 from .parser import Parser
 from .sources import OWN, is_path
@@ -91,14 +92,15 @@ def write_drawn(drawn: Drawn, description: DataDescription, options: Namespace, 
     if out is None or out.is_dir() or out.suffix.lower() not in _endings(description):
         return description.format.write(out or folder, stem, drawn, description)
     out.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=out.parent) as made:  # a file that is there beside it stays as it is
-        written = description.format.write(Path(made), "made", drawn, description)
+    with whole_files(out.parent) as made:  # a file that is there beside it stays as it is
+        written = description.format.write(made / "all", "made", drawn, description)
         files = [Path(file) for file in written.files if Path(file).suffix.lower() == out.suffix.lower()]
         if not files:
             raise UserError(written.lacking or f"--out {out}: {description.format.name} wrote no such file")
         names = [out] if len(files) == 1 else [out.with_stem(f"{out.stem}-{i:03d}") for i in range(len(files))]
         for file, name in zip(files, names, strict=True):
             file.replace(name)
+        shutil.rmtree(made / "all")
     return replace(written, files=tuple(map(str, names)), lacking=None)
 
 

@@ -42,9 +42,9 @@ def paper_table(name: str, argv: Sequence[str]) -> int:
     out = page_path(options.out or Path(options.runs) / f"table-{options.size}")
     try:
         diverged = [] if options.find else train_missing(about, options, settings)
-    except Interrupted:
+    except Interrupted as stopped:
         say("stopped; the same command goes on")
-        return 130
+        return stopped.exit_code
     rows = evaluated_rows(about, options, out)
     written = write_page(about, options.size, rows, out, command=shlex.join(["zforcing", "table", name, *argv]))
     if options.json:

@@ -50,9 +50,9 @@ def train_run(config: RunConfig, options: Namespace) -> int:
     planned = Planned(config, run_folder(config, options), options.resume)
     try:
         end = trained(planned, options)
-    except Interrupted:
+    except Interrupted as stopped:
         say(f"stopped; go on with: {planned.go_on}")
-        return 130
+        return stopped.exit_code
     if end is None:
         return 1
     if not is_main_process():
@@ -78,10 +78,10 @@ def train_seeds(config: RunConfig, options: Namespace, argv: Sequence[str]) -> i
         say(f"{one.folder}: seed {one.config.seed}")
         try:
             ends[one.folder] = trained(one, options)
-        except Interrupted:
+        except Interrupted as stopped:
             left = [word for word in argv if word not in ("--resume", "--overwrite")]
             say(f"stopped; go on with: {shlex.join(['zforcing', 'train', *left, '--resume'])}")
-            return 130
+            return stopped.exit_code
     if is_main_process():
         show(ends, as_json=options.json)
     return 1 if None in ends.values() else 0

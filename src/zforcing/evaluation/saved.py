@@ -61,10 +61,22 @@ def evaluation_file(run: Path, *, split: str, bound: str, checkpoint: str = "bes
 def save_evaluation(
     evaluation: Evaluation, path: Path, *, checkpoint: str, weights: str, latents: LatentsReport | None = None
 ) -> None:
-    """As JSON, with the checkpoint that it is of, the digest of its weights, and what was measured of its latents."""
+    """As JSON, with the checkpoint that it is of, the digest of its weights, and what was measured of its latents.
+
+    Raises:
+        UserError: It can't be written.
+    """
     values = evaluation.to_json() | {"checkpoint": checkpoint, "weights": weights}
     values |= {} if latents is None else {"latents": latents.to_json()}
-    write_text(path, json.dumps(values, indent=1) + "\n")
+    write_shown(path, json.dumps(values, indent=1))
+
+
+def write_shown(path: Path, text: str) -> None:
+    """Write what a command has shown. Raises UserError where that is impossible."""
+    try:
+        write_text(path, text + "\n")
+    except OSError as error:
+        raise UserError(f"can't write {path} ({error.strerror}), which has the numbers above") from None
 
 
 def read_evaluation(path: Path, *, remedy: str) -> Evaluation:

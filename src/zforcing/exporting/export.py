@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from ..errors import UserError
-from ..files.writing import file_to_write
+from ..files.writing import file_to_write, whole_file
 from ..models import DensityModel, of_sequences
 from ..settings import Count, must_be, must_fit, plain
 from .about import about_step
@@ -57,12 +57,8 @@ def export(model: DensityModel, path: str | Path, *, particles: int = 64) -> Exp
     if file.suffix not in WRITERS:
         raise UserError(f"{path}: its suffix is {file.suffix!r}; a step is written to .onnx or .pt2")
     step = FilterStep(_on_cpu(of_sequences(model, needed_by="export").eval()), particles=plain(particles))
-    partial = file.with_name(f"{file.stem}.partial{file.suffix}")
-    try:
-        WRITERS[file.suffix](step, partial)
-        partial.replace(file)
-    finally:
-        partial.unlink(missing_ok=True)
+    with whole_file(file) as part:
+        WRITERS[file.suffix](step, part)
     return Exported(file, about_step(step))
 
 

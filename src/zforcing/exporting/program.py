@@ -32,7 +32,11 @@ def to_program(step: FilterStep) -> ExportedProgram:
 
 def save_program(step: FilterStep, file: Path) -> None:
     """Write a .pt2, which `torch.export.load` reads without zforcing, and the metadata in it."""
-    torch.export.save(to_program(step), file, extra_files={EXTRA: json.dumps(about_step(step))})
+    program = to_program(step)
+    try:
+        torch.export.save(program, file, extra_files={EXTRA: json.dumps(about_step(step))})
+    except RuntimeError as error:  # torch's, where the disk is full, say
+        raise OSError(_first_line(error)) from error
 
 
 def outputs_of(program: ExportedProgram, given: dict[str, Tensor]) -> list[str]:

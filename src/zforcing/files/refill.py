@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,11 +11,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import UserError
 from .archives import open_npz
 from .parquet import read_whole, write_whole
 from .reading import Array
 from .rows import Layout
+from .writing import whole_file
 
 OUT = {".csv": (".csv",), ".parquet": (".parquet",), ".npz": (".npz",), ".npy": (".npz", ".npy")}
 
@@ -59,14 +58,8 @@ def refill(file: Path, out: Path, fillings: Fillings, layout: Layout) -> None:
         UserError: It can't be written.
     """
     write = {".csv": _csv, ".parquet": _parquet, ".npz": _npz, ".npy": _npy}[file.suffix.lower()]
-    part = out.with_name(f".{out.stem}-{os.getpid()}{out.suffix}")  # whole before it takes the place of FILE
-    try:
+    with whole_file(out) as part:
         write(file, part, fillings, layout)
-        part.replace(out)
-    except OSError as error:
-        raise UserError(f"{out}: can't be written ({error.strerror})") from None
-    finally:
-        part.unlink(missing_ok=True)
 
 
 def _csv(file: Path, out: Path, fillings: Fillings, _: Layout) -> None:

@@ -33,9 +33,13 @@ class Writing:
         return self.temporary
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        if kind is not None:
-            shutil.rmtree(self.temporary, ignore_errors=True)
-            return
+        try:
+            if kind is None:
+                self._replace()
+        finally:
+            shutil.rmtree(self.temporary, ignore_errors=True)  # of a write that failed: it leaves the old one
+
+    def _replace(self) -> None:
         write_digests(self.temporary, {file.name for file in self.temporary.iterdir()} - self.edited)
         for path in (*self.temporary.iterdir(), self.temporary):
             sync(path)

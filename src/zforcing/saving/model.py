@@ -201,13 +201,16 @@ def save(folder: str | Path, model: DensityModel) -> None:
             "zforcing.DataDescription(name, model.spec, longest)"
         )
     try:
-        _save(user_path(str(folder), str(folder)), model, model.description)
+        write_model(user_path(str(folder), str(folder)), model)
     except (OSError, SafetensorError) as error:
         why = getattr(error, "strerror", None) or error
         raise UserError(f"can't save the model in {folder}: {why}; name another folder") from error
 
 
-def _save(place: Path, model: DensityModel, description: DataDescription) -> None:
+def write_model(place: Path, model: DensityModel) -> None:
+    """`save`, of a model with a description. Raises OSError or SafetensorError where a file can't be written."""
+    description = model.description
+    assert description is not None, "a model without one can't be loaded"
     place.mkdir(parents=True, exist_ok=True)
     data = json.loads(json.dumps(description.to_json()))
     _save_tensors(place / WEIGHTS, model.state_dict(), data)

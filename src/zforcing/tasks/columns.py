@@ -13,7 +13,7 @@ from ..errors import UserError
 from ..files.reading import Array
 from ..files.rows import TimeColumn
 from ..files.time_text import text_of_times
-from ..files.writing import file_to_write
+from ..files.writing import file_to_write, whole_file
 
 
 def ids_of_rows(ids: Sequence[Any], lengths: Sequence[int]) -> Array:
@@ -88,7 +88,7 @@ def check_lengths(columns: Mapping[str, Array]) -> None:
 def write_csv(file: Path, columns: Mapping[str, Array]) -> None:
     """A header, and a row for each step; an empty cell is NaN. Raises UserError about columns of several lengths."""
     check_lengths(columns)
-    with file.open("w", encoding="utf-8", newline="") as opened:
+    with whole_file(file) as part, part.open("w", encoding="utf-8", newline="") as opened:
         writer = csv.writer(opened, lineterminator="\n")
         writer.writerow(columns)
         writer.writerows(zip(*map(_cells, columns.values()), strict=True))
@@ -97,7 +97,8 @@ def write_csv(file: Path, columns: Mapping[str, Array]) -> None:
 def write_npz(file: Path, arrays: Mapping[str, Array]) -> None:
     """Arrays by name; what only a pickle could hold, such as moments with a zone, as text."""
     plain = {name: as_text(array) if array.dtype.hasobject else array for name, array in arrays.items()}
-    np.savez_compressed(file, **plain)  # type: ignore[arg-type]  # its stub takes them for allow_pickle
+    with whole_file(file) as part:
+        np.savez_compressed(part, **plain)  # type: ignore[arg-type]  # its stub takes them for allow_pickle
 
 
 def _cells(column: Array) -> Iterator[Any]:

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from ..errors import UserError
 from ..files.paths import user_path
-from ..files.writing import file_to_write
+from ..files.writing import file_to_write, whole_file
 from ..models import SequenceModel
 from .filtering import FilterState
 from .proposals import Proposal
@@ -44,7 +44,7 @@ def save_state(
         proposal: Of the particles.
 
     Raises:
-        UserError: The path is a folder's, or its folder isn't there.
+        UserError: The path is a folder's, its folder isn't there, or it can't be written.
     """
     file = file_to_write(path)
     tensors: dict[str, Tensor] = {}
@@ -58,9 +58,8 @@ def save_state(
         "steps": None if state is None else state.steps,
     }
     text = json.dumps({"format": FORMAT, "model": fingerprint(model)} | known)
-    partial = file.with_name(file.name + ".partial")
-    save_file(tensors, partial, metadata={"stream": text})
-    partial.replace(file)
+    with whole_file(file) as part:
+        save_file(tensors, part, metadata={"stream": text})
 
 
 class Loaded(NamedTuple):

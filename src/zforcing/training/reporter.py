@@ -9,6 +9,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING
 
 from ..models import DensityModel
+from ..runtime.output import unfailing
 from .callbacks import Callback, Start
 from .history import Row, SkippedRow, ValidationRow
 from .pace import Pace, still_improving
@@ -32,7 +33,7 @@ class Reporter(Callback):
         from rich.progress import BarColumn, TextColumn, TimeElapsedColumn
         from rich.progress import Progress as Bar
 
-        self.console = Console(file=sys.stderr, quiet=quiet, highlight=False, soft_wrap=True)
+        self.console = Console(file=unfailing(sys.stderr), quiet=quiet, highlight=False, soft_wrap=True)
         self.bar = Bar(
             TextColumn("epoch {task.fields[epoch]}"),
             BarColumn(),

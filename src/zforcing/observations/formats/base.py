@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar, Protocol, Self
 
@@ -17,6 +17,7 @@ import numpy as np
 from ...errors import UserError
 from ...files.reading import Array
 from ...files.rows import TimeColumn
+from ...files.writing import whole_files
 from ..example import Example
 from ..normalization import Normalization
 from ..spec import ObservationSpec
@@ -217,15 +218,17 @@ class Format(ABC):
             The paths, and what to report about them.
 
         Raises:
-            UserError: the folder can't be made.
+            UserError: the folder can't be made, or the files not be written: then those of before are still there.
         """
         make_folder(folder)
-        clear(folder, stem, self.endings)
-        path = folder / stem
         more = {} if drawn.start is None else {"start": self.to_units(drawn.start, description)}
         more |= {} if drawn.lengths is None else {"lengths": drawn.lengths}
-        np.savez_compressed(f"{path}.npz", x=self.to_units(drawn.x, description), latents=drawn.latents, **more)  # type: ignore[arg-type]  # its stub takes `start` for allow_pickle
-        return Written((f"{path}.npz",)) + self.show(path, drawn, description)
+        with whole_files(folder) as made:
+            path = made / stem
+            np.savez_compressed(f"{path}.npz", x=self.to_units(drawn.x, description), latents=drawn.latents, **more)  # type: ignore[arg-type]  # its stub takes `start` for allow_pickle
+            written = Written((f"{path}.npz",)) + self.show(path, drawn, description)
+            clear(folder, stem, self.endings)
+        return replace(written, files=tuple(str(folder / Path(file).name) for file in written.files))
 
     def continuing(self, path: str) -> Format:
         """Return the format in which what goes on from a file is written: override it where that is another one.

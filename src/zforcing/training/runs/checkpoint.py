@@ -11,15 +11,20 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
+from ...data import SequenceDataset
+from ...data.record import SplitRecord
+from ...data.splits import SPLITS, Split
 from ...errors import UserError
 from ...models import DensityModel
 from ...observations import DataDescription
 from ...observations.formats.version_1 import LATER
 from ...saving.atomic import _write_json, read_json
+from ...saving.digests import check_digests
 from ...saving.model import _misfits, _read_tensors, _read_weights
 from ..carry import PREFIX
 from ..progress import Progress
 
+RECORDS = "splits.json"
 MOMENTS = ("step", "exp_avg", "exp_avg_sq")  # Adam's, of each parameter
 
 
@@ -38,6 +43,34 @@ def check_same_data(checkpoint_folder: Path, description: DataDescription) -> No
             f"the data has changed since the run began ({path}): {'; '.join(changes + more)}. Restore the data that "
             "the data's settings (data.path) named then, or start a new run"
         )
+
+
+def check_same_splits(checkpoint_folder: Path, splits: Mapping[Split, SequenceDataset]) -> None:
+    """Raise UserError where a split has other sequences than a checkpoint says, if it does."""
+    before = read_splits(checkpoint_folder)
+    now = {split: SplitRecord.of(data) for split, data in splits.items() if split in before}
+    changes = [(split, before[split].change(record)) for split, record in now.items()]
+    said = [f"the {split} split {change}" for split, change in changes if change]
+    if said:
+        raise UserError(
+            f"the data has changed since the run began: {'; '.join(said)}. Restore the data that the data's settings "
+            "(data.path) named then, or start a new run"
+        )
+
+
+def read_splits(checkpoint_folder: Path) -> dict[Split, SplitRecord]:
+    """The splits that a checkpoint was trained by; none of before there were records. Raises UserError about damage."""
+    path = checkpoint_folder / RECORDS
+    if not path.is_file():
+        return {}
+    check_digests(checkpoint_folder, [RECORDS])
+    values = read_json(path)
+    return {split: SplitRecord.from_json(values[split]) for split in SPLITS if split in values}
+
+
+def save_splits(folder: Path, splits: Mapping[Split, SplitRecord]) -> None:
+    """splits.json, into a folder that exists."""
+    _write_json(folder / RECORDS, {split: record.to_json() for split, record in splits.items()})
 
 
 def save_training(

@@ -92,6 +92,17 @@ def check_same_run(config: RunConfig, folder: Path, checkpoint: Path | None) -> 
     """Raise UserError where a folder doesn't hold this run to resume, from a checkpoint or (None) its beginning."""
     if not (folder / "config.yaml").is_file():
         raise UserError(f"{folder} holds no run to resume: it has no config.yaml (leave out --resume)")
+    changed = differences(trained_with(folder, checkpoint), config)
+    if changed:
+        raise UserError(f"--resume: {folder} was started with other settings: {'; '.join(changed)}")
+
+
+def trained_with(folder: Path, checkpoint: Path | None) -> RunConfig:
+    """The settings of a run that a checkpoint was written with, or (None) that its config.yaml has.
+
+    Raises:
+        UserError: There are none.
+    """
     where = folder / "config.yaml" if checkpoint is None else checkpoint / "training.json"
     before = read_recipe(str(where)) if checkpoint is None else read_json(where).get("settings")
     if not isinstance(before, dict):
@@ -99,10 +110,7 @@ def check_same_run(config: RunConfig, folder: Path, checkpoint: Path | None) -> 
     # What runs beside training may change; what is imported is where `config` has found it.
     before = {k: v for k, v in before.items() if k not in ("imports", "callbacks")}
     before["data"] = renamed(before.get("data", {}))
-    before = found_from(folder, before, where=str(where))
-    changed = differences(parse_config(before, where=str(where)), config)
-    if changed:
-        raise UserError(f"--resume: {folder} was started with other settings: {'; '.join(changed)}")
+    return parse_config(found_from(folder, before, where=str(where)), where=str(where))
 
 
 def differences(before: RunConfig, now: RunConfig) -> list[str]:

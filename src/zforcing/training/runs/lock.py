@@ -32,7 +32,8 @@ def locked(folder: Path) -> Iterator[None]:
         try:
             yield
         finally:
-            (folder / LOCK).unlink(missing_ok=True)  # whoever has opened it sees that it is gone, and makes another
+            with suppress(OSError):  # of a folder that may only be read meanwhile
+                (folder / LOCK).unlink(missing_ok=True)  # whoever has opened it sees that it is gone, and makes another
             with suppress(OSError):  # of a run that wrote nothing; a folder that holds something stays
                 for place in new:
                     place.rmdir()

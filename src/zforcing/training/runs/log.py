@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ...errors import UserError
-from ...saving.atomic import write_text
+from ...saving.atomic import sync, write_text
 
 
 class JsonLines:
@@ -23,6 +23,11 @@ class JsonLines:
         values = {k: str(v) if isinstance(v, float) and not math.isfinite(v) else v for k, v in row.items()}
         with self.path.open("a", encoding="utf-8") as file:
             file.write(json.dumps(values) + "\n")
+
+    def sync(self) -> None:
+        """Wait until the rows are on the disk."""
+        if self.path.exists():
+            sync(self.path)
 
     def digest(self, rows: int) -> str:
         """The SHA-256 digest of the first `rows` rows, in hexadecimal digits."""

@@ -7,21 +7,24 @@ split is never read here.
 from __future__ import annotations
 
 import math
-import signal
-from collections.abc import Callable, Iterable
-from contextlib import nullcontext
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
 from typing import Literal
 
 import torch
 
 from ...data import SequenceDataset
+from ...data.record import SplitRecord
+from ...data.splits import Split
 from ...errors import UserError
+from ...files.writing import UNWRITTEN, reason
 from ...models import DensityModel
 from ...runtime.threads import cpu_threads
-from ...saving.atomic import Writing, read_json, remove_leftovers, write_text
-from ...saving.model import save
+from ...saving.atomic import Writing, current, read_json, remove_leftovers, write_text
+from ...saving.model import write_model
 from ..callbacks import Callback, Start
 from ..feed import Feed
 from ..history import Row, ValidationRow, times_of
@@ -30,9 +33,9 @@ from ..loop import run as run_loop
 from ..parallel import Processes, processes
 from ..progress import INTERRUPTED, Progress, reason_to_stop
 from ..reporter import Reporter
-from ..signals import Stop, stop_on
+from ..signals import ASKING, Stop, stop_on
 from ..trackers import open_tracker
-from .checkpoint import check_same_data, load_carried, load_training, save_training
+from .checkpoint import check_same_data, check_same_splits, load_carried, load_training, save_splits, save_training
 from .config import RunConfig, as_yaml
 from .folder import RESUME_OR_OVERWRITE, check_free, check_same_run, environment, newest_checkpoint
 from .known import flatten
@@ -43,7 +46,11 @@ from .paths import kept_in
 
 
 class Interrupted(Exception):
-    """Raised after Ctrl-C or a termination signal, once the run has been saved."""
+    """Raised after Ctrl-C or a scheduler's signal, once the run has been saved. exit_code: what a command ends with."""
+
+    def __init__(self, *, by_person: bool = True):
+        super().__init__()
+        self.exit_code = 130 if by_person else 75  # os.EX_TEMPFAIL: start again, and it goes on
 
 
 def train(
@@ -72,7 +79,7 @@ def train(
         check_free(run_dir, overwrite=overwrite)
     with (
         torch.random.fork_rng(),  # leaves the caller's generator unchanged
-        stop_on([signal.SIGINT, signal.SIGTERM], say=reporter.say) as stop,
+        stop_on(ASKING, say=reporter.say) as stop,
         locked(run_dir) if here.is_main else nullcontext(),
     ):
         training, at = begin(
@@ -87,7 +94,7 @@ def train(
             everyone = [files, reporter, *_trackers(config, run_dir), *config.callbacks, *callbacks]
             end = _until_the_end(training, replace(at, finished=""), everyone, run_dir)
     if end.finished == INTERRUPTED:
-        raise Interrupted
+        raise Interrupted(by_person=stop.by_person)
     return end
 
 
@@ -108,7 +115,7 @@ def begin(
     else:
         check_free(folder, overwrite=overwrite)
     description = config.data.describe()
-    data: dict[str, SequenceDataset] = {
+    data: dict[Split, SequenceDataset] = {
         "train": config.data.load("train", description),
         "valid": config.data.load("valid", description),
     }
@@ -123,6 +130,7 @@ def begin(
         nonlocal at
         if last is not None:
             check_same_data(last, description)
+            check_same_splits(last, data)
             at = load_training(last, model, adam)
             restore_carried(feed, last)
             notice_other_rows(folder, last, at, say=reporter.say)
@@ -192,23 +200,45 @@ class RunFolder(Callback):
         self.settings = kept_in(folder, config.to_dict())
         self.metrics = JsonLines(folder / "metrics.jsonl")
 
+    @cached_property
+    def splits(self) -> dict[Split, SplitRecord]:
+        """What it is trained by, as it is now."""
+        here: dict[Split, SequenceDataset | None] = {"train": self.training.train, "valid": self.training.valid}
+        return {split: SplitRecord.of(data) for split, data in here.items() if data is not None}
+
     def on_start(self, at: Progress, start: Start, model: DensityModel) -> None:
         """Open the folder; rows from after the checkpoint are dropped."""
         if self.training.here.is_main:
             if self.overwrite:
                 throw_away(self.folder)
-            self.metrics.truncate(at.step, at.rows)
+            with self.writing(self.metrics.path):
+                self.metrics.truncate(at.step, at.rows)
             for place in (self.folder, self.folder / "checkpoints"):
                 remove_leftovers(place)
-            write_text(self.folder / "config.yaml", as_yaml(self.settings))
+            with self.writing(self.folder / "config.yaml") as path:
+                write_text(path, as_yaml(self.settings))
             if at.rows == 0:
-                write_text(self.folder / "environment.json", environment(self.training.here.device))
+                with self.writing(self.folder / "environment.json") as path:
+                    write_text(path, environment(self.training.here.device))
         self.training.here.wait()
+
+    @contextmanager
+    def writing(self, path: Path) -> Iterator[Path]:
+        """The path, to be written within the block. Raises UserError where it can't be: the run ends, and says so."""
+        try:
+            yield path
+        except UNWRITTEN as error:
+            last = current(self.folder / "checkpoints" / "last")
+            remedy = (
+                f"{last} is whole: mend that, then go on by --resume" if last.is_dir() else "mend that, then --resume"
+            )
+            raise UserError(f"can't write {path}: {reason(error)}; {remedy}") from error
 
     def on_row(self, at: Progress, row: Row, model: DensityModel) -> None:
         """A row of metrics: a function of the seed, but for its times."""
         if self.training.here.is_main:
-            self.metrics.append(row.to_dict() | times_of(row))
+            with self.writing(self.metrics.path):
+                self.metrics.append(row.to_dict() | times_of(row))
 
     def on_validation(self, at: Progress, row: ValidationRow, model: DensityModel) -> None:
         if row.best:
@@ -220,9 +250,14 @@ class RunFolder(Callback):
     def save(self, which: Literal["best", "last"], at: Progress, model: DensityModel) -> None:
         """Weights, moments, the carried state, and where training is; complete, or not there at all."""
         if self.training.here.is_main:
-            with Writing(self.folder / "checkpoints" / which) as folder:
-                save(folder, model)
-                digests = {self.metrics.path.name: self.metrics.digest(at.rows)}
-                values = at.to_json() | {"settings": self.settings, "rows_sha256": digests}
-                save_training(folder, self.training.optimizer, values, self.training.feed.tensors())
+            with self.writing(self.folder / "checkpoints" / which) as path, Writing(path) as folder:
+                self._fill(folder, at, model)
         self.training.here.wait()
+
+    def _fill(self, folder: Path, at: Progress, model: DensityModel) -> None:
+        write_model(folder, model)
+        self.metrics.sync()
+        digests = {self.metrics.path.name: self.metrics.digest(at.rows)}
+        values = at.to_json() | {"settings": self.settings, "rows_sha256": digests}
+        save_splits(folder, self.splits)
+        save_training(folder, self.training.optimizer, values, self.training.feed.tensors())

@@ -1,0 +1,268 @@
+"""What can't be written ends a command with one line that names the file, and what was there stays whole."""
+
+from __future__ import annotations
+
+import errno
+import io
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from conftest import Command
+from zforcing import UserError
+from zforcing.cli import main
+from zforcing.cli.interrupts import CtrlC
+from zforcing.files.writing import whole_file, whole_files
+from zforcing.runtime.output import unfailing
+from zforcing.saving.digests import SUMS, check_digests
+from zforcing.training.runs import log
+from zforcing.training.update import EagerUpdate
+
+SMALL = ["--model.hidden_size", "3", "--model.embedding_size", "2", "--training.backend", "reference"]
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    """20 sequences of 4 steps."""
+    np.savez(tmp_path / "data.npz", x=np.random.default_rng(0).normal(size=(20, 4, 2)))
+    return tmp_path / "data.npz"
+
+
+@pytest.fixture
+def train(data: Path, zf: Command) -> Callable[..., Any]:
+    """Trains data/run for so many epochs."""
+
+    def run(epochs: int, *words: str) -> Any:
+        place = data.parent / "run"
+        batches = ["--training.epochs", epochs, "--training.batch_size", 8]
+        return zf("train", "arrays-rnn", "--data.path", data, "--run-dir", place, *batches, *SMALL, *words)
+
+    return run
+
+
+def full(*_: object, **__: object) -> None:
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+def files_of(folder: Path) -> dict[str, bytes]:
+    return {str(file.relative_to(folder)): file.read_bytes() for file in folder.rglob("*") if file.is_file()}
+
+
+# ---- a disk that is full
+
+
+@pytest.mark.parametrize("what", ["fsync", "rows", "save_file"])
+def test_a_full_disk_ends_training_with_one_line_and_a_whole_checkpoint(
+    what: str, data: Path, train: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert train(1).code == 0
+    run = data.parent / "run"
+    before = files_of(run / "checkpoints" / "last")
+    with monkeypatch.context() as patch:
+        where, name = {
+            "fsync": (os, "fsync"),
+            "rows": (log.JsonLines, "append"),
+            "save_file": (sys.modules["zforcing.training.runs.checkpoint"], "save_file"),
+        }[what]
+        patch.setattr(where, name, full)
+        said = train(2, "--resume").mistake
+    assert re.search(rf"can't write {run}/\S+: No space left on device", said)
+    assert files_of(run / "checkpoints" / "last") == before
+    assert list(run.rglob("*.partial")) == []
+    assert train(2, "--resume").code == 0
+    check_digests(run / "checkpoints" / "last", {*before} - {SUMS})
+
+
+def half_written(part: Path) -> None:
+    part.write_text("half")
+    full()
+
+
+def test_a_file_stays_as_it_was_where_its_successor_cant_be_written(tmp_path: Path) -> None:
+    file = tmp_path / "a.txt"
+    file.write_text("before")
+    said = r"a\.txt: can't be written \(No space left on device\)"
+    with pytest.raises(UserError, match=said), whole_file(file) as part:
+        half_written(part)
+    with pytest.raises(UserError, match="No space left"), whole_files(tmp_path) as made:
+        half_written(made / "a.txt")
+    assert files_of(tmp_path) == {"a.txt": b"before"}
+
+
+def test_samples_are_whole_or_those_of_before(
+    train: Callable[..., Any], zf: Command, data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    train(1)
+    words = ["sample", data.parent / "run", "--num", 2]
+    assert zf(*words).code == 0
+    before = files_of(data.parent / "run" / "samples")
+    with monkeypatch.context() as patch:
+        patch.setattr(np, "savez_compressed", full)
+        assert "samples: can't be written to (No space left on device)" in zf(*words).mistake
+    assert files_of(data.parent / "run" / "samples") == before
+
+
+def test_numbers_are_kept_where_nobody_reads_them(
+    train: Callable[..., Any], data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    train(1)
+
+    def gone(*_: object, **__: object) -> None:
+        raise BrokenPipeError(errno.EPIPE, "Broken pipe")
+
+    monkeypatch.setattr("builtins.print", gone)
+    assert main(["evaluate", str(data.parent / "run"), "--no-baselines", "--backend", "reference"]) == 0
+    assert json.loads((data.parent / "run" / "evaluation-test-elbo.json").read_text())["split"] == "test"
+
+
+# ---- streams
+
+
+class Failing(io.StringIO):
+    """A stream whose reader is gone, or whose disk is full."""
+
+    def __init__(self, error: Exception):
+        super().__init__()
+        self.error, self.tried = error, 0
+
+    def write(self, text: str) -> int:
+        self.tried += 1
+        raise self.error
+
+
+@pytest.mark.parametrize(
+    ("error", "tries"), [(BrokenPipeError(), 1), (OSError(errno.ENOSPC, "full"), 2), (RuntimeError("reentrant"), 2)]
+)
+def test_words_that_cant_be_written_are_dropped(error: Exception, tries: int) -> None:
+    stream = Failing(error)
+    unfailing_stream = unfailing(stream)
+    for _ in range(2):
+        unfailing_stream.write("words")
+    assert stream.tried == tries
+    print("words", file=unfailing(None))
+
+
+def test_training_goes_on_where_nobody_reads_its_progress(
+    train: Callable[..., Any], data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "stderr", Failing(BrokenPipeError()))
+    assert train(2).code == 0
+    assert len((data.parent / "run" / "metrics.jsonl").read_text().splitlines()) > 2
+
+
+@pytest.mark.parametrize("encoding", ["cp1252", "ascii", "utf-8"])
+def test_letters_that_an_encoding_lacks_are_escaped(encoding: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    content = io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(content, encoding=encoding))
+    monkeypatch.setattr("zforcing.cli.overview", lambda: "≥ ± \udcff")
+    assert main([]) == 0
+    assert content.getvalue().startswith(
+        {"cp1252": b"\\u2265 \xb1", "ascii": b"\\u2265 \\xb1", "utf-8": b"\xe2\x89\xa5"}[encoding]
+    )
+
+
+# ---- signals
+
+
+@pytest.mark.parametrize(("name", "code"), [("SIGINT", 130), ("SIGTERM", 75), ("SIGUSR1", 75)])
+def test_a_signal_saves_and_the_exit_code_says_who_asked(
+    name: str, code: int, train: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    original, number = EagerUpdate.over, getattr(signal, name)
+
+    def over(self: EagerUpdate, *arguments: Any, **named: Any) -> Any:
+        os.kill(os.getpid(), number)
+        if number != signal.SIGINT:  # schedulers send several
+            os.kill(os.getpid(), signal.SIGTERM)
+        return original(self, *arguments, **named)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(EagerUpdate, "over", over)
+        stopped = train(2)
+    assert (stopped.code, stopped.out) == (code, "")
+    assert "go on with: zforcing train" in stopped.err
+    assert train(2, "--resume").code == 0
+
+
+def test_what_packages_make_of_ctrl_c_is_still_ctrl_c(zf: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored, where the tests run behind nohup
+
+    def interrupted() -> str:
+        try:
+            os.kill(os.getpid(), signal.SIGINT)
+        except KeyboardInterrupt:
+            raise ImportError("KeyboardInterrupt: <EMPTY MESSAGE>") from None
+        return ""
+
+    monkeypatch.setattr("zforcing.cli.overview", interrupted)
+    try:
+        result = zf()
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert (result.code, result.err) == (130, "zforcing: stopped\n")
+
+
+def test_other_errors_than_ctrl_c_are_bugs() -> None:
+    with CtrlC() as ctrl_c:
+        assert not ctrl_c.came
+
+
+# ---- as a person meets it
+
+
+def shell(line: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    zforcing = f"{sys.executable} -m zforcing"
+    return subprocess.run(
+        ["bash", "-c", f"set -o pipefail; {line.replace('zforcing', zforcing)}"],
+        capture_output=True,
+        text=True,
+        env=os.environ | environment,
+        check=False,
+        timeout=120,
+    )
+
+
+@pytest.mark.slow
+def test_a_pipe_that_closes_ends_nothing(data: Path) -> None:
+    words = f"--data.path {data} --run-dir {data.parent}/run --training.epochs 2 {' '.join(SMALL)}"
+    found = shell(f"zforcing train arrays-rnn {words} 2>&1 | head -1")
+    assert found.returncode == 0
+    assert found.stderr == ""
+    assert json.loads((data.parent / "run/checkpoints/last/training.json").read_text())["finished"] == "epochs 2"
+    for line in ("zforcing recipes | head -1", "zforcing recipes 2>&- >&-", "zforcing info nowhere 2>&-"):
+        assert "Traceback" not in shell(line).stderr
+    full_disk = shell("zforcing recipes > /dev/full")
+    assert full_disk.returncode == 2
+    assert (
+        full_disk.stderr
+        == "zforcing: standard output, or a file beside it, can't be written: No space left on device\n"
+    )
+
+
+@pytest.mark.slow
+def test_ctrl_c_while_starting_leaves_no_traceback(data: Path) -> None:
+    for tenth in range(0, 30, 3):
+        line = [sys.executable, "-m", "zforcing", "train", "arrays-rnn", "--data.path", str(data), *SMALL]
+        with subprocess.Popen(
+            [*line, "--run-dir", str(data.parent / f"run{tenth}"), "--training.epochs", "300"],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+        ) as process:
+            try:
+                process.wait(0.15 + tenth / 10)
+            except subprocess.TimeoutExpired:
+                process.send_signal(signal.SIGINT)
+            said = process.communicate(timeout=60)[1]
+        assert "Traceback" not in said, (tenth, said)
+        assert process.returncode in (130, -signal.SIGINT), (tenth, said)
