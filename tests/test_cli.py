@@ -61,7 +61,8 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_train_writes_a_run_folder_that_repeats_the_run(runs: Path) -> None:
     names = {str(p.relative_to(runs / "zf")) for p in (runs / "zf").rglob("*") if p.is_file()}
-    checkpoint = {"model.safetensors", "config.json", "training.safetensors", "training.json", "SHA256SUMS"}
+    model, training = {"model.safetensors", "config.json"}, {"training.safetensors", "training.json", "splits.json"}
+    checkpoint = model | training | {"SHA256SUMS"}
     expected = {"config.yaml", "metrics.jsonl", "environment.json", "evaluation-test-elbo.json"}
     assert names == expected | {f"checkpoints/{which}/{file}" for which in ("best", "last") for file in checkpoint}
     versions = json.loads((runs / "zf" / "environment.json").read_text())["versions"]
