@@ -90,7 +90,7 @@ def test_with_a_whole_look_ahead_the_chunks_add_up_to_the_sequences(which: Case,
     total = torch.zeros(len(data))
     plan = going.plan(seed=5, epoch=0)
     module = BoundModule(model, ELBO())
-    for pieces, chunk, on in going.batches(plan, torch.device("cpu")):
+    for pieces, _, chunk, on in going.batches(plan, noise=[0] * len(plan)):
         own = torch.zeros(len(pieces), chunk.x.shape[1], model.latent_size)
         for row, p in enumerate(pieces):
             own[row, : p.stop - p.start] = noise[p.index, p.start : p.stop]
@@ -108,7 +108,7 @@ def test_the_state_is_carried_without_its_gradient() -> None:
     going, _ = carry(ZF, SPECS["real"], steps=2)
     plan = going.plan(seed=0, epoch=0)
     module, begun = BoundModule(going.model, ELBO()), 0
-    for pieces, chunk, on in going.batches(plan[:4], torch.device("cpu")):
+    for pieces, _, chunk, on in going.batches(plan[:4], noise=[0] * 4):
         assert on.state is None or not any(value.requires_grad for value in on.state)
         before = on.before(going.model, chunk)
         for row, p in enumerate(pieces):
@@ -128,7 +128,7 @@ def test_what_a_row_begins_with_is_drawn_under_the_updates_own_seed() -> None:
         going, _ = carry(Case("zforcing", ZF.settings | {"dropout": 0.5}), SPECS["real"], steps=2)
         module = BoundModule(going.model, ELBO()).train()
         torch.manual_seed(seed)  # whatever came before the update
-        _, chunk, on = next(going.batches(going.plan(seed=0, epoch=0), torch.device("cpu")))
+        _, _, chunk, on = next(going.batches(going.plan(seed=0, epoch=0)[:1], noise=[0]))
         torch.manual_seed(7)
         values.append(module(chunk, Weights(), on).value)
     assert torch.equal(values[0], values[1])
@@ -289,10 +289,10 @@ def test_minutes_end_a_run_within_an_epoch(configure: Callable[..., Any], tmp_pa
 def test_a_skipped_update_forgets_the_state() -> None:
     going, _ = carry(ZF, SPECS["real"], steps=2)
     plan = going.plan(seed=0, epoch=0)
-    for pieces, chunk, on in going.batches(plan[:1], torch.device("cpu")):
+    for pieces, _, chunk, on in going.batches(plan[:1], noise=[0]):
         going.keep(pieces, map_state(lambda v: v + torch.nan, on.before(going.model, chunk)))
         going.keep(pieces, None)
-    for _, chunk, on in going.batches(plan[1:2], torch.device("cpu")):
+    for _, _, chunk, on in going.batches(plan[1:2], noise=[1]):
         assert all(bool(value.isfinite().all()) for value in on.before(going.model, chunk))
 
 
@@ -303,4 +303,4 @@ def test_a_carried_state_of_another_model_is_refused() -> None:
     tensors = going.tensors()
     other, _ = carry(Case("zforcing", ZF.settings | {"hidden_size": 7}), SPECS["real"], steps=2)
     with pytest.raises(ValueError, match=r"h is \[3, 6\]"):
-        other.restore(tensors, torch.device("cpu"))
+        other.restore(tensors)

@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ..distributions import row_noise
 from ..errors import UserError
 from ..models.density import DensityModel
 from ..models.sequence import of_sequences
@@ -17,7 +18,7 @@ from ..observations import SequenceBatch
 from ..settings import Count, NotNegative
 from .base import Bound, BoundResult, Weights, is_needed, kind_of, refuse, weighted_sum
 from .particles import log_mean
-from .resampling import RESAMPLERS, effective_sample_size
+from .resampling import RESAMPLERS, Uniform, by_torch, effective_sample_size
 
 
 @dataclass(frozen=True)
@@ -126,11 +127,19 @@ class _Filter:
             return None
         p = torch.where(due, p, torch.full_like(p, 1 / K))  # p is NaN where no weight of a sequence is finite
         unchanged = torch.arange(K, device=p.device)[:, None]
-        ancestors = torch.where(due, RESAMPLERS[self.settings.resampling](p), unchanged)
+        ancestors = torch.where(due, RESAMPLERS[self.settings.resampling](p, self._uniform(t)), unchanged)
         self.ancestors.append((due, ancestors))
         self.log_w = torch.where(due, torch.zeros_like(self.log_w), self.log_w)
         self.segments = self.segments + due
         return (ancestors * B + torch.arange(B, device=p.device)).reshape(-1)
+
+    def _uniform(self, t: int) -> Uniform:
+        """The numbers that choose ancestors after step t: by the sequences' seeds, where they have some."""
+        seeds = self.batch.seeds
+        if seeds is None:
+            return by_torch
+        of_step = row_noise.derived(row_noise.derived(seeds, row_noise.RESAMPLING), t)
+        return lambda n, weights: row_noise.uniform(of_step, (n,), dtype=weights.dtype).t()
 
     def by_segment(self, terms: Tensor) -> Tensor:
         """Sum over the steps between resamplings, [K, B, T] -> [K, B, S]; 0 where a sequence has fewer segments."""

@@ -112,6 +112,8 @@ class IWAE(Bound):
 
     def _parts(self, model: DensityModel, batch: SequenceBatch, noise: Tensor | None) -> list[Tensor]:
         """Noise for all K particles, in parts of at most `max_rows` rows, each of whole copies of the batch."""
+        if noise is None and batch.seeds is not None:
+            noise = model.draw_noise(batch, particles=self.particles)
         if noise is None:  # particle by particle: a seed then gives the first ones the same noise, however many follow
             noise = torch.cat([model.draw_noise(batch) for _ in range(self.particles)])
         if len(noise) != self.particles * len(batch):

@@ -14,6 +14,7 @@ from .logistic import DiscretizedLogisticMixture
 from .missing import LogProbs, log_prob_of_observed, log_probs_of_observed
 from .mode import most_likely
 from .product import ColumnProduct, Factor
+from .row_noise import row_seeds, seed_for
 from .scalar import BernoulliScalar, GaussianScalar, LogisticScalar
 from .tempered import draw_tempered, tempered_probabilities
 
@@ -41,6 +42,8 @@ __all__ = [
     "no_latent",
     "parameters_of",
     "reparameterize",
+    "row_seeds",
+    "seed_for",
     "stack",
     "tempered_probabilities",
     "with_parameters",

@@ -16,6 +16,7 @@ from ..data import SequenceDataset
 from ..data.batches import evaluation_batches
 from ..data.dataset import check_dataset, description_of
 from ..data.fingerprint import Fingerprint
+from ..distributions import row_seeds, seed_for
 from ..errors import UserError
 from ..models import DensityModel
 from ..observations import DataDescription, Example, SequenceBatch, collate
@@ -52,7 +53,8 @@ def evaluate(
         data: sequences, each read once; `Sequences` are normalized by the description.
         bound: what to measure: `ELBO()`, `IWAE(64)`, `FIVO(64)`, `Exact()` and so on.
         repeats: how often to measure it, with new noise each time.
-        seed: seed of the noise.
+        seed: seed of the noise, which is a function of it, the repeat and the sequence's index in `data`: the same
+            whatever `max_rows` is.
         split: name of the data in the result, such as "test".
         description: description of the data; by default the model's own, or else the data's.
         true_log_likelihood: log p(x) of a sequence in nats, under the process that generated it, where that is known.
@@ -91,7 +93,8 @@ def evaluate(
             totals.count(batch, indices)
             batch = batch.to(*place_of(model))
             for repeat in range(repeats):
-                totals.add(bound(model, batch), indices, repeat)
+                noise = row_seeds(seed_for(seed, "evaluation", repeat), indices)
+                totals.add(bound(model, batch.seeded(noise)), indices, repeat)
                 progress(len(indices))
     totals.check(bound_name(bound), f"the {split} split" if split else "the data")
     return Evaluation(

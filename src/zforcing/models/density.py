@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.distributions import Distribution
 
+from ..distributions import row_noise
 from ..errors import UserError
 from ..observations import DataDescription, Example, ObservationSpec, SequenceBatch
 from ..settings import plain
@@ -261,7 +262,8 @@ class DensityModel(nn.Module, ABC):
         """
 
     def draw_noise(self, batch: SequenceBatch, *, particles: int = 1) -> Tensor:
-        """Draw the standard normal noise of `draw` from torch's global generator; in eval mode it needs no other.
+        """Draw the standard normal noise of `draw` from torch's global generator, or each row's by its seed where the
+        batch has `seeds`; in eval mode `draw` needs no other.
 
         Args:
             batch: B rows of T steps.
@@ -272,8 +274,10 @@ class DensityModel(nn.Module, ABC):
         """
         self.check_batch(batch)
         reference = next(self.parameters())
-        size = (particles * len(batch), batch.x.shape[1], self.latent_size)
-        return torch.randn(size, device=reference.device, dtype=reference.dtype)
+        steps, rows = (batch.x.shape[1], self.latent_size), particles * len(batch)
+        if batch.seeds is not None:
+            return row_noise.normal(row_noise.copies(batch.seeds, particles), steps, dtype=reference.dtype)
+        return torch.randn((rows, *steps), device=reference.device, dtype=reference.dtype)
 
     def forward(self, batch: SequenceBatch) -> Tensor:
         """Compute log p(x) of each row, or its lower bound log p(x | z) - KL(q || p) with one sample z.

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Self, TypeVar
 
 import torch
 from torch import Tensor
 
+from ..distributions.row_noise import LATER, copies, derived
 from .spec import missing_mark
 
 
@@ -39,6 +40,9 @@ class SequenceBatch:
     """like x, bool: which values are observed, and so scored; None when nothing is missing"""
     inputs: Tensor | None = None
     """[B, T, U] float: the known inputs u_1..u_T, one for each of x_1..x_T, never missing; None where there are none"""
+    seeds: Tensor | None = None
+    """[B] int64: of each row's noise, which is then a function of its seed alone (`zforcing.distributions.row_noise`);
+    None: noise comes from torch's global generator"""
 
     def __post_init__(self) -> None:
         shape = tuple(self.x.shape)
@@ -54,6 +58,8 @@ class SequenceBatch:
             raise ValueError(f"observed is {self.observed.dtype} {list(self.observed.shape)}; it must be bool, as x")
         if self.inputs is not None:
             _check_inputs(self.inputs, shape)
+        if self.seeds is not None and (self.seeds.shape != shape[:1] or self.seeds.dtype != torch.int64):
+            raise ValueError(f"seeds is {self.seeds.dtype} {list(self.seeds.shape)}; it must be int64 [{shape[0]}]")
         complete = False
         if self.lengths.device.type == "cpu":
             shortest, longest = int(self.lengths.min()), int(self.lengths.max())
@@ -112,7 +118,7 @@ class SequenceBatch:
     @property
     def stepwise(self) -> dict[str, Tensor]:
         """The fields with a time dimension, by name: x, and the others that aren't None."""
-        return {name: value for name, value in self.tensors.items() if name not in ("lengths", "start")}
+        return {name: value for name, value in self.tensors.items() if name not in ("lengths", "start", "seeds")}
 
     def to(self, device: torch.device | str, dtype: torch.dtype | None = None) -> Self:
         """Return the batch on another device, its real numbers in this floating type if one is given."""
@@ -120,10 +126,15 @@ class SequenceBatch:
         return type(self)(**{name: v.to(device=device, dtype=types[name]) for name, v in self.tensors.items()})
 
     def repeat(self, k: int) -> Self:
-        """Repeat the batch k times: row i + j B of the k B rows is copy j of sequence i."""
+        """Repeat the batch k times: row i + j B of the k B rows is copy j of sequence i, with noise of its own."""
         if k == 1:
             return self
-        return type(self)(**{name: v.repeat(k, *[1] * (v.dim() - 1)) for name, v in self.tensors.items()})
+        values = {name: v.repeat(k, *[1] * (v.dim() - 1)) for name, v in self.tensors.items()}
+        return type(self)(**values | ({} if self.seeds is None else {"seeds": copies(self.seeds, k)}))
+
+    def seeded(self, seeds: Tensor) -> Self:
+        """The same batch, each row's noise by its seed of `seeds` [B] int64."""
+        return replace(self, seeds=seeds.to(self.x.device))
 
 
 Batch = TypeVar("Batch", bound=SequenceBatch)
@@ -145,6 +156,8 @@ def slice_steps(batch: Batch, start: int, stop: int) -> tuple[Batch, Tensor]:
     before = batch.start[rows] if start == 0 else batch.read[rows, start - 1]
     lengths = (batch.lengths[rows] - start).clamp(max=stop - start)
     steps = {name: value[rows, start:stop] for name, value in batch.stepwise.items()}
+    if batch.seeds is not None:  # a later slice has noise of its own
+        steps["seeds"] = derived(derived(batch.seeds[rows], LATER), start) if start else batch.seeds[rows]
     return type(batch)(lengths=lengths, start=before, **steps), rows
 
 

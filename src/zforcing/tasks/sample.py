@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 
 import numpy as np
@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.distributions import Distribution
 
-from ..distributions import draw_tempered, parameters_of, reparameterize, stack
+from ..distributions import combine, draw_tempered, parameters_of, reparameterize, seed_for, stack
 from ..errors import UserError
 from ..models.density import DensityModel, Generated
 from ..models.sequence import SequenceModel
@@ -38,7 +38,8 @@ def sample(
         model: in eval mode.
         num_samples: n, how many sequences.
         steps: T, how long they are; to be left out for a model without time.
-        seed: of all that is drawn. Torch's global generator is left as it was.
+        seed: of all that is drawn. The first m of n samples are those that num_samples=m draws. Torch's global
+            generator is left as it was.
         start: x_0, [n, D] or [n], of a model that conditions on the first observation; by default some of those that
             it has kept of its training data (`model.starts`).
         inputs: u_1..u_T, [n, T, U], of a model that reads known inputs; normalized as the model reads them
@@ -59,24 +60,47 @@ def sample(
     must_fit(num_samples, Count, "num_samples")
     must_fit(steps, Count, "steps")
     must_fit(seed, Seed, "seed")
-    with torch.random.fork_rng(), cpu_threads(model, rows=num_samples):
-        torch.manual_seed(seed)
-        if not isinstance(model, SequenceModel):
-            if choose is not draw:
-                raise UserError(f"model {model.name} draws by itself: leave temperature and top_p at 1")
-            return _without_time(model, num_samples, steps=steps, start=start, inputs=inputs)
+    if isinstance(model, SequenceModel):
         start = _checked_start(model, num_samples, seed=seed, start=start)
         check_inputs(model, inputs, rows=num_samples, steps=steps)
-        return generate(model, model.initial_state(num_samples, start=start), steps, choose=choose, inputs=inputs)
-
-
-def _without_time(
-    model: DensityModel, num_samples: int, *, steps: int, start: Tensor | None, inputs: Tensor | None
-) -> Generated:
-    """Draw from a model without time, which has one step, no x_0 and no inputs of steps."""
-    if steps != 1 or start is not None or inputs is not None:
+    elif choose is not draw:
+        raise UserError(f"model {model.name} draws by itself: leave temperature and top_p at 1")
+    elif steps != 1 or start is not None or inputs is not None:
         raise UserError(f"model {model.name} has no time steps: leave out steps, start and inputs")
-    return model.sample(num_samples)
+    drawn = []
+    with torch.random.fork_rng(), cpu_threads(model, rows=num_samples):
+        for first, end in blocks(num_samples):
+            torch.manual_seed(seed_for(seed, "sample", first))
+            if not isinstance(model, SequenceModel):
+                drawn.append(model.sample(end - first))
+                continue
+            x_0, u = (_rows(given, first, end) for given in (start, inputs))
+            drawn.append(generate(model, model.initial_state(end - first, start=x_0), steps, choose=choose, inputs=u))
+    return _first(num_samples, drawn)
+
+
+def blocks(n: int) -> list[tuple[int, int]]:
+    """The rows first..end-1 of each block that n samples are drawn in: those up to 8, 64, 128, 256 and so on.
+
+    A block is drawn whole, by a seed of its own, so that a sample doesn't depend on how many are asked for: neither its
+    noise nor the rounding of a product of matrices, which may differ with the number of rows.
+    """
+    ends = [8, 64]
+    while ends[-1] < n:
+        ends.append(2 * ends[-1])
+    firsts = [first for first in (0, *ends[:-1]) if first < n]
+    return list(zip(firsts, ends, strict=False))
+
+
+def _rows(given: Tensor | None, first: int, end: int) -> Tensor | None:
+    """The rows of a block; behind the last one it is repeated."""
+    return None if given is None else given[torch.arange(first, end, device=given.device).clamp(max=len(given) - 1)]
+
+
+def _first(n: int, drawn: Sequence[Generated]) -> Generated:
+    """The first n of what several blocks hold."""
+    x, latents = (torch.cat(parts)[:n] for parts in zip(*((d.x, d.latents) for d in drawn), strict=True))
+    return Generated(x, latents, combine(lambda *parts: torch.cat(parts)[:n], *(d.emission for d in drawn)))
 
 
 def _checked_start(model: SequenceModel, num_samples: int, *, seed: int, start: Tensor | None) -> Tensor | None:

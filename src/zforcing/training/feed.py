@@ -17,7 +17,7 @@ from torch import Tensor
 from ..bounds import BoundResult, ChunkedELBO, Weights
 from ..data import SequenceDataset
 from ..data.batches import load_batches, training_batches
-from ..errors import UserError
+from ..distributions import row_seeds, seed_for
 from ..models import DensityModel, of_sequences
 from ..observations import SequenceBatch
 from ..runtime.device import place_of
@@ -45,8 +45,10 @@ class Feed(ABC):
         """An entry for each update of the epoch."""
 
     @abstractmethod
-    def updates(self, plan: Sequence[Any], *, epoch: int) -> Iterator[Work]:
-        """What these entries of a plan train on, one after the other."""
+    def updates(self, plan: Sequence[Any], *, epoch: int, step: int) -> Iterator[Work]:
+        """What these entries of a plan train on, one after the other, the first of them at update `step`. The noise of
+        a sequence is a function of the seed, the update and its index in the data.
+        """
 
     @abstractmethod
     def measure(self, module: torch.nn.Module, batch: SequenceBatch, weights: Weights) -> BoundResult:
@@ -84,9 +86,11 @@ class WholeSequences(Feed):
         """The sequences of each update: `accumulate` batches together."""
         return training_batches(self.data.lengths, self.batch_size * self.accumulate, seed=self.seed, epoch=epoch)
 
-    def updates(self, plan: Sequence[list[int]], *, epoch: int) -> Iterator[Work]:
+    def updates(self, plan: Sequence[list[int]], *, epoch: int, step: int) -> Iterator[Work]:
         cuts = [_cut(indices, self.batch_size) for indices in plan]
-        batches = own_parts(self.data.at_epoch(epoch), [b for cut in cuts for b in cut], self.model, self.here)
+        noise = [noise_seed(self.seed, at) for at, cut in enumerate(cuts, step) for _ in cut]
+        flat = [batch for cut in cuts for batch in cut]
+        batches = own_parts(self.data.at_epoch(epoch), flat, self.model, self.here, noise=noise)
         for indices, cut in zip(plan, cuts, strict=True):
             own = zip(cut, islice(batches, len(cut)), strict=True)
             yield Work(indices, [Part(batch, share * len(b) / len(indices)) for b, (batch, share) in own])
@@ -117,13 +121,9 @@ class Chunks(Feed):
     def __init__(
         self, data: SequenceDataset, model: DensityModel, settings: TrainingConfig, *, seed: int, here: Processes
     ):
-        if here.world > 1:
-            raise UserError(
-                "training.truncated_bptt_steps trains in one process: a state stays with its row of the batch"
-            )
         assert settings.truncated_bptt_steps is not None, "whole sequences have no state to carry"
         self.model = of_sequences(model, needed_by="training.truncated_bptt_steps")
-        self.seed, self.device = seed, here.device
+        self.seed, self.here = seed, here
         self.chunked = ChunkedELBO(settings.truncated_bptt_steps)
         self.carry = Carry(
             data,
@@ -131,14 +131,16 @@ class Chunks(Feed):
             batch_size=settings.batch_size,
             steps=settings.truncated_bptt_steps,
             look_ahead=settings.look_ahead,
+            here=here,
         )
 
     def plan(self, epoch: int) -> list[Any]:
         return self.carry.plan(seed=self.seed, epoch=epoch)
 
-    def updates(self, plan: Sequence[Any], *, epoch: int) -> Iterator[Work]:
-        for pieces, batch, carried in self.carry.batches(plan, self.device, epoch=epoch):
-            yield Work([piece.index for piece in pieces], [Part(batch, 1.0, carried)])
+    def updates(self, plan: Sequence[Any], *, epoch: int, step: int) -> Iterator[Work]:
+        noise = [noise_seed(self.seed, at) for at, _ in enumerate(plan, step)]
+        for pieces, share, batch, carried in self.carry.batches(plan, epoch=epoch, noise=noise):
+            yield Work([piece.index for piece in pieces], [Part(batch, share, carried)])
 
     def measure(self, module: torch.nn.Module, batch: SequenceBatch, weights: Weights) -> BoundResult:
         return self.chunked(self.model, batch, weights=weights)
@@ -153,7 +155,7 @@ class Chunks(Feed):
         return self.carry.tensors()
 
     def restore(self, tensors: Mapping[str, Tensor]) -> None:
-        self.carry.restore(tensors, self.device)
+        self.carry.restore(tensors)
 
 
 def make_feed(
@@ -166,15 +168,22 @@ def make_feed(
 
 
 def own_parts(
-    data: SequenceDataset, plan: Sequence[list[int]], model: DensityModel, here: Processes
+    data: SequenceDataset, plan: Sequence[list[int]], model: DensityModel, here: Processes, *, noise: Sequence[int]
 ) -> Iterator[tuple[SequenceBatch, float]]:
-    """This process's part of each batch, and the weight that makes mean-over-part * weight average to the batch's mean.
-    A process with nothing left takes one sequence with weight 0, so that all take the same steps.
+    """This process's part of each batch, and the weight that makes mean-over-part * weight add up to the batch's mean.
+    A process with nothing left takes one sequence with weight 0, so that all take the same steps. noise: a seed for
+    each batch.
     """
     parts = [batch[here.rank :: here.world] for batch in plan]
     own = [part or batch[:1] for part, batch in zip(parts, plan, strict=True)]
-    for whole, part, batch in zip(plan, parts, load_batches(data, own, model.spec), strict=True):
-        yield batch.to(*place_of(model)), len(part) * here.world / len(whole)
+    loaded = load_batches(data, own, model.spec)
+    for whole, part, indices, seed, batch in zip(plan, parts, own, noise, loaded, strict=True):
+        yield batch.seeded(row_seeds(seed, indices)).to(*place_of(model)), len(part) / len(whole)
+
+
+def noise_seed(seed: int, step: int) -> int:
+    """The seed of the noise of an update's sequences."""
+    return seed_for(seed, "noise", step)
 
 
 def _cut(indices: list[int], size: int) -> list[list[int]]:

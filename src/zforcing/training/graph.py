@@ -77,8 +77,8 @@ class GraphUpdate:
     batches among them. A graph's memory stands still: batch, weights, learning rate and share are copied into it before
     a replay, the result out of it after. Whether an update is skipped is decided on the GPU.
 
-    Noise is drawn for the padded batch, from torch's generator as it was seeded before the replay: a function of the
-    seed and the step, as without a graph, but other numbers than for the batch without padding.
+    Latents and dropped words are drawn by the sequences' seeds, and so the same as without a graph; dropout of units by
+    torch's generator as it was seeded before the replay, for the padded batch.
 
     module, optimizer, max_grad_norm, precision, sums: as for `EagerUpdate`, in one process. The optimizer must be fused
         (`make_optimizer`) and is this object's own from here on: its learning rate becomes a tensor

@@ -14,7 +14,6 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from typing import Any
 
-import numpy as np
 import torch
 from torch import nn
 
@@ -24,6 +23,7 @@ from ..data.batches import evaluation_batches
 from ..data.read_line import read_line
 from ..data.starts import first_observations
 from ..data.suspicious import suspicions
+from ..distributions import seed_for
 from ..errors import UserError
 from ..models import DensityModel, SequenceModel
 from .callbacks import Callback, Callbacks, Start
@@ -49,7 +49,7 @@ class Diverged(Exception):
 class Training:
     """A training in progress: the model, its bound and optimizer, its data and its settings.
 
-    model, module: the model, and what is called to train it (the bound with it; wrapped, with several processes)
+    model, module: the model, and what is called to train it, the bound with it
     update:        one step of Adam
     feed:          what each update trains on
     train, valid:  the data; valid is measured after each epoch, or None
@@ -85,8 +85,8 @@ def prepare(
 ) -> Training:
     """The model on its device, an optimizer and an update for it.
 
-    restore: puts moments and a carried state back, before processes share them. Raises UserError for settings that
-    don't go with the model, the bound or the device.
+    restore: puts moments and a carried state back. Raises UserError for settings that don't go with the model, the
+    bound or the device.
     """
     check_steps(model, train)
     if model.description is not None and model.starts is None:
@@ -99,7 +99,7 @@ def prepare(
     adam = make_optimizer(model, settings)
     feed = make_feed(train, model, settings, seed=seed, here=here)
     restore(feed, adam)
-    module, optimizer = here.prepare(BoundModule(model, bound, word_dropout=settings.word_dropout), adam)
+    module = BoundModule(model, bound, word_dropout=settings.word_dropout)
     common: Any = {
         "max_grad_norm": settings.max_grad_norm,
         "precision": settings.precision,
@@ -110,8 +110,8 @@ def prepare(
         longest = int(train.lengths.max()) - model.spec.unscored_steps
         update = GraphUpdate(module, adam, longest=longest, say=say, **common)
     else:
-        update = EagerUpdate(module, optimizer, here=here, **common)
-    return Training(model, module, optimizer, update, feed, train, valid, weights, settings, seed, here, stop)
+        update = EagerUpdate(module, adam, here=here, **common)
+    return Training(model, module, adam, update, feed, train, valid, weights, settings, seed, here, stop)
 
 
 def check_steps(model: DensityModel, data: SequenceDataset) -> None:
@@ -149,7 +149,7 @@ def _epoch(training: Training, at: Progress, notify: Callback, clock: Clock) -> 
     plan = training.feed.plan(at.epoch)
     training.module.train()
     left = plan[at.batch :]
-    for entry, work in zip(left, training.feed.updates(left, epoch=at.epoch), strict=True):
+    for entry, work in zip(left, training.feed.updates(left, epoch=at.epoch, step=at.step), strict=True):
         at, stopping = _updated(training, at, entry, work, notify, clock)
         if stopping:
             notify.on_checkpoint(at, model)
@@ -270,7 +270,8 @@ def _measured(training: Training, data: SequenceDataset, weights: Weights) -> tu
     seed_everything(training.seed, "validation", here.rank)
     plan = evaluation_batches(data.lengths, settings.evaluation_batch_size)
     sums: dict[str, float] = {}
-    for batch, share in own_parts(data, plan, training.model, here):
+    noise = [seed_for(training.seed, "validation noise")] * len(plan)
+    for batch, share in own_parts(data, plan, training.model, here, noise=noise):
         with autocast(here.device, settings.precision):
             result = training.feed.measure(training.module, batch, weights)
         sums = added(sums, sums_of(result, share, here=here))
@@ -308,5 +309,4 @@ def _clock(before: Progress) -> Clock:
 
 def seed_everything(seed: int, *purpose: int | str) -> None:
     """Seed torch's generators for one purpose: the same seed and purpose give the same noise, others independent."""
-    words = [seed, *(int.from_bytes(p.encode(), "big") if isinstance(p, str) else p for p in purpose)]
-    torch.manual_seed(int(np.random.SeedSequence(words).generate_state(1, np.uint64)[0]))
+    torch.manual_seed(seed_for(seed, *purpose))

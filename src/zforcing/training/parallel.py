@@ -1,16 +1,27 @@
-"""The processes that train one model together: one, or several by accelerate."""
+"""The processes that train one model together: one, or several that `torchrun` or another launcher has started.
+
+Each computes its part of a batch; gradients and sums are added up over all of them, and each takes the same step.
+"""
 
 from __future__ import annotations
 
 import os
 from abc import ABC, abstractmethod
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from ..errors import UserError
 from ..runtime.device import pick_device
+
+STARTED_BY = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT")  # what a launcher sets
+
+
+class LostProcess(Exception):
+    """Raised where another of the processes has ended, or can't be reached: none can go on without it."""
 
 
 class Processes(ABC):
@@ -26,24 +37,16 @@ class Processes(ABC):
         return self.rank == 0
 
     @abstractmethod
-    def prepare(self, module: nn.Module, optimizer: torch.optim.Optimizer) -> tuple[nn.Module, torch.optim.Optimizer]:
-        """Wrap the module and the optimizer, so that gradients are means over processes."""
-
-    @abstractmethod
     def total(self, own: Tensor) -> Tensor:
         """The sum over processes."""
 
     @abstractmethod
-    def backward(self, loss: Tensor) -> None:
-        """The gradient of a loss, added to the parameters'."""
+    def add_gradients(self, module: nn.Module) -> None:
+        """Make each parameter's gradient the sum over processes; None stays where no process has one."""
 
     @abstractmethod
-    def clip(self, module: nn.Module, max_norm: float) -> Tensor:
-        """Scale the gradient down to this norm; returns what its norm was."""
-
-    @abstractmethod
-    def without_exchange(self, module: nn.Module) -> AbstractContextManager[Any]:
-        """Within the block `backward` doesn't exchange gradients: a later one does, for all of them."""
+    def gather(self, own: Any) -> list[Any]:
+        """What each process has, by rank: anything that can be pickled, tensors on the CPU."""
 
     @abstractmethod
     def wait(self) -> None:
@@ -56,56 +59,88 @@ class SingleProcess(Processes):
     def __init__(self, device: torch.device | str = "cpu"):
         self.rank, self.world, self.device = 0, 1, torch.device(device)
 
-    def prepare(self, module: nn.Module, optimizer: torch.optim.Optimizer) -> tuple[nn.Module, torch.optim.Optimizer]:
-        return module, optimizer
-
     def total(self, own: Tensor) -> Tensor:
         return own
 
-    def backward(self, loss: Tensor) -> None:
-        loss.backward()
+    def add_gradients(self, module: nn.Module) -> None:
+        return
 
-    def clip(self, module: nn.Module, max_norm: float) -> Tensor:
-        return nn.utils.clip_grad_norm_(module.parameters(), max_norm)
-
-    def without_exchange(self, module: nn.Module) -> AbstractContextManager[Any]:
-        return nullcontext()
+    def gather(self, own: Any) -> list[Any]:
+        return [own]
 
     def wait(self) -> None:
         return
 
 
-class AccelerateProcess(Processes):
-    """One of several processes, started by `torchrun` or `accelerate launch`."""
+class OneOfSeveral(Processes):
+    """One of several processes, on one machine or more, each with a GPU of its own or on the CPU.
+
+    Raises:
+        UserError: There are more processes on this machine than GPUs.
+    """
 
     def __init__(self, device: str):
-        from accelerate import Accelerator  # takes a second, and one process does without it
+        import torch.distributed as dist  # one process does without it
 
-        self.accelerator = Accelerator(cpu=device == "cpu")
-        self.rank, self.world = self.accelerator.process_index, self.accelerator.num_processes
-        self.device = self.accelerator.device
-
-    def prepare(self, module: nn.Module, optimizer: torch.optim.Optimizer) -> tuple[nn.Module, torch.optim.Optimizer]:
-        prepared: tuple[nn.Module, torch.optim.Optimizer] = self.accelerator.prepare(module, optimizer)
-        return prepared
+        self.dist = dist
+        self.rank, self.world = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
+        self.device = torch.device("cpu") if device == "cpu" else _own_gpu()
+        if not dist.is_initialized():  # several runs in turn share a group
+            with self._together():
+                dist.init_process_group("gloo" if device == "cpu" else "nccl")
 
     def total(self, own: Tensor) -> Tensor:
-        total: Tensor = self.accelerator.reduce(own, "sum")
-        return total
+        sums = own.detach().clone()
+        with self._together():
+            self.dist.all_reduce(sums)
+        return sums
 
-    def backward(self, loss: Tensor) -> None:
-        self.accelerator.backward(loss)
+    def add_gradients(self, module: nn.Module) -> None:
+        parameters = [p for p in module.parameters() if p.requires_grad]
+        has_one = torch.tensor([float(p.grad is not None) for p in parameters], device=self.device)
+        own = [torch.zeros_like(p) if p.grad is None else p.grad for p in parameters]
+        *sums, counts = _split(self.total(torch.cat([g.flatten() for g in [*own, has_one]])), [*own, has_one])
+        for parameter, gradient, count in zip(parameters, sums, counts.tolist(), strict=True):
+            parameter.grad = gradient if count else None
 
-    def clip(self, module: nn.Module, max_norm: float) -> Tensor:
-        norm: Tensor = self.accelerator.clip_grad_norm_(module.parameters(), max_norm)
-        return norm
-
-    def without_exchange(self, module: nn.Module) -> AbstractContextManager[Any]:
-        block: AbstractContextManager[Any] = self.accelerator.no_sync(module)
-        return block
+    def gather(self, own: Any) -> list[Any]:
+        everyone: list[Any] = [None] * self.world
+        with self._together():
+            self.dist.all_gather_object(everyone, own)
+        return everyone
 
     def wait(self) -> None:
-        self.accelerator.wait_for_everyone()
+        self.total(torch.zeros(1, device=self.device)).tolist()
+
+    @contextmanager
+    def _together(self) -> Iterator[None]:
+        """What all processes do together; an error of the network is that another one has ended."""
+        try:
+            yield
+        except RuntimeError as error:  # gloo's, and torch's DistError
+            if "out of memory" in str(error):
+                raise
+            raise LostProcess(
+                f"process {self.rank} of {self.world} lost the others: one has ended, and its message says why "
+                f"({str(error).splitlines()[0][:120]})"
+            ) from error
+
+
+def _own_gpu() -> torch.device:
+    local, there = int(os.environ["LOCAL_RANK"]), torch.cuda.device_count()
+    if local >= there:
+        raise UserError(
+            f"process {local} (from 0) on this machine has no GPU of its own, of {there}: start as many processes as "
+            "there are GPUs (torchrun --nproc_per_node), or train with --device cpu"
+        )
+    torch.cuda.set_device(local)
+    return torch.device("cuda", local)
+
+
+def _split(flat: Tensor, like: list[Tensor]) -> list[Tensor]:
+    """The pieces of a flat tensor, shaped like these."""
+    pieces = flat.split([tensor.numel() for tensor in like])
+    return [piece.reshape(tensor.shape).to(tensor.dtype) for piece, tensor in zip(pieces, like, strict=True)]
 
 
 def is_main_process() -> bool:
@@ -116,5 +151,5 @@ def is_main_process() -> bool:
 def processes(device: str) -> Processes:
     """The processes that were started together, on device auto, cpu or cuda. Raises UserError for another device."""
     picked = pick_device(device)
-    several = int(os.environ.get("WORLD_SIZE", "1")) > 1 and "LOCAL_RANK" in os.environ  # set by torchrun
-    return AccelerateProcess(picked) if several else SingleProcess(picked)
+    several = int(os.environ.get("WORLD_SIZE", "1")) > 1 and all(name in os.environ for name in STARTED_BY)
+    return OneOfSeveral(picked) if several else SingleProcess(picked)

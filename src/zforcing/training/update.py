@@ -31,7 +31,7 @@ Sums = Callable[[BoundResult, float | Tensor], dict[str, float]]
 
 
 class BoundModule(nn.Module):
-    """A model and its bound as one module: what data-parallel training wraps is what is called.
+    """A model and its bound as one module, with word dropout between the data and them.
 
     word_dropout: how probable it is, in training mode, that the model's past has the unknown word in a word's place.
     Raises UserError where that is more than 0 and the model's observations have no unknown word.
@@ -96,8 +96,8 @@ def sums_of(
 class Part(NamedTuple):
     """A batch that an update takes, and what its mean loss counts.
 
-    share: the parts' mean losses times their shares add up to the mean over all of the update's sequences. With several
-        processes each has parts of its own, and the gradients are averaged over processes, which the share makes up for
+    share: the parts' mean losses times their shares add up to the mean over all of the update's sequences, where with
+        several processes each has parts of its own
     carried: the state before chunks of sequences; None for whole sequences
     """
 
@@ -136,7 +136,7 @@ class Updated:
 class EagerUpdate:
     """An update, operation by operation.
 
-    module:        a `BoundModule`, or what data-parallel training made of it
+    module:        a `BoundModule`
     optimizer:     Adam over its parameters
     max_grad_norm: the gradient is scaled down to this norm; None: never
     precision:     of the forward pass; bfloat16 is autocast
@@ -183,18 +183,15 @@ class EagerUpdate:
         here, and nothing may: this is what a CUDA graph captures.
         """
         self.optimizer.zero_grad()  # to None: in a capture, the graph's own memory takes the gradient
-        results = []
-        for part in parts[:-1]:
-            with self.here.without_exchange(self.module):
-                results.append(self._added(part, weights))
-        results.append(self._added(parts[-1], weights))
-        return tuple(results), self.here.clip(self.module, self.max_grad_norm)
+        results = tuple(self._added(part, weights) for part in parts)
+        self.here.add_gradients(self.module)
+        return results, nn.utils.clip_grad_norm_(self.module.parameters(), self.max_grad_norm)
 
     def _added(self, part: Part, weights: Weights) -> BoundResult:
         """The bound of a part, whose gradient is added to what the parameters hold."""
         with autocast(part.batch.x.device, self.precision):
             result: BoundResult = self.module(part.batch, weights, part.carried)
-        self.here.backward(result.loss.mean() * part.share)
+        (result.loss.mean() * part.share).backward()
         return mapped(torch.Tensor.detach, result)
 
 

@@ -8,6 +8,7 @@ from typing import Self
 import torch
 from torch import Tensor, nn
 
+from ..distributions import row_noise
 from ..errors import UserError
 from ..observations import ObservationSpec, SequenceBatch, is_missing
 
@@ -46,7 +47,7 @@ class WordDropout(nn.Module):
 
     S. Bowman, L. Vilnis, O. Vinyals, A. Dai, R. Jozefowicz, S. Bengio, "Generating sentences from a continuous space",
     CoNLL 2016, arXiv 1511.06349, section 3.1. Their keep rate k is 1 - p. The start symbol is always read, and what is
-    missing stays missing. Particles of a sequence share its draws, which come from torch's generator.
+    missing stays missing. Particles of a sequence share its draws, which come from its seed or torch's generator.
     """
 
     def __init__(self, p: float, spec: ObservationSpec):
@@ -66,5 +67,12 @@ class WordDropout(nn.Module):
             return batch
         assert self.unknown is not None, "the constructor refuses a p without an unknown word"
         words = batch.read
-        dropped = torch.rand(words.shape, dtype=torch.float32, device=words.device) < self.p
+        dropped = _uniform(batch, words) < self.p
         return FedBatch.of(batch, torch.where(dropped & ~is_missing(words), self.unknown, words))
+
+
+def _uniform(batch: SequenceBatch, words: Tensor) -> Tensor:
+    """Numbers in [0, 1), shaped like words: by the sequences' seeds, where they have some."""
+    if batch.seeds is None:
+        return torch.rand(words.shape, dtype=torch.float32, device=words.device)
+    return row_noise.uniform(row_noise.derived(batch.seeds, row_noise.WORDS), words.shape[1:])

@@ -7,7 +7,7 @@ split is never read here.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from functools import cached_property
@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Literal
 
 import torch
+from torch import Tensor
 
 from ...data import SequenceDataset
 from ...data.record import SplitRecord
@@ -249,15 +250,16 @@ class RunFolder(Callback):
 
     def save(self, which: Literal["best", "last"], at: Progress, model: DensityModel) -> None:
         """Weights, moments, the carried state, and where training is; complete, or not there at all."""
+        carried = self.training.feed.tensors()  # of all processes
         if self.training.here.is_main:
             with self.writing(self.folder / "checkpoints" / which) as path, Writing(path) as folder:
-                self._fill(folder, at, model)
+                self._fill(folder, at, model, carried)
         self.training.here.wait()
 
-    def _fill(self, folder: Path, at: Progress, model: DensityModel) -> None:
+    def _fill(self, folder: Path, at: Progress, model: DensityModel, carried: Mapping[str, Tensor]) -> None:
         write_model(folder, model)
         self.metrics.sync()
         digests = {self.metrics.path.name: self.metrics.digest(at.rows)}
         values = at.to_json() | {"settings": self.settings, "rows_sha256": digests}
         save_splits(folder, self.splits)
-        save_training(folder, self.training.optimizer, values, self.training.feed.tensors())
+        save_training(folder, self.training.optimizer, values, carried)
