@@ -31,3 +31,7 @@ def shortened(message: str) -> str:
 
 class ResultWarning(RuntimeWarning):
     """A result is doubtful. The text is its `remark` too: who prints that ignores the warning."""
+
+
+class LostProcess(Exception):
+    """Another of the processes that train together has ended, or can't be reached: none can go on without it."""

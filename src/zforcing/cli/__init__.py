@@ -1,7 +1,8 @@
 """The commands. Results go to stdout (one JSON object with --json), progress and errors to stderr.
 
-Exit code 0; 2 with one line for a user's mistake, and for a file that can't be written; 1 when training diverged; 130
-after Ctrl-C; 75 after another signal, once the run is saved: start the same command with --resume.
+Exit code 0; 2 with one line for a user's mistake, and for a file that can't be written; 1 when training diverged, or
+another process of a run ended; 130 after Ctrl-C; 75 after another signal, once the run is saved: start the same command
+with --resume.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from collections.abc import Sequence
 from difflib import get_close_matches
 from importlib.metadata import version
 
-from ..errors import UserError, shortened
+from ..errors import LostProcess, UserError, shortened
 from ..runtime.memory import keep_freed_memory
 from ..runtime.output import discard, standard_streams
 from .commands import COMMANDS
@@ -52,6 +53,9 @@ def _with_its_output(words: Sequence[str]) -> int:
             discard(sys.stdout)
             return print_error(f"standard output, or a file beside it, can't be written: {error.strerror}")
         return print_error(str(error))
+    except LostProcess as error:
+        print_error(str(error))
+        return 1
     except (MemoryError, RuntimeError) as error:
         if not isinstance(error, MemoryError) and not re.search("alloc|out of memory|Storage size", str(error)):
             raise
@@ -83,8 +87,9 @@ def _stopped() -> int:
 
 
 def print_error(message: str) -> int:
-    """One line on stderr; the exit code of a user's mistake."""
-    print(f"zforcing: {shortened(message)}", file=sys.stderr)
+    """One line on stderr; the exit code of a user's mistake. Of several processes each says which it is."""
+    rank = os.environ.get("RANK", "0") if os.environ.get("WORLD_SIZE", "1") != "1" else ""
+    print(f"zforcing{rank and f' (process {rank})'}: {shortened(message)}", file=sys.stderr)
     return 2
 
 

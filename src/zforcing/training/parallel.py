@@ -14,14 +14,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ..errors import UserError
+from ..errors import LostProcess, UserError
 from ..runtime.device import pick_device
 
 STARTED_BY = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT")  # what a launcher sets
-
-
-class LostProcess(Exception):
-    """Raised where another of the processes has ended, or can't be reached: none can go on without it."""
 
 
 class Processes(ABC):
@@ -121,8 +117,8 @@ class OneOfSeveral(Processes):
             if "out of memory" in str(error):
                 raise
             raise LostProcess(
-                f"process {self.rank} of {self.world} lost the others: one has ended, and its message says why "
-                f"({str(error).splitlines()[0][:120]})"
+                f"lost the other {self.world - 1} processes: one has ended, as its own message or the launcher's says; "
+                "start them again with --resume"
             ) from error
 
 
