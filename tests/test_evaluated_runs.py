@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -22,6 +23,7 @@ from zforcing.evaluation.runs import evaluate_run
 from zforcing.evaluation.saved import evaluation_file, name_in_files, read_bound, read_evaluation, save_evaluation
 from zforcing.saving.digests import digest_of
 from zforcing.training.runs.config import RunConfig, parse_config
+from zforcing.training.runs.lock import locked
 from zforcing.training.runs.recipes import merge_settings, read_recipe
 
 TABLE = PaperTable(
@@ -214,3 +216,37 @@ def test_the_name_of_a_bound_of_ones_own_may_end_in_a_digit(monkeypatch: pytest.
     assert read_bound("iwae2b2", trained_by=ELBO()) == Second()
     assert read_bound("iwae2b216", trained_by=ELBO()) == Second(16)
     assert read_bound("iwae216", trained_by=ELBO()) == IWAE(216)
+
+
+# ---- several processes
+
+
+def test_a_run_that_another_process_trains_is_passed_over_and_looked_at_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from zforcing.training.runs import run as training
+
+    trained: list[int] = []
+    others = ExitStack()
+
+    def train(config: RunConfig, run: Path, **_: object) -> None:
+        with locked(run):
+            trained.append(config.seed)
+            if config.seed == 3:
+                others.close()  # the other process ends meanwhile
+
+    monkeypatch.setattr(training, "train", train)
+    others.enter_context(locked(tmp_path / "digits-zforcing-seed1"))
+    planned = plan_runs(TABLE, "digits", rows=["zforcing"], seeds=[1, 2, 3], folder=tmp_path, configure=configure)
+    lines: list[str] = []
+    assert train_runs(planned[:2], device="cpu", say=lines.append) == []
+    assert trained == [2]
+    assert lines[-1] == "other processes still train digits-zforcing-seed1; the last one ends with all"
+    assert train_runs(planned, device="cpu", say=lines.append) == []
+    assert trained == [2, 2, 3, 1]
+
+
+def test_a_table_isnt_trained_by_processes_together(zf: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setenv("RANK", "1")
+    assert "without torchrun" in zf("table", "speech").mistake

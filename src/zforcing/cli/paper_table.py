@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 import sys
 from argparse import Namespace
@@ -28,8 +29,9 @@ if TYPE_CHECKING:
 def paper_table(name: str, argv: Sequence[str]) -> int:
     """Fill a paper's table: train the rows' recipes where no run is found, evaluate, and put them beside the papers'.
 
-    Runs are in RUNS/RECIPE-seedN; one that was stopped goes on, a finished one is only read. The page is written to
-    OUT.md and OUT.json. Other options (--data.root FOLDER, --training.max_minutes 5) are settings of all recipes. A run
+    Runs are in RUNS/RECIPE-seedN; one that was stopped goes on, a finished one is only read, and one that another
+    process trains is passed over: started several times, the command spreads over GPUs and machines. The page is
+    written to OUT.md and OUT.json. Other options (--data.root FOLDER, --training.max_minutes 5) are settings of all recipes. A run
     that diverges or isn't finished is named and left out.
     """
     from ..evaluation.paper import read_paper_table
@@ -37,6 +39,11 @@ def paper_table(name: str, argv: Sequence[str]) -> int:
     from ..training.runs.run import Interrupted
 
     about = read_paper_table(name)
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1 and "RANK" in os.environ:
+        raise UserError(
+            "table trains each run in one process: start the command several times, without torchrun, and each takes "
+            "the rows that are free"
+        )
     own, settings = split_settings(argv)
     options = paper_options(about, own, settings)
     out = page_path(options.out or Path(options.runs) / f"table-{options.size}")

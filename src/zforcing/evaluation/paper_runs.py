@@ -16,6 +16,7 @@ from ..saving.atomic import current
 from ..training.runs.config import RunConfig
 from ..training.runs.folder import check_folder, read_run_config
 from ..training.runs.known import flatten
+from ..training.runs.lock import Held, is_empty
 from .paper import PaperTable
 from .paper_rows import check_data
 from .rows import NO_DIFFERENCE, RunRow, read_rows
@@ -28,11 +29,15 @@ BATCH_SIZE = 128  # sequences times particles that are evaluated at once
 
 @dataclass(frozen=True)
 class PlannedRun:
-    """A run that is to be trained. begun: whether its folder holds its beginning, or all of it."""
+    """A run that is to be trained."""
 
     folder: Path
     config: RunConfig
-    begun: bool
+
+    @property
+    def begun(self) -> bool:
+        """Whether its folder holds its beginning, or all of it, by now: another process may have trained it."""
+        return (self.folder / "config.yaml").is_file()
 
 
 def plan_runs(
@@ -72,7 +77,7 @@ def _planned(recipe: str, config: RunConfig, folder: Path) -> PlannedRun:
     run = folder / f"{recipe}-seed{config.seed}"
     check_data(recipe, flatten(config.to_dict()))
     begun = (run / "config.yaml").is_file()
-    if not begun and run.exists():
+    if not begun and run.exists() and not is_empty(run):
         raise UserError(f"{run} exists already and holds no run: take it away, or name other --runs")
     try:
         check_folder(config, run, resume=begun)
@@ -81,7 +86,7 @@ def _planned(recipe: str, config: RunConfig, folder: Path) -> PlannedRun:
         raise UserError(
             f"{reason}: give the same settings, name other --runs, or read what is there by --find"
         ) from None
-    return PlannedRun(run, config, begun)
+    return PlannedRun(run, config)
 
 
 def check_comparable(configs: Sequence[RunConfig]) -> None:
@@ -108,21 +113,37 @@ def _differing(first: dict[str, Any], second: dict[str, Any]) -> list[str]:
 def train_runs(planned: Sequence[PlannedRun], *, device: str, say: Callable[[str], None]) -> list[Path]:
     """Train each, from where it is; returns those that diverged. say: takes a line on what is going on.
 
+    Several processes may do this at once: a run that another one trains is passed over, and looked at again at the end.
+
     Raises:
         training.runs.run.Interrupted: After Ctrl-C, the state saved; the same call goes on.
     """
+    diverged, held = _train_free(planned, device=device, say=say)
+    more, held = _train_free(held, device=device, say=say)  # now finished, or left by a process that was killed
+    if held:
+        say(f"other processes still train {', '.join(run.folder.name for run in held)}; the last one ends with all")
+    return diverged + more
+
+
+def _train_free(
+    planned: Sequence[PlannedRun], *, device: str, say: Callable[[str], None]
+) -> tuple[list[Path], list[PlannedRun]]:
+    """Train those that no other process trains; returns those that diverged, and the others."""
     from ..training.loop import Diverged
     from ..training.runs.run import train
 
-    diverged = []
+    diverged, held = [], []
     for run in planned:
         say(f"{run.folder}: {'going on' if run.begun else 'training'}")
         try:
             train(run.config, run.folder, device=device, resume=run.begun)
+        except Held:
+            say(f"{run.folder}: another process trains it")
+            held.append(run)
         except Diverged as error:
             say(f"zforcing: {error}")
             diverged.append(run.folder)
-    return diverged
+    return diverged, held
 
 
 def runs_of_table(table: PaperTable, size: str, folder: Path) -> list[Path]:

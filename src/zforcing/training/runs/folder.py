@@ -18,7 +18,7 @@ from ...saving.atomic import read_json
 from ...saving.digests import SUMS, check_digests
 from .config import RunConfig, parse_config
 from .known import flatten
-from .lock import LOCK
+from .lock import is_empty
 from .overwrite import check_disposable
 from .paths import found_from, same_paths
 from .recipes import read_recipe, recipe_lines, suggest
@@ -81,7 +81,7 @@ def check_free(folder: Path, *, overwrite: bool = False) -> None:
     """
     if overwrite:
         check_disposable(folder)
-    elif folder.exists() and (not folder.is_dir() or any(file.name != LOCK for file in folder.iterdir())):
+    elif folder.exists() and not is_empty(folder):
         raise UserError(
             f"{folder} exists already: name another --run-dir, go on with the run there by --resume, "
             "or throw it away by --overwrite"

@@ -13,19 +13,29 @@ from ...errors import UserError
 LOCK = ".lock"
 
 
+class Held(UserError):
+    """Another process trains in a run's folder."""
+
+
+def is_empty(folder: Path) -> bool:
+    """Whether a folder holds nothing but a lock: of a run that is about to begin, or was killed then."""
+    return folder.is_dir() and all(file.name == LOCK for file in folder.iterdir())
+
+
 @contextmanager
 def locked(folder: Path) -> Iterator[None]:
     """Make a folder, if it isn't there, and hold it; the system lets go of it when the process ends, however it does.
 
     Raises:
-        UserError: Another process holds it, or it can't be written.
+        Held: Another process holds it.
+        UserError: It can't be written.
     """
     new = [place for place in (folder, *folder.parents) if not place.exists()]
     try:
         folder.mkdir(parents=True, exist_ok=True)
         lock = FileLock(folder / LOCK).acquire(blocking=False)
     except Timeout:
-        raise UserError(f"another process trains in {folder}: wait for it, or name another --run-dir") from None
+        raise Held(f"another process trains in {folder}: wait for it, or name another --run-dir") from None
     except OSError as error:
         raise UserError(f"can't write into {folder}: {error.strerror}; name another --run-dir") from None
     with lock:

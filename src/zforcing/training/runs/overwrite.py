@@ -7,7 +7,7 @@ from fnmatch import fnmatch
 from pathlib import Path
 
 from ...errors import UserError
-from .lock import LOCK
+from .lock import LOCK, is_empty
 from .recipes import read_recipe
 
 WRITTEN = (  # what training and the commands write into a run's folder
@@ -36,7 +36,7 @@ SECTIONS_OF_A_RUN = {"data", "model", "training"}
 
 def check_disposable(folder: Path) -> None:
     """Raise UserError where a folder is there, isn't empty, and holds no run or anything besides."""
-    if not folder.exists() or (folder.is_dir() and all(file.name == LOCK for file in folder.iterdir())):
+    if not folder.exists() or is_empty(folder):
         return
     never = f"--overwrite throws away runs alone: {folder}"
     if folder.is_symlink() or not folder.is_dir():
