@@ -31,8 +31,8 @@ def paper_table(name: str, argv: Sequence[str]) -> int:
 
     Runs are in RUNS/RECIPE-seedN; one that was stopped goes on, a finished one is only read, and one that another
     process trains is passed over: started several times, the command spreads over GPUs and machines. The page is
-    written to OUT.md and OUT.json. Other options (--data.root FOLDER, --training.max_minutes 5) are settings of all recipes. A run
-    that diverges or isn't finished is named and left out.
+    written to OUT.md and OUT.json. Other options (--data.root FOLDER, --training.max_minutes 5) are settings of all
+    recipes. A run that diverges or isn't finished is named and left out.
     """
     from ..evaluation.paper import read_paper_table
     from ..evaluation.paper_page import page_path, to_json, write_page
