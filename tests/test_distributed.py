@@ -98,6 +98,6 @@ def test_a_process_that_ends_ends_the_others_in_one_line(tmp_path: Path, how: st
     done = subprocess.run(launch(2, str(script), how, *words), capture_output=True, text=True, timeout=120)
     assert done.returncode == 1
     assert done.stdout == ""
-    assert "zforcing (process 0): lost the other 1 processes: one has ended" in done.stderr
+    assert "zforcing (process 0): lost the other processes: one has ended" in done.stderr
     assert ("zforcing (process 1): enough" in done.stderr) == (how == "raises")
     assert (tmp_path / "run" / "checkpoints" / "last" / "model.safetensors").is_file()

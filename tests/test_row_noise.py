@@ -16,13 +16,14 @@ from conftest import RNN_SIZE, SPECS, VRNN_SIZE, ZF_SIZE, Case, random_batch
 from zforcing.bounds import ELBO, FIVO, IWAE, Bound
 from zforcing.data import InMemory
 from zforcing.distributions.row_noise import copies, derived, normal, row_seeds, seed_for, uniform
+from zforcing.errors import UserError
 from zforcing.evaluation.likelihood import evaluate
 from zforcing.models import DensityModel, of_sequences
 from zforcing.observations import Example, SequenceBatch, slice_steps
 from zforcing.tasks.sample import blocks, sample
 from zforcing.training.feed import Feed
 from zforcing.training.loop import prepare, run
-from zforcing.training.parallel import Processes, SingleProcess
+from zforcing.training.parallel import Processes, SingleProcess, processes
 from zforcing.training.progress import Progress
 from zforcing.training.schedules import WeightSchedules
 from zforcing.training.settings import training_config
@@ -285,3 +286,11 @@ def test_what_is_carried_goes_on_in_another_number_of_processes() -> None:
     going_on = {**settings, "max_steps": 2, "restored": one}
     for other in together(2, RNN, **going_on):
         assert_same(weights_after(SingleProcess(), RNN.build(SPECS["real"]), **going_on), other)
+
+
+def test_processes_that_cant_find_each_other_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in (("WORLD_SIZE", "2"), ("LOCAL_RANK", "0"), ("RANK", "0"), ("MASTER_ADDR", "")):
+        monkeypatch.setenv(name, value)
+    monkeypatch.delenv("MASTER_PORT", raising=False)
+    with pytest.raises(UserError, match="WORLD_SIZE is 2, and MASTER_ADDR, MASTER_PORT isn't set"):
+        processes("cpu")

@@ -117,7 +117,7 @@ class OneOfSeveral(Processes):
             if "out of memory" in str(error):
                 raise
             raise LostProcess(
-                f"lost the other {self.world - 1} processes: one has ended, as its own message or the launcher's says; "
+                "lost the other processes: one has ended, as its own message or the launcher's says; "
                 "start them again with --resume"
             ) from error
 
@@ -145,7 +145,16 @@ def is_main_process() -> bool:
 
 
 def processes(device: str) -> Processes:
-    """The processes that were started together, on device auto, cpu or cuda. Raises UserError for another device."""
+    """The processes that were started together, on device auto, cpu or cuda. Raises UserError for another device, or
+    where the environment doesn't say how to reach the others.
+    """
     picked = pick_device(device)
-    several = int(os.environ.get("WORLD_SIZE", "1")) > 1 and all(name in os.environ for name in STARTED_BY)
-    return OneOfSeveral(picked) if several else SingleProcess(picked)
+    if int(os.environ.get("WORLD_SIZE", "1")) == 1 or "LOCAL_RANK" not in os.environ:
+        return SingleProcess(picked)
+    missing = [name for name in STARTED_BY if not os.environ.get(name)]
+    if missing:
+        raise UserError(
+            f"WORLD_SIZE is {os.environ['WORLD_SIZE']}, and {', '.join(missing)} isn't set: start the processes by "
+            "torchrun, or set what it would (docs/several-machines.md)"
+        )
+    return OneOfSeveral(picked)
