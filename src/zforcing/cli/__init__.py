@@ -8,6 +8,7 @@ with --resume.
 from __future__ import annotations
 
 import errno
+import os
 import re
 import sys
 from collections.abc import Sequence

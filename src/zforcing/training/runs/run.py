@@ -45,6 +45,7 @@ from .log import JsonLines
 from .overwrite import throw_away
 from .paths import kept_in
 
+
 class Interrupted(Exception):
     """Raised after Ctrl-C or a scheduler's signal, once the run has been saved. exit_code: what a command ends with."""
 
