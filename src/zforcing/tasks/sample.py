@@ -67,6 +67,7 @@ def sample(
         raise UserError(f"model {model.name} draws by itself: leave temperature and top_p at 1")
     elif steps != 1 or start is not None or inputs is not None:
         raise UserError(f"model {model.name} has no time steps: leave out steps, start and inputs")
+    torch.empty(num_samples, steps, model.spec.size)  # what can't be held is refused before hours are spent on it
     drawn = []
     with torch.random.fork_rng(), cpu_threads(model, rows=num_samples):
         for first, end in blocks(num_samples):
@@ -80,14 +81,15 @@ def sample(
 
 
 def blocks(n: int) -> list[tuple[int, int]]:
-    """The rows first..end-1 of each block that n samples are drawn in: those up to 8, 64, 128, 256 and so on.
+    """The rows first..end-1 of each block that n samples are drawn in: those up to 8, 64, 128, 256, 512, 1024, 2048 and
+    so on, 1024 more each time.
 
     A block is drawn whole, by a seed of its own, so that a sample doesn't depend on how many are asked for: neither its
     noise nor the rounding of a product of matrices, which may differ with the number of rows.
     """
     ends = [8, 64]
     while ends[-1] < n:
-        ends.append(2 * ends[-1])
+        ends.append(ends[-1] + min(ends[-1], 1024))
     firsts = [first for first in (0, *ends[:-1]) if first < n]
     return list(zip(firsts, ends, strict=False))
 
