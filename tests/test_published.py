@@ -302,7 +302,9 @@ def test_a_run_of_other_settings_isnt_gone_on_with(runs: Path, folder: Path, zf:
 
 
 def test_a_folder_that_holds_no_run_is_left_alone(tmp_path: Path, folder: Path, zf: Command) -> None:
-    (tmp_path / "r" / "speech-small-rnn-gauss-seed0").mkdir(parents=True)
+    there = tmp_path / "r" / "speech-small-rnn-gauss-seed0"
+    there.mkdir(parents=True)
+    (there / "notes.txt").touch()
     said = speech(zf, tmp_path / "r", folder, "--rows", "rnn-gauss").mistake
     assert "speech-small-rnn-gauss-seed0 exists already and holds no run" in said
 

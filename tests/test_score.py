@@ -229,7 +229,7 @@ def test_where_few_particles_explain_the_steps_the_score_is_too_low_and_a_warnin
     assert f"{scores.effective_particles:.1f} or more of them effective at 3 of 4 steps" in repr(scores)
 
 
-@pytest.mark.parametrize(("noise", "particles"), [(1.0, 64), (0.5, 64), (0.1, 1000)])
+@pytest.mark.parametrize(("noise", "particles"), [(1.0, 256), (0.5, 256), (0.1, 1000)])
 def test_where_many_explain_them_it_is_kalmans_and_nothing_is_said(noise: float, particles: int) -> None:
     scores, exact = sharp_scores(noise, particles)
     assert scores.per_sequence.mean() == pytest.approx(exact, abs=1.5)
