@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from importlib.metadata import version
 
-from .bounds import ELBO, FIVO, IWAE, BoundResult, Exact, Importance, Weights
+from .bounds import ELBO, FIVO, IWAE, BoundResult, Exact, Importance, Orders, Weights
 from .data import Sequences
 from .errors import UserError
 from .evaluation.detection import detection
@@ -15,14 +15,20 @@ from .evaluation.latents_report import LatentsReport
 from .evaluation.likelihood import evaluate
 from .exporting.export import Exported, export
 from .models import (
+    DARN,
+    DLGM,
     MADE,
     MODELS,
     NADE,
     RNN,
     SRNN,
     VRNN,
+    DARNConfig,
     DensityModel,
+    DLGMConfig,
     Draws,
+    EoNADE,
+    EoNADEConfig,
     Generated,
     LinearGaussian,
     LinearGaussianConfig,
@@ -63,6 +69,8 @@ from .training.trackers import Tracker
 
 __version__ = version("zforcing")
 __all__ = [
+    "DARN",
+    "DLGM",
     "ELBO",
     "FIVO",
     "IWAE",
@@ -74,11 +82,15 @@ __all__ = [
     "VRNN",
     "BoundResult",
     "Callback",
+    "DARNConfig",
+    "DLGMConfig",
     "DataDescription",
     "DensityModel",
     "Diverged",
     "Draws",
     "Encoded",
+    "EoNADE",
+    "EoNADEConfig",
     "Evaluation",
     "Exact",
     "Exported",
@@ -95,6 +107,7 @@ __all__ = [
     "MADEConfig",
     "NADEConfig",
     "ObservationSpec",
+    "Orders",
     "RNNConfig",
     "Reconstruction",
     "SRNNConfig",

@@ -13,8 +13,9 @@ from .exact import Exact
 from .fivo import FIVO
 from .importance import Importance
 from .iwae import IWAE
+from .orders import Orders
 
-BOUNDS: Family[Bound] = Family("bound", Bound, classes=(ELBO, Exact, FIVO, Importance, IWAE))
+BOUNDS: Family[Bound] = Family("bound", Bound, classes=(ELBO, Exact, FIVO, Importance, IWAE, Orders))
 __all__ = [
     "BOUNDS",
     "ELBO",
@@ -26,5 +27,6 @@ __all__ = [
     "ChunkedELBO",
     "Exact",
     "Importance",
+    "Orders",
     "Weights",
 ]

@@ -9,7 +9,7 @@ from __future__ import annotations
 from ..registry import Family
 from .contract import Resample
 from .density import DensityModel, Draws, Generated
-from .images import MADE, NADE, MADEConfig, NADEConfig
+from .images import DARN, DLGM, MADE, NADE, DARNConfig, DLGMConfig, EoNADE, EoNADEConfig, MADEConfig, NADEConfig
 from .linear_gaussian import LinearGaussian, LinearGaussianConfig
 from .rnn import RNN, RNNConfig
 from .sequence import SequenceModel, of_sequences
@@ -20,17 +20,26 @@ from .vrnn import VRNN, VRNNConfig
 from .zforcing import ZForcing, ZForcingConfig
 
 MODELS: Family[DensityModel] = Family(
-    "model", DensityModel, classes=(RNN, ZForcing, VRNN, SRNN, LinearGaussian, MADE, NADE), settings="Config"
+    "model",
+    DensityModel,
+    classes=(RNN, ZForcing, VRNN, SRNN, LinearGaussian, MADE, NADE, DARN, DLGM, EoNADE),
+    settings="Config",
 )
 __all__ = [
+    "DARN",
+    "DLGM",
     "MADE",
     "MODELS",
     "NADE",
     "RNN",
     "SRNN",
     "VRNN",
+    "DARNConfig",
+    "DLGMConfig",
     "DensityModel",
     "Draws",
+    "EoNADE",
+    "EoNADEConfig",
     "Generated",
     "LinearGaussian",
     "LinearGaussianConfig",

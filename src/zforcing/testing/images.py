@@ -15,10 +15,12 @@ from functools import wraps
 import torch
 from torch import Tensor
 
+from ..bounds.orders import HasOrders
 from ..models.density import DensityModel
-from ..models.images import AutoregressiveModel
+from ..models.images import AutoregressiveModel, LatentImageModel
 from ..observations import ObservationSpec, SequenceBatch
 from .comparison import assert_same, checking, require, seed
+from .listing import all_bits, listed_log_likelihood
 
 ImageCheck = Callable[[DensityModel], None]
 DRAWS = 20_000
@@ -45,7 +47,7 @@ def images_of(pixels: Tensor, known: Tensor | None = None) -> SequenceBatch:
 
 def all_images(size: int) -> Tensor:
     """Every binary vector of D pixels, [2^D, D] float64, in the order of the binary numbers."""
-    return (torch.arange(2**size)[:, None] >> torch.arange(size - 1, -1, -1) & 1).double()
+    return all_bits(size)
 
 
 def numbers_of(images: Tensor) -> Tensor:
@@ -53,10 +55,10 @@ def numbers_of(images: Tensor) -> Tensor:
     return (images.long() << torch.arange(images.shape[1] - 1, -1, -1)).sum(1)
 
 
-@torch.no_grad()
-def probabilities(model: DensityModel) -> Tensor:
-    """p(x) of every image, [2^D], of a model with an exact likelihood."""
-    return model.log_likelihood(images_of(all_images(model.spec.size))).exp()
+def probabilities(model: DensityModel) -> Tensor | None:
+    """p(x) of every image, [2^D]: exact, or as `listed_log_likelihood` has it."""
+    found = listed_log_likelihood(model, images_of(all_images(model.spec.size)))
+    return None if found is None else found.exp()
 
 
 def chi_square(counts: Tensor, expected: Tensor) -> tuple[float, int]:
@@ -97,10 +99,10 @@ def dependencies(model: AutoregressiveModel, *, member: int = 0) -> Tensor:
 
 @image_check
 def check_total(model: DensityModel) -> None:
-    """Check that the probabilities of all images sum to 1, where the likelihood is exact."""
-    if model.is_exact:
-        total = probabilities(model).sum()
-        require(abs(float(total) - 1) < 1e-10, f"the probabilities of all images sum to {float(total):.12g}")
+    """Check that the probabilities of all images sum to 1, where they can be listed."""
+    p = probabilities(model)
+    if p is not None:
+        require(abs(float(p.sum()) - 1) < 1e-10, f"the probabilities of all images sum to {float(p.sum()):.12g}")
 
 
 @image_check
@@ -117,41 +119,74 @@ def check_order(model: DensityModel) -> None:
 @image_check
 def check_draws(model: DensityModel) -> None:
     """Check that samples have the probabilities that the likelihood says, and the form of data."""
-    if not model.is_exact:
+    p = probabilities(model)
+    if p is None:
         return
     drawn = model.sample(DRAWS)
     expected = (DRAWS, 1, model.spec.size)
     require(drawn.x.shape == expected, f"samples are {list(drawn.x.shape)}; they must be {list(expected)}")
-    assert_drawn_from(drawn.x[:, 0], probabilities(model), "samples aren't from the density that is scored")
+    assert_drawn_from(drawn.x[:, 0], p, "samples aren't from the density that is scored")
 
 
 @image_check
 def check_known_part(model: DensityModel) -> None:
     """Check log p of a part of an image, and draws of the rest, against the sum over all completions.
 
-    The part is the first half of the order; a model without an order, or without `complete`, passes.
+    The part is the first half of the order, if there is one; models in several orders, or that can't be listed, pass.
     """
-    if not isinstance(model, AutoregressiveModel):
+    orders = model.place if isinstance(model, AutoregressiveModel) else torch.arange(model.spec.size)[None]
+    if isinstance(model, HasOrders) or len(orders.unique(dim=0)) > 1:
+        return  # in another order the half is no beginning
+    joint = probabilities(model)
+    if joint is None:
         return
-    half, x, joint = model.order()[: model.spec.size // 2], all_images(model.spec.size), probabilities(model)
+    half, x = orders[0].argsort()[: model.spec.size // 2], all_images(model.spec.size)
     known = torch.zeros_like(x, dtype=torch.bool)
     known[:, half] = True
     alike = (x[:, None, half] == x[None, :, half]).all(-1)
-    if len(model.place.unique(dim=0)) > 1:
-        return  # in another order the half is no beginning
     marginal = (alike * joint).sum(1)
-    with torch.no_grad():
-        found = model.log_likelihood(images_of(x, known))
+    found = listed_log_likelihood(model, images_of(x, known))
+    assert found is not None
     assert_same(found, marginal.log(), "log p of a part of an image isn't that of all its completions together")
     image = int(marginal.argmax())
-    drawn = model.complete(images_of(x[[image] * DRAWS], known[[image] * DRAWS])).x[:, 0]
+    rows = [image] * (DRAWS if model.is_exact else DRAWS // 10)  # what is resampled is only close to p
+    drawn = model.complete(images_of(x[rows], known[rows])).x[:, 0]
     p = torch.where(alike[image], joint, 0.0) / marginal[image]
     assert_drawn_from(drawn, p, "completions aren't from p(missing | known)")
 
 
 @image_check
+def check_weights(model: DensityModel) -> None:
+    """Check that importance weights have the mean p(x), whole and in part, and that the ELBO has the mean of theirs in
+    logarithms, at most log p(x).
+    """
+    if not isinstance(model, LatentImageModel):
+        return
+    images = all_images(model.spec.size)[[9, 22, 63]]
+    known = torch.ones_like(images, dtype=torch.bool)
+    known[1, -2:] = False
+    batch = images_of(images, known)
+    log_p = listed_log_likelihood(model, batch)
+    assert log_p is not None
+    with torch.no_grad():
+        draws = model.draw(batch, particles=DRAWS)
+        ratio = (draws.log_px + draws.log_ratio).view(DRAWS, -1).sub(log_p).exp()
+        elbo, surplus = (v.view(DRAWS, -1) for v in (draws.log_px - draws.kl, draws.kl + draws.log_ratio))
+    error = ratio.std(0) / DRAWS**0.5
+    wrong = ((ratio.mean(0) - 1).abs() > 4.5 * error).nonzero()[:, 0].tolist()
+    require(not wrong, f"weights have the mean {ratio.mean(0).tolist()} of p(x), with errors of {error.tolist()}")
+    off = surplus.mean(0)
+    within = off.abs() < 4.5 * surplus.std(0) / DRAWS**0.5 + 1e-10
+    require(bool(within.all()), f"the KL isn't the mean of log q - log p over draws, but off by {off.tolist()} nats")
+    above = elbo.mean(0) - log_p
+    require(
+        bool((above < 4.5 * elbo.std(0) / DRAWS**0.5).all()), f"the ELBO is above log p(x), by {above.tolist()} nats"
+    )
+
+
+@image_check
 def check_rows_alone(model: DensityModel) -> None:
-    """Check that log p of an image doesn't depend on the others of its batch."""
+    """Check that exact log p of an image doesn't depend on the others of its batch."""
     if not model.is_exact:
         return
     x = all_images(model.spec.size)[5:9]
@@ -162,17 +197,19 @@ def check_rows_alone(model: DensityModel) -> None:
 
 @image_check
 def check_every_gradient(model: DensityModel) -> None:
-    """Check that the gradient of log p reaches every parameter, and is that of finite differences along one line."""
-    if not model.is_exact:
-        return
+    """Check that the gradient of log p, or of a bound at fixed noise, reaches every parameter, and is the slope along
+    one line by finite differences; of bits only that it reaches them, for their slope is a convention.
+    """
     batch, parameters = images_of(all_images(model.spec.size)), [p for p in model.parameters() if p.requires_grad]
-    total = model.log_likelihood(batch).sum()
-    found: tuple[Tensor | None, ...] = torch.autograd.grad(total, parameters, allow_unused=True)
+    noise = None if model.is_exact else model.draw_noise(batch)
+    found: tuple[Tensor | None, ...] = torch.autograd.grad(_total(model, batch, noise), parameters, allow_unused=True)
     idle = [name for (name, _), g in zip(model.named_parameters(), found, strict=True) if g is None or not g.any()]
     require(not idle, f"no gradient reaches {', '.join(idle)}")
+    if isinstance(model, LatentImageModel) and model.latent_kind == "bits":
+        return
     along = [torch.randn_like(p) for p in parameters]
     slope = sum(float((g * a).sum()) for g, a in zip(found, along, strict=True) if g is not None)
-    sides = [_total_at(model, batch, parameters, along, step) for step in (1e-5, -1e-5)]
+    sides = [_total_at(model, batch, noise, parameters, along, step) for step in (1e-5, -1e-5)]
     difference = (sides[0] - sides[1]) / 2e-5
     require(
         abs(slope - difference) < 1e-5 * max(1.0, abs(slope)),
@@ -180,15 +217,28 @@ def check_every_gradient(model: DensityModel) -> None:
     )
 
 
+def _total(model: DensityModel, batch: SequenceBatch, noise: Tensor | None) -> Tensor:
+    """The sum of log p, or of its bound."""
+    if noise is None:
+        return model.log_likelihood(batch).sum()
+    draws = model.draw(batch, noise=noise)
+    return (draws.log_px - draws.kl).sum()
+
+
 @torch.no_grad()
 def _total_at(
-    model: DensityModel, batch: SequenceBatch, parameters: list[torch.nn.Parameter], along: list[Tensor], step: float
+    model: DensityModel,
+    batch: SequenceBatch,
+    noise: Tensor | None,
+    parameters: list[torch.nn.Parameter],
+    along: list[Tensor],
+    step: float,
 ) -> float:
-    """The sum of log p where the parameters are moved along a line by a step; they are moved back."""
+    """The same where the parameters are moved along a line by a step; they are moved back."""
     before = [p.clone() for p in parameters]
     for p, a in zip(parameters, along, strict=True):
         p.add_(a, alpha=step)
-    total = float(model.log_likelihood(batch).sum())
+    total = float(_total(model, batch, noise))
     for p, b in zip(parameters, before, strict=True):
         p.copy_(b)
     return total
@@ -199,6 +249,7 @@ IMAGE_CHECKS: tuple[ImageCheck, ...] = (
     check_total,
     check_draws,
     check_known_part,
+    check_weights,
     check_rows_alone,
     check_every_gradient,
 )
@@ -223,6 +274,6 @@ def check_image_model(build: Callable[[ObservationSpec], DensityModel], spec: Ob
         seed(0)
         model = build(spec).double()
         for p in model.parameters():
-            p.normal_()
+            p.normal_().mul_(1.0 if model.is_exact else 0.5)  # weights of a posterior far off are of no use
     for check in IMAGE_CHECKS:
         check(model)

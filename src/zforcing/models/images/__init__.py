@@ -1,8 +1,26 @@
 """Density models of binary images without a loop over time: an image is one observation of D pixels."""
 
 from .autoregressive import AutoregressiveModel
+from .darn import DARN, DARNConfig
+from .dlgm import DLGM, DLGMConfig
+from .eonade import EoNADE, EoNADEConfig
+from .latent import LatentImageModel
 from .made import MADE, MADEConfig
 from .marginals import marginal_logits
 from .nade import NADE, NADEConfig
 
-__all__ = ["MADE", "NADE", "AutoregressiveModel", "MADEConfig", "NADEConfig", "marginal_logits"]
+__all__ = [
+    "DARN",
+    "DLGM",
+    "MADE",
+    "NADE",
+    "AutoregressiveModel",
+    "DARNConfig",
+    "DLGMConfig",
+    "EoNADE",
+    "EoNADEConfig",
+    "LatentImageModel",
+    "MADEConfig",
+    "NADEConfig",
+    "marginal_logits",
+]

@@ -13,14 +13,12 @@ from abc import abstractmethod
 from typing import Any, Literal
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 from torch.distributions import Bernoulli, Independent
 
-from ...distributions import at_least_float32
-from ...errors import UserError
 from ...observations import ObservationSpec, SequenceBatch
 from ..density import DensityModel, Draws, Generated
+from .reading import check_pixels, log_bernoulli, pixels_of, refuse_holes
 
 Order = Literal["raster", "random"]
 
@@ -43,8 +41,7 @@ class AutoregressiveModel(DensityModel):
 
     def __init__(self, spec: ObservationSpec, config: Any, *, order: Order = "raster", members: int = 1):
         super().__init__(spec, config)
-        if spec.kind != "binary" or spec.inputs or spec.conditions_on_first:
-            raise UserError(f"model {self.name} is of binary images without inputs, all of them scored; not of {spec}")
+        check_pixels(self.name, spec)
         places = [torch.randperm(spec.size) if order == "random" else torch.arange(spec.size) for _ in range(members)]
         self.register_buffer("place", torch.stack(places).to(torch.get_default_dtype()) + 1)
 
@@ -107,9 +104,7 @@ class AutoregressiveModel(DensityModel):
         return each.logsumexp(0) - math.log(len(members))
 
     def _log_p(self, x: Tensor, known: Tensor, member: int) -> Tensor:
-        logits = at_least_float32(self.logits(x, member=member))
-        nats = -F.binary_cross_entropy_with_logits(logits, x, reduction="none")
-        return torch.where(known, nats, torch.zeros_like(nats)).sum(1, dtype=torch.float64)
+        return log_bernoulli(self.logits(x, member=member), x, known)
 
     def _filled(self, x: Tensor, known: Tensor) -> Generated:
         """Each row filled by a member that is drawn by its p(member | known)."""
@@ -125,26 +120,7 @@ class AutoregressiveModel(DensityModel):
 
     def _read(self, batch: SequenceBatch) -> tuple[Tensor, Tensor]:
         """x and what is known of it, [B, D]."""
-        self.check_batch(batch)
-        if batch.x.shape[1] != 1:
-            raise UserError(
-                f"model {self.name} reads an image as one observation; these are sequences of {batch.x.shape[1]} "
-                f"steps (data.order image reads images whole)"
-            )
-        x = batch.x[:, 0]
-        if batch.observed is None:
-            return x, torch.ones_like(x, dtype=torch.bool)
-        known = batch.observed[:, 0]
+        x, known = pixels_of(self, batch)
         for member in range(len(self.place)):
-            self._refuse_holes(known[:, self.order(member)])
+            refuse_holes(self, known[:, self.order(member)])
         return x, known
-
-    def _refuse_holes(self, known: Tensor) -> None:
-        """Refuse rows [n, D], in an order, where something is known behind what isn't: nothing here sums that out."""
-        holes = known[:, 1:] & ~known[:, :-1].cummin(1).values.bool()
-        wrong = holes.any(1).nonzero()
-        if len(wrong):
-            raise UserError(
-                f"model {self.name} draws pixels in its own order, and can do without those behind the last one that "
-                f"is known; row {int(wrong[0])} of the batch has a gap before that"
-            )
