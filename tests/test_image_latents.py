@@ -288,7 +288,7 @@ def test_one_place_of_an_order_estimates_the_mean_over_orders() -> None:
 
 
 def test_bound_orders_is_the_mixture_of_the_orders_that_it_says() -> None:
-    model, batch, bound = random_model("eonade"), images_of(all_images(6)[10:15]), Orders(orders=3, seed=4)
+    model, batch, bound = random_model("eonade"), images_of(all_images(6)[10:15]), Orders(3, seed=4)
     with torch.no_grad():
         each = torch.stack([model.log_likelihood_in(batch, order) for order in bound.drawn(6)])
         found = bound(model, batch)

@@ -40,8 +40,8 @@ class Orders(Bound):
 
     name: ClassVar[str] = "orders"
 
-    orders: Count = 32
-    """M"""
+    particles: Count = 32
+    """M, the number of orders"""
     seed: Seed = 0
     """of the orders"""
 
@@ -62,11 +62,11 @@ class Orders(Bound):
                 f"bound orders is of models that have a density in any order, such as eonade; not {model.name}"
             )
         each = torch.stack([model.log_likelihood_in(batch, order) for order in self.drawn(model.spec.size)])
-        value = (each.logsumexp(0) - math.log(self.orders)).double()
+        value = (each.logsumexp(0) - math.log(self.particles)).double()
         terms = {"log_px": value.detach(), "kl": torch.zeros_like(value), "one_order": each.mean(0).detach()}
         return BoundResult(value.detach(), -value, terms, "exact")
 
     def drawn(self, size: int) -> list[Tensor]:
         """The M orders of D numbers, [D] int64 each."""
         generator = torch.Generator().manual_seed(self.seed)
-        return [torch.randperm(size, generator=generator) for _ in range(self.orders)]
+        return [torch.randperm(size, generator=generator) for _ in range(self.particles)]
