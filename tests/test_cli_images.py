@@ -34,14 +34,17 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return file
 
 
-@pytest.mark.parametrize("name", ["made", "nade"])
+@pytest.mark.parametrize(
+    "name", ["made", "nade", *(pytest.param(n, marks=pytest.mark.slow) for n in ("pixelcnn", "pixelvae"))]
+)
 def test_the_commands_a_user_runs(name: str, root: Path, tmp_path: Path, zf: Command) -> None:
     run = tmp_path / name
     data = ["--data.root", root, "--data.check_known", "false"]
-    size = ["--model.hidden_size", 4, "--training.max_steps", 3, "--training.batch_size", 20]
+    size = ["--model.channels", 2] if name.startswith("pixel") else ["--model.hidden_size", 4]
+    size += ["--training.max_steps", 3, "--training.batch_size", 20]
     zf("train", f"mnist-small-{name}", *data, *size, "--run-dir", run)
-    found = zf("evaluate", run, "--json").json
-    assert (found["kind"], found["num_sequences"], found["num_steps"], found["num_dims"]) == ("exact", 10, 10, 7840)
+    found, kind = zf("evaluate", run, "--json").json, "lower bound" if name == "pixelvae" else "exact"
+    assert (found["kind"], found["num_sequences"], found["num_steps"], found["num_dims"]) == (kind, 10, 10, 7840)
     assert found["baselines"][0]["nats_per_sequence"] == pytest.approx(found["nats_per_sequence"], rel=0.2)
     assert zf("info", run, "--json").json["model"] == name
     drawn = zf("sample", run, "--num", 3, "--json").json

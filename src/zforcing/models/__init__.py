@@ -9,7 +9,22 @@ from __future__ import annotations
 from ..registry import Family
 from .contract import Resample
 from .density import DensityModel, Draws, Generated
-from .images import DARN, DLGM, MADE, NADE, DARNConfig, DLGMConfig, EoNADE, EoNADEConfig, MADEConfig, NADEConfig
+from .images import (
+    DARN,
+    DLGM,
+    MADE,
+    NADE,
+    DARNConfig,
+    DLGMConfig,
+    EoNADE,
+    EoNADEConfig,
+    MADEConfig,
+    NADEConfig,
+    PixelCNN,
+    PixelCNNConfig,
+    PixelVAE,
+    PixelVAEConfig,
+)
 from .linear_gaussian import LinearGaussian, LinearGaussianConfig
 from .rnn import RNN, RNNConfig
 from .sequence import SequenceModel, of_sequences
@@ -22,7 +37,7 @@ from .zforcing import ZForcing, ZForcingConfig
 MODELS: Family[DensityModel] = Family(
     "model",
     DensityModel,
-    classes=(RNN, ZForcing, VRNN, SRNN, LinearGaussian, MADE, NADE, DARN, DLGM, EoNADE),
+    classes=(RNN, ZForcing, VRNN, SRNN, LinearGaussian, MADE, NADE, DARN, DLGM, EoNADE, PixelCNN, PixelVAE),
     settings="Config",
 )
 __all__ = [
@@ -45,6 +60,10 @@ __all__ = [
     "LinearGaussianConfig",
     "MADEConfig",
     "NADEConfig",
+    "PixelCNN",
+    "PixelCNNConfig",
+    "PixelVAE",
+    "PixelVAEConfig",
     "RNNConfig",
     "Resample",
     "SRNNConfig",

@@ -8,6 +8,8 @@ from .latent import LatentImageModel
 from .made import MADE, MADEConfig
 from .marginals import marginal_logits
 from .nade import NADE, NADEConfig
+from .pixelcnn import PixelCNN, PixelCNNConfig
+from .pixelvae import PixelVAE, PixelVAEConfig
 
 __all__ = [
     "DARN",
@@ -22,5 +24,9 @@ __all__ = [
     "LatentImageModel",
     "MADEConfig",
     "NADEConfig",
+    "PixelCNN",
+    "PixelCNNConfig",
+    "PixelVAE",
+    "PixelVAEConfig",
     "marginal_logits",
 ]

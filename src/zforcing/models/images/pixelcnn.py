@@ -1,0 +1,91 @@
+"""The gated PixelCNN: p(x) = prod_d p(x_d | x_<d), row after row, by the two stacks of `gated`; exact in one pass."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ...errors import UserError
+from ...observations import ObservationSpec
+from ...settings import Count, check
+from ..density import Examples
+from .autoregressive import AutoregressiveModel
+from .gated import GatedPixels
+from .grid import shape_of
+from .marginals import marginal_logits
+
+
+@dataclass(frozen=True)
+class PixelCNNConfig:
+    """Settings of the gated PixelCNN."""
+
+    channels: Count = 16
+    """channels of both stacks, C"""
+    num_layers: Count = 5
+    """gated layers, the first one included, L"""
+    first_kernel: Count = 7
+    """width of what the first layer reads, an odd number of 3 or more"""
+    kernel: Count = 5
+    """width of what the other layers read, an odd number of 3 or more"""
+    width: Count | None = None
+    """columns of an image; null: it is square"""
+
+    def __post_init__(self) -> None:
+        check(self, "model")
+        check_kernels(self.first_kernel, self.kernel)
+
+
+class PixelCNN(AutoregressiveModel):
+    """The gated PixelCNN, with exact likelihood.
+
+    A. van den Oord, N. Kalchbrenner, O. Vinyals, L. Espeholt, A. Graves, K. Kavukcuoglu, "Conditional image generation
+    with PixelCNN decoders", NIPS 2016, arXiv 1606.05328. A bias for each pixel, at first its marginal logit, is ours.
+
+    Args:
+        spec: Binary vectors: images, row after row.
+        config: The settings.
+
+    Raises:
+        UserError: The vectors are no images of this width.
+    """
+
+    name = "pixelcnn"
+    Config = PixelCNNConfig
+
+    def __init__(self, spec: ObservationSpec, config: PixelCNNConfig | None = None, **settings: Any):
+        config = self.make_config(config, settings)
+        super().__init__(spec, config)
+        self.shape = shape_of(spec.size, config.width)
+        self.pixels = GatedPixels(
+            channels=config.channels,
+            num_layers=config.num_layers,
+            first_kernel=config.first_kernel,
+            kernel=config.kernel,
+        )
+        self.b = nn.Parameter(torch.zeros(spec.size))
+
+    def begin_with(self, data: Examples) -> None:
+        """Set the pixels' biases to their marginal logits."""
+        with torch.no_grad():
+            self.b.copy_(marginal_logits(data))
+
+    def logits(self, x: Tensor, *, member: int = 0) -> Tensor:
+        """One pass of both stacks."""
+        logits: Tensor = self.pixels(x.view(-1, 1, *self.shape)).flatten(1) + self.b
+        return logits
+
+    @torch.no_grad()
+    def fill(self, x: Tensor, known: Tensor, *, member: int = 0) -> Tensor:
+        """Pixel by pixel, each by the part of the network that reaches it."""
+        x, known = (v.view(-1, *self.shape) for v in (x, known))
+        return self.pixels.fill(x, known, bias=self.b.view(self.shape)).flatten(1)
+
+
+def check_kernels(*kernels: int) -> None:
+    """Raise UserError for kernels that have no centre, or nothing to the left of it."""
+    for kernel in kernels:
+        if kernel < 3 or kernel % 2 == 0:
+            raise UserError(f"a kernel of the model is {kernel} wide; it must be an odd number of 3 or more")
