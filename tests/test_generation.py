@@ -23,7 +23,15 @@ from zforcing.tasks.past import filtered_to_the_end, resampled
 def test_every_registered_model_is_under_the_contracts_tests() -> None:
     of_sequences = {name for name, cls in MODELS.items() if issubclass(cls, SequenceModel)}
     assert {case.model for case in CASES} == of_sequences
-    assert set(MODELS) - of_sequences == {"made", "nade", "eonade", "darn", "dlgm", "pixelcnn", "pixelvae"}  # in tests/test_images*.py
+    assert set(MODELS) - of_sequences == {
+        "made",
+        "nade",
+        "eonade",
+        "darn",
+        "dlgm",
+        "pixelcnn",
+        "pixelvae",
+    }  # in tests/test_images*.py
 
 
 def test_samples_have_the_shape_and_the_support_of_the_data(case: Case, spec: ObservationSpec) -> None:
