@@ -327,3 +327,24 @@ def test_a_browser_shows_and_plays_the_page(report: Path, whole: Page) -> None:
 def test_a_page_is_dark_where_that_is_asked_for(report: Path) -> None:
     found, _ = look(report, dark=True)
     assert found["ground"] == "rgb(21, 23, 26)"
+
+
+@pytest.mark.slow
+def test_a_page_of_a_model_that_reads_known_inputs_is_whole(
+    zf: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    rng = np.random.default_rng(0)
+    rows = [f"m{n // 10},{speed},{heat}" for n, (speed, heat) in enumerate(rng.normal(size=(120, 2)).tolist())]
+    Path("trips.csv").write_text("trip,speed,heat\n" + "\n".join(rows) + "\n")
+    data = ["--data.path=trips.csv", "--data.sequence=trip", "--data.inputs=[heat]"]
+    small = ["--training.max_steps=2", "--backend=reference", "--model.hidden_size=4", "--model.latent_size=2"]
+    for words in (["train", "table-zforcing-aux", *data, *small, "--run-dir=r"], ["evaluate", "r"]):
+        assert zf(*words).code == 0
+    result = zf("report", "r", "--out=r.html", "--num", "4")
+    assert result.code == 0, result.err
+    page = read(Path("r.html").read_text("utf-8"))
+    assert page.open == []
+    for title in ("Samples", "Reconstructions", "Forecasts"):
+        assert title in page.text
+    assert "heat" in page.text

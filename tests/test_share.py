@@ -340,6 +340,16 @@ def test_loading_a_name_of_the_hub_says_how(tmp_path: Path, monkeypatch: pytest.
         zf.load("runs/mine")
 
 
+def test_commands_say_how_a_model_of_the_hub_is_fetched(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, zf: Command
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for words in (["sample", "anna/mine"], ["score", "anna/mine", "rows.csv"], ["info", "anna/mine"]):
+        assert "by `hf download anna/mine --local-dir runs/mine`" in zf(*words).mistake
+    (tmp_path / "runs").mkdir()
+    assert "hf download" not in zf("sample", "runs/mine").mistake
+
+
 # ---- folders of others
 
 

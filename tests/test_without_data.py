@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import pickle
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,6 +34,7 @@ from zforcing.observations import (
     Written,
     read_file,
 )
+from zforcing.saving.undrawn import Undrawn
 
 FROZEN = Path(__file__).parent / "data" / "frozen"
 SMALL = ["--model.hidden_size", "6", "--model.latent_size", "2", "--model.embedding_size", "4", "--model.mlp_size", "4"]
@@ -397,3 +400,18 @@ def test_a_file_that_a_format_of_ones_own_can_not_read_is_one_line(tmp_path: Pat
     for name, said in (("words.txt", "could not convert"), ("gone.txt", "not found")):
         with pytest.raises(UserError, match=f"{name}: can't be read as lines: .*{said}"):
             read_file(description.format, str(tmp_path / name), description)
+
+
+def test_weights_that_are_read_are_not_drawn() -> None:
+    torch.manual_seed(0)
+    with Undrawn():
+        zeros = [torch.zeros(3).normal_(), torch.nn.init.normal_(torch.zeros(3)), torch.zeros(3).normal_(mean=2.0)]
+    assert not any(values.any() for values in zeros)
+    assert torch.zeros(3).normal_().all()
+
+
+@pytest.mark.slow  # a process of its own
+def test_a_table_of_categories_is_loaded_without_the_compiler(tmp_path: Path) -> None:
+    save(tmp_path, RNN.for_data(Sequences([[0, 1, 2]], kind="categorical"), hidden_size=3, embedding_size=2))
+    code = "import sys, zforcing; zforcing.load(sys.argv[1]); assert 'torch._dynamo' not in sys.modules"
+    subprocess.run([sys.executable, "-c", code, str(tmp_path)], check=True, timeout=50)

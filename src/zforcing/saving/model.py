@@ -38,6 +38,7 @@ from ..runtime.device import as_device
 from ..settings import must_be
 from .atomic import _write_json, current, read_json
 from .digests import SUMS, check_digests, write_digests
+from .undrawn import Undrawn
 
 WEIGHTS, STARTS = "model.safetensors", "starts.safetensors"
 OF_MODEL = ("config.json", WEIGHTS, STARTS)
@@ -94,7 +95,7 @@ def load(run: str | Path, *, which: str = "best", device: torch.device | str = "
     except UserError as error:
         raise UserError(f"{path} is damaged or edited: {error}") from None
     try:
-        with torch.device("meta"):  # only shapes, compared with the weights' before they take memory
+        with torch.device("meta"), Undrawn():  # only shapes, compared with the weights' before they take memory
             model = cls(description.spec, settings)
     except (UserError, RuntimeError, TypeError, OverflowError, MemoryError) as error:  # torch's, of absurd sizes
         reason = " ".join(str(error).split())[:200]
