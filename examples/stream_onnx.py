@@ -4,8 +4,8 @@
     tail -f readings.csv | python stream_onnx.py model.onnx
 
 The header names the columns, as in the training data; an empty cell is missing. Each row gets a line of JSON: log p of
-the row given those before it, in nats, and what had been expected of it, in the order of the model's columns; null is what
-isn't finite. The random numbers are those of `zforcing stream --seed 0`, and so are the scores.
+the row given those before it, in nats, and what had been expected of it, in the order of the model's columns (null:
+not finite). The random numbers are those of `zforcing stream --seed 0`, and so are the scores.
 """
 
 from __future__ import annotations
