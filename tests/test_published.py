@@ -20,9 +20,11 @@ from test_table import ENVIRONMENT, EVALUATION
 from zforcing import Diverged, UserError
 from zforcing.cli import main
 from zforcing.cli.settings import split_settings
+from zforcing.cli.train import recipe_config
 from zforcing.evaluation.paper import paper_tables, read_paper_table
 from zforcing.evaluation.paper_page import to_page
 from zforcing.evaluation.paper_rows import columns_of, paper_rows
+from zforcing.evaluation.paper_runs import check_comparable
 from zforcing.evaluation.rows import read_rows
 from zforcing.saving.digests import SUMS
 from zforcing.training.runs import run as loop
@@ -532,6 +534,36 @@ def test_rows_and_pixels_of_the_known_images_are_the_same_data(steps: int, tmp_p
     result = zf("table", "mnist", "--runs", tmp_path, "--find")
     assert result.err == ""
     assert "DRAW" in result.out
+
+
+def test_runs_of_whole_images_stand_beside_runs_of_pixels(tmp_path: Path, zf: Command) -> None:
+    known = {"num_dims": 7_840_000, "num_steps": 7_840_000}
+    plant(tmp_path, "rnn", 0, size="mnist-small", data={"name": "mnist"}, **known)
+    image = known | {"num_steps": 10_000, "data_fingerprint": "0" * 12}
+    plant(tmp_path, "made", 0, size="mnist-small", data={"name": "mnist"}, **image)
+    result = zf("table", "mnist", "--runs", tmp_path, "--find")
+    assert result.err == ""
+    page = (tmp_path / "table-mnist-small.md").read_text()
+    assert cells(page, "RNN")[2] == cells(page, "MADE")[2] != "-"
+
+
+@pytest.mark.parametrize("other", [{"num_dims": 7_839_999}, {"data_fingerprint": "0" * 12}])
+def test_other_numbers_of_the_same_name_are_refused(other: dict[str, Any], tmp_path: Path, zf: Command) -> None:
+    known = {"num_dims": 7_840_000, "num_steps": 10_000}
+    plant(tmp_path, "rnn", 0, size="mnist-small", data={"name": "mnist"}, **known)
+    plant(tmp_path, "made", 0, size="mnist-small", data={"name": "mnist"}, **known | other)
+    assert "can't stand in one table" in zf("table", "mnist", "--runs", tmp_path, "--find").mistake
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_only_checked_images_may_be_read_in_other_steps(known: bool) -> None:
+    words = ["--data.check_known", str(known).lower()]
+    configs = [recipe_config(f"mnist-small-{row}", words) for row in ("rnn", "made")]
+    if known:
+        check_comparable(configs)
+        return
+    with pytest.raises(UserError, match=r"can't differ in data\.order pixels and image"):
+        check_comparable(configs)
 
 
 def test_a_run_on_other_sequences_stands_beside_no_published_number(tmp_path: Path, zf: Command) -> None:

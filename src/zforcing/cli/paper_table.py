@@ -64,6 +64,7 @@ def paper_table(name: str, argv: Sequence[str]) -> int:
 
 def evaluated_rows(about: PaperTable, options: Namespace, out: Path) -> list[PaperRow]:
     """The table's rows with the finished runs, with --find only of --rows and --seeds; the others are named."""
+    from ..evaluation.paper import NOTHING_KNOWN
     from ..evaluation.paper_rows import paper_rows
     from ..evaluation.paper_runs import evaluate_runs, is_finished, runs_of_table
 
@@ -71,7 +72,10 @@ def evaluated_rows(about: PaperTable, options: Namespace, out: Path) -> list[Pap
         selected_runs(about, options, out) if options.find else runs_of_table(about, options.size, Path(options.runs))
     )
     finished = [run for run in runs if is_finished(run)]
-    evaluated = evaluate_runs(finished, bounds=about.bounds, device=options.device, say=say, counting=counting)
+    known = about.test.get(options.size, NOTHING_KNOWN)
+    evaluated = evaluate_runs(
+        finished, bounds=about.bounds, device=options.device, say=say, counting=counting, known=known
+    )
     if len(finished) < len(runs):
         say(f"not finished, and left out: {', '.join(run.name for run in runs if run not in finished)}")
     return paper_rows(about, options.size, evaluated)

@@ -45,6 +45,9 @@ class KnownData:
         return [f"{name} {is_now}, not {known}" for name, is_now, known in values if known not in (None, is_now)]
 
 
+NOTHING_KNOWN = KnownData()
+
+
 @dataclass(frozen=True)
 class PaperTable:
     """What a table consists of.

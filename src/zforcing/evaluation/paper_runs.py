@@ -17,7 +17,7 @@ from ..training.runs.config import RunConfig
 from ..training.runs.folder import check_folder, read_run_config
 from ..training.runs.known import flatten
 from ..training.runs.lock import Held, is_empty
-from .paper import PaperTable
+from .paper import NOTHING_KNOWN, KnownData, PaperTable
 from .paper_rows import check_data
 from .rows import NO_DIFFERENCE, RunRow, read_rows
 from .runs import Counter, evaluate_run, silent
@@ -100,10 +100,15 @@ def check_comparable(configs: Sequence[RunConfig]) -> None:
         of_seeds = [name for name in _differing(same_recipe, settings) if name not in NO_DIFFERENCE]
         data = [name for name in _differing(any_recipe, settings) if name.startswith("data.")]
         pairs = [(name, same_recipe) for name in of_seeds]
-        pairs += [(name, any_recipe) for name in data if name not in (*CUTTING, *of_seeds)]
+        pairs += [(name, any_recipe) for name in data if name not in (*may_differ(settings), *of_seeds)]
         if pairs:
             different = "; ".join(f"{name} {first.get(name)} and {settings.get(name)}" for name, first in pairs)
             raise UserError(f"runs of one table can't differ in {different} ({recipe}): name other --runs")
+
+
+def may_differ(settings: dict[str, Any]) -> tuple[str, ...]:
+    """The settings of data in which rows may: of checked images also whether they are read whole or by pixels."""
+    return (*CUTTING, "data.order") if settings.get("data.check_known") else CUTTING
 
 
 def _differing(first: dict[str, Any], second: dict[str, Any]) -> list[str]:
@@ -179,6 +184,7 @@ def evaluate_runs(
     device: str,
     say: Callable[[str], None],
     counting: Counter = silent,
+    known: KnownData = NOTHING_KNOWN,
 ) -> dict[str, list[RunRow]]:
     """What each bound (elbo, iwae25) says of finished runs on the test split, evaluated where they need it.
 
@@ -190,7 +196,7 @@ def evaluate_runs(
             if not is_evaluated(run, bound):
                 say(f"{run}: evaluating {bound}")
                 _evaluate(run, bound, device=device, counting=counting)
-        rows[bound] = read_rows(runs, split="test", bound=bound) if runs else []
+        rows[bound] = read_rows(runs, split="test", bound=bound, known=known) if runs else []
         runs = [run for run, row in zip(runs, rows[bound], strict=True) if row.evaluation.kind != "exact"]
     return rows
 

@@ -16,6 +16,7 @@ from ..training.runs.config import parse_config
 from ..training.runs.known import flatten
 from ..training.runs.renamed import renamed
 from .evaluation import Evaluation
+from .paper import NOTHING_KNOWN, KnownData
 from .saved import evaluation_file, is_of_other_weights, read_evaluation, read_mapping, split_name
 
 ENVIRONMENT = {
@@ -97,23 +98,34 @@ class RunRow:
         return [self.run, e.model, kind, nats, bits, kl, f"{self.seconds:.0f}"]
 
 
-def read_rows(runs: Sequence[Path], *, split: str, bound: str) -> list[RunRow]:
+def read_rows(runs: Sequence[Path], *, split: str, bound: str, known: KnownData = NOTHING_KNOWN) -> list[RunRow]:
     """One row a run.
 
     Args:
         runs: Run folders.
         split: train, valid or test.
         bound: As files name it (elbo, iwae25).
+        known: What evaluations say of data that everybody has: such data may be read in steps of different sizes.
 
     Raises:
         UserError: One isn't evaluated yet, or they were measured on different things.
     """
     rows = [_read_row(run, split=split, bound=bound) for run in runs]
     for row in rows[1:]:
+        if _are_known_in_other_steps(rows[0].evaluation, row.evaluation, known):
+            continue
         different = _differences(ScoredData.of(rows[0].evaluation), ScoredData.of(row.evaluation))
         if different:
             raise UserError(f"{rows[0].run} and {row.run} can't stand in one table: {different}")
     return rows
+
+
+def _are_known_in_other_steps(first: Evaluation, second: Evaluation, known: KnownData) -> bool:
+    """Whether both scored all the known numbers, one as more steps than the other: images whole, and by pixels. Their
+    fingerprints, which are of steps, differ then; their units can't, for the data's name says which they are.
+    """
+    by_steps = known.data is None or known.num_dims is None or first.num_steps == second.num_steps
+    return not by_steps and not known.differences(first) and not known.differences(second)
 
 
 def _differences(first: ScoredData, second: ScoredData) -> str:
