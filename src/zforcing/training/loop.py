@@ -35,7 +35,7 @@ from .progress import INTERRUPTED, Progress, added, checkpoint_is_due, reason_to
 from .schedules import WeightSchedules
 from .settings import TrainingConfig
 from .signals import Stop
-from .update import BoundModule, EagerUpdate, Updated, autocast, make_optimizer, sums_of
+from .update import BoundModule, EagerUpdate, Updated, check_precision, make_optimizer, sums_of
 
 Clock = Callable[[], dict[str, float]]
 HINT = "Try a lower learning_rate or max_grad_norm, or look at the sequences that were named"
@@ -89,6 +89,7 @@ def prepare(
     bound or the device.
     """
     check_steps(model, train)
+    check_precision(model, settings.precision)
     if model.description is not None and model.starts is None:
         model.starts = first_observations(train, model.description)
     if isinstance(model, SequenceModel):
@@ -264,7 +265,7 @@ def validated(training: Training, at: Progress, notify: Callback, clock: Clock) 
 
 @torch.no_grad()
 def _measured(training: Training, data: SequenceDataset, weights: Weights) -> tuple[dict[str, float], Any]:
-    """Sums over the sequences of a split, of all processes, and the kind of the bound."""
+    """Sums over the sequences of a split, of all processes, and the kind of the bound; in the weights' precision."""
     here, settings = training.here, training.settings
     training.module.eval()
     seed_everything(training.seed, "validation", here.rank)
@@ -272,8 +273,7 @@ def _measured(training: Training, data: SequenceDataset, weights: Weights) -> tu
     sums: dict[str, float] = {}
     noise = [seed_for(training.seed, "validation noise")] * len(plan)
     for batch, share in own_parts(data, plan, training.model, here, noise=noise):
-        with autocast(here.device, settings.precision):
-            result = training.feed.measure(training.module, batch, weights)
+        result = training.feed.measure(training.module, batch, weights)
         sums = added(sums, sums_of(result, share, here=here))
     return sums, result.kind
 

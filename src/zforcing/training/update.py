@@ -19,6 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from ..bounds import Bound, BoundResult, Weights
+from ..errors import UserError
 from ..models import DensityModel, State, of_sequences
 from ..observations import SequenceBatch
 from .carry import CarriedState
@@ -67,6 +68,15 @@ def make_optimizer(model: nn.Module, settings: TrainingConfig) -> torch.optim.Ad
         eps=settings.eps,
         fused=fused or None,  # None leaves the choice among the others to torch
     )
+
+
+def check_precision(model: nn.Module, precision: Precision) -> None:
+    """Raise UserError where the model's weights can't be used in this precision: autocast leaves float64 as it is."""
+    if precision == "bfloat16" and any(p.dtype == torch.float64 for p in model.parameters()):
+        raise UserError(
+            "training.precision bfloat16 does nothing to a model in float64: set it to float32, which trains in "
+            "the weights' own precision, or train model.float()"
+        )
 
 
 def autocast(device: torch.device, precision: Precision) -> torch.autocast:
