@@ -73,8 +73,8 @@ class TrainingConfig:
     threads: THREADS | None = None
     """CPU threads; null: 1 where a time step is little work, torch's own choice where it is much (zforcing.threads)"""
     precision: Literal["float32", "bfloat16"] = "float32"
-    """bfloat16: products of an update by autocast; log-densities and sums stay in float32 and float64, weights and what is
-    measured (validation, `evaluate`) in float32"""
+    """bfloat16: products of an update by autocast; log-densities and sums stay in float32 and float64, weights and what
+    is measured (validation, `evaluate`) in float32"""
     backend: Literal["reference", "fast", "graph"] = "fast"
     """how an update runs: reference walks the model's contract step by step, fast is derived from it and gives the same
     numbers, graph (one CUDA device) also captures the whole update in CUDA graphs, one for each padded length and size
