@@ -110,7 +110,7 @@ def test_what_yaml_cannot_be_is_one_short_line(text: str) -> None:
         read_yaml(f"a: {text}\n", "x.yaml")
     assert "\n" not in str(caught.value)
     assert len(str(caught.value)) < 300
-    assert time.process_time() - began < 1
+    assert time.process_time() - began < 10  # not without end: what it takes is no matter of a test
 
 
 @pytest.mark.parametrize(
