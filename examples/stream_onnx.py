@@ -24,6 +24,7 @@ options.intra_op_num_threads = 1  # a step is little work
 session = ort.InferenceSession(sys.argv[1], options)
 about = json.loads(session.get_modelmeta().custom_metadata_map["zforcing"])
 blank = {i.name: np.zeros([1, *i.shape[1:]], i.type[7:-1].replace("float", "float32")) for i in session.get_inputs()}
+outputs = [output.name for output in session.get_outputs()]
 states: dict[Any, dict[str, Any]] = {}  # of each sequence: zeros before its first row
 
 
@@ -34,6 +35,13 @@ def noise(block: int) -> tuple[Any, Any]:
     return rng.random(32), rng.standard_normal((32, about["particles"], about["latent_size"]), np.float32)
 
 
+def finite(values: Any) -> Any:
+    """Numbers for JSON, which has no NaN and no infinity."""
+    return (
+        values.tolist() if np.isfinite(values).all() else np.where(np.isfinite(values), values, np.array(None)).tolist()
+    )
+
+
 for row in csv.DictReader(iter(sys.stdin.readline, "")):
     given = states.setdefault(row.get(about["sequence"]), dict(blank))
     block, place = divmod(max(0, int(given["state.steps"][0]) - about["unscored_steps"]), 32)
@@ -42,9 +50,7 @@ for row in csv.DictReader(iter(sys.stdin.readline, "")):
     known = {"x": x, "inputs": [float(row[name]) for name in about["inputs"]]}
     known |= {"uniform": noise(block)[0][place], "normal": noise(block)[1][place]}
     given |= {name: np.array([value], blank[name].dtype) for name, value in known.items() if name in blank}
-    given_back = zip(session.get_outputs(), session.run(None, given), strict=True)
-    results = {output.name: value for output, value in given_back}
+    results = dict(zip(outputs, session.run(outputs, given), strict=True))
     given |= {f"state.{name[5:]}": value for name, value in results.items() if name.startswith("next.")}
-    finite = {name: np.where(np.isfinite(value[0]), value[0], np.array(None)) for name, value in results.items()}
-    told = {name: value.tolist() for name, value in finite.items() if not name.startswith("next.")}
+    told = {name: finite(value[0]) for name, value in results.items() if not name.startswith("next.")}
     print(json.dumps({"sequence": row.get(about["sequence"])} | told), flush=True)
