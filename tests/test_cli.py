@@ -454,6 +454,7 @@ def test_a_mistake_in_the_data_writes_nothing(tmp_path: Path, zf: Command) -> No
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.slow  # tests/test_writes.py has signals within a process
 def test_ctrl_c_saves_says_how_to_resume_and_the_run_goes_on(tmp_path: Path, zf: Command) -> None:
     run = tmp_path / "run"
     command = [sys.executable, "-m", "zforcing", "train", "digits-rnn", "--run-dir", str(run), *SMALL]
