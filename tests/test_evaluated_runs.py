@@ -248,5 +248,5 @@ def test_a_run_that_another_process_trains_is_passed_over_and_looked_at_again(
 
 def test_a_table_isnt_trained_by_processes_together(zf: Command, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WORLD_SIZE", "2")
-    monkeypatch.setenv("RANK", "1")
+    monkeypatch.setenv("LOCAL_RANK", "1")
     assert "without torchrun" in zf("table", "speech").err

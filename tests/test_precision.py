@@ -27,7 +27,7 @@ def test_validation_is_in_float32(monkeypatch: pytest.MonkeyPatch) -> None:
 
     def seen(self: BoundModule, *given: object) -> object:
         lower.append((self.training, torch.is_autocast_enabled("cpu")))
-        return forward(self, *given)  # type: ignore[arg-type]
+        return forward(self, *given)  # type: ignore[arg-type]  # whatever it is given is passed on
 
     monkeypatch.setattr(BoundModule, "forward", seen)
     fit(rnn(), bits(), bits(), epochs=1, precision="bfloat16", threads=1)

@@ -4,7 +4,7 @@
     python tools/soak.py --report soak.csv
 
 A round trains for some minutes into one run folder (again from its beginning), evaluates, scores, samples, encodes,
-exports numbers of a stream and draws curves. Twice a minute a row is written of what the process holds. The report fits
+draws curves and makes a report. Twice a minute a row is written of what the process holds. The report fits
 a line to the medians of the rounds, without the first, or without rounds to the medians of each five minutes; it ends
 with 1 where something grows faster than is allowed and by more than two standard errors. Reads /proc: Linux only.
 """

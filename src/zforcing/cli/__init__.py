@@ -8,7 +8,6 @@ with --resume.
 from __future__ import annotations
 
 import errno
-import os
 import re
 import sys
 from collections.abc import Sequence
@@ -16,6 +15,7 @@ from difflib import get_close_matches
 from importlib.metadata import version
 
 from ..errors import LostProcess, UserError, shortened
+from ..runtime.launched import is_one_of_several, rank
 from ..runtime.memory import keep_freed_memory
 from ..runtime.output import discard, standard_streams
 from .commands import COMMANDS
@@ -32,8 +32,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             return _with_its_output(words)
         except KeyboardInterrupt:
             return _stopped()
-        except Exception:
-            if ctrl_c.came:  # packages that it meets while they are imported make other errors of it
+        except Exception:  # packages that Ctrl-C meets while they are imported make any other error of it
+            if ctrl_c.came:
                 return _stopped()
             raise
 
@@ -89,8 +89,8 @@ def _stopped() -> int:
 
 def print_error(message: str) -> int:
     """One line on stderr; the exit code of a user's mistake. Of several processes each says which it is."""
-    rank = os.environ.get("RANK", "0") if os.environ.get("WORLD_SIZE", "1") != "1" else ""
-    print(f"zforcing{rank and f' (process {rank})'}: {shortened(message)}", file=sys.stderr)
+    which = f" (process {rank()})" if is_one_of_several() else ""
+    print(f"zforcing{which}: {shortened(message)}", file=sys.stderr)
     return 2
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shlex
 import sys
 from argparse import Namespace
@@ -17,6 +16,7 @@ from ..errors import UserError
 from ..files.json_text import json_text
 from ..files.paths import user_path
 from ..runtime.device import pick_device
+from ..runtime.launched import is_one_of_several
 from .options import command_parser, counting, one_of
 from .settings import split_settings
 from .train import recipe_config
@@ -39,7 +39,7 @@ def paper_table(name: str, argv: Sequence[str]) -> int:
     from ..training.runs.run import Interrupted
 
     about = read_paper_table(name)
-    if int(os.environ.get("WORLD_SIZE", "1")) > 1 and "RANK" in os.environ:
+    if is_one_of_several():
         raise UserError(
             "table trains each run in one process: start the command several times, without torchrun, and each takes "
             "the rows that are free"

@@ -12,7 +12,7 @@ import numpy as np
 from ..errors import UserError
 from .audio.framed import FramedRecordings
 from .dataset import SequenceDataset
-from .suspicious import LARGE
+from .suspicious import LARGE, count_numbers
 
 MANY = 100_000  # sequences, of more of which no digests are kept
 
@@ -73,9 +73,7 @@ class SplitRecord:
 def _by(data: SequenceDataset) -> str:
     if isinstance(data, FramedRecordings):
         return "names"
-    spec = None if data.description is None else data.description.spec
-    numbers = int(data.lengths.sum()) * (1 if spec is None or spec.kind == "categorical" else spec.size)
-    return "numbers" if numbers <= LARGE else "lengths"
+    return "numbers" if count_numbers(data) <= LARGE else "lengths"
 
 
 def _content(data: SequenceDataset, index: int, by: str) -> bytes:

@@ -35,7 +35,7 @@ def suspicions(train: SequenceDataset, valid: SequenceDataset | None) -> list[st
 
 def of_columns(train: SequenceDataset) -> list[str]:
     """What looks wrong with the real columns of people's own sequences, in the training split."""
-    if not isinstance(train, Sequences) or _numbers(train) > LARGE:
+    if not isinstance(train, Sequences) or count_numbers(train) > LARGE:
         return []
     real = real_columns(train.description.spec)
     if not real:
@@ -199,10 +199,11 @@ def _has_two_values(column: Array) -> bool:
 
 def _is_at_hand(data: SequenceDataset) -> bool:
     """Whether a look at every number is cheap."""
-    return isinstance(data, Sequences | InMemory) and _numbers(data) <= LARGE
+    return isinstance(data, Sequences | InMemory) and count_numbers(data) <= LARGE
 
 
-def _numbers(data: SequenceDataset) -> int:
+def count_numbers(data: SequenceDataset) -> int:
+    """How many numbers a split has; a category is one."""
     spec = None if data.description is None else data.description.spec
     return int(data.lengths.sum()) * (1 if spec is None or spec.kind == "categorical" else spec.size)
 

@@ -32,6 +32,7 @@ from torch import Tensor
 
 from ..errors import UserError
 from ..files.paths import user_path
+from ..files.writing import UNWRITTEN, reason
 from ..models import MODELS, DensityModel
 from ..observations import FORMATS, DataDescription
 from ..runtime.device import as_device
@@ -154,7 +155,8 @@ def find_checkpoint(run: str | Path, *, which: str = "best") -> Path:
         raise UserError(f"which is {which!r}; it must be best or last")
     folder = user_path(str(run), str(run))
     if not folder.is_dir():
-        raise UserError(f"no such run folder: {folder}{_of_the_hub(run)}")
+        hint = f" (a model of the Hugging Face Hub is loaded by zforcing.from_pretrained({str(run)!r}))"
+        raise UserError(f"no such run folder: {folder}{hint if may_be_of_the_hub(run) else ''}")
     if (folder / "config.json").is_file() and (folder / WEIGHTS).is_file():
         return folder
     checkpoint = current(folder / "checkpoints" / which)
@@ -172,11 +174,9 @@ def find_checkpoint(run: str | Path, *, which: str = "best") -> Path:
     return checkpoint
 
 
-def _of_the_hub(run: str | Path) -> str:
-    """A hint, where a name that isn't there may be meant as one of the Hugging Face Hub."""
-    if not (isinstance(run, str) and HUB_NAME.fullmatch(run)) or Path(run).parent.is_dir():
-        return ""
-    return f" (a model of the Hugging Face Hub is loaded by zforcing.from_pretrained({run!r}))"
+def may_be_of_the_hub(run: str | Path) -> bool:
+    """Whether the name of a run that isn't there may be meant as one of the Hugging Face Hub: user/name."""
+    return HUB_NAME.fullmatch(str(run)) is not None and not Path(run).parent.is_dir()
 
 
 def save(folder: str | Path, model: DensityModel) -> None:
@@ -203,9 +203,8 @@ def save(folder: str | Path, model: DensityModel) -> None:
         )
     try:
         write_model(user_path(str(folder), str(folder)), model)
-    except (OSError, SafetensorError) as error:
-        why = getattr(error, "strerror", None) or error
-        raise UserError(f"can't save the model in {folder}: {why}; name another folder") from error
+    except UNWRITTEN as error:
+        raise UserError(f"can't save the model in {folder}: {reason(error)}; name another folder") from error
 
 
 def write_model(place: Path, model: DensityModel) -> None:

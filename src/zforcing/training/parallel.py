@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from ..errors import LostProcess, UserError
 from ..runtime.device import pick_device
+from ..runtime.launched import is_one_of_several, rank
 
 STARTED_BY = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT")  # what a launcher sets
 
@@ -141,7 +142,7 @@ def _split(flat: Tensor, like: list[Tensor]) -> list[Tensor]:
 
 def is_main_process() -> bool:
     """Whether this process writes files and messages; also before `processes` was called, and after."""
-    return int(os.environ.get("RANK", "0")) == 0
+    return rank() == 0
 
 
 def processes(device: str) -> Processes:
@@ -149,7 +150,7 @@ def processes(device: str) -> Processes:
     where the environment doesn't say how to reach the others.
     """
     picked = pick_device(device)
-    if int(os.environ.get("WORLD_SIZE", "1")) == 1 or "LOCAL_RANK" not in os.environ:
+    if not is_one_of_several():
         return SingleProcess(picked)
     missing = [name for name in STARTED_BY if not os.environ.get(name)]
     if missing:

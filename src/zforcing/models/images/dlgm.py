@@ -25,8 +25,8 @@ from ...distributions import diagonal_gaussian
 from ...observations import ObservationSpec, SequenceBatch
 from ...settings import Count, Range, check
 from ..density import Draws, Examples
-from .latent import LatentImageModel
 from .marginals import marginal_logits
+from .normal import NormalLatents, log_density, standard
 from .reading import log_bernoulli, pixels_of
 
 LARGEST_STEP, FIRST_STEP = 0.5, 0.05
@@ -49,7 +49,7 @@ class DLGMConfig:
         check(self, "model")
 
 
-class DLGM(LatentImageModel):
+class DLGM(NormalLatents):
     """The deep latent Gaussian model, with a posterior that is refined by T leapfrog steps.
 
     T. Salimans, D. Kingma, M. Welling, "Markov chain Monte Carlo and variational inference: bridging the gap", ICML
@@ -65,7 +65,6 @@ class DLGM(LatentImageModel):
 
     name = "dlgm"
     Config = DLGMConfig
-    latent_kind = "normal"
 
     def __init__(self, spec: ObservationSpec, config: DLGMConfig | None = None, **settings: Any):
         config = self.make_config(config, settings)
@@ -102,14 +101,6 @@ class DLGM(LatentImageModel):
             self.output.bias.copy_(marginal_logits(data))
 
     # ---- p(x, z)
-
-    def draw_prior(self, n: int) -> Tensor:
-        """z ~ N(0, I)."""
-        return torch.randn(n, self.config.latent_size).to(self.output.bias)
-
-    def log_prior(self, z: Tensor) -> Tensor:
-        """log N(z; 0, I)."""
-        return log_density(standard(z), z)
 
     def log_pixels(self, x: Tensor, known: Tensor, z: Tensor) -> Tensor:
         """log p(x | z): pixels are independent given z, so that missing ones are left out."""
@@ -214,14 +205,3 @@ def softplus_network(inputs: int, hidden: int, outputs: int, *, layers: int) -> 
 def gaussian(parameters: Tensor) -> Distribution:
     """The diagonal Gaussian [n, Z] of means and logarithms of variances, [n, 2 Z]."""
     return diagonal_gaussian(*parameters.chunk(2, dim=1))
-
-
-def standard(like: Tensor) -> Distribution:
-    """N(0, I) with the shape of a tensor [n, Z]."""
-    return diagonal_gaussian(torch.zeros_like(like), torch.zeros_like(like))
-
-
-def log_density(p: Distribution, z: Tensor) -> Tensor:
-    """log p(z) [n] float64."""
-    found: Tensor = p.log_prob(z)
-    return found.double()

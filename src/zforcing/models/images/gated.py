@@ -15,11 +15,37 @@ PixelCNN decoders", NIPS 2016, arXiv 1606.05328.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from typing import cast
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+from ...errors import UserError
+from ...settings import Count, check
+
+
+@dataclass(frozen=True)
+class GatedSettings:
+    """The network's settings. The `Config` of a model inherits these."""
+
+    channels: Count = 16
+    """channels of both stacks, C"""
+    num_layers: Count = 5
+    """gated layers, the first one included, L"""
+    first_kernel: Count = 7
+    """width of what the first layer reads, an odd number of 3 or more"""
+    kernel: Count = 5
+    """width of what the other layers read, an odd number of 3 or more"""
+    width: Count | None = None
+    """columns of an image; null: it is square"""
+
+    def __post_init__(self) -> None:
+        check(self, "model")
+        for kernel in (self.first_kernel, self.kernel):
+            if kernel < 3 or kernel % 2 == 0:
+                raise UserError(f"a kernel of the model is {kernel} wide; it must be an odd number of 3 or more")
 
 
 class GatedPixels(nn.Module):
@@ -67,6 +93,17 @@ class GatedPixels(nn.Module):
             h = gate(widen(h), z)
         logits: Tensor = self.output(h)
         return logits[:, 0]
+
+    @classmethod
+    def of(cls, settings: GatedSettings, *, latent_size: int = 0) -> GatedPixels:
+        """The network of these settings."""
+        return cls(
+            channels=settings.channels,
+            num_layers=settings.num_layers,
+            first_kernel=settings.first_kernel,
+            kernel=settings.kernel,
+            latent_size=latent_size,
+        )
 
     @torch.no_grad()
     def fill(self, x: Tensor, known: Tensor, *, bias: Tensor, z: Tensor | None = None) -> Tensor:

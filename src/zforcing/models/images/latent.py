@@ -14,7 +14,7 @@ from torch.distributions import Bernoulli, Independent
 
 from ...observations import ObservationSpec, SequenceBatch
 from ..density import DensityModel, Generated
-from .reading import check_pixels
+from .reading import check_pixels, pixels_of
 
 CANDIDATES = 100
 """draws from q(z | known) of which a completion takes one"""
@@ -76,9 +76,7 @@ class LatentImageModel(DensityModel):
             better = score > best.to(score)
             z = torch.where(better[:, None], drawn, z) if len(z) else drawn
             best = score.maximum(best.to(score))
-        x = batch.x[:, 0]
-        known = torch.ones_like(x, dtype=torch.bool) if batch.observed is None else batch.observed[:, 0]
-        return generated(*self.fill(torch.where(known, x, torch.zeros_like(x)), known, z), z)
+        return generated(*self.fill(*pixels_of(self, batch), z), z)
 
 
 def generated(x: Tensor, logits: Tensor, z: Tensor) -> Generated:

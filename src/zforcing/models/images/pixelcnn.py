@@ -8,34 +8,17 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ...errors import UserError
 from ...observations import ObservationSpec
-from ...settings import Count, check
 from ..density import Examples
 from .autoregressive import AutoregressiveModel
-from .gated import GatedPixels
+from .gated import GatedPixels, GatedSettings
 from .grid import shape_of
 from .marginals import marginal_logits
 
 
 @dataclass(frozen=True)
-class PixelCNNConfig:
+class PixelCNNConfig(GatedSettings):
     """Settings of the gated PixelCNN."""
-
-    channels: Count = 16
-    """channels of both stacks, C"""
-    num_layers: Count = 5
-    """gated layers, the first one included, L"""
-    first_kernel: Count = 7
-    """width of what the first layer reads, an odd number of 3 or more"""
-    kernel: Count = 5
-    """width of what the other layers read, an odd number of 3 or more"""
-    width: Count | None = None
-    """columns of an image; null: it is square"""
-
-    def __post_init__(self) -> None:
-        check(self, "model")
-        check_kernels(self.first_kernel, self.kernel)
 
 
 class PixelCNN(AutoregressiveModel):
@@ -59,12 +42,7 @@ class PixelCNN(AutoregressiveModel):
         config = self.make_config(config, settings)
         super().__init__(spec, config)
         self.shape = shape_of(spec.size, config.width)
-        self.pixels = GatedPixels(
-            channels=config.channels,
-            num_layers=config.num_layers,
-            first_kernel=config.first_kernel,
-            kernel=config.kernel,
-        )
+        self.pixels = GatedPixels.of(config)
         self.b = nn.Parameter(torch.zeros(spec.size))
 
     def begin_with(self, data: Examples) -> None:
@@ -82,10 +60,3 @@ class PixelCNN(AutoregressiveModel):
         """Pixel by pixel, each by the part of the network that reaches it."""
         x, known = (v.view(-1, *self.shape) for v in (x, known))
         return self.pixels.fill(x, known, bias=self.b.view(self.shape)).flatten(1)
-
-
-def check_kernels(*kernels: int) -> None:
-    """Raise UserError for kernels that have no centre, or nothing to the left of it."""
-    for kernel in kernels:
-        if kernel < 3 or kernel % 2 == 0:
-            raise UserError(f"a kernel of the model is {kernel} wide; it must be an odd number of 3 or more")

@@ -14,45 +14,30 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.distributions import Distribution, kl_divergence
+from torch.distributions import kl_divergence
 
 from ...distributions import diagonal_gaussian
 from ...observations import ObservationSpec, SequenceBatch
-from ...settings import Count, check
+from ...settings import Count
 from ..density import Draws, Examples
-from .gated import GatedPixels
+from .gated import GatedPixels, GatedSettings
 from .grid import shape_of
-from .latent import LatentImageModel
 from .marginals import marginal_logits
-from .pixelcnn import check_kernels
+from .normal import NormalLatents, log_density, standard
 from .reading import log_bernoulli, pixels_of, refuse_holes
 
 
 @dataclass(frozen=True)
-class PixelVAEConfig:
-    """Settings of PixelVAE."""
+class PixelVAEConfig(GatedSettings):
+    """Settings of PixelVAE, whose decoder is the gated network."""
 
     latent_size: Count = 16
     """latents of an image, Z"""
-    channels: Count = 16
-    """channels of the decoder's stacks, C"""
-    num_layers: Count = 5
-    """gated layers of the decoder, the first one included, L"""
-    first_kernel: Count = 7
-    """width of what the decoder's first layer reads, an odd number of 3 or more"""
-    kernel: Count = 5
-    """width of what its other layers read, an odd number of 3 or more"""
     encoder_channels: Count = 32
     """channels of the encoder's first two layers; the others have twice as many"""
-    width: Count | None = None
-    """columns of an image; null: it is square"""
-
-    def __post_init__(self) -> None:
-        check(self, "model")
-        check_kernels(self.first_kernel, self.kernel)
 
 
-class PixelVAE(LatentImageModel):
+class PixelVAE(NormalLatents):
     """A variational autoencoder whose decoder is a gated PixelCNN: the paper's without upsampling.
 
     I. Gulrajani, K. Kumar, F. Ahmed, A. Ali Taiga, F. Visin, D. Vazquez, A. Courville, "PixelVAE: a latent variable
@@ -68,20 +53,13 @@ class PixelVAE(LatentImageModel):
 
     name = "pixelvae"
     Config = PixelVAEConfig
-    latent_kind = "normal"
 
     def __init__(self, spec: ObservationSpec, config: PixelVAEConfig | None = None, **settings: Any):
         config = self.make_config(config, settings)
         super().__init__(spec, config)
         self.shape = shape_of(spec.size, config.width)
         self.encoder = Encoder(self.shape, config.encoder_channels, config.latent_size)
-        self.pixels = GatedPixels(
-            channels=config.channels,
-            num_layers=config.num_layers,
-            first_kernel=config.first_kernel,
-            kernel=config.kernel,
-            latent_size=config.latent_size,
-        )
+        self.pixels = GatedPixels.of(config, latent_size=config.latent_size)
         self.b = nn.Parameter(torch.zeros(spec.size))
 
     def begin_with(self, data: Examples) -> None:
@@ -90,14 +68,6 @@ class PixelVAE(LatentImageModel):
             self.b.copy_(marginal_logits(data))
 
     # ---- p(x, z)
-
-    def draw_prior(self, n: int) -> Tensor:
-        """z ~ N(0, I)."""
-        return torch.randn(n, self.latent_size, dtype=self.b.dtype, device=self.b.device)
-
-    def log_prior(self, z: Tensor) -> Tensor:
-        """log N(z; 0, I)."""
-        return standard(z).log_prob(z).double()
 
     def log_pixels(self, x: Tensor, known: Tensor, z: Tensor) -> Tensor:
         """log p(x | z), exact for what is known, which comes before all that isn't."""
@@ -134,7 +104,7 @@ class PixelVAE(LatentImageModel):
             latents,
             log_px=lambda: self.log_pixels(x, known, z),
             log_pz=lambda: self.log_prior(z),
-            log_qz=lambda: q.log_prob(z),
+            log_qz=lambda: log_density(q, z),
             kl_parts=lambda: kl_divergence(q, standard(z))[:, None],
         )
 
@@ -165,8 +135,3 @@ class Encoder(nn.Module):
             x = F.relu(convolution(x))
         mean, log_variance = self.output(x.flatten(1)).chunk(2, dim=1)
         return mean, log_variance
-
-
-def standard(z: Tensor) -> Distribution:
-    """N(0, I), as many as z [n, Z] has rows."""
-    return diagonal_gaussian(torch.zeros_like(z), torch.zeros_like(z))

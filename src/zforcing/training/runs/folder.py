@@ -16,7 +16,7 @@ from ...errors import UserError
 from ...files.paths import user_path
 from ...saving.atomic import read_json
 from ...saving.digests import SUMS, check_digests
-from ...saving.model import HUB_NAME
+from ...saving.model import may_be_of_the_hub
 from .config import RunConfig, parse_config
 from .known import flatten
 from .lock import is_empty
@@ -163,17 +163,11 @@ def find_run(name: str | Path) -> Path:
     if own.is_absolute():
         raise UserError(f"no such run folder: {own}")
     known = {folder.name for folder in RUNS.iterdir() if folder.is_dir()} if RUNS.is_dir() else set()
+    hint = f"; a model of the Hugging Face Hub is fetched by `hf download {own} --local-dir runs/{own.name}`"
     raise UserError(
         f"no such run folder: {own}{suggest(str(name), known)}; neither {own} nor {among_runs} is in {Path.cwd()}"
-        f"{_of_the_hub(own)}"
+        f"{hint if may_be_of_the_hub(own) else ''}"
     )
-
-
-def _of_the_hub(name: Path) -> str:
-    """What to do, where a name that isn't there may be meant as one of the Hugging Face Hub."""
-    if not HUB_NAME.fullmatch(str(name)) or name.parent.is_dir():
-        return ""
-    return f"; a model of the Hugging Face Hub is fetched by `hf download {name} --local-dir runs/{name.name}`"
 
 
 def read_run_config(run: Path) -> RunConfig:
