@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from ..errors import UserError
 from .reading import Array, listed, readable
 from .rows import Layout, Order, Rows, grouped
+from .size_limit import refuse_larger
 
 RANKS = (
     "[N, T, D] and [N, T] are read as N sequences of T steps, [R, D] and [R] as flat rows with an array of lengths "
@@ -75,12 +76,14 @@ def read_npy(file: Path, source: str) -> Rows:
 
 @contextmanager
 def open_npz(file: Path, source: str) -> Iterator[NpzFile]:
-    """Open an .npz archive within a `with` block. Raises UserError if it isn't one."""
+    """Open an .npz archive within a `with` block. Raises UserError if it isn't one, or unpacks to too much."""
     if not zipfile.is_zipfile(file):  # also of a truncated archive, whose directory at the end is missing
         raise UserError(f"{source}: is not an .npz archive, or a truncated one; write it with numpy.savez")
     with readable(source):
         archive = np.load(file, allow_pickle=False)
     with archive:
+        assert archive.zip is not None, "an open archive has its file"
+        refuse_larger(sum(member.file_size for member in archive.zip.infolist()), file, source)
         yield archive
 
 

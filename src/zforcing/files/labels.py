@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -29,3 +30,14 @@ def encoded(cells: Sequence[str | None], names: Iterable[str] | None = None) -> 
     labels = tuple(sorted(there) if names is None else names)
     code = {label: float(number) for number, label in enumerate(labels)}
     return np.array([np.nan if cell is None else code[cell] for cell in cells]), labels
+
+
+def cells_of_arrow(column: Any) -> list[str | None]:
+    """The cells [R] of an Arrow column as text, in which one that is repeated is one object."""
+    if not str(column.type).startswith("dictionary"):
+        column = column.cast("string").dictionary_encode()
+    cells: list[str | None] = []
+    for chunk in column.chunks:
+        names = [None if name is None else str(name) for name in chunk.dictionary.to_pylist()]
+        cells += [None if at is None else names[at] for at in chunk.indices.to_pylist()]
+    return cells

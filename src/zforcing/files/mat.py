@@ -11,9 +11,11 @@ import numpy as np
 
 from ..errors import UserError
 from .paths import refuse_special
-from .reading import Array, readable
+from .reading import REASON, Array, readable
+from .size_limit import VARIABLE, most_bytes
 
 CHILD = Path(__file__).with_name("mat_child.py")
+NEEDED = 4 << 30  # bytes of address space that SciPy takes before it reads
 SECONDS = 300  # on a busy machine; the process itself may compute for less
 
 
@@ -21,12 +23,13 @@ def read_mat(file: Path, source: str) -> dict[str, Array | list[Array]]:
     """Its variables by name; of a cell array the list of its arrays.
 
     Raises:
-        UserError: The file can't be read, or needs more than two minutes or 8 GiB.
+        UserError: The file can't be read, or needs more than two minutes, or more memory than may be (size_limit.py).
     """
     refuse_special(file, source)
     with tempfile.TemporaryDirectory() as folder:
         made = Path(folder) / "content.npz"
-        command = [sys.executable, "-I", str(CHILD), str(file.absolute()), str(made)]
+        memory = NEEDED + most_bytes()
+        command = [sys.executable, "-I", str(CHILD), str(file.absolute()), str(made), str(memory)]
         try:
             done = subprocess.run(command, capture_output=True, timeout=SECONDS, check=False)
         except subprocess.TimeoutExpired:
@@ -34,7 +37,11 @@ def read_mat(file: Path, source: str) -> dict[str, Array | list[Array]]:
         if done.returncode:
             said = done.stderr.decode(errors="replace").strip().splitlines()
             reason = said[-1] if done.returncode > 0 and said else f"it stops the reader by signal {-done.returncode}"
-            raise UserError(f"{source}: cannot be read ({reason}); if it is damaged, save or download it again")
+            if "MemoryError" in reason:
+                reason = f"{reason}: it unpacks to too much; {VARIABLE} in the environment allows more"
+            raise UserError(
+                f"{source}: cannot be read ({reason[:REASON]}); if it is damaged, save or download it again"
+            )
         with readable(source), np.load(made, allow_pickle=False) as archive:
             return _with_cells({name: archive[name] for name in archive.files})
 

@@ -1,4 +1,4 @@
-"""Run by itself: mat_child.py FILE OUT. Writes a MATLAB file's arrays as .npz, those of a cell array as NAME/0, NAME/1.
+"""Run by itself: mat_child.py FILE OUT BYTES. Writes a MATLAB file's arrays as .npz, those of a cell array as NAME/0...
 
 SciPy's reader may end Python by a signal on a damaged file, so that it runs in a process of its own, which imports
 nothing of zforcing. What is wrong is the last line on stderr.
@@ -9,7 +9,6 @@ from __future__ import annotations
 import sys
 from typing import Any
 
-MEMORY = 8 << 30  # bytes of address space
 SECONDS = 120  # of computing
 
 
@@ -28,18 +27,18 @@ def arrays_of(file: str) -> dict[str, Any]:
     return found
 
 
-def limit() -> None:
-    """Bound the memory and the time of this process, where the system can."""
+def limit(memory: int) -> None:
+    """Bound the memory (bytes of address space) and the time of this process, where the system can."""
     try:
         import resource
     except ImportError:  # Windows
         return
-    resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
+    resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
     resource.setrlimit(resource.RLIMIT_CPU, (SECONDS, SECONDS))
 
 
 if __name__ == "__main__":
     import numpy as np
 
-    limit()
+    limit(int(sys.argv[3]))
     np.savez(sys.argv[2], allow_pickle=False, **arrays_of(sys.argv[1]))

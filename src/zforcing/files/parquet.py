@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,11 +10,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import UserError
-from .labels import Labels, encoded
+from .labels import Labels, cells_of_arrow, encoded
 from .reading import Array, readable
 from .rows import Layout, Rows
+from .size_limit import refuse_larger
 from .tables import features, refuse_twins, rows_of_table
 from .times import of_arrow
+
+TEXT = ("string", "large_string")
 
 
 def parquet_columns(file: Path, source: str) -> list[str]:
@@ -31,13 +35,15 @@ def parquet_features(file: Path, layout: Layout, source: str) -> tuple[str, ...]
 
 def read_parquet(file: Path, layout: Layout, source: str) -> Rows:
     """Read the sequences of a Parquet file; nulls become NaN. See `read` in sequences.py."""
-    with _open_parquet(file, source) as parquet:
+    with _open_parquet(file, source, encoded=_columns_of_text(file, source)) as parquet:
         header = parquet.schema_arrow.names
         refuse_twins(header, source)
         columns = features(header, layout, source)
+        read = (*columns, *layout.input_columns)
+        needed = [*read, *filter(None, [layout.sequence, layout.order])]
+        _refuse_larger(parquet, needed, file, source)
         with readable(source):
-            read = (*columns, *layout.input_columns)
-            table = parquet.read(columns=[*read, *filter(None, [layout.sequence, layout.order])])
+            table = parquet.read(columns=needed)
     values, labels = [], {}
     for name in read:
         codes, labels[name] = _parquet_column(table[name], name, layout, source)
@@ -57,20 +63,37 @@ def read_parquet(file: Path, layout: Layout, source: str) -> Rows:
     )
 
 
-def _open_parquet(file: Path, source: str) -> Any:
+def _open_parquet(file: Path, source: str, *, encoded: Sequence[str] = ()) -> Any:
+    """encoded: columns that stay numbers of what is in them, as in the file: text that is repeated is there once."""
     try:
         from pyarrow.parquet import ParquetFile
     except ImportError as error:
         raise UserError(f"{source}: reading Parquet needs pyarrow; pip install zforcing[parquet]") from error
     with readable(source):
-        return ParquetFile(file)
+        return ParquetFile(file, read_dictionary=encoded)
+
+
+def _columns_of_text(file: Path, source: str) -> list[str]:
+    with _open_parquet(file, source) as parquet:
+        return [field.name for field in parquet.schema_arrow if str(field.type) in TEXT]
+
+
+def _refuse_larger(parquet: Any, names: Sequence[str], file: Path, source: str) -> None:
+    """Raise UserError where what the header says of these columns is too much, see size_limit.py."""
+    with readable(source):
+        content = parquet.metadata
+        groups = [content.row_group(number) for number in range(content.num_row_groups)]
+        parts = [group.column(place) for group in groups for place in range(group.num_columns)]
+        packed = sum(max(0, part.total_uncompressed_size) for part in parts if part.path_in_schema in names)
+        rows = sum(max(0, group.num_rows) for group in groups)
+    refuse_larger(max(packed, 8 * rows * len(names)), file, source)  # a repeated number takes a bit each
 
 
 def _parquet_column(column: Any, name: str, layout: Layout, source: str) -> tuple[Array, Labels | None]:
     """A column [R] as numbers, or as codes of text where the layout lets it hold some."""
-    is_text = str(column.type).startswith(("string", "large_string", "dictionary<values=string"))
+    is_text = str(column.type).startswith((*TEXT, "dictionary<values=string"))
     if name in layout.labelled or (is_text and layout.text and name not in layout.input_columns):
-        return encoded(column.cast("string").to_pylist())
+        return encoded(cells_of_arrow(column))
     return _numbers(column, name, source), None
 
 
@@ -78,8 +101,9 @@ def _numbers(column: Any, name: str, source: str) -> Array:
     """A column [R] as numbers: float32 unchanged, all others as float64."""
     kind = str(column.type)
     if not kind.startswith(("bool", "int", "uint", "halffloat", "float", "double", "decimal")):
+        held = column.type.value_type if kind.startswith("dictionary") else kind
         raise UserError(
-            f"{source}: column {name!r} holds {kind}, not numbers; leave it out of data.columns and data.inputs"
+            f"{source}: column {name!r} holds {held}, not numbers; leave it out of data.columns and data.inputs"
         )
     # Integers have no NaN for nulls.
     numbers: Array = (column if kind == "float" else column.cast("float64", safe=False)).to_numpy()
@@ -96,7 +120,7 @@ def _encoded(column: Any, name: str, source: str) -> tuple[NDArray[np.int64], Ar
         )
     if column.type.num_fields:
         raise UserError(f"{source}: column {name!r} holds {column.type}; name sequences by numbers or strings")
-    encoded = column.dictionary_encode().unify_dictionaries().combine_chunks()
+    encoded = column.dictionary_encode().unify_dictionaries().combine_chunks()  # also of one that is encoded
     return encoded.indices.to_numpy().astype(np.int64), encoded.dictionary.to_numpy(zero_copy_only=False)
 
 

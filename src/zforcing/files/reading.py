@@ -14,17 +14,24 @@ from numpy.typing import NDArray
 
 from ..errors import UserError
 from .paths import refuse_special
+from .size_limit import Bounded
 
 Array = NDArray[Any]
 GZIP = b"\x1f\x8b"
+REASON = 300  # characters
 
 
 def opened(file: Path) -> io.BufferedIOBase:
-    """Open a file for reading bytes, decompressing it if it is compressed by gzip, whatever its name."""
+    """Open a file for reading bytes, decompressing it if it is compressed by gzip, whatever its name.
+
+    Reading raises UserError where it unpacks to too much, see size_limit.py.
+    """
     refuse_special(file, str(file))
     with file.open("rb") as stream:
         compressed = stream.read(len(GZIP)) == GZIP
-    return gzip.open(file, "rb") if compressed else file.open("rb")
+    if not compressed:
+        return file.open("rb")
+    return io.BufferedReader(Bounded(gzip.open(file, "rb"), file, printable(file)))
 
 
 @contextmanager
@@ -41,14 +48,22 @@ def readable(source: str) -> Iterator[None]:
     """
     try:
         yield
+    except UserError:
+        raise
     except Exception as error:  # whatever a library raises on a damaged file, see above
         if "Object arrays" in str(error):  # NumPy's message suggests allow_pickle, which can execute arbitrary code
             raise UserError(
                 f"{source}: holds Python objects, which are not read; save ragged sequences as one padded array with "
                 f"an array of lengths, or as flat rows with the name of each row's sequence"
             ) from error
-        reason = " ".join(str(error).split())
+        reason = brief_reason(error)
         raise UserError(f"{source}: cannot be read ({reason}); if it is damaged, save or download it again") from error
+
+
+def brief_reason(error: BaseException) -> str:
+    """What a library says of a file, in one line that no content of the file makes longer than `REASON`."""
+    said = " ".join(str(error)[: 10 * REASON].split()) or type(error).__name__
+    return said if len(said) <= REASON else f"{said[:REASON]}..."
 
 
 def listed(names: Sequence[str]) -> str:

@@ -11,10 +11,12 @@ import numpy as np
 
 from ..errors import UserError
 from .intervals import Timeline, fill, report, split_at
+from .labels import cells_of_arrow
 from .reading import Array
 from .rows import Layout, Rows
 
 MOMENTS = "datetime64[us]"
+LONGEST = 500  # characters of a number
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,6 +77,8 @@ def parsed(cells: Sequence[str], lines: Sequence[int], *, column: str, source: s
 
 def _numbers(cells: Sequence[str]) -> Array | None:
     """Integers of 64 bits where they are, for no float holds every nanosecond; else floats; None for other text."""
+    if any(len(cell) > LONGEST for cell in cells):  # NumPy would make all of them as long
+        return None
     text = np.array(cells, dtype=str)
     for kind in (np.int64, np.float64):
         try:
@@ -100,8 +104,10 @@ def of_arrow(column: Any, name: str, source: str) -> Times:
     if column.null_count:
         raise UserError(f"{source}: column {name!r} has {column.null_count} nulls; every row must have its time")
     kind = str(column.type)
-    if kind.startswith(("string", "large_string")):
-        return parsed(column.to_pylist(), range(column.length()), column=name, source=source)
+    if kind.startswith(("string", "large_string", "dictionary<values=string")):
+        return parsed(
+            [str(cell) for cell in cells_of_arrow(column)], range(column.length()), column=name, source=source
+        )
     values: Array = column.to_numpy()
     if values.dtype.kind in "iuf" and (values.dtype.kind != "f" or np.isfinite(values).all()):
         return Times(values.astype(f"{values.dtype.kind}8"), "", values)
