@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -122,7 +123,7 @@ def test_a_step_in_seconds_of_a_file_is_refused_and_not_lost() -> None:
 
 
 def test_a_layout_of_text_is_a_data_set(tmp_path: Path) -> None:
-    shared = {"root": str(tmp_path), "max_vocabulary": 9, **SHARES}
+    shared = {"root": str(tmp_path), "max_vocabulary": 9, "unicode": "keep", **SHARES}
     text, reviews = today("text", **shared), today("reviews", **shared)
     given = {**TEXT, "root": str(tmp_path)}
     assert read({"name": "text", "layout": "lines", **given}) == text
@@ -138,7 +139,17 @@ def test_a_layout_of_text_is_a_data_set(tmp_path: Path) -> None:
 def test_what_was_said_of_sentences_is_kept() -> None:
     said = {"tokenize": False, "lowercase": False, "min_words": 2, "max_words": 99, "split_by": "sentence"}
     found = read({"name": "text", "layout": "reviews", "root": "x", **TEXT, **said})
-    assert found == today("reviews", root="x", max_vocabulary=9, **SHARES, **said)
+    assert found == today("reviews", root="x", max_vocabulary=9, unicode="keep", **SHARES, **said)
+
+
+def test_only_runs_of_before_there_was_a_choice_keep_each_spelling_in_unicode() -> None:
+    text = asdict(today("text", root="x"))
+    del text["unicode"]
+    assert renamed({"name": "text"} | text)["unicode"] == "keep"
+    assert "unicode" not in renamed(
+        {"name": "text", "root": "x", "tokens": "words"}
+    )  # a recipe: what is new is the default
+    assert renamed({"name": "reviews", "unicode": "nfkc"} | text)["unicode"] == "nfkc"
 
 
 def test_null_stood_for_a_default_of_the_layout() -> None:

@@ -481,6 +481,28 @@ def test_preparing_keeps_what_is_not_asked_for() -> None:
 # ---- beginnings and samples
 
 
+def test_words_that_look_alike_are_one_word(tmp_path: Path) -> None:
+    lines = ["caf\u00e9 \ufb01n", "cafe\u0301 fin"] * 20
+    file = tmp_path / "text.txt"
+    file.write_text("\n".join(lines), encoding="utf-8")
+    counts = {
+        "nfc": ["caf\u00e9", "fin", "\ufb01n"],
+        "nfkc": ["caf\u00e9", "fin"],
+        "keep": ["cafe\u0301", "caf\u00e9", "fin", "\ufb01n"],
+    }
+    for unicode, words in counts.items():
+        description = Text(str(file), unicode=unicode).describe()
+        known = description.format.vocabulary
+        assert sorted(known.symbols[1:-1]) == sorted(words)
+        assert (known.encode("caf\u00e9") == known.encode("cafe\u0301")) is (unicode != "keep")
+        assert known.unknown_in("cafe\u0301") == []
+    assert Text(str(file)).describe().format == Text(str(file), unicode="nfc").describe().format
+    with pytest.raises(
+        UserError, match=r"data\.unicode is nfc, but the model was trained with keep: set data\.unicode to keep"
+    ):
+        Text(str(file)).load("train", Text(str(file), unicode="keep").describe())
+
+
 def test_a_prefix_is_a_beginning_on_each_line(tmp_path: Path) -> None:
     data = Text(by_file(tmp_path / "text"), lowercase=True)
     prefix = write(tmp_path / "prefix.txt", "The cat", "", "a bird")

@@ -15,7 +15,7 @@ from numpy.lib.npyio import NpzFile
 from numpy.typing import NDArray
 
 from ..files.archives import open_npz
-from ..files.reading import Array, listed
+from ..files.reading import Array, listed, readable
 from ..observations import ObservationSpec
 from .dataset import InMemory, SequenceDataset
 from .memory import Sequences
@@ -138,7 +138,7 @@ def flat_rows(file: Path, source: str, *, array: str, lengths: str) -> str | Non
     """An array [R, D] of an .npz without `lengths`, which is read as R sequences, where another array [N] of whole
     numbers sums to R.
     """
-    with open_npz(file, source) as archive:
+    with open_npz(file, source) as archive, readable(source):
         shape, _ = _header(archive, array)
         if len(shape) != 2 or lengths in archive.files:
             return None

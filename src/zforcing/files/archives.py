@@ -79,12 +79,14 @@ def open_npz(file: Path, source: str) -> Iterator[NpzFile]:
     """Open an .npz archive within a `with` block. Raises UserError if it isn't one, or unpacks to too much."""
     if not zipfile.is_zipfile(file):  # also of a truncated archive, whose directory at the end is missing
         raise UserError(f"{source}: is not an .npz archive, or a truncated one; write it with numpy.savez")
-    with readable(source):
-        archive = np.load(file, allow_pickle=False)
-    with archive:
-        assert archive.zip is not None, "an open archive has its file"
-        refuse_larger(sum(member.file_size for member in archive.zip.infolist()), file, source)
-        yield archive
+    with file.open("rb") as stream:  # NumPy leaves one that it opens itself open where the archive is damaged
+        with readable(source):
+            archive = np.load(stream, allow_pickle=False)
+        if not isinstance(archive, NpzFile) or archive.zip is None:  # an .npy file with an archive behind it
+            raise UserError(f"{source}: is not an .npz archive; write it with numpy.savez")
+        with archive:
+            refuse_larger(sum(member.file_size for member in archive.zip.infolist()), file, source)
+            yield archive
 
 
 def _load(file: Path, layout: Layout, source: str) -> dict[str, Array]:

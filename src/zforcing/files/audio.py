@@ -120,7 +120,7 @@ def _checked_length(file: Path, audio: Any) -> int:
         else:
             audio.seek(audio.frames - 1)
             samples = audio.frames - 1 + len(audio.read(1))
-    except RuntimeError:  # from libsndfile; only so can one see that a FLAC file's end is missing
+    except (RuntimeError, ValueError):  # only so can one see that a FLAC file's end is missing, or a length is below 0
         samples = -1
     if samples < 0 and not has_length(audio):
         raise Unreadable(file, "is damaged: it can't be decoded to its end; copy it again")

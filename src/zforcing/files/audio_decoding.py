@@ -91,8 +91,8 @@ def stretch(file: Path, start: int, stop: int | None, channel: Channel) -> tuple
                 return np.array(whole[start:stop]), (len(whole) if stop is None else stop) - start
             count = (audio.frames if stop is None else stop) - start
             audio.seek(start)
-            return one_channel(audio.read(count, dtype="float32"), channel) * np.float32(SCALE), count
-        except RuntimeError as error:
+            return in_levels(one_channel(audio.read(count, dtype="float32"), channel)), count
+        except (RuntimeError, ValueError) as error:  # ValueError: of a length below 0
             raise Unreadable(file, f"can't be read from sample {start} ({error}); copy it again") from error
 
 
@@ -103,6 +103,12 @@ def one_channel(samples: Samples, channel: Channel) -> Samples:
     number = NAMED.get(channel, channel)
     one: Samples = samples[:, number] if isinstance(number, int) else samples.mean(axis=1)
     return one
+
+
+def in_levels(samples: Samples) -> Samples:
+    """From -1 to 1 -> units of 16-bit integers; what is as large as no sound is infinite."""
+    with np.errstate(over="ignore"):
+        return samples * np.float32(SCALE)
 
 
 def decoded(file: Path, channel: Channel) -> Samples:
@@ -117,7 +123,7 @@ def _decoded(file: Path, channel: Channel, changed: int, size: int) -> Samples:
     try:
         with tempfile.TemporaryFile() as stream:
             for block in from_beginning(file):
-                stream.write((one_channel(block, channel) * np.float32(SCALE)).tobytes())
+                stream.write(in_levels(one_channel(block, channel)).tobytes())
             stream.flush()
             return np.memmap(stream, dtype=np.float32, mode="r") if stream.tell() else np.empty(0, np.float32)
     except OSError as error:

@@ -53,7 +53,7 @@ from .formats import (
     with_labels_of,
 )
 from .normalization import Normalization
-from .sentences import prepare, split_sentences, split_words
+from .sentences import Unicode, prepare, split_sentences, split_words
 from .sequences import SequenceBatch, is_missing, masked_sum, reverse, reverse_time_first, slice_steps
 from .spec import ObservationSpec, missing_mark
 from .vocabulary import END, Tokens, Vocabulary, build_vocabulary
@@ -88,6 +88,7 @@ __all__ = [
     "TableFormat",
     "TextFormat",
     "Tokens",
+    "Unicode",
     "Vocabulary",
     "Written",
     "as_read",

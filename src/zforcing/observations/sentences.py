@@ -9,7 +9,12 @@ Contractions and possessives are cut as there: do n't, it 's.
 from __future__ import annotations
 
 import re
+import unicodedata
+from typing import Literal
 
+Unicode = Literal["keep", "nfc", "nfkc"]
+"""Which of several spellings in Unicode a text is read in: as it is; composed, in which an accent is a part of its
+letter (NFC); or composed with ligatures, wide letters and the like made plain (NFKC)."""
 PARAGRAPH = re.compile(r"<br\s*/?>|\n\s*\n", re.IGNORECASE)  # a review's <br /> ends a sentence as an empty line does
 STOP = re.compile(r"(?<![.!?…])([.!?…]++)([\"')\]]*+) (?=\S)")  # a run of stops is looked at once
 OPENING = "\"'(["
@@ -86,10 +91,22 @@ def split_words(sentence: str) -> list[str]:
     return TOKEN.findall(sentence.translate(STRAIGHT))
 
 
-def prepare(sentence: str, *, tokenize: bool, lowercase: bool) -> str:
-    """Prepare a line for tokenization: words separated by spaces, in lower case, as asked for.
+def prepare(sentence: str, *, tokenize: bool, lowercase: bool, unicode: Unicode = "keep") -> str:
+    """Prepare a line for tokenization: in one spelling, words separated by spaces, in lower case, as asked for.
 
     It may hold several sentences: the last word of each is cut from its period.
     """
-    cut = " ".join(word for part in split_sentences(sentence) for word in split_words(part)) if tokenize else sentence
-    return cut.lower() if lowercase else cut
+    one = spelled(sentence, unicode)
+    cut = " ".join(word for part in split_sentences(one) for word in split_words(part)) if tokenize else one
+    return spelled(cut.lower(), unicode) if lowercase else cut  # of some letters the small ones are spelled otherwise
+
+
+def spelled(text: str, unicode: Unicode) -> str:
+    """The text in one of the spellings that Unicode has for it: words that look alike are the same word then."""
+    match unicode:
+        case "nfc":
+            return unicodedata.normalize("NFC", text)
+        case "nfkc":
+            return unicodedata.normalize("NFKC", text)
+        case _:
+            return text

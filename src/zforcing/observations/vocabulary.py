@@ -6,7 +6,7 @@ import json
 from array import array
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import chain
 from typing import Any, Literal, get_args
@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import UserError
-from .sentences import prepare
+from .sentences import Unicode, prepare
 
 Tokens = Literal["words", "characters", "bytes", "bpe"]
 END = "</s>"
@@ -33,6 +33,7 @@ class Vocabulary:
     lowercase: whether a sentence is read in lower case
     tokenize:  whether it is first cut into words and signs (`sentences.split_words`)
     pairs:     of bpe, the tokenizer as JSON, byte-level: nothing is unknown to it, and no more so to bytes
+    unicode:   which spelling a sentence is read in; a model of before there was a choice keeps that of the text
 
     The end symbol is number V-1. There is none for padding, which is masked, and none for the start: a model of
     categories reads the number V before the first one (`ObservationSpec`), which is never emitted.
@@ -43,6 +44,7 @@ class Vocabulary:
     lowercase: bool = False
     tokenize: bool = False
     pairs: str | None = None
+    unicode: Unicode = "keep"
 
     def __post_init__(self) -> None:
         """Raise UserError for invalid fields, as in an edited config.json."""
@@ -51,6 +53,8 @@ class Vocabulary:
         for name in ("lowercase", "tokenize"):
             if not isinstance(getattr(self, name), bool):
                 raise UserError(f"vocabulary.{name} is {getattr(self, name)!r}; it must be true or false")
+        if self.unicode not in get_args(Unicode):
+            raise UserError(f"vocabulary.unicode is {self.unicode!r}; it must be {' or '.join(get_args(Unicode))}")
         self._check_symbols()
         if (self.tokens == "bpe") != (self.pairs is not None):
             raise UserError(f"vocabulary.pairs must be a tokenizer's JSON for tokens bpe, and null for {self.tokens}")
@@ -98,7 +102,11 @@ class Vocabulary:
 
     def encode(self, text: str) -> list[int]:
         """The numbers of one sentence, prepared first; without the end symbol."""
-        return next(self._encoded([prepare(text, tokenize=self.tokenize, lowercase=self.lowercase)]))
+        return next(self._encoded([self.prepared(text)]))
+
+    def prepared(self, text: str) -> str:
+        """A sentence as those that the vocabulary was built from."""
+        return prepare(text, tokenize=self.tokenize, lowercase=self.lowercase, unicode=self.unicode)
 
     def decode(self, ids: Iterable[int]) -> str:
         """The text of a sentence, up to its end symbol if it has one. Words have a space between them."""
@@ -126,7 +134,7 @@ class Vocabulary:
         """The words or characters of a text that it doesn't have, each once."""
         if self.tokens not in UNKNOWN:
             return []
-        prepared = prepare(text, tokenize=self.tokenize, lowercase=self.lowercase)
+        prepared = self.prepared(text)
         parts = dict.fromkeys(prepared.split() if self.tokens == "words" else prepared)
         known = set(self.symbols[1:-1])
         return [part for part in parts if part not in known]
@@ -179,23 +187,30 @@ class Vocabulary:
 
 
 def build_vocabulary(
-    sentences: Sequence[str], tokens: Tokens, *, most: int, lowercase: bool, tokenize: bool
+    sentences: Sequence[str],
+    tokens: Tokens,
+    *,
+    most: int,
+    lowercase: bool,
+    tokenize: bool,
+    unicode: Unicode = "keep",
 ) -> Vocabulary:
     """Build a vocabulary from the prepared sentences of the training split.
 
     words, characters: the `most` most frequent ones, in that order, and those that are as frequent in the order of
     their code points; the unknown one and the end are added. bpe: at most `most` merges.
     """
+    kept = Vocabulary("bytes", lowercase=lowercase, tokenize=tokenize, unicode=unicode)
     match tokens:
         case "bytes":
-            return Vocabulary(tokens, lowercase=lowercase, tokenize=tokenize)
+            return kept
         case "bpe":
-            return Vocabulary(tokens, lowercase=lowercase, tokenize=tokenize, pairs=_learned_pairs(sentences, most))
+            return replace(kept, tokens=tokens, pairs=_learned_pairs(sentences, most))
     symbols = chain.from_iterable(map(str.split, sentences) if tokens == "words" else sentences)
     counts, unknown = Counter(symbols), UNKNOWN[tokens]
     counts.pop(unknown, None)
     by_frequency = sorted(counts, key=lambda symbol: (-counts[symbol], symbol))
-    return Vocabulary(tokens, (unknown, *by_frequency[:most], END), lowercase, tokenize)
+    return replace(kept, tokens=tokens, symbols=(unknown, *by_frequency[:most], END))
 
 
 def _learned_pairs(sentences: Sequence[str], merges: int) -> str:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from ...errors import UserError
 from ...files.text import read_text, split_lines
-from ...observations import prepare, split_sentences
+from ...observations import Unicode, prepare, split_sentences
 from .. import folders
 from ..splits import Split
 
@@ -28,6 +28,7 @@ class Rules:
     lowercase: bool
     min_words: int = 1
     max_words: int | None = None
+    unicode: Unicode = "keep"
 
 
 @dataclass(frozen=True, eq=False)
@@ -154,7 +155,7 @@ def _select(raw: Iterable[str], rules: Rules) -> Sentences:
         elif most is not None and len(sentence.split()) > most:  # cutting it would make no fewer words of it
             left_out += 1
         else:
-            prepared = prepare(sentence, tokenize=rules.tokenize, lowercase=rules.lowercase)
+            prepared = prepare(sentence, tokenize=rules.tokenize, lowercase=rules.lowercase, unicode=rules.unicode)
             words = len(prepared.split())
             if words < least or (most is not None and words > most):
                 left_out += 1

@@ -21,6 +21,7 @@ from ...observations import (
     DataDescription,
     ObservationSpec,
     TextFormat,
+    Unicode,
     Vocabulary,
     build_vocabulary,
     refuse_end_symbol,
@@ -60,6 +61,10 @@ class SentenceDataModule(DataModule):
     lowercase: bool = False
     """whether sentences are read in lower case"""
 
+    unicode: Unicode = "nfc"
+    """which spelling in Unicode sentences are read in: nfc (an accent is a part of its letter), nfkc (ligatures, wide
+    letters and the like made plain too), or keep, that of the file, in which words that look alike may be several"""
+
     min_words: Count = 1
     """words of the shortest sentence that is kept (before its words are cut into anything smaller)"""
 
@@ -87,7 +92,7 @@ class SentenceDataModule(DataModule):
     @property
     def rules(self) -> Rules:
         """How sentences are prepared, and which ones are used."""
-        return Rules(self.tokenize, self.lowercase, self.min_words, self.max_words)
+        return Rules(self.tokenize, self.lowercase, self.min_words, self.max_words, self.unicode)
 
     @property
     @abstractmethod
@@ -128,14 +133,11 @@ class SentenceDataModule(DataModule):
         if split == "train":
             documents.refuse_unreadable(self.files.get("test", []))
         rules = self.rules
-        for field, value, trained in (
-            ("tokenize", rules.tokenize, vocabulary.tokenize),
-            ("lowercase", rules.lowercase, vocabulary.lowercase),
-        ):
+        for field in ("tokenize", "lowercase", "unicode"):
+            value, trained = (str(getattr(own, field)).lower() for own in (rules, vocabulary))
             if value != trained:
                 raise UserError(
-                    f"data.{field} is {str(value).lower()}, but the model was trained with {str(trained).lower()}: set "
-                    f"data.{field} to {str(trained).lower()}"
+                    f"data.{field} is {value}, but the model was trained with {trained}: set data.{field} to {trained}"
                 )
         if split == "train" and "_training" in vars(self) and self._training[0] == vocabulary:
             return self._training[1].described_as(description)  # `describe` has just made it
@@ -160,7 +162,12 @@ class SentenceDataModule(DataModule):
         """The vocabulary of the training split, and the split in its numbers."""
         train, rules = self._sentences("train"), self.rules
         vocabulary = build_vocabulary(
-            train.text, self.tokens, most=self.max_vocabulary, lowercase=rules.lowercase, tokenize=rules.tokenize
+            train.text,
+            self.tokens,
+            most=self.max_vocabulary,
+            lowercase=rules.lowercase,
+            tokenize=rules.tokenize,
+            unicode=rules.unicode,
         )
         return vocabulary, self._numbered(train, vocabulary, "train")
 

@@ -13,7 +13,6 @@ from ...errors import UserError
 from ...files.paths import user_path
 from ...files.text import read_text, split_lines
 from ..example import Example
-from ..sentences import prepare
 from ..spec import ObservationSpec
 from ..vocabulary import END, Vocabulary
 from .base import Described, Format
@@ -65,7 +64,7 @@ class TextFormat(Format):
         """
         known = self.vocabulary
         lines = (line.strip() for line in split_lines(read_text(user_path(path, path))))
-        prepared = (prepare(line, tokenize=known.tokenize, lowercase=known.lowercase) for line in lines)
+        prepared = (known.prepared(line) for line in lines)
         sentences = [sentence for sentence in prepared if sentence.split()]
         if not sentences:
             raise UserError(f"{path}: holds no text; write the beginning of a sentence on each line")

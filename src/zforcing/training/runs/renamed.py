@@ -12,6 +12,7 @@ from typing import Any
 OF_MIDI = ("valid_fraction", "test_fraction", "split_seed", "drums", "skip_unreadable")
 OF_ARCHIVES = ("array", "lengths", "observed")
 OF_SRNN = ("streams", "continue_streams")
+OF_SENTENCES = {"root", "tokens", "max_vocabulary", "tokenize", "lowercase", "min_words", "max_words", "split_seed"}
 SENTENCES = {"min_words": (1, 5), "max_words": (None, 16), "tokenize": (False, True), "lowercase": (False, True)}
 
 
@@ -21,8 +22,12 @@ def renamed(data: Mapping[str, Any]) -> dict[str, Any]:
     In 0.1 one data set (speech, music, text) had a `layout`, or (arrays) a suffix, by which its settings meant
     something or nothing. A setting that had a meaning and no longer exists (TIMIT's `speaker`) stays, and is refused
     as unknown.
+
+    A run's config.yaml has all settings: one of text without `unicode` was trained on each spelling as it stood.
     """
     name = str(data.get("name"))
+    if name in ("text", "reviews") and "unicode" not in data and set(data) >= OF_SENTENCES:
+        return renamed(dict(data) | {"unicode": "keep"})
     if name == "arrays":
         return _arrays(data)
     convert = {"speech": _speech, "music": _music, "text": _text}.get(name)
