@@ -65,7 +65,7 @@ constraints: ## pin the newest versions in constraints.txt (torch: TORCH=2.13.0)
 	@rm -rf build/constraints
 
 clean: ## remove what tools left behind; .venv and runs/ stay
-	rm -rf build dist .coverage .coverage.* .mypy_cache .pytest_cache .ruff_cache
+	rm -rf build dist .coverage .coverage.* .hypothesis .mypy_cache .pytest_cache .ruff_cache
 	find src tests tools -name __pycache__ -prune -exec rm -rf {} +
 
 # .venv/.unfinished stands while pip works: a .venv in which pip was stopped can hold half a package, and is made anew.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import io
 import os
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -47,7 +48,8 @@ def readable(source: str) -> Iterator[None]:
         UserError: Anything was raised within.
     """
     try:
-        yield
+        with warnings.catch_warnings(action="ignore"):  # of a damaged header, say, which Python parses
+            yield
     except UserError:
         raise
     except Exception as error:  # whatever a library raises on a damaged file, see above

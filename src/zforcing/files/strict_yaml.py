@@ -84,6 +84,20 @@ _Loader.add_implicit_resolver(
 )
 
 
+class _Dumper(yaml.SafeDumper):
+    """Puts text in quotes that YAML 1.1 or 1.2 reads as something else: 0E0 is text in the first alone."""
+
+    yaml_implicit_resolvers: ClassVar[dict[Any, Any]] = {  # type: ignore[misc]  # as above
+        first: [rule for kind in (yaml.SafeDumper, _Loader) for rule in kind.yaml_implicit_resolvers.get(first, [])]
+        for first in {*yaml.SafeDumper.yaml_implicit_resolvers, *_Loader.yaml_implicit_resolvers}
+    }
+
+
+def write_yaml(values: Any) -> str:
+    """Plain values as YAML, which `read_yaml` gives back."""
+    return yaml.dump(values, Dumper=_Dumper, sort_keys=False, width=120)
+
+
 def _refuse_expansion(root: yaml.Node, name: str) -> None:
     """Raise UserError where references (*a) repeat so much that the whole is of more than `MOST` values."""
     sizes: dict[int, int] = {}

@@ -12,7 +12,7 @@ import numpy as np
 from ..errors import UserError
 from .intervals import Timeline, fill, report, split_at
 from .labels import cells_of_arrow
-from .reading import Array
+from .reading import Array, readable
 from .rows import Layout, Rows
 
 MOMENTS = "datetime64[us]"
@@ -116,5 +116,8 @@ def of_arrow(column: Any, name: str, source: str) -> Times:
     resolution = np.datetime_data(values.dtype)[0]
     fine = resolution if resolution in ("ns", "us", "ms") else "us"
     unit = f"{'timedelta' if values.dtype.kind == 'm' else 'datetime'}64[{fine}]"
-    given = values if getattr(column.type, "tz", None) is None else np.array(column.to_pylist(), dtype=object)
+    given = values
+    if getattr(column.type, "tz", None) is not None:
+        with readable(source):  # Python has no moment before the year 1 or behind 9999
+            given = np.array(column.to_pylist(), dtype=object)
     return Times(values.astype(unit).astype(np.int64), unit, given)

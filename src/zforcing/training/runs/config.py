@@ -16,11 +16,10 @@ from collections.abc import Mapping
 from dataclasses import MISSING, asdict, dataclass, fields
 from typing import Annotated, Any
 
-import yaml
-
 from ...bounds import BOUNDS, Bound
 from ...data import DATA, DataModule
 from ...errors import UserError
+from ...files.strict_yaml import write_yaml
 from ...models import MODELS, DensityModel
 from ...observations import ObservationSpec
 from ...registry import Family, import_source
@@ -82,7 +81,7 @@ class RunConfig:
 
 def as_yaml(settings: Mapping[str, Any]) -> str:
     """As a recipe is written."""
-    return yaml.safe_dump(dict(settings), sort_keys=False, width=120)
+    return write_yaml(dict(settings))
 
 
 def known_settings(values: Mapping[str, Any]) -> Known:
