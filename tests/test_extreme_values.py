@@ -64,6 +64,19 @@ def test_an_error_is_never_longer_than_a_screen_of_files() -> None:
         read(LONG, Count)
 
 
+def test_cells_and_headers_of_a_table_are_cut_in_messages(tmp_path: Path) -> None:
+    file, words = tmp_path / "a.csv", "a b " * 50_000
+    for text, layout in (
+        (f"x\n{words}\n", Layout()),
+        (f"t,x\n{words},1\n", Layout(order="t")),
+        (",".join(f"column {i}" for i in range(20_000)), Layout(sequence="name")),
+    ):
+        file.write_text(text)
+        with pytest.raises(UserError) as error:
+            read_csv(file, layout, "a.csv")
+        assert len(str(error.value)) < 2000
+
+
 def test_a_table_of_many_columns_takes_seconds(tmp_path: Path) -> None:
     names = [f"c{number}" for number in range(20_000)]
     (tmp_path / "a.csv").write_text(f"{','.join(names)}\n{','.join(['1'] * len(names))}\n")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -45,3 +46,12 @@ def test_a_reader_that_takes_too_long_is_stopped(tmp_path: Path, monkeypatch: py
     monkeypatch.setattr(mat, "SECONDS", 0.2)
     with pytest.raises(UserError, match=r"a\.mat: cannot be read in 0\.2 seconds"):
         read_mat(tmp_path / "a.mat", "a.mat")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere memory isn't bounded so")
+def test_a_file_is_read_where_the_system_allows_less_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    savemat(tmp_path / "a.mat", {"x": np.ones((2, 3))})
+    bounded = "import resource; resource.setrlimit(resource.RLIMIT_AS, (1 << 32, 1 << 32))\n"
+    (tmp_path / "child.py").write_text(bounded + mat.CHILD.read_text("utf-8").replace("from __future__", "#"))
+    monkeypatch.setattr(mat, "CHILD", tmp_path / "child.py")
+    np.testing.assert_array_equal(read_mat(tmp_path / "a.mat", "a.mat")["x"], np.ones((2, 3)))

@@ -21,6 +21,7 @@ from zforcing.files.idx import read_idx
 from zforcing.files.parquet import read_parquet
 from zforcing.files.rows import Layout
 from zforcing.files.size_limit import VARIABLE, most_bytes
+from zforcing.training.runs.log import JsonLines
 
 MOST = 1e-4  # gigabytes: 100 KB
 TOO_MUCH = rf"a\.\w+: unpacks to .* GB, more than 0\.0001; if the file is sound, set {VARIABLE} in the environment"
@@ -103,3 +104,12 @@ def test_pipes_are_refused_at_once(name: str, setting: str, tmp_path: Path) -> N
     os.mkfifo(pipe)
     with pytest.raises(UserError, match="is a pipe, a device or a socket"):
         DATA[name](**{setting: str(pipe)}).describe()
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="Windows has no pipes with a name")
+def test_a_pipe_in_place_of_a_run_s_rows_is_refused(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "metrics.jsonl")
+    rows = JsonLines(tmp_path / "metrics.jsonl")
+    for read in (lambda: rows.truncate(1, 1), lambda: rows.digest(1)):
+        with pytest.raises(UserError, match=r"metrics\.jsonl: is a pipe, a device or a socket"):
+            read()

@@ -198,7 +198,7 @@ def serve(name: str, pipe: Connection, stderr: str) -> None:
 
 def _limit() -> None:
     size = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
-    resource.setrlimit(resource.RLIMIT_AS, (size + ROOM, size + ROOM))
+    resource.setrlimit(resource.RLIMIT_AS, (size + ROOM, resource.getrlimit(resource.RLIMIT_AS)[1]))
 
 
 def judged(name: str, file: Path, stderr: Path | None = None) -> Outcome:

@@ -20,6 +20,7 @@ from .size_limit import Bounded
 Array = NDArray[Any]
 GZIP = b"\x1f\x8b"
 REASON = 300  # characters
+LISTED, LONGEST = 100, 1500  # names, and characters of all of them
 
 
 def opened(file: Path) -> io.BufferedIOBase:
@@ -69,8 +70,11 @@ def brief_reason(error: BaseException) -> str:
 
 
 def listed(names: Sequence[str]) -> str:
-    """Join names for a message, `nothing` if there are none."""
-    return ", ".join(names) or "nothing"
+    """Join names for a message, `nothing` if there are none; of very many the first."""
+    text = ", ".join(names[:LISTED]) or "nothing"
+    if len(names) <= LISTED and len(text) <= LONGEST:
+        return text
+    return f"{text[:LONGEST]}... ({len(names)} in all)"
 
 
 class Unreadable(UserError):

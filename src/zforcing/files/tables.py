@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import UserError
+from ..settings import brief
 from .labels import Labels, encoded
 from .reading import Array, listed
 from .rows import Layout, Rows, grouped
@@ -248,8 +249,8 @@ def _values(chunk: Sequence[Record], columns: Sequence[str], header: Sequence[st
         for name, cell in zip(columns, row, strict=True):
             if not _is_number(cell):
                 raise UserError(
-                    f"{source}: line {line}, column {name!r} holds {cell!r}, not a number; leave the cell empty if "
-                    f"it is missing, or the column out of data.columns and data.inputs (cells are separated by commas)"
+                    f"{source}: line {line}, column {name!r} holds {brief(cell)}, not a number; leave the cell empty "
+                    f"if it is missing, or the column out of data.columns and data.inputs (cells are separated by commas)"
                 )
     return np.array(filled, dtype=np.float64)
 

@@ -9,7 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import UserError
+from ..errors import SHOWN, UserError
+from ..settings import brief
 from .intervals import Timeline, fill, report, split_at
 from .labels import cells_of_arrow
 from .reading import Array, readable
@@ -68,7 +69,7 @@ def parsed(cells: Sequence[str], lines: Sequence[int], *, column: str, source: s
         bad = np.flatnonzero(~np.isfinite(numbers))
         if len(bad):
             where = f"{source}: line {lines[bad[0]]}, column {column!r}"
-            raise UserError(f"{where} is {cells[bad[0]].strip()}; every row needs a finite time")
+            raise UserError(f"{where} is {cells[bad[0]].strip()[:SHOWN]}; every row needs a finite time")
         return Times(numbers, "", numbers)
     moments = [_moment(cell, line, column=column, source=source) for cell, line in zip(cells, lines, strict=True)]
     text = np.array([cell.strip() for cell in cells])
@@ -93,8 +94,8 @@ def _moment(cell: str, line: int, *, column: str, source: str) -> datetime:
         moment = datetime.fromisoformat(cell.strip())
     except ValueError:
         raise UserError(
-            f"{source}: line {line}, column {column!r} holds {cell.strip()!r}; every row needs a time: a number, or a "
-            f"moment like 2024-03-01 or 2024-03-01T12:30:05"
+            f"{source}: line {line}, column {column!r} holds {brief(cell.strip())}; every row needs a time: a number, "
+            f"or a moment like 2024-03-01 or 2024-03-01T12:30:05"
         ) from None
     return moment if moment.tzinfo is None else moment.astimezone(UTC).replace(tzinfo=None)
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ...errors import UserError
+from ...files.paths import refuse_special
 from ...saving.atomic import sync, write_text
 
 
@@ -31,6 +32,7 @@ class JsonLines:
 
     def digest(self, rows: int) -> str:
         """The SHA-256 digest of the first `rows` rows, in hexadecimal digits."""
+        refuse_special(self.path, str(self.path))
         lines = self.path.read_bytes().splitlines(keepends=True) if self.path.exists() else []
         return hashlib.sha256(b"".join(lines[:rows])).hexdigest()
 
@@ -38,6 +40,7 @@ class JsonLines:
         """Keep the first `rows` rows, and none past `step`. Raises UserError where a line is no such row."""
         if not self.path.exists():
             return
+        refuse_special(self.path, str(self.path))
         try:
             first = self.path.read_text("utf-8").splitlines()[:rows]
             lines = [line for line in first if json.loads(line)["step"] <= step]
