@@ -250,7 +250,7 @@ def _values(chunk: Sequence[Record], columns: Sequence[str], header: Sequence[st
             if not _is_number(cell):
                 raise UserError(
                     f"{source}: line {line}, column {name!r} holds {brief(cell)}, not a number; leave the cell empty "
-                    f"if it is missing, or the column out of data.columns and data.inputs (cells are separated by commas)"
+                    f"if it is missing, or the column out of data.columns and data.inputs (commas separate cells)"
                 )
     return np.array(filled, dtype=np.float64)
 
