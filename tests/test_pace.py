@@ -28,6 +28,14 @@ def test_the_time_left_is_the_least_of_updates_and_minutes() -> None:
     assert left(10**9, patience=None, max_minutes=10.0) == "9:35 left"
 
 
+def test_minutes_of_the_cpus_last_as_long_as_they_have_so_far() -> None:
+    first, at = replace(FIRST, cpu_seconds=2.0), replace(AT, cpu_seconds=12.0)  # half of the time
+    pace = Pace(first, 10**9, TrainingConfig(max_cpu_minutes=1.0))
+    assert pace.seconds_left(at) == pytest.approx((60 - 12) / 0.5)
+    assert pace.share(at) == pytest.approx(12 / 60)
+    assert pace.seconds_left(replace(at, cpu_seconds=61.0)) == 0.0
+
+
 def test_patience_may_end_it_before() -> None:
     assert left(1101, patience=3) == "at most 3:20 left"
 
@@ -55,13 +63,14 @@ def test_the_share_done_is_that_of_minutes_where_they_end_first() -> None:
     ("at", "settings", "said"),
     [
         ({}, {"max_minutes": 0.5}, "still getting better at the end; train longer, as by max_minutes 1 "),
+        ({"cpu_seconds": 20.0}, {"max_cpu_minutes": 0.25}, "train longer, as by max_cpu_minutes 0.5 (of a run"),
         ({}, {"max_steps": 100}, "--resume --training.max_steps 200)"),
         ({}, {"epochs": 4}, "train longer, as by epochs 8"),
         ({"validations_without_best": 2}, {"epochs": 4}, "the best was 2 before the last, and patience is 10"),
     ],
 )
 def test_a_budget_that_ends_it_while_it_gets_better_is_named(
-    at: dict[str, int], settings: dict[str, float], said: str
+    at: dict[str, float], settings: dict[str, float], said: str
 ) -> None:
     ended = replace(AT, step=100, seconds=40.0, epoch=4, best=-3.0, best_epoch=4, **at)  # type: ignore[arg-type]
     assert said in still_improving(ended, TrainingConfig(**settings))  # type: ignore[arg-type]

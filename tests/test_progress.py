@@ -93,10 +93,12 @@ def test_the_learning_rate_decays_at_the_end_of_an_epoch(epoch: int, batch: int,
         ({"max_steps": 40}, "max_steps 40"),
         ({"max_minutes": 1.1}, ""),
         ({"max_minutes": 1.0}, "max_minutes 1"),
+        ({"max_cpu_minutes": 0.6}, ""),
+        ({"max_cpu_minutes": 0.5}, "max_cpu_minutes 0.5"),
     ],
 )
 def test_a_budget_within_an_epoch_is_steps_or_minutes(settings: dict[str, float], reason: str) -> None:
-    at = replace(AT, seconds=60.0)
+    at = replace(AT, seconds=60.0, cpu_seconds=30.0)
     assert spent_budget(at, TrainingConfig(**settings)) == reason  # type: ignore[arg-type]
     assert reason_to_stop(at, TrainingConfig(**settings)) == reason  # type: ignore[arg-type]
 

@@ -375,6 +375,7 @@ def plant(
     *,
     size: str = "speech-small",
     max_minutes: float | None = 10.0,
+    cpu_seconds: float = 0.0,
     data: dict[str, Any] | None = None,
     bounds: tuple[tuple[str, dict[str, Any]], ...] = (("elbo", {}),),
     **changes: Any,
@@ -386,7 +387,7 @@ def plant(
         (run / "checkpoints" / which / "model.safetensors").touch()
     progress = {"epoch": 1, "batch": 0, "step": 120 + seed, "learning_rate": 1e-3, "best": -1.0, "best_epoch": 1}
     progress |= {"previous": -1.0, "validations_without_best": 0, "nonfinite": 0, "nonfinite_in_a_row": 0, "rows": 2}
-    progress |= {"seconds": 60.0, "finished": "epochs 1", "since_row": {}}
+    progress |= {"seconds": 60.0, "cpu_seconds": cpu_seconds, "finished": "epochs 1", "since_row": {}}
     (last(run) / "training.json").write_text(json.dumps(progress))
     (run / "environment.json").write_text(json.dumps(ENVIRONMENT))
     settings = {
@@ -631,7 +632,7 @@ def test_the_terminal_shows_every_published_number(tmp_path: Path, zf: Command) 
 def test_published_numbers_of_different_protocols_have_columns_of_their_own() -> None:
     table = read_paper_table("speech")
     page = to_page(table, "speech-small", paper_rows(table, "speech-small", {}), command="c")
-    headers = cells(page, "model")[8:]
+    headers = cells(page, "model")[11:]
     assert headers == [
         "TIMIT, all frames scored",
         "TIMIT, first frame not scored",
@@ -640,11 +641,11 @@ def test_published_numbers_of_different_protocols_have_columns_of_their_own() ->
         "Blizzard, as Z-Forcing's paper",
     ]
     assert headers == [column.heading for column in columns_of(table, "speech-small")]
-    assert cells(page, "RNN-Gauss")[8:] == ["-1900", "-", "3539", "-", "-"]
-    assert cells(page, "VRNN-GMM")[8:] == ["≥ 28982", "-", "≥ 9107", "-", "-"]
-    assert cells(page, "SRNN (filt)")[8:] == ["-", "≥ 50524", "-", "≥ 10846", "-"]
-    assert cells(page, "Z-Forcing + kla, aux")[8:] == ["-", "≥ 70469", "-", "-", "≥ 15024"]
-    assert cells(page, "RNN, autoregressive frame")[8:] == ["-"] * 5
+    assert cells(page, "RNN-Gauss")[11:] == ["-1900", "-", "3539", "-", "-"]
+    assert cells(page, "VRNN-GMM")[11:] == ["≥ 28982", "-", "≥ 9107", "-", "-"]
+    assert cells(page, "SRNN (filt)")[11:] == ["-", "≥ 50524", "-", "≥ 10846", "-"]
+    assert cells(page, "Z-Forcing + kla, aux")[11:] == ["-", "≥ 70469", "-", "-", "≥ 15024"]
+    assert cells(page, "RNN, autoregressive frame")[11:] == ["-"] * 5
 
 
 def test_the_page_names_the_command_and_the_runs(tmp_path: Path, zf: Command) -> None:
@@ -696,19 +697,29 @@ FIVO = (("elbo", {}), ("fivo16", {"bound": "fivo", "particles": 16, "nats_per_st
 def test_music_is_given_per_step_by_two_bounds_beside_the_number_of_its_own_files(tmp_path: Path, zf: Command) -> None:
     for seed, nats in enumerate((-5.0, -4.0)):
         number = {"nats_per_step_of_sequences": nats, "num_steps": 9396, "kl_per_sequence": 313.2}
-        plant(tmp_path, "srnn", seed, size="jsb-resampled", data=MUSIC, bounds=FIVO, **number)
+        plant(
+            tmp_path,
+            "srnn",
+            seed,
+            size="jsb-resampled",
+            data=MUSIC,
+            bounds=FIVO,
+            parameters=2_346_000,
+            cpu_seconds=60.0 * (2 + seed),
+            **number,
+        )
     exact = {"kind": "exact", "kl_per_sequence": 0.0, "nats_per_step_of_sequences": -7.0, "num_steps": 9396}
     plant(tmp_path, "rnn", 0, size="jsb-resampled", data=MUSIC, **exact)  # needs no second bound
     assert zf("table", "music", "--runs", tmp_path, "--find").code == 0
     page = (tmp_path / "table-jsb-resampled.md").read_text()
     assert cells(page, "model") == [
-        *("model", "kind", "nats per step, mean of sequences", "KL", "seeds", "updates"),
-        *("nats per step, mean of sequences, fivo16", "JSB chorales, SRNN's files"),
+        *("model", "kind", "nats per step, mean of sequences", "KL", "seeds", "updates", "epochs"),
+        *("parameters", "CPU minutes", "nats per step, mean of sequences, fivo16", "JSB chorales, SRNN's files"),
     ]  # no column that holds nothing: music has no other units, and no floor
     kl = f"{313.2 * 3 / 9396:.3f}"  # nats per sequence of 3 sequences, over all steps
-    srnn = ["≥ elbo", "-4.500 ± 0.707", kl, "2", "120-121", "≥ -4.500 ± 0.000", "≥ -4.74"]
+    srnn = ["≥ elbo", "-4.500 ± 0.707", kl, "2", "120-121", "1", "2.35 M", "2", "≥ -4.500 ± 0.000", "≥ -4.74"]
     assert cells(page, "SRNN (smooth + res_q)")[1:] == srnn
-    assert cells(page, "RNN")[1:] == ["exact", "-7.000", "-", "1", "120", "-", "-"]
+    assert cells(page, "RNN")[1:] == ["exact", "-7.000", "-", "1", "120", "1", "-", "-", "-", "-"]
     assert "nats per step" in page
     assert "standard deviation of an emission" not in page
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import threading
+from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
@@ -21,6 +22,7 @@ from zforcing.evaluation.likelihood import evaluate
 from zforcing.models import DensityModel, of_sequences
 from zforcing.observations import Example, SequenceBatch, slice_steps
 from zforcing.tasks.sample import blocks, sample
+from zforcing.training import loop
 from zforcing.training.feed import Feed
 from zforcing.training.loop import prepare, run
 from zforcing.training.parallel import Processes, SingleProcess, processes
@@ -258,6 +260,20 @@ def test_several_processes_train_as_one_does(case: Case, settings: dict[str, Any
     one = weights_after(SingleProcess(), case.build(SPECS["real"]), **settings)
     for other in together(3, case, **settings):
         assert_same(one, other)
+
+
+def test_a_budget_of_time_ends_training_in_all_processes_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    speeds: dict[int, float] = {}  # of the clock of each thread
+    now = Counter[int]()
+
+    def clock() -> float:
+        me = threading.get_ident()
+        now[me] += int(speeds.setdefault(me, 1.0 + len(speeds)))
+        return float(now[me])
+
+    monkeypatch.setattr(loop.time, "perf_counter", clock)
+    first, second = together(2, RNN, batch_size=7, max_minutes=6 / 60)
+    assert_same(first, second)
 
 
 def test_an_update_in_parts_is_the_whole_ones() -> None:

@@ -69,7 +69,7 @@ def write(folder: Path, name: str, *, recipe: str = "a", seconds: float = 60.4, 
     last = run / "checkpoints" / "last"
     last.mkdir(parents=True)
     (run / "evaluation-test-elbo.json").write_text(json.dumps(EVALUATION | changes))
-    (last / "training.json").write_text(json.dumps({"seconds": seconds, "step": 120}))
+    (last / "training.json").write_text(json.dumps({"seconds": seconds, "step": 120, "epoch": 3}))
     (run / "environment.json").write_text(json.dumps(ENVIRONMENT))
     (run / "config.yaml").write_text(yaml.safe_dump({"recipe": recipe}))
     return run
@@ -163,7 +163,7 @@ def test_a_run_that_is_named_by_a_dot_has_its_folders_name(tmp_path: Path, monke
 
 def test_json_has_the_evaluation_and_where_it_ran(tmp_path: Path) -> None:
     (row,) = rows(write(tmp_path, "a0"))
-    run = {"run": "a0", "recipe": "a", "seconds": 60.4, "environment": ENVIRONMENT}
+    run = {"run": "a0", "recipe": "a", "seconds": 60.4, "cpu_seconds": 0.0, "environment": ENVIRONMENT}
     assert row.to_json() == run | EVALUATION | {"checkpoint": "best"}
 
 
@@ -197,7 +197,7 @@ def test_an_evaluation_without_a_fingerprint_must_be_made_again(tmp_path: Path) 
         assert fragment in said
 
 
-@pytest.mark.parametrize("name", sorted(set(EVALUATION) - {"baselines"}))
+@pytest.mark.parametrize("name", sorted(set(EVALUATION) - {"baselines", "parameters"}))
 def test_an_evaluation_without_a_field_names_file_and_field(tmp_path: Path, name: str) -> None:
     run = write(tmp_path, "a0")
     without, wrong = {k: v for k, v in EVALUATION.items() if k != name}, EVALUATION | {name: ["x"]}

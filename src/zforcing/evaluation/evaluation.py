@@ -56,6 +56,7 @@ class Evaluation:
         look_ahead: steps after a chunk that the posterior saw; None: all of them.
         data_fingerprint: hex digest of the scored, normalized sequences; equal digests mean equal numbers.
         seed: seed of the noise.
+        parameters: numbers that the model has learned; None in files of before.
         baselines: what simple models, fitted to training data in closed form, make of the same sequences; empty where
             none was given, and in files of before.
     """
@@ -93,6 +94,7 @@ class Evaluation:
     look_ahead: int | None
     data_fingerprint: str
     seed: int
+    parameters: int | None = None
     baselines: tuple[BaselineScore, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
@@ -106,7 +108,7 @@ class Evaluation:
         Raises:
             UserError: fields are missing, or values have a wrong type; one line with every problem.
         """
-        values = {"baselines": ()} | dict(values)
+        values = {"baselines": (), "parameters": None} | dict(values)
         missing = [field.name for field in fields(cls) if field.name not in values]
         if missing:
             raise UserError(f"the evaluation has no {', '.join(missing)}")

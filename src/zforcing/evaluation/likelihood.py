@@ -109,6 +109,7 @@ def evaluate(
         repeats=repeats,
         data_fingerprint=totals.fingerprint.digits(sequences.__getitem__),
         seed=seed,
+        parameters=sum(p.numel() for p in model.parameters()),
         baselines=simple.results(log_std=_log_std(described, totals.scored)),
     )
 

@@ -17,6 +17,8 @@ from .paper_rows import Column, PaperRow, columns_of, headings, scored_by, warni
 from .rows import ScoredData
 from .side_by_side import machines_table
 
+NO_LIMIT = "none"
+
 
 def describe(scored: ScoredData | None) -> str:
     """What our column was measured on, in a sentence or two."""
@@ -37,11 +39,17 @@ def describe(scored: ScoredData | None) -> str:
 
 def budget_of(rows: Sequence[PaperRow]) -> str:
     """How long our runs were allowed to train, if all of them as long."""
-    budgets = {run.settings.get("training.max_minutes") for row in rows for run in row.first}
-    limits = ["none" if budget is None else f"{budget:g} minutes" for budget in sorted(budgets, key=lambda b: b or 0)]
-    if len(budgets) > 1:
+    names = ("training.max_minutes", "training.max_cpu_minutes")
+    budgets = {tuple(run.settings.get(name) or 0.0 for name in names) for row in rows for run in row.first}
+    limits = [_limit(*budget) for budget in sorted(budgets)]
+    if len(limits) > 1:
         return f"The runs' limits of time differ: {', '.join(limits)}."
-    return "" if budgets in (set(), {None}) else f"Each run was given {limits[0]} of training, at most."
+    return "" if limits in ([], [NO_LIMIT]) else f"Each run was given {limits[0]} of training, at most."
+
+
+def _limit(minutes: float, cpu_minutes: float) -> str:
+    both = [f"{minutes:g} minutes" * bool(minutes), f"{cpu_minutes:g} CPU minutes" * bool(cpu_minutes)]
+    return " and ".join(filter(None, both)) or NO_LIMIT
 
 
 def _our_columns(table: PaperTable, size: str, rows: Sequence[PaperRow]) -> tuple[list[str], list[list[str]]]:

@@ -78,7 +78,7 @@ class PaperRow:
         return f"{self.first[0].settings.get('model.min_scale' if quantized else 'model.min_std', '-')}"
 
     def cells(self) -> list[str]:
-        """Name, kind, number, the same in the data's own units, KL, floor, seeds, updates; then by the other bounds."""
+        """As HEADINGS has them; then the number by the other bounds."""
         first_bound, *bounds = self.runs or ("elbo",)
         if not self.first:
             return [self.label, *["-"] * (len(HEADINGS) - 1 + len(bounds))]
@@ -86,7 +86,7 @@ class PaperRow:
         raw = [measure.raw_of(run.evaluation) for run in self.first]
         kl = np.mean([measure.kl_of(run.evaluation) for run in self.first])
         exact = evaluation.kind == "exact"
-        updates = sorted({run.updates for run in self.first})
+        cpu_seconds = [run.cpu_seconds for run in self.first]
         return [
             self.label,
             "exact" if exact else f"{measure.sign(evaluation.kind)}{evaluation.bound}",
@@ -95,7 +95,10 @@ class PaperRow:
             "-" if exact else f"{kl:{measure.digits}}",
             self.floor,
             str(len(self.first)),
-            "-".join(map(str, dict.fromkeys([updates[0], updates[-1]]))),
+            _range([run.updates for run in self.first]),
+            _range([run.epochs for run in self.first]),
+            "-" if evaluation.parameters is None else f"{evaluation.parameters / 1e6:.2f} M",
+            f"{np.mean(cpu_seconds) / 60:.0f}" if all(cpu_seconds) else "-",
             *(self._number_by(bound) for bound in bounds),
         ]
 
@@ -119,13 +122,14 @@ class PaperRow:
             "label": self.label,
             "recipe": self.recipe,
             "measure": self.measure.field,
-            "runs": [run.to_json() | {"updates": run.updates} for run in self.first],
+            "runs": [run.to_json() | {"updates": run.updates, "epochs": run.epochs} for run in self.first],
             "other_bounds": {bound: [run.evaluation_to_json() for run in runs] for bound, runs in others},
             "published": published,
         }
 
 
-HEADINGS = ("model", "kind", "{measure}", "in the data's units", "KL", "floor", "seeds", "updates")
+OF_NUMBER = ("model", "kind", "{measure}", "in the data's units", "KL", "floor")
+HEADINGS = (*OF_NUMBER, "seeds", "updates", "epochs", "parameters", "CPU minutes")
 
 
 def headings(table: PaperTable, size: str) -> list[str]:
@@ -206,6 +210,11 @@ def scored_by(rows: Sequence[PaperRow]) -> ScoredData | None:
     """What all our runs were measured on; None without any."""
     runs = [run for row in rows for run in row.first]
     return ScoredData.of(runs[0].evaluation) if runs else None
+
+
+def _range(numbers: Sequence[int]) -> str:
+    """The least and the largest; one where they are the same."""
+    return "-".join(map(str, dict.fromkeys([min(numbers), max(numbers)])))
 
 
 def _mean(values: Sequence[float], measure: Measure) -> str:

@@ -27,6 +27,7 @@ ENVIRONMENT = {
     "command": (list,),
     "versions": (dict,),
 }
+TRAINED = {"seconds": (int, float), "step": (int,), "epoch": (int,)}
 SIGNS = {"exact": "exact", "lower bound": "≥", "estimate": "≈"}
 NO_DIFFERENCE = {"seed", "about", "recipe"} | {  # runs that differ only in these are averaged
     f"training.{name}"
@@ -61,7 +62,8 @@ class RunRow:
     """An evaluated run.
 
     evaluation:  of its best checkpoint
-    seconds:     how long it trained; updates: how many it took
+    seconds:     how long it trained, by the clock and (`cpu_seconds`) by the CPUs, 0 where a run of before doesn't say
+    updates:     how many it took, in how many (whole) `epochs`
     environment: the machine and the versions, as `train` recorded them
     settings:    by dotted name, without the seed: runs with the same ones differ only by their seeds
     """
@@ -70,14 +72,16 @@ class RunRow:
     recipe: str
     evaluation: Evaluation
     seconds: float
+    cpu_seconds: float
     updates: int
+    epochs: int
     environment: dict[str, Any]
     settings: dict[str, Any]
 
     def to_json(self) -> dict[str, Any]:
         """As plain JSON values."""
         return (
-            {"run": self.run, "recipe": self.recipe, "seconds": self.seconds}
+            {"run": self.run, "recipe": self.recipe, "seconds": self.seconds, "cpu_seconds": self.cpu_seconds}
             | self.evaluation_to_json()
             | {"environment": self.environment}
         )
@@ -151,15 +155,24 @@ def _read_row(run: Path, *, split: str, bound: str) -> RunRow:
     if is_of_other_weights(path):
         raise UserError(f"{path} is of weights that the run doesn't have any more: {command}")
     checkpoint, remedy = current(run / "checkpoints" / "last"), "restore a copy, or train the run again"
-    trained = _read(checkpoint / "training.json", parse_json, {"seconds": (int, float), "step": (int,)}, remedy=remedy)
+    trained = _read(checkpoint / "training.json", parse_json, TRAINED, remedy=remedy)
     environment = _read(run / "environment.json", parse_json, ENVIRONMENT, remedy=remedy)
     environment["command"] = _without_out(environment["command"])
     config = _read(run / "config.yaml", yaml.safe_load, {"recipe": (str,)}, remedy=remedy)
     if isinstance(config.get("data"), dict):
         config["data"] = renamed(config["data"])
     settings = {name: value for name, value in flatten(_complete(config)).items() if name not in NO_DIFFERENCE}
-    name, recipe = run.absolute().name, config["recipe"]
-    return RunRow(name, recipe, evaluation, trained["seconds"], trained["step"], environment, settings)
+    return RunRow(
+        run=run.absolute().name,
+        recipe=config["recipe"],
+        evaluation=evaluation,
+        seconds=trained["seconds"],
+        cpu_seconds=trained.get("cpu_seconds", 0.0),
+        updates=trained["step"],
+        epochs=trained["epoch"],
+        environment=environment,
+        settings=settings,
+    )
 
 
 def _without_out(command: Sequence[object]) -> list[str]:

@@ -132,7 +132,7 @@ def run(training: Training, at: Progress, callbacks: Iterable[Callback]) -> Prog
     current update with `finished` INTERRUPTED; the checkpoint written then is of a run that isn't finished. Raises
     Diverged after too many updates in a row that are not finite.
     """
-    notify, clock = Callbacks(tuple(callbacks)), _clock(at)
+    notify, clock = Callbacks(tuple(callbacks)), _clock(at, training.here)
     notify.on_start(at, Start(_updates_at_most(training), training.settings, _remarks(training)), training.model)
     if at.rows == 0:
         notify.on_checkpoint(at, training.model)  # a run can resume before its first validation too
@@ -301,10 +301,22 @@ def _remarks(training: Training) -> tuple[str, ...]:
     return tuple(remarks)
 
 
-def _clock(before: Progress) -> Clock:
-    """Of training, sessions before included: seconds, and those that the CPUs spent on this process."""
-    started, busy = time.perf_counter() - before.seconds, time.process_time() - before.cpu_seconds
-    return lambda: {"seconds": time.perf_counter() - started, "cpu_seconds": time.process_time() - busy}
+def _clock(before: Progress, here: Processes) -> Clock:
+    """Of training, sessions before included: seconds, and those that the CPUs spent on it.
+
+    All processes read the same: their mean, and what the CPUs spent on all of them. Else a budget of time would end
+    training in some of them an update before it does in the others.
+    """
+    started, busy = time.perf_counter(), time.process_time()
+
+    def read() -> dict[str, float]:
+        own = [(time.perf_counter() - started) / here.world, time.process_time() - busy]
+        if here.world > 1:
+            own = here.total(torch.tensor(own, dtype=torch.float64, device=here.device)).tolist()
+        seconds, cpu_seconds = own
+        return {"seconds": before.seconds + seconds, "cpu_seconds": before.cpu_seconds + cpu_seconds}
+
+    return read
 
 
 def seed_everything(seed: int, *purpose: int | str) -> None:

@@ -30,17 +30,25 @@ class Pace:
         return (at.step - self.first.step) / seconds if seconds > 0 else 0.0
 
     def seconds_left(self, at: Progress) -> float | None:
-        """The least of what the updates and `max_minutes` allow; None where neither is known."""
-        rate, minutes = self.rate(at), self.settings.max_minutes
+        """The least of what the updates and the minutes allow; None where neither is known."""
+        rate = self.rate(at)
         allowed = [(self.updates - at.step) / rate] if rate > 0 else []
-        allowed += [] if minutes is None else [60 * minutes - at.seconds]
+        allowed += [(limit - spent) / speed for spent, limit, speed in self._minutes(at) if speed > 0]
         return max(0.0, min(allowed)) if allowed else None
 
     def share(self, at: Progress) -> float:
         """How much of training is done, 0 to 1: of its updates, or of its minutes where that is more."""
-        minutes = self.settings.max_minutes
-        done = at.step / max(1, self.updates)
-        return min(1.0, done if minutes is None else max(done, at.seconds / (60 * minutes)))
+        of_minutes = [spent / limit for spent, limit, _ in self._minutes(at)]
+        return min(1.0, max([at.step / max(1, self.updates), *of_minutes]))
+
+    def _minutes(self, at: Progress) -> list[tuple[float, float, float]]:
+        """Seconds spent and allowed, and how many go by in a second: of `max_minutes`, and of `max_cpu_minutes`."""
+        seconds, busy = at.seconds - self.first.seconds, at.cpu_seconds - self.first.cpu_seconds
+        budgets = [
+            (at.seconds, self.settings.max_minutes, 1.0),
+            (at.cpu_seconds, self.settings.max_cpu_minutes, busy / seconds if seconds > 0 else 0.0),
+        ]
+        return [(spent, 60 * limit, speed) for spent, limit, speed in budgets if limit is not None]
 
     def left(self, at: Progress, say: Callable[[float], str]) -> str:
         """at most 8:12 left, in the words that `say` has for seconds: patience may end training before."""

@@ -33,7 +33,8 @@ class Progress:
     validations_without_best: since the best one
     nonfinite, nonfinite_in_a_row: updates that were skipped, in all and just now
     rows:          rows of metrics so far
-    seconds, cpu_seconds: of training so far, over all its sessions; the second one of this process's threads together
+    seconds, cpu_seconds: of training so far, over all its sessions; the second one of all threads and
+                   processes together
     finished:      why training ended; "" while it goes on
     since_row:     sums over the updates since the last row of metrics: of each term over sequences, in nats, and how
                    many "sequences" and "updates" there were
@@ -139,6 +140,8 @@ def spent_budget(at: Progress, settings: TrainingConfig) -> str:
         return f"max_steps {settings.max_steps}"
     if settings.max_minutes is not None and at.seconds >= 60 * settings.max_minutes:
         return f"max_minutes {settings.max_minutes:g}"
+    if settings.max_cpu_minutes is not None and at.cpu_seconds >= 60 * settings.max_cpu_minutes:
+        return f"max_cpu_minutes {settings.max_cpu_minutes:g}"
     return ""
 
 

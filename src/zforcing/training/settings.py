@@ -27,6 +27,9 @@ class TrainingConfig:
     """updates, at most; null: as many as the epochs have"""
     max_minutes: Positive | None = None
     """minutes of training, at most, over all its sessions; null: no limit. How far that is depends on the machine"""
+    max_cpu_minutes: Positive | None = None
+    """minutes that the CPUs may spend on training, at most, over all its threads, processes and sessions; null: no
+    limit. On a busy machine the clock runs on and these don't"""
     batch_size: Count = 32
     """sequences at a time, over all processes"""
     accumulate: Count = 1

@@ -30,6 +30,7 @@ BUDGET = (
     "epochs",
     "max_steps",
     "max_minutes",
+    "max_cpu_minutes",
     "patience",
     "checkpoint_every",
     "track",
