@@ -8,6 +8,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from functools import cache
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
@@ -91,6 +92,7 @@ def imports(source: str, module: str, *, is_package: bool) -> Iterator[tuple[str
                 yield (inside if known else origin), id(node) not in later
 
 
+@cache
 def imported(module: str) -> list[tuple[str, bool]]:
     path = FILES[module]
     return list(imports(path.read_text("utf-8"), module, is_package=path.name == "__init__.py"))
