@@ -160,7 +160,7 @@ def deep_markov(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def trained(deep_markov: Path) -> Path:
     small = [f"--data.{key}={value}" for key, value in DATA_SET.items() if key != "name"]
     short = [f"--training.{key}={value}" for key, value in TRAINED.items()]
-    worked(command(deep_markov, "train", "mine.yaml", "--run-dir", "run", *small, *short))
+    worked(here(deep_markov, "train", "mine.yaml", "--run-dir", "run", *small, *short))
     return deep_markov / "run"
 
 
@@ -339,7 +339,7 @@ def test_register_gives_the_class_back_and_all_lookups_find_it() -> None:
     assert zf.register(model) is model
     assert zf.MODELS["mine"] is model
     assert list(zf.MODELS)[-1] == "mine"
-    config = parse_config({"data": {"name": "lgssm"}, "model": {"name": "mine", "latent_size": 2}})
+    config = parse_config({"data": DATA_SET, "model": {"name": "mine", "latent_size": 2}})
     assert isinstance(config.build_model(config.data.describe().spec), model)
 
 
