@@ -242,6 +242,12 @@ def observations(spec: ObservationSpec, *shape: int) -> torch.Tensor:
     return (x > 0).to(x.dtype) if spec.kind == "binary" else x
 
 
+def walking(model: SequenceModel) -> SequenceModel:
+    """The model, run by its contract, where the path isn't the point: tests/test_backends.py compares both."""
+    model.backend = "reference"
+    return model
+
+
 def draw_noise(model: SequenceModel, batch: SequenceBatch, seed: int = 2) -> torch.Tensor:
     torch.manual_seed(seed)
     return torch.randn(*batch.x.shape[:2], model.latent_size)

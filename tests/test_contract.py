@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 
-from conftest import CASES, SPECS, Case
+from conftest import CASES, SPECS, Case, walking
 from oracle import shake
 from zforcing import MODELS, ObservationSpec, SequenceModel, UserError
 from zforcing.testing import MODEL_CHECKS, Check, check_rows, check_unroll, check_unroll_gradient, random_batch
@@ -52,7 +52,7 @@ def backend_for(case: Case) -> Any:
 def test_what_is_not_observed_changes_no_likelihood_of_its_own(case: Case) -> None:
     """log p(x_t) of the observed numbers is the sum of their own log-densities, and of no others'."""
     spec = SPECS["real"]
-    model, batch = case.build(spec), random_batch(spec, missing=True)
+    model, batch = walking(case.build(spec)), random_batch(spec, missing=True)
     run = model.unroll(batch, noise=noise_for(model, batch))
     by_hand = run.emission.base_dist.log_prob(batch.x)
     expected = torch.where(batch.scored, by_hand, torch.zeros(())).sum(-1)
@@ -78,8 +78,7 @@ def test_dropout_acts_in_training_alone(case: Case) -> None:
 def test_dropout_acts_on_what_is_read_of_x_and_on_what_the_emission_reads(case: Case) -> None:
     """With all of both dropped, no x reaches a state or a latent, and every step has the same emission."""
     spec = SPECS["binary"]
-    model = case.build(spec, dropout=1 - 1e-12)
-    model.backend = backend_for(case)
+    model = walking(case.build(spec, dropout=1 - 1e-12))
     shake(model, seed=3)  # a state of biases that are 0 would be 0 at every step
     one, other = random_batch(spec, seed=1), random_batch(spec, seed=2)
     noise = noise_for(model, one)
@@ -128,8 +127,7 @@ def test_srnns_context_and_steps_read_one_deterministic_network(case: Case, monk
 
 def test_resample_is_shown_the_log_weights_of_each_step(case: Case) -> None:
     spec = SPECS["with gaps"]
-    model, batch = case.build(spec), random_batch(spec, (4, 2, 3), missing=True)
-    model.backend = backend_for(case)
+    model, batch = walking(case.build(spec)), random_batch(spec, (4, 2, 3), missing=True)
     shown: list[torch.Tensor] = []
     run = model.unroll(batch, particles=2, resample=lambda t, log_w: shown.append(log_w))
     ratio = run.prior.log_prob(run.latents) - run.posterior.log_prob(run.latents)
@@ -138,7 +136,7 @@ def test_resample_is_shown_the_log_weights_of_each_step(case: Case) -> None:
 
 
 def test_a_cost_that_a_model_does_not_have_is_refused(case: Case) -> None:
-    run = case.build(SPECS["real"]).unroll(random_batch(SPECS["real"]))
+    run = walking(case.build(SPECS["real"])).unroll(random_batch(SPECS["real"]))
     having = ", ".join(MODELS[case.model].step_costs + MODELS[case.model].context_costs) or "none"
     with pytest.raises(UserError, match=f"^the model has no cost 'surprise'; it has {having}$"):
         run.cost("surprise")

@@ -155,7 +155,10 @@ def test_something_fed_that_is_not_like_x_is_refused(fed: Tensor) -> None:
     ids=lambda check: check.__name__,
 )
 def test_a_model_whose_words_are_dropped_passes(check: Check, case: Case) -> None:
-    check(case.build(WORDS), dropped(random_batch(WORDS)))
+    """Of what is derived where it is compared with the contract: to trace all that is asked takes long."""
+    model = case.build(WORDS)
+    model.backend = "fast" if check in (check_unroll, check_unroll_gradient) else "reference"
+    check(model, dropped(random_batch(WORDS)))
 
 
 @each_model
