@@ -61,8 +61,12 @@ LOOPS = [
 # ---- float64 and float32
 
 
-def runs() -> list[tuple[Case, Situation]]:
-    """Runs in which each two things meet that can be asked, on each model; each option with ancestors and without."""
+def runs() -> list[Any]:
+    """Runs in which each two things meet that can be asked, on each model; each option with ancestors and without.
+
+    Those that no two things but an option and ancestors need are slow: `check_unroll` and `check_particles` of
+    tests/test_contract.py have each option too.
+    """
     factors = {
         "case": ALL,
         "spec": list(SPECS),
@@ -74,7 +78,15 @@ def runs() -> list[tuple[Case, Situation]]:
     few = random.Random(0).sample(rows, 2000)  # enough for all pairs
     apart = {pair for name in factors if name != "ancestors" for pair in (("case", name), (name, "case"))}
     chosen = pairwise(few, apart=apart | {("case", "model")})
-    return [(row["case"], Situation(**{n: v for n, v in row.items() if n not in ("case", "model")})) for row in chosen]
+    first = pairwise(chosen, apart=apart | {("case", "model"), ("case", "ancestors"), ("ancestors", "case")})
+    return [
+        pytest.param(
+            row["case"],
+            Situation(**{n: v for n, v in row.items() if n not in ("case", "model")}),
+            marks=[] if row in first else [pytest.mark.slow],
+        )
+        for row in chosen
+    ]
 
 
 def is_possible(row: Mapping[str, Any]) -> bool:
@@ -241,8 +253,14 @@ def test_bfloat16_costs_the_fast_backend_no_more_than_the_reference(case: Case, 
         assert (fast - full).norm() < 2 * (reference - full).norm() + 2**-8 * full.norm(), name
 
 
-@pytest.mark.parametrize("ancestors", [False, True])
-@pytest.mark.parametrize("case", [*LOOPS, Case("rnn", RNN_SIZE | {"num_layers": 2})], ids=str)
+WITH_LAYERS = Case("rnn", RNN_SIZE | {"num_layers": 2})
+
+
+@pytest.mark.parametrize(
+    ("case", "ancestors"),
+    [*((case, False) for case in [*LOOPS, WITH_LAYERS]), *((case, True) for case in (LOOPS[0], LOOPS[3], WITH_LAYERS))],
+    ids=str,
+)
 def test_dropout_follows_the_seed_and_leaves_gradients_finite(case: Case, ancestors: bool) -> None:
     batch = random_batch(SPECS["real"], LENGTHS)
     model = case.build(SPECS["real"], dropout=0.4).train()
