@@ -20,9 +20,13 @@ def pairwise(rows: Sequence[Row], *, apart: Collection[tuple[str, str]] = ()) ->
     order = random.Random(0).sample(range(len(rows)), len(rows))
     found: set[Any] = set()
     chosen: set[int] = set()
-    for least in range(max(map(len, wanted), default=0), 0, -1):  # first the rows with the most that is new
+    most_new = [len(of) for of in wanted]  # in a row, as far as was counted: there is only ever less
+    for least in range(max(most_new, default=0), 0, -1):  # first the rows with the most that is new
         for i in order:
-            if len(wanted[i] - found) >= least:
+            if most_new[i] < least:
+                continue
+            most_new[i] = len(wanted[i] - found)
+            if most_new[i] >= least:
                 found |= wanted[i]
                 chosen.add(i)
     return [row for i, row in enumerate(rows) if i in chosen]
