@@ -23,6 +23,7 @@ from zforcing.evaluation.runs import evaluate_run
 from zforcing.saving.digests import SUMS, write_digests
 from zforcing.training.reporter import Reporter
 from zforcing.training.runs.config import RunConfig, parse_config
+from zforcing.training.runs.folder import check_free
 from zforcing.training.runs.lock import LOCK, locked
 from zforcing.training.runs.run import train
 
@@ -207,6 +208,16 @@ def another_process_holds(run: Path) -> Iterator[subprocess.Popen[str]]:
         process.stdout.readline()
         yield process
         process.kill()
+
+
+def test_a_folder_whose_run_was_killed_at_its_first_file_is_free(tmp_path: Path) -> None:
+    (tmp_path / LOCK).touch()
+    (tmp_path / "config.yaml.partial").write_text("recipe: ")
+    check_free(tmp_path)
+    check_free(tmp_path, overwrite=True)
+    (tmp_path / "film.partial").touch()
+    with pytest.raises(UserError, match="exists already"):
+        check_free(tmp_path)
 
 
 def test_a_run_that_is_being_trained_is_left_alone(copy: Path) -> None:

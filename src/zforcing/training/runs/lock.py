@@ -11,6 +11,7 @@ from filelock import FileLock, Timeout
 from ...errors import UserError
 
 LOCK = ".lock"
+BEGINNING = (LOCK, "config.yaml.partial")
 
 
 class Held(UserError):
@@ -18,8 +19,10 @@ class Held(UserError):
 
 
 def is_empty(folder: Path) -> bool:
-    """Whether a folder holds nothing but a lock: of a run that is about to begin, or was killed then."""
-    return folder.is_dir() and all(file.name == LOCK for file in folder.iterdir())
+    """Whether a folder holds nothing but a lock, or the start of a first file: of a run that is about to begin, or was
+    killed then.
+    """
+    return folder.is_dir() and all(file.name in BEGINNING for file in folder.iterdir())
 
 
 @contextmanager
