@@ -35,12 +35,12 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.parametrize(
-    "name", ["made", "nade", *(pytest.param(n, marks=pytest.mark.slow) for n in ("pixelcnn", "pixelvae"))]
+    "name", ["made", "nade", *(pytest.param(n, marks=pytest.mark.slow) for n in ("pixelcnn", "pixelrnn", "pixelvae"))]
 )
 def test_the_commands_a_user_runs(name: str, root: Path, tmp_path: Path, zf: Command) -> None:
     run = tmp_path / name
     data = ["--data.root", root, "--data.check_known", "false"]
-    size = ["--model.channels", 2] if name.startswith("pixel") else ["--model.hidden_size", 4]
+    size = ["--model.channels", 2] if name in ("pixelcnn", "pixelvae") else ["--model.hidden_size", 4]
     size += ["--training.max_steps", 3, "--training.batch_size", 20]
     zf("train", f"mnist-small-{name}", *data, *size, "--run-dir", run)
     found, kind = zf("evaluate", run, "--json").json, "lower bound" if name == "pixelvae" else "exact"

@@ -30,6 +30,7 @@ def test_every_registered_model_is_under_the_contracts_tests() -> None:
         "darn",
         "dlgm",
         "pixelcnn",
+        "pixelrnn",
         "pixelvae",
     }  # in tests/test_images*.py
 

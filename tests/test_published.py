@@ -770,6 +770,8 @@ def test_models_that_we_have_no_recipe_for_stand_in_the_table_of_mnist(tmp_path:
         ("DRAW", "≥ -80.97"),
         ("Z-Forcing + aux", "≥ -80.09"),
         ("MatNets", "≈ -78.50"),
+        ("PixelRNN (1 layer)", "-80.75"),
+        ("PixelRNN (7 layers)", "-79.20"),
     ):
         assert number in cells(page, label)
         assert number in out

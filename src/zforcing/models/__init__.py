@@ -22,6 +22,8 @@ from .images import (
     NADEConfig,
     PixelCNN,
     PixelCNNConfig,
+    PixelRNN,
+    PixelRNNConfig,
     PixelVAE,
     PixelVAEConfig,
 )
@@ -37,7 +39,7 @@ from .zforcing import ZForcing, ZForcingConfig
 MODELS: Family[DensityModel] = Family(
     "model",
     DensityModel,
-    classes=(RNN, ZForcing, VRNN, SRNN, LinearGaussian, MADE, NADE, DARN, DLGM, EoNADE, PixelCNN, PixelVAE),
+    classes=(RNN, ZForcing, VRNN, SRNN, LinearGaussian, MADE, NADE, DARN, DLGM, EoNADE, PixelCNN, PixelRNN, PixelVAE),
     settings="Config",
 )
 __all__ = [
@@ -62,6 +64,8 @@ __all__ = [
     "NADEConfig",
     "PixelCNN",
     "PixelCNNConfig",
+    "PixelRNN",
+    "PixelRNNConfig",
     "PixelVAE",
     "PixelVAEConfig",
     "RNNConfig",

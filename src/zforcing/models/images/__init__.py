@@ -9,6 +9,7 @@ from .made import MADE, MADEConfig
 from .marginals import marginal_logits
 from .nade import NADE, NADEConfig
 from .pixelcnn import PixelCNN, PixelCNNConfig
+from .pixelrnn import PixelRNN, PixelRNNConfig
 from .pixelvae import PixelVAE, PixelVAEConfig
 
 __all__ = [
@@ -26,6 +27,8 @@ __all__ = [
     "NADEConfig",
     "PixelCNN",
     "PixelCNNConfig",
+    "PixelRNN",
+    "PixelRNNConfig",
     "PixelVAE",
     "PixelVAEConfig",
     "marginal_logits",
