@@ -21,6 +21,7 @@ import yaml
 import zforcing
 from conftest import Command, metrics_of
 from zforcing.cli import main
+from zforcing.saving.atomic import parse_json, with_digest
 
 EVALUATION = [
     "model",
@@ -159,7 +160,7 @@ def test_table_compares_evaluated_runs_with_their_kind(runs: Path, zf: Command) 
 def test_table_refuses_runs_measured_on_different_things(runs: Path, tmp_path: Path, zf: Command) -> None:
     shutil.copytree(runs / "rnn", tmp_path / "other")
     path = tmp_path / "other" / "evaluation-test-elbo.json"
-    path.write_text(json.dumps(json.loads(path.read_text()) | {"num_steps": 5}))
+    path.write_text(with_digest(parse_json(path.read_text()) | {"num_steps": 5}))
     result = zf("table", runs / "rnn", tmp_path / "other")
     assert result.code == 2
     assert "num_steps 19200 and 5" in result.err

@@ -20,6 +20,7 @@ from conftest import metrics_of
 from zforcing import ELBO, Sequences, UserError, load
 from zforcing.data.record import SplitRecord
 from zforcing.evaluation.runs import evaluate_run
+from zforcing.saving.atomic import parse_json, with_digest
 from zforcing.saving.digests import SUMS, write_digests
 from zforcing.training.reporter import Reporter
 from zforcing.training.runs.config import RunConfig, parse_config
@@ -129,6 +130,19 @@ def test_rows_that_are_missing_or_others_are_said(edit: object, copy: Path) -> N
 
 def test_rows_as_they_were_say_nothing(copy: Path) -> None:
     assert not any("warning" in line for line in resume(copy, epochs=3))
+
+
+@pytest.mark.parametrize("edit", [(b"1", b"2"), (b"2", b"3"), (b"cpu", b"cpv")])
+def test_a_digit_that_flipped_in_numbers_that_tables_show_is_noticed(edit: tuple[bytes, bytes]) -> None:
+    values = {"nats_per_sequence": -12.25, "kl": None, "device": "cpu", "baselines": [{"name": "é", "x": 1e-30}]}
+    written = with_digest(values)
+    assert {name: value for name, value in parse_json(written).items() if name != "sha256"} == values
+    with pytest.raises(ValueError, match="isn't as it was written"):
+        parse_json(written.encode().replace(*edit, 1).decode())
+
+
+def test_json_of_before_has_no_digest() -> None:
+    assert parse_json('{"nats_per_sequence": -12.25}') == {"nats_per_sequence": -12.25}
 
 
 # ---- other data than it was

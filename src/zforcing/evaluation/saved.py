@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from dataclasses import fields, replace
 from pathlib import Path
@@ -12,7 +11,7 @@ import yaml
 
 from ..bounds import BOUNDS, Bound, ChunkedELBO
 from ..errors import UserError
-from ..saving.atomic import parse_json, write_text
+from ..saving.atomic import parse_json, with_digest, write_text
 from ..saving.digests import stored_digest
 from ..saving.model import find_checkpoint
 from .evaluation import Evaluation
@@ -68,7 +67,7 @@ def save_evaluation(
     """
     values = evaluation.to_json() | {"checkpoint": checkpoint, "weights": weights}
     values |= {} if latents is None else {"latents": latents.to_json()}
-    write_shown(path, json.dumps(values, indent=1))
+    write_shown(path, with_digest(values))
 
 
 def write_shown(path: Path, text: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import shutil
@@ -11,6 +12,8 @@ from typing import Any
 
 from ..errors import UserError
 from .digests import SUMS, write_digests
+
+DIGEST = "sha256"  # of a JSON object, among its names
 
 
 class Writing:
@@ -113,8 +116,25 @@ def read_json(path: Path) -> dict[str, Any]:
 
 
 def parse_json(text: str) -> Any:
-    """As `json.loads`, without the NaN and Infinity that JSON doesn't have."""
-    return json.loads(text, parse_constant=_refuse)
+    """As `json.loads`, without the NaN and Infinity that JSON doesn't have.
+
+    Raises:
+        ValueError: It isn't JSON, or isn't what `with_digest` made.
+    """
+    values = json.loads(text, parse_constant=_refuse)
+    if isinstance(values, dict) and DIGEST in values and values[DIGEST] != _digest(values):
+        raise ValueError(f"it isn't as it was written: its {DIGEST} differs; if you edited it, take that line out")
+    return values
+
+
+def with_digest(values: dict[str, Any]) -> str:
+    """The values as JSON, and the SHA-256 digest of that, by which `parse_json` notices a change of any of them."""
+    return json.dumps(values | {DIGEST: _digest(values)}, indent=1)
+
+
+def _digest(values: dict[str, Any]) -> str:
+    others = {name: value for name, value in values.items() if name != DIGEST}
+    return hashlib.sha256(json.dumps(json.loads(json.dumps(others)), sort_keys=True).encode()).hexdigest()
 
 
 def _refuse(constant: str) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import platform
 import sys
 import time
@@ -14,7 +13,7 @@ import torch
 
 from ...errors import UserError
 from ...files.paths import user_path
-from ...saving.atomic import read_json
+from ...saving.atomic import read_json, with_digest
 from ...saving.digests import SUMS, check_digests
 from ...saving.model import may_be_of_the_hub
 from .config import RunConfig, parse_config
@@ -126,7 +125,7 @@ def differences(before: RunConfig, now: RunConfig) -> list[str]:
 def environment(device: torch.device) -> str:
     """The run's environment, as JSON: versions, processor, device, threads."""
     packages = ("zforcing", "torch", "accelerate", "numpy", "safetensors", "scikit-learn")
-    return json.dumps(
+    return with_digest(
         {
             "started": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
             "command": ["zforcing", *sys.argv[1:]],
@@ -135,8 +134,7 @@ def environment(device: torch.device) -> str:
             "processor": _processor(),
             "device": torch.cuda.get_device_name(device) if device.type == "cuda" else str(device),
             "threads": torch.get_num_threads(),
-        },
-        indent=1,
+        }
     )
 
 
