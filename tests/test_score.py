@@ -187,7 +187,7 @@ def test_the_random_numbers_of_a_step_are_a_function_of_the_seed_and_the_step() 
         assert torch.equal(a[0], b[0])
         assert a[1] == b[1]
     assert not torch.equal(one.at(0)[0], Noise(4, 2, 4, like).at(0)[0])
-    assert torch.equal(one.of_first(40)[:, 33], one.at(33)[0])
+    assert torch.equal(one.of_steps(0, 40)[:, 33], one.at(33)[0])
 
 
 def test_where_no_particle_can_explain_a_step_the_score_is_minus_infinity_and_the_filter_goes_on(
@@ -319,7 +319,7 @@ def test_smoothed_scores_sum_to_the_elbo() -> None:
     assert scores.relation == "lower bound"
     assert data.description.normalization is not None
     batch = collate(list(data), model.spec).to("cpu", torch.float64)
-    noise = Noise(2, 3, model.latent_size, torch.zeros(1)).of_first(6).repeat_interleave(3, dim=0)
+    noise = Noise(2, 3, model.latent_size, torch.zeros(1)).of_steps(0, 6).repeat_interleave(3, dim=0)
     draws = model.draw(batch, noise=noise, particles=3)
     elbo = (draws.log_px - draws.kl).reshape(3, 3).mean(0).numpy()
     log_std = np.log(data.description.normalization.std)

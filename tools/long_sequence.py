@@ -131,7 +131,7 @@ def measured_command(words: Sequence[str], *, stdin: Path | None = None, limit: 
     """
     environment = os.environ | {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
     begun = time.monotonic()
-    with open(stdin or os.devnull) as given, tempfile.TemporaryFile("w+") as said:
+    with (stdin or Path(os.devnull)).open() as given, tempfile.TemporaryFile("w+") as said:
         command = [sys.executable, "-m", "zforcing", *words]
         process = subprocess.Popen(command, stdin=given, stdout=subprocess.DEVNULL, stderr=said, env=environment)
         late = threading.Timer(limit, process.kill)

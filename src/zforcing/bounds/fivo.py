@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
@@ -12,6 +13,7 @@ from torch import Tensor
 from ..distributions import row_noise
 from ..errors import UserError
 from ..models.density import DensityModel
+from ..models.in_chunks import Chunk, unrolled
 from ..models.sequence import of_sequences
 from ..models.state import State
 from ..observations import SequenceBatch
@@ -74,35 +76,55 @@ class FIVO(Bound):
         K, B = self.particles, len(batch)
         noise = model.draw_noise(batch, particles=K) if noise is None else noise
         filtering = _Filter(self, batch)
-        run = model.unroll(batch, noise=noise, particles=K, resample=filtering)
+        names = [name for name, weight in weights.costs.items() if is_needed(weight)]
+        parts = unrolled(
+            model,
+            batch,
+            noise=lambda start, stop: noise[:, start:stop],
+            particles=K,
+            resample=filtering,
+            steps=batch.x.shape[1] if names else None,  # costs of the context are of whole sequences
+        )
+        log_px, log_ratio, kl, *costs_of_steps = _terms(parts, names)
+        exists = batch.repeat(K).mask
 
         def by_particle(term: Tensor) -> Tensor:
             """[K B, T] -> [K, B, T], 0 in the padding."""
-            exists = run.batch.mask
             return torch.where(exists, term, torch.zeros_like(term)).double().reshape(K, B, -1)
 
         def mean(term: Tensor) -> Tensor:
             """[K B, T] -> [B], the mean over particles of the sum over steps."""
             return by_particle(term).mean(0).sum(-1)
 
-        likelihood = by_particle(run.log_px)
-        ratio = by_particle(run.prior.log_prob(run.latents) - run.posterior.log_prob(run.latents))
+        likelihood, ratio = by_particle(log_px), by_particle(log_ratio)
         log_w = filtering.by_segment(likelihood + ratio)
         objective = log_mean(filtering.by_segment(likelihood + weights.kl * ratio))  # [B, S]
-        costs = {name: mean(run.cost(name)) for name, weight in weights.costs.items() if is_needed(weight)}
+        costs = {name: mean(cost) for name, cost in zip(names, costs_of_steps, strict=True)}
         loss = -objective.sum(-1) - weighted_sum(costs, weights)
         if self.resampling_gradient:  # a choice of ancestors affects later segments only
             log_choices = filtering.log_choices(log_w)  # [B, S - 1]
             later = (objective.sum(-1, keepdim=True) - objective.cumsum(-1))[:, :-1].detach()
             loss = loss - (later * log_choices).sum(-1)
         with torch.no_grad():
-            terms = {"log_px": likelihood.mean(0).sum(-1), "kl": mean(run.kl)} | costs
+            terms = {"log_px": likelihood.mean(0).sum(-1), "kl": mean(kl)} | costs
         return BoundResult(
             value=log_mean(log_w).sum(-1).detach(),
             loss=loss,
             terms={name: term.detach() for name, term in terms.items()},
             kind=kind_of(model),
         )
+
+
+def _terms(chunks: Iterable[Chunk], costs: Sequence[str]) -> list[Tensor]:
+    """log p(x_t | .), log p(z_t | .) - log q(z_t | .), the KL, without gradient, and costs; of all steps, [N, T]."""
+    found = []
+    for chunk in chunks:
+        run = chunk.run
+        with torch.no_grad():
+            kl = run.kl
+        ratio = run.prior.log_prob(run.latents) - run.posterior.log_prob(run.latents)
+        found.append([run.log_px, ratio, kl, *map(run.cost, costs)])
+    return [of[0] if len(of) == 1 else torch.cat(of, dim=1) for of in zip(*found, strict=True)]
 
 
 class _Filter:

@@ -21,6 +21,7 @@ from ..observations import ObservationSpec, SequenceBatch, collate
 from .dataset import SequenceDataset
 
 WINDOW = 64  # batches sorted by length together: enough to fill them evenly, few enough to stay shuffled
+MOST_STEPS = 2**22  # of an evaluation's batch, padding included
 
 
 def training_batches(lengths: NDArray[np.int64], batch_size: int, *, seed: int, epoch: int) -> list[list[int]]:
@@ -40,9 +41,17 @@ def training_batches(lengths: NDArray[np.int64], batch_size: int, *, seed: int, 
 
 
 def evaluation_batches(lengths: NDArray[np.int64], batch_size: int) -> list[list[int]]:
-    """Every sequence once, longest first (so that a batch too large for the memory fails at once), no randomness."""
+    """Every sequence once, longest first (so that a batch too large for the memory fails at once), no randomness.
+
+    A batch has `batch_size` sequences, or fewer where these would have more than `MOST_STEPS` steps in all.
+    """
     order = np.argsort(-lengths, kind="stable")
-    return [order[i : i + batch_size].tolist() for i in range(0, len(order), batch_size)]
+    batches, at = [], 0
+    while at < len(order):
+        size = min(batch_size, max(1, MOST_STEPS // max(1, int(lengths[order[at]]))))
+        batches.append(order[at : at + size].tolist())
+        at += size
+    return batches
 
 
 def load_batches(data: SequenceDataset, plan: Sequence[list[int]], spec: ObservationSpec) -> Iterator[SequenceBatch]:

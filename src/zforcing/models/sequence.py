@@ -13,6 +13,7 @@ from ..observations import SequenceBatch, masked_sum
 from . import fast
 from .contract import RecurrentModel, Resample
 from .density import DensityModel, Draws
+from .in_chunks import draws_of_long, steps_at_once
 from .state import State
 from .unroll import Unroll
 
@@ -52,6 +53,9 @@ class SequenceModel(RecurrentModel):
         context: Tensor | None = None,
     ) -> Draws:
         """Draw the latents of all steps: `unroll`, with its arguments, and its terms summed over time."""
+        if latents is None and steps_at_once(self, T := batch.x.shape[1], rows=particles * len(batch)) < T:
+            noise = self.draw_noise(batch, particles=particles) if noise is None else noise
+            return draws_of_long(self, batch, noise=noise, particles=particles, state=state, context=context)
         run = self.unroll(batch, particles=particles, noise=noise, latents=latents, state=state, context=context)
 
         def total(term: Callable[[], Tensor]) -> Callable[[], Tensor]:

@@ -99,9 +99,9 @@ class Noise:
             self._by_prior = by_prior.to(self.like.device)
         return OfStep(self._normal[row], float(self._uniform[row]), self._by_prior[row])
 
-    def of_first(self, steps: int) -> Tensor:
-        """The normal numbers of the first steps, [K, T, Z]."""
-        return torch.stack([self.at(t)[0] for t in range(steps)], dim=1)
+    def of_steps(self, start: int, stop: int) -> Tensor:
+        """The normal numbers of the steps start..stop-1, [K, steps, Z]."""
+        return torch.stack([self.at(t)[0] for t in range(start, stop)], dim=1)
 
 
 class Nats(NamedTuple):

@@ -10,6 +10,7 @@ They are drawn anew for each of the samples that go on, in one of two ways:
 
 from __future__ import annotations
 
+from collections import deque
 from typing import Literal
 
 import numpy as np
@@ -18,6 +19,7 @@ import torch
 from ..bounds.resampling import inverse_cdf
 from ..files.reading import Array
 from ..models import SequenceModel
+from ..models.in_chunks import unrolled
 from ..models.state import State, map_state, where_rows
 from ..observations import SequenceBatch
 from ..runtime.device import place_of
@@ -42,7 +44,9 @@ def state_after(
     """
     prefix = prefix.to(*place_of(model))
     if past == "posterior":
-        return model.unroll(prefix, particles=num_samples).state
+        noise = model.draw_noise(prefix, particles=num_samples)
+        chunks = unrolled(model, prefix, noise=lambda start, stop: noise[:, start:stop], particles=num_samples)
+        return deque(chunks, maxlen=1)[0].state
     state, log_weights = filtered_to_the_end(model, prefix, particles=particles, seed=seed)
     index = torch.from_numpy(resampled(log_weights, num_samples, seed=seed)).to(prefix.x.device)
     return map_state(lambda v: v[index], state)

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from ..errors import UserError
 from ..models import DensityModel, SequenceModel, of_sequences
+from ..models.in_chunks import unrolled
 from ..observations import ObservationSpec, SequenceBatch
 from ..runtime.device import place_of
 
@@ -56,8 +57,9 @@ def infer_latents(model: SequenceModel, batch: SequenceBatch, *, noise: Tensor |
     """
     particles = 1 if noise is None else len(noise) // len(batch)
     noise = torch.zeros_like(model.draw_noise(batch)) if noise is None else noise
-    run = model.unroll(batch, noise=noise, particles=particles)
-    return Inferred(run.latents, run.kl, run.posterior.mean, run.posterior.stddev)
+    chunks = unrolled(model, batch, noise=lambda start, stop: noise[:, start:stop], particles=particles)
+    found = [(run.latents, run.kl, run.posterior.mean, run.posterior.stddev) for _, _, run, _, _ in chunks]
+    return Inferred(*(torch.cat(parts, dim=1) for parts in zip(*found, strict=True)))
 
 
 def with_latents(model: DensityModel, *, needed_by: str) -> SequenceModel:

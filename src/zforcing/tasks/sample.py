@@ -146,6 +146,7 @@ def check_inputs(model: SequenceModel, inputs: Tensor | None, *, rows: int, step
         raise UserError("inputs holds NaN or infinity; inputs are known at every step")
 
 
+TOGETHER = 256  # emissions of steps that are put into one
 WORTH_TRACING = 32  # steps from which a model's step is traced: once, in the time of some hundred small steps
 Choose = Callable[[Distribution], Tensor]
 """Chooses x from an emission: `draw`, or `distributions.most_likely` for greedy decoding."""
@@ -206,7 +207,7 @@ def generate(
     """
     stepper = Stepper(model, state) if steps >= WORTH_TRACING else Walk(model, state)
     xs: list[Tensor] = []
-    zs, emissions = [], []
+    zs, emissions, late = [], [], []
     for t in range(steps):
         z = latent(t, stepper.begin(None if inputs is None else inputs[:, t]))
         emission = stepper.emit(z)
@@ -214,8 +215,16 @@ def generate(
         stepper.read(x)
         xs.append(x)
         zs.append(z)
-        emissions.append(emission)
-    return Generated(torch.stack(xs, dim=1), torch.stack(zs, dim=1), stack(emissions, dim=1))
+        late.append(emission)
+        if len(late) == TOGETHER or t + 1 == steps:  # many small objects take ten times the memory of their numbers
+            emissions.append(stack(late, dim=1))
+            late.clear()
+    return Generated(torch.stack(xs, dim=1), torch.stack(zs, dim=1), combine(_joined, *emissions))
+
+
+def _joined(*parts: Tensor) -> Tensor:
+    """[n, T_i, ...] -> [n, T, ...]."""
+    return torch.cat(parts, dim=1)
 
 
 def _chosen(choose: Choose, emission: Distribution, stepper: Stepper | Walk, *, step: int) -> Tensor:

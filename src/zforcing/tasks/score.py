@@ -19,6 +19,8 @@ from ..distributions import log_probs_of_observed
 from ..errors import ResultWarning, UserError
 from ..files.reading import Array
 from ..models import DensityModel, SequenceModel, of_sequences
+from ..models.in_chunks import unrolled
+from ..models.unroll import Unroll
 from ..observations import DataDescription, SequenceBatch, TableFormat, collate
 from ..runtime.device import as_device, place_of
 from ..runtime.threads import cpu_threads
@@ -135,8 +137,20 @@ def smoothed(model: SequenceModel, batch: SequenceBatch, *, particles: int, seed
     """
     batch = batch.to(*place_of(model))
     noise = Noise(seed, particles, model.latent_size, next(model.parameters()))
-    noise_of_all = noise.of_first(batch.x.shape[1]).repeat_interleave(len(batch), dim=0)  # [K B, T, Z]
-    run = model.unroll(batch, noise=noise_of_all, particles=particles)
+
+    def of_steps(start: int, stop: int) -> Tensor:
+        """[K B, steps, Z]."""
+        return noise.of_steps(start, stop).repeat_interleave(len(batch), dim=0)
+
+    chunks = unrolled(model, batch, noise=of_steps, particles=particles)
+    parts = [_mean_nats(chunk.run, particles) for chunk in chunks]
+    total = np.concatenate([part for part, _ in parts], axis=1)
+    each = [part for _, part in parts if part is not None]
+    return Nats(total, np.concatenate(each, axis=1) if each else None, np.full_like(total, particles))
+
+
+def _mean_nats(run: Unroll, particles: int) -> tuple[Array, Array | None]:
+    """The means over K draws: of each step [B, T], and of each of its numbers [B, T, D], if they have a density."""
     rows = run.batch
     nats = log_probs_of_observed(run.emission, rows.x, None if rows.observed is None else rows.scored)
 
@@ -145,8 +159,7 @@ def smoothed(model: SequenceModel, batch: SequenceBatch, *, particles: int, seed
         each: Array = term.double().unflatten(0, (particles, -1)).mean(0).cpu().numpy()
         return each
 
-    total = mean(nats.total - run.kl)
-    return Nats(total, None if nats.each is None else mean(nats.each), np.full_like(total, particles))
+    return mean(nats.total - run.kl), None if nats.each is None else mean(nats.each)
 
 
 def _checked(

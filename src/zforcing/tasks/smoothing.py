@@ -70,7 +70,7 @@ class Smoother:
         self.model, self.K, self.B = model, particles, len(batch)
         self.batch = batch.to(device, dtype)
         known = batch if model.spec.missing else filled_by_lines(batch, continuous(model.spec))
-        self.context = copies(model.encode(known.to(device, dtype)), particles)  # [K B, T, C]
+        self.context = model.encode(known.to(device, dtype))  # [B, T, C]
 
     @torch.no_grad()
     def run(self) -> Histories:
@@ -102,7 +102,7 @@ class Smoother:
         """The state after x_t, z_t, x_t and the log-weights [K, B]."""
         batch, model = self.batch, self.model
         begun = model.after_inputs(state, None if batch.inputs is None else copies(batch.inputs[:, t], self.K))
-        z, log_ratio = drawn_latent(model.prior(begun), model.posterior(begun, self.context[:, t]))
+        z, log_ratio = drawn_latent(model.prior(begun), model.posterior(begun, copies(self.context[:, t], self.K)))
         emitting = model.after_latent(begun, z)
         seen = batch.scored[:, t] | ~batch.exists[:, t]  # nothing is drawn in the padding
         x, log_p = completed(model.emission(emitting), copies(batch.x[:, t], self.K), copies(seen, self.K))
