@@ -178,6 +178,20 @@ class RecurrentModel(DensityModel):
             state = self.after_observation(self.after_latent(state, z), x)
         return {name: torch.stack(values, dim=1) for name, values in found.items()}
 
+    @abstractmethod
+    def unroll(
+        self,
+        batch: SequenceBatch,
+        *,
+        noise: Tensor | None = None,
+        latents: Tensor | None = None,
+        state: State | None = None,
+        context: Tensor | None = None,
+        particles: int = 1,
+        resample: Resample | None = None,
+    ) -> Unroll:
+        """Run the model over all steps, as `walk` does or faster: see `SequenceModel.unroll`."""
+
     def walk(
         self,
         batch: SequenceBatch,

@@ -8,19 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from functools import cache, partial
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from ..observations import SequenceBatch, masked_sum
-from .contract import Resample
+from .contract import RecurrentModel, Resample
 from .density import Draws
 from .state import State, copies, map_state, where_rows
 from .unroll import Unroll
-
-if TYPE_CHECKING:
-    from .sequence import SequenceModel
 
 LONG = 4096
 """steps; shorter sequences are run whole, which takes less time where there are many at once"""
@@ -44,7 +41,7 @@ class Chunk(NamedTuple):
     """after the last step that a row has had so far, N rows"""
 
 
-def steps_at_once(model: SequenceModel, steps: int, *, rows: int) -> int:
+def steps_at_once(model: RecurrentModel, steps: int, *, rows: int) -> int:
     """How many steps of sequences of so many are run at once: all of them where a gradient is wanted."""
     if steps <= LONG or model.training or torch.is_grad_enabled():
         return steps
@@ -52,7 +49,7 @@ def steps_at_once(model: SequenceModel, steps: int, *, rows: int) -> int:
 
 
 def unrolled(
-    model: SequenceModel,
+    model: RecurrentModel,
     batch: SequenceBatch,
     *,
     noise: Noise,
@@ -123,7 +120,7 @@ def _steps(batch: SequenceBatch, start: int, stop: int) -> SequenceBatch:
 
 @torch.no_grad()
 def draws_of_long(
-    model: SequenceModel,
+    model: RecurrentModel,
     batch: SequenceBatch,
     *,
     noise: Tensor,
