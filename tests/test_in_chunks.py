@@ -11,6 +11,7 @@ from torch import Tensor
 import zforcing as zf
 from zforcing.bounds import FIVO, IWAE, Bound, BoundResult
 from zforcing.models import SequenceModel, in_chunks
+from zforcing.nn import recurrent
 from zforcing.tasks.past import state_after
 from zforcing.tasks.posterior import infer_latents
 from zforcing.tasks.score import smoothed
@@ -52,6 +53,8 @@ def both(long: pytest.MonkeyPatch, measure: object) -> tuple[object, object]:
     with long.context() as patched:
         for name in ("LONG", "LEAST", "ROWS_AT_ONCE"):
             patched.setattr(in_chunks, name, 2)
+        for name in ("LONG", "PIECE"):
+            patched.setattr(recurrent, name, 2)
         return whole, measure()
 
 
@@ -81,9 +84,7 @@ def test_a_bound_with_a_gradient_is_of_the_whole(long: pytest.MonkeyPatch) -> No
     model, batch, noise = model_named("vrnn"), ragged(), torch.randn(3, 9, 2, dtype=torch.float64)
 
     def slope() -> Tensor:
-        (gradient,) = torch.autograd.grad(
-            zf.ELBO()(model, batch, noise=noise).loss.sum(), [next(model.parameters())]
-        )
+        (gradient,) = torch.autograd.grad(zf.ELBO()(model, batch, noise=noise).loss.sum(), [next(model.parameters())])
         return gradient
 
     close(*both(long, slope))

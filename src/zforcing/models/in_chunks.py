@@ -21,9 +21,9 @@ from .unroll import Unroll
 
 LONG = 4096
 """steps; shorter sequences are run whole, which takes less time where there are many at once"""
-ROWS_AT_ONCE = 2**14
+ROWS_AT_ONCE = 2**12
 """rows (sequences times particles) times steps of a chunk, of which there are LEAST or more"""
-LEAST = 64
+LEAST = 32
 Noise = Callable[[int, int], Tensor]
 """the noise of the steps start..stop-1, [N, steps, Z]"""
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor, nn
 
@@ -9,6 +11,9 @@ from ..observations import reverse
 from .embedding import Embedder
 from .initialize import initialize_lstm
 from .mlp import join
+
+LONG = 4096  # steps; longer sequences take the memory of a piece at a time where no gradient is wanted
+PIECE = 1024  # steps
 
 
 class BackwardLSTM(nn.Module):
@@ -28,6 +33,8 @@ class BackwardLSTM(nn.Module):
 
         Where e is linear, its matrix and the LSTM's are multiplied first if that is less work.
         """
+        if not (torch.is_grad_enabled() or x.shape[1] <= LONG):
+            return self._long(embed, x, lengths, inputs)
         weight, recurrent, bias, other_bias = self.lstm.all_weights[0]
         of_x, of_inputs = weight[:, : embed.size], weight[:, embed.size :]
         read, merged, merged_bias = embed.followed_by(x, of_x, bias)
@@ -39,6 +46,32 @@ class BackwardLSTM(nn.Module):
         weights = (join(merged, of_inputs), recurrent, merged_bias, other_bias)
         states, *_ = torch.lstm(read, (zeros, zeros), weights, True, 1, 0.0, torch.is_grad_enabled(), False, False)
         return reverse(states.transpose(0, 1), lengths)
+
+    def _long(self, embed: Embedder, x: Tensor, lengths: Tensor, inputs: Tensor | None) -> Tensor:
+        """The same in the memory of some steps, besides the result."""
+        late, late_inputs = reverse(x, lengths), None if inputs is None else reverse(inputs, lengths)
+
+        def read(start: int, stop: int) -> Tensor:
+            """[s, B, F], of steps from each sequence's end."""
+            known = None if late_inputs is None else late_inputs[:, start:stop]
+            return join(embed(late[:, start:stop]), known).transpose(0, 1)
+
+        return _in_pieces(self.lstm, read, lengths, steps=x.shape[1])
+
+
+def _in_pieces(network: nn.LSTM | nn.GRU, read: Callable[[int, int], Tensor], lengths: Tensor, *, steps: int) -> Tensor:
+    """`run_backward` a piece at a time, with the state carried; read gives what the network reads, from the ends."""
+    rows, state = torch.arange(len(lengths), device=lengths.device), None
+    found: Tensor | None = None
+    for start in range(0, steps, PIECE):
+        stop = min(start + PIECE, steps)
+        states, state = network(read(start, stop), state)
+        if found is None:
+            found = states.new_empty(len(lengths), steps, states.shape[-1])
+        late = torch.arange(start, stop, device=lengths.device)[:, None]
+        found[rows, torch.where(late < lengths, lengths - 1 - late, late)] = states
+    assert found is not None, "a sequence has a step"
+    return found
 
 
 def run_backward(network: nn.LSTM | nn.GRU, x: Tensor, lengths: Tensor) -> Tensor:
@@ -52,6 +85,9 @@ def run_backward(network: nn.LSTM | nn.GRU, x: Tensor, lengths: Tensor) -> Tenso
     Returns:
         Tensor [B, T, H], meaningless in the padding.
     """
+    if not (torch.is_grad_enabled() or x.shape[1] <= LONG):
+        late = reverse(x, lengths).transpose(0, 1)
+        return _in_pieces(network, lambda start, stop: late[start:stop], lengths, steps=len(late))
     states, _ = network(reverse(x, lengths).transpose(0, 1))
     return reverse(states.transpose(0, 1), lengths)
 
