@@ -61,7 +61,7 @@ def _with_its_output(words: Sequence[str]) -> int:
         if not isinstance(error, MemoryError) and not re.search("alloc|out of memory|Storage size", str(error)):
             raise
         said = "".join(f": {line[:200]}" for line in str(error).splitlines()[:1])
-        return print_error(f"not enough memory{said}; ask for less at a time")
+        return print_error(f"not enough memory{said}; {COMMANDS[words[0]].less}")
 
 
 def _run(words: Sequence[str]) -> int:

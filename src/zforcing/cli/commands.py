@@ -9,11 +9,15 @@ from importlib import import_module
 
 @dataclass(frozen=True)
 class Command:
-    """A command, imported when it runs: `zforcing --help` needs no torch. about: its docstring's first line."""
+    """A command, imported when it runs: `zforcing --help` needs no torch.
+
+    about: its docstring's first line; less: what to ask for where the memory isn't enough.
+    """
 
     module: str
     function: str
     about: str
+    less: str = "ask for less at a time"
 
     def load(self) -> Callable[[Sequence[str]], int]:
         """The function that takes the words behind the command's name and gives the exit code."""
@@ -26,16 +30,19 @@ COMMANDS = {
         "train",
         "train",
         "Train a model: zforcing train RECIPE_OR_FILE [--dotted.setting value ...] [--run-dir DIR] [--resume].",
+        "take a smaller --training.batch_size; of long sequences --training.truncated_bptt_steps 500",
     ),
     "evaluate": Command(
         "evaluate",
         "evaluate",
         "Measure a trained model on a split of its data, or on your own: zforcing evaluate RUN [FILE_OR_FOLDER].",
+        "take a smaller --batch-size; of long sequences --chunk-steps 500 --look-ahead 500, or fewer --particles",
     ),
     "score": Command(
         "score",
         "score",
         "Score every step of a file or of a split, in nats: zforcing score RUN [FILE_OR_FOLDER] [--out FILE].",
+        "take a smaller --batch-size or fewer --particles",
     ),
     "stream": Command(
         "stream", "stream", "Score rows as they come, a JSON line for each: tail -f data.csv | zforcing stream RUN."
@@ -44,22 +51,31 @@ COMMANDS = {
         "encode",
         "encode",
         "Infer the latents of a file or of a split: zforcing encode RUN [FILE] [--num 0] [--out z.npz].",
+        "take a smaller --batch-size, fewer --num, or shorter sequences",
     ),
     "reconstruct": Command(
         "reconstruct",
         "reconstruct",
         "Rebuild sequences from their latents: zforcing reconstruct RUN [FILE] [--mode mean] [--past own].",
+        "take a smaller --batch-size, or shorter sequences",
     ),
     "forecast": Command(
         "forecast",
         "forecast",
         "Draw what comes after the end of each sequence: zforcing forecast RUN [FILE_OR_FOLDER] [--steps 24].",
+        "take a smaller --batch-size, fewer --particles or a smaller --num",
     ),
     "impute": Command(
-        "impute", "impute", "Fill the gaps of a file or of a split: zforcing impute RUN [FILE] [--out filled.csv]."
+        "impute",
+        "impute",
+        "Fill the gaps of a file or of a split: zforcing impute RUN [FILE] [--out filled.csv].",
+        "take a smaller --batch-size or fewer --particles",
     ),
     "sample": Command(
-        "sample", "sample", "Draw sequences from a trained model: zforcing sample RUN [--num 64] [--steps N]."
+        "sample",
+        "sample",
+        "Draw sequences from a trained model: zforcing sample RUN [--num 64] [--steps N].",
+        "take a smaller --num, or fewer --steps",
     ),
     "continue": Command(
         "sample",

@@ -30,6 +30,7 @@ from .completing import draw_missing, log_weight_of
 
 AROUND = 2  # steps before and after a block whose latents move with it
 ACCEPTED = 0.25
+PART = 2**18  # numbers that are looked at together
 EARLY = 0.1  # of the moves, after which draws are looked at first
 
 
@@ -72,6 +73,32 @@ class _Values(NamedTuple):
     fresh: Tensor  # [W, N], the log-weight of x_t where its missing numbers are drawn anew
 
 
+class Spread:
+    """The variance of each column of numbers [M, D], kept while some are replaced."""
+
+    def __init__(self, x: Tensor):
+        self.count, self.origin = len(x), x[:PART].double().mean(0)  # near to which squares keep their digits
+        self.sums = torch.zeros(2, *self.origin.shape, dtype=torch.float64, device=x.device)
+        for part in x.split(PART):
+            self.sums += self._powers(part)
+
+    def replace(self, old: Tensor, new: Tensor) -> None:
+        """Some of the numbers, [m, D] or [m], are others now."""
+        self.sums += self._powers(new) - self._powers(old)
+
+    @property
+    def variance(self) -> Tensor:
+        """[D], without bias."""
+        total, squares = self.sums
+        variance: Tensor = (squares - total.square() / self.count).clamp(min=0) / (self.count - 1)
+        return variance
+
+    def _powers(self, x: Tensor) -> Tensor:
+        """The sums of (x - origin) and of its square, [2, D]."""
+        from_origin = x.reshape(-1, len(self.origin)).double() - self.origin
+        return torch.stack([from_origin.sum(0), from_origin.square().sum(0)])
+
+
 class Mover:
     """Moves draws.
 
@@ -90,6 +117,9 @@ class Mover:
         self.seen = copies(batch.scored | ~batch.exists, self.K).transpose(0, 1)  # [T, N, D]
         self.inputs = None if batch.inputs is None else copies(batch.inputs, self.K).transpose(0, 1)
         self.size = torch.full((self.B,), 0.3, dtype=torch.float64)
+        self.reached = torch.zeros_like(self.every)  # [N], the step before which each row's state is known
+        self.state = self._initial()
+        self.spread = Spread(paths.x.reshape(self.T * self.N, -1))
 
     @torch.no_grad()
     def move(self, blocks: Sequence[Block | None], *, times: int) -> Tensor:
@@ -115,6 +145,7 @@ class Mover:
             self.size = torch.where(moving, self.size * torch.exp(0.5 * (share - ACCEPTED)), self.size).clamp(0.01, 1.0)
         for t, changes, z, x in zip(window.t, window.moves, values.z, values.x, strict=True):
             rows = self.every[changes]
+            self.spread.replace(self.paths.x[t[rows], rows], x[rows])
             self.paths.z[t[rows], rows], self.paths.x[t[rows], rows] = z[rows], x[rows]
         return self._alike(window, early, values.x, stayed, lag=(times - begin) / times)
 
@@ -131,13 +162,20 @@ class Mover:
         inputs = None if self.inputs is None else self.inputs[t, self.every]
         return first.to(self.every.device).repeat(self.K), _Window(t, self.seen[t, self.every], inputs, moves, counts)
 
+    def _initial(self) -> State:
+        return self.model.initial_state(self.N, start=copies(self.batch.start, self.K))
+
     def _state_at(self, first: Tensor) -> State:
-        """The state before step `first` of each row, [N]."""
-        state = self.model.initial_state(self.N, start=copies(self.batch.start, self.K))
-        for t in range(int(first.max())):
+        """The state before step `first` of each row, [N]; going on from the last block's, where that is before it."""
+        known = self.reached <= first  # a later block leaves what is before an earlier one as it was
+        state = self.state if bool(known.all()) else where_rows(known, self.state, self._initial())
+        reached = torch.where(known, self.reached, 0)
+        behind = reached[reached < first]
+        for t in range(int(behind.min()) if len(behind) else 0, int(first.max()) if len(behind) else 0):
             begun = self.model.after_inputs(state, None if self.inputs is None else self.inputs[t])
             after = self.model.after_observation(self.model.after_latent(begun, self.paths.z[t]), self.paths.x[t])
-            state = where_rows(t < first, after, state)
+            state = where_rows((reached <= t) & (t < first), after, state)
+        self.state, self.reached = state, first
         return state
 
     def _values_of(self, window: _Window) -> _Values:
@@ -209,8 +247,7 @@ class Mover:
         """
         a, b = (v.reshape(len(v), self.K, self.B, -1).double() for v in (early, late))
         missing = (~window.seen & _wide(window.moves, window.seen.dim() - 2)).reshape(b.shape)[:, 0]  # [W, B, D]
-        column = self.paths.x.reshape(self.T * self.N, -1).double().var(0).clamp(min=1e-12)
-        weight = missing / column
+        weight = missing / self.spread.variance.clamp(min=1e-12)
         a, b = a - a.mean(1, keepdim=True), b - b.mean(1, keepdim=True)
         both, own, new = ((v.sum(1) * weight).sum((0, 2)) for v in (a * b, a.square(), b.square()))
         rho = torch.where(own > 0, both / own.clamp(min=1e-12), (new > 0).double()).clamp(0, 1)

@@ -146,7 +146,7 @@ def check_inputs(model: SequenceModel, inputs: Tensor | None, *, rows: int, step
         raise UserError("inputs holds NaN or infinity; inputs are known at every step")
 
 
-TOGETHER = 256  # emissions of steps that are put into one
+TOGETHER = 256  # steps whose tensors are put into one
 WORTH_TRACING = 32  # steps from which a model's step is traced: once, in the time of some hundred small steps
 Choose = Callable[[Distribution], Tensor]
 """Chooses x from an emission: `draw`, or `distributions.most_likely` for greedy decoding."""
@@ -206,20 +206,20 @@ def generate(
         n sequences of T steps.
     """
     stepper = Stepper(model, state) if steps >= WORTH_TRACING else Walk(model, state)
-    xs: list[Tensor] = []
-    zs, emissions, late = [], [], []
+    late: list[tuple[Tensor, Tensor, Distribution]] = []
+    blocks_of_steps: list[Generated] = []
     for t in range(steps):
         z = latent(t, stepper.begin(None if inputs is None else inputs[:, t]))
         emission = stepper.emit(z)
         x = _chosen(choose, emission, stepper, step=t + 1)
         stepper.read(x)
-        xs.append(x)
-        zs.append(z)
-        late.append(emission)
+        late.append((x, z, emission))
         if len(late) == TOGETHER or t + 1 == steps:  # many small objects take ten times the memory of their numbers
-            emissions.append(stack(late, dim=1))
+            xs, zs, emissions = zip(*late, strict=True)
             late.clear()
-    return Generated(torch.stack(xs, dim=1), torch.stack(zs, dim=1), combine(_joined, *emissions))
+            blocks_of_steps.append(Generated(torch.stack(xs, dim=1), torch.stack(zs, dim=1), stack(emissions, dim=1)))
+    x, latents = (_joined(*parts) for parts in zip(*((b.x, b.latents) for b in blocks_of_steps), strict=True))
+    return Generated(x, latents, combine(_joined, *(b.emission for b in blocks_of_steps)))
 
 
 def _joined(*parts: Tensor) -> Tensor:

@@ -18,7 +18,8 @@ from ..bounds import BoundResult, ChunkedELBO, Weights
 from ..data import SequenceDataset
 from ..data.batches import load_batches, training_batches
 from ..distributions import row_seeds, seed_for
-from ..models import DensityModel, of_sequences
+from ..models import DensityModel, SequenceModel, of_sequences
+from ..models.in_chunks import LONG
 from ..observations import SequenceBatch
 from ..runtime.device import place_of
 from .carry import Carry
@@ -165,6 +166,15 @@ def make_feed(
     if settings.truncated_bptt_steps is None:
         return WholeSequences(data, model, settings, seed=seed, here=here)
     return Chunks(data, model, settings, seed=seed, here=here)
+
+
+def held_whole(model: DensityModel, data: SequenceDataset, settings: TrainingConfig) -> list[str]:
+    """Which setting bounds the memory, where a gradient through all steps of long sequences takes much."""
+    longest = int(data.lengths.max())
+    if longest <= LONG or settings.truncated_bptt_steps is not None or not isinstance(model, SequenceModel):
+        return []
+    grows = f"sequences of up to {longest} steps are trained whole, in memory that grows with each step"
+    return [f"{grows}: training.truncated_bptt_steps 500 (of the elbo) takes 500 at a time, with the state carried"]
 
 
 def own_parts(

@@ -27,7 +27,7 @@ from ..distributions import seed_for
 from ..errors import UserError
 from ..models import DensityModel, SequenceModel
 from .callbacks import Callback, Callbacks, Start
-from .feed import Feed, Work, make_feed, own_parts
+from .feed import Feed, Work, held_whole, make_feed, own_parts
 from .graph import GraphUpdate, check_capturable
 from .history import SkippedRow, TrainingRow, ValidationRow, means
 from .parallel import Processes
@@ -293,6 +293,7 @@ def _remarks(training: Training) -> tuple[str, ...]:
     if skipped:
         remarks.append(f"{skipped} files of the training and validation splits were left out as unreadable")
     remarks += [f"{name} split: {data.remark}" for name, data in splits.items() if data.remark]
+    remarks += held_whole(training.model, training.train, training.settings)
     remarks += [f"warning: {message}" for message in suspicions(training.train, training.valid)]
     if training.valid is None:
         remarks.append(
