@@ -15,7 +15,7 @@ from conftest import SPECS, ZF_SIZE, Case, observations, random_batch
 from zforcing import ELBO, Weights
 from zforcing.bounds import FIVO, Bound
 from zforcing.data import Digits, InMemory, Split
-from zforcing.data.batches import evaluation_batches, training_batches
+from zforcing.data.batches import MOST_STEPS, evaluation_batches, training_batches
 from zforcing.errors import UserError
 from zforcing.observations import (
     AudioFormat,
@@ -523,6 +523,11 @@ def test_another_seed_or_epoch_gives_other_batches(seed: int, epoch: int) -> Non
 def test_evaluation_reads_each_sequence_once_and_the_longest_first() -> None:
     batches = evaluation_batches(np.array([3, 9, 3, 7, 8]), 2)
     assert batches == [[1, 4], [3, 0], [2]]
+
+
+def test_evaluation_takes_fewer_sequences_at_a_time_where_they_are_long() -> None:
+    lengths = np.array([5, 2 * MOST_STEPS, MOST_STEPS // 2, MOST_STEPS // 2, 5, 5])
+    assert evaluation_batches(lengths, 3) == [[1], [2, 3], [0, 4, 5]]
 
 
 @pytest.mark.parametrize(

@@ -27,7 +27,7 @@ from zforcing.observations import Example
 from zforcing.tasks.completing import draw_missing, log_weight_of
 from zforcing.tasks.drawing import drawn_sequences
 from zforcing.tasks.genealogy import lines_of
-from zforcing.tasks.moves import Block, Mover, Paths, blocks_of, worth
+from zforcing.tasks.moves import Block, Mover, Paths, Spread, blocks_of, worth
 from zforcing.tasks.smoothing import Histories, filled_by_lines
 
 ONE_OF_EACH = [
@@ -241,6 +241,28 @@ def test_what_moved_draws_are_worth_goes_from_their_ancestors_to_all_of_them() -
     np.testing.assert_allclose(worth(100, np.array([2.0, 50.0]), 0.0), [100, 100])
 
 
+def test_the_spread_of_numbers_is_kept_while_some_are_replaced() -> None:
+    x, new = torch.randn(30, 2) + 1000, torch.randn(4, 2) * 3 + 990
+    spread = Spread(x)
+    spread.replace(x[5:9].clone(), new)
+    x[5:9] = new
+    torch.testing.assert_close(spread.variance, x.double().var(0), rtol=1e-10, atol=0)
+
+
+def test_a_state_is_the_same_whether_a_block_before_it_was_moved_or_not() -> None:
+    """Going on from the last block's, for a step behind it, and from the beginning for one before it."""
+    K, T, spec = 3, 12, ObservationSpec("real", 2)
+    model = Case("vrnn", VRNN_SIZE).build(spec, seed=0)
+    batch = SequenceBatch(torch.zeros(2, T, 2), torch.tensor([T, 9]), torch.zeros(2, 2), torch.zeros(2, T, 2) > 0)
+    paths = Paths(torch.randn(T, 2 * K, model.latent_size), torch.randn(T, 2 * K, 2))
+    mover = Mover(model, batch, paths, lag=1)
+    for at in ((2, 1), (2, 6), (7, 6), (11, 0), (3, 8)):
+        first = torch.tensor(at).repeat(K)
+        with torch.no_grad():
+            found, fresh = (m._state_at(first) for m in (mover, Mover(model, batch, paths, lag=1)))
+        assert all(map(torch.equal, found, fresh))
+
+
 def test_chains_of_one_ancestor_are_as_alike_as_their_autocorrelation_says() -> None:
     """Of 50 AR(1) chains from one point, beside numbers that jump now and then and others that never change."""
     K, rho = 2000, 0.97
@@ -250,7 +272,7 @@ def test_chains_of_one_ancestor_are_as_alike_as_their_autocorrelation_says() -> 
     start = torch.randn(1, 1, 40).repeat(1, K, 1)
     start[..., 10:] = 0
     mover = Mover(Case("rnn", RNN_SIZE).build(spec, seed=0), batch, Paths(torch.zeros(1, K, 0), start), lag=0)
-    mover.paths.x = torch.randn(1, K, 40)  # what the columns vary as a whole
+    mover.spread = Spread(torch.randn(K, 40))  # what the columns vary as a whole
     _, window = mover._window([Block(0, 0)])
     chain, early = start, start
     for number in range(40):

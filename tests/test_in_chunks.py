@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import product
 
 import pytest
 import torch
@@ -17,6 +18,7 @@ from zforcing.tasks.posterior import infer_latents
 from zforcing.tasks.score import smoothed
 
 SPEC = zf.ObservationSpec("real", 2)
+MODELS = ("rnn", "vrnn", "srnn", "zforcing")
 SMALL = {"hidden_size": 5, "latent_size": 2, "mlp_size": 4}
 
 
@@ -35,9 +37,9 @@ def model_named(name: str) -> SequenceModel:
 
 def ragged() -> zf.SequenceBatch:
     torch.manual_seed(1)
-    x = torch.randn(3, 9, 2, dtype=torch.float64)
-    observed = torch.rand(3, 9, 2) > 0.1
-    return zf.SequenceBatch(x, torch.tensor([9, 7, 2]), torch.zeros(3, 2, dtype=torch.float64), observed)
+    x = torch.randn(3, 5, 2, dtype=torch.float64)
+    observed = torch.rand(3, 5, 2) > 0.1
+    return zf.SequenceBatch(x, torch.tensor([5, 4, 1]), torch.zeros(3, 2, dtype=torch.float64), observed)
 
 
 @pytest.fixture
@@ -62,11 +64,14 @@ def close(found: object, expected: object) -> None:
     torch.testing.assert_close(found, expected, rtol=1e-9, atol=1e-9)
 
 
-@pytest.mark.parametrize("name", ["rnn", "vrnn", "srnn", "zforcing"])
-@pytest.mark.parametrize("bound", [zf.ELBO(), zf.ELBO(free_nats=0.5), IWAE(3), FIVO(3)], ids=repr)
+SOME = [("zforcing", zf.ELBO()), ("srnn", zf.ELBO(free_nats=0.5)), ("zforcing", IWAE(3)), ("vrnn", FIVO(3))]
+OTHERS = [pair for pair in product(MODELS, (zf.ELBO(), IWAE(3), FIVO(3))) if pair not in SOME]
+
+
+@pytest.mark.parametrize(("name", "bound"), SOME + [pytest.param(*pair, marks=pytest.mark.slow) for pair in OTHERS])
 def test_a_bound_of_long_sequences_is_that_of_the_whole(long: pytest.MonkeyPatch, name: str, bound: Bound) -> None:
     model, batch = model_named(name), ragged()
-    noise = torch.randn(bound.particles * 3, 9, model.latent_size, dtype=torch.float64)
+    noise = torch.randn(bound.particles * 3, 5, model.latent_size, dtype=torch.float64)
     weights = zf.Weights(costs=dict.fromkeys(model.cost_names, 0.5))
 
     def measured() -> tuple[Tensor, Tensor, dict[str, Tensor]]:
@@ -81,7 +86,7 @@ def test_a_bound_of_long_sequences_is_that_of_the_whole(long: pytest.MonkeyPatch
 
 
 def test_a_bound_with_a_gradient_is_of_the_whole(long: pytest.MonkeyPatch) -> None:
-    model, batch, noise = model_named("vrnn"), ragged(), torch.randn(3, 9, 2, dtype=torch.float64)
+    model, batch, noise = model_named("vrnn"), ragged(), torch.randn(3, 5, 2, dtype=torch.float64)
 
     def slope() -> Tensor:
         (gradient,) = torch.autograd.grad(zf.ELBO()(model, batch, noise=noise).loss.sum(), [next(model.parameters())])
@@ -107,6 +112,32 @@ def test_latents_scores_and_states_of_long_sequences_are_those_of_the_whole(
     close(*both(long, found))
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("name", MODELS)
+def test_fast_chunks_are_within_1e_6_of_the_whole(long: pytest.MonkeyPatch, name: str) -> None:
+    model, batch = model_named(name).float(), ragged().to("cpu", torch.float32)
+    model.backend = "fast"
+    noise = torch.randn(3 * 3, 5, model.latent_size)
+    for bound in (zf.ELBO(), IWAE(3), FIVO(3)):
+        with torch.no_grad():
+            whole, parts = both(long, lambda b=bound: b(model, batch, noise=noise[: b.particles * 3]).value)
+        torch.testing.assert_close(parts, whole, rtol=1e-6, atol=1e-6)
+
+
+def test_long_sequences_are_run_in_chunks(long: pytest.MonkeyPatch) -> None:
+    model, batch, steps = model_named("vrnn"), ragged(), []
+    run = model.unroll
+
+    def noted(batch: zf.SequenceBatch, **given: object) -> object:
+        steps.append(batch.x.shape[1])
+        return run(batch, **given)  # type: ignore[arg-type]  # of all kinds
+
+    long.setattr(model, "unroll", noted)
+    with torch.no_grad():
+        both(long, lambda: zf.ELBO()(model, batch))
+    assert steps == [5, 2, 2, 1]
+
+
 def test_chunks_are_short_where_rows_are_many() -> None:
     model = model_named("vrnn")
     with torch.no_grad():
@@ -119,7 +150,7 @@ def test_known_inputs_are_read_in_chunks(long: pytest.MonkeyPatch) -> None:
     torch.manual_seed(0)
     model = zf.VRNN(replace(SPEC, inputs=1), zf.VRNNConfig(**SMALL)).double().eval()
     model.backend = "reference"
-    batch = replace(ragged(), inputs=torch.randn(3, 9, 1, dtype=torch.float64))
-    noise = torch.randn(3, 9, 2, dtype=torch.float64)
+    batch = replace(ragged(), inputs=torch.randn(3, 5, 1, dtype=torch.float64))
+    noise = torch.randn(3, 5, 2, dtype=torch.float64)
     with torch.no_grad():
         close(*both(long, lambda: zf.ELBO()(model, batch, noise=noise).value))

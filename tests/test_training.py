@@ -17,19 +17,22 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from conftest import metrics_of
+from conftest import RNN_SIZE, Case, metrics_of
 from zforcing import ELBO, Diverged, SequenceBatch, SequenceModel, UserError, Weights, load
 from zforcing.bounds import BoundResult
+from zforcing.data.dataset import InMemory
 from zforcing.evaluation.likelihood import evaluate
+from zforcing.observations import Example, ObservationSpec
 from zforcing.training import graph, loop
 from zforcing.training.callbacks import Callback
-from zforcing.training.feed import WholeSequences
+from zforcing.training.feed import WholeSequences, held_whole
 from zforcing.training.parallel import SingleProcess
 from zforcing.training.progress import Progress
 from zforcing.training.reporter import Reporter
 from zforcing.training.runs.config import RunConfig, parse_config
 from zforcing.training.runs.run import Interrupted, RunFolder, train
 from zforcing.training.schedules import WeightSchedules
+from zforcing.training.settings import TrainingConfig
 from zforcing.training.update import EagerUpdate, Updated
 
 MODELS = {
@@ -644,3 +647,15 @@ def test_resuming_with_other_settings_is_refused_by_name(
     values = {k: (v | change[k] if isinstance(v, dict) else change[k]) if k in change else v for k, v in values.items()}
     with pytest.raises(UserError, match=said):
         run(parse_config(values), tmp_path / "run", resume=True)
+
+
+def test_training_long_sequences_whole_names_the_setting_that_bounds_the_memory() -> None:
+    model, data = (
+        Case("rnn", RNN_SIZE).build(ObservationSpec("real", 2), seed=0),
+        InMemory([Example(np.zeros((5000, 2), np.float32))]),
+    )
+    (said,) = held_whole(model, data, TrainingConfig())
+    assert said.startswith("sequences of up to 5000 steps are trained whole")
+    assert "training.truncated_bptt_steps" in said
+    assert held_whole(model, data, TrainingConfig(truncated_bptt_steps=500)) == []
+    assert held_whole(model, InMemory([Example(np.zeros((50, 2), np.float32))]), TrainingConfig()) == []
