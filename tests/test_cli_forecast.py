@@ -185,6 +185,7 @@ def test_a_run_whose_training_data_was_moved_has_no_baselines_and_says_so(
     ("words", "message"),
     [
         (["forecast", "table", "--steps", 0], "--steps"),
+        (["forecast", "table", "--steps", 10**9], "it must be between 1 and 100000000"),
         (["forecast", "table", "--temperature", 0], "--temperature"),
         (["forecast", "table", "--top-p", 1.2], "--top-p"),
         (["forecast", "table", "--past", "none"], "--past"),

@@ -18,7 +18,7 @@ import torch
 import zforcing
 from conftest import Command, Result
 from table_runs import STEPS_EACH
-from zforcing.cli.rows import read_rows
+from zforcing.cli.rows import lines_of, read_rows
 from zforcing.errors import UserError
 from zforcing.files.reading import Array
 from zforcing.observations import DataDescription, ObservationSpec, TableFormat
@@ -354,7 +354,7 @@ def test_a_state_has_particles_and_a_seed(folder: Path, tmp_path: Path, pipe: Pi
     zforcing.save(tmp_path / "model", _of_one_sequence())
     words = ["--state", tmp_path / "state"]
     json_lines(pipe(tmp_path / "model", "1\n", *words, "--particles", 4, "--seed", 2))
-    for other in (["--particles", 3], ["--seed", 5]):
+    for other in (["--particles", 3], ["--seed", 5], ["--seed", 0]):
         assert (
             f"{other[0]} is {other[1]}, but {tmp_path / 'state'} was begun with"
             in pipe(tmp_path / "model", "1\n", *words, *other).err
@@ -383,6 +383,21 @@ def test_rows_without_names_stand_in_the_models_order() -> None:
     category = DataDescription("d", ObservationSpec("categorical", 9), longest=3, format=TableFormat(names=("key",)))
     assert [row.x for row in read_rows(["key", "4", '{"key": 5}'], category)] == [[4.0], [5.0]]
     assert not math.isnan(next(read_rows(["4"], category)).x[0] or 0)
+
+
+@pytest.mark.parametrize(
+    ("lines", "said"),
+    [
+        ("1" * 10**7 + "1", "line 1: has no end within 10000000 characters"),
+        ("[1, 1" + "0" * 400 + "]", "line 1: .*is not a number"),
+        ("[" * 100_000, "line 1: is no JSON"),
+        ("a,a\n1,2", "line 1: has column a more than once"),
+    ],
+)
+def test_a_hostile_line_is_named(lines: str, said: str) -> None:
+    described = DataDescription("d", ObservationSpec("real", 2, missing=True), longest=3)
+    with pytest.raises(UserError, match=said):
+        list(read_rows(lines_of(io.StringIO(lines)), described))
 
 
 def test_a_header_is_told_by_the_names_of_the_models_columns() -> None:

@@ -20,7 +20,8 @@ from conftest import metrics_of
 from zforcing import ELBO, Sequences, UserError, load
 from zforcing.data.record import SplitRecord
 from zforcing.evaluation.runs import evaluate_run
-from zforcing.saving.atomic import parse_json, with_digest
+from zforcing.evaluation.saved import read_mapping
+from zforcing.saving.atomic import parse_json, read_json, with_digest
 from zforcing.saving.digests import SUMS, write_digests
 from zforcing.training.reporter import Reporter
 from zforcing.training.runs.config import RunConfig, parse_config
@@ -112,6 +113,14 @@ def test_damaged_weights_arent_loaded(copy: Path) -> None:
     with pytest.raises(UserError, match=r"best/model\.safetensors isn't as it was written"):
         load(copy / "run")
     assert load(copy / "run", which="last").name == "rnn"
+
+
+def test_a_damaged_record_of_training_isnt_believed(copy: Path) -> None:
+    record = copy / "run" / "checkpoints" / "best" / "training.json"
+    record.write_text(record.read_text().replace('"step": ', '"step": 1'))
+    for read in (read_json, lambda file: read_mapping(file, parse_json, remedy="")):
+        with pytest.raises(UserError, match=r"best/training\.json isn't as it was written"):
+            read(record)
 
 
 def test_moments_may_be_thrown_away_by_who_wants_only_the_model(copy: Path) -> None:

@@ -249,6 +249,12 @@ def test_nonsense_is_refused(given: dict[str, Any], message: str) -> None:
         zforcing.forecast(model_of(Case("rnn", RNN_SIZE), data), data, **{"steps": 2, **given})
 
 
+def test_what_cant_be_held_is_refused_before_it_is_drawn() -> None:
+    data = sequences(SPECS["real"])
+    with pytest.raises(RuntimeError, match="alloc"):
+        zforcing.forecast(model_of(Case("rnn", RNN_SIZE), data), data, steps=10**13)
+
+
 @pytest.mark.parametrize(
     ("inputs", "message"),
     [

@@ -17,8 +17,10 @@ from zforcing.data.images.mnist import Mnist
 from zforcing.data.music.polyphonic_music import PolyphonicMusic
 from zforcing.data.text.reviews import Reviews
 from zforcing.data.text.text import Text
+from zforcing.evaluation.saved import read_evaluation, read_mapping
 from zforcing.files.paths import user_path
 from zforcing.registry import import_source
+from zforcing.saving.atomic import parse_json, read_json
 from zforcing.training.runs.recipes import read_recipe
 
 SMALL = ("digits-rnn", "--training.max_steps", "1", "--training.batch_size", "2", "--model.hidden_size", "2")
@@ -84,6 +86,9 @@ PIPES: dict[str, tuple[str, Callable[[Path], object]]] = {
     "texts": ("train.txt", lambda path: Text(str(path.parent)).describe()),
     "reviews": ("train/a.txt", lambda path: Reviews(str(path.parent.parent)).describe()),
     "pixels": ("binarized_mnist_train.amat", lambda path: read_pixels(Mnist(str(path.parent)))),
+    "checkpoint": ("training.json", read_json),
+    "table": ("config.yaml", lambda path: read_mapping(path, parse_json, remedy="")),
+    "evaluation": ("evaluation-test-elbo.json", lambda path: read_evaluation(path, remedy="")),
     "run": ("config.json", lambda path: zforcing.load(path.parent)),
 }
 

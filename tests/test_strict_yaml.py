@@ -99,6 +99,7 @@ def test_references_may_repeat_but_not_without_end() -> None:
         "!!set x",
         "9" * 5000,
         "0x" + "f" * 5000,
+        r'"\UFFFFFFFF"',
         "[" * 3000,
         "[" * 101 + "]" * 101,
         "{a: " * 3000,

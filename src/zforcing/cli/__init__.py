@@ -41,7 +41,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _with_its_output(words: Sequence[str]) -> int:
     """Run one command, and have written what it printed; returns the exit code, also for what a user can mend."""
     try:
-        code = _run(words)
+        code = _to_the_end(words)
         sys.stdout.flush()
         return code
     except BrokenPipeError:  # `| head` has read enough
@@ -62,6 +62,15 @@ def _with_its_output(words: Sequence[str]) -> int:
             raise
         said = "".join(f": {line[:200]}" for line in str(error).splitlines()[:1])
         return print_error(f"not enough memory{said}; {COMMANDS[words[0]].less}")
+
+
+def _to_the_end(words: Sequence[str]) -> int:
+    """Run one command; one that ends Python itself, as --help does, has its output written before."""
+    try:
+        return _run(words)
+    except SystemExit:
+        sys.stdout.flush()
+        raise
 
 
 def _run(words: Sequence[str]) -> int:

@@ -30,7 +30,7 @@ from .options import (
     tempering_options,
 )
 from .out import check_out, out_option
-from .sample import tempered_parts
+from .sample import Steps, tempered_parts
 from .sequences import out_file, sequences_of, source_of
 from .sources import OWN
 
@@ -55,7 +55,7 @@ def forecast_options(argv: Sequence[str]) -> Namespace:
     """The command's options; what is imported is there."""
     parser = command_parser("forecast", forecast)
     sequences_options(parser)
-    parser.add_argument("--steps", type=Count, default=24, help="time steps drawn after the end of each sequence")
+    parser.add_argument("--steps", type=Steps, default=24, help="time steps drawn after the end of each sequence")
     parser.add_argument("--num-samples", "--num", type=Count, default=100, help="S, futures of each sequence")
     known = "of a model that reads known inputs: a file of those of the steps to come, for each sequence or for all"
     parser.add_argument("--inputs", type=str | None, default=None, help=known)

@@ -5,13 +5,15 @@ from __future__ import annotations
 import csv
 import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TextIO
 
 from ..errors import UserError
 from ..files.reading import listed
 from ..observations import DataDescription, TableFormat, labels_of
 
+LONGEST = 10**7  # characters of a line: a device may go on without an end
 Plain = Callable[[Any, str], float | None]
 
 
@@ -93,6 +95,16 @@ class Columns:
         return Row(x, u if self.inputs else None, sequence)
 
 
+def lines_of(stream: TextIO) -> Iterator[str]:
+    """The lines of a stream, as they come. Raises UserError about one of more than `LONGEST` characters."""
+    number = 1
+    while line := stream.readline(LONGEST):
+        if len(line) == LONGEST and not line.endswith("\n"):
+            raise UserError(f"line {number}: has no end within {LONGEST} characters; a row is a line")
+        yield line
+        number += 1
+
+
 def read_rows(lines: Iterable[str], description: DataDescription) -> Iterator[Row]:
     """The rows of lines, as they come; empty lines are none.
 
@@ -130,7 +142,7 @@ def _of_json(text: str, columns: Columns, where: str) -> Row:
     """An object by names, or, where there are none, with `x` and `inputs`; or an array."""
     try:
         values = json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise UserError(f"{where}: is no JSON: {error}") from None
     if isinstance(values, list):
         return columns.row([columns.number(i, v, where, plain=_json_number) for i, v in enumerate(values)], None, where)
@@ -158,13 +170,17 @@ def _json_number(value: Any, where: str) -> float | None:
     if value is None:
         return None
     if isinstance(value, int | float):
-        return float(value)
+        with suppress(OverflowError):  # an integer of hundreds of digits
+            return float(value)
     raise UserError(f"{where}: {str(value)[:40]!r} is not a number")
 
 
 def _checked(header: list[str], columns: Columns, where: str) -> list[str]:
     """The header, which has what the model reads."""
     own = [name for name in header if name != columns.sequence]
+    twice = [name for name in dict.fromkeys(header) if header.count(name) > 1]
+    if twice:
+        raise UserError(f"{where}: has column {listed(twice)} more than once; rename or leave out the others")
     lacking = [name for name in columns.names or () if name not in own]
     if columns.sequence is not None and columns.sequence not in header:
         lacking.append(columns.sequence)

@@ -35,6 +35,7 @@ from .parser import Parser
 from .sources import HELP, beginnings_of, in_turn, inputs_after, read_inputs, read_sequences
 
 MOST_STEPS = 100_000_000
+Steps = Annotated[int, Range(at_least=1, at_most=MOST_STEPS)]
 
 
 def sample(argv: Sequence[str]) -> int:
@@ -179,8 +180,7 @@ def tempered_values(options: Namespace) -> dict[str, Any]:
 def generating_options(parser: Parser, *, num: int, num_help: str, steps: str) -> None:
     """How many and how long, from which checkpoint, to where."""
     parser.add_argument("--num", "--num-samples", type=Count, default=num, help=num_help)
-    most = Annotated[int, Range(at_least=1, at_most=MOST_STEPS)]
-    parser.add_argument("--steps", type=most | None, default=None, help=f"time steps drawn; {steps}")
+    parser.add_argument("--steps", type=Steps | None, default=None, help=f"time steps drawn; {steps}")
     parser.add_argument("--seconds", type=float | None, default=None, help="audio: the same in seconds")
     tempering_options(parser)
     checkpoint_option(parser)

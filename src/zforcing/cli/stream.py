@@ -21,7 +21,7 @@ from ..tasks.stream import Stream
 from ..tasks.stream import stream as new_stream
 from ..training.runs.trained import Trained
 from .options import RUN_HELP, check_common, checkpoint_option, command_parser, computing_options, proposal_option
-from .rows import Columns, Row, read_rows
+from .rows import Columns, Row, lines_of, read_rows
 
 QUANTILES = (0.05, 0.5, 0.95)
 
@@ -39,7 +39,7 @@ def stream(argv: Sequence[str]) -> int:
     with threads_asked_for(options.threads):
         streams = Streams(trained, options)
         try:
-            for number, row in enumerate(read_rows(sys.stdin, trained.description), start=1):
+            for number, row in enumerate(read_rows(lines_of(sys.stdin), trained.description), start=1):
                 print(json_text(answer(streams, row, number)), flush=True)
         except UnicodeDecodeError:
             raise UserError("what comes in is not UTF-8") from None
@@ -68,7 +68,7 @@ def stream_options(argv: Sequence[str]) -> Namespace:
     state = "go on from this file if it is there, and write it at the end; of one sequence"
     parser.add_argument("--state", type=str | None, default=None, help=state)
     checkpoint_option(parser)
-    computing_options(parser, seed="seed of the particles")
+    computing_options(parser, seed="seed of the particles; 0 by default", default_seed=None)
     options = parser.parse_args(list(argv))
     check_common(options)
     return options
@@ -101,7 +101,7 @@ class Streams:
             self.streams[row.sequence] = new_stream(
                 self.trained.model,
                 particles=self.options.particles or 64,
-                seed=self.options.seed,
+                seed=self.options.seed or 0,
                 proposal=self.options.proposal or "prior",
             )
         step = self.streams[row.sequence].push(row.x, row.inputs)
@@ -127,7 +127,7 @@ class Streams:
         if self.options.proposal not in (None, begun.proposal):
             was = f"but {state} was begun with {begun.proposal}"
             raise UserError(f"--proposal is {self.options.proposal}, {was}: leave it out")
-        if self.options.seed not in (0, begun.seed):
+        if self.options.seed not in (None, begun.seed):
             raise UserError(f"--seed is {self.options.seed}, but {state} was begun with {begun.seed}: leave it out")
 
     def _forecast(self, forecast: NextStep) -> dict[str, Any]:

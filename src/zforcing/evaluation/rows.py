@@ -8,9 +8,8 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from ..errors import UserError
+from ..files.strict_yaml import read_yaml
 from ..saving.atomic import current, parse_json
 from ..training.runs.config import parse_config
 from ..training.runs.known import flatten
@@ -158,7 +157,7 @@ def _read_row(run: Path, *, split: str, bound: str) -> RunRow:
     trained = _read(checkpoint / "training.json", parse_json, TRAINED, remedy=remedy)
     environment = _read(run / "environment.json", parse_json, ENVIRONMENT, remedy=remedy)
     environment["command"] = _without_out(environment["command"])
-    config = _read(run / "config.yaml", yaml.safe_load, {"recipe": (str,)}, remedy=remedy)
+    config = _read(run / "config.yaml", _yaml, {"recipe": (str,)}, remedy=remedy)
     if isinstance(config.get("data"), dict):
         config["data"] = renamed(config["data"])
     settings = {name: value for name, value in flatten(_complete(config)).items() if name not in NO_DIFFERENCE}
@@ -173,6 +172,10 @@ def _read_row(run: Path, *, split: str, bound: str) -> RunRow:
         environment=environment,
         settings=settings,
     )
+
+
+def _yaml(text: str) -> Any:
+    return read_yaml(text, "it").value
 
 
 def _without_out(command: Sequence[object]) -> list[str]:

@@ -7,12 +7,11 @@ from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from ..bounds import BOUNDS, Bound, ChunkedELBO
 from ..errors import UserError
+from ..files.paths import refuse_special
 from ..saving.atomic import parse_json, with_digest, write_text
-from ..saving.digests import stored_digest
+from ..saving.digests import check_digests, stored_digest
 from ..saving.model import find_checkpoint
 from .evaluation import Evaluation
 from .latents_report import LatentsReport
@@ -106,6 +105,7 @@ def is_of_other_weights(path: Path) -> bool:
     Of one that doesn't say (version 0.1) that isn't known; of a damaged one `read_evaluation` says what is wrong.
     """
     try:
+        refuse_special(path, str(path))
         values = parse_json(path.read_text("utf-8"))
         return values.get("weights") not in (None, weights_of(path.parent, checkpoint=values["checkpoint"]))
     except (OSError, ValueError, RecursionError, AttributeError, LookupError, UserError):
@@ -114,11 +114,13 @@ def is_of_other_weights(path: Path) -> bool:
 
 def read_mapping(path: Path, parse: Callable[[str], Any], *, remedy: str) -> dict[str, Any]:
     """The names and values in a file. Raises UserError, as `read_evaluation` does."""
+    refuse_special(path, str(path))
+    check_digests(path.parent, [path.name])
     try:
         values = parse(path.read_text("utf-8"))
     except FileNotFoundError:
         raise UserError(f"{path} is missing: {remedy}") from None
-    except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise UserError(f"{path} can't be read ({' '.join(str(error).split())}): {remedy}") from None
     if not isinstance(values, dict):
         raise UserError(f"{path} is damaged, it holds no names and values: {remedy}")

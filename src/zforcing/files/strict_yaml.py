@@ -44,7 +44,7 @@ def read_yaml(text: str, name: str) -> Document:
         return Document(loader.construct_document(root), lines)
     except UserError:
         raise
-    except (yaml.YAMLError, ValueError) as error:  # ValueError: a number of thousands of digits
+    except (yaml.YAMLError, ValueError, OverflowError) as error:  # of a number of thousands of digits, or \UFFFFFFFF
         raise UserError(f"{name} is no YAML: {' '.join(str(error).split())}") from None
     except (AttributeError, LookupError, TypeError):  # from PyYAML, of !!int "" and its like
         raise UserError(f"{name} is no YAML: a tag (!!...) stands before what it isn't; leave the tag out") from None

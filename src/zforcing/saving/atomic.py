@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import UserError
-from .digests import SUMS, write_digests
+from ..files.paths import refuse_special
+from .digests import SUMS, check_digests, write_digests
 
 DIGEST = "sha256"  # of a JSON object, among its names
 
@@ -103,9 +104,17 @@ def _write_json(path: Path, values: Mapping[str, Any]) -> None:
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """Read the JSON object in a file. Raises UserError when there is none; NaN and Infinity are not JSON."""
+    """Read the JSON object in a file, which is as it was written where its folder has digests.
+
+    Raises:
+        UserError: There is none, or it has changed; NaN and Infinity are not JSON.
+    """
     try:
+        check_digests(path.parent, [path.name])
+        refuse_special(path, str(path))
         values = parse_json(path.read_text("utf-8"))
+    except UserError:
+        raise
     except FileNotFoundError:
         raise UserError(f"{path} is missing: the checkpoint is incomplete") from None
     except (OSError, ValueError, RecursionError) as error:

@@ -15,6 +15,7 @@ from ..data.splits import SPLITS
 from ..errors import UserError
 from ..evaluation.evaluation import Evaluation
 from ..evaluation.saved import read_evaluation, read_mapping
+from ..files.paths import refuse_special
 from ..models import DensityModel
 from ..observations import DataDescription
 from ..saving.atomic import parse_json
@@ -98,8 +99,10 @@ def _ended(reason: str) -> str:
 
 def _kind_of_validation(run: Path) -> str | None:
     """exact, lower bound or estimate; None where the rows of metrics aren't there."""
+    rows = run / "metrics.jsonl"
     try:
-        lines = (run / "metrics.jsonl").read_text("utf-8").splitlines()
+        refuse_special(rows, str(rows))
+        lines = rows.read_text("utf-8").splitlines()
         kinds = [parse_json(line).get("kind") for line in lines if '"validation"' in line]
     except (OSError, ValueError, AttributeError):
         return None

@@ -69,6 +69,7 @@ def continue_from(
     check_inputs(model, inputs, rows=len(prefix), steps=steps)
     choose = choosing(temperature=temperature, top_p=top_p)
     rows = max(num_samples, particles_of(model, particles)) * len(prefix)
+    torch.empty(num_samples, len(prefix), steps, model.spec.size)  # what can't be held is refused at once
     with torch.random.fork_rng(), cpu_threads(model, rows=rows):
         torch.manual_seed(seed)
         state = state_after(model, prefix, num_samples=num_samples, past=past, particles=particles, seed=seed)

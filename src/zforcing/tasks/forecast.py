@@ -88,6 +88,7 @@ def forecast(
     known = _read_inputs(inputs, described, sequences=len(sequences), steps=steps)
     model = (model if device is None else model.to(as_device(device))).eval()
     K = particles_of(model, particles) if past == "filter" else 1
+    torch.empty(len(sequences), num_samples, steps, described.spec.size)  # what can't be held is refused at once
     asked = _Asked(steps, num_samples, K, seed, past, choosing(temperature=temperature, top_p=top_p))
     found: dict[int, Array] = {}
     each = max(K, num_samples)

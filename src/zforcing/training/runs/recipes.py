@@ -30,6 +30,7 @@ from .renamed import renamed
 FACTS = ("source", "published", "protocol", "departures", "group")
 GROUPS = ("your own", "speech", "music", "images", "text", "known likelihood")  # in which `zforcing recipes` lists them
 KINDS = ("exact", "lower bound", "estimate")
+LARGEST = 1_000_000  # bytes of a recipe's file
 MOST_HINTS = 4  # known words that a hint names
 
 
@@ -209,7 +210,7 @@ def _read(name_or_file: str) -> tuple[str, dict[str, Any]]:
     path = user_path(name_or_file, name_or_file)
     if path.is_file():
         try:
-            text = path.read_text("utf-8")
+            text = _text(path, name_or_file)
         except (OSError, UnicodeDecodeError) as error:
             raise UserError(f"{name_or_file} can't be read as a recipe: {one_line(error)}") from None
         values = _mapping(text, name_or_file)
@@ -221,6 +222,13 @@ def _read(name_or_file: str) -> tuple[str, dict[str, Any]]:
         raise UserError(f"no such recipe file: {name_or_file}")
     hint = suggest(name_or_file, names())
     raise UserError(f"unknown recipe {name_or_file!r}{hint}; `zforcing recipes` lists them, or name a YAML file")
+
+
+def _text(path: Path, name: str) -> str:
+    """What a recipe's file holds. Raises UserError where it is no recipe's size: PyYAML takes minutes for megabytes."""
+    if path.stat().st_size > LARGEST:
+        raise UserError(f"{name} is larger than {LARGEST} bytes: it is no recipe")
+    return path.read_text("utf-8")
 
 
 def with_absolute_imports(path: Path, values: dict[str, Any]) -> dict[str, Any]:
