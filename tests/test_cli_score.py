@@ -400,6 +400,15 @@ def test_a_hostile_line_is_named(lines: str, said: str) -> None:
         list(read_rows(lines_of(io.StringIO(lines)), described))
 
 
+def test_a_row_without_the_name_of_its_sequence_is_refused() -> None:
+    described = DataDescription(
+        "d", ObservationSpec("real", 1), longest=3, format=TableFormat(names=("a",), sequence="trip")
+    )
+    for row in ('{"a": 1, "trip": null}', '{"a": 1, "trip": ""}', "trip,a\n,1"):
+        with pytest.raises(UserError, match="'trip' is empty; it names the row's sequence"):
+            list(read_rows(row.splitlines(), described))
+
+
 def test_a_header_is_told_by_the_names_of_the_models_columns() -> None:
     columns = (RealColumn(), CategoryColumn(2, ("on", "off")))
     spec = ObservationSpec("mixed", 2, columns=columns)

@@ -180,3 +180,5 @@ def test_what_cant_be_is_one_line() -> None:
         with pytest.raises(UserError, match=said) as error:
             call()
         assert "\n" not in str(error.value)
+    with pytest.raises(RuntimeError, match="alloc"):
+        interpolate(model, example, example, num=10**13)

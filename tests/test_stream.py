@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,8 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
 
 import zforcing
 from conftest import RNN_SIZE, SPECS, VRNN_SIZE, ZF_SIZE, Case
@@ -118,6 +121,55 @@ def test_a_saved_stream_of_another_model_or_no_stream_is_refused(tmp_path: Path)
     zforcing.save(tmp_path / "model", model)
     with pytest.raises(UserError, match="is no saved stream"):
         Stream.load(next((tmp_path / "model").rglob("*.safetensors")), model)
+
+
+# ---- damaged files
+
+
+def edited(file: Path, edit: Callable[[dict[str, Any], dict[str, torch.Tensor]], object]) -> Path:
+    """The file of a stream, changed and without its digest."""
+    with safe_open(file, framework="pt") as opened:
+        known = json.loads(opened.metadata()["stream"])
+        tensors = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118  # it is no mapping
+    edit(known, tensors)
+    save_file(tensors, file, metadata={"stream": json.dumps(known)})
+    return file
+
+
+@pytest.mark.parametrize(
+    "edit",
+    [
+        *(lambda known, _, name=name: known.pop(name) for name in ("model", "particles", "seed", "steps", "format")),
+        lambda known, _: known.update(steps="2"),
+        lambda known, _: known.update(particles=-3),
+        lambda known, _: known.update(proposal="none"),
+        lambda _, tensors: tensors.pop("log_weights"),
+        lambda _, tensors: tensors.clear(),
+        lambda _, tensors: tensors.update({name: torch.zeros(3, 3, 3) for name in tensors}),
+        lambda _, tensors: tensors.update({"state.more": torch.zeros(1)}),
+    ],
+)
+def test_a_file_that_holds_no_state_is_one_line(edit: Any, tmp_path: Path) -> None:
+    data = sequences(SPECS["real"], STEPS)
+    model = model_of(ONE_OF_EACH[0], data)
+    stream = zforcing.stream(model)
+    stream.push(data.raw(0)[0])
+    stream.save(tmp_path / "stream")
+    with pytest.raises(UserError, match=r"stream .*: is "):
+        Stream.load(edited(tmp_path / "stream", edit), model)
+
+
+def test_a_flipped_bit_of_a_state_is_noticed(tmp_path: Path) -> None:
+    data = sequences(SPECS["real"], STEPS)
+    model = model_of(ONE_OF_EACH[0], data)
+    stream = zforcing.stream(model)
+    stream.push(data.raw(0)[0])
+    stream.save(tmp_path / "stream")
+    content = bytearray((tmp_path / "stream").read_bytes())
+    content[-1] ^= 1
+    (tmp_path / "stream").write_bytes(bytes(content))
+    with pytest.raises(UserError, match="isn't as it was written"):
+        Stream.load(tmp_path / "stream", model)
 
 
 # ---- the forecast

@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from rich.console import Console
 
 from conftest import Command
 from zforcing import UserError
@@ -149,6 +150,20 @@ def test_words_that_cant_be_written_are_dropped(error: Exception, tries: int) ->
         unfailing_stream.write("words")
     assert stream.tried == tries
     print("words", file=unfailing(None))
+
+
+def test_a_closed_stream_is_no_terminal() -> None:
+    Console(file=unfailing(unfailing(None))).print("words")
+
+
+def test_help_that_cant_be_written_is_said(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    class Full(io.StringIO):
+        def flush(self) -> None:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(sys, "stdout", Full())
+    assert main(["train", "digits-rnn", "--help"]) == 2
+    assert "standard output, or a file beside it, can't be written" in capsys.readouterr().err
 
 
 def test_training_goes_on_where_nobody_reads_its_progress(

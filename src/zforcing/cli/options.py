@@ -41,7 +41,9 @@ def common_options(parser: Parser, *, seed: str) -> None:
 
 def computing_options(parser: Parser, *, seed: str, default_seed: int | None = 0) -> None:
     """How it is computed."""
-    parser.add_argument("--seed", type=SEED if default_seed is not None else SEED | None, default=default_seed, help=seed)
+    parser.add_argument(
+        "--seed", type=SEED if default_seed is not None else SEED | None, default=default_seed, help=seed
+    )
     threads = "CPU threads; by default one where a time step is little work, else torch's own choice"
     parser.add_argument("--threads", type=THREADS | None, default=None, help=threads)
     parser.add_argument("--device", type=str, default="auto", help="auto, cpu or cuda")

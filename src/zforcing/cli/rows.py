@@ -146,14 +146,21 @@ def _of_json(text: str, columns: Columns, where: str) -> Row:
         raise UserError(f"{where}: is no JSON: {error}") from None
     if isinstance(values, list):
         return columns.row([columns.number(i, v, where, plain=_json_number) for i, v in enumerate(values)], None, where)
-    sequence = None if columns.sequence is None else _named(values, columns.sequence, where)
+    sequence = None if columns.sequence is None else _sequence(_named(values, columns.sequence, where), columns, where)
     if columns.names is None:
         parts = ("x", "inputs") if columns.inputs else ("x",)
         whole = [value for part in parts for value in _listed(_named(values, part, where))]
     else:
         whole = [_named(values, name, where) for name in columns.names]
     numbers = [columns.number(i, v, where, plain=_json_number) for i, v in enumerate(whole)]
-    return columns.row(numbers, None if sequence is None else str(sequence), where)
+    return columns.row(numbers, sequence, where)
+
+
+def _sequence(value: Any, columns: Columns, where: str) -> str:
+    """The name of a row's sequence."""
+    if value is None or not str(value).strip():
+        raise UserError(f"{where}: {columns.sequence!r} is empty; it names the row's sequence")
+    return str(value)
 
 
 def _listed(value: Any) -> list[Any]:
@@ -197,7 +204,7 @@ def _of_cells(cells: list[str], header: list[str] | None, columns: Columns, wher
     if len(cells) != len(header):
         raise UserError(f"{where}: has {len(cells)} cells under {len(header)} columns")
     by_name = dict(zip(header, cells, strict=True))
-    sequence = None if columns.sequence is None else by_name[columns.sequence]
+    sequence = None if columns.sequence is None else _sequence(by_name[columns.sequence], columns, where)
     names = columns.names or [name for name in header if name != columns.sequence]
     return columns.row(
         [columns.number(i, by_name[name], where, plain=_number) for i, name in enumerate(names)], sequence, where

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from ..data import Split
-from ..errors import UserError
+from ..errors import UserError, shortened
 from ..files.paths import user_path
 from ..files.reading import Array
 from ..observations import Contents, Example, contents_of
@@ -43,7 +43,7 @@ def read_contents(source: str, trained: Trained) -> Contents:
     if kind.is_text and not is_path(source):
         example, unknown = kind.parse(source)
         if unknown:
-            print(f"not in the vocabulary, and read as unknown: {' '.join(unknown)}", file=sys.stderr)
+            print(shortened(f"not in the vocabulary, and read as unknown: {' '.join(unknown)}"), file=sys.stderr)
         return Contents([example])
     contents = contents_of(kind, source, trained.description)
     count = kind.unknown_in(contents.examples)

@@ -42,12 +42,17 @@ class _Unfailing:
 
 def unfailing(stream: TextIO | None) -> TextIO:
     """A stream that drops what can't be written: its reader is gone, its disk is full, or (None) it is closed."""
-    return cast(TextIO, _Unfailing(stream))
+    return stream if isinstance(stream, _Unfailing) else cast(TextIO, _Unfailing(stream))
 
 
 @contextmanager
 def standard_streams() -> Iterator[None]:
-    """Within the block standard error is `unfailing`, and letters that an encoding lacks are escaped."""
+    """Within the block standard error is `unfailing`, and letters that an encoding lacks are escaped.
+
+    Streams that are closed (`2>&-`) are opened, into nothing: the next file would take their numbers, and get what
+    libraries write there.
+    """
+    _occupy()
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper) and stream.errors == "strict":
             stream.reconfigure(errors="backslashreplace")
@@ -58,6 +63,13 @@ def standard_streams() -> Iterator[None]:
             sys.stderr.flush()
     except (OSError, ValueError):
         discard(sys.stderr)
+
+
+def _occupy() -> None:
+    """Take the numbers of the standard streams, where they are free."""
+    while (number := os.open(os.devnull, os.O_RDWR)) < 3:
+        os.set_inheritable(number, True)
+    os.close(number)
 
 
 def discard(stream: TextIO) -> None:

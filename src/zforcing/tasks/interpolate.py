@@ -164,6 +164,8 @@ def interpolate(
     if known.spec.inputs:
         raise UserError(f"model {known.name} reads known inputs, and there are none between two sequences")
     (of_a, description), (of_b, _) = _one(a, known, "a"), _one(b, known, "b")
+    length = max(len(of_a.x), len(of_b.x)) if steps is None else steps
+    torch.empty(num, length, known.latent_size)  # what can't be held is refused at once
     start = first_observations(known, of_a, of_b, num=num)
     with torch.random.fork_rng(), torch.no_grad(), cpu_threads(known, rows=num):
         torch.manual_seed(seed)

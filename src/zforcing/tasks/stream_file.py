@@ -16,12 +16,14 @@ from ..errors import UserError
 from ..files.paths import user_path
 from ..files.writing import file_to_write, whole_file
 from ..models import SequenceModel
+from ..settings import Count, Seed, unfit
 from .filtering import FilterState
 from .proposals import Proposal
 
 FORMAT = "zforcing stream 1"
 WEIGHTS = "log_weights"
 FIELD = "state."
+KNOWN = {"particles": Count, "seed": Seed, "proposal": Proposal, "steps": Seed | None}
 
 
 def save_state(
@@ -59,7 +61,7 @@ def save_state(
     }
     text = json.dumps({"format": FORMAT, "model": fingerprint(model)} | known)
     with whole_file(file) as part:
-        save_file(tensors, part, metadata={"stream": text})
+        save_file(tensors, part, metadata={"stream": text, "sha256": _digest(text, tensors)})
 
 
 class Loaded(NamedTuple):
@@ -80,27 +82,57 @@ def load_state(path: str | Path, model: SequenceModel) -> Loaded:
     file = user_path(str(path), str(path))
     if not file.is_file():
         raise UserError(f"stream {path}: no such file")
+    text, tensors = _read(file, path)
+    try:
+        known = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise UserError(f"stream {path}: can't be read: {error}") from None
+    if not isinstance(known, dict) or known.get("format") != FORMAT:
+        raise UserError(f"stream {path}: is no saved stream")
+    if known.get("model") != fingerprint(model):
+        raise UserError(f"stream {path}: is of another model, or of other weights of it")
+    known.setdefault("proposal", "prior")  # of files before there was another
+    wrong = [name for name, hint in KNOWN.items() if name not in known or unfit(known[name], hint)]
+    if wrong:
+        raise UserError(f"stream {path}: is damaged or edited: its {', '.join(wrong)}")
+    return Loaded(_state(tensors, known, model, path), known["particles"], known["seed"], known["proposal"])
+
+
+def _read(file: Path, path: str | Path) -> tuple[str, dict[str, Tensor]]:
+    """The line of JSON and the tensors in a file. Raises UserError where it can't be read, or has changed."""
     try:
         with safe_open(file, framework="pt") as opened:
-            known = json.loads((opened.metadata() or {}).get("stream", "{}"))
+            metadata = opened.metadata() or {}
             tensors = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118  # it is no mapping
     except (SafetensorError, ValueError, OSError) as error:
         raise UserError(f"stream {path}: can't be read: {error}") from None
-    if known.get("format") != FORMAT:
-        raise UserError(f"stream {path}: is no saved stream")
-    if known["model"] != fingerprint(model):
-        raise UserError(f"stream {path}: is of another model, or of other weights of it")
-    known.setdefault("proposal", "prior")  # of files before there was another
-    return Loaded(_state(tensors, known, model), known["particles"], known["seed"], known["proposal"])
+    text = metadata.get("stream", "{}")
+    if metadata.get("sha256", _digest(text, tensors)) != _digest(text, tensors):  # files of before have none
+        raise UserError(f"stream {path}: isn't as it was written (its SHA-256 differs): restore a copy")
+    return text, tensors
 
 
-def _state(tensors: dict[str, Tensor], known: dict[str, Any], model: SequenceModel) -> FilterState | None:
+def _digest(text: str, tensors: dict[str, Tensor]) -> str:
+    digest = hashlib.sha256(text.encode())
+    for name in sorted(tensors):
+        digest.update(name.encode())
+        digest.update(_bytes(tensors[name]))
+    return digest.hexdigest()
+
+
+def _state(
+    tensors: dict[str, Tensor], known: dict[str, Any], model: SequenceModel, path: str | Path
+) -> FilterState | None:
     if known["steps"] is None:
         return None
     device = next(model.parameters()).device
     fields = {name.removeprefix(FIELD): v.to(device) for name, v in tensors.items() if name.startswith(FIELD)}
     with torch.no_grad():
         like = model.initial_state(1)
+    K = len(tensors[WEIGHTS]) if WEIGHTS in tensors and tensors[WEIGHTS].dim() else 0
+    shapes = {name: (K, *value.shape[1:]) for name, value in like._asdict().items()}
+    if not K or tensors[WEIGHTS].shape != (K, 1) or {name: v.shape for name, v in fields.items()} != shapes:
+        raise UserError(f"stream {path}: is damaged: it holds no state of {model.name}")
     return FilterState(type(like)(**fields), tensors[WEIGHTS].numpy(), known["steps"], known["seed"], known["proposal"])
 
 
@@ -109,5 +141,10 @@ def fingerprint(model: SequenceModel) -> str:
     digest = hashlib.sha256(f"{model.name} {model.spec} {model.config}".encode())
     for name, value in model.state_dict().items():
         digest.update(name.encode())
-        digest.update(value.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().tobytes())
+        digest.update(_bytes(value))
     return digest.hexdigest()[:16]
+
+
+def _bytes(value: Tensor) -> bytes:
+    raw: bytes = value.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().tobytes()
+    return raw
