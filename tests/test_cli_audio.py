@@ -158,7 +158,8 @@ def test_a_posterior_that_sees_less_gives_another_number_in_another_file(
     before = (run / "evaluation-test-elbo.json").read_text()
     less = zf("evaluate", run, "--json", "--chunk-steps", 5, "--look-ahead", 0).json
     assert (run / "evaluation-test-elbo.json").read_text() == before
-    assert json.loads((run / "evaluation-test-elbo-chunks-of-5-ahead-0.json").read_text()) == less
+    saved = json.loads((run / "evaluation-test-elbo-chunks-of-5-ahead-0.json").read_text())
+    assert saved == less | {"sha256": saved["sha256"]}
     assert less["nats_per_sequence"] != whole["nats_per_sequence"]
     assert (less["chunk_steps"], less["look_ahead"]) == (5, 0)
 

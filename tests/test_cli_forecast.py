@@ -83,7 +83,9 @@ def test_inputs_of_steps_to_come_go_by_name_or_are_for_all(folder: Path, tmp_pat
 
     def samples(inputs: Path, *source: Path) -> Any:
         words = ["forecast", folder / "driven", *source, "--steps", 2, "--num-samples", 5, "--inputs", inputs]
-        zf(*words, "--out", tmp_path / "out.npz", *QUICK, "--json").json  # noqa: B018  # it works
+        result = zf(*words, "--out", tmp_path / "out.npz", *QUICK, "--json")
+        assert result.json["steps"] == 2
+        assert "has 3 steps; the first 2 are taken for those to come" in result.err
         with np.load(tmp_path / "out.npz") as arrays:
             return arrays["samples"]
 

@@ -18,6 +18,7 @@ import pytest
 
 from conftest import metrics_of
 from zforcing import ELBO, Sequences, UserError, load
+from zforcing.cli.info import about_run
 from zforcing.data.record import SplitRecord
 from zforcing.evaluation.runs import evaluate_run
 from zforcing.evaluation.saved import read_mapping
@@ -208,8 +209,14 @@ def test_a_test_split_that_was_trained_on_is_counted(copy: Path, tmp_path: Path)
 
 def test_a_configuration_that_isnt_the_runs_is_doubted(copy: Path) -> None:
     file = copy / "run" / "config.yaml"
-    file.write_text(file.read_text().replace("split_seed: 0", "split_seed: 4"))
-    assert "config.yaml has been edited, or is damaged: data.split_seed was 0, is 4" in evaluated(copy / "run")
+    file.write_text(
+        file.read_text().replace("split_seed: 0", "split_seed: 4").replace("free_nats: 0.0", "free_nats: 7.0")
+    )
+    said = evaluated(copy / "run")
+    assert "config.yaml has been edited, or is damaged: " in said
+    assert "data.split_seed was 0, is 4" in said
+    assert "bound.free_nats was 0.0, is 7.0" in said
+    assert about_run(str(copy / "run"))["warning"] in said
 
 
 # ---- held by one

@@ -132,6 +132,10 @@ def test_what_is_saved_is_read(tmp_path: Path) -> None:
     save_evaluation(evaluation, tmp_path / "e.json", checkpoint="last", weights="0" * 64)
     assert json.loads((tmp_path / "e.json").read_text())["checkpoint"] == "last"
     assert read_evaluation(tmp_path / "e.json", remedy="") == evaluation
+    text = (tmp_path / "e.json").read_text()
+    (tmp_path / "e.json").write_text(text.replace('"seed": 0', '"seed": 1'))
+    with pytest.raises(UserError, match=r"e\.json isn't as it was written"):
+        read_evaluation(tmp_path / "e.json", remedy="")
 
 
 def test_a_measure_of_no_field_is_a_mistake_of_ours() -> None:

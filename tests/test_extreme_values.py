@@ -29,6 +29,20 @@ def test_data_of_any_size_is_normalized(scale: float, dtype: type) -> None:
     np.testing.assert_allclose(fitted.std, raw.astype(np.float64).std(axis=0), rtol=1e-12)
 
 
+@pytest.mark.parametrize("scale", [1e-320, 1e-300, 1e-200])
+def test_data_that_vary_by_next_to_nothing_are_no_zeros(scale: float) -> None:
+    raw = np.random.default_rng(0).normal(size=(500, 2)) * [scale, 1.0]
+    fitted = Normalization.fit(raw)
+    np.testing.assert_allclose(fitted.apply(raw).std(axis=0), 1, rtol=1e-2)
+    assert fitted.std[1] == raw.std(axis=0)[1]  # of others as before
+
+
+def test_data_that_float32_takes_for_zeros_are_refused() -> None:
+    with pytest.raises(UserError, match=r"4\.6e-47 at .*; all numbers there are so small that float32 holds 0"):
+        zf.Sequences(np.full((4, 3, 1), 4.6e-47), kind="real", normalize=False)
+    zf.Sequences(np.array([[[1e-50], [1.0], [0.0]]]), kind="real", normalize=False)
+
+
 @pytest.mark.parametrize("weight", [-0.5, float("nan"), float("inf")])
 def test_a_weight_below_0_is_refused(weight: float) -> None:
     with pytest.raises(UserError, match=r"weights\.kl is .*; it must be"):

@@ -146,6 +146,7 @@ def edited(file: Path, edit: Callable[[dict[str, Any], dict[str, torch.Tensor]],
         lambda _, tensors: tensors.pop("log_weights"),
         lambda _, tensors: tensors.clear(),
         lambda _, tensors: tensors.update({name: torch.zeros(3, 3, 3) for name in tensors}),
+        lambda _, tensors: tensors.update({name: value.long() for name, value in tensors.items()}),
         lambda _, tensors: tensors.update({"state.more": torch.zeros(1)}),
     ],
 )

@@ -109,6 +109,8 @@ def test_samples_are_whole_or_those_of_before(
     with monkeypatch.context() as patch:
         patch.setattr(np, "savez_compressed", full)
         assert "samples: can't be written to (No space left on device)" in zf(*words).mistake
+        named = data.parent / "mine.npz"
+        assert f"zforcing: {named}: can't be written to (No space" in zf(*words, "--out", named).mistake
     assert files_of(data.parent / "run" / "samples") == before
 
 

@@ -26,6 +26,7 @@ from .options import (
     counting,
     past_options,
     print_values,
+    say,
     sequences_options,
     tempering_options,
 )
@@ -117,6 +118,9 @@ def inputs_to_come(options: Namespace, trained: Trained, *, sequences: int) -> A
     shortest = min(map(len, chosen))
     if shortest < steps:
         raise UserError(f"--inputs {source}: has {shortest} steps to come, and --steps is {steps}: lower it")
+    longest = max(map(len, chosen))
+    if longest > steps:
+        say(f"--inputs {source}: has {longest} steps; the first {steps} are taken for those to come")
     return np.stack([inputs[:steps] for inputs in chosen])
 
 

@@ -14,6 +14,7 @@ from ..data.read_line import read_line
 from ..data.splits import SPLITS
 from ..data.suspicious import same_content, suspicions
 from ..errors import UserError
+from ..evaluation.doubts import edited_settings
 from ..evaluation.saved import is_of_other_weights
 from ..files.json_text import json_text
 from ..models import MODELS, of_sequences
@@ -108,7 +109,9 @@ def about_run(run: str) -> dict[str, Any]:
     found = Trained.load(run, which="best")
     config, training = found.config, find_checkpoint(found.folder) / "training.json"
     progress = read_json(training) if training.is_file() else {}
-    return {
+    edited = edited_settings(found, training.parent)
+    doubt = {} if edited is None else {"warning": edited}
+    return doubt | {
         "run": str(found.folder),
         "about": config and config.about,
         "recipe": config and config.recipe,

@@ -93,7 +93,10 @@ def write_drawn(drawn: Drawn, description: DataDescription, options: Namespace, 
         return description.format.write(out or folder, stem, drawn, description)
     out.parent.mkdir(parents=True, exist_ok=True)
     with whole_files(out.parent) as made:  # a file that is there beside it stays as it is
-        written = description.format.write(made / "all", "made", drawn, description)
+        try:
+            written = description.format.write(made / "all", "made", drawn, description)
+        except UserError as error:  # of a full disk
+            raise UserError(str(error).replace(str(made / "all"), str(out))) from error
         files = [Path(file) for file in written.files if Path(file).suffix.lower() == out.suffix.lower()]
         if not files:
             raise UserError(written.lacking or f"--out {out}: {description.format.name} wrote no such file")

@@ -32,7 +32,7 @@ def doubts_about(
     checkpoint = find_checkpoint(trained.folder)
     known = read_splits(checkpoint).get("train")
     called = name if split is None else f"the {split} split"
-    edited = None if split is None else _edited(trained, checkpoint)
+    edited = None if split is None else edited_settings(trained, checkpoint)
     moved = None if known is None or split is None else _moved(trained, split, known, train=train)
     same = None if train is None else same_content(train, scored, called)
     if same is None and known is not None and (moved or _is_real(scored)):
@@ -40,16 +40,16 @@ def doubts_about(
     return [doubt for doubt in (edited, moved, same) if doubt is not None]
 
 
-def _edited(trained: Trained, checkpoint: Path) -> str | None:
-    """Whether the run's config.yaml names other data than the weights were trained by."""
+def edited_settings(trained: Trained, checkpoint: Path) -> str | None:
+    """Whether the run's config.yaml has other settings than the weights were trained by; its data may have moved."""
     if trained.config is None or not (checkpoint / "training.json").is_file():
         return None
     changed = differences(trained_with(trained.folder, checkpoint), trained.config)
     paths = tuple(f"data.{name} " for name in trained.config.data.paths)
-    of_data = [change for change in changed if change.startswith("data.") and not change.startswith(paths)]
-    if not of_data:
+    edited = [change for change in changed if not change.startswith(paths)]
+    if not edited:
         return None
-    return f"{trained.folder / 'config.yaml'} has been edited, or is damaged: {'; '.join(of_data)}"
+    return f"{trained.folder / 'config.yaml'} has been edited, or is damaged: {'; '.join(edited)}"
 
 
 def _moved(trained: Trained, split: Split, known: SplitRecord, *, train: SequenceDataset | None) -> str | None:

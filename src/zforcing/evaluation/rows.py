@@ -157,7 +157,9 @@ def _read_row(run: Path, *, split: str, bound: str) -> RunRow:
     trained = _read(checkpoint / "training.json", parse_json, TRAINED, remedy=remedy)
     environment = _read(run / "environment.json", parse_json, ENVIRONMENT, remedy=remedy)
     environment["command"] = _without_out(environment["command"])
-    config = _read(run / "config.yaml", _yaml, {"recipe": (str,)}, remedy=remedy)
+    config = trained.get("settings")  # which have a digest
+    if not isinstance(config, dict) or not isinstance(config.get("recipe"), str):
+        config = _read(run / "config.yaml", _yaml, {"recipe": (str,)}, remedy=remedy)
     if isinstance(config.get("data"), dict):
         config["data"] = renamed(config["data"])
     settings = {name: value for name, value in flatten(_complete(config)).items() if name not in NO_DIFFERENCE}

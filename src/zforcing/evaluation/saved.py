@@ -59,7 +59,8 @@ def evaluation_file(run: Path, *, split: str, bound: str, checkpoint: str = "bes
 def save_evaluation(
     evaluation: Evaluation, path: Path, *, checkpoint: str, weights: str, latents: LatentsReport | None = None
 ) -> None:
-    """As JSON, with the checkpoint that it is of, the digest of its weights, and what was measured of its latents.
+    """As JSON, with the checkpoint that it is of, the digest of its weights, what was measured of its latents, and a
+    digest of all of it.
 
     Raises:
         UserError: It can't be written.

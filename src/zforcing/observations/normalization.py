@@ -12,6 +12,8 @@ from ..errors import UserError
 from ..files.reading import Array
 from .checks import is_number
 
+LEAST = 1e-150  # a standard deviation whose square float64 holds with all its digits
+
 
 @dataclass(frozen=True)
 class Normalization:
@@ -37,6 +39,10 @@ class Normalization:
             rows = rows.astype(np.float64, copy=False)
         mean = np.asarray(np.nanmean(rows, axis=0, dtype=np.float64))
         std = np.asarray(np.nanstd(rows, axis=0, dtype=np.float64))
+        if (std < LEAST).any():  # squares of 1e-200 are 0 in float64
+            unit = np.nanmax(np.abs(rows - mean), axis=0)
+            unit = np.where((unit > 0) & (std < LEAST), unit, 1.0)
+            std = np.where(std < LEAST, unit * np.nanstd((rows - mean) / unit, axis=0), std)
         # By its range: the standard deviation of a constant 0.1 comes out as 1e-15, and its density as e^34.
         constant = (np.nanmin(rows, axis=0) == np.nanmax(rows, axis=0)) | (std == 0)
         return cls(tuple(mean.tolist()), tuple(np.where(constant, 1.0, std).tolist()))

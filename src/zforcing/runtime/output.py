@@ -42,7 +42,8 @@ class _Unfailing:
 
 def unfailing(stream: TextIO | None) -> TextIO:
     """A stream that drops what can't be written: its reader is gone, its disk is full, or (None) it is closed."""
-    return stream if isinstance(stream, _Unfailing) else cast(TextIO, _Unfailing(stream))
+    already: object = stream
+    return cast(TextIO, already if isinstance(already, _Unfailing) else _Unfailing(stream))
 
 
 @contextmanager

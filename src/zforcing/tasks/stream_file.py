@@ -130,8 +130,9 @@ def _state(
     with torch.no_grad():
         like = model.initial_state(1)
     K = len(tensors[WEIGHTS]) if WEIGHTS in tensors and tensors[WEIGHTS].dim() else 0
-    shapes = {name: (K, *value.shape[1:]) for name, value in like._asdict().items()}
-    if not K or tensors[WEIGHTS].shape != (K, 1) or {name: v.shape for name, v in fields.items()} != shapes:
+    wanted = {name: ((K, *value.shape[1:]), value.dtype) for name, value in like._asdict().items()}
+    found = {name: (tuple(value.shape), value.dtype) for name, value in fields.items()}
+    if not K or tensors[WEIGHTS].shape != (K, 1) or found != wanted:
         raise UserError(f"stream {path}: is damaged: it holds no state of {model.name}")
     return FilterState(type(like)(**fields), tensors[WEIGHTS].numpy(), known["steps"], known["seed"], known["proposal"])
 

@@ -17,6 +17,7 @@ from ..normalization import Normalization
 from ..spec import ObservationSpec
 from .base import Described
 
+SMALL = "all numbers there are so small that float32 holds 0: multiply them, or normalize"
 LARGEST = np.float64(np.finfo(np.float32).max)  # a numpy scalar: float16 data is compared as float64
 
 
@@ -145,7 +146,11 @@ def scaled(rows: Rows, description: Described) -> Rows:
 def _normalized(rows: Rows, normalization: Normalization | None) -> Array:
     """The values [R, D] as float32."""
     if normalization is None:
-        return rows.values.astype(np.float32)
+        read: Array = rows.values.astype(np.float32)
+        lost = (read == 0) & (rows.values != 0)
+        if lost.any():  # a feature's few numbers next to 0 among others are 0
+            refuse(rows, lost & ~(read != 0).any(axis=0), SMALL)
+        return read
     with np.errstate(over="ignore"):
         x = normalization.apply(rows.values)
     refuse(

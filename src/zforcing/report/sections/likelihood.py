@@ -12,7 +12,7 @@ from ...evaluation.evaluation import Evaluation
 from ...evaluation.likelihood import evaluate
 from ...evaluation.rows import ScoredData
 from ...evaluation.runs import training_split
-from ...evaluation.saved import read_evaluation
+from ...evaluation.saved import is_of_other_weights, read_evaluation
 from ...evaluation.summary import SIGNS, warnings
 from ...models import SequenceModel
 from ...text_table import Table
@@ -50,8 +50,9 @@ def likelihood(subjects: Sequence[Subject]) -> Section:
 
 
 def evaluations(subject: Subject) -> list[tuple[Evaluation, str]]:
-    """Those in the run's files with their names; of a run without any one by this page."""
-    files = sorted(Path(subject.trained.folder).glob("evaluation-*.json"))
+    """Those in the run's files with their names, of the weights that it has; without any, one by this page."""
+    every = sorted(Path(subject.trained.folder).glob("evaluation-*.json"))
+    files = [file for file in every if not is_of_other_weights(file)]
     known = [(read_evaluation(file, remedy="run `zforcing evaluate` again"), file.name) for file in files]
     return known or [(measured(subject), HERE)]
 
