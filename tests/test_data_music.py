@@ -128,6 +128,13 @@ def test_a_key_whose_hash_takes_for_ever_is_refused(tmp_path: Path) -> None:
         assert len(said) < 400
 
 
+@pytest.mark.parametrize("content", [b"}\x8a\x09" + b"\0" * 8 + b"\x20K\x01s.", b"]p%d\n." % (2**61 - 1), b"]p-1\n."])
+def test_numbers_that_collide_are_refused(content: bytes, tmp_path: Path) -> None:
+    (tmp_path / "a.pkl").write_bytes(content)
+    with pytest.raises(UserError, match="is not a pickle, or a damaged one"):
+        read_pickle(tmp_path / "a.pkl", "it")
+
+
 def test_swapped_or_mixed_splits_of_a_known_set_are_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     content = {"train": [[(60,)] * 2], "valid": [[(60, 61)] * 3], "test": [[(62,)] * 4]}
     known: dict[known_music.Content, tuple[str, Split]] = {

@@ -53,6 +53,9 @@ def read_pickle(file: Path, source: str) -> Any:
         raise UserError(f"{source}: is not a pickle, or a damaged one ({reason}); copy it again") from error
 
 
+LARGEST_KEY = 2**60  # Python's hashes of larger ones may all be the same, and a dict of them takes hours
+
+
 class _Machine:
     """The stack machine: a stack of values, marks (positions in it), and a memo of values used again."""
 
@@ -88,7 +91,10 @@ class _Machine:
         self.marks.append(len(self.stack))
 
     def put(self, key: int | None) -> None:
-        self.memo[len(self.memo) if key is None else key] = self.stack[-1]
+        key = len(self.memo) if key is None else key
+        if not 0 <= key < LARGEST_KEY:
+            raise ValueError("a value is kept under a number that no pickle has")
+        self.memo[key] = self.stack[-1]
 
     def get(self, key: int) -> None:
         self.stack.append(self.memo[key])
@@ -128,6 +134,8 @@ def _pairs(items: list[Any]) -> dict[Any, Any]:
     keys = items[::2]
     if not all(type(key) in (str, int) for key in keys):  # hashing deeply nested tuples may take forever
         raise TypeError("the key of a dict is neither text nor a whole number")
+    if any(type(key) is int and abs(key) >= LARGEST_KEY for key in keys):
+        raise ValueError("the key of a dict is a number of more than 60 bits")
     return dict(zip(keys, items[1::2], strict=True))
 
 

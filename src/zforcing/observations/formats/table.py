@@ -23,7 +23,7 @@ from ..spec import ObservationSpec
 from .base import Contents, Described, Format
 from .drawn import Drawn, Written
 from .labels import with_labels_of
-from .rows import OF_TRAINED, as_read, check_inputs, check_kind, check_values, with_gaps
+from .rows import OF_TRAINED, as_read, check_inputs, check_kind, check_values, refuse, with_gaps
 
 SEQUENCE = "sequence"  # the column that names a row's sequence, where the data had none
 MOST_CELLS = 5_000_000  # of a .csv: more take minutes, and the .npz has them
@@ -94,6 +94,8 @@ class TableFormat(Format):
         spec = description.spec
         rows = read(path, self._layout(path, spec), setting="file")
         known = with_labels_of(with_gaps(rows, allowed=spec.missing, fix=OF_TRAINED), spec)
+        if known.observed is not None and not spec.missing:
+            refuse(known, ~known.observed, OF_TRAINED)
         check_kind(known, spec.kind)
         check_values(known, spec)
         if rows.lengths.min() < 1 + spec.unscored_steps:
