@@ -220,11 +220,15 @@ def test_gaps_that_a_model_does_not_know_are_to_be_filled(folder: Path, tmp_path
     (tmp_path / "gaps.csv").write_text("machine,speed,heat\nm,1,\nm,1,1\n")
     said = zf("score", folder / "table", tmp_path / "gaps.csv", "--device", "cpu").mistake
     assert "fill it first (zforcing impute), or train with data.missing allow" in said
+
+
+def test_gaps_by_a_mask_are_gaps(tmp_path: Path) -> None:
     seen = np.array([[[True], [False], [True]]])
     np.savez(tmp_path / "gaps.npz", x=np.ones((1, 3, 1)), observed=seen)
-    said = zf("score", folder / "digits", tmp_path / "gaps.npz", "--device", "cpu").mistake
-    assert "1.0 at sequence 0, step 1" in said
-    assert "fill it first (zforcing impute)" in said
+    kind = TableFormat(array="x", observed="observed")
+    described = DataDescription("d", ObservationSpec("real", 1), longest=3, format=kind)
+    with pytest.raises(UserError, match=r"1\.0 at sequence 0, step 1.*fill it first \(zforcing impute\)"):
+        kind.read(str(tmp_path / "gaps.npz"), described)
 
 
 @pytest.mark.parametrize(
