@@ -95,7 +95,7 @@ class TableFormat(Format):
         rows = read(path, self._layout(path, spec), setting="file")
         known = with_labels_of(with_gaps(rows, allowed=spec.missing, fix=OF_TRAINED), spec)
         if known.observed is not None and not spec.missing:
-            refuse(known, ~known.observed, OF_TRAINED)
+            refuse(rows, ~known.observed, OF_TRAINED)
         check_kind(known, spec.kind)
         check_values(known, spec)
         if rows.lengths.min() < 1 + spec.unscored_steps:
