@@ -19,8 +19,10 @@ def two_players() -> tuple[nn.Parameter, nn.Parameter, torch.Tensor]:
 def test_only_the_players_own_parameters_get_a_gradient_and_move() -> None:
     a, b, loss = two_players()
     updated = PlayerUpdate("b", [b], PlayerSettings(learning_rate=0.1, max_grad_norm=None))([(loss, 1.0)], measure=0.0)
-    assert updated.moved and updated.gradient_norm == pytest.approx(math.sqrt(5))  # d loss / d b = a
-    assert a.grad is None and a.tolist() == [1.0, 2.0]
+    assert updated.moved
+    assert updated.gradient_norm == pytest.approx(math.sqrt(5))
+    assert a.grad is None
+    assert a.tolist() == [1.0, 2.0]
     assert b.tolist() == pytest.approx([2.9, -1.1])  # Adam's first step is the sign
 
 
@@ -37,14 +39,16 @@ def test_a_shut_gate_changes_nothing(measure: float) -> None:
     _, b, loss = two_players()
     update = PlayerUpdate("b", [b], PlayerSettings(), Gate(above=0.75))
     assert not update([(loss, 1.0)], measure=measure).moved
-    assert b.tolist() == [3.0, -1.0] and not update.optimizer.state_dict()["state"]
+    assert b.tolist() == [3.0, -1.0]
+    assert not update.optimizer.state_dict()["state"]
 
 
 def test_a_loss_that_is_not_finite_is_skipped() -> None:
     _, b, loss = two_players()
     update = PlayerUpdate("b", [b], PlayerSettings())
     assert not update([(loss * math.inf, 1.0)], measure=0.0).moved
-    assert b.tolist() == [3.0, -1.0] and not update.optimizer.state_dict()["state"]
+    assert b.tolist() == [3.0, -1.0]
+    assert not update.optimizer.state_dict()["state"]
 
 
 def test_parts_add_up_to_the_whole() -> None:

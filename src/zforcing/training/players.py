@@ -1,6 +1,6 @@
 """Players beside the bound: parameters with a loss, an optimizer and a condition of their own.
 
-    discriminator = PlayerUpdate("discriminator", net.parameters(), PlayerSettings(learning_rate=1e-4), Gate(at_most=0.99))
+    discriminator = PlayerUpdate("discriminator", net.parameters(), PlayerSettings(), Gate(at_most=0.99))
     updated = discriminator([(loss, 1.0)], measure=accuracy)
 
 A player's loss may run through other players' parameters: only its own get a gradient from it.
@@ -62,7 +62,7 @@ class PlayerUpdated:
 
 
 class PlayerUpdate:
-    """A player's turn: gradient over all parts, clipping and one step of Adam, if its gate is open and all is finite."""
+    """A player's turn: gradient over all parts, clipping and a step of Adam, if the gate is open and all is finite."""
 
     def __init__(self, name: str, parameters: Iterable[nn.Parameter], settings: PlayerSettings, gate: Gate = Gate()):
         self.name, self.gate = name, gate
