@@ -31,7 +31,7 @@ TRAIN = "train"  # whose options depend on the recipe; its own code reads them w
 @dataclass(frozen=True)
 class Index:
     """commands: how each parser is made, by the command's first words; parts: the settings of `run`, `training`,
-    `data NAME`, `model NAME`, `bound NAME`, and `weights MODEL`.
+    `data NAME`, `model NAME`, `bound NAME`, `player NAME`, and `weights MODEL`.
     """
 
     commands: Mapping[str, Any]
@@ -42,7 +42,7 @@ class Index:
         return parser_of(self.commands[command])
 
     def known(self, values: Mapping[str, Any]) -> Known:
-        """The settings of a run with the data set, the model and the bound that these values name.
+        """The settings of a run with the data set, the model, the bound and the player that these values name.
 
         Raises UserError for a missing or an unknown name.
         """
@@ -56,7 +56,7 @@ class Index:
         return Known(names, {setting.name: setting for setting in map(setting_from_json, settings)})
 
     def names(self, section: str) -> list[str]:
-        """The data sets, models or bounds."""
+        """The data sets, models, bounds or players."""
         return [part.removeprefix(f"{section} ") for part in self.parts if part.startswith(f"{section} ")]
 
 
@@ -97,8 +97,8 @@ def made_parts() -> dict[str, list[Any]]:
     from ..training.settings import TrainingConfig
 
     parts = {"run": list(config.RUN_SETTINGS), "training": list(settings_in(TrainingConfig, "training"))}
-    for section, family in config.SECTIONS.items():
-        parts |= {f"{section} {name}": config.section_settings(section, name) for name in family}
+    for section in config.SECTIONS:
+        parts |= {f"{section} {name}": config.section_settings(section, name) for name in config.names_of(section)}
     parts |= {f"weights {model}": config.weight_settings(model) for model in config.SECTIONS["model"]}
     return {part: [setting_to_json(setting) for setting in settings] for part, settings in parts.items()}
 

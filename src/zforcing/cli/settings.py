@@ -41,7 +41,7 @@ NARROW = 38  # columns of an option's name
 
 
 class SettingsParser(Parser):
-    """A parser with the settings of a data set, a model and a bound too."""
+    """A parser with the settings of a data set, a model, a bound and a player too."""
 
     known: Known
     brief: Parser | None = None
@@ -67,7 +67,7 @@ class SettingsParser(Parser):
         return super().format_help() if self.brief is None else self.brief.format_help()
 
     def refuse_unknown(self, name: str) -> None:
-        """Raise UserError, which says of an unknown setting which data set, model and bound don't have it."""
+        """Raise UserError, which says of an unknown setting which data set, model, bound and player don't have it."""
         own = [option.removeprefix("--") for option in self.options() if "." not in option and option[:2] == "--"]
         ends = any(key.endswith(f".{name.removeprefix('--').replace('-', '_')}") for key in self.known.settings)
         if "." not in name and name != SKIP and not ends and alike(name.removeprefix("--"), own):
@@ -110,7 +110,7 @@ def with_named_sections(
     known_of: Callable[[Mapping[str, Any]], Known],
     say: Callable[[str], None],
 ) -> dict[str, Any]:
-    """The recipe's values where --data.name, --model.name or --bound.name choose another part than the recipe.
+    """The recipe's values where --data.name, --model.name, --bound.name or --player.name choose another part than it.
 
     Of the old part's settings those stay that the new one has too; `say` is called with the others' names.
     """

@@ -72,11 +72,13 @@ class RecurrentModel(DensityModel):
             takes `begun`, what `deterministic_states` returns.
         step_costs: The methods (state after `after_latent`, context_t) -> [n] that are extra terms of a step, in nats.
         context_costs: The methods (batch, context) -> [B, T] that are extra terms of the context, in nats.
+        hidden: The field of the state whose course through time is the model's hidden trajectory.
     """
 
     deterministic: ClassVar[tuple[str, ...]] = ()
     step_costs: ClassVar[tuple[str, ...]] = ()
     context_costs: ClassVar[tuple[str, ...]] = ()
+    hidden: ClassVar[str] = "h"
 
     def __init_subclass__(cls, **given: Any) -> None:
         """The extra terms of a sequence are those of its steps, and those of its context."""
@@ -255,6 +257,7 @@ class RecurrentModel(DensityModel):
             emission=stack([step.emission for step in steps], dim=1),
             costs={name: partial(cost, name) for name in self.step_costs} | dict(costs),
             state=lambda: state,
+            field=lambda name: torch.stack([getattr(step.state, name) for step in steps], dim=1),
         )
 
 

@@ -132,6 +132,7 @@ class _Run:
             costs={name: partial(self._cost, name) for name in self.model.step_costs}
             | {name: partial(self._context_cost, name) for name in self.model.context_costs},
             state=self._last_state,
+            field=self._field,
         )
 
     def _show_weights(self, shown: Callable[[int, Tensor], Tensor | None]) -> None:
@@ -165,6 +166,11 @@ class _Run:
     def _context_cost(self, name: str) -> Tensor:
         term: Tensor = getattr(self.model, name)(self.batch, self.context)
         return term.repeat(self.particles, 1)
+
+    def _field(self, name: str) -> Tensor:
+        """A field of the state that each step's emission reads."""
+        middle = self.state_type(*self.derived.results["middle"])
+        return self._steps(getattr(middle, name)).transpose(0, 1)
 
     def _last_state(self) -> State:
         """The state after each row's last step."""

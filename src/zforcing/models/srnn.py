@@ -104,6 +104,7 @@ class SRNN(SequenceModel):
     )
     Config = SRNNConfig
     deterministic = ("d",)
+    hidden = "d"
 
     def __init__(self, spec: ObservationSpec, config: SRNNConfig | None = None, **settings: Any):
         config = self.make_config(config, settings)

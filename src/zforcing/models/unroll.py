@@ -41,6 +41,7 @@ class Unroll:
         emission: Distribution,
         costs: Mapping[str, Callable[[], Tensor]],
         state: Callable[[], State],
+        field: Callable[[str], Tensor],
     ):
         """Store the results, and functions for those that may not be needed; each is called at most once.
 
@@ -52,9 +53,10 @@ class Unroll:
             emission: See the class.
             costs: By name, what returns the model's extra term [N, T], which is masked here.
             state: Returns the state after each sequence's last step.
+            field: Returns a field of the state that the emission reads, by its name, of all steps.
         """
         self.batch, self.prior, self.posterior, self.latents, self.emission = batch, prior, posterior, latents, emission
-        self._costs, self._state = costs, state
+        self._costs, self._state, self._field = costs, state, field
         self._computed: dict[str, Tensor] = {}
 
     @cached_property
@@ -82,6 +84,10 @@ class Unroll:
         if name not in self._computed:
             self._computed[name] = self._masked(self._costs[name]())
         return self._computed[name]
+
+    def field(self, name: str) -> Tensor:
+        """A field of the state that each step's emission reads, such as "h", [N, T, ...]; anything in the padding."""
+        return self._field(name)
 
     @cached_property
     def state(self) -> State:

@@ -25,6 +25,7 @@ from .callbacks import Callback, KeepBest, KeepRows
 from .history import History
 from .loop import HINT, Diverged, prepare, run
 from .parallel import processes
+from .players.player import Player
 from .progress import Progress
 from .reporter import Reporter
 from .schedules import WeightSchedules
@@ -39,6 +40,7 @@ def fit(
     *,
     bound: Bound = ELBO(),
     weights: WeightSchedules = WeightSchedules(),
+    player: Player | None = None,
     seed: int = 0,
     callbacks: Iterable[Callback] = (),
     device: str = "auto",
@@ -58,6 +60,7 @@ def fit(
             (`patience`). Without it, training uses its whole budget and keeps the last weights.
         bound: the bound on log p(x) to maximize, in nats per sequence.
         weights: weights of the loss's terms, as schedules over updates.
+        player: what trains beside the bound, such as `Professor()`; its network is forgotten afterwards.
         seed: seed of the order of batches and of all noise.
         callbacks: called as training runs, see `Callback`.
         device: "auto", "cpu" or "cuda".
@@ -79,7 +82,9 @@ def fit(
     hooks = _check_arguments(model, train, valid, bound=bound, weights=weights, seed=seed, callbacks=callbacks)
     config = _config_for(train, settings)
     train, valid = _as_the_model_reads(model, train, valid)
-    check_together(type(model), bound, weights, config)
+    if player is not None:
+        must_be(player, Player, "player", "a player, such as Professor()")
+    check_together(type(model), bound, weights, config, player)
     keep, rows, here = KeepBest(), KeepRows(), processes(device)
     reporter = Reporter(quiet=not (progress and here.is_main))
     at = Progress(learning_rate=config.learning_rate)
@@ -100,6 +105,7 @@ def fit(
             here=here,
             stop=stop,
             say=reporter.say,
+            player=player,
         )
         try:
             at = run(training, at, [keep, rows, reporter, *hooks])

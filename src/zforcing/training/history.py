@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 from ..bounds.base import BoundKind, Weights
+from .players.turn import PREFIX
 
 NO_TERMS = ("sequences", "updates", "gradient_norm")  # of an update's sums
 
@@ -25,6 +26,7 @@ class TrainingRow:
         weights: weights of the loss's terms at the last update.
         gradient_norm: before clipping.
         learning_rate: Adam's.
+        player: of a player (`of_player`); empty without one.
         seconds: of training so far.
         cpu_seconds: what the CPUs have spent on this process so far, all its threads together.
     """
@@ -42,6 +44,7 @@ class TrainingRow:
     learning_rate: float
     seconds: float = field(compare=False)
     cpu_seconds: float = field(default=0.0, compare=False)
+    player: Mapping[str, float] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
         """As a row of metrics.jsonl: a function of the seed, and so without the times, which `times_of` has."""
@@ -51,6 +54,7 @@ class TrainingRow:
             | {"gradient_norm": self.gradient_norm, "learning_rate": self.learning_rate}
             | _weights(self.weights)
             | _terms(self.terms, self.per)
+            | {f"player_{name}": value for name, value in self.player.items()}
         )
 
 
@@ -219,7 +223,24 @@ def _columns(rows: list[dict[str, Any]]) -> dict[str, list[Any]]:
 
 def means(sums: Mapping[str, float], weights: Weights) -> tuple[float, float, dict[str, float]]:
     """The bound, the loss and the terms, each a mean over sequences; a cost of weight 0 is no term of the loss."""
-    parts = {name: value / sums["sequences"] for name, value in sums.items() if name not in NO_TERMS}
+    own = {name: value for name, value in sums.items() if not name.startswith(PREFIX)}
+    parts = {name: value / sums["sequences"] for name, value in own.items() if name not in NO_TERMS}
     nats, loss = parts.pop("value"), parts.pop("loss")
     idle = {name for name, weight in weights.costs.items() if not weight}
     return nats, loss, {name: value for name, value in parts.items() if name not in idle}
+
+
+def of_player(sums: Mapping[str, float]) -> dict[str, float]:
+    """What updates say of a player, from the sums of `Turn.end`; empty without one.
+
+    `plays`: the share of updates that it played at. Of these, `moved`: the share at which it took its step; `counted`:
+    the share at which its term counted in the model's loss; `loss`, `term`, `measure`: the means of its loss, its term
+    and what its gates read. `gradient_norm`, `term_gradient_norm`: means where it moved, and where its term counted.
+    """
+    found = {name.removeprefix(PREFIX): value for name, value in sums.items() if name.startswith(PREFIX)}
+    if not found:
+        return {}
+    plays, moved, counted = found["plays"], found["moved"], found["counted"]
+    over = dict.fromkeys(("moved", "counted", "loss", "term", "measure"), plays)
+    over |= {"plays": sums["updates"], "gradient_norm": moved, "term_gradient_norm": counted}
+    return {name: value / over[name] for name, value in found.items() if over[name]}

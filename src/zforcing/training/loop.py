@@ -29,8 +29,10 @@ from ..models import DensityModel, SequenceModel
 from .callbacks import Callback, Callbacks, Start
 from .feed import Feed, Work, held_whole, make_feed, own_parts
 from .graph import GraphUpdate, check_capturable
-from .history import SkippedRow, TrainingRow, ValidationRow, means
+from .history import SkippedRow, TrainingRow, ValidationRow, means, of_player
 from .parallel import Processes
+from .players.player import Player
+from .players.turn import PlayerUpdate
 from .progress import INTERRUPTED, Progress, added, checkpoint_is_due, reason_to_stop, spent_budget
 from .schedules import WeightSchedules
 from .settings import TrainingConfig
@@ -38,6 +40,7 @@ from .signals import Stop
 from .update import BoundModule, EagerUpdate, Updated, check_precision, make_optimizer, sums_of
 
 Clock = Callable[[], dict[str, float]]
+Restore = Callable[[Feed, torch.optim.Adam, PlayerUpdate | None], None]
 HINT = "Try a lower learning_rate or max_grad_norm, or look at the sequences that were named"
 
 
@@ -53,6 +56,7 @@ class Training:
     update:        one step of Adam
     feed:          what each update trains on
     train, valid:  the data; valid is measured after each epoch, or None
+    player:        what trains beside the bound, or None
     """
 
     model: DensityModel
@@ -67,6 +71,7 @@ class Training:
     seed: int
     here: Processes
     stop: Stop
+    player: PlayerUpdate | None = None
 
 
 def prepare(
@@ -81,12 +86,13 @@ def prepare(
     here: Processes,
     stop: Stop,
     say: Callable[[str], None],
-    restore: Callable[[Feed, torch.optim.Adam], None] = lambda feed, adam: None,
+    player: Player | None = None,
+    restore: Restore = lambda feed, adam, player: None,
 ) -> Training:
     """The model on its device, an optimizer and an update for it.
 
-    restore: puts moments and a carried state back. Raises UserError for settings that don't go with the model, the
-    bound or the device.
+    restore: puts moments, a carried state and the player back. Raises UserError for settings that don't go with the
+    model, the bound or the device.
     """
     check_steps(model, train)
     check_precision(model, settings.precision)
@@ -99,7 +105,8 @@ def prepare(
     model.to(here.device)
     adam = make_optimizer(model, settings)
     feed = make_feed(train, model, settings, seed=seed, here=here)
-    restore(feed, adam)
+    opponent = None if player is None else make_player(player, model, seed=seed, here=here)
+    restore(feed, adam, opponent)
     module = BoundModule(model, bound, word_dropout=settings.word_dropout)
     common: Any = {
         "max_grad_norm": settings.max_grad_norm,
@@ -111,8 +118,14 @@ def prepare(
         longest = int(train.lengths.max()) - model.spec.unscored_steps
         update = GraphUpdate(module, adam, longest=longest, say=say, **common)
     else:
-        update = EagerUpdate(module, adam, here=here, **common)
-    return Training(model, module, adam, update, feed, train, valid, weights, settings, seed, here, stop)
+        update = EagerUpdate(module, adam, here=here, player=opponent, **common)
+    return Training(model, module, adam, update, feed, train, valid, weights, settings, seed, here, stop, opponent)
+
+
+def make_player(player: Player, model: DensityModel, *, seed: int, here: Processes) -> PlayerUpdate:
+    """The player's network and optimizer; its weights come from a seed of their own, the same in all processes."""
+    seed_everything(seed, "player")
+    return PlayerUpdate(player, model, here=here)
 
 
 def check_steps(model: DensityModel, data: SequenceDataset) -> None:
@@ -232,6 +245,7 @@ def _training_row(training: Training, at: Progress, weights: Weights) -> Trainin
         weights=weights,
         gradient_norm=at.since_row["gradient_norm"] / at.since_row["updates"],
         learning_rate=at.learning_rate,
+        player=of_player(at.since_row),
         seconds=at.seconds,
         cpu_seconds=at.cpu_seconds,
     )

@@ -11,6 +11,7 @@ from ..bounds.base import Bound
 from ..errors import UserError
 from ..models import DensityModel
 from ..settings import Count, Factor, NotNegative, Positive, Probability, Range, plain, problems_of
+from .players.player import Player
 from .schedules import Schedule, WeightSchedules
 
 NUMBERS_OF_A_ROW = {"value", "loss", "log_px", "gradient_norm", "sequences", "updates", "stop"}
@@ -117,8 +118,16 @@ def training_config(settings: Mapping[str, Any]) -> TrainingConfig:
     return TrainingConfig(**{name: plain(value) for name, value in settings.items()})
 
 
-def check_together(model: type[DensityModel], bound: Bound, weights: WeightSchedules, settings: TrainingConfig) -> None:
-    """Raise UserError where a bound can't be trained with this model, these weights or these settings."""
+def check_together(
+    model: type[DensityModel],
+    bound: Bound,
+    weights: WeightSchedules,
+    settings: TrainingConfig,
+    player: Player | None = None,
+) -> None:
+    """Raise UserError where a bound or a player can't be trained with this model, these weights or these settings."""
+    if player is not None:
+        _check_player(player, model, settings)
     model.check_costs(name for name, schedule in weights.costs.items() if schedule != Schedule(0.0))
     if taken := sorted(NUMBERS_OF_A_ROW & set(weights.costs)):
         raise UserError(f"weights.{taken[0]}: rows of metrics have another number called {taken[0]}; rename the cost")
@@ -128,6 +137,15 @@ def check_together(model: type[DensityModel], bound: Bound, weights: WeightSched
         raise UserError(
             f"training.truncated_bptt_steps needs bound elbo, whose terms add up over time; not {_name(bound)}"
         )
+
+
+def _check_player(player: Player, model: type[DensityModel], settings: TrainingConfig) -> None:
+    """Raise UserError where a player can't train with this model or these settings."""
+    player.check_model(model)
+    if settings.truncated_bptt_steps is not None:
+        raise UserError(f"player {player.name} plays on whole sequences: leave out training.truncated_bptt_steps")
+    if settings.backend == "graph":
+        raise UserError(f"player {player.name} can't be captured in a CUDA graph: set training.backend to fast")
 
 
 def _name(bound: Bound) -> str:

@@ -24,6 +24,7 @@ from ..models import DensityModel, State, of_sequences
 from ..observations import SequenceBatch
 from .carry import CarriedState
 from .parallel import Processes, SingleProcess
+from .players.turn import PlayerUpdate, Turn
 from .settings import TrainingConfig
 from .word_dropout import WordDropout
 
@@ -122,7 +123,7 @@ class Updated:
 
     results:       the bound of this process's sequences, a batch each; nothing can be differentiated any more
     sums:          over all of the update's sequences (all processes): the value, the loss and each term of the bound in
-                   nats, and how many "sequences" (`sums_of`)
+                   nats, and how many "sequences" (`sums_of`); of a player, what `Turn.end` returns
     gradient_norm: before it was clipped
     applied:       False: the loss or the gradient was not finite, and neither weights nor moments changed
     """
@@ -152,6 +153,7 @@ class EagerUpdate:
     precision:     of the forward pass; bfloat16 is autocast
     here:          this process, among those that train together; None: the only one
     sums:          what to sum over the sequences, as `sums_of`
+    player:        what trains beside the bound; None: nothing does
     """
 
     def __init__(
@@ -163,10 +165,11 @@ class EagerUpdate:
         precision: Precision = "float32",
         here: Processes | None = None,
         sums: Sums = sums_of,
+        player: PlayerUpdate | None = None,
     ):
         self.module, self.optimizer, self.here = module, optimizer, here or SingleProcess()
         self.max_grad_norm, self.precision = max_grad_norm or math.inf, precision
-        self.sums = sums
+        self.sums, self.player = sums, player
 
     def __call__(self, batch: SequenceBatch, weights: Weights, *, learning_rate: float, share: float = 1.0) -> Updated:
         """`over` one batch."""
@@ -174,9 +177,11 @@ class EagerUpdate:
 
     def over(self, parts: Sequence[Part], weights: Weights, *, learning_rate: float) -> Updated:
         """One step of Adam on the mean loss over the sequences of several batches, which are taken one after the other
-        (gradient accumulation: the memory of one of them), unless the loss or its gradient isn't finite.
+        (gradient accumulation: the memory of one of them), unless the loss or its gradient isn't finite. The player's
+        step follows, by a gradient from before.
         """
-        results, norm = self.gradient(parts, weights)
+        turn = None if self.player is None else self.player.begin()
+        results, norm = self.gradient(parts, weights, turn)
         sums = total_sums([self.sums(result, part.share) for result, part in zip(results, parts, strict=True)])
         gradient_norm = float(norm)
         applied = math.isfinite(sums["loss"]) and math.isfinite(gradient_norm)
@@ -186,23 +191,29 @@ class EagerUpdate:
             self.optimizer.step()
         else:
             self.optimizer.zero_grad()
-        return Updated(results, sums, gradient_norm, applied)
+        of_player = {} if turn is None else turn.end(applied=applied)
+        return Updated(results, sums | of_player, gradient_norm, applied)
 
-    def gradient(self, parts: Sequence[Part], weights: Weights) -> tuple[tuple[BoundResult, ...], Tensor]:
+    def gradient(
+        self, parts: Sequence[Part], weights: Weights, turn: Turn | None = None
+    ) -> tuple[tuple[BoundResult, ...], Tensor]:
         """The bounds and the norm of their gradient, which the parameters then hold, clipped. Nothing waits for the GPU
         here, and nothing may: this is what a CUDA graph captures.
         """
         self.optimizer.zero_grad()  # to None: in a capture, the graph's own memory takes the gradient
-        results = tuple(self._added(part, weights) for part in parts)
+        results = tuple(self._added(part, weights, turn) for part in parts)
         self.here.add_gradients(self.module)
+        if turn is not None:
+            turn.add_gradient()
         return results, nn.utils.clip_grad_norm_(self.module.parameters(), self.max_grad_norm)
 
-    def _added(self, part: Part, weights: Weights) -> BoundResult:
-        """The bound of a part, whose gradient is added to what the parameters hold."""
+    def _added(self, part: Part, weights: Weights, turn: Turn | None) -> BoundResult:
+        """The bound of a part, whose gradient is added to what the parameters hold, and the player's play on it."""
         with autocast(part.batch.x.device, self.precision):
             result: BoundResult = self.module(part.batch, weights, part.carried)
         (result.loss.mean() * part.share).backward()
-        return mapped(torch.Tensor.detach, result)
+        result = mapped(torch.Tensor.detach, result)
+        return result if turn is None else turn.play(part.batch, result, share=float(part.share))
 
 
 def total_sums(sums: Sequence[dict[str, float]]) -> dict[str, float]:

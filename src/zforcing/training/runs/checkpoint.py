@@ -1,4 +1,4 @@
-"""What a checkpoint holds besides the model: Adam's moments, the carried state and the progress."""
+"""What a checkpoint holds besides the model: Adam's moments, the state between updates and the progress."""
 
 from __future__ import annotations
 
@@ -21,11 +21,13 @@ from ...observations.formats.version_1 import LATER
 from ...saving.atomic import _write_json, read_json
 from ...saving.digests import check_digests
 from ...saving.model import _misfits, _read_tensors, _read_weights
-from ..carry import PREFIX
+from .. import carry
+from ..players import turn
+from ..players.turn import MOMENTS
 from ..progress import Progress
 
 RECORDS = "splits.json"
-MOMENTS = ("step", "exp_avg", "exp_avg_sq")  # Adam's, of each parameter
+BETWEEN = (carry.PREFIX, turn.PREFIX)  # names of what isn't the model's moments begin with one of these
 
 
 def check_same_data(checkpoint_folder: Path, description: DataDescription) -> None:
@@ -77,12 +79,12 @@ def save_training(
     folder: Path,
     optimizer: torch.optim.Optimizer,
     progress: Mapping[str, Any],
-    carried: Mapping[str, Tensor] | None = None,
+    between: Mapping[str, Tensor] | None = None,
 ) -> None:
     """training.safetensors and training.json, into a folder that exists.
 
-    carried: the state between two updates, where there is one (`zforcing.training.carry`). A parameter that had no
-    gradient yet gets the moments Adam begins with. Before the first update there are none.
+    between: the state between two updates, of chunks and of a player, where there is one, by names as `BETWEEN` says.
+    A parameter that had no gradient yet gets the moments Adam begins with. Before the first update there are none.
     """
     moments = optimizer.state_dict()["state"]
     parameters = [p for group in optimizer.param_groups for p in group["params"]] if moments else []
@@ -92,7 +94,7 @@ def save_training(
         first = dict(zip(MOMENTS, (torch.zeros(()), zeros, zeros), strict=True))
         for name, value in moments.get(index, first).items():
             tensors[f"{index}.{name}"] = torch.as_tensor(value).detach().cpu().contiguous().clone()
-    tensors |= {name: value.detach().cpu().contiguous().clone() for name, value in (carried or {}).items()}
+    tensors |= {name: value.detach().cpu().contiguous().clone() for name, value in (between or {}).items()}
     save_file(tensors, folder / "training.safetensors")
     _write_json(folder / "training.json", dict(progress))
 
@@ -108,10 +110,10 @@ def load_training(folder: Path, model: DensityModel, optimizer: torch.optim.Opti
     return progress
 
 
-def load_carried(folder: Path) -> dict[str, Tensor]:
-    """The carried state that `save_training` wrote; empty if there was none."""
+def load_between(folder: Path, prefix: str) -> dict[str, Tensor]:
+    """What `save_training` wrote of the state between updates by names with this prefix; empty if there was none."""
     tensors = _read_tensors(folder / "training.safetensors")
-    return {name: tensor for name, tensor in tensors.items() if name.startswith(PREFIX)}
+    return {name: tensor for name, tensor in tensors.items() if name.startswith(prefix)}
 
 
 def read_progress(folder: Path) -> Progress:
@@ -145,7 +147,7 @@ def _leaves(values: Any, prefix: str = "") -> dict[str, Any]:
 
 def _read_moments(path: Path, optimizer: torch.optim.Optimizer) -> dict[int, dict[str, Tensor]]:
     """Adam's moments, by the parameter's number; none where there was no update yet."""
-    tensors = {name: tensor for name, tensor in _read_tensors(path).items() if not name.startswith(PREFIX)}
+    tensors = {name: tensor for name, tensor in _read_tensors(path).items() if not name.startswith(BETWEEN)}
     parameters = [p for group in optimizer.param_groups for p in group["params"]] if tensors else []
     shapes = {
         f"{index}.{name}": torch.Size() if name == "step" else parameter.shape

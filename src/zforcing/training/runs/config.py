@@ -5,6 +5,7 @@ imports: [FILE_OR_MODULE, ...]    Python that registers models, bounds or data s
 data:     {name, ...}             a data set and its settings (zforcing.data)
 model:    {name, ...}             a model and its settings (zforcing.models)
 bound:    {name, ...}             what is optimized (zforcing.bounds)
+player:   {name, ...}             what trains beside the bound (zforcing.training.players), if anything does
 weights:  {kl, ...}               schedules of the loss's weights: of the KL, and of the model's extra terms by name
 training: {...}                   the optimizer and the loop
 callbacks: [{name, ...}, ...]     what else happens on the way: registered callbacks and their settings
@@ -25,13 +26,14 @@ from ...observations import ObservationSpec
 from ...registry import Family, import_source
 from ...settings import Range, Setting, made, settings_in, unfit
 from ..callbacks import CALLBACKS, Callback
+from ..players import PLAYERS, Player
 from ..schedules import Schedule, WeightSchedules
 from ..settings import TrainingConfig, check_together
-from .known import Known, fitting, plain_sections, refuse_unfit, section_names, whole
+from .known import NOBODY, Known, fitting, plain_sections, refuse_unfit, section_names, whole
 from .recipes import suggest
 
 SEED = Annotated[int, Range(at_least=0, below=2**63)]  # what torch's generators take
-SECTIONS: dict[str, Family[Any]] = {"data": DATA, "model": MODELS, "bound": BOUNDS}
+SECTIONS: dict[str, Family[Any]] = {"data": DATA, "model": MODELS, "bound": BOUNDS, "player": PLAYERS}
 RUN_SETTINGS = (  # of no section
     Setting("about", str, "", "a line on what the run is about"),
     Setting("seed", SEED, 0, "seed of the weights, the batches and all noise"),
@@ -54,11 +56,12 @@ class RunConfig:
     about: str = ""
     imports: tuple[str, ...] = ()
     callbacks: tuple[Callback, ...] = ()
+    player: Player | None = None
 
     def __post_init__(self) -> None:
         if wanted := unfit(self.seed, SEED):
             raise UserError(f"seed is {self.seed}; it must be {wanted}")
-        check_together(MODELS[self.model_name], self.bound, self.weights, self.training)
+        check_together(MODELS[self.model_name], self.bound, self.weights, self.training, self.player)
 
     def build_model(self, spec: ObservationSpec) -> DensityModel:
         """A new model; its parameters come from torch's global generator."""
@@ -67,6 +70,7 @@ class RunConfig:
     def to_dict(self) -> dict[str, Any]:
         """As plain values, the way a recipe is written; `parse_config` reads it back."""
         names = {"data": self.data.name, "model": self.model_name, "bound": self.bound.name}
+        names |= {} if self.player is None else {"player": self.player.name}
         named = {s: {"name": name} | asdict(getattr(self, s)) for s, name in names.items()}
         weights = {name: asdict(schedule) for name, schedule in self.weights.by_name.items()}
         rest = {"weights": weights, "training": asdict(self.training)}
@@ -85,28 +89,40 @@ def as_yaml(settings: Mapping[str, Any]) -> str:
 
 
 def known_settings(values: Mapping[str, Any]) -> Known:
-    """The settings of a run with the data set, the model and the bound that these values name.
+    """The settings of a run with the data set, the model, the bound and the player that these values name.
 
     Raises UserError for a missing or an unknown name.
     """
     names = section_names(values, SECTIONS)
     for section, family in SECTIONS.items():
-        family.find(names[section], setting=f"{section}.name")
+        if not _is_nobody(section, names[section]):
+            family.find(names[section], setting=f"{section}.name")
     return settings_of(names)
 
 
 def settings_of(names: Mapping[str, str]) -> Known:
-    """All the settings of a run with this data set, model and bound."""
+    """All the settings of a run with this data set, model, bound and player."""
     sections = [setting for section, name in names.items() for setting in section_settings(section, name)]
     settings = [*RUN_SETTINGS, *sections, *settings_in(TrainingConfig, "training"), *weight_settings(names["model"])]
     return Known(dict(names), {setting.name: setting for setting in settings})
 
 
 def section_settings(section: str, name: str) -> list[Setting]:
-    """The settings of a data set, a model or a bound, with its name."""
+    """The settings of a data set, a model, a bound or a player, with its name."""
     family = SECTIONS[section]
-    chosen = Setting(f"{section}.name", str, name, f"one of {', '.join(sorted(family))}")
+    chosen = Setting(f"{section}.name", str, name, f"one of {', '.join(names_of(section))}")
+    if _is_nobody(section, name):
+        return [chosen]
     return [chosen, *settings_in(family.settings_of(name), section)]
+
+
+def names_of(section: str) -> list[str]:
+    """What a section's name may be; a run may be without a player."""
+    return sorted(SECTIONS[section]) + ([NOBODY] if section == "player" else [])
+
+
+def _is_nobody(section: str, name: str) -> bool:
+    return section == "player" and name == NOBODY
 
 
 def weight_settings(model: str) -> list[Setting]:
@@ -119,7 +135,7 @@ def weight_settings(model: str) -> list[Setting]:
 
 def parts_of(names: Mapping[str, str]) -> dict[str, type[Any]]:
     """The dataclass of each section but `weights`, whose settings are schedules of what the model has."""
-    chosen = {section: SECTIONS[section].settings_of(name) for section, name in names.items()}
+    chosen = {s: SECTIONS[s].settings_of(name) for s, name in names.items() if not _is_nobody(s, name)}
     return chosen | {"training": TrainingConfig}
 
 

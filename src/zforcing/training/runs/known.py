@@ -16,13 +16,15 @@ from ...settings import Setting, as_typed, takes_mapping, takes_null, unfit
 from .paths import KEY
 from .recipes import suggest
 
-SECTIONS = ("data", "model", "bound")  # of which each has a name
+SECTIONS = ("data", "model", "bound", "player")  # of which each has a name
+NOBODY = "none"  # the player of most runs
+DEFAULT_NAMES = {"bound": "elbo", "player": NOBODY}
 SECTIONED = (*SECTIONS, "weights", "training")
 
 
 @dataclass(frozen=True)
 class Known:
-    """The settings of a run. names: its data set, model and bound; settings: all of theirs, by dotted name."""
+    """The settings of a run. names: its data set, model, bound and player; settings: all of theirs, by dotted name."""
 
     names: Mapping[str, str]
     settings: Mapping[str, Setting]
@@ -39,7 +41,7 @@ class Known:
 
 
 def section_names(values: Mapping[str, Any], known: Mapping[str, Iterable[str]]) -> dict[str, str]:
-    """Which data set, model and bound these values name; the bound is the ELBO by default.
+    """Which data set, model, bound and player these values name; by default the ELBO, and no player.
 
     Args:
         values: sections of settings.
@@ -53,7 +55,7 @@ def section_names(values: Mapping[str, Any], known: Mapping[str, Iterable[str]])
         given = values.get(section) or {}
         if not isinstance(given, Mapping):
             raise UserError(f"{section} is {given!r}; it must be a mapping with a name")
-        name = given.get("name", "elbo" if section == "bound" else None)
+        name = given.get("name", DEFAULT_NAMES.get(section))
         if name is None:
             raise UserError(f"{section}.name is missing; it is one of {', '.join(sorted(known[section]))}")
         names[section] = name
@@ -92,7 +94,7 @@ def plain_sections(values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def refuse_unknown(given: Mapping[str, Any], known: Known, *, where: str, prefix: str = "") -> None:
-    """Raise UserError, all in one line, when dotted keys are no settings of this data set, model and bound.
+    """Raise UserError, all in one line, when dotted keys are no settings of this data set, model, bound and player.
 
     prefix: what stands before a setting where it is written, "--" on the command line.
     """
@@ -101,7 +103,7 @@ def refuse_unknown(given: Mapping[str, Any], known: Known, *, where: str, prefix
     bad = [key for key in given if key not in names and not (key in sections and given[key] in (None, {}))]
     if bad:
         # a recipe of another model is the usual reason, so say what was chosen
-        chosen = ", ".join(f"{section} {name}" for section, name in known.names.items())
+        chosen = ", ".join(f"{section} {name}" for section, name in known.names.items() if name != NOBODY)
         said = dict.fromkeys(f"unknown setting {_with_hint(key, known, prefix)}" for key in bad)
         raise UserError(f"{where}: {'; '.join(said)} (with {chosen})")
 

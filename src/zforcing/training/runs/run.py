@@ -26,17 +26,20 @@ from ...models import DensityModel
 from ...runtime.threads import cpu_threads
 from ...saving.atomic import Writing, current, read_json, remove_leftovers, write_text
 from ...saving.model import write_model
+from .. import carry
 from ..callbacks import Callback, Start
 from ..feed import Feed
 from ..history import Row, ValidationRow, times_of
 from ..loop import HINT, Diverged, Training, prepare, seed_everything
 from ..loop import run as run_loop
 from ..parallel import Processes, processes
+from ..players import turn
+from ..players.turn import PlayerUpdate
 from ..progress import INTERRUPTED, Progress, reason_to_stop
 from ..reporter import Reporter
 from ..signals import ASKING, Stop, stop_on
 from ..trackers import open_tracker
-from .checkpoint import check_same_data, check_same_splits, load_carried, load_training, save_splits, save_training
+from .checkpoint import check_same_data, check_same_splits, load_between, load_training, save_splits, save_training
 from .config import RunConfig, as_yaml
 from .folder import RESUME_OR_OVERWRITE, check_free, check_same_run, environment, newest_checkpoint
 from .known import flatten
@@ -127,13 +130,13 @@ def begin(
         model.begin_with(data["train"])
     at = Progress(learning_rate=config.training.learning_rate)
 
-    def restore(feed: Feed, adam: torch.optim.Adam) -> None:
+    def restore(feed: Feed, adam: torch.optim.Adam, player: PlayerUpdate | None) -> None:
         nonlocal at
         if last is not None:
             check_same_data(last, description)
             check_same_splits(last, data)
             at = load_training(last, model, adam)
-            restore_carried(feed, last)
+            restore_between(feed, player, last)
             notice_other_rows(folder, last, at, say=reporter.say)
 
     for message in config.data.suspicions():
@@ -149,16 +152,19 @@ def begin(
         here=here,
         stop=stop,
         say=reporter.say,
+        player=config.player,
         restore=restore,
     )
     here.wait()  # all have looked at the folder before one writes into it
     return training, at
 
 
-def restore_carried(feed: Feed, checkpoint: Path) -> None:
-    """The state between two updates, from a checkpoint."""
+def restore_between(feed: Feed, player: PlayerUpdate | None, checkpoint: Path) -> None:
+    """The state between two updates, of chunks and of a player, from a checkpoint."""
     try:
-        feed.restore(load_carried(checkpoint))
+        feed.restore(load_between(checkpoint, carry.PREFIX))
+        if player is not None:
+            player.restore(load_between(checkpoint, turn.PREFIX))
     except (KeyError, ValueError) as error:
         raise UserError(f"{checkpoint / 'training.safetensors'} holds no state of this model: {error}") from None
 
@@ -249,17 +255,19 @@ class RunFolder(Callback):
         self.save("last", at, model)
 
     def save(self, which: Literal["best", "last"], at: Progress, model: DensityModel) -> None:
-        """Weights, moments, the carried state, and where training is; complete, or not there at all."""
-        carried = self.training.feed.tensors()  # of all processes
+        """Weights, moments, the state between updates, and where training is; complete, or not there at all."""
+        between = self.training.feed.tensors()  # of all processes
+        if self.training.player is not None:
+            between |= self.training.player.tensors()
         if self.training.here.is_main:
             with self.writing(self.folder / "checkpoints" / which) as path, Writing(path) as folder:
-                self._fill(folder, at, model, carried)
+                self._fill(folder, at, model, between)
         self.training.here.wait()
 
-    def _fill(self, folder: Path, at: Progress, model: DensityModel, carried: Mapping[str, Tensor]) -> None:
+    def _fill(self, folder: Path, at: Progress, model: DensityModel, between: Mapping[str, Tensor]) -> None:
         write_model(folder, model)
         self.metrics.sync()
         digests = {self.metrics.path.name: self.metrics.digest(at.rows)}
         values = at.to_json() | {"settings": self.settings, "rows_sha256": digests}
         save_splits(folder, self.splits)
-        save_training(folder, self.training.optimizer, values, carried)
+        save_training(folder, self.training.optimizer, values, between)
