@@ -70,6 +70,7 @@ from .training.callbacks import Callback
 from .training.fit import fit
 from .training.history import History
 from .training.loop import Diverged
+from .training.players import Player, Professor
 from .training.schedules import Schedule, WeightSchedules
 from .training.trackers import Tracker
 
@@ -120,6 +121,8 @@ __all__ = [
     "PixelRNNConfig",
     "PixelVAE",
     "PixelVAEConfig",
+    "Player",
+    "Professor",
     "RNNConfig",
     "Reconstruction",
     "SRNNConfig",

@@ -125,7 +125,7 @@ class Turn:
         moved = applied and self.moves and math.isfinite(own) and math.isfinite(norm)
         if moved:
             self._step(gradient)
-        if applied and self.plays:
+        if applied and self.plays and math.isfinite(measure):
             of.average = of.player.average * of.average + (1 - of.player.average) * measure
         of.updates += 1
         found = {"plays": self.plays, "moved": moved, "counted": self.counts, "loss": own, "term": models}
