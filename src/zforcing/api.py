@@ -71,6 +71,7 @@ from .training.fit import fit
 from .training.history import History
 from .training.loop import Diverged
 from .training.players import Player, Professor
+from .training.players.player import Play
 from .training.schedules import Schedule, WeightSchedules
 from .training.trackers import Tracker
 
@@ -121,6 +122,7 @@ __all__ = [
     "PixelRNNConfig",
     "PixelVAE",
     "PixelVAEConfig",
+    "Play",
     "Player",
     "Professor",
     "RNNConfig",

@@ -136,7 +136,7 @@ def register(cls: type[T]) -> type[T]:
     """Register a class by its `name`, for recipes, the command line and `load`. Also a decorator.
 
     Args:
-        cls: a subclass of `DensityModel`, `Bound`, `DataModule`, `Format` or `Callback`. A class that is defined
+        cls: a subclass of `DensityModel`, `Bound`, `DataModule`, `Format`, `Player` or `Callback`. A class that is defined
             again, as when a notebook cell is rerun, replaces the old one.
 
     Returns:
