@@ -77,6 +77,18 @@ def test_several_processes_give_the_run_of_one(tmp_path: Path, run: str, several
 
 
 @pytest.mark.slow
+def test_a_player_trains_in_several_processes(tmp_path: Path) -> None:
+    """Its draws are each process's own: the run isn't that of one process, but its first row is, before it is heard."""
+    words = ["digits-rnn", *DIGITS, "--training.log_every", "2", "--player.name", "professor", "--player.channels", "2"]
+    one, several = (trained(tmp_path / str(n), n, *words) for n in (1, 2))
+    first, second = (rows(run)[1] for run in (one, several))
+    assert first["nats_per_sequence"] == pytest.approx(second["nats_per_sequence"], rel=1e-6)
+    assert (second["player_moved"], second["player_counted"]) == (1, 0)
+    kept = load_file(several / "checkpoints" / "last" / "training.safetensors")
+    assert int(kept["player.updates"]) == 6
+
+
+@pytest.mark.slow
 def test_a_run_goes_on_in_another_number_of_processes(tmp_path: Path) -> None:
     """Within an epoch of chunks, whose carried states are of the processes that there were."""
     one = trained(tmp_path / "one", 1, *RUNS["chunks"])

@@ -107,7 +107,7 @@ def test_help_says_type_and_default() -> None:
         (["--epoch", "3"], r"unknown setting epoch \(did you mean --training.epochs\?\)"),
         (["--hidden-size=3"], r"unknown setting hidden-size \(did you mean --model.hidden_size\?\)"),
         (["--model.epochs", "3"], r"unknown setting model.epochs \(did you mean --training.epochs\?\)"),
-        (["--name", "x"], r"\(did you mean --data.name or --model.name or --bound.name\?\)"),
+        (["--name", "x"], r"\(did you mean --data.name or --model.name or --bound.name or --player.name\?\)"),
         (["--resum"], r"train: unknown option --resum \(did you mean --resume\?\)"),
         (["--weights", "1"], r"unknown setting weights \(it has weights.kl\)"),
         (["--skip-unreadable"], "unknown setting data.skip_unreadable .with data digits"),

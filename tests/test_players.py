@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 import zforcing as zf
 from conftest import SPECS, Case, metrics_of, random_batch
-from zforcing import ELBO, UserError
+from zforcing import ELBO, ObservationSpec, UserError
 from zforcing.bounds import Weights
 from zforcing.models import DensityModel, SequenceModel
 from zforcing.observations import SequenceBatch
@@ -320,6 +320,15 @@ def test_a_term_that_doesnt_count_has_no_gradient() -> None:
     model = small().eval()
     play = Professor().play(Professor().network(model), model, batch(), counts=False)
     assert not play.models.requires_grad
+
+
+def test_a_state_without_a_hidden_field_is_named() -> None:
+    model = zf.LinearGaussian(ObservationSpec("real", 1), latent_size=2).double()
+    assert Professor(channels=2).network(model)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(zf.LinearGaussian, "hidden", "h")
+        with pytest.raises(UserError, match=r"linear_gaussian has no hidden trajectory: its state has z, u, and no h"):
+            Professor().network(model)
 
 
 @pytest.mark.parametrize("name", MODELS)

@@ -136,8 +136,8 @@ def register(cls: type[T]) -> type[T]:
     """Register a class by its `name`, for recipes, the command line and `load`. Also a decorator.
 
     Args:
-        cls: a subclass of `DensityModel`, `Bound`, `DataModule`, `Format`, `Player` or `Callback`. A class that is defined
-            again, as when a notebook cell is rerun, replaces the old one.
+        cls: a subclass of `DensityModel`, `Bound`, `DataModule`, `Format`, `Callback` or `Player`. A class that is
+            defined again, as when a notebook cell is rerun, replaces the old one.
 
     Returns:
         The class itself.

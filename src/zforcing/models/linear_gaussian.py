@@ -73,6 +73,7 @@ class LinearGaussian(SequenceModel):
     """
 
     name = "linear_gaussian"
+    hidden = "z"
     paper = (
         'R. E. Kalman, "A New Approach to Linear Filtering and Prediction Problems", '
         "Journal of Basic Engineering 82(1), 1960"

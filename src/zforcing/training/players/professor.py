@@ -28,6 +28,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ...distributions import parameters_of
+from ...errors import UserError
 from ...models import DensityModel, SequenceModel, of_sequences
 from ...models.unroll import Unroll
 from ...observations import SequenceBatch
@@ -118,11 +119,16 @@ def _first_rows(batch: SequenceBatch, rows: int | None) -> SequenceBatch:
 
 
 def _features(model: SequenceModel) -> int:
-    """F, the size of a step's part of a trajectory."""
+    """F, the size of a step's part of a trajectory. Raises UserError where the state has no such field."""
     with torch.no_grad():
         first = model.initial_state(1)
         some = next(model.parameters())
         inputs = some.new_zeros(1, model.spec.inputs) if model.spec.inputs else None
         state = model.after_latent(model.after_inputs(first, inputs), some.new_zeros(1, model.latent_size))
+        if model.hidden not in state._fields:
+            raise UserError(
+                f"model {model.name} has no hidden trajectory: its state has {', '.join(state._fields)}, and no "
+                f"{model.hidden}; the class names one of them by `hidden`"
+            )
         parts = [getattr(state, model.hidden), *parameters_of(model.emission(state))]
     return sum(part.numel() for part in parts)

@@ -97,7 +97,7 @@ class Turn:
             play = of.player.play(of.network, of.model, batch, counts=self.counts)
         if self.moves:
             self._own += _gradient(play.own * share, of.parameters)
-        self._sums += share * torch.stack([p.detach().double() for p in (play.own, play.models, play.measure)])
+        self._sums += share * torch.stack([p.detach().to(self._sums) for p in (play.own, play.models, play.measure)])
         if not self.counts:
             return result
         self._models += _gradient(play.models * (share * of.player.weight), self._heard_by)
