@@ -26,6 +26,7 @@ from zforcing.training import loop
 from zforcing.training.feed import Feed
 from zforcing.training.loop import prepare, run
 from zforcing.training.parallel import Processes, SingleProcess, processes
+from zforcing.training.players.turn import PlayerUpdate
 from zforcing.training.progress import Progress
 from zforcing.training.schedules import WeightSchedules
 from zforcing.training.settings import training_config
@@ -198,7 +199,7 @@ def weights_after(
     """Weights, the last validation and what is carried, after a few updates."""
     data = ragged((3, 2, 5, 3, 4, 2, 1))
 
-    def restore(feed: Feed, adam: torch.optim.Adam) -> None:
+    def restore(feed: Feed, adam: torch.optim.Adam, player: PlayerUpdate | None) -> None:
         feed.restore(restored or {})
 
     training = prepare(
