@@ -69,8 +69,8 @@ class NoReverse(DLGM):
 class ForgetsTheGap(DLGM):
     """Missing pixels are scored as zeros."""
 
-    def log_pixels(self, x: Tensor, known: Tensor, z: Tensor) -> Tensor:
-        return super().log_pixels(x, torch.ones_like(known), z)
+    def log_given(self, logits: Tensor, x: Tensor, known: Tensor) -> Tensor:
+        return super().log_given(logits, x, torch.ones_like(known))
 
 
 class SlopeOfAnother(DLGM):

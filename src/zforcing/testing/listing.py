@@ -1,6 +1,6 @@
 """log p(x) of tiny models with latents, by a sum over all latents or by quadrature: what bounds must stay below.
 
-A model of images whose latents are few bits sums over all of them; one with one or two Gaussian latents is integrated
+A model of images whose latents are few bits sums over all of them; one with one to three Gaussian latents is integrated
 by Gauss and Hermite's rule; one with a density in any order is averaged over all orders.
 """
 
@@ -14,11 +14,11 @@ from torch import Tensor
 
 from ..bounds.orders import HasOrders
 from ..models.density import DensityModel
-from ..models.images import LatentImageModel
+from ..models.images import IndependentPixels, LatentImageModel
 from ..observations import SequenceBatch
 
-NODES = 64
-"""points of the quadrature along each latent"""
+NODES = {1: 64, 2: 32, 3: 16}
+"""points of the quadrature along each of so many latents"""
 
 
 def all_bits(size: int) -> Tensor:
@@ -53,16 +53,22 @@ def _over_latents(model: LatentImageModel, batch: SequenceBatch) -> Tensor:
     z, log_weight = _points(model)
     x = batch.x[:, 0]
     known = torch.ones_like(x, dtype=torch.bool) if batch.observed is None else batch.observed[:, 0]
-    log_px = model.log_pixels(x, known, z.repeat_interleave(len(x), 0)).view(len(z), len(x))
-    return (log_px + log_weight[:, None]).logsumexp(0)
+    if isinstance(model, IndependentPixels):  # the logits are those of z alone
+        copies = (model.logits(z).repeat_interleave(len(x), 0), x.repeat(len(z), 1), known.repeat(len(z), 1))
+        log_px = model.log_given(*copies)
+    else:
+        log_px = model.log_pixels(x, known, z.repeat_interleave(len(x), 0))
+    return (log_px.view(len(z), len(x)) + log_weight[:, None]).logsumexp(0)
 
 
 def _points(model: LatentImageModel) -> tuple[Tensor, Tensor]:
     """Latents [P, Z], and the logarithms of their weights under the prior, [P]."""
-    size = model.config.latent_size
+    size = model.size_of_z
     if model.latent_kind == "bits":
         return (z := all_bits(size)), model.log_prior(z)
-    nodes, weights = np.polynomial.hermite_e.hermegauss(NODES)
+    if size not in NODES:
+        raise ValueError(f"{size} Gaussian latents can't be integrated: check a smaller model, of at most {len(NODES)}")
+    nodes, weights = np.polynomial.hermite_e.hermegauss(NODES[size])
     z = torch.cartesian_prod(*[torch.tensor(nodes)] * size).view(-1, size)
     log_w = torch.tensor(np.log(weights / weights.sum()))
     return z, torch.cartesian_prod(*[log_w] * size).view(-1, size).sum(1)

@@ -3,10 +3,13 @@
 from .autoregressive import AutoregressiveModel
 from .darn import DARN, DARNConfig
 from .dlgm import DLGM, DLGMConfig
+from .draw import DRAW, DRAWConfig
 from .eonade import EoNADE, EoNADEConfig
+from .independent import IndependentPixels
 from .latent import LatentImageModel
 from .made import MADE, MADEConfig
 from .marginals import marginal_logits
+from .matnet import MatNet, MatNetConfig
 from .nade import NADE, NADEConfig
 from .pixelcnn import PixelCNN, PixelCNNConfig
 from .pixelrnn import PixelRNN, PixelRNNConfig
@@ -15,15 +18,20 @@ from .pixelvae import PixelVAE, PixelVAEConfig
 __all__ = [
     "DARN",
     "DLGM",
+    "DRAW",
     "MADE",
     "NADE",
     "AutoregressiveModel",
     "DARNConfig",
     "DLGMConfig",
+    "DRAWConfig",
     "EoNADE",
     "EoNADEConfig",
+    "IndependentPixels",
     "LatentImageModel",
     "MADEConfig",
+    "MatNet",
+    "MatNetConfig",
     "NADEConfig",
     "PixelCNN",
     "PixelCNNConfig",

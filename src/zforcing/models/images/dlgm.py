@@ -25,9 +25,10 @@ from ...distributions import diagonal_gaussian
 from ...observations import ObservationSpec, SequenceBatch
 from ...settings import Count, Range, check
 from ..density import Draws, Examples
+from .independent import IndependentPixels
 from .marginals import marginal_logits
-from .normal import NormalLatents, log_density, standard
-from .reading import log_bernoulli, pixels_of
+from .normal import log_density, standard
+from .reading import pixels_of
 
 LARGEST_STEP, FIRST_STEP = 0.5, 0.05
 
@@ -49,7 +50,7 @@ class DLGMConfig:
         check(self, "model")
 
 
-class DLGM(NormalLatents):
+class DLGM(IndependentPixels):
     """The deep latent Gaussian model, with a posterior that is refined by T leapfrog steps.
 
     T. Salimans, D. Kingma, M. Welling, "Markov chain Monte Carlo and variational inference: bridging the gap", ICML
@@ -101,16 +102,6 @@ class DLGM(NormalLatents):
             self.output.bias.copy_(marginal_logits(data))
 
     # ---- p(x, z)
-
-    def log_pixels(self, x: Tensor, known: Tensor, z: Tensor) -> Tensor:
-        """log p(x | z): pixels are independent given z, so that missing ones are left out."""
-        copies = len(z) // len(x)
-        return log_bernoulli(self.logits(z), x.repeat(copies, 1), known.repeat(copies, 1))
-
-    def fill(self, x: Tensor, known: Tensor, z: Tensor) -> tuple[Tensor, Tensor]:
-        """All missing pixels at once."""
-        logits = self.logits(z)
-        return torch.where(known, x, torch.bernoulli(torch.sigmoid(logits))), logits
 
     def logits(self, z: Tensor) -> Tensor:
         """f(z) [n, D]."""

@@ -27,7 +27,7 @@ class LatentImageModel(DensityModel):
 
     Args:
         spec: Binary vectors of D numbers, which a model without time reads as one step.
-        config: The settings, with `latent_size`.
+        config: The settings.
     """
 
     def __init__(self, spec: ObservationSpec, config: Any):
@@ -36,6 +36,12 @@ class LatentImageModel(DensityModel):
 
     latent_kind: ClassVar[Literal["normal", "bits"]]
     """whether p(z) is N(0, I), or a probability of bits"""
+
+    @property
+    def size_of_z(self) -> int:
+        """Z, the numbers of z that p(x | z) reads, by default the setting `latent_size`."""
+        size: int = self.config.latent_size
+        return size
 
     @abstractmethod
     def draw_prior(self, n: int) -> Tensor:
@@ -70,7 +76,7 @@ class LatentImageModel(DensityModel):
         best, z = torch.full((len(batch),), -torch.inf, dtype=torch.float64), torch.empty(0)
         for _ in range(CANDIDATES):  # the largest of log w + Gumbel noise is one by its weight
             draws = self.draw(batch)
-            drawn = draws.latents[:, 0, : self.config.latent_size]
+            drawn = draws.latents[:, 0, : self.size_of_z]
             gumbel = -torch.empty_like(draws.log_px).exponential_().log()
             score = draws.log_px + draws.log_ratio + gumbel
             better = score > best.to(score)

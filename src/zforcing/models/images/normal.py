@@ -18,7 +18,7 @@ class NormalLatents(LatentImageModel):
     def draw_prior(self, n: int) -> Tensor:
         """z ~ N(0, I)."""
         like = next(self.parameters())
-        return torch.randn(n, self.config.latent_size, dtype=like.dtype, device=like.device)
+        return torch.randn(n, self.size_of_z, dtype=like.dtype, device=like.device)
 
     def log_prior(self, z: Tensor) -> Tensor:
         """log N(z; 0, I)."""
