@@ -29,6 +29,8 @@ def test_every_registered_model_is_under_the_contracts_tests() -> None:
         "eonade",
         "darn",
         "dlgm",
+        "draw",
+        "matnet",
         "pixelcnn",
         "pixelrnn",
         "pixelvae",

@@ -38,7 +38,7 @@ class Window(NamedTuple):
 
     def write(self, patches: Tensor) -> Tensor:
         """Images [n, H, W] of patches [n, N, N]."""
-        return self.rows.mT @ patches @ self.columns / self.intensity
+        return self.rows.mT @ (patches / self.intensity) @ self.columns
 
 
 def window(place: Tensor, *, size: int, shape: tuple[int, int]) -> Window:
