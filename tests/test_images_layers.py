@@ -181,6 +181,16 @@ def test_latents_that_are_given_are_those_that_were_drawn(name: str) -> None:
     torch.testing.assert_close(drawn.log_px, model.log_given(model.logits(drawn.latents[:, 0]), *observed(batch, 3)))
 
 
+@pytest.mark.parametrize("name", MODELS)
+def test_log_q_is_that_of_the_noise_less_the_volume_that_it_is_stretched_to(name: str) -> None:
+    model = random_model(name)
+    batch, e = images_of(all_images(model.spec.size)[[9]]), torch.randn(model.latent_size).double()
+    jacobian = torch.autograd.functional.jacobian(lambda e: model.draw(batch, noise=e[None, None]).latents[0, 0], e)
+    draws = model.draw(batch, noise=e[None, None])
+    expected = Normal(0.0, 1.0).log_prob(e).sum() - torch.linalg.slogdet(jacobian).logabsdet
+    torch.testing.assert_close((draws.log_pz - draws.log_ratio)[0], expected)
+
+
 def observed(batch: zf.SequenceBatch, copies: int) -> tuple[Tensor, Tensor]:
     x = batch.x[:, 0].repeat(copies, 1)
     return x, torch.ones_like(x, dtype=torch.bool)
@@ -325,7 +335,9 @@ def test_every_part_of_z_reaches_the_pixels_and_those_above_reach_the_posterior_
 def test_images_of_any_height_and_width_are_halved_and_doubled() -> None:
     model = MatNet(ObservationSpec("binary", 35), **MATNET, width=7)  # 5 x 7, 3 x 4, 2 x 2
     assert model.sizes == [1, 4, 12]
-    assert model.sample(2).x.shape == (2, 1, 35)
+    x = model.sample(2).x
+    assert x.shape == (2, 1, 35)
+    assert model.draw(images_of(x[:, 0])).kl_parts.shape == (2, 3)
 
 
 def test_a_residual_block_of_zeros_passes_on_what_it_has() -> None:
