@@ -56,10 +56,16 @@ def window(place: Tensor, *, size: int, shape: tuple[int, int]) -> Window:
     return Window(filters(g_y, H), filters(g_x, W), log_intensity.exp()[:, :, None])
 
 
-def placing(inputs: int, *, size: int, shape: tuple[int, int]) -> nn.Linear:
+def placing(inputs: int, *, size: int, shape: tuple[int, int], log_intensity: float = 0.0) -> nn.Linear:
     """A layer that places a window, whose filters tile the image before it has learned, as wide as they are apart.
 
     With biases of 0 the outer filters would be on the image's edges, 1 pixel wide, where there is little to see.
+
+    Args:
+        inputs: Numbers that it is placed by.
+        size: N.
+        shape: (H, W).
+        log_intensity: Where log a begins.
     """
     layer = nn.Linear(inputs, PLACE)
     length = max(shape)
@@ -67,6 +73,7 @@ def placing(inputs: int, *, size: int, shape: tuple[int, int]) -> nn.Linear:
         nn.init.zeros_(layer.bias)
         layer.bias[2] = 2 * math.log(length / size / 2)
         layer.bias[3] = math.log(length / size * max(size - 1, 1) / max(length - 1, 1))
+        layer.bias[4] = log_intensity
     return layer
 
 
@@ -114,7 +121,9 @@ class WindowWriter(nn.Module):
     def __init__(self, shape: tuple[int, int], *, size: int, hidden: int):
         super().__init__()
         self.shape, self.size = shape, size
-        self.place, self.patch = placing(hidden, size=size, shape=shape), nn.Linear(hidden, size**2)
+        spread = -2 * math.log(max(shape) / size)  # a number of the patch is as much on each pixel of its tile
+        self.place = placing(hidden, size=size, shape=shape, log_intensity=spread)
+        self.patch = nn.Linear(hidden, size**2)
 
     def forward(self, h: Tensor) -> Tensor:
         """The image that is added."""
