@@ -47,6 +47,7 @@ def test_the_commands_a_user_runs(name: str, root: Path, tmp_path: Path, zf: Com
     run = tmp_path / name
     data = ["--data.root", root, "--data.check_known", "false"]
     size = ["--model.channels", 2] if name in ("pixelcnn", "pixelvae") else ["--model.hidden_size", 4]
+    size += ["--model.glimpses", 2] if name == "draw" else []
     size += ["--training.max_steps", 3, "--training.batch_size", 20]
     zf("train", f"mnist-small-{name}", *data, *size, "--run-dir", run)
     found = zf("evaluate", run, "--json").json

@@ -129,7 +129,12 @@ class ForgetsBiases(MatNet):
     [
         pytest.param(ScoresTheCanvasBefore, "draw", "check_weights: weights have the mean", marks=pytest.mark.slow),
         pytest.param(DrawsTwiceAsFar, "draw", "check_weights: weights have the mean", marks=pytest.mark.slow),
-        (ConstantOfOneGlimpse, "draw without attention", "check_weights: the KL isn't the mean of log q - log p"),
+        pytest.param(
+            ConstantOfOneGlimpse,
+            "draw without attention",
+            "check_weights: the KL isn't the mean of log q - log p",
+            marks=pytest.mark.slow,
+        ),
         pytest.param(SteeperCanvas, "draw", "check_every_gradient: the gradient of log p says", marks=pytest.mark.slow),
         pytest.param(
             PeeksAtTheImage,
@@ -351,7 +356,7 @@ def test_a_residual_block_of_zeros_passes_on_what_it_has() -> None:
 # ---- what a user meets
 
 
-@pytest.mark.parametrize("name", ["draw", "matnet"])
+@pytest.mark.parametrize("name", [pytest.param("draw", marks=pytest.mark.slow), "matnet"])
 def test_it_is_fitted_evaluated_saved_and_drawn_from(name: str, tmp_path: Path) -> None:
     torch.set_default_dtype(torch.float32)
     cls, spec, settings = MODELS[name]

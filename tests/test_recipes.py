@@ -431,8 +431,8 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any]]
 
 
 LIKE_OTHERS = re.compile(
-    r"(muse|nottingham|piano)-.*|(jsb|chorales)-resampled-.*|mnist-(vrnn|srnn|zforcing.*|pixelrnn.*)"
-    r"|mnist-small-(srnn|zforcing-aux|pixelrnn-.*)|imdb-(rnn|zforcing.*)"
+    r"(muse|nottingham|piano)-.*|(jsb|chorales)-resampled-.*|mnist-(vrnn|srnn|zforcing.*|pixelrnn.*|draw.*|matnet)"
+    r"|mnist-small-(srnn|zforcing-aux|pixelrnn-.*|draw-whole)|imdb-(rnn|zforcing.*)"
 )
 OTHERS = [name for name in recipes() if name not in SPEECH]  # what differs only in its data's file or in size is slow
 
