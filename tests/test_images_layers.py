@@ -356,6 +356,25 @@ def test_a_residual_block_of_zeros_passes_on_what_it_has() -> None:
 # ---- what a user meets
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("name", MODELS)
+def test_latents_come_to_be_used(name: str) -> None:
+    """Rows of 4 equal pixels, on or off: 4 log 2 nats, and by pixels' marginals alone, as without latents, 16 log 2."""
+    torch.set_default_dtype(torch.float32)
+    cls, _, settings = MODELS[name]
+    wider = {"channels": 8, "top_size": 4} if cls is MatNet else {"latent_size": 4, "width": 4}
+    x = np.random.default_rng(0).integers(0, 2, (400, 4, 1)).repeat(4, 2).reshape(-1, 1, 16).astype(np.float32)
+    data = zf.Sequences(list(x), kind="binary")
+    torch.manual_seed(0)
+    model = cls.for_data(data, **{**settings, **wider, "hidden_size": 16})
+    warmup = zf.WeightSchedules(kl=zf.Schedule(0.0, end=1.0, per_step=0.01))
+    zf.fit(model, data, epochs=16, batch_size=20, learning_rate=0.01, weights=warmup, progress=False)
+    found = zf.evaluate(model, data)
+    assert found.kl_per_sequence is not None
+    assert found.kl_per_sequence > 2 * np.log(2)
+    assert found.nats_per_sequence > -12 * np.log(2)
+
+
 @pytest.mark.parametrize("name", [pytest.param("draw", marks=pytest.mark.slow), "matnet"])
 def test_it_is_fitted_evaluated_saved_and_drawn_from(name: str, tmp_path: Path) -> None:
     torch.set_default_dtype(torch.float32)
