@@ -28,13 +28,14 @@ def test_every_registered_model_is_under_the_contracts_tests() -> None:
         "nade",
         "eonade",
         "darn",
+        "dbn",
         "dlgm",
         "draw",
         "matnet",
         "pixelcnn",
         "pixelrnn",
         "pixelvae",
-    }  # in tests/test_images*.py
+    }  # in tests/test_*image*.py and test_deep_belief.py
 
 
 def test_samples_have_the_shape_and_the_support_of_the_data(case: Case, spec: ObservationSpec) -> None:

@@ -543,10 +543,15 @@ def test_runs_of_whole_images_stand_beside_runs_of_pixels(tmp_path: Path, zf: Co
     plant(tmp_path, "rnn", 0, size="mnist-small", data={"name": "mnist"}, **known)
     image = known | {"num_steps": 10_000, "data_fingerprint": "0" * 12}
     plant(tmp_path, "made", 0, size="mnist-small", data={"name": "mnist"}, **image)
+    by_ais = (("ais100", {"bound": "ais", "particles": 100, "kind": "estimate"}),)  # which no other bound measures
+    dbn = plant(tmp_path, "dbn", 0, size="mnist-small", data={"name": "mnist"}, bounds=by_ais, **image)
+    with (dbn / "config.yaml").open("a") as file:
+        file.write("bound: {name: ais}\n")
     result = zf("table", "mnist", "--runs", tmp_path, "--find")
     assert result.err == ""
     page = (tmp_path / "table-mnist-small.md").read_text()
     assert cells(page, "RNN")[2] == cells(page, "MADE")[2] != "-"
+    assert cells(page, "DBN 2hl")[1:3] == ["≈ ais", cells(page, "MADE")[2]]
 
 
 @pytest.mark.parametrize("other", [{"num_dims": 7_839_999}, {"data_fingerprint": "0" * 12}])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from importlib.metadata import version
 
-from .bounds import ELBO, FIVO, IWAE, BoundResult, Exact, Importance, Orders, Weights
+from .bounds import AIS, ELBO, FIVO, IWAE, BoundResult, Exact, Importance, Orders, Weights
 from .data import Sequences
 from .errors import UserError
 from .evaluation.detection import detection
@@ -16,6 +16,7 @@ from .evaluation.likelihood import evaluate
 from .exporting.export import Exported, export
 from .models import (
     DARN,
+    DBN,
     DLGM,
     DRAW,
     MADE,
@@ -25,6 +26,7 @@ from .models import (
     SRNN,
     VRNN,
     DARNConfig,
+    DBNConfig,
     DensityModel,
     DLGMConfig,
     DRAWConfig,
@@ -81,7 +83,9 @@ from .training.trackers import Tracker
 
 __version__ = version("zforcing")
 __all__ = [
+    "AIS",
     "DARN",
+    "DBN",
     "DLGM",
     "DRAW",
     "ELBO",
@@ -96,6 +100,7 @@ __all__ = [
     "BoundResult",
     "Callback",
     "DARNConfig",
+    "DBNConfig",
     "DLGMConfig",
     "DRAWConfig",
     "DataDescription",

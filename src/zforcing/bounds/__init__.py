@@ -1,4 +1,4 @@
-"""Bounds and estimates of the log-likelihood: exact, ELBO, IWAE, FIVO, importance sampling.
+"""Bounds and estimates of the log-likelihood: exact, ELBO, IWAE, FIVO, importance sampling, annealed or not.
 
 `BOUNDS` holds them by the name that recipes and the command line use.
 """
@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from ..registry import Family
+from .ais import AIS
 from .base import Bound, BoundKind, BoundResult, Weights
 from .chunked import ChunkedELBO
 from .elbo import ELBO
@@ -15,8 +16,9 @@ from .importance import Importance
 from .iwae import IWAE
 from .orders import Orders
 
-BOUNDS: Family[Bound] = Family("bound", Bound, classes=(ELBO, Exact, FIVO, Importance, IWAE, Orders))
+BOUNDS: Family[Bound] = Family("bound", Bound, classes=(AIS, ELBO, Exact, FIVO, Importance, IWAE, Orders))
 __all__ = [
+    "AIS",
     "BOUNDS",
     "ELBO",
     "FIVO",

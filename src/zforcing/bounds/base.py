@@ -109,6 +109,19 @@ class Bound(ABC):
         """Whether the loss is only correct with `Weights(kl=1)`."""
         return False
 
+    @property
+    def shared_error(self) -> float | None:
+        """Of what `prepared` estimated once for all rows, the standard error, in nats a row; None without."""
+        return None
+
+    def validating(self) -> Bound:
+        """What measures the validations of a training: a cheaper bound of the same kind, or itself."""
+        return self
+
+    def prepared(self, model: DensityModel) -> Bound:
+        """The bound of one model whose weights stay, with what is the same for all batches computed; else itself."""
+        return self
+
     @abstractmethod
     def __call__(
         self,

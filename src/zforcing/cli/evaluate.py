@@ -17,6 +17,8 @@ from ..training.runs.folder import find_run, read_run_config
 from .evaluate_forecast import evaluate_forecasts
 from .latents import latents_of, print_latents
 from .options import (
+    annealed,
+    annealing_options,
     bound_options,
     check_common,
     checkpoint_option,
@@ -64,7 +66,7 @@ def evaluate(argv: Sequence[str]) -> int:
         return evaluate_forecasts(options)
     run = find_run(options.run)
     find_checkpoint(run, which=options.checkpoint)
-    bound = in_chunks(options, chosen_bound(options, trained_by=trained_by(run)))
+    bound = in_chunks(options, annealed(chosen_bound(options, trained_by=trained_by(run)), options))
     latents = latents_of(run, options) if options.latents else None
     asked = {name: getattr(options, name) for name in ASKED}
     own = sequences_of if options.file is not None and OWN.fullmatch(options.file) else None
@@ -110,6 +112,7 @@ def evaluate_options(argv: Sequence[str]) -> Namespace:
     parser = command_parser("evaluate", evaluate)
     sequences_options(parser)
     bound_options(parser)
+    annealing_options(parser)
     parser.add_argument("--repeats", type=Count, default=1, help="how often the bound is taken; its mean is reported")
     chunks = "take the elbo in chunks of so many time steps, in less memory"
     parser.add_argument("--chunk-steps", type=Count | None, default=None, help=chunks)
@@ -153,5 +156,5 @@ def in_chunks(options: Namespace, bound: Bound) -> Bound:
             raise UserError("--look-ahead needs --chunk-steps")
         return bound
     if type(bound) is not ELBO:
-        raise UserError(f"--chunk-steps takes the elbo, whose terms add up over time; not {options.bound}")
+        raise UserError(f"--chunk-steps takes the elbo, whose terms add up over time; not {bound.name}")
     return ChunkedELBO(options.chunk_steps, ahead)

@@ -12,7 +12,7 @@ from typing import Any, Literal, get_args
 from rich.console import Console
 from rich.progress import Progress
 
-from ..bounds import BOUNDS, Bound
+from ..bounds import AIS, BOUNDS, Bound
 from ..data.splits import Split
 from ..errors import UserError
 from ..files.json_text import json_text
@@ -94,17 +94,35 @@ def checkpoint_option(parser: Parser) -> None:
 
 def bound_options(parser: Parser) -> None:
     """Which bound, and its particles."""
-    parser.add_argument("--bound", type=str, default="elbo", help=f"what is measured: {', '.join(BOUNDS)}")
-    parser.add_argument("--particles", type=Count | None, default=None, help="K of fivo, importance and iwae")
+    what = f"what is measured: {', '.join(BOUNDS)}; elbo by default, and ais of a run that was trained by it"
+    parser.add_argument("--bound", type=str | None, default=None, help=what)
+    parser.add_argument("--particles", type=Count | None, default=None, help="K of ais, fivo, importance and iwae")
+
+
+def annealing_options(parser: Parser) -> None:
+    """How log Z is estimated, of a model that knows p(x) up to it."""
+    parser.add_argument("--chains", type=Count | None, default=None, help="of ais: chains that estimate log Z; 100")
+    how = "of ais: steps that lead each chain to the model; 14500, or as in training"
+    parser.add_argument("--temperatures", type=Count | None, default=None, help=how)
+
+
+def annealed(bound: Bound, options: Namespace) -> Bound:
+    """The bound with what --chains and --temperatures say. Raises UserError where it has none."""
+    given = {name: getattr(options, name) for name in ("chains", "temperatures")}
+    given = {name: value for name, value in given.items() if value is not None}
+    if given and not isinstance(bound, AIS):
+        raise UserError(f"--{next(iter(given))}: bound {bound.name} has none to choose; ais has")
+    return replace(bound, **given) if isinstance(bound, AIS) else bound
 
 
 def chosen_bound(options: Namespace, *, trained_by: Bound | None = None) -> Bound:
     """The bound; its other settings are those of `trained_by`, if it is that one."""
-    cls = BOUNDS.find(options.bound, setting="--bound")
+    by_default = AIS.name if isinstance(trained_by, AIS) else "elbo"
+    cls = BOUNDS.find(options.bound or by_default, setting="--bound")
     bound = trained_by if type(trained_by) is cls else cls()
     if "particles" not in {field.name for field in fields(cls)}:  # type: ignore[arg-type]  # bounds are dataclasses
         if options.particles is not None:
-            raise UserError(f"--particles: {options.bound} has none to choose; fivo, importance and iwae have")
+            raise UserError(f"--particles: {cls.name} has none to choose; fivo, importance and iwae have")
         return bound
     if options.particles is not None:
         bound = replace(bound, particles=options.particles)  # type: ignore[type-var]  # bounds are dataclasses

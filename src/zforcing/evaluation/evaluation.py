@@ -30,6 +30,8 @@ class Evaluation:
         nats_per_sequence: mean over sequences.
         standard_error: of that mean, over sequences (not over the bound's noise); None for one sequence.
         noise_error: of that mean, over repeats (the bound's noise); None for one repeat.
+        shared_error: of that mean, from what the bound estimates once for all sequences, such as log Z (bound `ais`);
+            None where it estimates nothing so, and in files of before.
         nats_per_step: total nats / num_steps.
         nats_per_step_of_sequences: mean over sequences of nats / steps of each, in which short sequences count as much
             as long ones; SRNN's code reports this on music.
@@ -95,6 +97,7 @@ class Evaluation:
     data_fingerprint: str
     seed: int
     parameters: int | None = None
+    shared_error: float | None = None
     baselines: tuple[BaselineScore, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
@@ -108,7 +111,7 @@ class Evaluation:
         Raises:
             UserError: fields are missing, or values have a wrong type; one line with every problem.
         """
-        values = {"baselines": (), "parameters": None} | dict(values)
+        values = {"baselines": (), "parameters": None, "shared_error": None} | dict(values)
         missing = [field.name for field in fields(cls) if field.name not in values]
         if missing:
             raise UserError(f"the evaluation has no {', '.join(missing)}")

@@ -86,6 +86,7 @@ def evaluate(
     totals = _Totals.empty(repeats, sequences)
     with torch.random.fork_rng(), torch.no_grad(), cpu_threads(model, rows=max_rows):
         torch.manual_seed(seed)
+        ready = bound.prepared(model)
         for indices, examples in _batches(sequences, max(1, max_rows // bound.particles)):
             totals.read(indices, examples, true_log_likelihood)
             simple.add(indices, examples)
@@ -94,7 +95,7 @@ def evaluate(
             batch = batch.to(*place_of(model))
             for repeat in range(repeats):
                 noise = row_seeds(seed_for(seed, "evaluation", repeat), indices)
-                totals.add(bound(model, batch.seeded(noise)), indices, repeat)
+                totals.add(ready(model, batch.seeded(noise)), indices, repeat)
                 progress(len(indices))
     totals.check(bound_name(bound), f"the {split} split" if split else "the data")
     return Evaluation(
@@ -110,6 +111,7 @@ def evaluate(
         data_fingerprint=totals.fingerprint.digits(sequences.__getitem__),
         seed=seed,
         parameters=sum(p.numel() for p in model.parameters()),
+        shared_error=ready.shared_error,
         baselines=simple.results(log_std=_log_std(described, totals.scored)),
     )
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from ..bounds import AIS
 from ..errors import UserError
 from ..saving.atomic import current
 from ..training.runs.config import RunConfig
@@ -21,7 +22,15 @@ from .paper import NOTHING_KNOWN, KnownData, PaperTable
 from .paper_rows import check_data
 from .rows import NO_DIFFERENCE, RunRow, read_rows
 from .runs import Counter, evaluate_run, silent
-from .saved import evaluation_file, is_of_other_weights, read_bound, read_evaluation, save_evaluation, weights_of
+from .saved import (
+    evaluation_file,
+    is_of_other_weights,
+    name_in_files,
+    read_bound,
+    read_evaluation,
+    save_evaluation,
+    weights_of,
+)
 
 CUTTING = ("data.chunk_frames", "data.chunk_steps")  # of training sequences: may differ between rows
 BATCH_SIZE = 128  # sequences times particles that are evaluated at once
@@ -188,15 +197,19 @@ def evaluate_runs(
 ) -> dict[str, list[RunRow]]:
     """What each bound (elbo, iwae25) says of finished runs on the test split, evaluated where they need it.
 
-    Where the first bound is the exact likelihood of a run, the others aren't taken of it.
+    Where the first bound is the exact likelihood of a run, the others aren't taken of it; of a run that was trained by
+    `ais` it is that bound in place of any other.
     """
+    trained_by = {run: read_run_config(run).bound for run in runs}
+    others = {run: name_in_files(own) for run, own in trained_by.items() if isinstance(own, AIS)}
     rows: dict[str, list[RunRow]] = {}
     for bound in bounds:
         for run in runs:
-            if not is_evaluated(run, bound):
-                say(f"{run}: evaluating {bound}")
-                _evaluate(run, bound, device=device, counting=counting)
-        rows[bound] = read_rows(runs, split="test", bound=bound, known=known) if runs else []
+            measured_by = others.get(run, bound)
+            if not is_evaluated(run, measured_by):
+                say(f"{run}: evaluating {measured_by}")
+                _evaluate(run, measured_by, device=device, counting=counting)
+        rows[bound] = read_rows(runs, split="test", bound=bound, others=others, known=known) if runs else []
         runs = [run for run, row in zip(runs, rows[bound], strict=True) if row.evaluation.kind != "exact"]
     return rows
 

@@ -101,19 +101,27 @@ class RunRow:
         return [self.run, e.model, kind, nats, bits, kl, f"{self.seconds:.0f}"]
 
 
-def read_rows(runs: Sequence[Path], *, split: str, bound: str, known: KnownData = NOTHING_KNOWN) -> list[RunRow]:
+def read_rows(
+    runs: Sequence[Path],
+    *,
+    split: str,
+    bound: str,
+    others: Mapping[Path, str] | None = None,
+    known: KnownData = NOTHING_KNOWN,
+) -> list[RunRow]:
     """One row a run.
 
     Args:
         runs: Run folders.
         split: train, valid or test.
         bound: As files name it (elbo, iwae25).
+        others: Runs that another bound measures, and its name.
         known: What evaluations say of data that everybody has: such data may be read in steps of different sizes.
 
     Raises:
         UserError: One isn't evaluated yet, or they were measured on different things.
     """
-    rows = [_read_row(run, split=split, bound=bound) for run in runs]
+    rows = [_read_row(run, split=split, bound=(others or {}).get(run, bound)) for run in runs]
     for row in rows[1:]:
         if _are_known_in_other_steps(rows[0].evaluation, row.evaluation, known):
             continue

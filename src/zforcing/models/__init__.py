@@ -11,11 +11,13 @@ from .contract import Resample
 from .density import DensityModel, Draws, Generated
 from .images import (
     DARN,
+    DBN,
     DLGM,
     DRAW,
     MADE,
     NADE,
     DARNConfig,
+    DBNConfig,
     DLGMConfig,
     DRAWConfig,
     EoNADE,
@@ -52,6 +54,7 @@ MODELS: Family[DensityModel] = Family(
         MADE,
         NADE,
         DARN,
+        DBN,
         DLGM,
         DRAW,
         EoNADE,
@@ -64,6 +67,7 @@ MODELS: Family[DensityModel] = Family(
 )
 __all__ = [
     "DARN",
+    "DBN",
     "DLGM",
     "DRAW",
     "MADE",
@@ -73,6 +77,7 @@ __all__ = [
     "SRNN",
     "VRNN",
     "DARNConfig",
+    "DBNConfig",
     "DLGMConfig",
     "DRAWConfig",
     "DensityModel",

@@ -25,7 +25,8 @@ from .batches import SPECS, random_batch
 from .bounds import check_bound
 from .comparison import Check, seed
 from .densities import check_causality, check_inputs, check_kl, check_sampling
-from .images import IMAGE_CHECKS, all_images, check_image_model, dependencies, images_of
+from .image_check import all_images, images_of
+from .images import IMAGE_CHECKS, check_image_model, dependencies
 from .invariances import check_fed, check_missing, check_padding, check_rows
 from .loop import (
     check_carried_state,

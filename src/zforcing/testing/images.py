@@ -10,44 +10,22 @@ Each check takes a model in float64, and raises an AssertionError that begins wi
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import wraps
 
 import torch
 from torch import Tensor
 
+from ..bounds.ais import HasPartition
 from ..bounds.orders import HasOrders
 from ..models.density import DensityModel
 from ..models.images import AutoregressiveModel, LatentImageModel
 from ..observations import ObservationSpec, SequenceBatch
-from .comparison import assert_same, checking, require, seed
-from .listing import all_bits, listed_log_likelihood
+from .comparison import assert_same, require, seed
+from .image_check import ImageCheck, all_images, image_check, images_of
+from .listing import listed_log_likelihood
+from .partition import check_estimate, check_learning, check_partition
 
-ImageCheck = Callable[[DensityModel], None]
 DRAWS = 20_000
 TINY = ObservationSpec("binary", 6)
-
-
-def image_check(check: ImageCheck) -> ImageCheck:
-    """Decorate a check of a model: it runs within `checking`, under its own name."""
-
-    @wraps(check)
-    def run(model: DensityModel) -> None:
-        with checking(check.__name__, model):
-            check(model)
-
-    return run
-
-
-def images_of(pixels: Tensor, known: Tensor | None = None) -> SequenceBatch:
-    """Images [n, D], of which some pixels may be known only, as a batch of observations of one step."""
-    n = len(pixels)
-    observed = None if known is None else known[:, None]
-    return SequenceBatch(pixels[:, None], torch.ones(n, dtype=torch.int64), torch.zeros_like(pixels), observed)
-
-
-def all_images(size: int) -> Tensor:
-    """Every binary vector of D pixels, [2^D, D] float64, in the order of the binary numbers."""
-    return all_bits(size)
 
 
 def numbers_of(images: Tensor) -> Tensor:
@@ -198,6 +176,8 @@ def check_every_gradient(model: DensityModel) -> None:
     """Check that the gradient of log p, or of a bound at fixed noise, reaches every parameter, and is the slope along
     one line by finite differences; of bits only that it reaches them, for their slope is a convention.
     """
+    if isinstance(model, HasPartition):
+        return  # which is trained by another gradient: `check_learning`
     batch, parameters = images_of(all_images(model.spec.size)), [p for p in model.parameters() if p.requires_grad]
     noise = None if model.is_exact else model.draw_noise(batch)
     found: tuple[Tensor | None, ...] = torch.autograd.grad(_total(model, batch, noise), parameters, allow_unused=True)
@@ -245,6 +225,9 @@ def _total_at(
 IMAGE_CHECKS: tuple[ImageCheck, ...] = (
     check_order,
     check_total,
+    check_partition,
+    check_estimate,
+    check_learning,
     check_draws,
     check_known_part,
     check_weights,

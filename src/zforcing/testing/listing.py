@@ -1,5 +1,7 @@
 """log p(x) of tiny models with latents, by a sum over all latents or by quadrature: what bounds must stay below.
 
+A model that knows p(x) up to a constant sums over all latents too, once more for the constant.
+
 A model of images whose latents are few bits sums over all of them; one with one to three Gaussian latents is integrated
 by Gauss and Hermite's rule; one with a density in any order is averaged over all orders.
 """
@@ -7,11 +9,13 @@ by Gauss and Hermite's rule; one with a density in any order is averaged over al
 from __future__ import annotations
 
 from itertools import permutations
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from ..bounds.ais import HasPartition
 from ..bounds.orders import HasOrders
 from ..models.density import DensityModel
 from ..models.images import IndependentPixels, LatentImageModel
@@ -38,10 +42,35 @@ def listed_log_likelihood(model: DensityModel, batch: SequenceBatch) -> Tensor |
         return model.log_likelihood(batch)
     if isinstance(model, LatentImageModel):
         return _over_latents(model, batch)
+    if isinstance(model, HasPartition):
+        terms = listed_terms(model, batch)
+        return terms.log_joint.logsumexp(0) - terms.log_z
     if isinstance(model, HasOrders):
         orders = [torch.tensor(order) for order in permutations(range(model.spec.size))]
         return log_mean([model.log_likelihood_in(batch, order) for order in orders])
     return None
+
+
+class ListedTerms(NamedTuple):
+    """Of all L vectors of bits and each of B images, float64, with gradient."""
+
+    log_joint: Tensor
+    """log p(x, h) + log Z [L, B]"""
+    q: Tensor
+    """q(h | x) [L, B], without gradient"""
+    log_z: Tensor
+    """log Z []"""
+
+
+def listed_terms(model: DensityModel, batch: SequenceBatch) -> ListedTerms:
+    """The terms of a model that knows p(x) up to a constant. Raises TypeError for another model."""
+    if not isinstance(model, HasPartition):
+        raise TypeError(f"model {model.name} has no unknown constant")
+    bits = all_bits(model.latent_size)
+    L, B = len(bits), len(batch)
+    terms = model.unnormalized(batch, particles=L, latents=bits.repeat_interleave(B, 0)[:, None])
+    log_joint, log_prior = ((v.view(L, B)) for v in (terms.log_px + terms.log_prior, terms.log_prior))
+    return ListedTerms(log_joint, terms.log_q.view(L, B).detach().exp(), log_prior[:, 0].logsumexp(0))
 
 
 def log_mean(values: list[Tensor]) -> Tensor:

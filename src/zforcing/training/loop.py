@@ -15,7 +15,6 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
-from torch import nn
 
 from ..bounds import Bound, Weights
 from ..data import SequenceDataset
@@ -60,7 +59,7 @@ class Training:
     """
 
     model: DensityModel
-    module: nn.Module
+    module: BoundModule
     optimizer: torch.optim.Optimizer
     update: EagerUpdate | GraphUpdate
     feed: Feed
@@ -281,13 +280,13 @@ def validated(training: Training, at: Progress, notify: Callback, clock: Clock) 
 def _measured(training: Training, data: SequenceDataset, weights: Weights) -> tuple[dict[str, float], Any]:
     """Sums over the sequences of a split, of all processes, and the kind of the bound; in the weights' precision."""
     here, settings = training.here, training.settings
-    training.module.eval()
     seed_everything(training.seed, "validation", here.rank)
     plan = evaluation_batches(data.lengths, settings.evaluation_batch_size)
     sums: dict[str, float] = {}
     noise = [seed_for(training.seed, "validation noise")] * len(plan)
+    module = training.module.measuring()
     for batch, share in own_parts(data, plan, training.model, here, noise=noise):
-        result = training.feed.measure(training.module, batch, weights)
+        result = training.feed.measure(module, batch, weights)
         sums = added(sums, sums_of(result, share, here=here))
     return sums, result.kind
 

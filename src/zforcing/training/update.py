@@ -45,6 +45,10 @@ class BoundModule(nn.Module):
         self.bound = bound
         self.word_dropout = WordDropout(word_dropout, model.spec)
 
+    def measuring(self) -> BoundModule:
+        """In eval mode, for a validation: what the bound computes once for all batches is there."""
+        return BoundModule(self.model, self.bound.validating().prepared(self.model.eval())).eval()
+
     def forward(self, batch: SequenceBatch, weights: Weights, carried: CarriedState | None = None) -> BoundResult:
         """The bound of each sequence, or of chunks that start from a carried state, with the state after them."""
         if carried is None:

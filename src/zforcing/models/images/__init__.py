@@ -2,6 +2,7 @@
 
 from .autoregressive import AutoregressiveModel
 from .darn import DARN, DARNConfig
+from .dbn import DBN, DBNConfig
 from .dlgm import DLGM, DLGMConfig
 from .draw import DRAW, DRAWConfig
 from .eonade import EoNADE, EoNADEConfig
@@ -17,12 +18,14 @@ from .pixelvae import PixelVAE, PixelVAEConfig
 
 __all__ = [
     "DARN",
+    "DBN",
     "DLGM",
     "DRAW",
     "MADE",
     "NADE",
     "AutoregressiveModel",
     "DARNConfig",
+    "DBNConfig",
     "DLGMConfig",
     "DRAWConfig",
     "EoNADE",

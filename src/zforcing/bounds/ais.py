@@ -1,0 +1,147 @@
+"""The log-likelihood of models that know it up to a constant, which annealed importance sampling estimates."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Annotated, ClassVar, Protocol, runtime_checkable
+
+from torch import Tensor
+
+from ..errors import UserError
+from ..models.density import DensityModel
+from ..models.images.annealing import LogPartition
+from ..models.images.unnormalized import Learned, Unnormalized
+from ..models.state import State
+from ..observations import SequenceBatch
+from ..settings import Count, Range, Seed
+from .base import Bound, BoundResult, Weights, refuse
+from .particles import log_mean
+
+
+@runtime_checkable
+class HasPartition(Protocol):
+    """A model that knows p(x, h) Z, with Z the same for all x and unknown."""
+
+    def unnormalized(
+        self, batch: SequenceBatch, *, particles: int = 1, noise: Tensor | None = None, latents: Tensor | None = None
+    ) -> Unnormalized:
+        """Terms of p(x, h) Z / q(h | x) for K draws of h."""
+
+    def log_partition(self, *, chains: int, temperatures: int, seed: int) -> LogPartition:
+        """An estimate of log Z."""
+
+    def learn(self, batch: SequenceBatch, *, noise: Tensor | None = None) -> Learned:
+        """The loss of a batch of training, and what it is measured by."""
+
+
+@dataclass(frozen=True)
+class AIS(Bound):
+    """The estimate log p(x) ~ log (1/K) sum_k p(x, h^k) Z / q(h^k | x) - log Z, h^k ~ q, with log Z estimated by AIS.
+
+    R. Salakhutdinov, I. Murray, "On the quantitative analysis of deep belief networks", ICML 2008. Neither a bound nor
+    exact: the first term is too low on average, by less with more draws, and the estimate of log Z is too low as well.
+    With K = 1 the first term is the variational bound's.
+
+    log Z is the same for all images: `prepared` estimates it once. In training mode K is 1, the loss is the model's
+    own, whose gradient isn't that of the value, and the value is measured by the log Z that the model last estimated.
+
+    Raises:
+        UserError: At a call, the model has no such constant, or an argument is given that isn't to be.
+    """
+
+    name: ClassVar[str] = "ais"
+
+    particles: Count = 100
+    """K, the number of draws of latents per image"""
+    chains: Annotated[int, Range(at_least=2)] = 100
+    """chains whose mean weight estimates Z"""
+    temperatures: Count = 14_500
+    """steps that lead each chain to the model; the more, the better the estimate"""
+    validation_temperatures: Count = 1000
+    """the same for the validations of a training, which draw latents once"""
+    seed: Seed = 0
+    """of the chains"""
+
+    @property
+    def requires_kl_weight_1(self) -> bool:
+        """The loss has no KL to weight."""
+        return True
+
+    def validating(self) -> AIS:
+        """Coarser: it is to be as good as its differences."""
+        return replace(self, particles=1, temperatures=self.validation_temperatures)
+
+    def prepared(self, model: DensityModel) -> PreparedAIS:
+        """With log Z estimated."""
+        found = of_partition(model).log_partition(chains=self.chains, temperatures=self.temperatures, seed=self.seed)
+        return PreparedAIS(self, found)
+
+    def __call__(
+        self,
+        model: DensityModel,
+        batch: SequenceBatch,
+        *,
+        weights: Weights = Weights(),
+        noise: Tensor | None = None,
+        state: State | None = None,
+        context: Tensor | None = None,
+    ) -> BoundResult:
+        """Compute the estimate for each image, and in training mode the loss. See `Bound`."""
+        refuse(self, state=state, context=context)
+        if not model.training:
+            return self.prepared(model)(model, batch, noise=noise)
+        learned = of_partition(model).learn(batch, noise=noise)
+        return estimated(learned.terms, learned.log_z, rows=len(batch), loss=learned.loss)
+
+
+@dataclass(frozen=True)
+class PreparedAIS(Bound):
+    """`AIS` of one model, which it is to be called with, in eval mode."""
+
+    name: ClassVar[str] = AIS.name
+
+    settings: AIS
+    partition: LogPartition
+
+    def __post_init__(self) -> None:
+        """What it holds was checked."""
+
+    @property
+    def particles(self) -> int:
+        """K."""
+        return self.settings.particles
+
+    @property
+    def shared_error(self) -> float:
+        """The standard error of log Z."""
+        return self.partition.error
+
+    def __call__(
+        self,
+        model: DensityModel,
+        batch: SequenceBatch,
+        *,
+        weights: Weights = Weights(),
+        noise: Tensor | None = None,
+        state: State | None = None,
+        context: Tensor | None = None,
+    ) -> BoundResult:
+        """Compute the estimate for each image. See `Bound`."""
+        refuse(self, state=state, context=context)
+        terms = of_partition(model).unnormalized(batch, particles=self.particles, noise=noise)
+        return estimated(terms, self.partition.value, rows=len(batch))
+
+
+def estimated(terms: Unnormalized, log_z: Tensor | float, *, rows: int, loss: Tensor | None = None) -> BoundResult:
+    """The estimate for B rows, from the terms of K draws of each and log Z; without a loss, its negative."""
+    log_px, kl = terms.log_px.view(-1, rows), (terms.log_q - terms.log_prior + log_z).view(-1, rows)
+    value = log_mean(log_px - kl).detach()
+    means = {"log_px": log_px.mean(0).detach(), "kl": kl.mean(0).detach()}
+    return BoundResult(value, -value if loss is None else loss, means, "estimate")
+
+
+def of_partition(model: DensityModel) -> HasPartition:
+    """The model. Raises UserError where it isn't of this kind."""
+    if not isinstance(model, HasPartition):
+        raise UserError(f"bound ais is of models that know p(x) up to a constant, such as dbn; not {model.name}")
+    return model

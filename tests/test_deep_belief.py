@@ -1,0 +1,402 @@
+"""The deep belief network: sums over all bits by NumPy, its training and its estimate, faults that the checks find."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+from torch import Tensor
+
+import zforcing as zf
+from conftest import Command
+from zforcing import AIS, DBN, ELBO, IWAE, NADE, ObservationSpec, SequenceBatch, UserError
+from zforcing.models.images.annealing import LogPartition, annealed_log_partition, inverse_temperatures
+from zforcing.models.images.rbm import RBM
+from zforcing.models.images.unnormalized import Learned, Unnormalized
+from zforcing.testing import all_images, check_image_model, images_of
+from zforcing.testing.images import assert_drawn_from, check_draws, check_known_part
+from zforcing.testing.listing import all_bits, listed_log_likelihood
+from zforcing.testing.partition import check_estimate, check_learning, check_partition
+
+SPEC = ObservationSpec("binary", 6)
+SIZES: dict[str, Any] = {
+    "hidden_size": 4,
+    "top_size": 7,
+    "chains": 50,
+    "gibbs_steps": 5,
+    "top_gibbs_steps": 5,
+    "weight_decay": 0.0,
+    "sample_steps": 20,
+    "completion_steps": 10,
+}
+LAYERS = {"one": 10**6, "two": 0}
+
+
+def network(layers: str, cls: type[DBN] = DBN, **changed: Any) -> Callable[[ObservationSpec], DBN]:
+    def build(spec: ObservationSpec) -> DBN:
+        model = cls(spec, **SIZES | {"first_layer_batches": LAYERS[layers]} | changed)
+        model.batches += 1
+        torch.nn.init.normal_(model.pixel_logits)
+        return model
+
+    return build
+
+
+def random_network(layers: str, cls: type[DBN] = DBN, *, scale: float = 0.7, **changed: Any) -> DBN:
+    torch.manual_seed(1)
+    model = network(layers, cls, **changed)(SPEC).double().eval()
+    with torch.no_grad():
+        for p in model.parameters():
+            p.normal_().mul_(scale)
+    return model
+
+
+# ---- the checks, and what they find
+
+
+@pytest.mark.parametrize("layers", [pytest.param("one", marks=pytest.mark.slow), "two"])
+def test_it_keeps_the_contract(layers: str) -> None:
+    check_image_model(network(layers))
+
+
+class ForgetsABias(DBN):
+    """The machine that the chains begin with has another Z."""
+
+    def log_partition(self, **given: Any) -> LogPartition:
+        found = super().log_partition(**given)
+        return found._replace(value=found.value - float(self.top.c.detach().sum()) / 2)
+
+
+class SaysLess(DBN):
+    """The variance of the weights for their standard error."""
+
+    def log_partition(self, **given: Any) -> LogPartition:
+        found = super().log_partition(**given)
+        return found._replace(error=found.error**2)
+
+
+class WithoutChains(DBN):
+    """The chains count for nothing."""
+
+    def learn(self, batch: SequenceBatch, **given: Any) -> Learned:
+        learned = super().learn(batch, **given)
+        h = learned.terms.latents[:, 0]
+        machine, data = (self.first, batch.x[:, 0]) if self.depth == 1 else (self.top, h)
+        return learned._replace(loss=machine.free_energy(data))
+
+
+class OneStep(DBN):
+    """Contrastive divergence by one step from the data."""
+
+    def move_chains(self, h: Tensor) -> Tensor:
+        if self.depth == 2:
+            return self.top.gibbs(h, steps=1)
+        return self.first.gibbs(torch.bernoulli(torch.sigmoid(self.first.visible_logits(h))), steps=1)
+
+
+class ReadsTheMean(DBN):
+    """q(h | x) is left out of the weights."""
+
+    def unnormalized(self, batch: SequenceBatch, **given: Any) -> Unnormalized:
+        found = super().unnormalized(batch, **given)
+        return found._replace(log_q=torch.zeros_like(found.log_q))
+
+
+class DrawsTheFirst(DBN):
+    """Samples are the first machine's, and scored with the top."""
+
+    def sample(self, num_samples: int) -> zf.Generated:
+        before = self.batches.clone()
+        self.batches.zero_()
+        self.config = zf.DBNConfig(**SIZES)
+        drawn = super().sample(num_samples)
+        self.batches.copy_(before)
+        self.config = zf.DBNConfig(**SIZES | {"first_layer_batches": 0})
+        return drawn
+
+
+class ForgetsThePixels(DBN):
+    """Completions draw h by u alone."""
+
+    def _swept(self, x: Tensor, known: Tensor, h: Tensor) -> Tensor:
+        return super()._swept(x, torch.zeros_like(known), h)
+
+
+@pytest.mark.parametrize(
+    ("faulty", "check", "layers", "said"),
+    [
+        (ForgetsABias, check_partition, "two", "exp.log Z estimated - log Z. is"),
+        (SaysLess, check_partition, "one", "errors of log Z are"),
+        pytest.param(WithoutChains, check_learning, "one", "the gradient of W_1 is off by", marks=pytest.mark.slow),
+        (WithoutChains, check_learning, "two", "the gradient of W_2 is off by"),
+        (OneStep, check_learning, "two", "the gradient of W_2 is off by"),
+        (ReadsTheMean, check_estimate, "two", "weights have the mean"),
+        (DrawsTheFirst, check_draws, "two", "samples aren't from the density that is scored"),
+        (ForgetsThePixels, check_known_part, "two", "completions aren't from p"),
+    ],
+    ids=lambda v: getattr(v, "__name__", ""),
+)
+def test_a_planted_fault_is_found(faulty: type[DBN], check: Callable[[Any], None], layers: str, said: str) -> None:
+    with pytest.raises(AssertionError, match=said):
+        check(random_network(layers, faulty, scale=1.5 if faulty is OneStep else 0.7))
+
+
+# ---- one machine
+
+
+def machine(visible: int = 4, hidden: int = 3, scale: float = 1.0) -> RBM:
+    generator = torch.Generator().manual_seed(3)
+    shapes = ((visible, hidden), (visible,), (hidden,))
+    return RBM(*(scale * torch.randn(s, generator=generator).double() for s in shapes))
+
+
+def joint(rbm: RBM) -> np.ndarray[Any, np.dtype[np.float64]]:
+    """exp of the energy of all bits v and u, [2^V, 2^U], by NumPy."""
+    W, b, c = (p.numpy() for p in rbm)
+    v, u = all_bits(len(b)).numpy(), all_bits(len(c)).numpy()
+    found: np.ndarray[Any, np.dtype[np.float64]] = np.exp((v @ b)[:, None] + u @ c + v @ W @ u.T)
+    return found
+
+
+def test_the_free_energy_is_the_sum_over_hidden_bits() -> None:
+    rbm = machine()
+    for one, bits, axis in ((rbm, all_bits(4), 1), (rbm.turned, all_bits(3), 0)):
+        np.testing.assert_allclose(-one.free_energy(bits).numpy(), np.log(joint(rbm).sum(axis)), rtol=1e-12)
+
+
+def test_a_gibbs_step_leaves_the_density_as_it_is() -> None:
+    rbm = machine()
+    p = torch.tensor(joint(rbm).sum(1) / joint(rbm).sum())
+    torch.manual_seed(0)
+    start = all_bits(4)[torch.multinomial(p, 20_000, replacement=True)]
+    assert_drawn_from(rbm.gibbs(start, steps=1), p, "after one step")
+    assert_drawn_from(rbm.gibbs(torch.ones_like(start), steps=30), p, "from anywhere")
+
+
+def test_chains_lead_to_log_z_from_any_beginning() -> None:
+    rbm = machine(scale=1.5)
+    log_z = float(np.log(joint(rbm).sum()))
+    for base in (torch.zeros(4).double(), 2 * torch.ones(4).double(), rbm.b):
+        found = annealed_log_partition(rbm, base, chains=500, temperatures=100, seed=0)
+        assert abs(found.value - log_z) < 4.5 * found.error
+        again = annealed_log_partition(rbm, base, chains=500, temperatures=100, seed=0)
+        assert found == again
+    coarse = annealed_log_partition(rbm, base, chains=500, temperatures=2, seed=0)
+    assert found.error < coarse.error / 2
+
+
+def test_temperatures_rise_to_1_and_grow_denser() -> None:
+    beta = inverse_temperatures(100)
+    steps = [b - a for a, b in pairwise(beta)]
+    assert (beta[0], beta[-1], len(beta)) == (0, 1, 101)
+    assert all(later < before for before, later in pairwise(steps))
+    assert inverse_temperatures(1) == [0, 1]
+
+
+# ---- training
+
+
+@torch.no_grad()
+def listed(model: DBN) -> Tensor:
+    found = listed_log_likelihood(model, images_of(all_images(6)))
+    assert found is not None
+    return found
+
+
+def test_the_top_begins_as_the_model_that_the_first_layer_was() -> None:
+    model = random_network("one", top_size=9)
+    before = listed(model)
+    model.W_2.data.zero_()
+    model.d.data.zero_()
+    model.begin_top()
+    model.config = zf.DBNConfig(**SIZES | {"top_size": 9, "first_layer_batches": 0})
+    assert model.label == "dbn (two hidden layers)"
+    torch.testing.assert_close(listed(model), before)
+
+
+def bits(n: int, seed: int = 0) -> np.ndarray[Any, np.dtype[np.float32]]:
+    x = (np.random.default_rng(seed).random((n, 6)) < 0.3).astype(np.float32)
+    x[:, 3:] = x[:, :3]
+    return x
+
+
+def data(n: int, seed: int = 0) -> zf.Sequences:
+    return zf.Sequences(list(bits(n, seed)[:, None]), kind="binary")
+
+
+@pytest.fixture
+def floats() -> None:
+    torch.set_default_dtype(torch.float32)
+
+
+@pytest.mark.usefixtures("floats")
+def test_layers_are_trained_one_after_the_other() -> None:
+    torch.manual_seed(0)
+    model = DBN.for_data(data(60), **SIZES | {"first_layer_batches": 6})
+    weights = [{k: v.clone() for k, v in model.named_parameters()}]
+    for _ in range(2):  # of 6 batches
+        zf.fit(model, data(60), epochs=2, batch_size=20, bound=AIS(), progress=False)
+        weights.append({k: v.clone() for k, v in model.named_parameters()})
+    changed = [{k for k in a if not torch.equal(a[k], b[k])} for a, b in pairwise(weights)]
+    assert changed == [{"W_1", "b", "a"}, {"W_2", "c", "d"}]
+    assert int(model.batches) == 12
+
+
+@pytest.mark.usefixtures("floats")
+def test_training_goes_on_from_what_is_saved_whatever_torch_drew(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    model = DBN.for_data(data(60), **SIZES | {"first_layer_batches": 3})
+    batch = images_of((torch.rand(5, 6) < 0.5).float()).seeded(torch.arange(5))
+    for _ in range(2):
+        model.learn(batch)
+    zf.save(tmp_path / "m", model)
+    again = zf.load(tmp_path / "m")
+    for _ in range(3):
+        losses = []
+        for one in (model, again):
+            torch.manual_seed(len(losses))
+            losses.append(one.learn(batch).loss)
+        assert torch.equal(*losses)
+    for name, value in model.state_dict().items():
+        assert torch.equal(value, again.state_dict()[name]), name
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("floats")
+@pytest.mark.parametrize("chains", [0, 50])
+def test_training_reaches_what_pixels_share(chains: int) -> None:
+    """The entropy of three bits of probability 0.3 is 1.83 nats; pixels by themselves have 3.67."""
+    torch.manual_seed(0)
+    settings = SIZES | {"chains": chains, "first_layer_batches": 300, "hidden_size": 6}
+    model = DBN.for_data(data(200), **settings)
+    history = zf.fit(
+        model,
+        data(200),
+        data(100, 1),
+        epochs=60,
+        batch_size=20,
+        bound=AIS(validation_temperatures=100),
+        learning_rate=0.05,
+        learning_rate_factor=1.0,
+        patience=None,
+        progress=False,
+    )
+    assert history.best is not None
+    assert history.best.kind == "estimate"
+    assert history.best.nats > -2.6
+    exact = listed_log_likelihood(model.double(), images_of(torch.tensor(bits(100, 1)).double()))
+    assert exact is not None
+    assert history.best.nats == pytest.approx(float(exact.mean()), abs=0.2)
+
+
+# ---- the estimate
+
+
+def test_more_draws_come_closer_to_the_log_likelihood() -> None:
+    model, batch = random_network("two"), images_of(all_images(6)[:16])
+    torch.manual_seed(0)
+    gaps = []
+    for particles, repeats in ((1, 200), (10, 50), (1000, 2)):
+        bound = AIS(particles, chains=400, temperatures=300).prepared(model)
+        value = bound(model, batch.repeat(repeats)).value.view(repeats, -1).mean(0)
+        gaps.append(float((listed(model)[:16] - value).mean()))
+    assert gaps[0] > gaps[1] > gaps[2]
+    assert abs(gaps[2]) < 0.05
+
+
+def test_log_z_is_estimated_once_for_all_batches(monkeypatch: pytest.MonkeyPatch) -> None:
+    torch.set_default_dtype(torch.float32)
+    calls = []
+    whole = DBN.log_partition
+    monkeypatch.setattr(DBN, "log_partition", lambda self, **given: calls.append(given) or whole(self, **given))
+    model = DBN.for_data(data(40), **SIZES)
+    found = zf.evaluate(model, data(30), bound=AIS(3, chains=20, temperatures=30), max_rows=12, repeats=2)
+    assert calls == [{"chains": 20, "temperatures": 30, "seed": 0}]
+    assert (found.kind, found.bound, found.model) == ("estimate", "ais", "dbn (one hidden layer)")
+    assert found.shared_error is not None
+    assert 0 < found.shared_error < 0.1
+    zf.fit(model, data(40), data(20), epochs=1, bound=AIS(temperatures=50, validation_temperatures=7), progress=False)
+    assert [c["temperatures"] for c in calls[1:]] == [7, 200, 7]  # of the validations, and of the first batch
+
+
+# ---- the house around it
+
+
+@pytest.mark.usefixtures("floats")
+def test_it_is_saved_drawn_from_and_fills_gaps(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    model = DBN.for_data(data(60), **SIZES | {"first_layer_batches": 3})
+    zf.fit(model, data(60), data(30, 1), epochs=2, batch_size=20, bound=AIS(temperatures=20), progress=False)
+    zf.save(tmp_path / "m", model)
+    loaded = zf.load(tmp_path / "m")
+    one, other = (zf.sample(m, 9, seed=2) for m in (model, loaded))
+    assert torch.equal(one.x, other.x)
+    gap = zf.Sequences([np.array([[1, np.nan, 1, np.nan, np.nan, 0]], np.float32)], kind="binary")
+    filled = zf.impute(loaded, gap, particles=20)
+    assert filled.mean[0][0, [0, 2, 5]].tolist() == [1, 1, 0]
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("floats")
+def test_a_run_resumes_bit_for_bit_and_is_measured_by_its_bound(tmp_path: Path, zf: Command) -> None:
+    x = (np.random.default_rng(0).random((80, 784)) < 0.1).astype(np.uint8)
+    np.savez(tmp_path / "bits.npz", train=x[:60], valid=x[60:70], test=x[70:])
+    words = ["--data.root", tmp_path / "bits.npz", "--data.check_known", "false", "--training.batch_size", 20]
+    words += ["--model.hidden_size", 4, "--model.top_size", 5, "--model.first_layer_batches", 3]
+    words += ["--bound.validation_temperatures", 5, "--bound.temperatures", 30]
+    whole, parts = tmp_path / "whole", tmp_path / "parts"
+    zf("train", "mnist-small-dbn", *words, "--training.max_steps", 7, "--run-dir", whole)
+    zf("train", "mnist-small-dbn", *words, "--training.max_steps", 2, "--run-dir", parts)
+    zf("train", "mnist-small-dbn", *words, "--training.max_steps", 7, "--run-dir", parts, "--resume")
+    one, other = (load_file(run / "checkpoints" / "last" / "model.safetensors") for run in (whole, parts))
+    assert one["batches"] == 7
+    for name, value in one.items():
+        assert torch.equal(value, other[name]), name
+    found = zf("evaluate", whole, "--json").json
+    assert (found["bound"], found["particles"], found["kind"]) == ("ais", 100, "estimate")
+    said = zf("evaluate", whole, "--chains", 5, "--temperatures", 9, "--particles", 2).out
+    assert "(estimate, ais 2, log Z ± " in said
+    refused = zf("evaluate", whole, "--bound", "elbo")
+    assert (refused.code, "take bound ais, which estimates it" in refused.err) == (2, True)
+    refused = zf("evaluate", whole, "--bound", "elbo", "--chains", 5)
+    assert (refused.code, "--chains: bound elbo has none to choose; ais has" in refused.err) == (2, True)
+    assert zf("report", whole, "--out", tmp_path / "page.html").code == 0
+    done = zf("continue", whole, "test:0,4", "--given", 0.5, "--num", 2, "--json").json
+    assert done["prefix_steps"] == [392, 392]
+
+
+@pytest.mark.parametrize(
+    ("ask", "said"),
+    [
+        (lambda: DBN(ObservationSpec("real", 3)), "model dbn is of binary images without inputs"),
+        (lambda: DBN(SPEC, chains=-1), "model.chains is -1; it must be 0 or more"),
+        (lambda: AIS(chains=1), "bound.chains is 1; it must be 2 or more"),
+        (lambda: AIS(temperatures=0), "bound.temperatures is 0; it must be 1 or more"),
+        (lambda: ELBO()(DBN(SPEC), images_of(torch.zeros(1, 6))), "take bound ais, which estimates it"),
+        (lambda: IWAE(2)(DBN(SPEC), images_of(torch.zeros(1, 6))), "take bound ais, which estimates it"),
+        (lambda: DBN(SPEC).log_likelihood(images_of(torch.zeros(1, 6))), "no exact likelihood"),
+        (lambda: AIS()(NADE(SPEC), images_of(torch.zeros(1, 6))), "of models that know p.x. up to a constant"),
+        (
+            lambda: DBN(SPEC).learn(images_of(torch.zeros(1, 6), torch.tensor([[True, False] * 3]))),
+            "trained on whole images",
+        ),
+        (lambda: zf.fit(DBN(SPEC), data(5), epochs=1, progress=False), "take bound ais, which estimates it"),
+        (
+            lambda: zf.fit(
+                DBN(SPEC), data(5), bound=AIS(), weights=zf.WeightSchedules(kl=zf.Schedule(0.5)), progress=False
+            ),
+            "bound ais with these settings needs weights.kl 1",
+        ),
+    ],
+)
+@pytest.mark.usefixtures("floats")
+def test_what_cannot_be_is_refused_in_one_line(ask: Any, said: str) -> None:
+    with pytest.raises(UserError, match=said) as caught:
+        ask()
+    assert "\n" not in str(caught.value)
