@@ -123,7 +123,7 @@ def test_a_name_in_files_is_the_bound_that_was_trained_by_with_other_particles()
     assert read_bound("fivo16", trained_by=trained_by) == FIVO(16, threshold=0.25)
     assert read_bound("fivo", trained_by=trained_by) == trained_by
     assert read_bound("iwae2", trained_by=trained_by) == IWAE(2)
-    with pytest.raises(UserError, match="unknown bound 'fiwo16'; it is one of elbo"):
+    with pytest.raises(UserError, match="unknown bound 'fiwo16'; it is one of ais, elbo"):
         read_bound("fiwo16", trained_by=trained_by)
 
 
@@ -134,7 +134,7 @@ def test_what_is_saved_is_read(tmp_path: Path) -> None:
     assert read_evaluation(tmp_path / "e.json", remedy="") == evaluation
     text = (tmp_path / "e.json").read_text()
     (tmp_path / "e.json").write_text(text.replace('"seed": 0', '"seed": 1'))
-    with pytest.raises(UserError, match=r"e\.json isn't as it was written"):
+    with pytest.raises(UserError, match=r"e\.json can't be read \(it isn't as it was written"):
         read_evaluation(tmp_path / "e.json", remedy="")
 
 

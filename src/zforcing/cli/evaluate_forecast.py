@@ -24,7 +24,9 @@ if TYPE_CHECKING:
     from ..evaluation.forecasts import ForecastRow, ForecastTable
 
 OF_BOUNDS = {  # options that say how a bound is taken, and what they are where nobody gives them
-    "bound": "elbo",
+    "bound": None,
+    "chains": None,
+    "temperatures": None,
     "repeats": 1,
     "chunk_steps": None,
     "look_ahead": "all",
