@@ -17,7 +17,7 @@ import zforcing as zf
 from conftest import Command
 from zforcing import AIS, DBN, ELBO, IWAE, NADE, ObservationSpec, SequenceBatch, UserError
 from zforcing.models.images.annealing import LogPartition, annealed_log_partition, inverse_temperatures
-from zforcing.models.images.rbm import RBM
+from zforcing.models.images.rbm import RBM, drawn_bits
 from zforcing.models.images.unnormalized import Learned, Unnormalized
 from zforcing.testing import all_images, check_image_model, images_of
 from zforcing.testing.images import assert_drawn_from, check_draws, check_known_part
@@ -362,6 +362,9 @@ def test_a_run_resumes_bit_for_bit_and_is_measured_by_its_bound(tmp_path: Path, 
     assert (found["bound"], found["particles"], found["kind"]) == ("ais", 100, "estimate")
     said = zf("evaluate", whole, "--chains", 5, "--temperatures", 9, "--particles", 2).out
     assert "(estimate, ais 2, log Z ± " in said
+    assert len(list(whole.glob("evaluation-test-ais2-5-chains-9-temperatures.json"))) == 1
+    assert zf("table", whole, "--json").json["rows"][0]["bound"] == "ais"
+    assert zf("table", whole, "--bound", "ais", "--json").json["rows"][0]["particles"] == 100
     refused = zf("evaluate", whole, "--bound", "elbo")
     assert (refused.code, "take bound ais, which estimates it" in refused.err) == (2, True)
     refused = zf("evaluate", whole, "--bound", "elbo", "--chains", 5)
@@ -369,6 +372,14 @@ def test_a_run_resumes_bit_for_bit_and_is_measured_by_its_bound(tmp_path: Path, 
     assert zf("report", whole, "--out", tmp_path / "page.html").code == 0
     done = zf("continue", whole, "test:0,4", "--given", 0.5, "--num", 2, "--json").json
     assert done["prefix_steps"] == [392, 392]
+
+
+def test_bits_of_halves_are_as_rare_as_their_logits_say() -> None:
+    """A uniform number in bfloat16 is 0 in one draw of 256."""
+    logits = torch.full((100_000,), -9.0, dtype=torch.bfloat16)
+    drawn = drawn_bits(logits, torch.Generator().manual_seed(0))
+    assert drawn.dtype == torch.bfloat16
+    assert 2 <= int(drawn.float().sum()) <= 30  # 12.3 on average
 
 
 @pytest.mark.parametrize(

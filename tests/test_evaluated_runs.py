@@ -15,7 +15,7 @@ import torch
 from conftest import Command
 from test_table import EVALUATION
 from zforcing import UserError
-from zforcing.bounds import BOUNDS, ELBO, FIVO, IWAE, Bound, ChunkedELBO, Exact
+from zforcing.bounds import AIS, BOUNDS, ELBO, FIVO, IWAE, Bound, ChunkedELBO, Exact
 from zforcing.evaluation.evaluation import Evaluation
 from zforcing.evaluation.measures import MEASURES, Measure
 from zforcing.evaluation.paper import KnownData, PaperTable
@@ -112,6 +112,9 @@ def test_data_that_is_always_readable_has_nothing_to_skip(folder: Path) -> None:
         (FIVO(1), "fivo1"),
         (ChunkedELBO(10), "elbo"),  # the same number, in less memory
         (ChunkedELBO(10, 0), "elbo-chunks-of-10-ahead-0"),
+        (AIS(), "ais100"),
+        (AIS(2, validation_temperatures=3), "ais2"),  # the same number
+        (AIS(chains=5), "ais100-5-chains-14500-temperatures"),
     ],
 )
 def test_a_bound_has_a_name_in_files_for_each_number_that_it_is(bound: Bound, name: str) -> None:
@@ -123,6 +126,8 @@ def test_a_name_in_files_is_the_bound_that_was_trained_by_with_other_particles()
     assert read_bound("fivo16", trained_by=trained_by) == FIVO(16, threshold=0.25)
     assert read_bound("fivo", trained_by=trained_by) == trained_by
     assert read_bound("iwae2", trained_by=trained_by) == IWAE(2)
+    annealed = AIS(temperatures=9)
+    assert read_bound(name_in_files(annealed), trained_by=annealed) == annealed
     with pytest.raises(UserError, match="unknown bound 'fiwo16'; it is one of ais, elbo"):
         read_bound("fiwo16", trained_by=trained_by)
 

@@ -486,6 +486,11 @@ def test_fit_takes_a_player() -> None:
             {"player": {"name": "professor", "model_above": 1.5}},
             "player.model_above is 1.5; it must be between 0 and 1",
         ),
+        ({"player": {"name": "teacher"}}, "unknown player.name 'teacher'; it is one of none, professor"),
+        (
+            {"player": {"name": "professor", "model_above": 0.9, "discriminator_at_most": 0.8}},
+            "player.model_above is 0.9, above player.discriminator_at_most, which is 0.8: at an accuracy between",
+        ),
         ({"player": {"name": "none", "weight": 2.0}}, "unknown setting player.weight"),
         ({"model": {"name": "made"}}, "player professor needs a model of sequences; made has no time steps"),
         ({"training": {"truncated_bptt_steps": 3}}, "player professor plays on whole sequences"),

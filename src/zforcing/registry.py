@@ -68,12 +68,13 @@ class Family(Mapping[str, type[T]]):
     def __repr__(self) -> str:
         return f"<registered as {self.kind}: {', '.join(self)}>"
 
-    def find(self, name: object, *, setting: str) -> type[T]:
+    def find(self, name: object, *, setting: str, besides: Iterable[str] = ()) -> type[T]:
         """The class of this name.
 
         Args:
             name: the name.
             setting: the setting or option that it comes from, for the message.
+            besides: other names that it may have there, for the message.
 
         Raises:
             UserError: nothing of that name is registered.
@@ -82,7 +83,7 @@ class Family(Mapping[str, type[T]]):
             return self[name]
         if not self:
             raise UserError(f"unknown {setting} {name!r}; no {self.kind} is registered{_and_broken()}")
-        raise UserError(f"{unknown(name, self, setting=setting)}{_and_broken()}")
+        raise UserError(f"{unknown(name, [*self, *besides], setting=setting)}{_and_broken()}")
 
     def settings_of(self, name: str) -> type[Any]:
         """The dataclass of a registered class's settings."""

@@ -17,6 +17,8 @@ from ..settings import Count, Range, Seed
 from .base import Bound, BoundResult, Weights, refuse
 from .particles import log_mean
 
+Chains = Annotated[int, Range(at_least=2)]  # whose weights have a standard error
+
 
 @runtime_checkable
 class HasPartition(Protocol):
@@ -53,7 +55,7 @@ class AIS(Bound):
 
     particles: Count = 100
     """K, the number of draws of latents per image"""
-    chains: Annotated[int, Range(at_least=2)] = 100
+    chains: Chains = 100
     """chains whose mean weight estimates Z"""
     temperatures: Count = 14_500
     """steps that lead each chain to the model; the more, the better the estimate"""

@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.progress import Progress
 
 from ..bounds import AIS, BOUNDS, Bound
+from ..bounds.ais import Chains
 from ..data.splits import Split
 from ..errors import UserError
 from ..files.json_text import json_text
@@ -96,12 +97,14 @@ def bound_options(parser: Parser) -> None:
     """Which bound, and its particles."""
     what = f"what is measured: {', '.join(BOUNDS)}; elbo by default, and ais of a run that was trained by it"
     parser.add_argument("--bound", type=str | None, default=None, help=what)
-    parser.add_argument("--particles", type=Count | None, default=None, help="K of ais, fivo, importance and iwae")
+    parser.add_argument(
+        "--particles", type=Count | None, default=None, help="K of ais, fivo, importance, iwae and orders"
+    )
 
 
 def annealing_options(parser: Parser) -> None:
     """How log Z is estimated, of a model that knows p(x) up to it."""
-    parser.add_argument("--chains", type=Count | None, default=None, help="of ais: chains that estimate log Z; 100")
+    parser.add_argument("--chains", type=Chains | None, default=None, help="of ais: chains that estimate log Z; 100")
     how = "of ais: steps that lead each chain to the model; 14500, or as in training"
     parser.add_argument("--temperatures", type=Count | None, default=None, help=how)
 
@@ -120,13 +123,19 @@ def chosen_bound(options: Namespace, *, trained_by: Bound | None = None) -> Boun
     by_default = AIS.name if isinstance(trained_by, AIS) else "elbo"
     cls = BOUNDS.find(options.bound or by_default, setting="--bound")
     bound = trained_by if type(trained_by) is cls else cls()
-    if "particles" not in {field.name for field in fields(cls)}:  # type: ignore[arg-type]  # bounds are dataclasses
+    if not _has_particles(cls):
         if options.particles is not None:
-            raise UserError(f"--particles: {cls.name} has none to choose; fivo, importance and iwae have")
+            having = ", ".join(name for name, each in BOUNDS.items() if _has_particles(each))
+            raise UserError(f"--particles: {cls.name} has none to choose; these have: {having}")
         return bound
     if options.particles is not None:
         bound = replace(bound, particles=options.particles)  # type: ignore[type-var]  # bounds are dataclasses
     return bound
+
+
+def _has_particles(cls: type[Bound]) -> bool:
+    """Whether K is a setting."""
+    return "particles" in {field.name for field in fields(cls)}  # type: ignore[arg-type]  # bounds are dataclasses
 
 
 def one_of(option: str, value: str, allowed: Sequence[str]) -> Any:

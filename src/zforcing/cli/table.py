@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 from rich.console import Console
 
+from ..bounds import AIS
 from ..data.splits import Split
 from ..errors import UserError
 from ..files.json_text import json_text
@@ -40,7 +41,7 @@ def table(argv: Sequence[str]) -> int:
 def runs_side_by_side(argv: Sequence[str]) -> int:
     """Compare evaluated runs: zforcing table RUN [RUN ...]."""
     from ..evaluation.rows import read_rows
-    from ..evaluation.saved import name_in_files
+    from ..evaluation.saved import measured_otherwise, name_in_files
     from ..evaluation.side_by_side import NOTE, to_markdown, to_terminal
 
     parser = command_parser("table", table)
@@ -53,7 +54,9 @@ def runs_side_by_side(argv: Sequence[str]) -> int:
     parser.add_argument("--markdown", action="store_true", help="a page with the runs' settings and hardware")
     options = parser.parse_args(list(argv))
     runs = [find_run(run) for run in options.runs]
-    rows = read_rows(runs, split=options.split, bound=name_in_files(chosen_bound(options)))
+    bound = name_in_files(chosen_bound(options))
+    others = measured_otherwise(runs, particles=options.particles if options.bound == AIS.name else None)
+    rows = read_rows(runs, split=options.split, bound=bound, others=others)
     if options.json:
         print(json_text({"rows": [row.to_json() for row in rows]}))
         return 0

@@ -13,7 +13,7 @@ from ..data.dataset import InMemory, check_dataset, description_of
 from ..errors import UserError
 from ..files.json_text import finite
 from ..files.reading import Array
-from ..models import DensityModel
+from ..models import DensityModel, of_sequences
 from ..observations import DataDescription, Example
 from ..settings import Count, Seed, must_be, must_fit
 from ..tasks.categories import are_categories
@@ -164,6 +164,7 @@ def _checked(
 ) -> DataDescription:
     """How the model reads the data."""
     must_be(model, DensityModel, "model", "a model, such as load(folder)")
+    of_sequences(model, needed_by="a forecast")
     check_dataset(data, "data")
     if train is not None:
         check_dataset(train, "train")

@@ -11,7 +11,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from ..bounds import AIS
 from ..errors import UserError
 from ..saving.atomic import current
 from ..training.runs.config import RunConfig
@@ -25,7 +24,7 @@ from .runs import Counter, evaluate_run, silent
 from .saved import (
     evaluation_file,
     is_of_other_weights,
-    name_in_files,
+    measured_otherwise,
     read_bound,
     read_evaluation,
     save_evaluation,
@@ -200,8 +199,7 @@ def evaluate_runs(
     Where the first bound is the exact likelihood of a run, the others aren't taken of it; of a run that was trained by
     `ais` it is that bound in place of any other.
     """
-    trained_by = {run: read_run_config(run).bound for run in runs}
-    others = {run: name_in_files(own) for run, own in trained_by.items() if isinstance(own, AIS)}
+    others = measured_otherwise(runs)
     rows: dict[str, list[RunRow]] = {}
     for bound in bounds:
         for run in runs:

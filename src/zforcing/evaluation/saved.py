@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Iterable
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
-from ..bounds import BOUNDS, Bound, ChunkedELBO
+from ..bounds import AIS, BOUNDS, Bound, ChunkedELBO
 from ..errors import UserError
 from ..files.paths import refuse_special
 from ..saving.atomic import parse_json, with_digest, write_text
 from ..saving.digests import check_digests, stored_digest
 from ..saving.model import find_checkpoint
+from ..training.runs.folder import read_run_config
 from .evaluation import Evaluation
 from .latents_report import LatentsReport
 from .likelihood import bound_name
+
+ANNEALED = re.compile(r"-\d+-chains-\d+-temperatures$")
 
 
 def has_particles(bound: Bound) -> bool:
@@ -24,14 +28,31 @@ def has_particles(bound: Bound) -> bool:
 
 
 def name_in_files(bound: Bound) -> str:
-    """elbo, iwae25, elbo-chunks-of-100-ahead-5: another name where another number is measured."""
+    """elbo, iwae25, elbo-chunks-of-100-ahead-5, ais100-20-chains-500-temperatures: another name for another number."""
     if isinstance(bound, ChunkedELBO) and bound.look_ahead is not None:
         return f"{bound_name(bound)}-chunks-of-{bound.steps}-ahead-{bound.look_ahead}"
-    return f"{bound_name(bound)}{bound.particles if has_particles(bound) else ''}"
+    name = f"{bound_name(bound)}{bound.particles if has_particles(bound) else ''}"
+    return name + _annealing(bound) if isinstance(bound, AIS) else name
+
+
+def _annealing(bound: AIS) -> str:
+    """How log Z is estimated, where it isn't by the usual chains and temperatures."""
+    usual = (bound.chains, bound.temperatures) == (AIS.chains, AIS.temperatures)
+    return "" if usual else f"-{bound.chains}-chains-{bound.temperatures}-temperatures"
+
+
+def measured_otherwise(runs: Iterable[Path], *, particles: int | None = None) -> dict[Path, str]:
+    """Runs that were trained by `ais`, which measures them in place of any other bound, and its name in files: with its
+    own particles, or so many.
+    """
+    trained_by = {run: read_run_config(run).bound for run in runs if (run / "config.yaml").is_file()}
+    own = {run: bound for run, bound in trained_by.items() if isinstance(bound, AIS)}
+    return {run: name_in_files(replace(bound, particles=particles or bound.particles)) for run, bound in own.items()}
 
 
 def split_name(name: str) -> tuple[str, int | None]:
     """iwae25 -> (iwae, 25): the bound's name and its particles; of a name that isn't known, itself and None."""
+    name = ANNEALED.sub("", name)
     for known in sorted(BOUNDS, key=len, reverse=True):  # one's own may be called elbo2
         rest = name.removeprefix(known)
         if name.startswith(known) and (not rest or rest.isdecimal()):

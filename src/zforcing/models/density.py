@@ -306,7 +306,7 @@ class DensityModel(nn.Module, ABC):
             UserError: The model has latents, and no exact likelihood.
         """
         if not self.is_exact:
-            raise UserError(f"model {self.name} has no exact likelihood: use a bound such as elbo, iwae or fivo")
+            raise UserError(f"model {self.name} has no exact likelihood: use elbo, iwae, or the bound that trains it")
         return self.draw(batch).log_px
 
     def sample(self, num_samples: int) -> Generated:

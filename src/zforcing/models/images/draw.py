@@ -141,10 +141,7 @@ class DRAW(IndependentPixels):
         x, known = pixels_of(self, batch)
         seen = self.read.once(x).repeat(particles, 1)
         x, known = x.repeat(particles, 1), known.repeat(particles, 1)
-        if latents is None:
-            e = (self.draw_noise(batch, particles=particles) if noise is None else noise)[:, 0]
-        else:
-            e = latents[:, 0]
+        e = self.drawn_by(batch, particles=particles, noise=noise, latents=latents)
         z, mean, log_variance, canvas = self._glimpses(x, known, seen, e, given=latents is not None)
         return Draws(
             z.flatten(1)[:, None],

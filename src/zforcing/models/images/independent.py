@@ -7,6 +7,7 @@ from abc import abstractmethod
 import torch
 from torch import Tensor
 
+from ...observations import SequenceBatch
 from .normal import NormalLatents
 from .reading import log_bernoulli
 
@@ -26,6 +27,11 @@ class IndependentPixels(NormalLatents):
     def log_given(self, logits: Tensor, x: Tensor, known: Tensor) -> Tensor:
         """log p(what is known of x | z) [n], with the logits [n, D] of z."""
         return log_bernoulli(logits, x, known)
+
+    def drawn_by(self, batch: SequenceBatch, *, particles: int, noise: Tensor | None, latents: Tensor | None) -> Tensor:
+        """What `draw` makes z of, [N, Z]: z where it is given, else noise, which is drawn where it isn't given."""
+        given = noise if latents is None else latents
+        return (self.draw_noise(batch, particles=particles) if given is None else given)[:, 0]
 
     def fill(self, x: Tensor, known: Tensor, z: Tensor) -> tuple[Tensor, Tensor]:
         """All missing pixels at once."""

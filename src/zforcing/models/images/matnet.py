@@ -7,7 +7,7 @@ top-down t, at a quarter of the image's height and width and then at half of the
 and p(x | z) = Bernoulli(conv(t) + b). Bottom-up, residual modules read x, one beside each module: u_m. The posterior of
 z_m merges them into what it has gathered, s:
 
-    s = lrelu(s + conv(lrelu(conv([t, u_m, s]))),   q(z_m | x, z_<m) = N(a mean, diag(exp(a log_var))) by conv(s)
+    s = lrelu(s + conv(lrelu(conv([t, u_m, s])))),   q(z_m | x, z_<m) = N(a mean, diag(exp(a log_var))) by conv(s)
 
 log p(x) >= E[log p(x | z) - sum_m KL(q(z_m | x, z_<m) || N(0, I))], each KL in closed form.
 """
@@ -155,10 +155,7 @@ class MatNet(IndependentPixels):
         hidden, beside = self._upwards(x)
         hidden, beside = hidden.repeat(particles, 1), [u.repeat(particles, 1, 1, 1) for u in beside]
         x, known = x.repeat(particles, 1), known.repeat(particles, 1)
-        if latents is None:
-            e = (self.draw_noise(batch, particles=particles) if noise is None else noise)[:, 0]
-        else:
-            e = latents[:, 0]
+        e = self.drawn_by(batch, particles=particles, noise=noise, latents=latents)
         found = self._downwards(hidden, beside, e, given=latents is not None)
         z, mean, log_variance = (torch.cat(of_all, dim=1) for of_all in zip(*found.parts, strict=True))
         return Draws(

@@ -52,9 +52,13 @@ class RBM(NamedTuple):
 
 
 def drawn_bits(logits: Tensor, generator: torch.Generator | None = None) -> Tensor:
-    """Independent bits with these logits, by torch's global generator or another."""
-    u = torch.rand(logits.shape, dtype=logits.dtype, device=logits.device, generator=generator)
-    return (u < torch.sigmoid(logits)).to(logits.dtype)
+    """Independent bits with these logits, by torch's global generator or another.
+
+    Uniform numbers in bfloat16 would be multiples of 1/256, and rare bits come too often.
+    """
+    p = torch.sigmoid(at_least_float32(logits))
+    u = torch.rand(p.shape, dtype=p.dtype, device=p.device, generator=generator)
+    return (u < p).to(logits.dtype)
 
 
 def total_softplus(logits: Tensor) -> Tensor:

@@ -63,6 +63,15 @@ class Professor(Player):
     discriminator_at_most: Accuracy = 0.99
     """the discriminator moves while its accuracy is at most this"""
 
+    def __post_init__(self) -> None:
+        """Refuse what doesn't fit, and gates between which nobody would ever move again. Raises UserError, one line."""
+        super().__post_init__()
+        if self.model_above > self.discriminator_at_most:
+            raise UserError(
+                f"player.model_above is {self.model_above}, above player.discriminator_at_most, which is "
+                f"{self.discriminator_at_most}: at an accuracy between them neither would train"
+            )
+
     @property
     def moves(self) -> Gate:
         """Not while it is right nearly always: what it says would have no gradient any more."""

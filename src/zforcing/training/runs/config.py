@@ -96,7 +96,7 @@ def known_settings(values: Mapping[str, Any]) -> Known:
     names = section_names(values, SECTIONS)
     for section, family in SECTIONS.items():
         if not _is_nobody(section, names[section]):
-            family.find(names[section], setting=f"{section}.name")
+            family.find(names[section], setting=f"{section}.name", besides=_besides(section))
     return settings_of(names)
 
 
@@ -118,7 +118,11 @@ def section_settings(section: str, name: str) -> list[Setting]:
 
 def names_of(section: str) -> list[str]:
     """What a section's name may be; a run may be without a player."""
-    return sorted(SECTIONS[section]) + ([NOBODY] if section == "player" else [])
+    return [*sorted(SECTIONS[section]), *_besides(section)]
+
+
+def _besides(section: str) -> list[str]:
+    return [NOBODY] if section == "player" else []
 
 
 def _is_nobody(section: str, name: str) -> bool:
