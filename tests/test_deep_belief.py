@@ -391,6 +391,7 @@ def test_bits_of_halves_are_as_rare_as_their_logits_say() -> None:
         (lambda: AIS(temperatures=0), "bound.temperatures is 0; it must be 1 or more"),
         (lambda: ELBO()(DBN(SPEC), images_of(torch.zeros(1, 6))), "take bound ais, which estimates it"),
         (lambda: IWAE(2)(DBN(SPEC), images_of(torch.zeros(1, 6))), "take bound ais, which estimates it"),
+        (lambda: zf.evaluate_forecast(DBN(SPEC), data(5), steps=1), "a forecast needs a model of sequences"),
         (lambda: DBN(SPEC).log_likelihood(images_of(torch.zeros(1, 6))), "no exact likelihood"),
         (lambda: AIS()(NADE(SPEC), images_of(torch.zeros(1, 6))), "of models that know p.x. up to a constant"),
         (
