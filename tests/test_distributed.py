@@ -52,7 +52,7 @@ def trained(folder: Path, processes: int, *words: str) -> Path:
     """The folder, after training into it; one JSON object is printed."""
     command = launch(processes, "-m", "zforcing", "train", *words, "--run-dir", str(folder))
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(command, capture_output=True, text=True, check=True, env=environment, timeout=120)
+    done = subprocess.run(command, capture_output=True, text=True, check=True, env=environment, timeout=400)
     assert json.loads(done.stdout)["run"] == str(folder)
     return folder
 
@@ -107,7 +107,7 @@ def test_a_process_that_ends_ends_the_others_in_one_line(tmp_path: Path, how: st
     script = tmp_path / "dies.py"
     script.write_text(DIES)
     words = ["train", *RUNS["iwae"], "--run-dir", str(tmp_path / "run")]
-    done = subprocess.run(launch(2, str(script), how, *words), capture_output=True, text=True, timeout=120)
+    done = subprocess.run(launch(2, str(script), how, *words), capture_output=True, text=True, timeout=400)
     assert done.returncode == 1
     assert done.stdout == ""
     assert "zforcing (process 0): lost the other processes: one has ended" in done.stderr
