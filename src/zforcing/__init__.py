@@ -13,9 +13,11 @@ command line needs neither.
 from __future__ import annotations
 
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
 
+TYPE_CHECKING = False  # as type checkers know it; to import typing takes a moment, in which Ctrl-C is a traceback
 if TYPE_CHECKING:
+    from typing import Any
+
     from .api import *  # noqa: F403  # what type checkers see: each name stands there once
 
 
