@@ -87,7 +87,7 @@ _Loader.add_implicit_resolver(
 class _Dumper(yaml.SafeDumper):
     """Puts text in quotes that YAML 1.1 or 1.2 reads as something else: 0E0 is text in the first alone."""
 
-    yaml_implicit_resolvers: ClassVar[dict[Any, Any]] = {  # type: ignore[misc]  # as above
+    yaml_implicit_resolvers: ClassVar[dict[Any, Any]] = {  # type: ignore[misc]  # as PyYAML's own dumpers do
         first: [rule for kind in (yaml.SafeDumper, _Loader) for rule in kind.yaml_implicit_resolvers.get(first, [])]
         for first in {*yaml.SafeDumper.yaml_implicit_resolvers, *_Loader.yaml_implicit_resolvers}
     }

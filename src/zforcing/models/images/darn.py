@@ -19,7 +19,7 @@ from ...observations import ObservationSpec, SequenceBatch
 from ...settings import Count, check
 from ..density import Draws, Examples
 from .latent import LatentImageModel
-from .marginals import marginal_logits
+from .marginals import set_to_marginals
 from .reading import log_bernoulli, pixels_of, refuse_holes
 
 
@@ -62,8 +62,7 @@ class DARN(LatentImageModel):
 
     def begin_with(self, data: Examples) -> None:
         """Set c to the pixels' marginal logits."""
-        with torch.no_grad():
-            self.c.copy_(marginal_logits(data))
+        set_to_marginals(self.c, data)
 
     # ---- p(x, h)
 

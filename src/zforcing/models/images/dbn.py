@@ -21,7 +21,7 @@ from ...settings import Count, NotNegative, Range, check
 from ..density import DensityModel, Draws, Examples, Generated
 from .annealing import LogPartition, annealed_log_partition
 from .latent import generated
-from .marginals import marginal_logits
+from .marginals import set_to_marginals
 from .rbm import RBM, drawn_bits
 from .reading import check_pixels, log_bernoulli, pixels_of
 from .unnormalized import Learned, Unnormalized
@@ -129,8 +129,8 @@ class DBN(DensityModel):
 
     def begin_with(self, data: Examples) -> None:
         """Set the pixels' biases to their marginal logits."""
+        set_to_marginals(self.pixel_logits, data)
         with torch.no_grad():
-            self.pixel_logits.copy_(marginal_logits(data))
             self.b.copy_(self.pixel_logits)
 
     # ---- p(x, h) Z

@@ -26,7 +26,7 @@ from ...observations import ObservationSpec, SequenceBatch
 from ...settings import Count, Range, check
 from ..density import Draws, Examples
 from .independent import IndependentPixels
-from .marginals import marginal_logits
+from .marginals import set_to_marginals
 from .normal import log_density, standard
 from .reading import pixels_of
 
@@ -98,8 +98,7 @@ class DLGM(IndependentPixels):
 
     def begin_with(self, data: Examples) -> None:
         """Set the decoder's output biases to the pixels' marginal logits."""
-        with torch.no_grad():
-            self.output.bias.copy_(marginal_logits(data))
+        set_to_marginals(self.output.bias, data)
 
     # ---- p(x, z)
 

@@ -27,7 +27,7 @@ from ..density import Draws, Examples
 from .attention import WholeReader, WindowReader, WindowWriter
 from .grid import shape_of
 from .independent import IndependentPixels, kl_from_standard
-from .marginals import marginal_logits
+from .marginals import set_to_marginals
 from .reading import pixels_of
 
 
@@ -110,8 +110,7 @@ class DRAW(IndependentPixels):
 
     def begin_with(self, data: Examples) -> None:
         """Set the canvas c_0 to the pixels' marginal logits."""
-        with torch.no_grad():
-            self.canvas.copy_(marginal_logits(data))
+        set_to_marginals(self.canvas, data)
 
     # ---- p(x | z)
 

@@ -19,7 +19,7 @@ from ...errors import UserError
 from ...observations import ObservationSpec, SequenceBatch
 from ...settings import Count, check
 from ..density import DensityModel, Draws, Examples, Generated
-from .marginals import marginal_logits
+from .marginals import set_to_marginals
 from .reading import check_pixels, log_bernoulli, pixels_of
 
 ROWS = 20_000
@@ -87,8 +87,8 @@ class EoNADE(DensityModel):
 
     def begin_with(self, data: Examples) -> None:
         """Set the output biases to the pixels' marginal logits, and what stands for unseen pixels to their means."""
+        set_to_marginals(self.output.bias, data)
         with torch.no_grad():
-            self.output.bias.copy_(marginal_logits(data))
             self.mean.copy_(torch.sigmoid(self.output.bias))
 
     def logits(self, x: Tensor, seen: Tensor) -> list[Tensor]:

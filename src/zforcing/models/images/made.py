@@ -19,7 +19,7 @@ from ...observations import ObservationSpec
 from ...settings import Count, check
 from ..density import Examples
 from .autoregressive import AutoregressiveModel, Order
-from .marginals import marginal_logits
+from .marginals import set_to_marginals
 
 
 @dataclass(frozen=True)
@@ -81,8 +81,7 @@ class MADE(AutoregressiveModel):
 
     def begin_with(self, data: Examples) -> None:
         """Set the output biases to the pixels' marginal logits."""
-        with torch.no_grad():
-            self.output.bias.copy_(marginal_logits(data))
+        set_to_marginals(self.output.bias, data)
 
     def logits(self, x: Tensor, *, member: int = 0) -> Tensor:
         """The module's equations, with a member's masks."""

@@ -10,6 +10,12 @@ from ..density import Examples
 PSEUDO_COUNT = 0.5
 
 
+@torch.no_grad()
+def set_to_marginals(biases: Tensor, data: Examples) -> None:
+    """Set output biases [D] to `marginal_logits` of training sequences: where the models of images begin."""
+    biases.copy_(marginal_logits(data))
+
+
 def marginal_logits(data: Examples, *, pseudo_count: float = PSEUDO_COUNT) -> Tensor:
     """log((ones + c) / (zeros + c)) of each number of an observation over all training sequences and steps.
 

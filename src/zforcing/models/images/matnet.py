@@ -27,7 +27,7 @@ from ...settings import Count, check
 from ..density import Draws, Examples
 from .grid import shape_of
 from .independent import IndependentPixels, kl_from_standard
-from .marginals import marginal_logits
+from .marginals import set_to_marginals
 from .reading import pixels_of
 
 SLOPE = 0.2
@@ -126,8 +126,7 @@ class MatNet(IndependentPixels):
 
     def begin_with(self, data: Examples) -> None:
         """Set the pixels' biases to their marginal logits."""
-        with torch.no_grad():
-            self.b.copy_(marginal_logits(data))
+        set_to_marginals(self.b, data)
 
     # ---- p(x | z)
 

@@ -19,7 +19,7 @@ from ...observations import ObservationSpec
 from ...settings import Count, check
 from ..density import Examples
 from .autoregressive import AutoregressiveModel, Order
-from .marginals import marginal_logits
+from .marginals import set_to_marginals
 
 
 @dataclass(frozen=True)
@@ -61,8 +61,7 @@ class NADE(AutoregressiveModel):
 
     def begin_with(self, data: Examples) -> None:
         """Set b to the pixels' marginal logits."""
-        with torch.no_grad():
-            self.b.copy_(marginal_logits(data))
+        set_to_marginals(self.b, data)
 
     def logits(self, x: Tensor, *, member: int = 0) -> Tensor:
         """The recursion, in blocks of about sqrt(D) pixels."""

@@ -13,7 +13,7 @@ from ..density import Examples
 from .autoregressive import AutoregressiveModel
 from .gated import GatedPixels, GatedSettings
 from .grid import shape_of
-from .marginals import marginal_logits
+from .marginals import set_to_marginals
 
 
 @dataclass(frozen=True)
@@ -47,8 +47,7 @@ class PixelCNN(AutoregressiveModel):
 
     def begin_with(self, data: Examples) -> None:
         """Set the pixels' biases to their marginal logits."""
-        with torch.no_grad():
-            self.b.copy_(marginal_logits(data))
+        set_to_marginals(self.b, data)
 
     def logits(self, x: Tensor, *, member: int = 0) -> Tensor:
         """One pass of both stacks."""

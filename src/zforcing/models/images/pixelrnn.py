@@ -16,7 +16,7 @@ from ..density import Examples
 from .autoregressive import AutoregressiveModel
 from .diagonal import DiagonalBiLSTM, RowByRow
 from .grid import shape_of
-from .marginals import marginal_logits
+from .marginals import set_to_marginals
 
 
 @dataclass(frozen=True)
@@ -68,8 +68,7 @@ class PixelRNN(AutoregressiveModel):
 
     def begin_with(self, data: Examples) -> None:
         """Set the pixels' biases to their marginal logits."""
-        with torch.no_grad():
-            self.b.copy_(marginal_logits(data))
+        set_to_marginals(self.b, data)
 
     def logits(self, x: Tensor, *, member: int = 0) -> Tensor:
         """One pass over all diagonals."""

@@ -22,7 +22,7 @@ from ...settings import Count
 from ..density import Draws, Examples
 from .gated import GatedPixels, GatedSettings
 from .grid import shape_of
-from .marginals import marginal_logits
+from .marginals import set_to_marginals
 from .normal import NormalLatents, log_density, standard
 from .reading import log_bernoulli, pixels_of, refuse_holes
 
@@ -64,8 +64,7 @@ class PixelVAE(NormalLatents):
 
     def begin_with(self, data: Examples) -> None:
         """Set the pixels' biases to their marginal logits."""
-        with torch.no_grad():
-            self.b.copy_(marginal_logits(data))
+        set_to_marginals(self.b, data)
 
     # ---- p(x, z)
 
