@@ -7,6 +7,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 UNFINISHED := $(VENV)/.unfinished
+FOR_DOCS := $(VENV)/.installed-docs
 PIP := python -m pip -qq --disable-pip-version-check
 
 NEEDS_PYTHON = $(PYTHON) -c 'import ensurepip, sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
@@ -14,7 +15,7 @@ NEEDS_PYTHON = $(PYTHON) -c 'import ensurepip, sys; sys.exit(sys.version_info < 
 
 RECIPES := digits-zforcing-aux digits-rnn
 
-.PHONY: help install run $(RECIPES:%=run-%) test test-slow lint types format index constraints build clean
+.PHONY: help install run $(RECIPES:%=run-%) test test-slow lint types docs format index constraints build clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -43,6 +44,10 @@ lint: install ## ruff's rules and format
 types: install ## mypy, strict
 	$(BIN)/python -m mypy
 
+docs: $(FOR_DOCS) ## the site, into build/docs; a warning or a broken link is an error
+	$(BIN)/python -m sphinx --fail-on-warning --keep-going -q docs build/docs
+	$(BIN)/python tools/check_site.py build/docs
+
 format: install ## apply ruff's fixes and format
 	$(BIN)/python -m ruff check --fix
 	$(BIN)/python -m ruff format
@@ -57,7 +62,7 @@ constraints: ## pin the newest versions in constraints.txt (torch: TORCH=2.13.0)
 	@$(NEEDS_PYTHON)
 	@echo "installing the newest versions into build/constraints (a few minutes) ..."
 	@$(PYTHON) -m venv --clear build/constraints
-	@build/constraints/bin/$(PIP) install 'torch==$(TORCH)' -e '.[dev]'
+	@build/constraints/bin/$(PIP) install 'torch==$(TORCH)' -e '.[dev,docs]'
 	@sed -n '/^#/p' constraints.txt > build/constraints.txt
 	@build/constraints/bin/$(PIP) freeze --all --exclude pip --exclude zforcing > build/constraints/freeze.txt
 	@sed -E 's/\+.*//; /^(cuda-|nvidia-|triton=)/d' build/constraints/freeze.txt >> build/constraints.txt
@@ -80,4 +85,8 @@ $(INSTALLED): pyproject.toml constraints.txt
 	@$(BIN)/$(PIP) install -c constraints.txt -e '.[dev]'
 	@rm $(UNFINISHED)
 	@$(BIN)/python tools/check_install.py
+	@touch $@
+
+$(FOR_DOCS): $(INSTALLED)
+	@$(BIN)/$(PIP) install -c constraints.txt -e '.[docs]'
 	@touch $@
