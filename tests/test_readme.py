@@ -1,4 +1,4 @@
-"""The README's commands and its Python run as they are written."""
+"""The commands and the Python of the README and of the site's first pages run as they are written."""
 
 from __future__ import annotations
 
@@ -19,15 +19,18 @@ from zforcing.cli import main
 from zforcing.files.midi import read_tempo
 from zforcing.observations import MusicFormat
 
-README = (Path(__file__).parents[1] / "README.md").read_text("utf-8")
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text("utf-8")
+RECORDINGS = (ROOT / "docs" / "start" / "recordings.md").read_text("utf-8")
+ARRAYS = (ROOT / "docs" / "tables.md").read_text("utf-8").partition("## ")[0]
 OWN = {"my-music": ".wav", "my-speech": ".wav", "my-text": ".txt"}  # what is to be heard or read of one's own data
 SMALL = "--model.hidden_size 8 --model.embedding_size 4 --model.latent_size 16 --model.mlp_size 4 --training.epochs 1"
 
 
-def commands() -> list[str]:
-    """What stands behind `.venv/bin/zforcing`, continued lines joined."""
-    joined = re.sub(r"\\\n\s*", "", README)
-    return re.findall(r"^    \.venv/bin/zforcing (.*)$", joined, flags=re.MULTILINE)
+def commands(text: str) -> list[str]:
+    """What stands behind `zforcing`, continued lines joined."""
+    joined = re.sub(r"\\\n\s*", "", text)
+    return re.findall(r"^    (?:\.venv/bin/)?zforcing (.*)$", joined, flags=re.MULTILINE)
 
 
 @pytest.fixture
@@ -57,8 +60,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_every_command_runs(folder: Path) -> None:
-    assert len(commands()) >= 6
-    for command in commands():
+    for command in dict.fromkeys(commands(README + ARRAYS + RECORDINGS)):
         words = shlex.split(command)
         trains = words[0] == "train" and not {"--help", "--print_config"} & set(words)
         try:
@@ -76,7 +78,7 @@ def test_every_command_runs(folder: Path) -> None:
 
 def test_the_python_runs(folder: Path) -> None:
     """With sequences of a user's, in a hundredth of the time."""
-    code = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)[0]
+    (code,) = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)
     quick = code.replace("max_minutes=2", "max_minutes=0.02, progress=False")
     assert quick != code
     rng = np.random.default_rng(0)
@@ -90,22 +92,20 @@ def test_the_python_runs(folder: Path) -> None:
 
 
 @pytest.mark.filterwarnings("ignore:at .* steps with gaps the 4 draws:RuntimeWarning")
-def test_the_short_paths_run() -> None:
-    """On less data, in a fiftieth of the time, with fewer particles."""
-    quick = {"max_minutes=0.5": "max_steps=2, progress=False", "particles=64": "particles=4, moves=1"}
-    readme_paths = SimpleNamespace(**runpy.run_path(str(Path(__file__).parents[1] / "benchmarks" / "readme_paths.py")))
-    names = readme_paths.given(200)
-    scored, filled, ahead = (
-        readme_paths.run(reduce(lambda program, pair: program.replace(*pair), quick.items(), program), names)
-        for program in readme_paths.programs()
-    )
-    assert [alarms.shape for alarms in scored["alarms"]] == 10 * [(100,)]
-    assert list(scored["scores"].to_frame().columns[-2:]) == ["nats_temperature", "nats_load"]
-    seen = ~np.isnan(names["x"])
-    assert np.isfinite(filled["filled"]).all()
-    assert np.allclose(np.stack(filled["filled"])[seen], names["x"][seen], rtol=1e-5)
-    assert ahead["low"].shape == ahead["high"].shape == (24, 2)
-    assert (ahead["low"] < ahead["high"]).all()
+def test_the_page_for_sensors_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With three machines, a small model, two updates and few particles."""
+    monkeypatch.chdir(tmp_path)
+    small = {"range(10)": "range(4)", "size=64": "size=4", "max_minutes=0.5": "max_steps=2, progress=False"}
+    small |= {"FIVO(64)": "FIVO(2)", "particles=64": "particles=4, moves=1", "score(model,": "score(particles=2, model=model, data="}
+    programs = SimpleNamespace(**runpy.run_path(str(ROOT / "benchmarks" / "first_page.py"))).programs()
+    names: dict[str, Any] = {}
+    for program in programs:
+        exec(reduce(lambda text, pair: text.replace(*pair), small.items(), program), names)
+    assert [alarms.shape for alarms in names["alarms"]] == 4 * [(100,)]
+    assert list(names["table"].columns[-2:]) == ["nats_temperature", "nats_load"]
+    assert all(np.isfinite(filled).all() for filled in names["filled"])
+    assert names["low"].shape == names["high"].shape == (24, 2)
+    assert (names["low"] < names["high"]).all()
 
 
 def test_the_first_steps_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
