@@ -5,9 +5,10 @@ from __future__ import annotations
 import doctest
 import importlib
 import re
+import shlex
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -20,6 +21,10 @@ import torch
 import zforcing
 from situations import Situation, assert_backends_agree
 from zforcing import registry
+from zforcing.cli import index
+from zforcing.cli.commands import COMMANDS
+from zforcing.cli.quick import check
+from zforcing.errors import UserError
 from zforcing.runtime.threads import cpu_threads
 from zforcing.testing import MODEL_CHECKS, SPECS
 
@@ -119,3 +124,32 @@ def test_examples_in_docstrings_run(path: Path) -> None:
         result = doctest.testmod(importlib.import_module(name))
     assert result.attempted > 0
     assert result.failed == 0
+
+
+ROOT = Path(__file__).parents[1]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+
+
+def commands(page: Path) -> list[list[str]]:
+    """The words of the page's lines that begin with `zforcing COMMAND`; two spaces end a command, and a pipe."""
+    text = re.sub(r"\\\n\s*", "", page.read_text("utf-8"))
+    lines = re.findall(r"^ +(?:\$ )?(?:\.venv/bin/)?zforcing ([a-z].*)$", text, flags=re.MULTILINE)
+    return [shlex.split(re.split("  | \\| | > ", line)[0], comments=True) for line in lines]
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if commands(page)], ids=lambda page: page.stem)
+def test_the_commands_of_a_page_exist_with_their_options(page: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(index, "answers", lambda: True)
+    for name, *words in commands(page):
+        assert name in COMMANDS
+        with suppress(SystemExit):  # --help
+            check(name, words)
+
+
+def test_every_command_can_be_given_without_an_option() -> None:
+    """What is not given has no value, also where the parser comes from the index."""
+    listed = index.read_index()
+    for name in listed.commands:
+        with suppress(UserError):  # it needs a word
+            listed.parser(name).parse_args([])
+    assert "model.components" not in vars(listed.parser("bench").parse_args(["pixels"]))

@@ -96,7 +96,11 @@ def test_the_page_for_sensors_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     """With three machines, a small model, two updates and few particles."""
     monkeypatch.chdir(tmp_path)
     small = {"range(10)": "range(4)", "size=64": "size=4", "max_minutes=0.5": "max_steps=2, progress=False"}
-    small |= {"FIVO(64)": "FIVO(2)", "particles=64": "particles=4, moves=1", "score(model,": "score(particles=2, model=model, data="}
+    small |= {
+        "FIVO(64)": "FIVO(2)",
+        "particles=64": "particles=4, moves=1",
+        "score(model,": "score(particles=2, model=model, data=",
+    }
     programs = SimpleNamespace(**runpy.run_path(str(ROOT / "benchmarks" / "first_page.py"))).programs()
     names: dict[str, Any] = {}
     for program in programs:

@@ -165,7 +165,10 @@ def parser_of(given: Mapping[str, Any]) -> Parser:
     """The parser that was made so."""
     parser = Parser(given["prog"], description=given["about"], usage=given["usage"])
     for names, group, options in given["arguments"]:
-        parser.add_argument(*names, group=group, **_type_as(type_from_json, options))
+        read_options = _type_as(type_from_json, options)
+        if options.get("default") == argparse.SUPPRESS:  # argparse knows it by identity, which JSON doesn't keep
+            read_options["default"] = argparse.SUPPRESS
+        parser.add_argument(*names, group=group, **read_options)
     return parser
 
 
