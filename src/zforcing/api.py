@@ -7,6 +7,7 @@ from importlib.metadata import version
 from .bounds import AIS, ELBO, FIVO, IWAE, BoundResult, Exact, Importance, Orders, Weights
 from .data import Sequences
 from .errors import UserError
+from .evaluation.compared import Comparison, compare
 from .evaluation.detection import detection
 from .evaluation.evaluation import Evaluation
 from .evaluation.forecasts import ForecastTable, evaluate_forecast
@@ -99,6 +100,7 @@ __all__ = [
     "VRNN",
     "BoundResult",
     "Callback",
+    "Comparison",
     "DARNConfig",
     "DBNConfig",
     "DLGMConfig",
@@ -157,6 +159,7 @@ __all__ = [
     "ZForcing",
     "ZForcingConfig",
     "__version__",
+    "compare",
     "continue_from",
     "detection",
     "encode",

@@ -38,6 +38,12 @@ COMMANDS = {
         "Measure a trained model on a split of its data, or on your own: zforcing evaluate RUN [FILE_OR_FOLDER].",
         "take a smaller --batch-size; of long sequences --chunk-steps 500 --look-ahead 500, or fewer --particles",
     ),
+    "compare": Command(
+        "compare",
+        "compare",
+        "Say which of two runs explains the same data better, and how sure that is: zforcing compare RUN RUN.",
+        "take a smaller --batch-size, or fewer --particles",
+    ),
     "score": Command(
         "score",
         "score",

@@ -43,6 +43,7 @@ def evaluate(
     max_rows: int = 256,
     device: torch.device | str | None = None,
     progress: Callable[[int], None] = lambda done: None,
+    each: Callable[[NDArray[np.float64]], None] = lambda nats: None,
 ) -> Evaluation:
     """Measure how well a model explains data: its bound on log p(x), averaged over sequences and `repeats`.
 
@@ -63,6 +64,7 @@ def evaluate(
         max_rows: sequences times particles in one batch (at least one sequence).
         device: where to compute (`auto`: on a GPU if there is one); by default the model's device.
         progress: called after each batch and repeat with the number of sequences done in it.
+        each: called in the end with [N], the nats of each sequence, mean over repeats.
 
     Returns:
         The evaluation: nats per sequence, their standard error, and the same in other units.
@@ -98,6 +100,7 @@ def evaluate(
                 totals.add(ready(model, batch.seeded(noise)), indices, repeat)
                 progress(len(indices))
     totals.check(bound_name(bound), f"the {split} split" if split else "the data")
+    each(totals.values.mean(0))
     return Evaluation(
         model=model.label,
         data=described.name,

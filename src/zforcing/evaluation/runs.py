@@ -8,6 +8,9 @@ from dataclasses import fields, replace
 from pathlib import Path
 from typing import Literal
 
+import numpy as np
+from numpy.typing import NDArray
+
 from ..bounds import Bound
 from ..data import DataModule, SequenceDataset
 from ..data.own_files import read_own
@@ -52,6 +55,7 @@ def evaluate_run(
     device: str = "auto",
     counting: Counter = silent,
     say: Callable[[str], None] = lambda line: None,
+    each: Callable[[NDArray[np.float64]], None] = lambda nats: None,
 ) -> Evaluation:
     """How well a run's model explains a split of its data, or a file or folder of one's own.
 
@@ -75,6 +79,7 @@ def evaluate_run(
         device: auto, cpu or cuda.
         counting: counting(what, total) is a context that gives a function of how many more sequences are done.
         say: Called with a line where there are no baselines, though they are wanted.
+        each: Called in the end with [N], the nats of each sequence.
 
     Raises:
         UserError: The folder is no run's, or its data isn't there or can't be scored.
@@ -107,6 +112,7 @@ def evaluate_run(
             max_rows=batch_size,
             device=pick_device(device),
             progress=advance,
+            each=each,
         )
     doubts = doubts_about(trained, sequences, train=train, split=split if file is None else None, name=found.split)
     return replace(found, remark="; ".join(filter(None, [found.remark, *doubts])))

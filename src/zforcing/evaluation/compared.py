@@ -1,0 +1,181 @@
+"""Which of two models explains the same sequences better, and how sure that is."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..bounds import ELBO, Bound
+from ..data import SequenceDataset
+from ..errors import UserError
+from ..models import DensityModel
+from .evaluation import Evaluation
+from .likelihood import evaluate
+
+SIGNS = {"exact": "=", "at least": "≥", "at most": "≤", "of bounds": "~"}
+
+
+@dataclass(frozen=True)
+class Measured:
+    """A model's nats of the same sequences, of one or several runs that differ by their seed.
+
+    Attributes:
+        evaluations: of each run.
+        nats: [S, N], of S runs and N sequences.
+    """
+
+    evaluations: tuple[Evaluation, ...]
+    nats: NDArray[np.float64]
+
+    @property
+    def mean(self) -> float:
+        """Nats per sequence, mean over runs."""
+        each: list[float] = self.nats.mean(0).tolist()
+        return math.fsum(each) / len(each)
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """How much better the first model explains sequences than the second.
+
+    With a_n and b_n the nats of sequence n under each, the mean over its runs,
+
+        difference = mean_n d_n,  d_n = a_n - b_n,  standard_error = std(d_n) / sqrt(N).
+
+    Sequences that are hard are hard for both: this error is smaller, often by much, than those of the two means.
+
+    Attributes:
+        difference: nats per sequence.
+        standard_error: of it, over sequences, in pairs; None of one sequence.
+        seeds_error: of it, over seeds: sqrt(s_a^2 / S_a + s_b^2 / S_b), s the standard deviation of the runs' means;
+            None where a model has one run.
+        better: share of the sequences with d_n > 0.
+        relation: what the difference is of that of log p(x): "exact", "at least" (a bound less an exact number), "at
+            most" (the reverse) or "of bounds", which is neither, and of estimates too.
+        first: nats per sequence.
+        second: nats per sequence.
+        num_sequences: N.
+        runs: S_a and S_b.
+    """
+
+    difference: float
+    standard_error: float | None
+    seeds_error: float | None
+    better: float
+    relation: str
+    first: float
+    second: float
+    num_sequences: int
+    runs: tuple[int, int]
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain JSON values."""
+        return asdict(self)
+
+    def __str__(self) -> str:
+        error = "" if self.standard_error is None else f" ± {self.standard_error:.2f}"
+        over = f" (over sequences, in pairs: {self.num_sequences})"
+        seeds = (
+            ""
+            if self.seeds_error is None
+            else f" ± {self.seeds_error:.2f} (over seeds: {self.runs[0]}, {self.runs[1]})"
+        )
+        return f"{SIGNS[self.relation]} {self.difference:+.2f}{error}{over}{seeds} nats per sequence"
+
+
+def compare(
+    first: DensityModel | Sequence[DensityModel],
+    second: DensityModel | Sequence[DensityModel],
+    data: SequenceDataset,
+    *,
+    bound: Bound = ELBO(),
+    repeats: int = 1,
+    seed: int = 0,
+    max_rows: int = 256,
+) -> Comparison:
+    """Say which of two models explains the same sequences better, and how sure that is.
+
+    Args:
+        first: A trained model, or several that were trained alike with other seeds.
+        second: Another one, or several.
+        data: Sequences that none of them was trained on.
+        bound: What is measured of log p(x), of both.
+        repeats: How often; the mean is compared.
+        seed: Of the bound's noise.
+        max_rows: Sequences times particles in one batch.
+
+    Returns:
+        The difference in nats per sequence, with its error over sequences, in pairs, and over seeds.
+
+    Raises:
+        UserError: They read other numbers (another normalization, or kinds of columns), or `evaluate` raises it.
+
+    Example:
+        print(zf.compare(stochastic, plain, test, bound=zf.IWAE(16)))
+    """
+
+    def measured(models: DensityModel | Sequence[DensityModel]) -> Measured:
+        nats: list[NDArray[np.float64]] = []
+        evaluations = tuple(
+            evaluate(model, data, bound=bound, repeats=repeats, seed=seed, max_rows=max_rows, each=nats.append)
+            for model in ([models] if isinstance(models, DensityModel) else models)
+        )
+        if not evaluations:
+            raise UserError("compare needs a model on each side")
+        return Measured(evaluations, np.stack(nats))
+
+    return difference(measured(first), measured(second))
+
+
+def difference(first: Measured, second: Measured) -> Comparison:
+    """Compare what was measured of two models on the same sequences.
+
+    Raises:
+        UserError: They weren't measured on the same numbers, or not by the same bound.
+    """
+    check_same([*first.evaluations, *second.evaluations])
+    each = first.nats.mean(0) - second.nats.mean(0)
+    n = len(each)
+    return Comparison(
+        difference=math.fsum(each) / n,
+        standard_error=None if n < 2 else float(each.std(ddof=1)) / math.sqrt(n),
+        seeds_error=_over_seeds(first.nats.mean(1), second.nats.mean(1)),
+        better=float((each > 0).mean()),
+        relation=_relation(first.evaluations[0].kind, second.evaluations[0].kind),
+        first=first.mean,
+        second=second.mean,
+        num_sequences=n,
+        runs=(len(first.nats), len(second.nats)),
+    )
+
+
+def check_same(evaluations: Sequence[Evaluation]) -> None:
+    """Raise UserError where evaluations are of other numbers, or by other bounds; an exact one can be beside any."""
+    if len({(one.data_fingerprint, one.num_sequences, one.first_observation) for one in evaluations}) > 1:
+        names = sorted({f"{one.data} ({one.num_sequences} sequences, {one.data_fingerprint})" for one in evaluations})
+        raise UserError(
+            f"the runs weren't measured on the same numbers: {'; '.join(names)}. Compare runs with the same data, "
+            "split, normalization and first step"
+        )
+    bounds = {(one.bound, one.particles) for one in evaluations if one.kind != "exact"}
+    if len(bounds) > 1:
+        words = " and ".join(sorted(f"{name} {particles}" for name, particles in bounds))
+        raise UserError(f"the runs were measured by different bounds: {words}")
+
+
+def _over_seeds(first: NDArray[np.float64], second: NDArray[np.float64]) -> float | None:
+    if min(len(first), len(second)) < 2:
+        return None
+    return math.sqrt(sum(float(means.var(ddof=1)) / len(means) for means in (first, second)))
+
+
+def _relation(first: str, second: str) -> str:
+    if first == second == "exact":
+        return "exact"
+    bounded = {("lower bound", "exact"): "at least", ("exact", "lower bound"): "at most"}
+    return bounded.get((first, second), "of bounds")
