@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any
 
 from docutils import nodes
-from latex2mathml.converter import convert
+from latex2mathml import converter
 
 if TYPE_CHECKING:
     from sphinx.application import Sphinx
     from sphinx.writers.html5 import HTML5Translator
+
+FUNCTION = re.compile(r"(<mi>(?:exp|ln|log)</mi>)(?=<m(?!o))")  # what follows isn't an operator, such as a parenthesis
+
+
+def convert(latex: str, *, display: str) -> str:
+    """MathML with the thin space after a function's name that TeX has and latex2mathml leaves out."""
+    return FUNCTION.sub(r'\1<mspace width="0.17em"/>', converter.convert(latex, display=display))
 
 
 def inline(translator: HTML5Translator, node: nodes.math) -> None:
