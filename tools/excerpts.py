@@ -1,17 +1,17 @@
-"""What docs/paper/*.md says of equations, with the lines of code and the tests that it names found in the sources.
+r"""What docs/paper/*.md says of equations, with the lines of code and the tests that it names found in the sources.
 
 An equation is a block of a page:
 
     ```{equation-to-code} Auxiliary cost
     :number: 8
-    :paper: \\log p_\\xi(b_t \\mid z_t)
+    :paper: \log p_\xi(b_t \mid z_t)
     :code: zforcing.models.zforcing.ZForcing.auxiliary | target = at_least_float32(context).detach()
     :test: tests/test_parity.py::test_the_loss_equals_the_released_models
 
-    \\log p(b_t \\mid z_t) = ...
+    \log p(b_t \mid z_t) = ...
     ```
 
-number: in the paper, where it was checked; or `where`: the part of the paper.
+number: in the paper, where it was checked; or `where`: the part of the paper; or `from`, where it is of no paper here.
 paper:  the formula in the paper's notation, where that is another than ours.
 code:   an object and a fragment of one statement in it; `a ... b`: from the statement with a to the one with b. Any
         number of them.
@@ -33,7 +33,7 @@ from typing import TypeVar
 
 ROOT = Path(__file__).resolve().parents[1]
 BLOCK = re.compile(r"^```\{equation-to-code\} (?P<title>.+)\n(?P<body>(?:(?!```).*\n)*)```$", re.MULTILINE)
-FIELD = re.compile(r":(number|where|paper|code|test): (.+)")
+FIELD = re.compile(r":(number|where|from|paper|code|test): (.+)")
 
 Found = TypeVar("Found")
 Definition = ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
@@ -69,8 +69,7 @@ class Equation:
     """A block of a page, as it was written."""
 
     title: str
-    number: str | None
-    where: str | None
+    place: str
     paper: str | None
     code: tuple[str, ...]
     tests: tuple[str, ...]
@@ -90,14 +89,15 @@ def equation(title: str, lines: list[str]) -> Equation:
     while rest and (found := FIELD.fullmatch(rest[0].rstrip())):
         fields.setdefault(found[1], []).append(found[2])
         del rest[0]
-    first = {name: values[0] for name, values in fields.items()}
     formulas = tuple(part.strip() for part in re.split(r"\n\s*\n", "\n".join(rest)) if part.strip())
-    given = {name: first.get(name) for name in ("number", "where", "paper")}
-    return Equation(title, **given, code=_all(fields, "code"), tests=_all(fields, "test"), formulas=formulas)
+    code, tests = (tuple(fields.get(name, ())) for name in ("code", "test"))
+    return Equation(title, _place(fields), fields.get("paper", [None])[0], code, tests, formulas)
 
 
-def _all(fields: dict[str, list[str]], name: str) -> tuple[str, ...]:
-    return tuple(fields.get(name, ()))
+def _place(fields: dict[str, list[str]]) -> str:
+    """What a card says of where its equation is from; "" where nothing was said."""
+    said = {"number": "equation {}", "where": "unnumbered here: {}", "from": "{}"}
+    return "; ".join(form.format(*fields[name]) for name, form in said.items() if name in fields)
 
 
 def faults(given: Equation) -> list[str]:
@@ -106,7 +106,7 @@ def faults(given: Equation) -> list[str]:
         "a formula": given.formulas,
         "code": given.code,
         "a test": given.tests,
-        "a number or where it is": given.number or given.where,
+        "a number, or where it is from": given.place,
     }
     found = [f"has not {what}" for what, value in lacks.items() if not value]
     found += [f"writes {line!r} as a formula" for part in given.formulas for line in part.split("\n") if line[0] == ":"]

@@ -9,9 +9,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from docutils import nodes
-from excerpts import ROOT, Equation, Excerpt, NotFoundError, Proof, equation, excerpt, faults, proof
 from sphinx.pycode import ModuleAnalyzer
 from sphinx.util.docutils import SphinxDirective
+
+from excerpts import ROOT, Equation, Proof, equation, excerpt, faults, proof
 
 if TYPE_CHECKING:
     from sphinx.application import Sphinx
@@ -63,8 +64,7 @@ class EquationToCode(SphinxDirective):
 
 
 def _head(given: Equation) -> nodes.paragraph:
-    number = f"equation {given.number}" if given.number else f"unnumbered here: {given.where}"
-    parts = (nodes.strong("", given.title), nodes.Text(" "), nodes.inline("", number, classes=["number"]))
+    parts = (nodes.strong("", given.title), nodes.Text(" "), nodes.inline("", given.place, classes=["place"]))
     return nodes.paragraph("", "", *parts, classes=["head"])
 
 
@@ -73,10 +73,13 @@ def _formula(latex: str) -> nodes.math_block:
 
 
 def _proofs(found: list[Proof]) -> nodes.bullet_list:
-    tests = nodes.bullet_list(classes=["proofs"])
+    """A list; what several say of themselves is said once."""
+    tests, said = nodes.bullet_list(classes=["proofs"]), set[str]()
     for test in found:
-        says = f" {test.path}{', slow' if test.is_slow else ''}. {test.says}"
-        tests += nodes.list_item("", nodes.paragraph("", "", nodes.literal("", test.name), nodes.Text(says)))
+        says = "" if test.says in said else f" {test.says}"
+        rest = f" {test.path}{', slow' if test.is_slow else ''}.{says}"
+        tests += nodes.list_item("", nodes.paragraph("", "", nodes.literal("", test.name), nodes.Text(rest)))
+        said.add(test.says)
     return tests
 
 

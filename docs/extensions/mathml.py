@@ -12,12 +12,15 @@ if TYPE_CHECKING:
     from sphinx.application import Sphinx
     from sphinx.writers.html5 import HTML5Translator
 
-FUNCTION = re.compile(r"(<mi>(?:exp|ln|log)</mi>)(?=<m(?!o))")  # what follows isn't an operator, such as a parenthesis
+NAME = "<mi>(?:exp|ln|log)</mi>"
+BEFORE = re.compile(f"(</(?:mi|mn|msub|msup)>)({NAME})")
+AFTER = re.compile(f"({NAME})(?=<m(?!o[ >]))")  # an operator, such as a parenthesis, stands close
 
 
 def convert(latex: str, *, display: str) -> str:
-    """MathML with the thin space after a function's name that TeX has and latex2mathml leaves out."""
-    return FUNCTION.sub(r'\1<mspace width="0.17em"/>', converter.convert(latex, display=display))
+    """MathML with the thin spaces around a function's name that TeX has and latex2mathml leaves out."""
+    space = '<mspace width="0.17em"/>'
+    return AFTER.sub(rf"\1{space}", BEFORE.sub(rf"\1{space}\2", converter.convert(latex, display=display)))
 
 
 def inline(translator: HTML5Translator, node: nodes.math) -> None:
