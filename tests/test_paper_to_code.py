@@ -54,7 +54,7 @@ def test_a_card_is_read_as_it_is_written() -> None:
     assert (card.place, card.formulas) == ("equation 8", ("a + b", "c"))
     assert faults(card) == []
     bare = equation("Title", ["a"])
-    assert faults(bare) == [f"Title: has not {what}" for what in ("code", "a test", "a number, or where it is from")]
+    assert faults(bare) == [f"Title: has no {what}" for what in ("code", "test", "number, and not where it is from")]
 
 
 @pytest.mark.parametrize(

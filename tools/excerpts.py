@@ -103,12 +103,12 @@ def _place(fields: dict[str, list[str]]) -> str:
 def faults(given: Equation) -> list[str]:
     """A line for each thing that an equation lacks, or that isn't where it says."""
     lacks = {
-        "a formula": given.formulas,
+        "formula": given.formulas,
         "code": given.code,
-        "a test": given.tests,
-        "a number, or where it is from": given.place,
+        "test": given.tests,
+        "number, and not where it is from": given.place,
     }
-    found = [f"has not {what}" for what, value in lacks.items() if not value]
+    found = [f"has no {what}" for what, value in lacks.items() if not value]
     found += [f"writes {line!r} as a formula" for part in given.formulas for line in part.split("\n") if line[0] == ":"]
     found += [fault for code in given.code if (fault := _fault(excerpt, code))]
     found += [fault for test in given.tests if (fault := _fault(proof, test))]
