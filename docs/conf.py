@@ -24,6 +24,7 @@ extensions = [
     "sphinx_design",
     "mathml",  # formulas without a script from elsewhere
     "notebooks",  # examples/*.ipynb become learn/*.ipynb
+    "equations",  # docs/paper: equations beside code and tests
 ]
 exclude_patterns = ["extensions", "**/*.json"]
 nitpicky = True

@@ -100,6 +100,15 @@ def test_with_the_exact_posterior_every_bound_is_exact() -> None:
         torch.testing.assert_close(repeated(bound, model, batch, 1)[0], exact, rtol=0, atol=1e-9)
 
 
+def test_a_filter_that_never_resamples_is_iwae() -> None:
+    model, batch, _ = linear_gaussian(2, 2, 6, 3)
+    model.backend, batch = "reference", replace(batch, lengths=torch.tensor([6, 3, 1]))
+    torch.manual_seed(0)
+    noise = model.draw_noise(batch, particles=4)
+    found, expected = (bound(model, batch, noise=noise).value for bound in (FIVO(4, threshold=0), IWAE(4)))
+    torch.testing.assert_close(found, expected, rtol=0, atol=1e-10)
+
+
 def test_missing_observations_in_a_bound_equal_kalman_with_them() -> None:
     model, batch, _ = linear_gaussian(2, 3, 5, 3, proposal="smoothing")
     torch.manual_seed(2)

@@ -1,0 +1,117 @@
+"""Z-Forcing against its equations, written out step by step in NumPy, with what the released model doesn't have."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+import numpy as np
+import pytest
+
+from conftest import SPECS, ZF_SIZE, Case, draw_noise, random_batch
+from oracle import (
+    Array,
+    Weights,
+    affine,
+    assert_values,
+    divergence,
+    log_density,
+    net,
+    shake,
+    sigmoid,
+    weights_of,
+)
+from zforcing import SequenceModel
+
+VARIANTS: list[dict[str, Any]] = [
+    {},
+    {"output_skip": False},
+    {"latents_see_input": True},
+    {"posterior": "parallel"},
+    {"posterior": "parallel", "latents_see_input": True},
+]
+
+
+def lrelu(a: Array) -> Array:
+    return np.clip(np.where(a > 0, a, a / 3), -3, 3)
+
+
+def update(gates: Array, c: Array) -> tuple[Array, Array]:
+    """i, f, o = sigmoid(.), g = tanh(.);  c_t = f c_{t-1} + i g;  h_t = o tanh(c_t)."""
+    i, f, g, o = np.split(gates, 4)
+    c = sigmoid(f) * c + sigmoid(i) * np.tanh(g)
+    return sigmoid(o) * np.tanh(c), c
+
+
+def lstm(w: Weights, name: str, x: Array, state: tuple[Array, Array]) -> tuple[Array, Array]:
+    gates = w[f"{name}.weight_ih_l0"] @ x + w[f"{name}.bias_ih_l0"]
+    return update(gates + w[f"{name}.weight_hh_l0"] @ state[0] + w[f"{name}.bias_hh_l0"], state[1])
+
+
+def gaussian(w: Weights, name: str, *read: Array) -> list[Array]:
+    return np.split(np.clip(net(w, f"{name}.mlp", *read, activation=lrelu), -8, 8), 2)
+
+
+def backward_states(w: Weights, x: Array) -> list[Array]:
+    """b_t = LSTM(e(x_t), b_{t+1}), b_{T+1} = 0."""
+    state, found = (np.zeros(w["cell.from_hidden.weight"].shape[1]),) * 2, []
+    for x_t in x[::-1]:
+        state = lstm(w, "backward_lstm.lstm", affine(w, "embed.layer", x_t), state)
+        found.insert(0, state[0])
+    return found
+
+
+def oracle(
+    w: Weights, x: Array, start: Array, noise: Array, *, parallel: bool, see_input: bool, skip: bool
+) -> tuple[list[float], list[float]]:
+    h = c = np.zeros(w["cell.from_hidden.weight"].shape[1])
+    a, log_px, kl = (h, c), [], []
+    for x_t, before, b_t, e_t in zip(x, [start, *x[:-1]], backward_states(w, x), noise, strict=True):
+        e = affine(w, "embed.layer", before)
+        a = lstm(w, "forward_lstm", e, a) if parallel else a
+        seen = [e] if see_input else []
+        prior = gaussian(w, "prior_net", h, *seen)
+        mean, log_variance = gaussian(w, "posterior_net", a[0] if parallel else h, b_t, *seen)
+        z = mean + np.exp(log_variance / 2) * e_t
+        g = affine(w, "cell.latent_net", z)
+        gates = w["cell.from_latent.weight"] @ g + affine(w, "cell.from_input", e) + w["cell.from_hidden.weight"] @ h
+        h, c = update(gates, c)
+        features = lrelu(affine(w, "readout.from_hidden", h) + w["readout.from_input.weight"] @ e) if skip else h
+        log_px.append(log_density(x_t, *np.split(affine(w, "emission_net.linear", features), 2)))
+        kl.append(divergence(mean, log_variance, *prior))
+    return log_px, kl
+
+
+def shaken(settings: dict[str, Any], spec: str) -> tuple[SequenceModel, Any]:
+    model = Case("zforcing", ZF_SIZE | settings).build(SPECS[spec])
+    model.backend = "reference"  # tests/test_backends.py has it equal the other
+    shake(model, seed=3)
+    return model, partial(
+        oracle,
+        parallel=settings.get("posterior") == "parallel",
+        see_input=settings.get("latents_see_input", False),
+        skip=settings.get("output_skip", True),
+    )
+
+
+@pytest.mark.parametrize(("settings", "spec"), [*((v, "real") for v in VARIANTS), ({}, "conditioned")], ids=str)
+def test_each_steps_likelihood_and_kl_are_those_of_the_equations(settings: Any, spec: str) -> None:
+    model, equations = shaken(settings, spec)
+    batch = random_batch(SPECS[spec], (4, 3, 1))
+    assert_values(model, batch, draw_noise(model, batch), equations)
+
+
+@pytest.mark.parametrize("spec", ["real", "conditioned"])
+def test_the_backward_term_is_of_the_previous_observation_and_of_none_that_was_not_seen(spec: str) -> None:
+    """log p(x_{t-1} | b_t); x_0 counts where it is an observation, and 0 stands for it where it is not."""
+    model, _ = shaken({}, spec)
+    batch = random_batch(SPECS[spec], (4,))
+    found, w = model.unroll(batch).cost("backward")[0].detach().numpy(), weights_of(model)
+    x, start = batch.x[0].numpy(), batch.start[0].numpy()
+    expected = [
+        log_density(before, *np.split(affine(w, "backward_emission_net.linear", b), 2))
+        for before, b in zip([start, *x[:-1]], backward_states(w, x), strict=True)
+    ]
+    if spec == "real":
+        expected[0] = 0.0
+    np.testing.assert_allclose(found, expected, rtol=1e-10)
