@@ -19,6 +19,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from filelock import FileLock
 from rich.console import Console
 
 from conftest import Command
@@ -101,6 +102,49 @@ def test_a_file_stays_as_it_was_where_its_successor_cant_be_written(tmp_path: Pa
     with pytest.raises(UserError, match="No space left"), whole_files(tmp_path) as made:
         half_written(made / "a.txt")
     assert files_of(tmp_path) == {"a.txt": b"before"}
+
+
+def test_what_a_killed_write_has_left_goes_with_the_next_one(tmp_path: Path) -> None:
+    """And not what another process is writing, which holds its lock."""
+    for name in (".killed.partial", ".other.partial"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / ".lock").touch()
+        half = tmp_path / name / "half.npz"
+        half.write_text("half")
+    (tmp_path / ".mine.partial").write_text("mine")
+    with FileLock(half.with_name(".lock")), whole_files(tmp_path):
+        pass
+    assert {file.name for file in tmp_path.iterdir()} == {".other.partial", ".mine.partial"}
+    assert half.read_text() == "half"
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["sample", "--num", 1], "run/samples: can't be made (Operation not permitted)"),
+        (["score"], "run/scores: can't be made (Operation not permitted)"),
+        (["forecast", "--steps", 1], "run/forecasts: can't be made (Operation not permitted)"),
+        (["plot", "--out", "run/curves.png"], "run/curves.png: can't be written (Operation not permitted)"),
+    ],
+)
+def test_a_run_folder_that_cant_be_written_is_named(
+    words: list[object],
+    said: str,
+    train: Callable[..., Any],
+    zf: Command,
+    data: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    train(1)
+
+    def refused(path: object, *_: object, **__: object) -> None:
+        raise PermissionError(errno.EPERM, os.strerror(errno.EPERM), str(path))
+
+    monkeypatch.chdir(data.parent)
+    monkeypatch.setattr(Path, "mkdir", refused)
+    monkeypatch.setattr("tempfile.mkdtemp", lambda *_: refused("run"))
+    remedy = "; name another place, or make this one writable"
+    assert zf(words[0], "run", *words[1:]).mistake == f"zforcing: {said}{remedy}"
 
 
 def test_samples_are_whole_or_those_of_before(
