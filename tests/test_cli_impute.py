@@ -62,6 +62,17 @@ def test_a_file_with_gaps_becomes_one_without_and_one_of_intervals(run: Path, tm
     assert (gaps["lower"] < gaps["upper"]).all()
 
 
+def test_what_will_take_much_memory_is_said_in_one_line(
+    run: Path, tmp_path: Path, zf: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("zforcing.tasks.impute.HELD", 1)
+    said = zf("impute", run, run.parent / "gaps.csv", "--out", tmp_path / "filled.csv", *FEW).err
+    assert (
+        said.count("the draws of the longest sequence take 0.0 GB, all steps at once: fewer particles, 0 moves or ")
+        == 1
+    )
+
+
 def test_without_a_name_the_files_are_in_the_run_and_the_rest_is_printed(run: Path, zf: Command) -> None:
     printed = zf("impute", run, run.parent / "gaps.csv", *FEW, "--seed", 3, "--lag", "all")
     assert printed.code == 0

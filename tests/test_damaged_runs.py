@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import random
 import re
 import shutil
@@ -22,6 +23,7 @@ from zforcing.cli.info import about_run
 from zforcing.data.record import SplitRecord
 from zforcing.evaluation.runs import evaluate_run
 from zforcing.evaluation.saved import read_mapping
+from zforcing.report.curves import Curves
 from zforcing.saving.atomic import parse_json, read_json, with_digest
 from zforcing.saving.digests import SUMS, write_digests
 from zforcing.training.reporter import Reporter
@@ -129,17 +131,42 @@ def test_moments_may_be_thrown_away_by_who_wants_only_the_model(copy: Path) -> N
     assert load(copy / "run").name == "rnn"
 
 
+@pytest.mark.parametrize("put", ["pipe", "folder", "link"])
+def test_what_is_no_file_in_place_of_digests_isnt_taken_for_none(put: str, copy: Path) -> None:
+    file = copy / "run" / "checkpoints" / "best" / SUMS
+    if put == "pipe" and not hasattr(os, "mkfifo"):
+        pytest.skip("Windows has no pipes with a name")
+    file.unlink()
+    {"pipe": lambda: os.mkfifo(file), "folder": file.mkdir, "link": lambda: file.symlink_to("nowhere")}[put]()
+    with pytest.raises(UserError, match=r"best/SHA256SUMS is no regular file: restore a copy"):
+        load(copy / "run")
+    with pytest.raises(UserError, match="is no regular file"):
+        read_json(file.with_name("training.json"))
+
+
 @pytest.mark.parametrize("edit", [lambda rows: rows[1:], lambda rows: [rows[0].replace("1", "2"), *rows[1:]]])
 def test_rows_that_are_missing_or_others_are_said(edit: object, copy: Path) -> None:
     file = copy / "run" / "metrics.jsonl"
     rows = file.read_text().splitlines()
     assert callable(edit)
+    Curves.read(copy / "run")
     file.write_text("".join(f"{row}\n" for row in edit(rows)))
+    with pytest.raises(UserError, match=r"run/metrics\.jsonl lacks rows of before .*/last, or has others: restore"):
+        Curves.read(copy / "run")
     assert any("metrics.jsonl lacks rows of before the checkpoint" in line for line in resume(copy, epochs=3))
 
 
 def test_rows_as_they_were_say_nothing(copy: Path) -> None:
     assert not any("warning" in line for line in resume(copy, epochs=3))
+    Curves.read(copy / "run")
+
+
+def test_rows_behind_the_checkpoint_are_read_too(copy: Path) -> None:
+    """Of a run that is being trained."""
+    row = {"event": "training", "step": 99}
+    with (copy / "run" / "metrics.jsonl").open("a") as file:
+        file.write(f"{json.dumps(row)}\n")
+    assert Curves.read(copy / "run").rows[-1] == row
 
 
 @pytest.mark.parametrize("edit", [(b"1", b"2"), (b"2", b"3"), (b"cpu", b"cpv")])

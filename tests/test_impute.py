@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from dataclasses import replace
 from itertools import product
 from pathlib import Path
@@ -27,6 +28,7 @@ from zforcing.observations import Example
 from zforcing.tasks.completing import draw_missing, log_weight_of
 from zforcing.tasks.drawing import drawn_sequences
 from zforcing.tasks.genealogy import lines_of
+from zforcing.tasks.impute import held_by_longest
 from zforcing.tasks.moves import Block, Mover, Paths, Spread, blocks_of, worth
 from zforcing.tasks.smoothing import Histories, filled_by_lines
 
@@ -209,6 +211,54 @@ def test_draws_go_back_to_their_ancestors_and_a_lag_takes_every_particle_once() 
     assert sorted(short[0]) == [0, 0, 1]  # all particles that the first resampling left
     middle = lines_of(histories, 0, gap, lag=1)
     assert sorted(middle[0]) == [0, 1, 1]  # those that the second left, 2, 2 and 1, come from 1, 1 and 0
+
+
+class Asked(dict[int, Any]):
+    """Counts how often it is asked whether it has a key."""
+
+    times = 0
+
+    def __contains__(self, key: object) -> bool:
+        self.times += 1
+        return super().__contains__(key)
+
+
+@pytest.mark.parametrize("lag", [None, 3])
+def test_to_trace_draws_back_takes_time_linear_in_the_steps(lag: int | None) -> None:
+    every_seventh = {t: np.array([[0], [0], [1]]) for t in range(0, 400, 7)}
+    for ancestors in (Asked(), Asked(every_seventh)):
+        rows = {t: np.array([True]) for t in ancestors}
+        histories = Histories(np.zeros((400, 3, 1, 1)), np.zeros((400, 3, 1, 0)), ancestors, rows, np.full((3, 1), 2))
+        lines_of(histories, 0, np.arange(400) % 5 == 0, lag=lag)
+        assert ancestors.times <= 10 * 400  # from the next resampling behind the lag
+
+
+def test_draws_of_long_sequences_are_in_memory_once(
+    monkeypatch: pytest.MonkeyPatch, gappy: tuple[Array, Array]
+) -> None:
+    """The peak beyond the draws themselves is small, and without moves no latents are kept."""
+    monkeypatch.setattr("zforcing.tasks.drawing.PART", 4)
+    model, data = turning(proposal="smoothing"), Example(*gappy)
+    for moves, numbers in ((0, 2), (1, 2 + model.latent_size)):
+        tracemalloc.start()
+        drawn_sequences(model, [data], particles=1000, lag=3, moves=moves)
+        peak, _ = tracemalloc.get_traced_memory()[1], tracemalloc.stop()
+        assert peak < 1.3 * 8 * 1000 * 40 * (numbers + 2)
+
+
+def test_of_what_takes_much_memory_one_sequence_is_drawn_at_a_time_and_one_line_says_so(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    data = sequences(SPECS["real"])
+    model = model_of(ONE_OF_EACH[0], data)
+    held = held_by_longest(model, data, particles=6, moves=2)
+    done: list[int] = []
+    monkeypatch.setattr("zforcing.tasks.impute.HELD", held)
+    zforcing.impute(model, data, progress=done.append, **FEW)
+    monkeypatch.setattr("zforcing.tasks.impute.HELD", held - 1)
+    with pytest.warns(RuntimeWarning, match="the draws of the longest sequence take 0.0 GB, all steps at once"):
+        zforcing.impute(model, data, progress=done.append, **FEW)
+    assert done == [1] * 2 * len(data)
 
 
 def test_draws_of_a_sequence_that_ends_before_others_are_those_of_its_own_last_step() -> None:

@@ -21,7 +21,7 @@ from zforcing.models import MODELS
 from zforcing.observations import MusicFormat
 from zforcing.training.reporter import Reporter
 from zforcing.training.runs.config import RunConfig, parse_config
-from zforcing.training.runs.recipes import GROUPS, Facts, merge_settings, read_facts, read_recipe, recipes
+from zforcing.training.runs.recipes import GROUPS, LARGEST, Facts, merge_settings, read_facts, read_recipe, recipes
 from zforcing.training.runs.run import train
 
 # row: TIMIT, Blizzard; nats as in the paper's table of speech results, and table 1 of SRNN's paper for SRNN's variants
@@ -335,6 +335,12 @@ def test_a_base_that_is_none_is_one_line(base: Any, said: str, tmp_path: Path, z
     assert (result.code, result.out, result.err.count("\n")) == (2, "", 1)
     assert said in result.err
     assert not (tmp_path / "run").exists()
+
+
+def test_what_is_too_large_for_a_recipe_isnt_read(tmp_path: Path, zf: Command) -> None:
+    file = tmp_path / "mine.yaml"
+    file.write_text("base: _timit\n" + "#" * LARGEST)
+    assert f"{file} is larger than 1000000 bytes: it is no recipe" in zf("train", file).mistake
 
 
 def test_a_base_alone_is_no_run(tmp_path: Path, zf: Command) -> None:

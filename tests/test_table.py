@@ -5,8 +5,10 @@ from __future__ import annotations
 import io
 import json
 import math
+import sys
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 import yaml
@@ -16,6 +18,9 @@ from zforcing import UserError
 from zforcing.evaluation.evaluation import Evaluation
 from zforcing.evaluation.rows import RunRow, read_rows
 from zforcing.evaluation.side_by_side import to_markdown, to_terminal
+from zforcing.report.sections.likelihood import HERE, evaluations
+from zforcing.report.subject import Subject
+from zforcing.saving.digests import SUMS
 
 EVALUATION = Evaluation(
     model="zforcing",
@@ -258,6 +263,29 @@ def test_a_folder_that_is_none_is_refused(tmp_path: Path) -> None:
 
 def test_numbers_that_json_has_not_are_refused(tmp_path: Path) -> None:
     assert "NaN is not JSON" in refused(write(tmp_path, "a0", perplexity=math.nan))
+
+
+def test_settings_are_those_that_the_checkpoint_was_trained_with(tmp_path: Path) -> None:
+    run = write(tmp_path, "a0", recipe="edited")
+    assert rows(run)[0].recipe == "edited"  # of before checkpoints had them
+    trained = run / "checkpoints" / "last" / "training.json"
+    settings = {"recipe": "a", "training": {"batch_size": 7}}
+    trained.write_text(json.dumps(json.loads(trained.read_text()) | {"settings": settings}))
+    assert (rows(run)[0].recipe, rows(run)[0].settings["training.batch_size"]) == ("a", 7)
+
+
+def test_numbers_of_weights_that_are_gone_are_in_no_table_and_no_report(tmp_path: Path) -> None:
+    run = write(tmp_path, "a0", weights="0" * 64, checkpoint="best")
+    best = run / "checkpoints" / "best"
+    best.mkdir()
+    (best / "model.safetensors").write_bytes(b"others")
+    assert "evaluation-test-elbo.json is of weights that the run doesn't have any more" in refused(run)
+    subject = cast(Subject, SimpleNamespace(trained=SimpleNamespace(folder=run)))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys.modules[evaluations.__module__], "measured", lambda of: of)
+        assert evaluations(subject) == [(subject, HERE)]
+    (best / SUMS).write_text(f"{'0' * 64}  model.safetensors\n")
+    assert [name for _, name in evaluations(subject)] == ["evaluation-test-elbo.json"]
 
 
 def test_a_crash_between_two_checkpoints_leaves_the_old_one_to_read(tmp_path: Path) -> None:

@@ -10,19 +10,24 @@ import re
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from filelock import FileLock
 from rich.console import Console
 
 from conftest import Command
 from zforcing import UserError
 from zforcing.cli import main
-from zforcing.cli.interrupts import CtrlC
+from zforcing.cli import train as train_command
 from zforcing.files.writing import whole_file, whole_files
+from zforcing.runtime.ctrl_c import CtrlC
 from zforcing.runtime.output import unfailing
 from zforcing.saving.digests import SUMS, check_digests
 from zforcing.training.runs import log
@@ -97,6 +102,49 @@ def test_a_file_stays_as_it_was_where_its_successor_cant_be_written(tmp_path: Pa
     with pytest.raises(UserError, match="No space left"), whole_files(tmp_path) as made:
         half_written(made / "a.txt")
     assert files_of(tmp_path) == {"a.txt": b"before"}
+
+
+def test_what_a_killed_write_has_left_goes_with_the_next_one(tmp_path: Path) -> None:
+    """And not what another process is writing, which holds its lock."""
+    for name in (".killed.partial", ".other.partial"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / ".lock").touch()
+        half = tmp_path / name / "half.npz"
+        half.write_text("half")
+    (tmp_path / ".mine.partial").write_text("mine")
+    with FileLock(half.with_name(".lock")), whole_files(tmp_path):
+        pass
+    assert {file.name for file in tmp_path.iterdir()} == {".other.partial", ".mine.partial"}
+    assert half.read_text() == "half"
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["sample", "--num", 1], "run/samples: can't be made (Operation not permitted)"),
+        (["score"], "run/scores: can't be made (Operation not permitted)"),
+        (["forecast", "--steps", 1], "run/forecasts: can't be made (Operation not permitted)"),
+        (["plot", "--out", "run/curves.png"], "run/curves.png: can't be written (Operation not permitted)"),
+    ],
+)
+def test_a_run_folder_that_cant_be_written_is_named(
+    words: list[object],
+    said: str,
+    train: Callable[..., Any],
+    zf: Command,
+    data: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    train(1)
+
+    def refused(path: object, *_: object, **__: object) -> None:
+        raise PermissionError(errno.EPERM, os.strerror(errno.EPERM), str(path))
+
+    monkeypatch.chdir(data.parent)
+    monkeypatch.setattr(Path, "mkdir", refused)
+    monkeypatch.setattr("tempfile.mkdtemp", lambda *_: refused("run"))
+    remedy = "; name another place, or make this one writable"
+    assert zf(words[0], "run", *words[1:]).mistake == f"zforcing: {said}{remedy}"
 
 
 def test_samples_are_whole_or_those_of_before(
@@ -210,22 +258,87 @@ def test_a_signal_saves_and_the_exit_code_says_who_asked(
     assert train(2, "--resume").code == 0
 
 
-def test_what_packages_make_of_ctrl_c_is_still_ctrl_c(zf: Command, monkeypatch: pytest.MonkeyPatch) -> None:
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored, where the tests run behind nohup
+@pytest.fixture
+def ctrl_c() -> Iterator[Callable[[], None]]:
+    """Presses Ctrl-C, which is listened to also where the tests run behind nohup."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield lambda: os.kill(os.getpid(), signal.SIGINT)
+    signal.signal(signal.SIGINT, before)
 
+
+@pytest.mark.parametrize("made", [ImportError("KeyboardInterrupt: <EMPTY MESSAGE>"), UserError("can't import pandas")])
+def test_what_packages_make_of_ctrl_c_is_still_ctrl_c(
+    zf: Command, monkeypatch: pytest.MonkeyPatch, ctrl_c: Callable[[], None], made: Exception
+) -> None:
     def interrupted() -> str:
         try:
-            os.kill(os.getpid(), signal.SIGINT)
+            ctrl_c()
         except KeyboardInterrupt:
-            raise ImportError("KeyboardInterrupt: <EMPTY MESSAGE>") from None
+            raise made from None
         return ""
 
     monkeypatch.setattr("zforcing.cli.overview", interrupted)
-    try:
-        result = zf()
-    finally:
-        signal.signal(signal.SIGINT, before)
+    result = zf()
     assert (result.code, result.err) == (130, "zforcing: stopped\n")
+
+
+def test_ctrl_c_that_something_drops_stops_training_before_it_starts(
+    train: Callable[..., Any], data: Path, monkeypatch: pytest.MonkeyPatch, ctrl_c: Callable[[], None]
+) -> None:
+    original = train_command.read_settings
+
+    def dropping(*words: Any, **options: Any) -> Any:
+        with suppress(KeyboardInterrupt):
+            ctrl_c()
+        return original(*words, **options)
+
+    monkeypatch.setattr(train_command, "read_settings", dropping)
+    stopped = train(1)
+    assert (stopped.code, stopped.out, stopped.err) == (130, "", "zforcing: stopped\n")
+    assert not (data.parent / "run").exists()
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def working_after(first: Callable[[], object]) -> None:
+    """Work that Ctrl-C ends, and a deadline."""
+    deadline = time.monotonic() + 20
+    with CtrlC():
+        first()
+        while time.monotonic() < deadline:
+            pass
+
+
+def test_ctrl_c_waits_for_the_end_of_an_import_or_to_be_pressed_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ctrl_c: Callable[[], None]
+) -> None:
+    """As torch, which imports NumPy from C, and goes on without it where that import raises anything."""
+    (tmp_path / "imports_from_c.py").write_text("import os\nos.kill(os.getpid(), 2)\nwhole = True\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(KeyboardInterrupt):
+        working_after(lambda: import_module("imports_from_c"))
+    assert sys.modules.pop("imports_from_c").whole
+    (tmp_path / "pressed_twice.py").write_text("import os\nos.kill(os.getpid(), 2)\nos.kill(os.getpid(), 2)\n")
+    with pytest.raises(KeyboardInterrupt):
+        working_after(lambda: import_module("pressed_twice"))
+    assert "pressed_twice" not in sys.modules
+
+
+def test_ctrl_c_in_a_finalizer_comes_again_and_other_errors_are_told(
+    monkeypatch: pytest.MonkeyPatch, ctrl_c: Callable[[], None]
+) -> None:
+    class Finalized:
+        def __init__(self, last: Callable[[], object]) -> None:
+            self.last = last
+
+        def __del__(self) -> None:
+            self.last()
+
+    told: list[Any] = []
+    monkeypatch.setattr(sys, "unraisablehook", told.append)
+    with pytest.raises(KeyboardInterrupt):
+        working_after(lambda: (Finalized(lambda: 1 / 0), Finalized(ctrl_c)))
+    assert [what.exc_type for what in told] == [ZeroDivisionError]
+    assert sys.unraisablehook == told.append
 
 
 def test_other_errors_than_ctrl_c_are_bugs() -> None:

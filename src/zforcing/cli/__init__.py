@@ -9,17 +9,18 @@ from __future__ import annotations
 
 import errno
 import re
+import signal
 import sys
 from collections.abc import Sequence
 from difflib import get_close_matches
 from importlib.metadata import version
 
 from ..errors import LostProcess, UserError, shortened
+from ..runtime.ctrl_c import CtrlC, raise_lost
 from ..runtime.launched import is_one_of_several, rank
 from ..runtime.memory import keep_freed_memory
 from ..runtime.output import discard, standard_streams
 from .commands import COMMANDS
-from .interrupts import CtrlC
 
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)  # of a disk
 
@@ -27,15 +28,12 @@ FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)  # of a disk
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit code."""
     words = list(sys.argv[1:] if argv is None else argv)
-    with standard_streams(), CtrlC() as ctrl_c:
+    with standard_streams(), CtrlC():
         try:
             return _with_its_output(words)
         except KeyboardInterrupt:
-            return _stopped()
-        except Exception:  # packages that Ctrl-C meets while they are imported make any other error of it
-            if ctrl_c.came:
-                return _stopped()
-            raise
+            print("zforcing: stopped", file=sys.stderr)
+            return 130
 
 
 def _with_its_output(words: Sequence[str]) -> int:
@@ -71,6 +69,9 @@ def _to_the_end(words: Sequence[str]) -> int:
     except SystemExit:
         sys.stdout.flush()
         raise
+    except Exception:  # packages that Ctrl-C meets while they are imported make any other error of it
+        raise_lost(signal.getsignal(signal.SIGINT))
+        raise
 
 
 def _run(words: Sequence[str]) -> int:
@@ -89,11 +90,6 @@ def _run(words: Sequence[str]) -> int:
     check(words[0], list(words[1:]))
     keep_freed_memory()
     return COMMANDS[words[0]].load()(list(words[1:]))
-
-
-def _stopped() -> int:
-    print("zforcing: stopped", file=sys.stderr)
-    return 130
 
 
 def print_error(message: str) -> int:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import warnings
 from argparse import Namespace
 from collections.abc import Sequence
@@ -12,7 +11,6 @@ from typing import Any
 import numpy as np
 
 from ..data import SequenceDataset
-from ..errors import ResultWarning
 from ..runtime.device import pick_device
 from ..runtime.threads import threads_asked_for
 from ..settings import Count, Seed, Share
@@ -26,6 +24,7 @@ from .options import (
     counting,
     number_or_all,
     print_values,
+    say,
     sequences_options,
 )
 from .out import TABLES, check_out, out_option
@@ -41,9 +40,9 @@ def impute(argv: Sequence[str]) -> int:
     trained = Trained.load(options.run, which=options.checkpoint, device=pick_device(options.device))
     found = filled(trained, sequences_of(source_of(options), trained, may_have_gaps=True), options)
     if found.remark:
-        print(found.remark, file=sys.stderr)
+        say(found.remark)
     if not found.num_missing:
-        print("nothing is missing in it", file=sys.stderr)
+        say("nothing is missing in it")
     files = written(found, trained, options)
     values = summary(found) | {"run": str(trained.folder), "checkpoint": options.checkpoint}
     values |= {"file": str(files[0]), "gaps_file": str(files[1])}
@@ -75,15 +74,18 @@ def impute_options(argv: Sequence[str]) -> Namespace:
 
 def filled(trained: Trained, data: SequenceDataset, options: Namespace) -> Imputation:
     """The sequences with their gaps filled."""
-    from ..tasks.impute import impute as fill
+    from ..tasks import impute as task
 
+    held = task.held_by_longest(trained.model, data, particles=options.particles, moves=options.moves)
+    if held > task.HELD:
+        say(task.held_line(held))
     with (
         threads_asked_for(options.threads),
         counting(f"gaps filled by {options.run}", len(data)) as advance,
         warnings.catch_warnings(),
     ):
-        warnings.simplefilter("ignore", ResultWarning)  # its remark is printed
-        return fill(
+        warnings.simplefilter("ignore", RuntimeWarning)  # they are printed
+        return task.impute(
             trained.model,
             data,
             num_samples=1,

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from ..errors import UserError
 from ..files.paths import user_path
-from ..files.writing import whole_files
+from ..files.writing import make_folder, whole_files
 from ..observations import DataDescription, Drawn, Written
 from .parser import Parser
 from .sources import OWN, is_path
@@ -69,7 +69,7 @@ def file_for(options: Namespace, suffixes: Sequence[str] = TABLES, *, folder: Pa
     path = folder if options.out is None else _path_of(options.out)
     named = options.out is not None and path.suffix.lower() in suffixes and not path.is_dir()
     file = path if named else path / f"{stem}.{ending}"
-    file.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(file.parent)
     return file
 
 
@@ -91,7 +91,7 @@ def write_drawn(drawn: Drawn, description: DataDescription, options: Namespace, 
     out = None if options.out is None else _path_of(options.out)
     if out is None or out.is_dir() or out.suffix.lower() not in _endings(description):
         return description.format.write(out or folder, stem, drawn, description)
-    out.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(out.parent)
     with whole_files(out.parent) as made:  # a file that is there beside it stays as it is
         try:
             written = description.format.write(made / "all", "made", drawn, description)

@@ -7,7 +7,7 @@ from typing import Literal
 
 from ..errors import UserError
 from ..files.json_text import json_text
-from ..files.writing import file_to_write
+from ..files.writing import file_to_write, whole_file
 from ..report.charts import png_of_curves
 from ..report.curves import Against, Curves, panels
 from ..training.runs.folder import find_run
@@ -32,6 +32,7 @@ def plot(argv: Sequence[str]) -> int:
     found = panels(curves)
     timed = any(panel.has("minutes") for panel in found)  # rows of before had no times
     against: list[Against] = [options.against, "minutes"] if timed else [options.against]
-    out.write_bytes(png_of_curves([each.name for each in curves], found, against))
+    with whole_file(out) as part:
+        part.write_bytes(png_of_curves([each.name for each in curves], found, against))
     print(json_text({"file": str(out)}) if options.json else out)
     return 0

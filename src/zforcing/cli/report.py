@@ -12,10 +12,9 @@ from typing import TYPE_CHECKING, Any
 from ..data.splits import Split
 from ..errors import UserError
 from ..files.json_text import json_text
-from ..files.writing import file_to_write
+from ..files.writing import file_to_write, whole_file
 from ..runtime.device import pick_device
 from ..runtime.threads import threads_asked_for
-from ..saving.atomic import write_text
 from ..settings import Count
 from ..training.runs.folder import find_run
 from .options import RUN_HELP, check_common, checkpoint_option, command_parser, common_options, counting, say
@@ -43,7 +42,9 @@ def report(argv: Sequence[str]) -> int:
         warnings.simplefilter("ignore", RuntimeWarning)  # of scores by few particles: the page itself has them
         subjects = subjects_of(folders, options)
         with counting("sections of the page", len(SECTIONS)) as advance:
-            write_text(out, page(subjects, command=command, progress=advance))
+            made = page(subjects, command=command, progress=advance)
+    with whole_file(out) as part:
+        part.write_text(made, encoding="utf-8")
     megabytes = out.stat().st_size / 1e6
     if megabytes > LARGE:
         say(f"{out} has {megabytes:.0f} MB: a lower --num and --most-steps make it smaller")

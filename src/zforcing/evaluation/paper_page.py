@@ -10,7 +10,7 @@ from typing import Any
 
 from ..errors import UserError
 from ..files.paths import user_path
-from ..saving.atomic import write_text
+from ..files.writing import make_folder, whole_file
 from ..text_table import Table
 from .paper import PaperTable
 from .paper_rows import Column, PaperRow, columns_of, headings, scored_by, warning
@@ -93,15 +93,13 @@ def write_page(table: PaperTable, size: str, rows: Sequence[PaperRow], out: Path
     """The page as OUT.md, and its numbers as OUT.json: both paths.
 
     Raises:
-        UserError: The folder that they go to can't be made.
+        UserError: They, or the folder that they go to, can't be written.
     """
-    try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-    except (FileExistsError, NotADirectoryError):
-        raise UserError(f"--out {out}: {out.parent} is not a folder; name another") from None
+    make_folder(out.parent)
     page, numbers = out.with_name(out.name + ".md"), out.with_name(out.name + ".json")
-    write_text(page, to_page(table, size, rows, command=command) + "\n")
-    write_text(numbers, json.dumps(to_json(table, size, rows), indent=1) + "\n")
+    with whole_file(page) as part, whole_file(numbers) as other:
+        part.write_text(to_page(table, size, rows, command=command) + "\n", encoding="utf-8")
+        other.write_text(json.dumps(to_json(table, size, rows), indent=1) + "\n", encoding="utf-8")
     return [page, numbers]
 
 

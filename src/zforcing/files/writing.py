@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import os
+import errno
+import shutil
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from safetensors import SafetensorError
@@ -13,6 +14,8 @@ from safetensors import SafetensorError
 from ..errors import UserError
 from .paths import user_path
 
+PARTIAL, LOCK = ".partial", ".lock"
+REFUSED = (errno.EPERM, errno.EACCES, errno.EROFS)
 UNWRITTEN = (OSError, SafetensorError)  # what is raised where a disk is full, or a folder may only be read
 
 
@@ -26,22 +29,30 @@ def file_to_write(path: str | Path) -> Path:
     return file
 
 
+def make_folder(folder: Path) -> None:
+    """Make a folder, and those above it, where they aren't there. Raises UserError where that is impossible."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError):
+        raise UserError(f"{folder}: not a directory, or inside of a file; name another folder") from None
+    except OSError as error:
+        raise UserError(f"{folder}: can't be made ({reason(error)}){_remedy(error)}") from error
+
+
 @contextmanager
 def whole_file(file: Path) -> Iterator[Path]:
-    """Another name, of the same ending and in the same folder, to write a file under. It gets its own name at the end
-    of the block, and is removed where the block fails; what was there stays till then.
+    """Another place, in the same folder, to write a file to under its name. It moves to its own place at the end of the
+    block, and is removed where the block fails; what was there stays till then.
 
     Raises:
         UserError: It can't be written.
     """
-    part = file.with_name(f".{file.stem}-{os.getpid()}{file.suffix}")
     try:
-        yield part
-        part.replace(file)
+        with _hidden(file.parent) as made:
+            yield made / file.name
+            (made / file.name).replace(file)
     except UNWRITTEN as error:
-        raise UserError(f"{file}: can't be written ({reason(error)})") from error
-    finally:
-        part.unlink(missing_ok=True)
+        raise UserError(f"{file}: can't be written ({reason(error)}){_remedy(error)}") from error
 
 
 @contextmanager
@@ -53,14 +64,38 @@ def whole_files(folder: Path) -> Iterator[Path]:
         UserError: They can't be written.
     """
     try:
-        with tempfile.TemporaryDirectory(prefix=".", dir=folder, ignore_cleanup_errors=True) as made:
-            yield Path(made)
-            for file in Path(made).iterdir():
-                file.replace(folder / file.name)
+        with _hidden(folder) as made:
+            yield made
+            for file in made.iterdir():
+                if file.name != LOCK:
+                    file.replace(folder / file.name)
     except UNWRITTEN as error:
-        raise UserError(f"{folder}: can't be written to ({reason(error)})") from error
+        raise UserError(f"{folder}: can't be written to ({reason(error)}){_remedy(error)}") from error
+
+
+@contextmanager
+def _hidden(folder: Path) -> Iterator[Path]:
+    """A hidden folder in one that is there. Those of processes that were killed are removed first: their locks are
+    free.
+    """
+    from filelock import FileLock  # takes a moment
+
+    for place in folder.glob(f".*{PARTIAL}"):
+        if (place / LOCK).is_file():
+            with suppress(OSError), FileLock(place / LOCK).acquire(blocking=False):
+                shutil.rmtree(place, ignore_errors=True)
+    with (
+        tempfile.TemporaryDirectory(prefix=".", suffix=PARTIAL, dir=folder, ignore_cleanup_errors=True) as made,
+        FileLock(Path(made) / LOCK),
+    ):
+        yield Path(made)
 
 
 def reason(error: Exception) -> str:
     """Why a file couldn't be written, as the system says it."""
     return getattr(error, "strerror", None) or " ".join(str(error).split())
+
+
+def _remedy(error: Exception) -> str:
+    refused = isinstance(error, OSError) and error.errno in REFUSED
+    return "; name another place, or make this one writable" if refused else ""

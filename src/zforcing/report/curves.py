@@ -12,7 +12,8 @@ import numpy as np
 
 from ..errors import UserError
 from ..files.reading import Array
-from ..saving.atomic import parse_json
+from ..saving.atomic import current, parse_json
+from ..training.runs.log import other_rows
 
 Against = Literal["updates", "epochs", "minutes"]
 Event = Literal["training", "validation"]
@@ -69,7 +70,7 @@ class Curves:
 
     @classmethod
     def read(cls, run: Path) -> Curves:
-        """Of a run folder. Raises UserError where it has no metrics, or damaged ones."""
+        """Of a run folder. Raises UserError where it has no metrics, damaged ones, or others than it wrote."""
         path = run / "metrics.jsonl"
         if not path.is_file():
             raise UserError(f"{run} has no metrics.jsonl: name a folder that `zforcing train` wrote")
@@ -80,6 +81,11 @@ class Curves:
             raise UserError(f"{path} is damaged ({error!r}): restore a copy, or train the run again") from None
         if not rows or not well_formed:
             raise UserError(f"{path} has no rows: the run has not begun, or its file is damaged")
+        last = current(run / "checkpoints" / "last")
+        if last.is_dir() and path in other_rows(run, last):
+            raise UserError(
+                f"{path} lacks rows of before {last}, or has others: restore a copy, or train the run again"
+            )
         return cls(run.absolute().name, rows)
 
     def of(self, event: Event) -> list[Mapping[str, Any]]:

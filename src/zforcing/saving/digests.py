@@ -6,6 +6,7 @@ In a checkpoint's folder, `sha256sum --check SHA256SUMS` checks them too.
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 from collections.abc import Collection
 from pathlib import Path
@@ -32,11 +33,13 @@ def read_digests(folder: Path) -> dict[str, str] | None:
     """The digests that were written into a folder, by file; None where there are none (of before there were digests).
 
     Raises:
-        UserError: They are damaged.
+        UserError: They are damaged, or no file.
     """
     file = folder / SUMS
-    if not file.is_file():
+    if not os.path.lexists(file):
         return None
+    if not file.is_file():
+        raise UserError(f"{file} is no regular file: {REMEDY}")
     try:
         lines = file.read_text("utf-8").splitlines()
     except (OSError, ValueError) as error:

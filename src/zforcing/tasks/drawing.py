@@ -17,6 +17,7 @@ from .moves import Block, Mover, Paths, blocks_of, worth
 from .smoothing import Histories, Smoother
 
 LONGEST = 10  # steps of a block that moves at once
+PART = 256  # steps whose draws are chosen at once
 ENOUGH = 0.5  # of K: draws that are worth as many aren't moved
 
 
@@ -48,7 +49,7 @@ def drawn_sequences(
     batch = collate(examples, model.spec)
     gaps = (batch.exists & ~batch.scored).reshape(*batch.x.shape[:2], -1).any(-1).numpy()
     smoother = Smoother(model, batch, particles=particles)
-    histories = smoother.run()
+    histories = smoother.run(keep_latents=moves > 0)
     lines = [lines_of(histories, b, gaps[b, :steps], lag=lag) for b, steps in enumerate(batch.lengths.tolist())]
     paths = _paths(histories, lines, smoother.batch)
     effective = [np.array([effective_of(line) for line in of]) for of in lines]
@@ -65,13 +66,18 @@ def drawn_sequences(
 
 
 def _paths(histories: Histories, lines: Sequence[Array], batch: SequenceBatch) -> Paths:
-    """The draws' latents and observations, of the model's types; in the padding the last particles' own."""
+    """The draws' latents and observations, of the model's types; in the padding the last particles' own.
+
+    They take the place of the histories in memory: of long sequences there is none for both.
+    """
 
     def chosen(values: Array) -> torch.Tensor:
-        whole = values.copy()
         for b, line in enumerate(lines):
-            whole[: len(line), :, b] = np.take_along_axis(values[: len(line), :, b], line[:, :, None], axis=1)
-        return torch.from_numpy(whole).flatten(1, 2).to(batch.x.device)
+            for first in range(0, len(line), PART):
+                picked = line[first : first + PART]
+                part = values[first : first + len(picked), :, b]
+                part[:] = np.take_along_axis(part, picked[:, :, None], axis=1)
+        return torch.from_numpy(values).flatten(1, 2).to(batch.x.device)
 
     x = chosen(histories.x)
     return Paths(chosen(histories.z), x if batch.x.dim() == 3 else x[..., 0])

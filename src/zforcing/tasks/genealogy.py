@@ -30,11 +30,12 @@ def lines_of(histories: Histories, row: int, has_gap: Array, *, lag: int | None)
     lines = np.empty((length, K), dtype=np.int64)
     end = len(histories.x) - 1  # a shorter sequence may have been resampled at its last step
     head, at = _back(histories, row, histories.final[:, row], end, length - 1), length - 1  # the draws at step `at`
+    line, t = head, at  # those, traced back to step t
     for first, last in _runs(has_gap):
         late = np.searchsorted(events, last + lag) if lag is not None else len(events)
         if late < len(events) and events[late] < at:
             head, at = _each_once(_back(histories, row, head, at, events[late] + 1)), int(events[late]) + 1
-        line, t = head, at
+            line, t = head, at
         for step in range(last, first - 1, -1):
             line, t = _back(histories, row, line, t, step), step
             lines[step] = line

@@ -26,6 +26,7 @@ from .imputation import Imputation
 from .score import names_in
 
 ROWS = 4096  # sequences times particles at a time
+HELD = 2**30  # bytes of draws at a time; a sequence that takes more is drawn alone
 
 
 def impute(
@@ -50,6 +51,9 @@ def impute(
     with many particles or moves and a long lag. It says how many draws it is worth.
 
     A model without time draws by itself (`DensityModel.complete`): the draws are independent, and exact.
+
+    The draws of all steps of a sequence, and their latents for `moves`, are held at once: 4 K (D + Z + 4) bytes a step.
+    A RuntimeWarning says so where that is more than a gigabyte.
 
     What is assumed: that the model fits the sequences, and that whether a number is missing doesn't depend on what it
     would have been. The model may have been trained on data with gaps or without.
@@ -88,9 +92,12 @@ def impute(
     _check_starts(examples, model)
     found: dict[int, FilledSequence] = {}
     rows = max_rows or ROWS
+    held = held_by_longest(model, sequences, particles=particles, moves=moves)
+    if held > HELD:
+        warnings.warn(held_line(held), RuntimeWarning, stacklevel=2)
     with torch.random.fork_rng(), cpu_threads(model, rows=min(rows, particles * len(examples))):
         torch.manual_seed(seed)
-        for indices in evaluation_batches(sequences.lengths, max(1, rows // particles)):
+        for indices in evaluation_batches(sequences.lengths, max(1, min(rows // particles, HELD // held))):
             chosen = [examples[i] for i in indices]
             if isinstance(model, SequenceModel):
                 draws = drawn_sequences(model, chosen, particles=particles, lag=lag, moves=moves)
@@ -117,6 +124,21 @@ def impute(
     if imputation.remark:
         warnings.warn(imputation.remark, ResultWarning, stacklevel=2)
     return imputation
+
+
+def held_by_longest(model: DensityModel, data: SequenceDataset, *, particles: int, moves: int) -> int:
+    """Bytes that the draws of the longest sequence take: of its observations, latents and ancestors."""
+    latents = model.latent_size if moves and isinstance(model, SequenceModel) else 0
+    size = 1 if model.spec.kind == "categorical" else model.spec.size
+    return 4 * particles * (size + latents + 4) * int(data.lengths.max())
+
+
+def held_line(held: int) -> str:
+    """What is said where that is much."""
+    return (
+        f"the draws of the longest sequence take {held / 1e9:.1f} GB, all steps at once: fewer particles, 0 moves or "
+        "shorter sequences take less"
+    )
 
 
 def _checked(

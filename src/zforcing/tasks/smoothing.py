@@ -46,13 +46,27 @@ class Histories:
     x: Array
     """[T, K, B, D], complete; D is 1 of categories"""
     z: Array
-    """[T, K, B, Z]"""
+    """[T, K, B, Z]; Z is 0 where they weren't kept"""
     ancestors: dict[int, Array]
     """t: [K, B]; after step t, from 0, particle k of a sequence goes on from this particle. Without t all go on"""
     resampled: dict[int, Array]
     """t: [B] bool, which of the sequences were"""
     final: Array
     """[K, B]: K equally weighted particles of the last step"""
+
+
+class _Kept:
+    """One value of each of T steps, whose size the first one says."""
+
+    def __init__(self, count: int):
+        self.steps: Array = np.empty((count, 0))
+
+    def put(self, t: int, value: Tensor) -> None:
+        """Keep the value of step t, from 0."""
+        found = value.cpu().numpy()
+        if t == 0:
+            self.steps = np.empty((len(self.steps), *found.shape), dtype=found.dtype)
+        self.steps[t] = found
 
 
 class Smoother:
@@ -73,20 +87,19 @@ class Smoother:
         self.context = model.encode(known.to(device, dtype))  # [B, T, C]
 
     @torch.no_grad()
-    def run(self) -> Histories:
-        """Over all steps."""
+    def run(self, *, keep_latents: bool) -> Histories:
+        """Over all steps. All of them are in memory: 4 K (D + Z) bytes a step and sequence, or 4 K D."""
         batch, T = self.batch, self.batch.x.shape[1]
         state = self.model.initial_state(self.K * self.B, start=copies(batch.start, self.K))
         log_w = torch.zeros(self.K, self.B, dtype=torch.float64, device=batch.x.device)
-        drawn: list[Array] = []
-        latents: list[Array] = []
+        drawn, latents = _Kept(T), _Kept(T)
         ancestors: dict[int, Array] = {}
         resampled: dict[int, Array] = {}
         for t in range(T):
             state, z, x, more = self._step(t, state)
             log_w = torch.where(batch.mask[:, t], log_w + more, log_w)
-            drawn.append(x.reshape(self.K, self.B, -1).cpu().numpy())
-            latents.append(z.reshape(self.K, self.B, -1).cpu().numpy())
+            drawn.put(t, x.reshape(self.K, self.B, -1))
+            latents.put(t, z.reshape(self.K, self.B, -1)[..., : None if keep_latents else 0])
             weights, poor = self._weights(log_w)
             if t + 1 < T and bool(poor.any()):
                 index = torch.where(poor, systematic(weights), torch.arange(self.K, device=poor.device)[:, None])
@@ -94,9 +107,8 @@ class Smoother:
                 state = map_state(partial(_rows, flat), state)
                 log_w = torch.where(poor, 0.0, log_w)
                 ancestors[t], resampled[t] = index.cpu().numpy(), poor.cpu().numpy()
-        return Histories(
-            np.stack(drawn), np.stack(latents), ancestors, resampled, systematic(self._weights(log_w)[0]).cpu().numpy()
-        )
+        final = systematic(self._weights(log_w)[0]).cpu().numpy()
+        return Histories(drawn.steps, latents.steps, ancestors, resampled, final)
 
     def _step(self, t: int, state: State) -> tuple[State, Tensor, Tensor, Tensor]:
         """The state after x_t, z_t, x_t and the log-weights [K, B]."""

@@ -8,6 +8,8 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from types import FrameType
 
+from ..runtime.ctrl_c import raise_lost
+
 ASKING = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGUSR1") if hasattr(signal, name))
 
 
@@ -23,7 +25,8 @@ def stop_on(signals: Sequence[signal.Signals], *, say: Callable[[str], None]) ->
     """Within the block the first of these signals asks to stop, and Ctrl-C after it raises KeyboardInterrupt at once.
 
     Schedulers send several, SIGUSR1 and then SIGTERM: those after the first change nothing.
-    Only a program's main thread gets signals; in another one they stay what they were.
+    Only a program's main thread gets signals; in another one they stay what they were. Raises KeyboardInterrupt for a
+    Ctrl-C that came before the block and was lost.
     """
     stop = Stop()
 
@@ -40,6 +43,7 @@ def stop_on(signals: Sequence[signal.Signals], *, say: Callable[[str], None]) ->
         return
     before = {s: signal.signal(s, request) for s in signals}
     try:
+        raise_lost(before.get(signal.SIGINT))
         yield stop
     finally:
         for number, handler in before.items():

@@ -17,11 +17,11 @@ import numpy as np
 from ...errors import UserError
 from ...files.reading import Array
 from ...files.rows import TimeColumn
-from ...files.writing import whole_files
+from ...files.writing import make_folder, whole_files
 from ..example import Example
 from ..normalization import Normalization
 from ..spec import ObservationSpec
-from .drawn import Drawn, Written, clear, make_folder
+from .drawn import Drawn, Written, clear
 
 
 class Described(Protocol):

@@ -10,7 +10,6 @@ from pathlib import Path
 import numpy as np
 from torch import Tensor
 
-from ...errors import UserError
 from ...files.reading import Array
 from ..example import Example
 
@@ -91,16 +90,6 @@ class Written:
 def join(prefixes: Sequence[Array] | None, x: Sequence[Array]) -> list[Array]:
     """[n] arrays: each sequence after its prefix."""
     return list(x) if prefixes is None else [np.concatenate(parts) for parts in zip(prefixes, x, strict=True)]
-
-
-def make_folder(folder: Path) -> None:
-    """Make the folder if it doesn't exist. Raises UserError where that is impossible."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except (FileExistsError, NotADirectoryError):
-        raise UserError(
-            f"{folder}: not a directory, or inside of a file; name another one to write samples to"
-        ) from None
 
 
 def clear(folder: Path, stem: str, endings: Iterable[str]) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 
 from ...errors import UserError
 from ...files.paths import refuse_special
-from ...saving.atomic import sync, write_text
+from ...saving.atomic import read_json, sync, write_text
 
 
 class JsonLines:
@@ -47,3 +47,12 @@ class JsonLines:
         except (ValueError, KeyError, TypeError) as error:
             raise UserError(f"{self.path} is damaged ({error!r}): correct or remove it, then --resume again") from None
         write_text(self.path, "".join(line + "\n" for line in lines))
+
+
+def other_rows(folder: Path, checkpoint: Path) -> list[Path]:
+    """The files of a run's rows that lack some of before a checkpoint of it, or have others."""
+    values = read_json(checkpoint / "training.json")
+    digests, rows = values.get("rows_sha256"), values.get("rows")
+    if not isinstance(digests, dict) or not isinstance(rows, int):
+        return []  # of before there were digests
+    return [folder / name for name, digest in digests.items() if JsonLines(folder / name).digest(rows) != digest]

@@ -24,7 +24,7 @@ from ...errors import UserError
 from ...files.writing import UNWRITTEN, reason
 from ...models import DensityModel
 from ...runtime.threads import cpu_threads
-from ...saving.atomic import Writing, current, read_json, remove_leftovers, write_text
+from ...saving.atomic import Writing, current, remove_leftovers, write_text
 from ...saving.model import write_model
 from .. import carry
 from ..callbacks import Callback, Start
@@ -44,7 +44,7 @@ from .config import RunConfig, as_yaml
 from .folder import RESUME_OR_OVERWRITE, check_free, check_same_run, environment, newest_checkpoint
 from .known import flatten
 from .lock import locked
-from .log import JsonLines
+from .log import JsonLines, other_rows
 from .overwrite import throw_away
 from .paths import kept_in
 
@@ -137,7 +137,7 @@ def begin(
             check_same_splits(last, data)
             at = load_training(last, model, adam)
             restore_between(feed, player, last)
-            notice_other_rows(folder, last, at, say=reporter.say)
+            notice_other_rows(folder, last, say=reporter.say)
 
     for message in config.data.suspicions():
         reporter.say(f"warning: {message}")
@@ -169,11 +169,10 @@ def restore_between(feed: Feed, player: PlayerUpdate | None, checkpoint: Path) -
         raise UserError(f"{checkpoint / 'training.safetensors'} holds no state of this model: {error}") from None
 
 
-def notice_other_rows(folder: Path, checkpoint: Path, at: Progress, *, say: Callable[[str], None]) -> None:
+def notice_other_rows(folder: Path, checkpoint: Path, *, say: Callable[[str], None]) -> None:
     """Say where rows of before the checkpoint are missing, or aren't those that the run wrote."""
-    for name, digest in read_json(checkpoint / "training.json").get("rows_sha256", {}).items():
-        if JsonLines(folder / name).digest(at.rows) != digest:
-            say(f"warning: {folder / name} lacks rows of before the checkpoint, or has others; training is the same")
+    for file in other_rows(folder, checkpoint):
+        say(f"warning: {file} lacks rows of before the checkpoint, or has others; training is the same")
 
 
 def _until_the_end(training: Training, at: Progress, callbacks: list[Callback], folder: Path) -> Progress:
