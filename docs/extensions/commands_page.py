@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from markdown import described, plain
+from markdown import described, plain, sentence
 
 from zforcing.cli.commands import COMMANDS
 from zforcing.cli.index import TRAIN, read_index
@@ -17,7 +17,10 @@ from zforcing.settings import type_from_json
 USAGE = re.compile(r"(.*?): ((?:[^:]* )?zforcing [^;]*)\.", re.DOTALL)
 INTRODUCTION = """# Commands
 
-`zforcing COMMAND --help` says the same in a terminal. A mistake in what was asked for (an option, a file, a setting) is one line on stderr and exit code 2; any other error is one of zforcing's own, with its traceback. Numbers go to stdout, with `--json` as one JSON object; progress and warnings go to stderr. RUN is a run folder, the name of one in `runs/`, or a folder that `zforcing.save` wrote.
+`zforcing COMMAND --help` says the same in a terminal. A mistake in what was asked for (an option, a file, a setting) is
+one line on stderr and exit code 2; any other error is one of zforcing's own, with its traceback. Numbers go to stdout,
+with `--json` as one JSON object; progress and warnings go to stderr. RUN is a run folder, the name of one in `runs/`,
+or a folder that `zforcing.save` wrote.
 """
 
 
@@ -68,10 +71,10 @@ def option(names: list[str], group: str, options: Mapping[str, Any]) -> str:
     if not names[0].startswith("-"):
         word = options.get("metavar") or names[0].upper()
         more = {"*": f"[{word} ...]", "+": f"{word} [{word} ...]", "?": f"[{word}]"}
-        return described(more.get(options.get("nargs"), word), [plain(options.get("help", ""))])
+        return described(more.get(options.get("nargs"), word), [sentence(options.get("help", ""))])
     value = options.get("metavar") or (metavar_of(kind) if kind is not None else "")
     listed = ", ".join(f"{one} {value}".strip() for one in names)
-    return described(listed, [plain(options.get("help", "")), default_of(options)])
+    return described(listed, [sentence(options.get("help", "")), default_of(options)])
 
 
 def default_of(options: Mapping[str, Any]) -> str:

@@ -9,6 +9,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Mapping
 
+from markdown import OPTION
+
 import zforcing
 
 SECTIONS = {"Args": "Arguments", "Attributes": "Attributes", "Returns": "Returns", "Raises": "Raises"}
@@ -128,7 +130,7 @@ def dedented(lines: list[str]) -> list[str]:
 
 def inline(text: str) -> str:
     """Running text: what stands in backticks is a link or code, and all else is what it looks like."""
-    parts = text.split("`")
+    parts = OPTION.sub(r"`\1`", text).replace("``", "`").split("`")
     return "".join(named(part) if i % 2 else escaped(part) for i, part in enumerate(parts))
 
 

@@ -15,13 +15,13 @@ from dataclasses import fields, is_dataclass
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from docstrings import to_rst
+from docstrings import ENTRY, EXAMPLE, SECTIONS, entries, sections, to_rst
 from docutils import nodes
 from docutils.parsers.rst import directives
 from docutils.statemachine import StringList
+from markdown import plain as markdown
 from sphinx.util.docutils import SphinxDirective
 
-import zforcing
 from zforcing.settings import in_words, type_to_json
 from zforcing.settings.check import hints_of
 from zforcing.settings.fields import field_docstrings
@@ -53,6 +53,28 @@ class Api(SphinxDirective):
         found = nodes.container()
         self.state.nested_parse(StringList(lines, self.env.docname), self.content_offset, found)
         return found.children
+
+
+class Fields(SphinxDirective):
+    """The fields of a record that a file holds."""
+
+    required_arguments = 1
+
+    def run(self) -> list[nodes.Node]:
+        """A list."""
+        cls = resolved(dotted(self.arguments[0]))
+        about = about_fields(cls)
+        listed = [f"- `{field.name}`: {markdown(about.get(field.name, ''))}".rstrip(": ") for field in fields(cls)]
+        found = nodes.container()
+        self.state.nested_parse(StringList(listed, self.env.docname), self.content_offset, found)
+        return found.children
+
+
+def about_fields(cls: type[Any]) -> dict[str, str]:
+    """What each field is: the string under it, or what the docstring says."""
+    said = dict(sections(inspect.getdoc(cls) or "")).get("Attributes", [])
+    listed = (ENTRY.fullmatch(entry) for entry in entries(said))
+    return field_docstrings(cls) | {found[1]: found[2] for found in listed if found}
 
 
 def dotted(name: str) -> str:
@@ -110,18 +132,23 @@ def docstring(app: Sphinx, what: str, name: str, found: Any, options: Any, lines
 
 def with_module(cls: type[Any], doc: str) -> str:
     """The docstring, with that of its module behind what comes before its sections."""
-    first = re.search(r"^\w+:$", doc, flags=re.MULTILINE)
-    text, rest = (doc[: first.start()], doc[first.start() :]) if first else (doc, "")
+    text, rest = parted(doc)
     said = re.sub(r"The module's docstring [^.]*\.", "", text).strip()
     return f"{said}\n\n{inspect.getdoc(inspect.getmodule(cls))}\n\n{rest}"
 
 
+def parted(doc: str) -> tuple[str, str]:
+    """What comes before a docstring's sections, and they."""
+    first = re.search(rf"^({'|'.join([*SECTIONS, EXAMPLE])}):$", doc, flags=re.MULTILINE)
+    return (doc[: first.start()], doc[first.start() :]) if first else (doc, "")
+
+
 def with_fields(cls: type[Any], doc: str) -> str:
-    """The docstring, with the strings under the fields before its example."""
+    """The docstring, with the strings under the fields before its sections."""
     about = field_docstrings(cls)
     listed = [f"    {field.name}: {about.get(field.name, '')}".rstrip() for field in fields(cls) if field.init]
-    text, example, rest = doc.partition("\nExample:\n")
-    return "\n".join([text.rstrip(), "", "Attributes:", *listed, "", f"{example.lstrip()}{rest}"]) if listed else doc
+    text, rest = parted(doc)
+    return "\n".join([text.rstrip(), "", "Attributes:", *listed, "", rest]) if listed else doc
 
 
 def kind_of(cls: type[Any], field: Any) -> str:
@@ -163,6 +190,7 @@ def public(app: Sphinx, env: BuildEnvironment, node: pending_xref, text: nodes.T
 
 def setup(app: Sphinx) -> dict[str, Any]:
     app.add_directive("api", Api)
+    app.add_directive("fields", Fields)
     app.connect("autodoc-process-docstring", docstring)
     app.connect("autodoc-process-signature", signature)
     app.connect("missing-reference", public)

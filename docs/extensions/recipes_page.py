@@ -14,7 +14,9 @@ tocdepth: 2
 
 # Recipes
 
-A recipe is a run's settings by name: `zforcing train NAME` trains it, `zforcing train NAME --print-config` shows its settings, and each of them is an option (see [Settings](settings.md)). `zforcing recipes` lists them, `zforcing recipes WORD` those of a group or with a word. A YAML file of your own may begin with `base: NAME`.
+A recipe is a run's settings by name: `zforcing train NAME` trains it, `zforcing train NAME --print-config` shows its
+settings, and each of them is an option (see [Settings](settings.md)). `zforcing recipes` lists them,
+`zforcing recipes WORD` those of a group or with a word. A YAML file of your own may begin with `base: NAME`.
 """
 
 

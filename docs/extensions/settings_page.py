@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import MISSING
 
-from markdown import described, plain
+from markdown import described, plain, sentence
 
 from zforcing.cli.index import read_index
 from zforcing.cli.parser import shown
@@ -18,7 +18,11 @@ tocdepth: 3
 
 # Settings
 
-A run has settings of its data set, its model, its bound, its player and its training. On the command line they are options, `zforcing train RECIPE --training.epochs 20`; in a file they stand below their sections, `training: {epochs: 20}`. Which there are depends on the four names (`data.name`, `model.name`, `bound.name`, `player.name`); `zforcing train RECIPE --help-all` lists those of a recipe, with its values. What stands here are the defaults where a recipe says nothing. Unknown names and values out of range are refused, in one line.
+A run has settings of its data set, its model, its bound, its player and its training. On the command line they are
+options, `zforcing train RECIPE --training.epochs 20`; in a file they stand below their sections,
+`training: {epochs: 20}`. Which there are depends on the four names (`data.name`, `model.name`, `bound.name`,
+`player.name`); `zforcing train RECIPE --help-all` lists those of a recipe, with its values. What stands here are the
+defaults where a recipe says nothing. Unknown names and values out of range are refused, in one line.
 """
 ABOUT = {
     "run": "Of the run as a whole.",
@@ -28,8 +32,8 @@ ABOUT = {
     "bound": "What is maximized: the fields of the bound. A part's name is `bound.name`.",
     "player": "What trains beside the bound. A part's name is `player.name`.",
     "weights": "Weights of the loss's terms, as schedules over updates: each moves from `start` to `end` by `per_step` "
-    "an update, and begins again every `period` updates. `--weights.kl 0.5` alone is a weight that stays. The KL has one "
-    "with every model; the others are of a model's extra terms.",
+    "an update, and begins again every `period` updates. `--weights.kl 0.5` alone is a weight that stays. The KL has "
+    "one with every model; the others are of a model's extra terms.",
 }
 
 
@@ -66,13 +70,7 @@ def section_text(section: str, parts: Mapping[str, Sequence[Setting]]) -> Iterat
 def entries(part: str, settings: Iterable[Setting]) -> Iterator[str]:
     """An entry for each setting."""
     yield f"```{{program}} {part}\n```\n"
-    yield from (described(one.name, [said(one.about), type_of(one), default_of(one)]) for one in settings)
-
-
-def said(about: str) -> str:
-    """What it means, as a sentence."""
-    text = plain(about)
-    return f"{text[:1].upper()}{text[1:]}." if text else ""
+    yield from (described(one.name, [sentence(one.about), type_of(one), default_of(one)]) for one in settings)
 
 
 def type_of(setting: Setting) -> str:
