@@ -25,6 +25,7 @@ extensions = [
     "notebooks",  # examples/*.ipynb become learn/*.ipynb
     "generated",  # reference/commands.md, settings.md and recipes.md
     "public_names",  # the entries of the reference
+    "source_links",
 ]
 exclude_patterns = ["extensions", "**/*.json"]
 nitpicky = True
