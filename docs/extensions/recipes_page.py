@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from markdown import plain
+from markdown import plain, sentence
 
 from zforcing.training.runs.recipes import GROUPS, Facts, Recipe, listed, read_facts
 
@@ -35,7 +35,7 @@ def group_text(group: str) -> Iterator[str]:
 
 def recipe_text(name: str, recipe: Recipe, facts: Facts) -> Iterator[str]:
     """A recipe."""
-    yield f"### {name}\n\n{plain(recipe.about)}\n"
+    yield f"### {name}\n\n{sentence(recipe.about)}\n"
     data, model = (
         f"[`{kind} {one}`](settings.md#{kind}-{one})" for kind, one in (("data", recipe.data), ("model", recipe.model))
     )

@@ -29,7 +29,8 @@ def mended(app: Sphinx, page: str, template: str, context: dict[str, Any], doctr
     def to_entry(link: re.Match[str]) -> str:
         name = link[1]
         inside = name.removeprefix(f"{module}.") if name.startswith(f"{module}.") else name.removeprefix("zforcing.")
-        return link[0] if name in entries else f'#{by_source[f"{module}.{inside}"]}"'
+        entry = name if name in entries else by_source[f"{module}.{inside}"]
+        return f'#{entries[entry].node_id}"'  # a name by which it is known besides is no place of a page
 
     context["body"] = LINK.sub(to_entry, context["body"])
 
