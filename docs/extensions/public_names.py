@@ -103,7 +103,7 @@ def resolved(name: str) -> Any:
 def own_members(cls: type[Any]) -> list[str]:
     """The public methods and properties that a class adds to its bases, in the order of its source."""
     inherited = {name for base in cls.__mro__[1:] for name in vars(base)}
-    data = {field.name for field in fields(cls)} if is_dataclass(cls) else set()
+    data = {name for name, _ in record_fields(cls)}
     return [
         name
         for name, value in vars(cls).items()
@@ -121,8 +121,8 @@ def documented(member: Any) -> bool:
 def docstring(app: Sphinx, what: str, name: str, found: Any, options: Any, lines: list[str]) -> None:
     """An entry's text; a dataclass's has its fields too."""
     doc, types = "\n".join(lines), {}
-    if what == "class" and is_dataclass(found):
-        types = {field.name: kind_of(found, field) for field in fields(found)}
+    if what == "class" and record_fields(found):
+        types = {name: kind_of(found, name, kind) for name, kind in record_fields(found)}
         if not any(f"\n{section}:\n" in doc for section in ("Args", "Attributes")):
             doc = with_fields(found, doc)
     if name in with_equations:
@@ -146,18 +146,25 @@ def parted(doc: str) -> tuple[str, str]:
 def with_fields(cls: type[Any], doc: str) -> str:
     """The docstring, with the strings under the fields before its sections."""
     about = field_docstrings(cls)
-    listed = [f"    {field.name}: {about.get(field.name, '')}".rstrip() for field in fields(cls) if field.init]
+    listed = [f"    {name}: {about.get(name, '')}".rstrip() for name, _ in record_fields(cls)]
     text, rest = parted(doc)
     return "\n".join([text.rstrip(), "", "Attributes:", *listed, "", rest]) if listed else doc
 
 
-def kind_of(cls: type[Any], field: Any) -> str:
+def record_fields(cls: type[Any]) -> list[tuple[str, str]]:
+    """The fields of a dataclass or a named tuple, and their types as the source has them; of another class none."""
+    if is_dataclass(cls):
+        return [(field.name, str(field.type)) for field in fields(cls) if field.init]
+    return list(getattr(cls, "__annotations__", {}).items()) if hasattr(cls, "_fields") else []
+
+
+def kind_of(cls: type[Any], name: str, kind: str) -> str:
     """The type of a field: in words what a setting takes, else as the source has it."""
-    hint = hints_of(cls).get(field.name)
     try:
+        hint = hints_of(cls).get(name)
         type_to_json(hint)
-    except TypeError:
-        return f"``{field.type}``"
+    except (TypeError, NameError):
+        return f"``{kind}``"
     return in_words(hint)
 
 
