@@ -18,13 +18,15 @@ html_title = f"zforcing {version}"
 extensions = [
     "myst_nb",
     "sphinx.ext.autodoc",
-    "sphinx.ext.napoleon",
     "sphinx.ext.viewcode",
     "sphinx_copybutton",
     "sphinx_design",
     "mathml",  # formulas without a script from elsewhere
     "notebooks",  # examples/*.ipynb become learn/*.ipynb
     "equations",  # docs/paper: equations beside code and tests
+    "generated",  # reference/commands.md, settings.md and recipes.md
+    "public_names",  # the entries of the reference
+    "source_links",
 ]
 exclude_patterns = ["extensions", "**/*.json"]
 nitpicky = True
@@ -34,13 +36,13 @@ myst_enable_extensions = ["dollarmath", "amsmath", "colon_fence", "deflist"]
 myst_heading_anchors = 4
 nb_execution_mode = "off"  # notebooks are kept executed (`make notebooks`), and tests run them
 
-autodoc_default_options = {"members": True, "member-order": "bysource", "show-inheritance": True}
+autodoc_default_options = {"member-order": "bysource", "show-inheritance": True}
 autodoc_typehints = "signature"
 autodoc_typehints_format = "short"
 autodoc_preserve_defaults = True
-napoleon_google_docstring = True
-napoleon_numpy_docstring = False
 python_use_unqualified_type_names = True
+python_maximum_signature_line_length = 80
+nitpick_ignore_regex = [(r"py:.*", r"(abc|collections|numpy|np|pathlib|pd|torch|typing)\..*")]  # other projects'
 
 html_theme = "furo"
 html_static_path = ["static"]

@@ -25,12 +25,15 @@ from .resampling import RESAMPLERS, Uniform, by_torch, effective_sample_size
 
 @dataclass(frozen=True)
 class FIVO(Bound):
-    """The filtering bound: log p(x) >= E[ log p_hat ], p_hat a particle filter's unbiased estimate of p(x).
+    """The filtering bound, of a particle filter's unbiased estimate p_hat of p(x).
 
-    C. Maddison et al., "Filtering variational objectives", NIPS 2017, arXiv 1705.09279 (also T. A. Le et al., AESMC,
-    and C. Naesseth et al., VSMC, both 2018). The posterior proposes the particles; log p_hat is the sum, over the
-    segments between resamplings, of the log of the mean weight accumulated in the segment. The model decides whether
-    the proposal filters or smooths: its posterior reads what its `encode` has read.
+        log p(x) >= E[ log p_hat ],  log p_hat = sum_s log (1/K) sum_k prod_{t in s} w_t^k
+        w_t^k = p(x_t | .) p(z_t^k | .) / q(z_t^k | .),  z_t^k ~ q
+
+    s are the segments between resamplings. C. Maddison et al., "Filtering variational objectives", NIPS 2017, arXiv
+    1705.09279 (also T. A. Le et al., AESMC, and C. Naesseth et al., VSMC, both 2018). The posterior proposes the
+    particles. The model decides whether the proposal filters or smooths: its posterior reads what its `encode` has
+    read.
 
     As the papers recommend, the gradient ignores that the choice of ancestors depends on the parameters.
     `resampling_gradient` adds this term, (log p_hat of the later segments) d log P(ancestors), which makes the gradient
@@ -38,6 +41,15 @@ class FIVO(Bound):
 
     Raises:
         UserError: `threshold` is negative, or `resampling_gradient` is used without multinomial resampling.
+
+    Example:
+        >>> import torch
+        >>> import zforcing as zf
+        >>> model = zf.LinearGaussian(zf.ObservationSpec("real", 1), latent_size=2)
+        >>> batch = zf.SequenceBatch(torch.ones(3, 5, 1), torch.tensor([5, 4, 2]), torch.zeros(3, 1))
+        >>> result = zf.FIVO(particles=8)(model, batch)
+        >>> result.value.shape, result.value.dtype, result.kind
+        (torch.Size([3]), torch.float64, 'lower bound')
     """
 
     name: ClassVar[str] = "fivo"

@@ -21,11 +21,12 @@ MANY = 100_000  # sequences, of more of which no digests are kept
 class SplitRecord:
     """N sequences, as they were.
 
-    sequences:   N
-    steps:       of all of them
-    fingerprint: 12 hexadecimal digits, of all digests in their order
-    digests:     12 hexadecimal digits for each sequence; none where there are too many
-    by:          what the digests are of: numbers, names (of recordings) or lengths (of what takes long to read)
+    Attributes:
+        sequences: N.
+        steps: of all of them.
+        fingerprint: 12 hexadecimal digits, of all digests in their order.
+        digests: 12 hexadecimal digits for each sequence; none where there are too many.
+        by: what the digests are of: numbers, names (of recordings) or lengths (of what takes long to read).
     """
 
     sequences: int

@@ -37,8 +37,11 @@ class BaselineScore:
     """What a baseline makes of the data of an evaluation: exact, in nats per sequence; raw: in the data's units."""
 
     name: str
+    """such as VAR(1)"""
     nats_per_sequence: float
+    """mean over sequences, of normalized data as in `Evaluation`"""
     raw_nats_per_sequence: float | None
+    """the same in the data's units; None for data that wasn't normalized"""
 
 
 def scores_from_json(values: object) -> tuple[BaselineScore, ...]:

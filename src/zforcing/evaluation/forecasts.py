@@ -92,6 +92,8 @@ def evaluate_forecast(
     errors that it has as many steps ahead in the training data, and `climatology`, the training data's values at any
     time, both from up to 1000 stretches of it. Where one of them is better, use it.
 
+        CRPS = E|X - x| - E|X - X'| / 2,  X, X' draws of the forecast, x what came
+
     Args:
         model: a trained model of sequences of numbers or bits.
         data: sequences that it wasn't trained on, each longer than `steps`; shorter ones are left out.
@@ -113,8 +115,14 @@ def evaluate_forecast(
             which have no intervals.
 
     Example:
-        table = zf.evaluate_forecast(model, test, steps=24, train=train)
-        print(table.levels, table.overall[0].coverage)
+        >>> import zforcing as zf
+        >>> data = zf.Sequences([[[1.0], [2.0], [4.0]], [[3.0], [1.0]]], names=["speed"])
+        >>> model = zf.LinearGaussian.for_data(data, latent_size=2)
+        >>> table = zf.evaluate_forecast(model, data, steps=1, train=data, num_samples=40)
+        >>> table.levels
+        (0.5, 0.8, 0.9, 0.95)
+        >>> [row.name for row in table.overall]
+        ['linear_gaussian', 'last value', 'climatology']
     """
     described = _checked(model, data, train, steps, num_samples, seed)
     sequences = data.described_as(described)

@@ -75,9 +75,14 @@ def latents_report(
         UserError: the model has no latents or no time steps, or the data doesn't fit it.
 
     Example:
-        report = zf.latents_report(model, test)
-        print(report)
-        report.active_units, report.gain
+        >>> import zforcing as zf
+        >>> data = zf.Sequences([[[1.0], [2.0], [4.0]], [[3.0], [1.0]]], names=["speed"])
+        >>> model = zf.LinearGaussian.for_data(data, latent_size=2)
+        >>> report = zf.latents_report(model, data)
+        >>> report.kl_by_step.shape, report.kl_by_dimension.shape
+        ((3,), (2,))
+        >>> report.active_units <= report.latent_size
+        True
     """
     must_fit(num_samples, Count, "num_samples")
     run = Pass.over(data, model, needed_by="a latents report", seed=seed, device=device)

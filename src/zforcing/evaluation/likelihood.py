@@ -74,7 +74,15 @@ def evaluate(
             sequence.
 
     Example:
-        zf.evaluate(model, test, bound=zf.IWAE(64)).nats_per_sequence
+        >>> import zforcing as zf
+        >>> data = zf.Sequences([[[1.0], [2.0], [4.0]], [[3.0], [1.0]]], names=["speed"])
+        >>> model = zf.LinearGaussian.for_data(data, latent_size=2, proposal="smoothing")
+        >>> exact = zf.evaluate(model, data, bound=zf.Exact())
+        >>> exact.kind, exact.num_sequences, exact.num_steps
+        ('exact', 2, 5)
+        >>> bound = zf.evaluate(model, data, bound=zf.IWAE(8))  # by the exact posterior: no gap
+        >>> bound.kind, abs(bound.nats_per_sequence - exact.nats_per_sequence) < 1e-3
+        ('lower bound', True)
     """
     must_be(model, DensityModel, "model", "a model, such as load(folder)")
     check_dataset(data, "data")

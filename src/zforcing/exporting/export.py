@@ -26,6 +26,7 @@ class Exported:
     """What was written."""
 
     file: Path
+    """where it is"""
     about: dict[str, Any]
     """the file's own metadata: the model, K, the columns, and whether nats are exact or an estimate"""
 

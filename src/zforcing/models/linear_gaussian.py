@@ -7,7 +7,8 @@
                      x_t          the emission only reads z_t
 
 R. E. Kalman, "A new approach to linear filtering and prediction problems", 1960; backward information messages as in
-the two-filter smoother, D. Fraser and J. Potter, 1969. Proposals (the model's `posterior`):
+the two-filter smoother, D. Fraser and J. Potter, 1969. Proposals (setting
+`proposal`), the model's `posterior`:
 
     smoothing   p(z_t | z_{t-1}, x_t..x_T): the exact posterior, with which every importance weight is p(x)
     filtering   p(z_t | z_{t-1}, x_t): the locally optimal proposal

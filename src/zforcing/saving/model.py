@@ -192,8 +192,16 @@ def save(folder: str | Path, model: DensityModel) -> None:
         UserError: it isn't a model, it has no description, or the folder can't be written.
 
     Example:
-        zf.save("mine", model)
-        model = zf.load("mine")
+        >>> from pathlib import Path
+        >>> from tempfile import TemporaryDirectory
+        >>> import zforcing as zf
+        >>> data = zf.Sequences([[[1.0], [2.0], [4.0]], [[3.0], [1.0]]], names=["speed"])
+        >>> model = zf.RNN.for_data(data, hidden_size=4)
+        >>> with TemporaryDirectory() as folder:
+        ...     zf.save(Path(folder) / "mine", model)
+        ...     again = zf.load(Path(folder) / "mine")
+        >>> again.name, again.description.format.names
+        ('rnn', ('speed',))
     """
     must_be(model, DensityModel, "model", "a model: save(folder, model)")
     if model.description is None:

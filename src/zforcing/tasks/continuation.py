@@ -58,6 +58,14 @@ def continue_from(
     Raises:
         UserError: A number is out of its range, inputs are missing or have another shape, the model has no time steps,
             or its emission has no rule for temperature or top_p.
+
+    Example:
+        >>> import torch
+        >>> import zforcing as zf
+        >>> model = zf.LinearGaussian(zf.ObservationSpec("real", 1), latent_size=2)
+        >>> prefix = zf.SequenceBatch(torch.ones(2, 3, 1), torch.tensor([3, 3]), torch.zeros(2, 1))
+        >>> zf.continue_from(model, prefix, steps=4, num_samples=5).x.shape
+        torch.Size([10, 4, 1])
     """
     must_be(model, DensityModel, "model", "a model, such as load(folder)")
     model = of_sequences(model, needed_by="a continuation")

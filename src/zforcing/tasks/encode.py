@@ -53,9 +53,12 @@ def encode(
         UserError: the model has no latents or no time steps, or the data doesn't fit it.
 
     Example:
-        z = zf.encode(model, test)
-        z.means[0]       # [T, Z]
-        z.to_frame()     # a row for each step
+        >>> import zforcing as zf
+        >>> data = zf.Sequences([[[1.0], [2.0], [4.0]], [[3.0], [1.0]]], names=["speed"])
+        >>> model = zf.LinearGaussian.for_data(data, latent_size=2)
+        >>> z = zf.encode(model, data, num_samples=5)
+        >>> z.means[0].shape, z.samples[0].shape, z.reads
+        ((3, 2), (5, 3, 2), 'present')
     """
     must_fit(num_samples, Annotated[int, Range(at_least=0)], "num_samples")
     run = Pass.over(data, model, needed_by="encode", seed=seed, device=device)

@@ -78,8 +78,15 @@ def forecast(
             emission has no rule for temperature or top_p, or what is drawn isn't finite.
 
     Example:
-        ahead = zf.forecast(model, test, steps=24)
-        low, high = ahead.interval(0.9)[0]  # of the first sequence, [24, D] each
+        >>> import zforcing as zf
+        >>> data = zf.Sequences([[[1.0], [2.0], [4.0]], [[3.0], [1.0]]], names=["speed"])
+        >>> model = zf.LinearGaussian.for_data(data, latent_size=2)
+        >>> ahead = zf.forecast(model, data, steps=4, num_samples=50)
+        >>> ahead.samples[0].shape
+        (50, 4, 1)
+        >>> low, high = ahead.interval(0.9)[0]  # of the first sequence
+        >>> low.shape, bool((low < high).all())
+        ((4, 1), True)
     """
     model = of_sequences(_checked(model, data, steps, num_samples, seed, max_rows), needed_by="a forecast")
     check_past(past, particles)

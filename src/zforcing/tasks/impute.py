@@ -81,8 +81,15 @@ def impute(
             it conditions on has a gap and the model knows none, or the model's numbers aren't finite.
 
     Example:
-        filled = zf.impute(model, zf.Sequences.from_frame(frame, by="machine"))
-        filled.to_frame()
+        >>> import math
+        >>> import zforcing as zf
+        >>> data = zf.Sequences([[[1.0], [math.nan], [4.0]], [[3.0], [1.0]]], names=["speed"])
+        >>> model = zf.LinearGaussian.for_data(data, latent_size=2)
+        >>> filled = zf.impute(model, data)
+        >>> filled.num_missing, filled.samples[0].shape
+        (1, (100, 3, 1))
+        >>> filled.mean[0][[0, 2], 0].tolist()  # what was observed stays
+        [1.0, 4.0]
     """
     model = _checked(model, data, num_samples, particles, lag, moves, seed, level, max_rows)
     described = _with_gaps(description_of(model, data), data)

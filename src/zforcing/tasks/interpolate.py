@@ -151,8 +151,12 @@ def interpolate(
             or a or b isn't one sequence.
 
     Example:
-        way = zf.interpolate(model, test[3:4], test[5:6], num=5)
-        way.x  # [5, T, D]
+        >>> import zforcing as zf
+        >>> data = zf.Sequences([[[1.0], [2.0], [4.0]], [[3.0], [1.0]]], names=["speed"])
+        >>> model = zf.LinearGaussian.for_data(data, latent_size=2)
+        >>> way = zf.interpolate(model, data[0:1], data[1:2], num=5)
+        >>> way.x.shape
+        (5, 3, 1)
     """
     must_be(model, DensityModel, "model", "a model, such as load(folder)")
     must_fit(seed, Seed, "seed")

@@ -62,8 +62,14 @@ def reconstruct(
         UserError: the model has no latents or no time steps, the data doesn't fit it, or mode or past is unknown.
 
     Example:
-        rebuilt = zf.reconstruct(model, test)
-        rebuilt.x[0], rebuilt.error.total, rebuilt.guess.total
+        >>> import zforcing as zf
+        >>> data = zf.Sequences([[[1.0], [2.0], [4.0]], [[3.0], [1.0]]], names=["speed"])
+        >>> model = zf.LinearGaussian.for_data(data, latent_size=2)
+        >>> rebuilt = zf.reconstruct(model, data)
+        >>> [x.shape for x in rebuilt.x]
+        [(3, 1), (2, 1)]
+        >>> bool(rebuilt.error.total > 0)
+        True
     """
     for name, value, allowed in (("mode", mode, get_args(Mode)), ("past", past, get_args(Past))):
         if value not in allowed:

@@ -48,9 +48,21 @@ def sample(
             distribution. The latents are drawn from their prior all the same.
         top_p: in (0, 1]: x_t is drawn within the most likely values of this probability; likewise.
 
+    Returns:
+        The observations, as the model reads them, with their latents and emissions;
+        `model.description.format.to_units` gives the data's units.
+
     Raises:
         UserError: num_samples or steps is below 1, steps, start or inputs are missing, start or inputs have another
             shape, the model can't be sampled, or its emission has no rule for temperature or top_p.
+
+    Example:
+        >>> import zforcing as zf
+        >>> data = zf.Sequences([[[1.0], [2.0], [4.0]], [[3.0], [1.0]]], names=["speed"])
+        >>> model = zf.LinearGaussian.for_data(data, latent_size=2)
+        >>> drawn = zf.sample(model, 3, steps=5)
+        >>> drawn.x.shape, drawn.latents.shape
+        (torch.Size([3, 5, 1]), torch.Size([3, 5, 2]))
     """
     must_be(model, DensityModel, "model", "a model, such as load(folder)")
     choose = choosing(temperature=temperature, top_p=top_p)

@@ -80,8 +80,15 @@ def score(
         UserError: the model has no time steps, the data doesn't fit it, kind or proposal is unknown, or a score is NaN.
 
     Example:
-        scores = zf.score(model, test)
-        scores.is_alarm(zf.score(model, clean).threshold(0.001))
+        >>> import zforcing as zf
+        >>> data = zf.Sequences([[[1.0], [2.0], [4.0]], [[3.0], [1.0]]], names=["speed"])
+        >>> model = zf.LinearGaussian.for_data(data, latent_size=2)
+        >>> scores = zf.score(model, data, particles=16)
+        >>> [nats.shape for nats in scores.nats], scores.relation, scores.reads
+        ([(3,), (2,)], 'estimate', 'past')
+        >>> threshold = scores.threshold(0.2)  # of clean data
+        >>> [alarms.shape for alarms in scores.is_alarm(threshold)]
+        [(3,), (2,)]
     """
     model = of_sequences(_checked(model, data, kind, particles, seed, proposal, max_rows), needed_by="score")
     described = description_of(model, data)

@@ -197,10 +197,14 @@ def stream(model: DensityModel, *, particles: int = 64, seed: int = 0, proposal:
         UserError: The model has no time steps, or there is no such proposal.
 
     Example:
-        s = zf.stream(model)
-        for x in rows:
-            step = s.push(x)
-            print(step.nats, step.forecast.mean)
+        >>> import zforcing as zf
+        >>> data = zf.Sequences([[[1.0], [2.0], [4.0]], [[3.0], [1.0]]], names=["speed"])
+        >>> model = zf.LinearGaussian.for_data(data, latent_size=2)
+        >>> s = zf.stream(model)
+        >>> for x in ([1.0], [2.0]):
+        ...     step = s.push(x)
+        >>> step.step, step.nats < 0, step.forecast.mean.shape
+        (1, True, (1,))
     """
     must_be(model, DensityModel, "model", "a model, such as load(folder)")
     must_fit(particles, Count, "particles")

@@ -77,7 +77,12 @@ def fit(
             weights so far.
 
     Example:
-        history = zf.fit(model, train, valid, max_minutes=2, learning_rate=3e-3)
+        >>> import zforcing as zf
+        >>> data = zf.Sequences([[[1.0], [2.0], [4.0]], [[3.0], [1.0]]], names=["speed"])
+        >>> model = zf.RNN.for_data(data, hidden_size=4)
+        >>> history = zf.fit(model, data, data, epochs=2, learning_rate=3e-3, progress=False)
+        >>> history.stopped, history.best.kind
+        ('epochs 2', 'exact')
     """
     hooks = _check_arguments(model, train, valid, bound=bound, weights=weights, seed=seed, callbacks=callbacks)
     config = _config_for(train, settings)

@@ -25,19 +25,23 @@ UNKNOWN = ("best", "previous")  # minus infinity before the first validation, wh
 class Progress:
     """All that a checkpoint must hold besides tensors.
 
-    epoch:         epochs completed
-    batch, step:   updates done in this epoch, and in all (skipped ones count)
-    learning_rate: of the next update
-    best, best_epoch: the best validation so far, nats per sequence (minus infinity: none), and when that was
-    previous:      the validation before, nats per sequence
-    validations_without_best: since the best one
-    nonfinite, nonfinite_in_a_row: updates that were skipped, in all and just now
-    rows:          rows of metrics so far
-    seconds, cpu_seconds: of training so far, over all its sessions; the second one of all threads and
-                   processes together
-    finished:      why training ended; "" while it goes on
-    since_row:     sums over the updates since the last row of metrics: of each term over sequences, in nats, and how
-                   many "sequences" and "updates" there were
+    Attributes:
+        epoch: epochs completed.
+        batch: updates done in this epoch; skipped ones count.
+        step: updates done in all; skipped ones count.
+        learning_rate: of the next update.
+        best: the best validation so far, nats per sequence; minus infinity (in files null): none.
+        best_epoch: when that was, in epochs completed.
+        previous: the validation before, nats per sequence.
+        validations_without_best: since the best one.
+        nonfinite: updates that were skipped, in all.
+        nonfinite_in_a_row: updates that were skipped just now.
+        rows: rows of metrics so far.
+        seconds: of training so far, over all its sessions.
+        cpu_seconds: likewise, what the CPUs have spent on it, all threads and processes together.
+        finished: why training ended; "" while it goes on.
+        since_row: sums over the updates since the last row of metrics: of each term over sequences, in nats, and how
+            many "sequences" and "updates" there were.
     """
 
     epoch: int = 0

@@ -18,6 +18,16 @@ class Schedule:
     KL annealing:      Schedule(0.2, end=1.0, per_step=5e-5)   (the authors' "kla": reaches 1 after 16000 steps)
     Downwards:         Schedule(0.1, end=0.0, per_step=1e-5)
     Cyclic:            Schedule(0.0, end=1.0, per_step=1e-3, period=2000)   (H. Fu et al., NAACL 2019, arXiv 1903.10145)
+
+    Steps are updates, counted from 0.
+
+    Raises:
+        UserError: a number is out of its range, `end` and `per_step` don't go together.
+
+    Example:
+        >>> schedule = Schedule(0.2, end=1.0, per_step=0.1)
+        >>> schedule(0), schedule(3), schedule(100)
+        (0.2, 0.5, 1.0)
     """
 
     start: NotNegative = 1.0

@@ -125,11 +125,12 @@ class Part(NamedTuple):
 class Updated:
     """What an update did.
 
-    results:       the bound of this process's sequences, a batch each; nothing can be differentiated any more
-    sums:          over all of the update's sequences (all processes): the value, the loss and each term of the bound in
-                   nats, and how many "sequences" (`sums_of`); of a player, what `Turn.end` returns
-    gradient_norm: before it was clipped
-    applied:       False: the loss or the gradient was not finite, and neither weights nor moments changed
+    Attributes:
+        results: the bound of this process's sequences, a batch each; nothing can be differentiated any more.
+        sums: over all of the update's sequences (all processes): the value, the loss and each term of the bound in
+            nats, and how many "sequences" (`sums_of`); of a player, what `Turn.end` returns.
+        gradient_norm: before it was clipped.
+        applied: False: the loss or the gradient was not finite, and neither weights nor moments changed.
     """
 
     results: tuple[BoundResult, ...]

@@ -35,9 +35,10 @@ class Gate:
 class Play:
     """A player's play on a batch; each is a mean over its sequences, a tensor [].
 
-    own:     the player's loss. Its gradient is taken for the player's network alone
-    models:  the term of the model's loss, in nats, without its weight. Its gradient is taken for the model alone
-    measure: what the gates read, such as an accuracy
+    Attributes:
+        own: the player's loss. Its gradient is taken for the player's network alone.
+        models: the term of the model's loss, in nats, without its weight. Its gradient is taken for the model alone.
+        measure: what the gates read, such as an accuracy.
     """
 
     own: Tensor

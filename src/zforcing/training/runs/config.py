@@ -37,7 +37,7 @@ SECTIONS: dict[str, Family[Any]] = {"data": DATA, "model": MODELS, "bound": BOUN
 RUN_SETTINGS = (  # of no section
     Setting("about", str, "", "a line on what the run is about"),
     Setting("seed", SEED, 0, "seed of the weights, the batches and all noise"),
-    Setting("recipe", str, ""),
+    Setting("recipe", str, "", "the recipe that it came from"),
 )
 
 
