@@ -29,7 +29,9 @@ def mended(app: Sphinx, page: str, template: str, context: dict[str, Any], doctr
     def to_entry(link: re.Match[str]) -> str:
         name = link[1]
         inside = name.removeprefix(f"{module}.") if name.startswith(f"{module}.") else name.removeprefix("zforcing.")
-        entry = name if name in entries else by_source[f"{module}.{inside}"]
+        entry = name if name in entries else by_source.get(f"{module}.{inside}")
+        if entry is None:  # what only a page of docs/paper has lines of
+            return link[0]
         return f'#{entries[entry].node_id}"'  # a name by which it is known besides is no place of a page
 
     context["body"] = LINK.sub(to_entry, context["body"])
