@@ -23,6 +23,7 @@ extensions = [
     "sphinx_copybutton",
     "sphinx_design",
     "mathml",  # formulas without a script from elsewhere
+    "house",  # the rooms of the package, and what they import, drawn
     "notebooks",  # examples/*.ipynb become learn/*.ipynb
 ]
 exclude_patterns = ["extensions", "**/*.json"]
