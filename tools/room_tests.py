@@ -5,8 +5,8 @@ python tools/room_tests.py             how many there are of each room
 
 test_bounds.py and test_data_mnist.py are called after their rooms. Another file belongs to the last room that it uses:
 one that tests what particles do uses models, observations and bounds, and nothing after those. What it imports itself
-counts, and the commands where it runs them by the fixture `zf`; `testing` is a tool of all tests. A room that no file is
-of has those that use it.
+counts, and the commands where it runs them by the fixture `zf`; `testing` is a tool of all tests. A room that no file
+is of has those that use it.
 """
 
 from __future__ import annotations
