@@ -13,10 +13,11 @@ from __future__ import annotations
 
 import ast
 import sys
+from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
-from rooms import ROOMS, SRC, imports, ours, room
+from rooms import ROOMS, SRC, ours, room
 
 TESTS = Path(__file__).parents[1] / "tests"
 PUBLIC = ("zforcing", "zforcing.api")
@@ -50,27 +51,29 @@ def used_by(path: Path) -> frozenset[str]:
 
 def used(source: str) -> set[str]:
     """The rooms that a file imports from; what it takes from the package itself counts as the room that it is from."""
-    tree = ast.parse(source)
-    targets = {ours(target) for target, _ in imports(source, "tests.file", is_package=False) if target not in PUBLIC}
-    found = {room(target) for target in targets if target is not None}
-    found |= {public_names().get(name, "api") for name in names_from_the_package(tree)}
-    return found | ({"cli"} if runs_commands(tree) else set())
+    nodes = list(ast.walk(ast.parse(source)))
+    froms = [
+        (str(node.module), alias.name) for node in nodes if isinstance(node, ast.ImportFrom) for alias in node.names
+    ]
+    plain = [alias for node in nodes if isinstance(node, ast.Import) for alias in node.names]
+    modules = ({module for module, _ in froms} | {alias.name for alias in plain}) - set(PUBLIC)
+    called = {alias.asname or alias.name.partition(".")[0] for alias in plain if alias.name in PUBLIC}
+    names = {name for module, name in froms if module in PUBLIC} | set(attributes_of(called, nodes))
+    found = {room(target) for module in modules if (target := ours(module)) is not None}
+    commands = {"cli"} if runs_commands(nodes) else set()
+    return found | {public_names().get(name, "api") for name in names} | commands
 
 
-def names_from_the_package(tree: ast.Module) -> set[str]:
-    """ELBO, in `from zforcing import ELBO` and in `zf.ELBO`."""
-    nodes = list(ast.walk(tree))
-    froms = [node for node in nodes if isinstance(node, ast.ImportFrom) and node.module in PUBLIC]
-    names = {alias.name for node in froms for alias in node.names}
-    plain = [alias for node in nodes if isinstance(node, ast.Import) for alias in node.names if alias.name in PUBLIC]
-    called = {alias.asname or alias.name.split(".")[0] for alias in plain}
-    of = [node for node in nodes if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name)]
-    return names | {node.attr for node in of if isinstance(node.value, ast.Name) and node.value.id in called}
+def attributes_of(called: set[str], nodes: list[ast.AST]) -> Iterator[str]:
+    """ELBO, in `zf.ELBO`, where zf is what the package is called."""
+    for node in nodes:
+        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id in called:
+            yield node.attr
 
 
-def runs_commands(tree: ast.Module) -> bool:
+def runs_commands(nodes: list[ast.AST]) -> bool:
     """Whether a test or a fixture takes `zf`, the command line."""
-    functions = (node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef))
+    functions = (node for node in nodes if isinstance(node, ast.FunctionDef))
     return any(argument.arg == "zf" for function in functions for argument in function.args.args)
 
 
