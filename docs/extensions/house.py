@@ -15,7 +15,7 @@ from statistics import mean
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from docutils import nodes
-from docutils.parsers.rst import Directive
+from sphinx.util.docutils import SphinxDirective
 
 from rooms import FILES, ROOMS, arrows, reduced
 
@@ -156,14 +156,15 @@ def inline(text: str) -> list[nodes.Node]:
     return [nodes.literal(text=part) if i % 2 else nodes.Text(part) for i, part in parts if part]
 
 
-class House(Directive):
+class House(SphinxDirective):
     """The picture."""
 
     def run(self) -> list[nodes.Node]:
+        self.env.note_reread()  # the code may change while the page stays
         return [nodes.raw("", picture(house()), format="html")]
 
 
-class Rooms(Directive):
+class Rooms(SphinxDirective):
     """The table, in the order of imports."""
 
     def run(self) -> list[nodes.Node]:
