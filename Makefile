@@ -38,8 +38,8 @@ test: install ## the tests; with COVERAGE=1 also what they cover, 90 percent at 
 test-slow: install ## the tests that take minutes
 	$(BIN)/python -m pytest -m slow
 
-tests-of: install ## the tests of one room: make tests-of ROOM=bounds
-	$(BIN)/python -m pytest -n 2 $$($(BIN)/python tools/room_tests.py $(ROOM))
+tests-of: install ## the tests of one room: make tests-of ROOM=bounds; without ROOM, how many each has
+	@files="$$($(BIN)/python tools/room_tests.py $(ROOM))" && $(if $(ROOM),$(BIN)/python -m pytest -n 2 $$files,echo "$$files")
 
 lint: install ## ruff's rules and format
 	$(BIN)/python -m ruff check
