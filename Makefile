@@ -15,7 +15,8 @@ NEEDS_PYTHON = $(PYTHON) -c 'import ensurepip, sys; sys.exit(sys.version_info < 
 
 RECIPES := digits-zforcing-aux digits-rnn
 
-.PHONY: help install run $(RECIPES:%=run-%) test test-slow lint types docs format index constraints build clean
+.PHONY: help install run $(RECIPES:%=run-%) test test-slow tests-of lint types docs format index \
+  constraints build package clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -37,6 +38,9 @@ test: install ## the tests; with COVERAGE=1 also what they cover, 90 percent at 
 test-slow: install ## the tests that take minutes
 	$(BIN)/python -m pytest -m slow
 
+tests-of: install ## the tests of one room: make tests-of ROOM=bounds; without ROOM, how many each has
+	@files="$$($(BIN)/python tools/room_tests.py $(ROOM))" && $(if $(ROOM),$(BIN)/python -m pytest -n 2 $$files,echo "$$files")
+
 lint: install ## ruff's rules and format
 	$(BIN)/python -m ruff check
 	$(BIN)/python -m ruff format --check
@@ -57,6 +61,9 @@ index: install ## write the index of options and settings, which help and typos 
 
 build: install ## wheel and source distribution into dist/, without network
 	$(BIN)/python -m hatchling build
+
+package: install ## install wheel and sdist into a new environment and try them; the lowest versions too
+	$(BIN)/python tools/check_package.py $(OLDEST_TORCH)
 
 constraints: ## pin the newest versions in constraints.txt (torch: TORCH=2.13.0)
 	@$(NEEDS_PYTHON)

@@ -22,6 +22,7 @@ extensions = [
     "sphinx_copybutton",
     "sphinx_design",
     "mathml",  # formulas without a script from elsewhere
+    "house",  # the rooms of the package, and what they import, drawn
     "notebooks",  # examples/*.ipynb become learn/*.ipynb
     "equations",  # docs/paper: equations beside code and tests
     "generated",  # reference/commands.md, settings.md and recipes.md

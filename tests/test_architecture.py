@@ -1,52 +1,19 @@
-"""Imports go one way: `ROOMS` is the order, and each room imports only itself and what stands before it."""
+"""Imports go one way: `ROOMS` (tools/rooms.py) is the order; each room imports only itself and those before it."""
 
 from __future__ import annotations
 
-import ast
 import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
-from functools import cache
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import pytest
 
 from check_install import OPTIONAL, REFUSED, loaded_by_import
+from rooms import FILES, ROOMS, SRC, imported, imports, ours, reduced, room
 
-SRC = Path(__file__).parents[1] / "src" / "zforcing"
-ROOMS = (
-    "errors",
-    "registry",
-    "text_table",
-    "settings",
-    "runtime",
-    "files",
-    "distributions",
-    "observations",
-    "recurrence",
-    "nn",
-    "emissions",
-    "processes",
-    "models",
-    "bounds",
-    "data",
-    "tasks",
-    "exporting",
-    "saving",
-    "training",
-    "evaluation",
-    "sharing",
-    "report",
-    "benchmark",
-    "testing",
-    "api",
-    "",  # the package itself: what it exports comes from everywhere, and only the commands may ask it for its version
-    "cli",
-    "__main__",
-)
 NEVER = {  # packages that no module imports, and why
     **dict.fromkeys(REFUSED, "pulls in another torch"),
     "pickle": "loading a pickle runs its code",
@@ -57,54 +24,6 @@ LATE = {  # packages that are imported in the functions that need them, but for 
     "accelerate": (),
 }
 SAYS_NOTHING = {"common", "helper", "helpers", "misc", "util", "utils"}
-
-
-def module_name(path: Path) -> str:
-    """`models.sequence` for models/sequence.py, `models` for models/__init__.py, `` for the package itself."""
-    parts = path.relative_to(SRC).with_suffix("").parts
-    return ".".join(part for part in parts if part != "__init__")
-
-
-FILES = {module_name(path): path for path in sorted(SRC.rglob("*.py"))}
-
-
-def is_deferred(node: ast.AST) -> bool:
-    """Whether importing the module doesn't run what is inside: functions, and what is for type checkers."""
-    for_types = isinstance(node, ast.If) and ast.unparse(node.test) in ("TYPE_CHECKING", "typing.TYPE_CHECKING")
-    return for_types or isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda)
-
-
-def imports(source: str, module: str, *, is_package: bool) -> Iterator[tuple[str, bool]]:
-    """What a module imports: ours as `zforcing.models.sequence`, and whether importing the module does it."""
-    package = ["zforcing", *module.split(".")] if module else ["zforcing"]
-    package = package if is_package else package[:-1]
-    tree = ast.parse(source)
-    later = {id(inner) for outer in ast.walk(tree) if is_deferred(outer) for inner in ast.walk(outer)}
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Import):
-            yield from ((alias.name, id(node) not in later) for alias in node.names)
-        if isinstance(node, ast.ImportFrom):
-            parent = package[: len(package) + 1 - node.level] if node.level else []
-            origin = ".".join([*parent, *([node.module] if node.module else [])])
-            for alias in node.names:
-                inside = f"{origin}.{alias.name}"
-                known = inside.removeprefix("zforcing.") in FILES
-                yield (inside if known else origin), id(node) not in later
-
-
-@cache
-def imported(module: str) -> list[tuple[str, bool]]:
-    path = FILES[module]
-    return list(imports(path.read_text("utf-8"), module, is_package=path.name == "__init__.py"))
-
-
-def room(module: str) -> str:
-    return module.split(".")[0]
-
-
-def ours(target: str) -> str | None:
-    """The module without `zforcing.`; None for other packages'."""
-    return target.removeprefix("zforcing").removeprefix(".") if target.split(".")[0] == "zforcing" else None
 
 
 def test_the_list_of_rooms_is_complete() -> None:
@@ -157,6 +76,15 @@ def test_a_module_is_named_after_its_idea(module: str) -> None:
 )
 def test_imports_of_every_form_are_found(source: str, found: list[tuple[str, bool]]) -> None:
     assert list(imports(source, "models.vrnn", is_package=False)) == found
+
+
+def test_arrows_that_others_imply_are_left_out() -> None:
+    assert reduced({"a": {"b", "c", "d"}, "b": {"c"}, "c": set(), "d": {"c"}}) == {
+        "a": {"b", "d"},
+        "b": {"c"},
+        "c": set(),
+        "d": {"c"},
+    }
 
 
 # What importing the package does to the interpreter.

@@ -52,6 +52,9 @@ class AIS(Bound):
     """
 
     name: ClassVar[str] = "ais"
+    paper: ClassVar[str] = (
+        'R. Salakhutdinov, I. Murray, "On the Quantitative Analysis of Deep Belief Networks", ICML 2008'
+    )
 
     particles: Count = 100
     """K, the number of draws of latents per image"""

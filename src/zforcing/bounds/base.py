@@ -84,10 +84,12 @@ class Bound(ABC):
 
     Attributes:
         name: The name in recipes and on the command line.
+        paper: What to cite, as `DensityModel.paper` has it; "" where there is nothing.
         carries_state: Whether a call takes `state` and `context`, and returns the last state.
     """
 
     name: ClassVar[str]
+    paper: ClassVar[str] = ""
     carries_state: ClassVar[bool] = False
 
     def __post_init__(self) -> None:

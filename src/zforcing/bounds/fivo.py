@@ -53,6 +53,7 @@ class FIVO(Bound):
     """
 
     name: ClassVar[str] = "fivo"
+    paper: ClassVar[str] = 'C. Maddison et al., "Filtering Variational Objectives", NIPS 2017, arXiv 1705.09279'
 
     particles: Count = 8
     """K, the number of particles"""

@@ -44,6 +44,9 @@ class IWAE(Bound):
     """
 
     name: ClassVar[str] = "iwae"
+    paper: ClassVar[str] = (
+        'Y. Burda, R. Grosse, R. Salakhutdinov, "Importance Weighted Autoencoders", ICLR 2016, arXiv 1509.00519'
+    )
 
     particles: Count = 8
     """K, the number of latent samples per sequence"""

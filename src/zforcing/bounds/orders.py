@@ -39,6 +39,9 @@ class Orders(Bound):
     """
 
     name: ClassVar[str] = "orders"
+    paper: ClassVar[str] = (
+        'B. Uria, I. Murray, H. Larochelle, "A Deep and Tractable Density Estimator", ICML 2014, arXiv 1310.1757'
+    )
 
     particles: Count = 32
     """M, the number of orders"""

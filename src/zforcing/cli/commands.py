@@ -103,6 +103,11 @@ COMMANDS = {
         "export",
         "Write a model's step for programs without zforcing: zforcing export RUN [--out model.onnx] [--particles 64].",
     ),
+    "cite": Command(
+        "cite",
+        "cite",
+        "Print BibTeX of what a run used, its software, model, bounds and data: zforcing cite RUN > run.bib.",
+    ),
     "recipes": Command(
         "recipes", "recipes", "List the recipes, or those of a group or with some words: zforcing recipes [WORD ...]."
     ),

@@ -18,10 +18,12 @@ class DataModule(ABC):
 
     Attributes:
         name: what recipes and the command line call it.
+        paper: what to cite, as `DensityModel.paper` has it; "" where there is nothing.
         paths: the names of the settings that hold paths; a run keeps relative ones relative to itself.
     """
 
     name: ClassVar[str]
+    paper: ClassVar[str] = ""
     paths: ClassVar[tuple[str, ...]] = ("path", "valid_path", "test_path", "root")
 
     def __post_init__(self) -> None:

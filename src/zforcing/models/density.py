@@ -150,7 +150,8 @@ class DensityModel(nn.Module, ABC):
         Config: A frozen dataclass with the model's settings.
         cost_names: The extra terms that `Draws.cost` gives, which training may weight by these names.
         capturable: Whether a CUDA graph can hold the model (it never waits for a value from the GPU).
-        paper: What to cite: authors, title, where and when; "" where there is nothing.
+        paper: What to cite, as in `A. Author, B. Author, "Title", NIPS 2017, arXiv 1711.05411`, several apart by "; ";
+            "" where there is nothing. `zforcing.sharing.bibtex` reads it.
         spec: What one observation is.
         config: The settings.
         description: What the model was trained on, with which the user's units become what it reads, and back; None

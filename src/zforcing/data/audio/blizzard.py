@@ -20,6 +20,7 @@ class Blizzard(AudioDataModule):
     """
 
     name: ClassVar[str] = "blizzard"
+    paper: ClassVar[str] = 'S. King, V. Karaiskos, "The Blizzard Challenge 2013"'
 
     valid_fraction: Share = 0.05
     """share of the recordings to validate on; one at least"""

@@ -20,6 +20,7 @@ class Timit(AudioDataModule):
     """TRAIN|TEST/DR1..8/SPEAKER/UTTERANCE.WAV, in any case; VALID if it is there, else split off TRAIN at random."""
 
     name: ClassVar[str] = "timit"
+    paper: ClassVar[str] = '"TIMIT", LDC93S1'
 
     include_sa: bool = True
     """whether the two sentences that all speakers read, SA1 and SA2, are in, as in published results"""

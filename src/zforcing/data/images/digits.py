@@ -27,6 +27,7 @@ class Digits(DataModule):
     """
 
     name: ClassVar[str] = "digits"
+    paper: ClassVar[str] = 'E. Alpaydin, C. Kaynak, "Optical Recognition of Handwritten Digits", UCI repository, 1998'
 
     threshold: Annotated[int, Range(at_least=1, at_most=16)] = 8
     """grey level, 1 to 16, from which a pixel counts as 1"""

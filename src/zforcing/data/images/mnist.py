@@ -71,6 +71,9 @@ class Mnist(DataModule):
     """Statically binarized MNIST, H. Larochelle's files: 50000 images to train on, 10000 to validate, 10000 to test."""
 
     name: ClassVar[str] = "mnist"
+    paper: ClassVar[str] = (
+        'R. Salakhutdinov, I. Murray, "On the Quantitative Analysis of Deep Belief Networks", ICML 2008'
+    )
 
     root: str = ""
     """folder of binarized_mnist_train.amat, binarized_mnist_valid.amat and binarized_mnist_test.amat (.gz and .npz are
@@ -123,6 +126,9 @@ class DynamicMnist(DataModule):
     """
 
     name: ClassVar[str] = "mnist-dynamic"
+    paper: ClassVar[str] = (
+        'Y. Burda, R. Grosse, R. Salakhutdinov, "Importance Weighted Autoencoders", ICLR 2016, arXiv 1509.00519'
+    )
 
     root: str = ""
     """folder of train-images-idx3-ubyte and t10k-images-idx3-ubyte (.gz and .idx3-ubyte are read too, also in

@@ -39,6 +39,10 @@ class Chorales(MusicDataModule):
     """
 
     name: ClassVar[str] = "chorales"
+    paper: ClassVar[str] = (
+        "M. S. Cuthbert, C. Ariza, "
+        '"music21: A Toolkit for Computer-Aided Musicology and Symbolic Music Data", ISMIR 2010'
+    )
 
     steps_per_quarter: StepsPerQuarter = 2
     """steps in a quarter note: 2 reads them in eighth notes, in which nearly all of them move"""

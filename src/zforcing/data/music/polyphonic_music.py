@@ -30,6 +30,11 @@ class PolyphonicMusic(MusicDataModule):
     """A file with its makers' splits: a pickle {split: [sequence: [step: (MIDI pitch, ...)]]}, or the same as .mat."""
 
     name: ClassVar[str] = "polyphonic"
+    paper: ClassVar[str] = (
+        "N. Boulanger-Lewandowski, Y. Bengio, P. Vincent, "
+        '"Modeling Temporal Dependencies in High-Dimensional Sequences: '
+        'Application to Polyphonic Music Generation and Transcription", ICML 2012, arXiv 1206.6392'
+    )
 
     path: str = ""
     """file of a published set, .pickle or .mat"""

@@ -25,6 +25,13 @@ class SrnnMusic(MusicDataModule):
     """The authors' NAME_raw_batchsize16_seqlen100.npz: training and validation windows, whole test sequences."""
 
     name: ClassVar[str] = "srnn-music"
+    paper: ClassVar[str] = (
+        "M. Fraccaro, S. K. Sønderby, U. Paquet, O. Winther, "
+        '"Sequential Neural Models with Stochastic Layers", NIPS 2016, arXiv 1605.07571; '
+        "N. Boulanger-Lewandowski, Y. Bengio, P. Vincent, "
+        '"Modeling Temporal Dependencies in High-Dimensional Sequences: '
+        'Application to Polyphonic Music Generation and Transcription", ICML 2012, arXiv 1206.6392'
+    )
 
     path: str = ""
     """the SRNN authors' .npz file of a set"""

@@ -26,6 +26,10 @@ class Reviews(SentenceDataModule):
     """A folder of documents, each a .txt file, with folders train and test (as aclImdb has) or without."""
 
     name: ClassVar[str] = "reviews"
+    paper: ClassVar[str] = (
+        "A. Goyal, A. Sordoni, M.-A. Côté, N. R. Ke, Y. Bengio, "
+        '"Z-Forcing: Training Stochastic Recurrent Networks", NIPS 2017, arXiv 1711.05411'
+    )
 
     # as the paper prepares them
     tokenize: bool = True

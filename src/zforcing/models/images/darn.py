@@ -48,6 +48,10 @@ class DARN(LatentImageModel):
     """
 
     name = "darn"
+    paper = (
+        "K. Gregor, I. Danihelka, A. Mnih, C. Blundell, D. Wierstra, "
+        '"Deep Autoregressive Networks", ICML 2014, arXiv 1310.8499'
+    )
     Config = DARNConfig
     latent_kind = "bits"
 

@@ -75,6 +75,7 @@ class DBN(DensityModel):
     """
 
     name = "dbn"
+    paper = 'G. Hinton, S. Osindero, Y. Teh, "A Fast Learning Algorithm for Deep Belief Nets", Neural Computation, 2006'
     Config = DBNConfig
     capturable = False
     batches: Tensor

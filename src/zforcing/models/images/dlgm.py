@@ -65,6 +65,10 @@ class DLGM(IndependentPixels):
     """
 
     name = "dlgm"
+    paper = (
+        "T. Salimans, D. Kingma, M. Welling, "
+        '"Markov Chain Monte Carlo and Variational Inference: Bridging the Gap", ICML 2015, arXiv 1410.6460'
+    )
     Config = DLGMConfig
 
     def __init__(self, spec: ObservationSpec, config: DLGMConfig | None = None, **settings: Any):

@@ -69,6 +69,10 @@ class DRAW(IndependentPixels):
     """
 
     name = "draw"
+    paper = (
+        "K. Gregor, I. Danihelka, A. Graves, D. J. Rezende, D. Wierstra, "
+        '"DRAW: A Recurrent Neural Network for Image Generation", ICML 2015, arXiv 1502.04623'
+    )
     Config = DRAWConfig
 
     def __init__(self, spec: ObservationSpec, config: DRAWConfig | None = None, **settings: Any):

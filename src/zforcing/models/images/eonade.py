@@ -60,6 +60,11 @@ class EoNADE(DensityModel):
     """
 
     name = "eonade"
+    paper = (
+        "T. Raiko, L. Yao, K. Cho, Y. Bengio, "
+        '"Iterative Neural Autoregressive Distribution Estimator (NADE-k)", NIPS 2014, arXiv 1406.1485; '
+        'B. Uria, I. Murray, H. Larochelle, "A Deep and Tractable Density Estimator", ICML 2014, arXiv 1310.1757'
+    )
     Config = EoNADEConfig
     cost_names = ("steps",)
     mean: Tensor

@@ -62,6 +62,10 @@ class MADE(AutoregressiveModel):
     """
 
     name = "made"
+    paper = (
+        "M. Germain, K. Gregor, I. Murray, H. Larochelle, "
+        '"MADE: Masked Autoencoder for Distribution Estimation", ICML 2015, arXiv 1502.03509'
+    )
     Config = MADEConfig
     degrees: Tensor
     """[M, L, H], of the hidden units"""

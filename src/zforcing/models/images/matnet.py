@@ -77,6 +77,7 @@ class MatNet(IndependentPixels):
     """
 
     name = "matnet"
+    paper = 'P. Bachman, "An Architecture for Deep, Hierarchical Generative Models", NIPS 2016, arXiv 1612.04739'
     Config = MatNetConfig
 
     def __init__(self, spec: ObservationSpec, config: MatNetConfig | None = None, **settings: Any):

@@ -38,7 +38,7 @@ class NADEConfig:
 class NADE(AutoregressiveModel):
     """The neural autoregressive distribution estimator, with exact likelihood.
 
-    H. Larochelle, I. Murray, "The neural autoregressive distribution estimator", AISTATS 2011; B. Uria, M. Côté,
+    H. Larochelle, I. Murray, "The neural autoregressive distribution estimator", AISTATS 2011; B. Uria, M.-A. Côté,
     K. Gregor, I. Murray, H. Larochelle, "Neural autoregressive distribution estimation", JMLR 2016, arXiv 1605.02226.
 
     Args:
@@ -47,6 +47,11 @@ class NADE(AutoregressiveModel):
     """
 
     name = "nade"
+    paper = (
+        'H. Larochelle, I. Murray, "The Neural Autoregressive Distribution Estimator", AISTATS 2011; '
+        "B. Uria, M.-A. Côté, K. Gregor, I. Murray, H. Larochelle, "
+        '"Neural Autoregressive Distribution Estimation", JMLR, 2016, arXiv 1605.02226'
+    )
     Config = NADEConfig
     capturable = False  # how many distinct hidden states a batch has is read from the data
 

@@ -36,6 +36,10 @@ class PixelCNN(AutoregressiveModel):
     """
 
     name = "pixelcnn"
+    paper = (
+        "A. van den Oord, N. Kalchbrenner, O. Vinyals, L. Espeholt, A. Graves, K. Kavukcuoglu, "
+        '"Conditional Image Generation with PixelCNN Decoders", NIPS 2016, arXiv 1606.05328'
+    )
     Config = PixelCNNConfig
 
     def __init__(self, spec: ObservationSpec, config: PixelCNNConfig | None = None, **settings: Any):

@@ -51,6 +51,10 @@ class PixelRNN(AutoregressiveModel):
     """
 
     name = "pixelrnn"
+    paper = (
+        "A. van den Oord, N. Kalchbrenner, K. Kavukcuoglu, "
+        '"Pixel Recurrent Neural Networks", ICML 2016, arXiv 1601.06759'
+    )
     Config = PixelRNNConfig
 
     def __init__(self, spec: ObservationSpec, config: PixelRNNConfig | None = None, **settings: Any):

@@ -52,6 +52,10 @@ class PixelVAE(NormalLatents):
     """
 
     name = "pixelvae"
+    paper = (
+        "I. Gulrajani, K. Kumar, F. Ahmed, A. Ali Taiga, F. Visin, D. Vazquez, A. Courville, "
+        '"PixelVAE: A Latent Variable Model for Natural Images", ICLR 2017, arXiv 1611.05013'
+    )
     Config = PixelVAEConfig
 
     def __init__(self, spec: ObservationSpec, config: PixelVAEConfig | None = None, **settings: Any):

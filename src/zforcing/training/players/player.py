@@ -52,6 +52,7 @@ class Player(ABC):
 
     Attributes:
         name: The name in recipes (`player: {name: ...}`) and on the command line (`--player.name`).
+        paper: What to cite, as `DensityModel.paper` has it; "" where there is nothing.
         needs_steps: Whether it plays only with models of sequences.
         begin_at: The measure's moving average before the first play.
         moves: The averages at which the player's network takes its step.
@@ -59,6 +60,7 @@ class Player(ABC):
     """
 
     name: ClassVar[str]
+    paper: ClassVar[str] = ""
     needs_steps: ClassVar[bool] = False
     begin_at: ClassVar[float] = 0.0
 

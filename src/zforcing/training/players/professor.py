@@ -45,6 +45,10 @@ class Professor(Player):
     """Professor Forcing's discriminator. Of the measure, its accuracy, 0.5 is chance."""
 
     name: ClassVar[str] = "professor"
+    paper: ClassVar[str] = (
+        "A. Lamb, A. Goyal et al., "
+        '"Professor Forcing: A New Algorithm for Training Recurrent Networks", NIPS 2016, arXiv 1610.09038'
+    )
     needs_steps: ClassVar[bool] = True
     begin_at: ClassVar[float] = 0.5
 
