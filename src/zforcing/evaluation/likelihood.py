@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
@@ -26,6 +26,7 @@ from ..settings import Count, Seed, must_be, must_fit
 from .baselines import Scores, fit_baselines
 from .evaluation import Evaluation
 
+PLAIN = (int, float, str, type(None))  # and bool, which is an int
 SENSIBLE = 1e100  # nats per sequence; sums and squares of smaller ones stay finite
 
 
@@ -141,10 +142,17 @@ def _protocol(bound: Bound, description: DataDescription) -> dict[str, Any]:
     return {
         "bound": bound_name(bound),
         "particles": bound.particles,
+        "bound_settings": settings_of_bound(bound),
         "first_observation": description.spec.first_observation,
         "chunk_steps": None if chunked is None else chunked.steps,
         "look_ahead": None if chunked is None else chunked.look_ahead,
     }
+
+
+def settings_of_bound(bound: Bound) -> dict[str, Any]:
+    """What a bound was told, by name, as plain values; a setting of one's own that is none, as its text."""
+    values = {field.name: getattr(bound, field.name) for field in fields(bound)}  # type: ignore[arg-type]  # bounds are dataclasses
+    return {name: value if isinstance(value, PLAIN) else str(value) for name, value in values.items()}
 
 
 @dataclass

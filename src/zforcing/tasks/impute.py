@@ -49,7 +49,8 @@ def impute(
     come from few, they are moved apart by Markov chains (`tasks.moves`). The result is an estimate, that gets exact
     with many particles or moves and a long lag. It says how many draws it is worth.
 
-    A model without time draws by itself (`DensityModel.complete`): the draws are independent, and exact.
+    A model without time draws by itself (`DensityModel.complete`): the draws are independent, and exact or nearly so,
+    as the model says.
 
     What is assumed: that the model fits the sequences, and that whether a number is missing doesn't depend on what it
     would have been. The model may have been trained on data with gaps or without.
