@@ -249,6 +249,19 @@ def test_layers_are_trained_one_after_the_other() -> None:
 
 
 @pytest.mark.usefixtures("floats")
+def test_rows_are_measured_more_seldom_once_a_layer_is_trained_for_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    model, batch = DBN(SPEC, **SIZES | {"first_layer_batches": 3200}), images_of(torch.zeros(2, 6))
+    measured = []
+    monkeypatch.setattr(
+        DBN, "log_partition", lambda self, **_: measured.append(int(self.batches)) or LogPartition(0, 0)
+    )
+    for before in (99, 100, 1900, 2100, 2500, 3100, 3200, 3300, 5200, 5300, 5700):
+        model.batches.fill_(before)
+        model.learn(batch)
+    assert measured == [101, 1901, 2501, 3201, 3301, 5201, 5701]
+
+
+@pytest.mark.usefixtures("floats")
 def test_training_goes_on_from_what_is_saved_whatever_torch_drew(tmp_path: Path) -> None:
     torch.manual_seed(0)
     model = DBN.for_data(data(60), **SIZES | {"first_layer_batches": 3})
