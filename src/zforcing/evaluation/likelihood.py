@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -142,17 +142,16 @@ def _protocol(bound: Bound, description: DataDescription) -> dict[str, Any]:
     return {
         "bound": bound_name(bound),
         "particles": bound.particles,
-        "bound_settings": settings_of_bound(bound),
+        "bound_settings": settings_of(bound),
         "first_observation": description.spec.first_observation,
         "chunk_steps": None if chunked is None else chunked.steps,
         "look_ahead": None if chunked is None else chunked.look_ahead,
     }
 
 
-def settings_of_bound(bound: Bound) -> dict[str, Any]:
-    """What a bound was told, by name, as plain values; a setting of one's own that is none, as its text."""
-    values = {field.name: getattr(bound, field.name) for field in fields(bound)}  # type: ignore[arg-type]  # bounds are dataclasses
-    return {name: value if isinstance(value, PLAIN) else str(value) for name, value in values.items()}
+def settings_of(bound: Bound) -> dict[str, Any]:
+    """What a bound was told, by name, as plain values; what is none, as its text."""
+    return {name: value if isinstance(value, PLAIN) else str(value) for name, value in vars(bound).items()}
 
 
 @dataclass
