@@ -619,7 +619,7 @@ def test_arrays_and_files_that_are_no_beginnings_are_refused(tmp_path: Path) -> 
         beginnings(tmp_path / "a.npy")
     np.save(tmp_path / "a.npy", np.array([[0, np.nan]]))
     with pytest.raises(
-        UserError, match=r"is nan; a pixel is 0 or 1, and none is missing: `zforcing continue` completes"
+        UserError, match=r"is nan; a pixel is 0 or 1; files of images have no gaps: `zforcing continue`"
     ):
         beginnings(tmp_path / "a.npy")
     np.save(tmp_path / "b.npy", np.zeros((1, 785)))

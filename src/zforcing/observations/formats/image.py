@@ -24,7 +24,7 @@ from .drawn import Drawn, Written
 
 SUFFIXES = (".amat", ".npy", ".npz")
 NO_GAPS = (
-    ", and none is missing: `zforcing continue` completes images, zforcing.impute fills gaps of zforcing.Sequences"
+    "; files of images have no gaps: `zforcing continue` completes images, zforcing.impute fills gaps of Sequences"
 )
 
 
