@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import NoReturn
 
 import numpy as np
 import pytest
 import torch
 
 from conftest import Command
-from zforcing import MODELS, NADE, save
+from zforcing import DBN, MODELS, NADE, save
 from zforcing.data.declared import FixedDescription
 from zforcing.data.images.mnist import Mnist
 from zforcing.models.images import AutoregressiveModel
@@ -90,6 +91,24 @@ def test_a_file_of_beginnings_is_completed(tmp_path: Path, zf: Command) -> None:
         assert archive["x"].shape == (6, 484, 1)
     assert Path(done["files"][1]).suffix == ".png"
     assert "keep 1 to 300 of 784" in zf("continue", tmp_path, tmp_path / "x.npy", "--given", 0.5).err
+
+
+class Unread:
+    """A stream in, from which nothing is to be read."""
+
+    def __iter__(self) -> NoReturn:
+        raise AssertionError("a row was read")
+
+
+def test_a_stream_of_a_model_without_time_is_refused_before_a_row(
+    tmp_path: Path, zf: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    description = Mnist(check_known=False, order="image").describe()
+    save(tmp_path, DBN.for_data(FixedDescription(description), hidden_size=2, top_size=2))
+    monkeypatch.setattr("sys.stdin", Unread())
+    refused = zf("stream", tmp_path)
+    assert (refused.code, refused.out) == (2, "")
+    assert refused.err.strip() == "zforcing: a stream needs a model of sequences; dbn has no time steps"
 
 
 def test_sequences_are_refused_before_anything_is_written(root: Path, tmp_path: Path, zf: Command) -> None:

@@ -617,6 +617,11 @@ def test_arrays_and_files_that_are_no_beginnings_are_refused(tmp_path: Path) -> 
     np.save(tmp_path / "a.npy", np.array([[0, 1], [1, 7]]))
     with pytest.raises(UserError, match=r"pixel 1 of image 1 .* is 7; a pixel is 0 or 1"):
         beginnings(tmp_path / "a.npy")
+    np.save(tmp_path / "a.npy", np.array([[0, np.nan]]))
+    with pytest.raises(
+        UserError, match=r"is nan; a pixel is 0 or 1; files of images have no gaps: `zforcing continue`"
+    ):
+        beginnings(tmp_path / "a.npy")
     np.save(tmp_path / "b.npy", np.zeros((1, 785)))
     with pytest.raises(UserError, match="image 0 has 785 pixels"):
         beginnings(tmp_path / "b.npy")

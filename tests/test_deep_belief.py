@@ -249,6 +249,19 @@ def test_layers_are_trained_one_after_the_other() -> None:
 
 
 @pytest.mark.usefixtures("floats")
+def test_rows_are_measured_more_seldom_once_a_layer_is_trained_for_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    model, batch = DBN(SPEC, **SIZES | {"first_layer_batches": 3200}), images_of(torch.zeros(2, 6))
+    measured = []
+    monkeypatch.setattr(
+        DBN, "log_partition", lambda self, **_: measured.append(int(self.batches)) or LogPartition(0, 0)
+    )
+    for before in (99, 100, 1900, 2100, 2500, 3100, 3200, 3300, 5200, 5300, 5700):
+        model.batches.fill_(before)
+        model.learn(batch)
+    assert measured == [101, 1901, 2501, 3201, 3301, 5201, 5701]
+
+
+@pytest.mark.usefixtures("floats")
 def test_training_goes_on_from_what_is_saved_whatever_torch_drew(tmp_path: Path) -> None:
     torch.manual_seed(0)
     model = DBN.for_data(data(60), **SIZES | {"first_layer_batches": 3})
@@ -321,6 +334,8 @@ def test_log_z_is_estimated_once_for_all_batches(monkeypatch: pytest.MonkeyPatch
     assert (found.kind, found.bound, found.model) == ("estimate", "ais", "dbn (one hidden layer)")
     assert found.shared_error is not None
     assert 0 < found.shared_error < 0.1
+    told = {"particles": 3, "chains": 20, "temperatures": 30, "validation_temperatures": 1000, "seed": 0}
+    assert zf.Evaluation.from_json(found.to_json()).bound_settings == told
     zf.fit(model, data(40), data(20), epochs=1, bound=AIS(temperatures=50, validation_temperatures=7), progress=False)
     assert [c["temperatures"] for c in calls[1:]] == [7, 200, 7]  # of the validations, and of the first batch
 
@@ -391,6 +406,8 @@ def test_bits_of_halves_are_as_rare_as_their_logits_say() -> None:
         (lambda: AIS(temperatures=0), "bound.temperatures is 0; it must be 1 or more"),
         (lambda: ELBO()(DBN(SPEC), images_of(torch.zeros(1, 6))), "take bound ais, which estimates it"),
         (lambda: IWAE(2)(DBN(SPEC), images_of(torch.zeros(1, 6))), "take bound ais, which estimates it"),
+        (lambda: AIS()(DBN(SPEC), images_of(torch.zeros(1, 6)), weights=zf.Weights(0.5)), "leave out weights"),
+        (lambda: AIS()(DBN(SPEC), images_of(torch.zeros(1, 6)), weights=zf.Weights(extra=0.1)), "leave out weights"),
         (lambda: zf.evaluate_forecast(DBN(SPEC), data(5), steps=1), "a forecast needs a model of sequences"),
         (lambda: DBN(SPEC).log_likelihood(images_of(torch.zeros(1, 6))), "no exact likelihood"),
         (lambda: AIS()(NADE(SPEC), images_of(torch.zeros(1, 6))), "of models that know p.x. up to a constant"),

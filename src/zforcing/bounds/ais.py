@@ -14,7 +14,7 @@ from ..models.images.unnormalized import Learned, Unnormalized
 from ..models.state import State
 from ..observations import SequenceBatch
 from ..settings import Count, Range, Seed
-from .base import Bound, BoundResult, Weights, refuse
+from .base import Bound, BoundResult, Weights, is_needed, refuse
 from .particles import log_mean
 
 Chains = Annotated[int, Range(at_least=2)]  # whose weights have a standard error
@@ -48,7 +48,7 @@ class AIS(Bound):
     own, whose gradient isn't that of the value, and the value is measured by the log Z that the model last estimated.
 
     Raises:
-        UserError: At a call, the model has no such constant, or an argument is given that isn't to be.
+        UserError: At a call, the model has no such constant, or weights or an argument are given that aren't to be.
     """
 
     name: ClassVar[str] = "ais"
@@ -92,7 +92,7 @@ class AIS(Bound):
         context: Tensor | None = None,
     ) -> BoundResult:
         """Compute the estimate for each image, and in training mode the loss. See `Bound`."""
-        refuse(self, state=state, context=context)
+        check_call(self, weights, state=state, context=context)
         if not model.training:
             return self.prepared(model)(model, batch, noise=noise)
         learned = of_partition(model).learn(batch, noise=noise)
@@ -132,7 +132,7 @@ class PreparedAIS(Bound):
         context: Tensor | None = None,
     ) -> BoundResult:
         """Compute the estimate for each image. See `Bound`."""
-        refuse(self, state=state, context=context)
+        check_call(self, weights, state=state, context=context)
         terms = of_partition(model).unnormalized(batch, particles=self.particles, noise=noise)
         return estimated(terms, self.partition.value, rows=len(batch))
 
@@ -143,6 +143,13 @@ def estimated(terms: Unnormalized, log_z: Tensor | float, *, rows: int, loss: Te
     value = log_mean(log_px - kl).detach()
     means = {"log_px": log_px.mean(0).detach(), "kl": kl.mean(0).detach()}
     return BoundResult(value, -value if loss is None else loss, means, "estimate")
+
+
+def check_call(bound: Bound, weights: Weights, **arguments: object) -> None:
+    """Raise UserError where a call has weights, or arguments that the bound can't take."""
+    refuse(bound, **arguments)
+    if weights.kl != 1 or any(map(is_needed, weights.costs.values())):
+        raise UserError(f"bound {bound.name} has a loss of the model's own, without terms to weight: leave out weights")
 
 
 def of_partition(model: DensityModel) -> HasPartition:

@@ -91,7 +91,8 @@ def show(
     if options.json:
         print(json_text(values | ({} if latents is None else {"latents": latents.to_json()})))
     elif options.all:
-        print_values(values | {"baselines": in_words(result)})
+        told = ", ".join(f"{name} {value}" for name, value in result.bound_settings.items()) or None
+        print_values(values | {"baselines": in_words(result), "bound_settings": told})
         print_latents(latents)
     else:
         description = load(path.parent, which=options.checkpoint).description

@@ -12,6 +12,7 @@ from ..errors import UserError
 from ..files.json_text import json_text
 from ..files.reading import Array
 from ..files.writing import file_to_write
+from ..models import of_sequences
 from ..runtime.device import pick_device
 from ..runtime.threads import threads_asked_for
 from ..settings import Count
@@ -36,6 +37,7 @@ def stream(argv: Sequence[str]) -> int:
     """
     options = stream_options(argv)
     trained = Trained.load(options.run, which=options.checkpoint, device=pick_device(options.device))
+    of_sequences(trained.model, needed_by="a stream")  # before a row is waited for
     with threads_asked_for(options.threads):
         streams = Streams(trained, options)
         try:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any, get_args
 
 from ..bounds import BoundKind
@@ -59,6 +59,8 @@ class Evaluation:
         data_fingerprint: hex digest of the scored, normalized sequences; equal digests mean equal numbers.
         seed: seed of the noise.
         parameters: numbers that the model has learned; None in files of before.
+        bound_settings: of the bound, by name, such as the chains, temperatures and seed of `ais`; empty where it has
+            none, and in files of before.
         baselines: what simple models, fitted to training data in closed form, make of the same sequences; empty where
             none was given, and in files of before.
     """
@@ -98,6 +100,7 @@ class Evaluation:
     seed: int
     parameters: int | None = None
     shared_error: float | None = None
+    bound_settings: dict[str, Any] = field(default_factory=dict)
     baselines: tuple[BaselineScore, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
@@ -111,7 +114,7 @@ class Evaluation:
         Raises:
             UserError: fields are missing, or values have a wrong type; one line with every problem.
         """
-        values = {"baselines": (), "parameters": None, "shared_error": None} | dict(values)
+        values = {"baselines": (), "parameters": None, "shared_error": None, "bound_settings": {}} | dict(values)
         missing = [field.name for field in fields(cls) if field.name not in values]
         if missing:
             raise UserError(f"the evaluation has no {', '.join(missing)}")

@@ -26,6 +26,7 @@ from ..settings import Count, Seed, must_be, must_fit
 from .baselines import Scores, fit_baselines
 from .evaluation import Evaluation
 
+PLAIN = (int, float, str, type(None))  # and bool, which is an int
 SENSIBLE = 1e100  # nats per sequence; sums and squares of smaller ones stay finite
 
 
@@ -152,10 +153,16 @@ def _protocol(bound: Bound, description: DataDescription) -> dict[str, Any]:
     return {
         "bound": bound_name(bound),
         "particles": bound.particles,
+        "bound_settings": settings_of(bound),
         "first_observation": description.spec.first_observation,
         "chunk_steps": None if chunked is None else chunked.steps,
         "look_ahead": None if chunked is None else chunked.look_ahead,
     }
+
+
+def settings_of(bound: Bound) -> dict[str, Any]:
+    """What a bound was told, by name, as plain values; what is none, as its text."""
+    return {name: value if isinstance(value, PLAIN) else str(value) for name, value in vars(bound).items()}
 
 
 @dataclass

@@ -50,7 +50,8 @@ def impute(
     come from few, they are moved apart by Markov chains (`tasks.moves`). The result is an estimate, that gets exact
     with many particles or moves and a long lag. It says how many draws it is worth.
 
-    A model without time draws by itself (`DensityModel.complete`): the draws are independent, and exact.
+    A model without time draws by itself (`DensityModel.complete`): the draws are independent, and exact or nearly so,
+    as the model says.
 
     The draws of all steps of a sequence, and their latents for `moves`, are held at once: 4 K (D + Z + 4) bytes a step.
     A RuntimeWarning says so where that is more than a gigabyte.

@@ -26,8 +26,7 @@ from .rbm import RBM, drawn_bits
 from .reading import check_pixels, log_bernoulli, pixels_of
 from .unnormalized import Learned, Unnormalized
 
-MEASURED_EVERY = 100
-"""batches of training between two estimates of log Z, by which its rows are measured"""
+EARLY, OFTEN, SELDOM = 2000, 100, 500  # log Z, for rows: in the first 2000 batches of a layer each 100, then each 500
 MEASURED_BY = {"chains": 100, "temperatures": 200, "seed": 0}
 
 
@@ -209,7 +208,8 @@ class DBN(DensityModel):
         self.batches += 1
         if before == of_first:
             self.begin_top()
-        if before == of_first or before % MEASURED_EVERY == 0:
+        of_layer = before if before < of_first else before - of_first
+        if of_layer % (OFTEN if of_layer < EARLY else SELDOM) == 0:
             self.log_z.fill_(self.log_partition(**MEASURED_BY).value)
 
     @torch.no_grad()

@@ -23,6 +23,9 @@ from .base import Described, Format
 from .drawn import Drawn, Written
 
 SUFFIXES = (".amat", ".npy", ".npz")
+NO_GAPS = (
+    "; files of images have no gaps: `zforcing continue` completes images, zforcing.impute fills gaps of Sequences"
+)
 
 
 @dataclass(frozen=True)
@@ -138,6 +141,7 @@ def check_binary(images: Array, source: str, *, first: int = 0) -> Array:
     wrong = (images != 0) & (images != 1)
     if wrong.any():
         image, pixel = divmod(int(np.argmax(wrong)), images.shape[1])
-        message = f"pixel {pixel} of image {first + image} (counted from 0) is {images[image, pixel]}"
-        raise UserError(f"{source}: {message}; a pixel is 0 or 1")
+        value = images[image, pixel]
+        message = f"pixel {pixel} of image {first + image} (counted from 0) is {value}; a pixel is 0 or 1"
+        raise UserError(f"{source}: {message}{'' if value == value else NO_GAPS}")
     return images.astype(np.uint8, copy=False)

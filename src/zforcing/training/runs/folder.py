@@ -17,7 +17,7 @@ from ...saving.atomic import read_json, with_digest
 from ...saving.digests import SUMS, check_digests
 from ...saving.model import may_be_of_the_hub
 from .config import RunConfig, parse_config
-from .known import flatten
+from .known import NOBODY, SECTIONS, flatten
 from .lock import is_empty
 from .overwrite import check_disposable
 from .paths import found_from, same_paths
@@ -115,11 +115,15 @@ def trained_with(folder: Path, checkpoint: Path | None) -> RunConfig:
 
 
 def differences(before: RunConfig, now: RunConfig) -> list[str]:
-    """The settings that differ, except those that only say how long to train and how often to write."""
-    old, new = flatten(same_paths(before.to_dict())), flatten(same_paths(now.to_dict()))
+    """The settings that differ, except those that only say how long to train and how often to write; of a section that
+    has another name, its name alone.
+    """
+    old, new = ({"player.name": NOBODY} | flatten(same_paths(one.to_dict())) for one in (before, now))
     free = {f"training.{name}" for name in BUDGET} | {"about", "recipe", "imports", "callbacks"}
+    others = tuple(f"{section}." for section in SECTIONS if old[f"{section}.name"] != new[f"{section}.name"])
     keys = [k for k in old | new if k not in free and old.get(k) != new.get(k)]
-    return [f"{k} was {old.get(k)}, is {new.get(k)}" for k in keys]
+    told = [k for k in keys if not k.startswith(others) or k.endswith(".name")]
+    return [f"{k} was {old.get(k)}, is {new.get(k)}" for k in told]
 
 
 def environment(device: torch.device) -> str:
