@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shlex
+import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -11,13 +12,17 @@ from types import ModuleType
 from typing import Any
 
 import matplotlib.pyplot as plt
+import numpy as np
 import pytest
+import soundfile
 import torch
 
 from notebooks import FOLDER, code_cells, faults, read, tags, text, tidy, write
 from zforcing import registry
 from zforcing.cli import main
+from zforcing.data.music import chorales
 from zforcing.runtime.threads import cpu_threads
+from zforcing.testing import SPECS, check_padding, random_batch
 
 NOTEBOOKS = {path.stem: path for path in sorted(FOLDER.glob("*.ipynb"))}
 Names = dict[str, Any]
@@ -45,15 +50,19 @@ def run(name: str) -> Names:
 def run_cell(source: str, names: Names, *, label: str) -> None:
     """The cell's Python, with its commands run in this process."""
     names["_command"] = run_command
-    lines = [re.sub(r"^!(.*)", lambda found: f"_command({found[1]!r}, globals())", line) for line in source.split("\n")]
-    exec(compile("\n".join(lines), label, "exec"), names)
+    whole = re.sub(r"\\\n\s*", "", source)  # a command may go on in the next line
+    python = re.sub(r"^!(.*)", lambda found: f"_command({found[1]!r}, globals())", whole, flags=re.MULTILINE)
+    exec(compile(python, label, "exec"), names)
 
 
 def run_command(line: str, names: Names) -> None:
-    """`zforcing ...` with {NAMES} filled in, as IPython does it."""
-    words = shlex.split(line.format_map(names))
-    assert words[0] == "zforcing", f"a tutorial's cells run zforcing and no other command: {line}"
-    assert main(words[1:]) == 0, line
+    """`zforcing ...` or `torchrun ...` with {NAMES} filled in, as IPython does it."""
+    command, *words = shlex.split(line.format_map(names))
+    assert command in ("zforcing", "torchrun"), f"a tutorial's cells run these and no other command: {line}"
+    if command == "torchrun":
+        subprocess.run([sys.executable, "-m", "torch.distributed.run", *words], check=True, timeout=300)
+    else:
+        assert main(words) == 0, line
 
 
 @pytest.fixture(autouse=True)
@@ -142,8 +151,62 @@ def known_likelihood(names: Names) -> None:
     assert gaps[-1] < gaps[0]
 
 
-CHECKS: dict[str, Callable[[Names], None]] = {check.__name__: check for check in [known_likelihood]}
-FAST = {"known_likelihood"}
+def sensors(names: Names) -> None:
+    hole, filled = names["hole"], names["filled"].filled[0]
+    assert np.allclose(np.delete(filled, hole, axis=0), np.delete(names["truth"], hole, axis=0), rtol=1e-5)
+    assert np.isfinite(filled[hole]).all()
+    assert names["threshold"].false_alarm_rate == names["RATE"]
+    assert [alarm.shape for alarm in names["alarms"]] == 3 * [(names["STEPS"],)]
+    assert (names["bottom"] < names["top"]).all()
+
+
+def images(names: Names) -> None:
+    assert [e.kind for e in names["found"]["NADE"]] == ["exact"]
+    assert {e.kind for e in names["found"]["Z-Forcing"]} == {"lower bound"}
+    assert all(e.nats_per_sequence < 0 for evaluations in names["found"].values() for e in evaluations)
+    assert np.array_equal(names["filled"].reshape(-1, 8, 8)[:, :4], names["digits"][:, :4])
+    assert set(np.unique(names["below"])) <= {0.0, 1.0}
+
+
+def your_model(names: Names) -> None:
+    careless = names["Careless"](SPECS["real"], names["DeepMarkovConfig"](latent_size=3, hidden_size=5)).double()
+    with pytest.raises(AssertionError, match="contents of the padding"):
+        check_padding(careless, random_batch(SPECS["real"]))
+    elbo, fivo = (evaluation.nats_per_sequence for evaluation in names["evaluations"])
+    assert elbo - 5 < fivo
+    assert (names["low"] < names["high"]).all()
+
+
+def music(names: Names) -> None:
+    assert list(names["validation"].step) == [0, 1, 2]
+    assert len(list(Path("drawn").glob("*.mid"))) == 3
+    assert Path("continued/continue-test-0-given32-seed0-002.wav").stat().st_size > 1000
+
+
+def recordings(names: Names) -> None:
+    assert len(list(Path("babble").glob("*.wav"))) == names["FILES"]
+    assert abs(names["samples"]).max() < 1
+    drawn = [soundfile.info(name) for name in ("drawn/sample-seed0-000.wav", names["file"])]
+    assert [(sound.samplerate, sound.frames > 0) for sound in drawn] == 2 * [(names["RATE"], True)]
+
+
+def several_machines(names: Names) -> None:
+    assert list(names["one"].index) == list(names["two"].index) == [1, 2, 3]
+    assert (names["difference"] < 1e-4 * names["one"].abs()).all()
+    assert list(names["resumed"].index) == [1, 2, 3, 4, 5]
+
+
+CHECKED = [known_likelihood, sensors, images, your_model, music, recordings, several_machines]
+CHECKS: dict[str, Callable[[Names], None]] = {check.__name__: check for check in CHECKED}
+FAST = {"known_likelihood", "your_model"}
+
+
+@pytest.fixture
+def few_chorales(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In place of music21's, which take a minute to parse, as many scales of 40 quarter notes, and their own cache."""
+    scale = np.array([(60.0 + t % 12, float(t), t + 1.0) for t in range(40)])
+    monkeypatch.setattr(chorales, "parse_chorale", lambda name: scale)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
 
 
 def test_each_tutorial_is_run_by_a_test() -> None:
@@ -156,6 +219,7 @@ def test_a_tutorial_runs(name: str) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("few_chorales")
 @pytest.mark.parametrize("name", sorted(set(CHECKS) - FAST))
 def test_a_longer_tutorial_runs(name: str) -> None:
     CHECKS[name](run(name))

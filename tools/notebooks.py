@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 FOLDER = Path(__file__).parents[1] / "examples"
-PROGRESS = re.compile(r"epoch +\d+  .*\n|finished: .*\n")  # lines of a training, with its times
+PROGRESS = re.compile(r"epoch +\d+  .*\n|(?<= updates), [\d:]+(?=\n|, \d)")  # lines of a training, and its time
 ABSOLUTE = re.compile(r"(?:/home|/root|/tmp|/Users|/private|/var|[A-Z]:\\\\)[/\\]?[\w.-]*")
 MOST_BYTES = 300_000
 MINUTES = 20  # of a cell, on a busy machine
