@@ -21,6 +21,7 @@ from typing import Any
 FOLDER = Path(__file__).parents[1] / "examples"
 PROGRESS = re.compile(r"epoch +\d+  .*\n|(?<= updates), [\d:]+(?=\n|, \d)")  # lines of a training, and its time
 ABSOLUTE = re.compile(r"(?:/home|/root|/tmp|/Users|/private|/var|[A-Z]:\\\\)[/\\]?[\w.-]*")
+FAILED = re.compile(r"^(zforcing|zforcing \(process \d+\)): |^Traceback ", flags=re.MULTILINE)  # commands that failed
 MOST_BYTES = 300_000
 MINUTES = 20  # of a cell, on a busy machine
 KERNEL = {"display_name": "Python 3", "language": "python", "name": "python3"}
@@ -113,6 +114,7 @@ def faults(path: Path) -> list[str]:
     kinds = {output["output_type"] for cell in code_cells(notebook) for output in cell["outputs"]}
     found = [] if counts == list(range(1, len(counts) + 1)) else ["its cells weren't run in order, once each"]
     found += ["it holds an error"] if "error" in kinds else []
+    found += ["a command of it failed"] if any(FAILED.search(part) for part in _shown(notebook)) else []
     found += [f"it names a path of one machine, {where}" for where in _machine_paths(notebook)]
     found += ["it holds what differs from run to run"] if tidy(notebook) != notebook else []
     size = path.stat().st_size
@@ -120,11 +122,15 @@ def faults(path: Path) -> list[str]:
 
 
 def _machine_paths(notebook: dict[str, Any]) -> list[str]:
-    shown = [text(cell["source"]) for cell in notebook["cells"]]
-    for output in (output for cell in code_cells(notebook) for output in cell["outputs"]):
-        shown += [text(output.get("text", ""))]
-        shown += [text(value) for kind, value in output.get("data", {}).items() if kind == "text/plain"]
-    return [found.group() for part in shown for found in ABSOLUTE.finditer(part)]
+    written = [text(cell["source"]) for cell in notebook["cells"]]
+    return [found.group() for part in written + _shown(notebook) for found in ABSOLUTE.finditer(part)]
+
+
+def _shown(notebook: dict[str, Any]) -> list[str]:
+    """The texts that its cells printed or returned."""
+    outputs = [output for cell in code_cells(notebook) for output in cell["outputs"]]
+    returned = [text(output.get("data", {}).get("text/plain", "")) for output in outputs]
+    return returned + [text(output.get("text", "")) for output in outputs]
 
 
 def execute(path: Path) -> None:
