@@ -25,6 +25,7 @@ FAILED = re.compile(r"^(zforcing|zforcing \(process \d+\)): |^Traceback ", flags
 MOST_BYTES = 300_000
 MINUTES = 20  # of a cell, on a busy machine
 KERNEL = {"display_name": "Python 3", "language": "python", "name": "python3"}
+LANGUAGE = {"name": "python", "pygments_lexer": "ipython3"}  # which knows lines that begin with !
 
 
 def read(path: Path) -> dict[str, Any]:
@@ -56,7 +57,7 @@ def tags(cell: dict[str, Any]) -> list[str]:
 
 def tidy(notebook: dict[str, Any]) -> dict[str, Any]:
     """The notebook without what differs from run to run."""
-    kept = {"kernelspec": KERNEL, "language_info": {"name": "python"}}
+    kept = {"kernelspec": KERNEL, "language_info": LANGUAGE}
     kept |= {"zforcing": notebook["metadata"]["zforcing"]} if "zforcing" in notebook["metadata"] else {}
     return notebook | {"metadata": kept, "cells": [_tidy_cell(cell) for cell in notebook["cells"]]}
 
