@@ -50,8 +50,7 @@ def run(name: str) -> Names:
 def run_cell(source: str, names: Names, *, label: str) -> None:
     """The cell's Python, with its commands run in this process."""
     names["_command"] = run_command
-    whole = re.sub(r"\\\n\s*", "", source)  # a command may go on in the next line
-    python = re.sub(r"^!(.*)", lambda found: f"_command({found[1]!r}, globals())", whole, flags=re.MULTILINE)
+    python = re.sub(r"^!(.*)", lambda found: f"_command({found[1]!r}, globals())", source, flags=re.MULTILINE)
     exec(compile(python, label, "exec"), names)
 
 
