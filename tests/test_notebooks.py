@@ -201,7 +201,7 @@ def several_machines(names: Names) -> None:
 
 CHECKED = [known_likelihood, sensors, images, your_model, music, recordings, several_machines]
 CHECKS: dict[str, Callable[[Names], None]] = {check.__name__: check for check in CHECKED}
-FAST = {"known_likelihood", "your_model"}
+FAST = {"known_likelihood"}
 
 
 @pytest.fixture

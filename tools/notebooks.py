@@ -140,7 +140,7 @@ def execute(path: Path) -> None:
     from nbclient import NotebookClient
     from traitlets.config import Config
 
-    notebook = nbformat.read(path, as_version=4)  # type: ignore[no-untyped-call]  # it annotates a part of its functions
+    notebook = nbformat.read(path, as_version=4)
     with tempfile.TemporaryDirectory() as folder:
         resources = {"metadata": {"path": folder}}
         sockets = Config({"KernelManager": {"transport": "ipc", "ip": f"{folder}/.kernel"}})  # files, not ports
