@@ -15,7 +15,7 @@ NEEDS_PYTHON = $(PYTHON) -c 'import ensurepip, sys; sys.exit(sys.version_info < 
 
 RECIPES := digits-zforcing-aux digits-rnn
 
-.PHONY: help install run $(RECIPES:%=run-%) test test-slow tests-of lint types docs format index \
+.PHONY: help install run $(RECIPES:%=run-%) test test-slow tests-of lint types docs notebooks format index \
   constraints build package clean
 
 help: ## list the targets
@@ -51,6 +51,9 @@ types: install ## mypy, strict
 docs: $(FOR_DOCS) ## the site, into build/docs; a warning or a broken link is an error
 	$(BIN)/python -m sphinx --fail-on-warning --keep-going -q docs build/docs
 	$(BIN)/python tools/check_site.py build/docs
+
+notebooks: $(FOR_DOCS) ## run the tutorials, examples/*.ipynb, and keep what they show
+	$(BIN)/python tools/notebooks.py
 
 format: install ## apply ruff's fixes and format
 	$(BIN)/python -m ruff check --fix

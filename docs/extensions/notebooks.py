@@ -13,7 +13,7 @@ def copy(app: Sphinx) -> None:
     """Bring learn/ up to date; what hasn't changed isn't written, so that Sphinx doesn't read it again."""
     source, target = Path(app.srcdir).parent / "examples", Path(app.srcdir) / "learn"
     target.mkdir(exist_ok=True)
-    notebooks = {path.name: path.read_bytes() for path in source.glob("*.ipynb")}
+    notebooks = {path.name: as_page(path.read_bytes()) for path in source.glob("*.ipynb")}
     for path in target.glob("*.ipynb"):
         if path.name not in notebooks:
             path.unlink()
@@ -21,6 +21,11 @@ def copy(app: Sphinx) -> None:
         page = target / name
         if not page.exists() or page.read_bytes() != content:
             page.write_bytes(content)
+
+
+def as_page(notebook: bytes) -> bytes:
+    """Links to docs/ lead from examples/ and from learn/ to the same pages."""
+    return notebook.replace(b"](../docs/", b"](../")
 
 
 def setup(app: Sphinx) -> dict[str, Any]:
