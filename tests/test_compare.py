@@ -96,6 +96,7 @@ def test_runs_and_their_seeds(
     assert "≥ iwae2" in said
     assert main(["compare", "rnn-seed0", "rnn-seed1", "--json"]) == 0
     values = json.loads(capsys.readouterr().out)
+    assert values["compared"] == ["rnn-seed0", "rnn-seed1"]
     each = [values["evaluations"][side][0]["nats_per_sequence"] for side in (0, 1)]
     assert values["difference"] == pytest.approx(each[0] - each[1])
     assert main(["compare", "rnn-seed0", "no-run"]) == 2

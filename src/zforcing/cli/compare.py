@@ -34,7 +34,7 @@ def compare(argv: Sequence[str]) -> int:
     result = difference(first, second)
     if options.json:
         evaluations = [[one.to_json() for one in side.evaluations] for side in (first, second)]
-        print(json_text(result.to_json() | {"evaluations": evaluations}))
+        print(json_text(result.to_json() | {"compared": list(options.runs), "evaluations": evaluations}))
     else:
         print("\n".join(lines(result, options.runs, first, second)))
     return 0
