@@ -71,13 +71,15 @@ def test_other_numbers_and_other_bounds_are_refused(evaluation: zf.Evaluation) -
 def test_models_are_compared_by_their_own_numbers() -> None:
     data = zf.Sequences(np.random.default_rng(0).normal(size=(6, 4, 2)))
     one, other = (zf.RNN.for_data(data, hidden_size=size) for size in (3, 4))
-    result = zf.compare([one, other], [one, other], data)
-    assert (result.difference, result.standard_error, result.better) == (0, 0, 0)
+    result = zf.compare(one, one, data)
+    assert (result.difference, result.standard_error, result.better, result.equal) == (0, 0, 0, 1)
+    assert not result.is_clear
     swapped = [zf.compare(*pair, data) for pair in ((one, other), (other, one))]
     assert swapped[0].difference == -swapped[1].difference
     assert swapped[0].first == zf.evaluate(one, data).nats_per_sequence
-    with pytest.raises(zf.UserError, match="a model on each side"):
-        zf.compare([], one, data)
+    for wrong, message in (([], "a model on each side"), ([one, other], "seeds of one model"), ([one, one], "twice")):
+        with pytest.raises(zf.UserError, match=message):
+            zf.compare(wrong, one, data)
 
 
 def test_runs_and_their_seeds(
@@ -99,4 +101,8 @@ def test_runs_and_their_seeds(
     assert values["compared"] == ["rnn-seed0", "rnn-seed1"]
     each = [values["evaluations"][side][0]["nats_per_sequence"] for side in (0, 1)]
     assert values["difference"] == pytest.approx(each[0] - each[1])
-    assert main(["compare", "rnn-seed0", "no-run"]) == 2
+    zf.save("saved", zf.load("zforcing"))
+    for wrong in ("no-run", "rnn-seed0,rnn-seed0", "rnn-seed1,", "saved"):
+        assert main(["compare", "rnn-seed0", wrong]) == 2
+    said = capsys.readouterr().err
+    assert [part in said for part in ("no-run", "given twice", "is empty", "is a saved model")] == 4 * [True]

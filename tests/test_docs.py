@@ -146,6 +146,13 @@ def test_the_commands_of_a_page_exist_with_their_options(page: Path, monkeypatch
             check(name, words)
 
 
+def test_the_table_of_models_has_them_all() -> None:
+    page = (ROOT / "docs" / "choose" / "models.md").read_text("utf-8").partition("## All of them")[2]
+    assert sorted(re.findall(r"^\| [^|]+ \| `(\w+)` \|", page, flags=re.MULTILINE)) == sorted(
+        index.read_index().names("model")
+    )
+
+
 def test_every_command_can_be_given_without_an_option() -> None:
     """What is not given has no value, also where the parser comes from the index."""
     listed = index.read_index()

@@ -11,6 +11,7 @@ import numpy as np
 
 from ..bounds import Bound
 from ..data.splits import Split
+from ..errors import UserError
 from ..files.json_text import json_text
 from ..settings import Count
 from ..training.runs.folder import find_run
@@ -46,7 +47,7 @@ def measured(runs: Sequence[str], options: Namespace, *, bound: Bound) -> Measur
     from ..evaluation.runs import evaluate_run
 
     nats: list[np.ndarray] = []
-    folders: list[Path] = [find_run(run) for run in runs]
+    folders = folders_of(runs)
     evaluations = tuple(
         evaluate_run(
             run,
@@ -66,6 +67,21 @@ def measured(runs: Sequence[str], options: Namespace, *, bound: Bound) -> Measur
     return Measured(evaluations, np.stack(nats))
 
 
+def folders_of(names: Sequence[str]) -> list[Path]:
+    """The folders of one side's runs. Raises UserError where a name is empty, or no run's, or there twice."""
+    folders: list[Path] = []
+    for name in (name.strip() for name in names):
+        if not name:
+            raise UserError(f"a run's name is empty in {','.join(names)!r}")
+        run = find_run(name)
+        if not (run / "config.yaml").is_file():
+            raise UserError(f"{run} is a saved model, which names no data; in Python: zf.compare(model, model, data)")
+        if run.resolve() in [folder.resolve() for folder in folders]:
+            raise UserError(f"{name} is given twice on one side; seeds are other runs")
+        folders.append(run)
+    return folders
+
+
 def lines(result: Comparison, names: Sequence[str], first: Measured, second: Measured) -> list[str]:
     """What is printed."""
     how = {
@@ -78,9 +94,12 @@ def lines(result: Comparison, names: Sequence[str], first: Measured, second: Mea
         f"{name}: {_sign(side)} {side.mean:.2f} nats per sequence"
         for name, side in zip(names, (first, second), strict=True)
     ]
-    verdict = f"the first is better on {result.better:.0%} of the sequences; {how}"
+    ties = f", the two are equal on {result.equal:.0%}" if result.equal else ""
+    verdict = [f"the first is better on {result.better:.0%} of the sequences{ties}", how]
+    if result.is_clear is False:
+        verdict.append("the difference is within twice an error of it: these numbers don't tell the two apart")
     of = first.evaluations[0]
-    return [f"{result} ({of.data}, {of.split} split)", *each, verdict]
+    return [f"{result} ({of.data}, {of.split} split)", *each, *verdict]
 
 
 def _sign(side: Measured) -> str:

@@ -47,7 +47,8 @@ class Comparison:
 
         difference = mean_n d_n,  d_n = a_n - b_n,  standard_error = std(d_n) / sqrt(N).
 
-    Sequences that are hard are hard for both: this error is smaller, often by much, than those of the two means.
+    Sequences that are hard are hard for both: this error is smaller, often by much, than those of the two means. The
+    error over seeds isn't in it, nor it in that one.
 
     Attributes:
         difference: nats per sequence.
@@ -55,6 +56,7 @@ class Comparison:
         seeds_error: of it, over seeds: sqrt(s_a^2 / S_a + s_b^2 / S_b), s the standard deviation of the runs' means;
             None where a model has one run.
         better: share of the sequences with d_n > 0.
+        equal: share of those with d_n = 0.
         relation: what the difference is of that of log p(x): "exact", "at least" (a bound less an exact number), "at
             most" (the reverse) or "of bounds", which is neither, and of estimates too.
         first: nats per sequence.
@@ -67,11 +69,18 @@ class Comparison:
     standard_error: float | None
     seeds_error: float | None
     better: float
+    equal: float
     relation: str
     first: float
     second: float
     num_sequences: int
     runs: tuple[int, int]
+
+    @property
+    def is_clear(self) -> bool | None:
+        """Whether the difference is more than twice each of its errors; None where it has none."""
+        errors = [error for error in (self.standard_error, self.seeds_error) if error is not None]
+        return all(abs(self.difference) > 2 * error for error in errors) if errors else None
 
     def to_json(self) -> dict[str, Any]:
         """Plain JSON values."""
@@ -79,7 +88,9 @@ class Comparison:
 
     def __str__(self) -> str:
         error = "" if self.standard_error is None else f" ± {self.standard_error:.2f}"
-        over = f" (over sequences, in pairs: {self.num_sequences})"
+        over = (
+            f" (over {self.num_sequences} sequences, in pairs)" if error else " (one sequence: no error can be given)"
+        )
         seeds = (
             ""
             if self.seeds_error is None
@@ -113,7 +124,8 @@ def compare(
         The difference in nats per sequence, with its error over sequences, in pairs, and over seeds.
 
     Raises:
-        UserError: They read other numbers (another normalization, or kinds of columns), or `evaluate` raises it.
+        UserError: They read other numbers (another normalization, or kinds of columns), a side has none, several
+            kinds of models or one twice, or `evaluate` raises it.
 
     Example:
         print(zf.compare(stochastic, plain, test, bound=zf.IWAE(16)))
@@ -121,6 +133,8 @@ def compare(
 
     def measured(models: DensityModel | Sequence[DensityModel]) -> Measured:
         nats: list[NDArray[np.float64]] = []
+        if not isinstance(models, DensityModel) and len({id(model) for model in models}) < len(models):
+            raise UserError("a model is given twice on one side; its seeds are other models")
         evaluations = tuple(
             evaluate(model, data, bound=bound, repeats=repeats, seed=seed, max_rows=max_rows, each=nats.append)
             for model in ([models] if isinstance(models, DensityModel) else models)
@@ -138,6 +152,8 @@ def difference(first: Measured, second: Measured) -> Comparison:
     Raises:
         UserError: They weren't measured on the same numbers, or not by the same bound.
     """
+    for side in (first, second):
+        check_seeds(side)
     check_same([*first.evaluations, *second.evaluations])
     each = first.nats.mean(0) - second.nats.mean(0)
     n = len(each)
@@ -146,12 +162,20 @@ def difference(first: Measured, second: Measured) -> Comparison:
         standard_error=None if n < 2 else float(each.std(ddof=1)) / math.sqrt(n),
         seeds_error=_over_seeds(first.nats.mean(1), second.nats.mean(1)),
         better=float((each > 0).mean()),
+        equal=float((each == 0).mean()),
         relation=_relation(first.evaluations[0].kind, second.evaluations[0].kind),
         first=first.mean,
         second=second.mean,
         num_sequences=n,
         runs=(len(first.nats), len(second.nats)),
     )
+
+
+def check_seeds(side: Measured) -> None:
+    """Raise UserError where the runs of a side aren't of one model."""
+    kinds = sorted({f"{one.model} ({one.kind}, {one.parameters} parameters)" for one in side.evaluations})
+    if len(kinds) > 1:
+        raise UserError(f"the runs of one side are seeds of one model; these are {', '.join(kinds)}")
 
 
 def check_same(evaluations: Sequence[Evaluation]) -> None:
