@@ -66,8 +66,11 @@ def _old(folder: Path) -> Path:
 
 
 def remove_leftovers(folder: Path) -> None:
-    """Remove what writes that were killed have left in a folder: `*.partial`, and `*.old` beside the newer one."""
-    for path in [*folder.glob("*.partial"), *folder.glob("*.old")]:
+    """Remove what writes that were killed have left in a folder: `*.partial`, and `*.old` beside the newer one.
+
+    Hidden ones stay: others may be writing there (`files.writing`).
+    """
+    for path in [*folder.glob("[!.]*.partial"), *folder.glob("*.old")]:
         if path.suffix == ".old" and not path.with_suffix("").exists():
             continue  # the only one: `current` finds it
         if path.is_dir():
