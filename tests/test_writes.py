@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from importlib import import_module
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -130,6 +131,22 @@ def test_training_leaves_what_another_process_writes_into_its_folder(train: Call
         part.write_text("a page")
         assert train(2, "--resume").code == 0
     assert (data.parent / "run" / "report.html").read_text() == "a page"
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="only root can be another user")
+def test_what_another_user_is_writing_hinders_nobody() -> None:
+    with TemporaryDirectory() as shared:
+        folder = Path(shared)
+        folder.chmod(0o1777)
+        with whole_file(folder / "a.txt") as part:
+            part.write_text("a")
+            os.seteuid(65534)
+            try:
+                with whole_file(folder / "b.txt") as other:
+                    other.write_text("b")
+            finally:
+                os.seteuid(0)
+        assert files_of(folder) == {"a.txt": b"a", "b.txt": b"b"}
 
 
 @pytest.mark.parametrize("number", [errno.ENOLCK, errno.EOPNOTSUPP])

@@ -83,9 +83,10 @@ def _hidden(folder: Path) -> Iterator[Path]:
     and their locks are free.
     """
     for place in folder.glob(f"{HIDDEN}*{PARTIAL}"):
-        if (place / HELD).is_file():
-            with suppress(*UNLOCKED), _lock(place):
-                shutil.rmtree(place, ignore_errors=True)
+        with suppress(*UNLOCKED):  # nor may others' be looked into
+            if (place / HELD).is_file():
+                with _lock(place):
+                    shutil.rmtree(place, ignore_errors=True)
     with (
         tempfile.TemporaryDirectory(prefix=HIDDEN, suffix=PARTIAL, dir=folder, ignore_cleanup_errors=True) as made,
         _held(Path(made)),
