@@ -17,7 +17,7 @@ from safetensors.torch import load_file, save_file
 from conftest import SPECS, Case, draw_noise, random_batch
 from zforcing import ELBO, ObservationSpec, UserError, load
 from zforcing.observations import DataDescription, ImageFormat, Normalization
-from zforcing.saving.atomic import Writing, current, read_json, remove_leftovers
+from zforcing.saving.atomic import Writing, current, read_current, read_json, remove_leftovers
 from zforcing.saving.digests import SUMS
 from zforcing.saving.model import save as save_model
 from zforcing.training.progress import Progress
@@ -369,3 +369,24 @@ def test_the_digests_are_those_of_sha256sum(tmp_path: Path) -> None:
     names = ["config.json", "model.safetensors"]
     lines = [f"{hashlib.sha256((tmp_path / name).read_bytes()).hexdigest()}  {name}" for name in names]
     assert (tmp_path / SUMS).read_text().splitlines() == lines
+
+
+def test_a_checkpoint_that_is_replaced_while_it_is_read_is_read_once_more(tmp_path: Path) -> None:
+    def write(text: str) -> None:
+        with Writing(tmp_path / "last") as made:
+            (made / "a.json").write_text(text)
+
+    def read(place: Path) -> object:
+        if len(reads) < 2:
+            write(f'{{"a": {len(reads)}}}')
+            reads.append(place)
+            raise UserError("a.json isn't as it was written")
+        return read_json(place / "a.json")
+
+    reads: list[Path] = []
+    assert read_current(tmp_path / "last", read) is None
+    write("{}")
+    assert read_current(tmp_path / "last", read) == {"a": 1}
+    (tmp_path / "last" / "a.json").write_text("{ }")
+    with pytest.raises(UserError, match="isn't as it was written"):
+        read_current(tmp_path / "last", read)

@@ -261,6 +261,19 @@ def test_of_what_takes_much_memory_one_sequence_is_drawn_at_a_time_and_one_line_
     assert done == [1] * 2 * len(data)
 
 
+def test_beside_a_sequence_that_takes_much_memory_short_ones_are_drawn_together(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    long, short = np.zeros((60, 1)), np.zeros((5, 1))
+    short[2] = np.nan
+    data = zforcing.Sequences([short] * 4 + [long] + [short] * 4)
+    model = model_of(ONE_OF_EACH[0], data)
+    monkeypatch.setattr("zforcing.tasks.impute.HELD", held_by_longest(model, data, particles=6, moves=2))
+    done: list[int] = []
+    zforcing.impute(model, data, progress=done.append, **FEW)
+    assert done == [1, 8]
+
+
 def test_draws_of_a_sequence_that_ends_before_others_are_those_of_its_own_last_step() -> None:
     """Resampled after its last step, 1, where particle 0 took all; the batch goes on to step 2."""
     ancestors = {1: np.zeros((3, 1), dtype=np.int64)}

@@ -10,12 +10,15 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
 
+import numpy as np
 import pytest
 import yaml
 from rich.console import Console
 
 from zforcing import UserError
+from zforcing.bounds import Bound
 from zforcing.evaluation.evaluation import Evaluation
+from zforcing.evaluation.likelihood import settings_of
 from zforcing.evaluation.rows import RunRow, read_rows
 from zforcing.evaluation.side_by_side import to_markdown, to_terminal
 from zforcing.report.sections.likelihood import HERE, evaluations
@@ -220,6 +223,20 @@ def test_an_evaluation_without_a_field_names_file_and_field(tmp_path: Path, name
 def test_an_evaluation_is_what_it_was_after_its_json() -> None:
     evaluation = Evaluation.from_json(EVALUATION | {"checkpoint": "best"})
     assert evaluation.to_json() == EVALUATION
+
+
+@pytest.mark.parametrize("wrong", [None, ["chains"], "chains", 5, {"chains": [1]}])
+def test_what_a_bound_was_told_is_numbers_and_words_by_name(wrong: object) -> None:
+    with pytest.raises(UserError, match=r"^evaluation\.bound_settings is .*; it must be numbers and words by name$"):
+        Evaluation.from_json(EVALUATION | {"bound_settings": wrong})
+
+
+def test_what_any_bound_was_told_can_be_read_again() -> None:
+    told = settings_of(cast(Bound, SimpleNamespace(limit=math.inf, count=np.int64(5), name="mine", of=[1, 2])))
+    assert told == {"limit": "inf", "count": 5, "name": "mine", "of": "[1, 2]"}
+    evaluation = Evaluation.from_json(EVALUATION | {"bound_settings": json.loads(json.dumps(told, allow_nan=False))})
+    assert evaluation.bound_settings == told
+    assert hash(evaluation) == hash(Evaluation.from_json(EVALUATION))
 
 
 def test_every_problem_of_an_evaluation_is_named_at_once() -> None:

@@ -10,11 +10,13 @@ import re
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from importlib import import_module
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -31,6 +33,7 @@ from zforcing.runtime.ctrl_c import CtrlC
 from zforcing.runtime.output import unfailing
 from zforcing.saving.digests import SUMS, check_digests
 from zforcing.training.runs import log
+from zforcing.training.signals import stop_on
 from zforcing.training.update import EagerUpdate
 
 SMALL = ["--model.hidden_size", "3", "--model.embedding_size", "2", "--training.backend", "reference"]
@@ -105,17 +108,69 @@ def test_a_file_stays_as_it_was_where_its_successor_cant_be_written(tmp_path: Pa
 
 
 def test_what_a_killed_write_has_left_goes_with_the_next_one(tmp_path: Path) -> None:
-    """And not what another process is writing, which holds its lock."""
-    for name in (".killed.partial", ".other.partial"):
-        (tmp_path / name).mkdir()
-        (tmp_path / name / ".lock").touch()
-        half = tmp_path / name / "half.npz"
-        half.write_text("half")
-    (tmp_path / ".mine.partial").write_text("mine")
-    with FileLock(half.with_name(".lock")), whole_files(tmp_path):
+    """And not what another process is writing, which holds its lock or is about to, nor a folder of one's own."""
+    killed, other, new, mine = (
+        tmp_path / name
+        for name in (".zforcing-1.partial", ".zforcing-2.partial", ".zforcing-3.partial", ".mine.partial")
+    )
+    for place in (killed, other, new, mine):
+        place.mkdir()
+        (place / ".lock").touch()
+        (place / "half.npz").write_text("half")
+        if place != new:
+            (place / ".held").touch()
+    with FileLock(other / ".lock"), whole_files(tmp_path):
         pass
-    assert {file.name for file in tmp_path.iterdir()} == {".other.partial", ".mine.partial"}
-    assert half.read_text() == "half"
+    assert set(tmp_path.iterdir()) == {other, new, mine}
+    assert all((place / "half.npz").read_text() == "half" for place in (other, new, mine))
+
+
+def test_training_leaves_what_another_process_writes_into_its_folder(train: Callable[..., Any], data: Path) -> None:
+    assert train(1).code == 0
+    with whole_file(data.parent / "run" / "report.html") as part:
+        part.write_text("a page")
+        assert train(2, "--resume").code == 0
+    assert (data.parent / "run" / "report.html").read_text() == "a page"
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="only root can be another user")
+def test_what_another_user_is_writing_hinders_nobody() -> None:
+    with TemporaryDirectory() as shared:
+        folder = Path(shared)
+        folder.chmod(0o1777)
+        with whole_file(folder / "a.txt") as part:
+            part.write_text("a")
+            os.seteuid(65534)
+            try:
+                with whole_file(folder / "b.txt") as other:
+                    other.write_text("b")
+            finally:
+                os.seteuid(0)
+        assert files_of(folder) == {"a.txt": b"a", "b.txt": b"b"}
+
+
+@pytest.mark.parametrize("number", [errno.ENOLCK, errno.EOPNOTSUPP])
+def test_file_systems_without_locks_are_written_to(
+    number: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def flock(*_: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(pytest.importorskip("fcntl"), "flock", flock)
+    with whole_file(tmp_path / "a.txt") as part, whole_files(tmp_path) as made:
+        part.write_text("a")
+        (made / "b.txt").write_text("b")
+    assert files_of(tmp_path) == {"a.txt": b"a", "b.txt": b"b"}
+
+
+def test_a_link_leads_to_the_new_file(tmp_path: Path) -> None:
+    (tmp_path / "there").mkdir()
+    (tmp_path / "there" / "real.txt").write_text("before")
+    (tmp_path / "a.txt").symlink_to("there/real.txt")
+    with whole_file(tmp_path / "a.txt") as part:
+        part.write_text("after")
+    assert (tmp_path / "a.txt").is_symlink()
+    assert (tmp_path / "there" / "real.txt").read_text() == "after"
 
 
 @pytest.mark.parametrize(
@@ -321,6 +376,46 @@ def test_ctrl_c_waits_for_the_end_of_an_import_or_to_be_pressed_again(
     with pytest.raises(KeyboardInterrupt):
         working_after(lambda: import_module("pressed_twice"))
     assert "pressed_twice" not in sys.modules
+
+
+def test_ctrl_c_after_an_import_ends_a_wait_for_a_pipe(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ctrl_c: Callable[[], None]
+) -> None:
+    (tmp_path / "presses.py").write_text("import os\nos.kill(os.getpid(), 2)\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    read, write = os.pipe()
+    later = threading.Timer(10, os.write, (write, b"."))
+    later.start()
+    with pytest.raises(KeyboardInterrupt), CtrlC():
+        _ = import_module("presses"), os.read(read, 1)
+    assert later.is_alive()
+    later.cancel()
+    os.close(read)
+    os.close(write)
+    del sys.modules["presses"]
+
+
+def test_ctrl_c_in_a_block_within_an_import_doesnt_wait_for_that(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ctrl_c: Callable[[], None]
+) -> None:
+    """As of a program that calls a command while it is imported."""
+    (tmp_path / "commands.py").write_text(
+        "import os\nfrom zforcing.runtime.ctrl_c import CtrlC\n"
+        "with CtrlC():\n    os.kill(os.getpid(), 2)\n    raise AssertionError('it waited')\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(KeyboardInterrupt):
+        import_module("commands")
+
+
+def test_signals_that_another_language_listens_to_stay_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Python has no name for their handlers: None, which it can't set again."""
+    before = signal.getsignal(signal.SIGINT)
+    with monkeypatch.context() as patch:
+        patch.setattr(signal, "getsignal", lambda number: None)
+        with stop_on([signal.SIGINT], say=print):
+            patch.undo()
+            assert signal.getsignal(signal.SIGINT) is before
 
 
 def test_ctrl_c_in_a_finalizer_comes_again_and_other_errors_are_told(

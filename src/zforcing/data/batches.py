@@ -40,15 +40,17 @@ def training_batches(lengths: NDArray[np.int64], batch_size: int, *, seed: int, 
     return [batches[i] for i in rng.permutation(len(batches))]
 
 
-def evaluation_batches(lengths: NDArray[np.int64], batch_size: int) -> list[list[int]]:
+def evaluation_batches(lengths: NDArray[np.int64], batch_size: int, *, most_steps: int = MOST_STEPS) -> list[list[int]]:
     """Every sequence once, longest first (so that a batch too large for the memory fails at once), no randomness.
 
-    A batch has `batch_size` sequences, or fewer where these would have more than `MOST_STEPS` steps in all.
+    A batch has `batch_size` sequences, or fewer where these would have more than `most_steps` steps in all, which are
+    never more than `MOST_STEPS`.
     """
+    most_steps = min(most_steps, MOST_STEPS)
     order = np.argsort(-lengths, kind="stable")
     batches, at = [], 0
     while at < len(order):
-        size = min(batch_size, max(1, MOST_STEPS // max(1, int(lengths[order[at]]))))
+        size = min(batch_size, max(1, most_steps // max(1, int(lengths[order[at]]))))
         batches.append(order[at : at + size].tolist())
         at += size
     return batches

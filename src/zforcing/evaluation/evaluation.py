@@ -8,9 +8,11 @@ from typing import Any, get_args
 
 from ..bounds import BoundKind
 from ..errors import UserError
-from ..settings import problems_of
+from ..settings import brief, problems_of
 from ..tasks.posterior import COLLAPSED
 from .baselines import BaselineScore, scores_from_json, scores_to_json
+
+PLAIN = (int, float, str, type(None))  # values of a bound's settings; and bool, which is an int
 
 
 @dataclass(frozen=True, repr=False)
@@ -100,7 +102,7 @@ class Evaluation:
     seed: int
     parameters: int | None = None
     shared_error: float | None = None
-    bound_settings: dict[str, Any] = field(default_factory=dict)
+    bound_settings: dict[str, Any] = field(default_factory=dict, hash=False)
     baselines: tuple[BaselineScore, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
@@ -124,6 +126,9 @@ class Evaluation:
         if evaluation.kind not in get_args(BoundKind):
             kinds = " or ".join(get_args(BoundKind))
             problems.append(f"evaluation.kind is {evaluation.kind!r}; it must be {kinds}")
+        told = values["bound_settings"]
+        if not isinstance(told, dict) or not all(isinstance(value, PLAIN) for value in told.values()):
+            problems.append(f"evaluation.bound_settings is {brief(told)}; it must be numbers and words by name")
         if problems:
             raise UserError("; ".join(problems))
         return evaluation

@@ -18,15 +18,15 @@ from ..data.dataset import check_dataset, description_of
 from ..data.fingerprint import Fingerprint
 from ..distributions import row_seeds, seed_for
 from ..errors import UserError
+from ..files.json_text import finite
 from ..models import DensityModel
 from ..observations import DataDescription, Example, SequenceBatch, collate
 from ..runtime.device import as_device, place_of
 from ..runtime.threads import cpu_threads
-from ..settings import Count, Seed, must_be, must_fit
+from ..settings import Count, Seed, must_be, must_fit, plain
 from .baselines import Scores, fit_baselines
-from .evaluation import Evaluation
+from .evaluation import PLAIN, Evaluation
 
-PLAIN = (int, float, str, type(None))  # and bool, which is an int
 SENSIBLE = 1e100  # nats per sequence; sums and squares of smaller ones stay finite
 
 
@@ -162,7 +162,8 @@ def _protocol(bound: Bound, description: DataDescription) -> dict[str, Any]:
 
 def settings_of(bound: Bound) -> dict[str, Any]:
     """What a bound was told, by name, as plain values; what is none, as its text."""
-    return {name: value if isinstance(value, PLAIN) else str(value) for name, value in vars(bound).items()}
+    values = {name: plain(value) for name, value in vars(bound).items()}
+    return {name: finite(value) if isinstance(value, PLAIN) else str(value) for name, value in values.items()}
 
 
 @dataclass

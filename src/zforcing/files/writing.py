@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import errno
+import os
 import shutil
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from pathlib import Path
 
 from safetensors import SafetensorError
@@ -14,8 +15,10 @@ from safetensors import SafetensorError
 from ..errors import UserError
 from .paths import user_path
 
-PARTIAL, LOCK = ".partial", ".lock"
+HIDDEN, PARTIAL = ".zforcing-", ".partial"
+LOCK, HELD = ".lock", ".held"  # the latter is there once the former is locked
 REFUSED = (errno.EPERM, errno.EACCES, errno.EROFS)
+UNLOCKED = (OSError, NotImplementedError)  # where a lock isn't free, or a file system has none
 UNWRITTEN = (OSError, SafetensorError)  # what is raised where a disk is full, or a folder may only be read
 
 
@@ -42,15 +45,16 @@ def make_folder(folder: Path) -> None:
 @contextmanager
 def whole_file(file: Path) -> Iterator[Path]:
     """Another place, in the same folder, to write a file to under its name. It moves to its own place at the end of the
-    block, and is removed where the block fails; what was there stays till then.
+    block, and is removed where the block fails; what was there stays till then. A link stays, and leads to it.
 
     Raises:
         UserError: It can't be written.
     """
+    place = Path(os.path.realpath(file))
     try:
-        with _hidden(file.parent) as made:
+        with _hidden(place.parent) as made:
             yield made / file.name
-            (made / file.name).replace(file)
+            (made / file.name).replace(place)
     except UNWRITTEN as error:
         raise UserError(f"{file}: can't be written ({reason(error)}){_remedy(error)}") from error
 
@@ -67,7 +71,7 @@ def whole_files(folder: Path) -> Iterator[Path]:
         with _hidden(folder) as made:
             yield made
             for file in made.iterdir():
-                if file.name != LOCK:
+                if file.name not in (LOCK, HELD):
                     file.replace(folder / file.name)
     except UNWRITTEN as error:
         raise UserError(f"{folder}: can't be written to ({reason(error)}){_remedy(error)}") from error
@@ -75,20 +79,35 @@ def whole_files(folder: Path) -> Iterator[Path]:
 
 @contextmanager
 def _hidden(folder: Path) -> Iterator[Path]:
-    """A hidden folder in one that is there. Those of processes that were killed are removed first: their locks are
-    free.
+    """A hidden folder in one that is there. Those of processes that were killed are removed first: they were locked,
+    and their locks are free.
     """
-    from filelock import FileLock  # takes a moment
-
-    for place in folder.glob(f".*{PARTIAL}"):
-        if (place / LOCK).is_file():
-            with suppress(OSError), FileLock(place / LOCK).acquire(blocking=False):
-                shutil.rmtree(place, ignore_errors=True)
+    for place in folder.glob(f"{HIDDEN}*{PARTIAL}"):
+        with suppress(*UNLOCKED):  # nor may others' be looked into
+            if (place / HELD).is_file():
+                with _lock(place):
+                    shutil.rmtree(place, ignore_errors=True)
     with (
-        tempfile.TemporaryDirectory(prefix=".", suffix=PARTIAL, dir=folder, ignore_cleanup_errors=True) as made,
-        FileLock(Path(made) / LOCK),
+        tempfile.TemporaryDirectory(prefix=HIDDEN, suffix=PARTIAL, dir=folder, ignore_cleanup_errors=True) as made,
+        _held(Path(made)),
     ):
         yield Path(made)
+
+
+def _held(made: Path) -> AbstractContextManager[object]:
+    """The lock of a new hidden folder, which says that it is held; none where the file system has no locks."""
+    try:
+        lock = _lock(made)
+    except UNLOCKED:
+        return nullcontext()
+    (made / HELD).touch()
+    return lock
+
+
+def _lock(made: Path) -> AbstractContextManager[object]:
+    from filelock import FileLock  # takes a moment
+
+    return FileLock(made / LOCK).acquire(blocking=False)
 
 
 def reason(error: Exception) -> str:

@@ -12,7 +12,7 @@ import numpy as np
 
 from ..errors import UserError
 from ..files.reading import Array
-from ..saving.atomic import current, parse_json
+from ..saving.atomic import parse_json, read_current
 from ..training.runs.log import other_rows
 
 Against = Literal["updates", "epochs", "minutes"]
@@ -81,8 +81,8 @@ class Curves:
             raise UserError(f"{path} is damaged ({error!r}): restore a copy, or train the run again") from None
         if not rows or not well_formed:
             raise UserError(f"{path} has no rows: the run has not begun, or its file is damaged")
-        last = current(run / "checkpoints" / "last")
-        if last.is_dir() and path in other_rows(run, last):
+        last = run / "checkpoints" / "last"
+        if path in (read_current(last, lambda place: other_rows(run, place)) or []):
             raise UserError(
                 f"{path} lacks rows of before {last}, or has others: restore a copy, or train the run again"
             )

@@ -28,6 +28,8 @@ class CtrlC:
 
     def __init__(self) -> None:
         self.came = self.waits = self.listening = False
+        self.thread = 0
+        self.block: FrameType | None = None  # what is above it may be an import too, which ends after it
 
     def __enter__(self) -> Self:
         in_main = threading.current_thread() is threading.main_thread()  # no other one gets signals
@@ -35,17 +37,18 @@ class CtrlC:
         if self.listening:
             signal.signal(signal.SIGINT, self)
             self.report, sys.unraisablehook = sys.unraisablehook, self._dropped
+            self.thread, self.block = threading.get_ident(), sys._getframe(1)
         return self
 
     def __exit__(self, *_: object) -> None:
         if self.listening:
-            self.listening, sys.unraisablehook = False, self.report
+            self.listening, self.block, sys.unraisablehook = False, None, self.report
             signal.signal(signal.SIGINT, signal.default_int_handler)
 
     def __call__(self, number: int, frame: FrameType | None) -> None:
         """The handler of the signal."""
         self.came = True
-        if self.waits or not _is_importing(frame):
+        if self.waits or not self._is_importing(frame):
             raise KeyboardInterrupt
         self._later()
 
@@ -63,14 +66,19 @@ class CtrlC:
     def _press(self) -> None:
         time.sleep(AGAIN)
         self.waits = False
-        if self.listening:
+        if not self.listening:
+            return
+        if hasattr(signal, "pthread_kill"):  # ends a wait for a pipe too, unlike a signal to this thread
+            signal.pthread_kill(self.thread, signal.SIGINT)
+        else:
             signal.raise_signal(signal.SIGINT)
 
-
-def _is_importing(frame: FrameType | None) -> bool:
-    while frame is not None and frame.f_globals.get("__name__") != IMPORTING:
-        frame = frame.f_back
-    return frame is not None
+    def _is_importing(self, frame: FrameType | None) -> bool:
+        while frame is not None and frame is not self.block:
+            if frame.f_globals.get("__name__") == IMPORTING:
+                return True
+            frame = frame.f_back
+        return False
 
 
 def raise_lost(handler: object) -> None:

@@ -6,15 +6,17 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from ..errors import UserError
 from ..files.paths import refuse_special
 from .digests import SUMS, check_digests, write_digests
 
 DIGEST = "sha256"  # of a JSON object, among its names
+
+T = TypeVar("T")
 
 
 class Writing:
@@ -61,13 +63,35 @@ def current(folder: Path) -> Path:
     return _old(folder) if not folder.exists() and _old(folder).exists() else folder
 
 
+def read_current(folder: Path, read: Callable[[Path], T]) -> T | None:
+    """What is read of `current(folder)`, once more where a write replaced it meanwhile; None where there is none."""
+    while (place := current(folder)).is_dir():
+        before = _identity(place)
+        try:
+            return read(place)
+        except UserError:
+            if before is not None and _identity(place) == before:
+                raise
+    return None
+
+
+def _identity(folder: Path) -> int | None:
+    try:
+        return folder.stat().st_ino
+    except OSError:
+        return None
+
+
 def _old(folder: Path) -> Path:
     return folder.with_name(folder.name + ".old")
 
 
 def remove_leftovers(folder: Path) -> None:
-    """Remove what writes that were killed have left in a folder: `*.partial`, and `*.old` beside the newer one."""
-    for path in [*folder.glob("*.partial"), *folder.glob("*.old")]:
+    """Remove what writes that were killed have left in a folder: `*.partial`, and `*.old` beside the newer one.
+
+    Hidden ones stay: others may be writing there (`files.writing`).
+    """
+    for path in [*folder.glob("[!.]*.partial"), *folder.glob("*.old")]:
         if path.suffix == ".old" and not path.with_suffix("").exists():
             continue  # the only one: `current` finds it
         if path.is_dir():

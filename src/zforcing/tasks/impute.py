@@ -70,7 +70,8 @@ def impute(
         moves: of the draws of each block of up to 10 steps, where particles come from few; 0: none.
         seed: of all random numbers.
         level: of `interval`, unless it is asked for another one.
-        max_rows: sequences times particles at a time (at least one sequence); None: 4096.
+        max_rows: sequences times particles at a time (at least one sequence), or fewer where their draws would take
+            more than a gigabyte; None: 4096.
         device: where to compute (`auto`: on a GPU if there is one); by default the model's device.
         progress: called after each batch with the number of sequences done in it.
 
@@ -100,12 +101,13 @@ def impute(
     _check_starts(examples, model)
     found: dict[int, FilledSequence] = {}
     rows = max_rows or ROWS
+    step = _held_by_step(model, particles, moves)
     held = held_by_longest(model, sequences, particles=particles, moves=moves)
     if held > HELD:
         warnings.warn(held_line(held), RuntimeWarning, stacklevel=2)
     with torch.random.fork_rng(), cpu_threads(model, rows=min(rows, particles * len(examples))):
         torch.manual_seed(seed)
-        for indices in evaluation_batches(sequences.lengths, max(1, min(rows // particles, HELD // held))):
+        for indices in evaluation_batches(sequences.lengths, max(1, rows // particles), most_steps=HELD // step):
             chosen = [examples[i] for i in indices]
             if isinstance(model, SequenceModel):
                 draws = drawn_sequences(model, chosen, particles=particles, lag=lag, moves=moves)
@@ -135,10 +137,15 @@ def impute(
 
 
 def held_by_longest(model: DensityModel, data: SequenceDataset, *, particles: int, moves: int) -> int:
-    """Bytes that the draws of the longest sequence take: of its observations, latents and ancestors."""
+    """Bytes that the draws of the longest sequence take."""
+    return _held_by_step(model, particles, moves) * int(data.lengths.max())
+
+
+def _held_by_step(model: DensityModel, particles: int, moves: int) -> int:
+    """Bytes that the draws of a step take: of its observation, latent and ancestors."""
     latents = model.latent_size if moves and isinstance(model, SequenceModel) else 0
     size = 1 if model.spec.kind == "categorical" else model.spec.size
-    return 4 * particles * (size + latents + 4) * int(data.lengths.max())
+    return 4 * particles * (size + latents + 4)
 
 
 def held_line(held: int) -> str:

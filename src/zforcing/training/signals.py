@@ -25,8 +25,9 @@ def stop_on(signals: Sequence[signal.Signals], *, say: Callable[[str], None]) ->
     """Within the block the first of these signals asks to stop, and Ctrl-C after it raises KeyboardInterrupt at once.
 
     Schedulers send several, SIGUSR1 and then SIGTERM: those after the first change nothing.
-    Only a program's main thread gets signals; in another one they stay what they were. Raises KeyboardInterrupt for a
-    Ctrl-C that came before the block and was lost.
+    Only a program's main thread gets signals; in another one they stay what they were. So do those that a program in
+    another language listens to, which Python couldn't give back. Raises KeyboardInterrupt for a Ctrl-C that came before
+    the block and was lost.
     """
     stop = Stop()
 
@@ -41,7 +42,7 @@ def stop_on(signals: Sequence[signal.Signals], *, say: Callable[[str], None]) ->
     if threading.current_thread() is not threading.main_thread():
         yield stop
         return
-    before = {s: signal.signal(s, request) for s in signals}
+    before = {s: signal.signal(s, request) for s in signals if signal.getsignal(s) is not None}
     try:
         raise_lost(before.get(signal.SIGINT))
         yield stop
