@@ -96,7 +96,7 @@ def equation(title: str, lines: list[str]) -> Equation:
 
 def _place(fields: dict[str, list[str]]) -> str:
     """What a card says of where its equation is from; "" where nothing was said."""
-    said = {"number": "equation {}", "where": "unnumbered here: {}", "from": "{}"}
+    said = {"number": "equation {}", "where": "{}", "from": "{}"}
     return "; ".join(form.format(*fields[name]) for name, form in said.items() if name in fields)
 
 

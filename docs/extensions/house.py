@@ -171,7 +171,7 @@ class Rooms(SphinxDirective):
         edges = house()
         rows = [row(one, edges[one]) for one in edges]
         head = nodes.thead(
-            "", nodes.row("", *(cell([nodes.Text(text)]) for text in ("room", "what is in it", "stands on")))
+            "", nodes.row("", *(cell([nodes.Text(text)]) for text in ("room", "what is in it", "imports")))
         )
         group = nodes.tgroup(
             "", *(nodes.colspec(colwidth=n) for n in (15, 60, 25)), head, nodes.tbody("", *rows), cols=3

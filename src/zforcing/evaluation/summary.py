@@ -39,8 +39,8 @@ def warnings(e: Evaluation) -> list[str]:
     if e.collapsed:
         found.append(
             f"the latents carry {e.kl_per_sequence:.3g} nats per sequence: the model hardly uses them (posterior "
-            "collapse). Try a KL weight that rises (weights.kl.start 0.2, end 1, per_step 2e-4), or, of zforcing, larger "
-            "weights.auxiliary and weights.backward"
+            "collapse). Try a KL weight that rises (weights.kl.start 0.2, end 1, per_step 2e-4), or, of zforcing, "
+            "larger weights.auxiliary and weights.backward"
         )
     if e.better_baselines:
         best = e.better_baselines[0]
