@@ -129,7 +129,7 @@ def test_what_differs_from_run_to_run_is_not_kept() -> None:
     ("change", "fault"),
     [
         ({"execution_count": None}, "its cells weren't run in order"),
-        ({"source": ["open('/root/mine.csv')"]}, "it names a path of one machine, /root"),
+        ({"source": ["open('/home/me/mine.csv')"]}, "it names a path of one machine, /home/me"),
         ({"outputs": [{"output_type": "error", "ename": "E", "evalue": "", "traceback": []}]}, "it holds an error"),
         ({"outputs": [PRINTED | {"text": ["zforcing: no such run\n"]}]}, "a command of it failed"),
         ({"metadata": {"execution": {}}}, "it holds what differs from run to run"),
