@@ -32,7 +32,8 @@ def paper_table(name: str, argv: Sequence[str]) -> int:
     Runs are in RUNS/RECIPE-seedN; one that was stopped goes on, a finished one is only read, and one that another
     process trains is passed over: started several times, the command spreads over GPUs and machines. The page is
     written to OUT.md and OUT.json. Other options (--data.root FOLDER, --training.max_minutes 5) are settings of all
-    recipes. A run that diverges or isn't finished is named and left out.
+    recipes. A run that diverges or isn't finished is named and left out. --pages OTHER.json has the runs of a page
+    that was made elsewhere stand in this one.
     """
     from ..evaluation.paper import read_paper_table
     from ..evaluation.paper_page import page_path, to_json, write_page
@@ -64,7 +65,7 @@ def paper_table(name: str, argv: Sequence[str]) -> int:
 
 def evaluated_rows(about: PaperTable, options: Namespace, out: Path) -> list[PaperRow]:
     """The table's rows with the finished runs, with --find only of --rows and --seeds; the others are named."""
-    from ..evaluation.paper import NOTHING_KNOWN
+    from ..evaluation.paper_pages import joined, read_page
     from ..evaluation.paper_rows import paper_rows
     from ..evaluation.paper_runs import evaluate_runs, is_finished, runs_of_table
 
@@ -72,10 +73,17 @@ def evaluated_rows(about: PaperTable, options: Namespace, out: Path) -> list[Pap
         selected_runs(about, options, out) if options.find else runs_of_table(about, options.size, Path(options.runs))
     )
     finished = [run for run in runs if is_finished(run)]
-    known = about.test.get(options.size, NOTHING_KNOWN)
     evaluated = evaluate_runs(
-        finished, bounds=about.bounds, device=options.device, say=say, counting=counting, known=known
+        finished,
+        bounds=about.bounds,
+        device=options.device,
+        say=say,
+        counting=counting,
+        known=about.known(options.size),
+        recipes={bound: about.recipes_by(options.size, bound) for bound in about.measured_by},
     )
+    for page in options.pages:
+        evaluated = joined(evaluated, read_page(about, options.size, page), table=about, size=options.size)
     if len(finished) < len(runs):
         say(f"not finished, and left out: {', '.join(run.name for run in runs if run not in finished)}")
     return paper_rows(about, options.size, evaluated)
@@ -107,8 +115,11 @@ def paper_options(about: PaperTable, words: Sequence[str], settings: Sequence[st
     parser.add_argument("--find", action="store_true", help="train nothing: only read the runs that are there")
     parser.add_argument("--device", type=str, default="auto", help="auto, cpu or cuda")
     parser.add_argument("--out", type=str | None, default=None, help="OUT.md and OUT.json; RUNS/table-SIZE by default")
+    parser.add_argument("--pages", type=str | None, default=None, help="OUT.json of other pages, by commas")
     parser.add_argument("--json", action="store_true", help="one JSON object on stdout")
     options = parser.parse_args(list(words))
+    pages = [] if options.pages is None else options.pages.split(",")
+    options.pages = [user_path(page.strip(), f"--pages {page}") for page in pages]
     one_of("size", options.size, tuple(about.sizes))
     pick_device(options.device)
     options.rows = list(about.rows) if options.rows == "all" else [key.strip() for key in options.rows.split(",")]
@@ -120,7 +131,7 @@ def paper_options(about: PaperTable, words: Sequence[str], settings: Sequence[st
     options.runs = str(user_path(options.runs, f"--runs {options.runs}"))
     if (Path(options.runs) / "config.yaml").is_file():
         raise UserError(f"--runs {options.runs} is a run itself; name the folder that holds the table's runs")
-    if options.find and not Path(options.runs).is_dir():
+    if options.find and not options.pages and not Path(options.runs).is_dir():
         raise UserError(f"--runs {options.runs}: no such file or directory")
     return options
 
@@ -146,7 +157,7 @@ def selected_runs(about: PaperTable, options: Namespace, out: Path) -> list[Path
 
     recipes = [about.recipe(options.size, row) for row in options.rows]
     runs = select_runs(runs_of_table(about, options.size, Path(options.runs)), recipes=recipes, seeds=options.seeds)
-    if not runs:
+    if not runs and not options.pages:
         none = f"--runs {options.runs}: holds no run that was asked for, {recipes[0]}-seed0 for one"
         if out.with_name(out.name + ".md").exists():
             raise UserError(f"{none}; {out}.md would be replaced by a page without runs: name other --runs or --out")

@@ -59,6 +59,7 @@ class PaperTable:
     published_models:  rows of only published numbers
     bounds:            that our runs are evaluated by, as files name them (elbo, iwae25); the first one comes with KL
                        and seeds
+    measured_by:       a bound -> the rows that it is taken of, where that isn't all
     without_published: sizes without published numbers, since those are of other sequences
     test:              size -> what evaluations say of its test split, where the data is one that everybody has
     """
@@ -71,12 +72,17 @@ class PaperTable:
     notes: tuple[str, ...]
     published_models: tuple[PublishedModel, ...] = ()
     bounds: tuple[str, ...] = ("elbo",)
+    measured_by: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     without_published: tuple[str, ...] = ()
     test: Mapping[str, KnownData] = field(default_factory=dict)
 
     def recipe(self, size: str, row: str) -> str:
         """The recipe of a row."""
         return f"{size}-{row}"
+
+    def recipes_by(self, size: str, bound: str) -> list[str]:
+        """The recipes of the rows that a bound is taken of."""
+        return [self.recipe(size, row) for row in self.measured_by.get(bound, tuple(self.rows))]
 
     def facts(self, size: str, row: str) -> Facts:
         """The facts of that recipe."""
@@ -85,6 +91,10 @@ class PaperTable:
     def measure(self, size: str) -> Measure:
         """The unit of the numbers."""
         return MEASURES[self.sizes[size]]
+
+    def known(self, size: str) -> KnownData:
+        """What is known of a size's test split."""
+        return self.test.get(size, NOTHING_KNOWN)
 
     def published_sizes(self, size: str) -> list[str]:
         """The sizes whose published numbers are shown with this one: its own, or all where it has none."""

@@ -122,8 +122,8 @@ class PaperRow:
             "label": self.label,
             "recipe": self.recipe,
             "measure": self.measure.field,
-            "runs": [run.to_json() | {"updates": run.updates, "epochs": run.epochs} for run in self.first],
-            "other_bounds": {bound: [run.evaluation_to_json() for run in runs] for bound, runs in others},
+            "runs": [run.to_json() for run in self.first],
+            "other_bounds": {bound: [{"run": r.run} | r.evaluation_to_json() for r in runs] for bound, runs in others},
             "published": published,
         }
 

@@ -6,7 +6,7 @@ Each is in FOLDER/RECIPE-seedN.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -193,22 +193,26 @@ def evaluate_runs(
     say: Callable[[str], None],
     counting: Counter = silent,
     known: KnownData = NOTHING_KNOWN,
+    recipes: Mapping[str, Sequence[str]] | None = None,
 ) -> dict[str, list[RunRow]]:
     """What each bound (elbo, iwae25) says of finished runs on the test split, evaluated where they need it.
 
-    Where the first bound is the exact likelihood of a run, the others aren't taken of it; of a run that was trained by
-    `ais` it is that bound in place of any other.
+    Where the first bound is the exact likelihood of a run, the others aren't taken of it; nor of a run that was trained
+    by `ais`, which is its first bound. recipes: of whose runs alone a bound is taken; all where it isn't named.
     """
-    others = measured_otherwise(runs)
+    others, of_recipes = measured_otherwise(runs), recipes or {}
     rows: dict[str, list[RunRow]] = {}
+    left = list(runs)
     for bound in bounds:
+        runs = [run for run in left if bound not in of_recipes or read_run_config(run).recipe in of_recipes[bound]]
         for run in runs:
             measured_by = others.get(run, bound)
             if not is_evaluated(run, measured_by):
                 say(f"{run}: evaluating {measured_by}")
                 _evaluate(run, measured_by, device=device, counting=counting)
         rows[bound] = read_rows(runs, split="test", bound=bound, others=others, known=known) if runs else []
-        runs = [run for run, row in zip(runs, rows[bound], strict=True) if row.evaluation.kind != "exact"]
+        done = [run for run, row in zip(runs, rows[bound], strict=True) if row.evaluation.kind == "exact"]
+        left = [run for run in left if run not in done and run not in others]
     return rows
 
 

@@ -17,8 +17,9 @@ from ..training.runs.renamed import renamed
 from .evaluation import Evaluation
 from .paper import NOTHING_KNOWN, KnownData
 from .saved import evaluation_file, is_of_other_weights, read_evaluation, read_mapping, split_name
+from .validations import Validation, read_validations
 
-ENVIRONMENT = {
+ENVIRONMENT: dict[str, tuple[type, ...]] = {
     "processor": (str,),
     "device": (str,),
     "threads": (int,),
@@ -26,9 +27,17 @@ ENVIRONMENT = {
     "command": (list,),
     "versions": (dict,),
 }
+OWN: dict[str, tuple[type, ...]] = {
+    "run": (str,),
+    "recipe": (str,),
+    "seconds": (int, float),
+    "cpu_seconds": (int, float),
+    "updates": (int,),
+    "epochs": (int,),
+}
 TRAINED = {"seconds": (int, float), "step": (int,), "epoch": (int,)}
 SIGNS = {"exact": "exact", "lower bound": "≥", "estimate": "≈"}
-NO_DIFFERENCE = {"seed", "about", "recipe"} | {  # runs that differ only in these are averaged
+NO_DIFFERENCE = {"seed", "about", "recipe", "data.root"} | {  # runs that differ only in these are averaged
     f"training.{name}"
     for name in ("threads", "backend", "evaluation_batch_size", "log_every", "checkpoint_every", "track")
 }
@@ -65,6 +74,7 @@ class RunRow:
     updates:     how many it took, in how many (whole) `epochs`
     environment: the machine and the versions, as `train` recorded them
     settings:    by dotted name, without the seed: runs with the same ones differ only by their seeds
+    curve:       its validations, oldest first
     """
 
     run: str
@@ -76,14 +86,23 @@ class RunRow:
     epochs: int
     environment: dict[str, Any]
     settings: dict[str, Any]
+    curve: tuple[Validation, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """As plain JSON values."""
-        return (
-            {"run": self.run, "recipe": self.recipe, "seconds": self.seconds, "cpu_seconds": self.cpu_seconds}
-            | self.evaluation_to_json()
-            | {"environment": self.environment}
-        )
+        own = {name: getattr(self, name) for name in OWN}
+        rest = {"environment": self.environment, "settings": self.settings}
+        return own | self.evaluation_to_json() | rest | {"curve": [one.to_json() for one in self.curve]}
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> RunRow:
+        """The inverse of `to_json`. Raises UserError, KeyError, TypeError or ValueError for other values."""
+        of_run = _checked(values, OWN | {"environment": (dict,), "settings": (dict,)}, "it")
+        environment = _checked(of_run["environment"], ENVIRONMENT, "its environment")
+        curve = tuple(Validation.of(row) for row in values["curve"])
+        own = {name: values[name] for name in OWN}
+        evaluation = Evaluation.from_json(values)
+        return cls(**own, evaluation=evaluation, environment=environment, settings=values["settings"], curve=curve)
 
     def evaluation_to_json(self) -> dict[str, Any]:
         """As its file has it."""
@@ -122,13 +141,18 @@ def read_rows(
         UserError: One isn't evaluated yet, or they were measured on different things.
     """
     rows = [_read_row(run, split=split, bound=(others or {}).get(run, bound)) for run in runs]
+    check_comparable(rows, known=known)
+    return rows
+
+
+def check_comparable(rows: Sequence[RunRow], *, known: KnownData = NOTHING_KNOWN) -> None:
+    """Raises UserError for rows that were measured on different things. known: as in `read_rows`."""
     for row in rows[1:]:
         if _are_known_in_other_steps(rows[0].evaluation, row.evaluation, known):
             continue
         different = _differences(ScoredData.of(rows[0].evaluation), ScoredData.of(row.evaluation))
         if different:
             raise UserError(f"{rows[0].run} and {row.run} can't stand in one table: {different}")
-    return rows
 
 
 def _are_known_in_other_steps(first: Evaluation, second: Evaluation, known: KnownData) -> bool:
@@ -181,6 +205,7 @@ def _read_row(run: Path, *, split: str, bound: str) -> RunRow:
         epochs=trained["epoch"],
         environment=environment,
         settings=settings,
+        curve=read_validations(run),
     )
 
 
@@ -212,9 +237,18 @@ def _read(
 ) -> dict[str, Any]:
     """A mapping with at least the entries `required`, of these types. remedy: what to do about a file without them."""
     values = read_mapping(path, parse, remedy=remedy)
+    try:
+        return _checked(values, required, str(path))
+    except UserError as error:
+        raise UserError(f"{error}, it is damaged or of an older zforcing: {remedy}") from None
+
+
+def _checked(given: Any, required: Mapping[str, tuple[type, ...]], where: str) -> dict[str, Any]:
+    """A mapping that has the entries `required`, of these types."""
+    values: dict[str, Any] = given if isinstance(given, dict) else {}
     wrong = [name for name, types in required.items() if not isinstance(values.get(name), types)]
     if wrong:
-        raise UserError(f"{path} has no valid {', '.join(wrong)}, it is damaged or of an older zforcing: {remedy}")
+        raise UserError(f"{where} has no valid {', '.join(wrong)}")
     return values
 
 
