@@ -171,6 +171,8 @@ def test_the_runs_of_a_table_are_trained_evaluated_and_then_left_alone(folder: P
     assert all(is_evaluated(run, "iwae2") for run in runs)
     evaluate_runs(runs, bounds=["elbo", "iwae2"], device="cpu", say=lines.append)
     assert len(lines) == 4
+    of_none = evaluate_runs(runs, bounds=["elbo", "iwae3"], device="cpu", say=lines.append, recipes={"iwae3": ["a"]})
+    assert [len(rows) for rows in of_none.values()] == [2, 0]
 
 
 def test_a_plan_says_which_runs_go_on_and_refuses_other_settings(folder: Path) -> None:

@@ -249,6 +249,58 @@ def test_seeds_stand_in_the_order_of_their_numbers(tmp_path: Path, zf: Command) 
     assert names == [f"speech-small-rnn-gauss-seed{seed}" for seed in (0, 9, 10)]
 
 
+# ---- pages of other machines
+
+
+def test_runs_of_a_page_stand_beside_those_that_are_there(runs: Path, tmp_path: Path, zf: Command) -> None:
+    whole = zf("table", "speech", "--runs", runs, "--find", "--json", "--device", "cpu").json
+    page = tmp_path / "elsewhere"
+    zf("table", "speech", "--runs", runs, "--find", "--out", page, "--device", "cpu")
+    shutil.rmtree(runs / "speech-small-rnn-gauss-seed0")
+    words = ["table", "speech", "--find", "--pages", f"{page}.json", "--json", "--device", "cpu"]
+    names = ["speech-small-rnn-gauss-seed1", "speech-small-rnn-gauss-seed0"]
+    joined = zf(*words, "--runs", runs)
+    assert run_names(joined) == names
+    of_rows = [sorted(table["rows"][0]["runs"], key=lambda run: run["run"]) for table in (joined.json, whole)]
+    assert of_rows[0] == of_rows[1]
+    assert [len(run["curve"]) >= 2 for run in of_rows[0]] == [True, True]
+    alone = zf(*words, "--runs", tmp_path / "nowhere", "--out", page)  # the page in its own place
+    assert alone.json == whole
+
+
+def test_a_page_has_learning_curves(runs: Path, tmp_path: Path, zf: Command) -> None:
+    out = tmp_path / "page"
+    written = zf("table", "speech", "--runs", runs, "--find", "--curves", "--out", out, "--device", "cpu").out
+    assert written.splitlines()[-3:] == [f"{out}.md", f"{out}.json", f"{out}.png"]
+    assert out.with_suffix(".png").read_bytes().startswith(b"\x89PNG")
+    assert "(page.png)" in out.with_suffix(".md").read_text()
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"table": "music"}, "is no page of table speech --size speech-small"),
+        ({"rows": [{"runs": [{}]}]}, "is damaged or of an older zforcing (it has no valid run, recipe"),
+        ({"rows": None}, "is damaged or of an older zforcing"),
+    ],
+)
+def test_a_page_that_is_none_is_refused(
+    change: dict[str, Any], said: str, runs: Path, tmp_path: Path, zf: Command
+) -> None:
+    page = tmp_path / "page.json"
+    page.write_text(json.dumps({"table": "speech", "size": "speech-small", "rows": []} | change))
+    assert said in zf("table", "speech", "--runs", runs, "--find", "--pages", page, "--device", "cpu").mistake
+
+
+def test_a_page_of_other_sequences_is_refused(runs: Path, tmp_path: Path, zf: Command) -> None:
+    page = tmp_path / "page"
+    zf("table", "speech", "--runs", runs, "--find", "--out", page, "--device", "cpu")
+    text = page.with_suffix(".json").read_text().replace('"num_steps": ', '"num_steps": 1')
+    page.with_suffix(".json").write_text(text.replace("-seed", "-seed1"))
+    words = ["table", "speech", "--runs", runs, "--find", "--device", "cpu"]
+    assert "can't stand in one table: num_steps" in zf(*words, "--pages", f"{page}.json").mistake
+
+
 # ---- what is refused
 
 

@@ -171,8 +171,10 @@ def test_a_run_that_is_named_by_a_dot_has_its_folders_name(tmp_path: Path, monke
 
 def test_json_has_the_evaluation_and_where_it_ran(tmp_path: Path) -> None:
     (row,) = rows(write(tmp_path, "a0"))
-    run = {"run": "a0", "recipe": "a", "seconds": 60.4, "cpu_seconds": 0.0, "environment": ENVIRONMENT}
+    run = {"run": "a0", "recipe": "a", "seconds": 60.4, "cpu_seconds": 0.0, "updates": 120, "epochs": 3}
+    run |= {"environment": ENVIRONMENT, "settings": {}, "curve": []}
     assert row.to_json() == run | EVALUATION | {"checkpoint": "best"}
+    assert RunRow.from_json(json.loads(json.dumps(row.to_json()))) == row
 
 
 # ---- what may stand side by side

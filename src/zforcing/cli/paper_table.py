@@ -54,7 +54,9 @@ def paper_table(name: str, argv: Sequence[str]) -> int:
         say("stopped; the same command goes on")
         return stopped.exit_code
     rows = evaluated_rows(about, options, out)
-    written = write_page(about, options.size, rows, out, command=shlex.join(["zforcing", "table", name, *argv]))
+    command = shlex.join(["zforcing", "table", name, *argv])
+    curves = drawn(rows) if options.curves else None
+    written = write_page(about, options.size, rows, out, command=command, curves=curves)
     if options.json:
         print(json_text(to_json(about, options.size, rows)))
     else:
@@ -89,6 +91,13 @@ def evaluated_rows(about: PaperTable, options: Namespace, out: Path) -> list[Pap
     return paper_rows(about, options.size, evaluated)
 
 
+def drawn(rows: Sequence[PaperRow]) -> bytes | None:
+    """Learning curves, as PNG."""
+    from ..report.page_curves import png_of_rows
+
+    return png_of_rows(rows)
+
+
 def show(about: PaperTable, size: str, rows: Sequence[PaperRow]) -> None:
     """On stdout; a warning on stderr."""
     from ..evaluation.paper_page import terminal_tables
@@ -115,6 +124,7 @@ def paper_options(about: PaperTable, words: Sequence[str], settings: Sequence[st
     parser.add_argument("--find", action="store_true", help="train nothing: only read the runs that are there")
     parser.add_argument("--device", type=str, default="auto", help="auto, cpu or cuda")
     parser.add_argument("--out", type=str | None, default=None, help="OUT.md and OUT.json; RUNS/table-SIZE by default")
+    parser.add_argument("--curves", action="store_true", help="draw the validations of all runs into OUT.png")
     parser.add_argument("--pages", type=str | None, default=None, help="OUT.json of other pages, by commas")
     parser.add_argument("--json", action="store_true", help="one JSON object on stdout")
     options = parser.parse_args(list(words))

@@ -89,8 +89,10 @@ def page_path(name: str | Path) -> Path:
     return out
 
 
-def write_page(table: PaperTable, size: str, rows: Sequence[PaperRow], out: Path, *, command: str) -> list[Path]:
-    """The page as OUT.md, and its numbers as OUT.json: both paths.
+def write_page(
+    table: PaperTable, size: str, rows: Sequence[PaperRow], out: Path, *, command: str, curves: bytes | None = None
+) -> list[Path]:
+    """The page as OUT.md, its numbers as OUT.json, and learning curves, if there are, as OUT.png: the paths.
 
     Raises:
         UserError: They, or the folder that they go to, can't be written.
@@ -98,19 +100,25 @@ def write_page(table: PaperTable, size: str, rows: Sequence[PaperRow], out: Path
     make_folder(out.parent)
     page, numbers = out.with_name(out.name + ".md"), out.with_name(out.name + ".json")
     with whole_file(page) as part, whole_file(numbers) as other:
-        part.write_text(to_page(table, size, rows, command=command) + "\n", encoding="utf-8")
+        picture = "" if curves is None else f"{out.name}.png"
+        part.write_text(to_page(table, size, rows, command=command, picture=picture) + "\n", encoding="utf-8")
         other.write_text(json.dumps(to_json(table, size, rows), indent=1) + "\n", encoding="utf-8")
-    return [page, numbers]
+    if curves is None:
+        return [page, numbers]
+    with whole_file(out.with_name(picture)) as part:
+        part.write_bytes(curves)
+    return [page, numbers, out.with_name(picture)]
 
 
-def to_page(table: PaperTable, size: str, rows: Sequence[PaperRow], *, command: str) -> str:
-    """The page: the table, the protocol of each column, the notes, and what every run was and ran on."""
+def to_page(table: PaperTable, size: str, rows: Sequence[PaperRow], *, command: str, picture: str = "") -> str:
+    """The page: the table, the picture, the protocol of each column, the notes, and what every run was and ran on."""
     warned = warning(table, size, rows)
     columns = [] if warned else columns_of(table, size)
     lines = [f"# {table.name}: {table.about}", "", f"Made by `{command}`.", ""]
     lines += [f"Ours ({size}): {describe(scored_by(rows))} {budget_of(rows)}".rstrip(), ""]
     lines += [warned, ""] if warned else []
     lines += [*_legend(table, size, rows), "", _page_table(table, size, rows, columns).to_markdown()]
+    lines += ["", f"![validations in training, by updates and CPU time]({picture})"] if picture else []
     lines += ["", *_protocols(table, size), "", "## Notes", ""]
     lines += [f"- {note}" for note in table.notes]
     sizes = set(table.published_sizes(size))

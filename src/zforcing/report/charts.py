@@ -36,7 +36,12 @@ INK, FAINT, AREA = "#010203", "#010204", "#010205"
 PAGE_COLOURS = {INK: "currentColor", FAINT: "var(--faint)", AREA: "var(--area)"}
 PAGE_COLOURS |= {colour: f"var(--line-{i})" for i, colour in enumerate(COLOURS)}
 TEXT_SIZE = 9
-X_LABELS: dict[Against, str] = {"updates": "updates", "epochs": "epochs", "minutes": "minutes of training"}
+X_LABELS: dict[Against, str] = {
+    "updates": "updates",
+    "epochs": "epochs",
+    "minutes": "minutes of training",
+    "cpu_minutes": "CPU minutes of training",
+}
 numbers = itertools.count()
 
 
@@ -131,7 +136,8 @@ def line_of(series: Series) -> dict[str, Any]:
     if series.event == "training":
         return {"color": colour(run), "linestyle": DASHES[run % len(DASHES)], "linewidth": 1.1}
     every = max(1, len(series.y) // 12)
-    return {"color": colour(run), "marker": MARKERS[run % len(MARKERS)], "markersize": 4, "markevery": every}
+    marker = MARKERS[(run + run // len(COLOURS)) % len(MARKERS)]  # another beside the colour in each round of colours
+    return {"color": colour(run), "marker": marker, "markersize": 4, "markevery": every}
 
 
 def legend(names: Sequence[str], panels: Sequence[Panel]) -> list[tuple[str, dict[str, Any]]]:
@@ -168,13 +174,15 @@ def _mind_the_middle(axes: Axes, panel: Panel) -> None:
     axes.text(1, 1.02, f"{out} points outside", transform=axes.transAxes, ha="right", va="bottom", fontsize=7)
 
 
-def png_of_curves(names: Sequence[str], found: Sequence[Panel], against: Sequence[Against]) -> bytes:
-    """All terms, a row each, against each of these."""
+def png_of_curves(
+    names: Sequence[str], found: Sequence[Panel], against: Sequence[Against], *, row_height: float = 2.1
+) -> bytes:
+    """All terms, a row each, against each of these. row_height: in inches."""
     from matplotlib.figure import Figure
 
     with style(faint="#cccccc"):
         rows, columns = len(found), len(against)
-        height = 2.1 * rows + 0.25 * len(legend(names, found))
+        height = row_height * rows + 0.25 * len(legend(names, found))
         figure = Figure((4.6 * columns, height), layout="constrained", facecolor="white")
         grid = figure.subplots(rows, columns, squeeze=False)
         for row, panel in zip(grid, found, strict=True):

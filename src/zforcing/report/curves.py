@@ -15,7 +15,7 @@ from ..files.reading import Array
 from ..saving.atomic import parse_json, read_current
 from ..training.runs.log import other_rows
 
-Against = Literal["updates", "epochs", "minutes"]
+Against = Literal["updates", "epochs", "minutes", "cpu_minutes"]
 Event = Literal["training", "validation"]
 EVENTS: tuple[Event, ...] = ("training", "validation")
 TITLES = {
@@ -111,8 +111,12 @@ class Curves:
         found = [(row, _number(next((row[n] for n in names if n in row), math.nan))) for row in self.of(event)]
         kept = [(row, y) for row, y in found if math.isfinite(y)]
         steps = np.array([row["step"] for row, _ in kept], dtype=np.float64)
-        minutes = np.array([_number(row.get("seconds", math.nan)) / 60 for row, _ in kept], dtype=np.float64)
-        x: dict[Against, Array] = {"updates": steps, "epochs": self._epochs(steps), "minutes": minutes}
+        minutes, cpu_minutes = (
+            np.array([_number(row.get(name, math.nan)) / 60 for row, _ in kept], dtype=np.float64)
+            for name in ("seconds", "cpu_seconds")
+        )
+        x: dict[Against, Array] = {"updates": steps, "epochs": self._epochs(steps)}
+        x |= {"minutes": minutes, "cpu_minutes": cpu_minutes}
         return Series(run, event, x, np.array([y for _, y in kept], dtype=np.float64))
 
     def _is_constant(self, event: Event, name: str) -> bool:
