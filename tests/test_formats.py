@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from matplotlib.image import imread
 
 from conftest import Command
 from zforcing import ZForcing, register
@@ -130,6 +131,18 @@ def test_a_table_is_written_in_its_units_and_columns(tmp_path: Path) -> None:
     ]
 
 
+def test_the_first_sequences_of_a_table_are_drawn_as_lines(tmp_path: Path) -> None:
+    pictures = {}
+    for name, number in (("a", 0.0), ("b", 1.0), ("gaps", np.nan)):
+        before = [Example(np.ones((2, 2), np.float32))] * 20
+        made = Drawn(np.full((20, 5, 2), number, dtype=np.float32), np.zeros((20, 5, 0)), before=before)
+        files = DESCRIPTIONS["table"].format.write(tmp_path, name, made, DESCRIPTIONS["table"]).files
+        assert [Path(file).suffix for file in files] == [".npz", ".csv", ".png"]
+        pictures[name] = imread(files[-1])
+    assert pictures["a"].shape[1] > 1000
+    assert pictures["a"].shape != pictures["b"].shape or (pictures["a"] != pictures["b"]).any()
+
+
 def test_what_was_given_stands_first_in_a_table_with_its_gaps(tmp_path: Path) -> None:
     description = replace(DESCRIPTIONS["table"], spec=ObservationSpec("real", 2, missing=True))
     before = [Example(np.zeros((1, 2), np.float32), np.array([[True, False]])), Example(np.ones((2, 2), np.float32))]
@@ -176,7 +189,7 @@ def test_a_huge_table_is_left_to_the_npz(tmp_path: Path, monkeypatch: pytest.Mon
     monkeypatch.setattr("zforcing.observations.formats.table.MOST_CELLS", 20)
     description = DESCRIPTIONS["table"]
     written = description.format.write(tmp_path, "s", drawn(description), description)
-    assert written.files == (str(tmp_path / "s.npz"),)
+    assert written.files == (str(tmp_path / "s.npz"), str(tmp_path / "s.png"))
     assert written.lacking == "no .csv was written of 24 numbers; the .npz has them"
 
 

@@ -11,7 +11,7 @@ from scipy.stats import multivariate_normal
 
 from zforcing import ELBO, FIVO, IWAE, ObservationSpec, SequenceBatch, UserError
 from zforcing.models import LinearGaussian, LinearGaussianConfig
-from zforcing.processes import HiddenMarkovChain, LinearGaussianSystem
+from zforcing.processes import HiddenMarkovChain, LinearGaussianSystem, SwitchingSystem
 
 STEPS = 5
 SYSTEM = LinearGaussianSystem.random(2, 3, seed=1)
@@ -175,3 +175,20 @@ def test_the_chains_probabilities_sum_to_one() -> None:
     chain = HiddenMarkovChain.random(2, 3, seed=1)
     total = sum(math.exp(chain.log_likelihood(np.array([a, b]))) for a in range(3) for b in range(3))
     assert math.isclose(total, 1.0)
+
+
+@pytest.mark.parametrize("size", [1, 2, 3])
+def test_the_likelihood_of_switching_regimes_equals_enumeration_with_and_without_gaps(size: int) -> None:
+    system = SwitchingSystem.random(3, size, seed=0)
+    x = system.simulate(5, rng=np.random.default_rng(1))[1]
+    x[2, 0] = x[3] = np.nan
+    for some in (x, x[:1], x[3:4]):
+        expected = system.enumerated_log_likelihood(some)
+        assert math.isclose(system.log_likelihood(some), expected, rel_tol=1e-10, abs_tol=1e-12)
+
+
+def test_a_density_of_switching_regimes_integrates_to_one() -> None:
+    system = SwitchingSystem.random(2, 1, seed=1, noise=0.5)
+    points, width = np.linspace(-4, 4, 81, retstep=True)
+    pairs = [math.exp(system.log_likelihood(np.array([[a], [b]]))) for a in points for b in points]
+    assert math.isclose(math.fsum(pairs) * width**2, 1.0, rel_tol=1e-6)

@@ -11,12 +11,12 @@ import pytest
 import torch
 
 from zforcing import UserError
-from zforcing.data import DataModule, LinearGaussianData, MarkovData
+from zforcing.data import DataModule, LinearGaussianData, MarkovData, SwitchingData
 from zforcing.models import LinearGaussian, LinearGaussianConfig
 from zforcing.observations import collate
 
 SMALL: dict[str, Any] = {"train": 5, "valid": 3, "test": 4, "steps": 6}
-MODULES: list[type[LinearGaussianData] | type[MarkovData]] = [LinearGaussianData, MarkovData]
+MODULES: list[type[DataModule]] = [LinearGaussianData, MarkovData, SwitchingData]
 
 
 def sequences(data: DataModule, split: Any) -> list[np.ndarray]:
@@ -64,6 +64,18 @@ def test_markov_frequencies_are_the_chains() -> None:
     counts = np.bincount(np.concatenate(sequences(data, "train")), minlength=4) / 4000
     p = data.chain.initial @ data.chain.emission
     assert (np.abs(counts - p) < 4 * np.sqrt(p * (1 - p) / 4000)).all()
+
+
+def test_switching_moments_are_the_systems() -> None:
+    """E x_1 and Var x_1 of the mixture over regimes, 4000 sequences of one step, within 4 standard errors."""
+    data = SwitchingData(steps=1, train=4000, regimes=3, noise=0.5)
+    x, system = np.concatenate(sequences(data, "train")), data.system
+    mean = system.initial @ system.mean
+    variance = system.initial @ (system.mean - mean) ** 2 + system.noise**2
+    assert (np.abs(x.mean(0) - mean) < 4 * np.sqrt(variance / 4000)).all()
+    fourth = ((x - mean) ** 4).mean(0)
+    assert (np.abs(x.var(0) - variance) < 4 * np.sqrt((fourth - variance**2) / 4000)).all()
+    assert np.allclose(np.linalg.norm(system.mean, axis=1), 1)
 
 
 def test_linear_gaussian_moments_are_the_systems() -> None:
@@ -121,6 +133,9 @@ def test_settings_that_mean_nothing_are_refused(module: Any, settings: dict[str,
         (LinearGaussianData, "size"),
         (MarkovData, "states"),
         (MarkovData, "symbols"),
+        (SwitchingData, "regimes"),
+        (SwitchingData, "size"),
+        (SwitchingData, "noise"),
     ],
 )
 def test_sizes_below_one_are_refused(module: Any, setting: str) -> None:

@@ -139,6 +139,14 @@ def test_a_page_of_known_rows(tmp_path: Path) -> None:
     assert len(page) == 25
 
 
+def test_the_process_that_made_the_data_stands_last(tmp_path: Path) -> None:
+    found = rows(write(tmp_path, "a0", true_nats_per_sequence=-6.0))
+    lines = to_markdown(found, dim="pixel", command="").split("\n")
+    bits = 6 * 3 / (12 * math.log(2))
+    assert f"| the process | that made the data | exact | -6.00 | {bits:.4f} | - | - |" in lines
+    assert "the process" not in to_markdown(rows(write(tmp_path, "b0")), dim="pixel", command="")
+
+
 def test_runs_of_one_recipe_with_other_settings_are_no_seeds_of_each_other(tmp_path: Path) -> None:
     runs = [write(tmp_path, name) for name in ("a0", "a1", "b0", "b1")]
     for seed, run in enumerate(runs):

@@ -1,4 +1,4 @@
-"""Two small generative processes with an exact likelihood, to test bounds and models and to make synthetic data.
+"""Small generative processes with an exact likelihood, to test bounds and models and to make synthetic data.
 
 They are the textbook recursions in NumPy and float64, one sequence at a time: a reference for faster code.
 """
@@ -88,6 +88,24 @@ class LinearGaussianSystem:
         return float(total)
 
 
+def draw_states(initial: Array, transition: Array, steps: int, *, rng: np.random.Generator) -> list[int]:
+    """A sequence of a Markov chain's states."""
+    states = [int(rng.choice(len(initial), p=initial))]
+    for _ in range(steps - 1):
+        states.append(int(rng.choice(len(initial), p=transition[states[-1]])))
+    return states
+
+
+def forward(initial: Array, transition: Array, likely: Array) -> float:
+    """log p(x) in nats by the forward algorithm, of p(x_t | s_t) [T, S]; of p / c_t it is log p(x) - sum_t log c_t."""
+    belief, total = initial, 0.0
+    for t, p in enumerate(likely):
+        joint = (belief @ transition if t else belief) * p
+        total += np.log(joint.sum())
+        belief = joint / joint.sum()
+    return float(total)
+
+
 @dataclass(frozen=True)
 class HiddenMarkovChain:
     """A hidden Markov model: s_1 ~ initial, s_t ~ transition[s_{t-1}], x_t ~ emission[s_t]; S states, V symbols."""
@@ -116,22 +134,14 @@ class HiddenMarkovChain:
 
     def simulate(self, steps: int, *, rng: np.random.Generator) -> tuple[Array, Array]:
         """Draw a sequence of states [T] and symbols [T], int64."""
-        states = [int(rng.choice(len(self.initial), p=self.initial))]
-        for _ in range(steps - 1):
-            states.append(int(rng.choice(len(self.initial), p=self.transition[states[-1]])))
+        states = draw_states(self.initial, self.transition, steps, rng=rng)
         symbols = [int(rng.choice(self.emission.shape[1], p=self.emission[s])) for s in states]
         return np.array(states), np.array(symbols)
 
     def log_likelihood(self, x: Array) -> float:
         """Compute log p(x) in nats, x [T] symbols, by the forward algorithm; negative symbols are missing."""
-        belief, total = self.initial, 0.0
-        for t, symbol in enumerate(x):
-            belief = belief @ self.transition if t else belief
-            if symbol >= 0:
-                joint = belief * self.emission[:, symbol]
-                total += np.log(joint.sum())
-                belief = joint / joint.sum()
-        return float(total)
+        likely = [self.emission[:, symbol] if symbol >= 0 else np.ones(len(self.initial)) for symbol in x]
+        return forward(self.initial, self.transition, np.array(likely))
 
     def enumerated_log_likelihood(self, x: Array) -> float:
         """Compute `log_likelihood` by enumerating all states and missing symbols, for tests with few steps."""
@@ -142,3 +152,59 @@ class HiddenMarkovChain:
             p = self.initial[path[0]] * np.prod([self.transition[a, b] for a, b in itertools.pairwise(path)])
             total += sum(p * np.prod(self.emission[list(path), list(value)]) for value in itertools.product(*choices))
         return float(np.log(total))
+
+
+@dataclass(frozen=True)
+class SwitchingSystem:
+    """A hidden Markov model of numbers: s_1 ~ initial, s_t ~ transition[s_{t-1}], x_t ~ N(mean[s_t], noise^2 I)."""
+
+    initial: Array
+    """[S], probabilities of the first regime"""
+    transition: Array
+    """[S, S], rows sum to 1"""
+    mean: Array
+    """[S, D], of each regime"""
+    noise: float
+    """standard deviation in a regime"""
+
+    @classmethod
+    def random(cls, regimes: int, size: int, *, seed: int, noise: float = 0.1) -> SwitchingSystem:
+        """Make a system whose means lie on a circle of radius 1, and whose regimes last a few steps.
+
+        Args:
+            regimes: S.
+            size: D.
+            seed: The same seed gives the same system.
+            noise: Its standard deviation.
+        """
+        rng = np.random.default_rng(seed)
+        transition = 0.6 * np.eye(regimes) + 0.4 * rng.dirichlet(np.ones(regimes), size=regimes)
+        angle = 2 * np.pi * (np.arange(regimes) / regimes + rng.random())
+        plane, _ = np.linalg.qr(rng.normal(size=(max(size, 2), 2)))
+        mean = np.stack([np.cos(angle), np.sin(angle)], axis=1) @ plane[:size].T
+        return cls(np.full(regimes, 1 / regimes), transition / transition.sum(1, keepdims=True), mean, noise)
+
+    def simulate(self, steps: int, *, rng: np.random.Generator) -> tuple[Array, Array]:
+        """Draw a sequence of regimes [T], int64, and observations x [T, D]."""
+        regimes = np.array(draw_states(self.initial, self.transition, steps, rng=rng))
+        return regimes, self.mean[regimes] + self.noise * rng.normal(size=(steps, self.mean.shape[1]))
+
+    def log_likelihood(self, x: Array) -> float:
+        """Compute log p(x) in nats, x [T, D], by the forward algorithm; NaN is integrated out."""
+        logs = self._log_densities(x)
+        largest = logs.max(1, keepdims=True)
+        return forward(self.initial, self.transition, np.exp(logs - largest)) + float(largest.sum())
+
+    def enumerated_log_likelihood(self, x: Array) -> float:
+        """Compute `log_likelihood` by enumerating all regimes, for tests with few steps."""
+        logs, total = self._log_densities(x), 0.0
+        for path in itertools.product(range(len(self.initial)), repeat=len(x)):
+            p = self.initial[path[0]] * np.prod([self.transition[a, b] for a, b in itertools.pairwise(path)])
+            total += p * np.exp(logs[np.arange(len(x)), list(path)].sum())
+        return float(np.log(total))
+
+    def _log_densities(self, x: Array) -> Array:
+        """log p(x_t | s_t) [T, S], of the numbers that aren't NaN."""
+        logs = -0.5 * ((x[:, None] - self.mean) / self.noise) ** 2 - np.log(self.noise) - 0.5 * np.log(2 * np.pi)
+        summed: Array = np.nansum(logs, axis=2)
+        return summed

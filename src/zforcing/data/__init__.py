@@ -18,7 +18,7 @@ from .music.midi_folder import MidiFolder
 from .music.polyphonic_music import PolyphonicMusic
 from .music.srnn_music import SrnnMusic
 from .splits import Split
-from .synthetic import LinearGaussianData, MarkovData
+from .synthetic import LinearGaussianData, MarkovData, SwitchingData
 from .text.reviews import Reviews
 from .text.text import Text
 
@@ -39,6 +39,7 @@ DATA: Family[DataModule] = Family(
         PolyphonicMusic,
         Reviews,
         SrnnMusic,
+        SwitchingData,
         Table,
         Text,
         Timit,
@@ -64,6 +65,7 @@ __all__ = [
     "Sequences",
     "Split",
     "SrnnMusic",
+    "SwitchingData",
     "Table",
     "Text",
     "Timit",

@@ -10,8 +10,8 @@ import numpy as np
 
 from ..errors import UserError
 from ..observations import DataDescription, Example, ObservationSpec
-from ..processes import HiddenMarkovChain, LinearGaussianSystem
-from ..settings import Count, Probability, Range, Seed
+from ..processes import HiddenMarkovChain, LinearGaussianSystem, SwitchingSystem
+from ..settings import Count, Positive, Probability, Range, Seed
 from .dataset import InMemory
 from .module import DataModule
 from .splits import SPLITS, Split
@@ -124,3 +124,36 @@ class MarkovData(Synthetic):
 
     def _simulate(self, steps: int, rng: np.random.Generator) -> Example:
         return Example(self.chain.simulate(steps, rng=rng)[1].astype(np.int64))
+
+
+@dataclass(frozen=True)
+class SwitchingData(Synthetic):
+    """Numbers about the mean of a hidden regime that switches (`SwitchingSystem.random`), which no single Gaussian a
+    step describes; the likelihood is the forward algorithm's.
+    """
+
+    name: ClassVar[str] = "switching"
+
+    regimes: Count = 5
+    """hidden regimes"""
+    size: Count = 2
+    """numbers per observation"""
+    noise: Positive = 0.1
+    """standard deviation in a regime; the means lie on a circle of radius 1"""
+
+    @property
+    def system(self) -> SwitchingSystem:
+        """The process."""
+        return SwitchingSystem.random(self.regimes, self.size, seed=self.system_seed, noise=self.noise)
+
+    def describe(self) -> DataDescription:
+        """Real observations, as they are: the process has unit scale."""
+        return DataDescription("switching", ObservationSpec("real", self.size, missing=self.missing > 0), self.steps)
+
+    def true_log_likelihood(self, example: Example) -> float:
+        """log p(x) under the process itself, nats, by the forward algorithm."""
+        x = np.asarray(example.x, dtype=np.float64)
+        return self.system.log_likelihood(x if example.observed is None else np.where(example.observed, x, np.nan))
+
+    def _simulate(self, steps: int, rng: np.random.Generator) -> Example:
+        return Example(self.system.simulate(steps, rng=rng)[1].astype(np.float32))

@@ -32,19 +32,28 @@ def to_markdown(rows: Sequence[RunRow], *, dim: str, command: str, baselines: bo
 
 
 def runs_table(rows: Sequence[RunRow], *, dim: str, baselines: bool = False) -> Table:
-    """A row a run; then, if they are wanted, one for each baseline of the first run that was measured beside some."""
+    """A row a run; then, if they are wanted, one for each baseline of the first run that was measured beside some; then
+    that of the process that made the data, where it is known.
+    """
     e = rows[0].evaluation
     title = f"{e.data}, {e.split} split: {e.num_sequences} sequences, {e.num_steps} steps"
     headings = ["run", "model", "kind", "log p(x), nats per sequence", f"bits per {dim}", "KL, nats", "seconds"]
     measured = next((row.evaluation for row in rows if row.evaluation.baselines), None) if baselines else None
     below = [] if measured is None else [_baseline_cells(measured, score) for score in measured.baselines]
+    if e.true_nats_per_sequence is not None:
+        below.append(_cells_of_exact(e, "the process", "that made the data", e.true_nats_per_sequence))
     return Table(title, headings, [*(row.cells() for row in rows), *below], text_columns=3)
 
 
 def _baseline_cells(e: Evaluation, score: BaselineScore) -> list[str]:
-    """A row like a run's. Bits are of the same numbers."""
-    bits = -score.nats_per_sequence * e.num_sequences / (e.num_dims * np.log(2))
-    return ["baseline", score.name, "exact", f"{score.nats_per_sequence:.2f}", f"{bits:.4f}", "-", "-"]
+    """A row like a run's."""
+    return _cells_of_exact(e, "baseline", score.name, score.nats_per_sequence)
+
+
+def _cells_of_exact(e: Evaluation, first: str, second: str, nats: float) -> list[str]:
+    """The row of what isn't a run, of nats per sequence. Bits are of the same numbers."""
+    bits = -nats * e.num_sequences / (e.num_dims * np.log(2))
+    return [first, second, "exact", f"{nats:.2f}", f"{bits:.4f}", "-", "-"]
 
 
 def machines_table(rows: Sequence[RunRow]) -> Table:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from ...errors import UserError
 from ...files.archives import open_npz
+from ...files.pictures import MOST_SEQUENCES, write_line_grid
 from ...files.reading import Array, listed
 from ...files.refill import Fillings, can_refill, refill
 from ...files.rows import Gaps, Layout
@@ -42,7 +43,7 @@ class TableFormat(Format):
     """
 
     name = "table"
-    endings = ("csv",)
+    endings = ("csv", "png")
     hub_task = "time-series-forecasting"
     reads = (*TABLES, *ARRAYS)
 
@@ -226,13 +227,20 @@ class TableFormat(Format):
         return self.sequence
 
     def show(self, path: Path, drawn: Drawn, description: Described) -> Written:
-        """STEM.csv: the sequences one after the other, each after its prefix; an empty cell is missing."""
+        """STEM.csv: the sequences one after the other, each after its prefix; an empty cell is missing. STEM.png: the
+        first of them as lines.
+        """
         tables = list(self._tables(drawn, description))
-        cells = sum(table.size for table in tables)
-        if cells > MOST_CELLS:
-            return Written(lacking=f"no .csv was written of {cells} numbers; the .npz has them")
-        features = tables[0].shape[1]
+        cells, features = sum(table.size for table in tables), tables[0].shape[1]
         names = self.names or (("x",) if features == 1 else tuple(f"x{i}" for i in range(features)))
+        given = [0] * len(tables) if drawn.prefixes is None else [len(prefix) for prefix in drawn.prefixes]
+        lines = [
+            np.where(table < 0, np.nan, table) if table.dtype.kind == "i" else table
+            for table in tables[:MOST_SEQUENCES]
+        ]
+        write_line_grid(Path(f"{path}.png"), lines, names, given=given)
+        if cells > MOST_CELLS:
+            return Written((f"{path}.png",), lacking=f"no .csv was written of {cells} numbers; the .npz has them")
         naming = self.sequence or (SEQUENCE if SEQUENCE not in names else f"{SEQUENCE}_number")
         with Path(f"{path}.csv").open("w", encoding="utf-8", newline="") as file:
             writer = csv.writer(file, lineterminator="\n")
@@ -240,7 +248,7 @@ class TableFormat(Format):
             texts = self._texts(features, description)
             for number, table in enumerate(tables):
                 writer.writerows([number, *map(_cell, row, texts)] for row in table)
-        return Written((f"{path}.csv",))
+        return Written((f"{path}.csv", f"{path}.png"))
 
     def _texts(self, features: int, description: Described) -> list[Callable[[Any], str]]:
         """How each feature's numbers are written."""
@@ -268,6 +276,12 @@ class TableFormat(Format):
 
 def _whole(number: float) -> str:
     return str(int(number))
+
+
+def _with_nan(table: Array) -> Array:
+    """-1, which stands for a missing category, as NaN."""
+    gaps: Array = np.where(table < 0, np.nan, table) if table.dtype.kind == "i" else table
+    return gaps
 
 
 def _cell(number: np.generic, text: Callable[[Any], str]) -> str:
