@@ -703,7 +703,7 @@ def test_published_numbers_of_different_protocols_have_columns_of_their_own() ->
     assert cells(page, "VRNN-GMM")[11:] == ["≥ 28982", "-", "≥ 9107", "-", "-"]
     assert cells(page, "SRNN (filt)")[11:] == ["-", "≥ 50524", "-", "≥ 10846", "-"]
     assert cells(page, "Z-Forcing + kla, aux")[11:] == ["-", "≥ 70469", "-", "-", "≥ 15024"]
-    assert cells(page, "RNN, autoregressive frame")[11:] == ["-"] * 5
+    assert cells(page, "RNN, AR frame")[11:] == ["-"] * 5
 
 
 def test_the_page_names_the_command_and_the_runs(tmp_path: Path, zf: Command) -> None:
