@@ -11,11 +11,13 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from matplotlib.figure import Figure
 from matplotlib.image import imread
 
 from conftest import Command
 from zforcing import ZForcing, register
 from zforcing.errors import UserError
+from zforcing.files.pictures import write_line_grid
 from zforcing.observations import (
     FORMATS,
     AudioFormat,
@@ -132,15 +134,31 @@ def test_a_table_is_written_in_its_units_and_columns(tmp_path: Path) -> None:
 
 
 def test_the_first_sequences_of_a_table_are_drawn_as_lines(tmp_path: Path) -> None:
-    pictures = {}
-    for name, number in (("a", 0.0), ("b", 1.0), ("gaps", np.nan)):
-        before = [Example(np.ones((2, 2), np.float32))] * 20
-        made = Drawn(np.full((20, 5, 2), number, dtype=np.float32), np.zeros((20, 5, 0)), before=before)
-        files = DESCRIPTIONS["table"].format.write(tmp_path, name, made, DESCRIPTIONS["table"]).files
+    before, x = [Example(np.ones((2, 2), np.float32))] * 20, np.zeros((20, 5, 2), dtype=np.float32)
+    description, pictures = DESCRIPTIONS["table"], {}
+    for name, made in (("given", Drawn(x, x[..., :0], before=before)), ("drawn", Drawn(x, x[..., :0]))):
+        files = description.format.write(tmp_path, name, made, description).files
         assert [Path(file).suffix for file in files] == [".npz", ".csv", ".png"]
-        pictures[name] = imread(files[-1])
-    assert pictures["a"].shape[1] > 1000
-    assert pictures["a"].shape != pictures["b"].shape or (pictures["a"] != pictures["b"]).any()
+        pictures[name] = imread(files[-1])[..., :3]
+    grey = {name: (np.abs(picture - 0xE5 / 0xFF) < 0.01).all(-1).mean() for name, picture in pictures.items()}
+    assert grey["given"] > 0.05 > 0.01 > grey["drawn"]  # what was given stands on grey
+
+
+@pytest.mark.parametrize(
+    ("n", "steps", "size", "given", "blocks"),
+    [(1, 1, 1, 0, (1, 1)), (20, 3, 1, 2, (4, 3)), (20, 3, 4, 0, (4, 3)), (2, 2500, 9, 2400, (6, 2))],
+)
+def test_a_picture_of_lines_has_a_panel_for_each_of_the_first(
+    n: int, steps: int, size: int, given: int, blocks: tuple[int, int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    panels = []
+    monkeypatch.setattr(Figure, "savefig", lambda figure, *_, **__: panels.extend(figure.axes))
+    tables = [np.full((steps, size), np.nan)] + [np.arange(steps * size).reshape(steps, size)] * (n - 1)
+    write_line_grid(tmp_path / "a.png", tables, [f"_${i}\n" * 9 for i in range(size)], given=[given] * n)
+    assert len(panels) == blocks[0] * blocks[1]
+    drawn = [axes.lines[0].get_xdata() for axes in panels if axes.lines]
+    assert {len(at) for at in drawn} == {min(steps, 2000)}
+    assert {at[-1] for at in drawn} == {steps - 1}  # of a long one the end
 
 
 def test_what_was_given_stands_first_in_a_table_with_its_gaps(tmp_path: Path) -> None:

@@ -258,14 +258,26 @@ def test_runs_of_a_page_stand_beside_those_that_are_there(runs: Path, tmp_path: 
     zf("table", "speech", "--runs", runs, "--find", "--out", page, "--device", "cpu")
     shutil.rmtree(runs / "speech-small-rnn-gauss-seed0")
     words = ["table", "speech", "--find", "--pages", f"{page}.json", "--json", "--device", "cpu"]
-    names = ["speech-small-rnn-gauss-seed1", "speech-small-rnn-gauss-seed0"]
-    joined = zf(*words, "--runs", runs)
-    assert run_names(joined) == names
-    of_rows = [sorted(table["rows"][0]["runs"], key=lambda run: run["run"]) for table in (joined.json, whole)]
-    assert of_rows[0] == of_rows[1]
-    assert [len(run["curve"]) >= 2 for run in of_rows[0]] == [True, True]
+    joined = zf(*words, "--runs", runs).json
+    assert joined == whole
+    assert [len(run["curve"]) >= 2 for run in joined["rows"][0]["runs"]] == [True, True]
+    assert run_names(zf(*words, "--runs", runs, "--seeds", "0")) == ["speech-small-rnn-gauss-seed0"]
+    assert run_names(zf(*words, "--runs", runs, "--rows", "rnn-gmm")) == []
     alone = zf(*words, "--runs", tmp_path / "nowhere", "--out", page)  # the page in its own place
     assert alone.json == whole
+
+
+def test_what_a_page_has_is_not_trained_again(runs: Path, folder: Path, tmp_path: Path, zf: Command) -> None:
+    zf("table", "speech", "--runs", runs, "--find", "--out", tmp_path / "page", "--device", "cpu")
+    shutil.rmtree(runs / "speech-small-rnn-gauss-seed0")
+    words = ["--rows", "rnn-gauss", "--seeds", "0,1", "--pages", f"{tmp_path}/page.json", "--json"]
+    assert len(run_names(speech(zf, runs, folder, *words, steps=2))) == 2
+    assert not (runs / "speech-small-rnn-gauss-seed0").exists()
+    said = speech(
+        zf, tmp_path / "none", folder, "--rows", "rnn-gauss", "--pages", tmp_path / "pag.json", steps=2
+    ).mistake
+    assert "pag.json is missing" in said
+    assert not (tmp_path / "none").exists()
 
 
 def test_a_page_has_learning_curves(runs: Path, tmp_path: Path, zf: Command) -> None:
@@ -274,6 +286,8 @@ def test_a_page_has_learning_curves(runs: Path, tmp_path: Path, zf: Command) -> 
     assert written.splitlines()[-3:] == [f"{out}.md", f"{out}.json", f"{out}.png"]
     assert out.with_suffix(".png").read_bytes().startswith(b"\x89PNG")
     assert "(page.png)" in out.with_suffix(".md").read_text()
+    words = ["table", "speech", "--runs", tmp_path, "--find", "--curves", "--out", tmp_path / "empty"]
+    assert "no curves were drawn" in zf(*words).err
 
 
 @pytest.mark.parametrize(
@@ -282,11 +296,19 @@ def test_a_page_has_learning_curves(runs: Path, tmp_path: Path, zf: Command) -> 
         ({"table": "music"}, "is no page of table speech --size speech-small"),
         ({"rows": [{"runs": [{}]}]}, "is damaged or of an older zforcing (it has no valid run, recipe"),
         ({"rows": None}, "is damaged or of an older zforcing"),
+        ({"rows": [{"runs": 2 * ["RUN"], "other_bounds": {}}]}, "seed0, which it or another page has too"),
+        ({"rows": [{"runs": ["OF ANOTHER RECIPE"], "other_bounds": {}}]}, "whose recipe is none of this table"),
+        ({"rows": [{"runs": ["OF NO NATS"], "other_bounds": {}}]}, "its curve has nats that aren't finite"),
     ],
 )
 def test_a_page_that_is_none_is_refused(
     change: dict[str, Any], said: str, runs: Path, tmp_path: Path, zf: Command
 ) -> None:
+    run = zf("table", "speech", "--runs", runs, "--find", "--json", "--device", "cpu").json["rows"][0]["runs"][0]
+    wild = [one | {"nats_per_sequence": "nan"} for one in run["curve"]]
+    planted = {"RUN": run, "OF ANOTHER RECIPE": run | {"recipe": "digits-rnn"}, "OF NO NATS": run | {"curve": wild}}
+    for row in change.get("rows") or []:
+        row["runs"] = [planted.get(name, name) if isinstance(name, str) else name for name in row["runs"]]
     page = tmp_path / "page.json"
     page.write_text(json.dumps({"table": "speech", "size": "speech-small", "rows": []} | change))
     assert said in zf("table", "speech", "--runs", runs, "--find", "--pages", page, "--device", "cpu").mistake

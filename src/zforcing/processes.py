@@ -169,7 +169,7 @@ class SwitchingSystem:
 
     @classmethod
     def random(cls, regimes: int, size: int, *, seed: int, noise: float = 0.1) -> SwitchingSystem:
-        """Make a system whose means lie on a circle of radius 1, and whose regimes last a few steps.
+        """Make a system whose regimes last a few steps, means on a circle of radius 1 (of one number, its shadow).
 
         Args:
             regimes: S.

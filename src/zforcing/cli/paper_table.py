@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 import sys
 from argparse import Namespace
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -24,6 +24,7 @@ from .train import recipe_config
 if TYPE_CHECKING:
     from ..evaluation.paper import PaperTable
     from ..evaluation.paper_rows import PaperRow
+    from ..evaluation.rows import RunRow
 
 
 def paper_table(name: str, argv: Sequence[str]) -> int:
@@ -32,8 +33,8 @@ def paper_table(name: str, argv: Sequence[str]) -> int:
     Runs are in RUNS/RECIPE-seedN; one that was stopped goes on, a finished one is only read, and one that another
     process trains is passed over: started several times, the command spreads over GPUs and machines. The page is
     written to OUT.md and OUT.json. Other options (--data.root FOLDER, --training.max_minutes 5) are settings of all
-    recipes. A run that diverges or isn't finished is named and left out. --pages OTHER.json has the runs of a page
-    that was made elsewhere stand in this one.
+    recipes. A run that diverges or isn't finished is named and left out. Runs of --pages, which were trained elsewhere,
+    stand in this page and aren't trained again.
     """
     from ..evaluation.paper import read_paper_table
     from ..evaluation.paper_page import page_path, to_json, write_page
@@ -48,14 +49,16 @@ def paper_table(name: str, argv: Sequence[str]) -> int:
     own, settings = split_settings(argv)
     options = paper_options(about, own, settings)
     out = page_path(options.out or Path(options.runs) / f"table-{options.size}")
+    pages = runs_of_pages(about, options)  # before anything is trained for hours
+    there = {run.run for run in pages[about.bounds[0]]}
     try:
-        diverged = [] if options.find else train_missing(about, options, settings)
+        diverged = [] if options.find else train_missing(about, options, settings, there=there)
     except Interrupted as stopped:
         say("stopped; the same command goes on")
         return stopped.exit_code
-    rows = evaluated_rows(about, options, out)
+    rows = evaluated_rows(about, options, out, pages=pages)
     command = shlex.join(["zforcing", "table", name, *argv])
-    curves = drawn(rows) if options.curves else None
+    curves = curves_of(rows) if options.curves else None
     written = write_page(about, options.size, rows, out, command=command, curves=curves)
     if options.json:
         print(json_text(to_json(about, options.size, rows)))
@@ -65,9 +68,13 @@ def paper_table(name: str, argv: Sequence[str]) -> int:
     return 1 if diverged else 0
 
 
-def evaluated_rows(about: PaperTable, options: Namespace, out: Path) -> list[PaperRow]:
-    """The table's rows with the finished runs, with --find only of --rows and --seeds; the others are named."""
-    from ..evaluation.paper_pages import joined, read_page
+def evaluated_rows(
+    about: PaperTable, options: Namespace, out: Path, *, pages: Mapping[str, Sequence[RunRow]]
+) -> list[PaperRow]:
+    """The table's rows with the finished runs, with --find only of --rows and --seeds, and those of pages. Runs that
+    aren't finished are named.
+    """
+    from ..evaluation.paper_pages import joined
     from ..evaluation.paper_rows import paper_rows
     from ..evaluation.paper_runs import evaluate_runs, is_finished, runs_of_table
 
@@ -82,20 +89,39 @@ def evaluated_rows(about: PaperTable, options: Namespace, out: Path) -> list[Pap
         say=say,
         counting=counting,
         known=about.known(options.size),
-        recipes={bound: about.recipes_by(options.size, bound) for bound in about.measured_by},
+        recipes=about.recipes_by(options.size),
     )
-    for page in options.pages:
-        evaluated = joined(evaluated, read_page(about, options.size, page), table=about, size=options.size)
-    if len(finished) < len(runs):
-        say(f"not finished, and left out: {', '.join(run.name for run in runs if run not in finished)}")
-    return paper_rows(about, options.size, evaluated)
+    there = {run.run for run in pages[about.bounds[0]]}
+    left_out = [run.name for run in runs if run not in finished and run.name not in there]
+    if left_out:
+        say(f"not finished, and left out: {', '.join(left_out)}")
+    return paper_rows(about, options.size, joined(evaluated, pages, table=about, size=options.size))
 
 
-def drawn(rows: Sequence[PaperRow]) -> bytes | None:
-    """Learning curves, as PNG."""
+def runs_of_pages(about: PaperTable, options: Namespace) -> dict[str, list[RunRow]]:
+    """The runs in --pages, by bound; with --find only of --rows and --seeds."""
+    from ..evaluation.paper_pages import read_pages
+    from ..evaluation.paper_runs import seed_of
+
+    found = read_pages(about, options.size, options.pages)
+    if not options.find:
+        return found
+    recipes = [about.recipe(options.size, row) for row in options.rows]
+
+    def is_asked_for(run: RunRow) -> bool:
+        return run.recipe in recipes and (not options.seeds or seed_of(run.run) in options.seeds)
+
+    return {bound: list(filter(is_asked_for, runs)) for bound, runs in found.items()}
+
+
+def curves_of(rows: Sequence[PaperRow]) -> bytes | None:
+    """Learning curves, as PNG; None, which is said, where no run has validations."""
     from ..report.page_curves import png_of_rows
 
-    return png_of_rows(rows)
+    picture = png_of_rows(rows)
+    if picture is None:
+        say("no run has validations: no curves were drawn")
+    return picture
 
 
 def show(about: PaperTable, size: str, rows: Sequence[PaperRow]) -> None:
@@ -128,8 +154,10 @@ def paper_options(about: PaperTable, words: Sequence[str], settings: Sequence[st
     parser.add_argument("--pages", type=str | None, default=None, help="OUT.json of other pages, by commas")
     parser.add_argument("--json", action="store_true", help="one JSON object on stdout")
     options = parser.parse_args(list(words))
-    pages = [] if options.pages is None else options.pages.split(",")
-    options.pages = [user_path(page.strip(), f"--pages {page}") for page in pages]
+    pages = [] if options.pages is None else [page.strip() for page in options.pages.split(",")]
+    if not all(pages):
+        raise UserError(f"--pages is {options.pages!r}; it must be files with commas between them")
+    options.pages = [user_path(page, f"--pages {page}") for page in pages]
     one_of("size", options.size, tuple(about.sizes))
     pick_device(options.device)
     options.rows = list(about.rows) if options.rows == "all" else [key.strip() for key in options.rows.split(",")]
@@ -146,8 +174,10 @@ def paper_options(about: PaperTable, words: Sequence[str], settings: Sequence[st
     return options
 
 
-def train_missing(about: PaperTable, options: Namespace, settings: Sequence[str]) -> list[Path]:
-    """Train the rows and seeds that are asked for; returns the runs that diverged."""
+def train_missing(
+    about: PaperTable, options: Namespace, settings: Sequence[str], *, there: Collection[str]
+) -> list[Path]:
+    """Train the rows and seeds that are asked for, but for those that are there; returns the runs that diverged."""
     from ..evaluation.paper_runs import plan_runs, train_runs
 
     planned = plan_runs(
@@ -158,7 +188,7 @@ def train_missing(about: PaperTable, options: Namespace, settings: Sequence[str]
         folder=Path(options.runs),
         configure=partial(recipe_config, words=settings),
     )
-    return train_runs(planned, device=options.device, say=say)
+    return train_runs([run for run in planned if run.folder.name not in there], device=options.device, say=say)
 
 
 def selected_runs(about: PaperTable, options: Namespace, out: Path) -> list[Path]:

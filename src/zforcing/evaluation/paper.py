@@ -59,7 +59,7 @@ class PaperTable:
     published_models:  rows of only published numbers
     bounds:            that our runs are evaluated by, as files name them (elbo, iwae25); the first one comes with KL
                        and seeds
-    measured_by:       a bound -> the rows that it is taken of, where that isn't all
+    measured_by:       size -> bound -> the rows that it is taken of, where that isn't all
     without_published: sizes without published numbers, since those are of other sequences
     test:              size -> what evaluations say of its test split, where the data is one that everybody has
     """
@@ -72,7 +72,7 @@ class PaperTable:
     notes: tuple[str, ...]
     published_models: tuple[PublishedModel, ...] = ()
     bounds: tuple[str, ...] = ("elbo",)
-    measured_by: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    measured_by: Mapping[str, Mapping[str, tuple[str, ...]]] = field(default_factory=dict)
     without_published: tuple[str, ...] = ()
     test: Mapping[str, KnownData] = field(default_factory=dict)
 
@@ -80,9 +80,9 @@ class PaperTable:
         """The recipe of a row."""
         return f"{size}-{row}"
 
-    def recipes_by(self, size: str, bound: str) -> list[str]:
-        """The recipes of the rows that a bound is taken of."""
-        return [self.recipe(size, row) for row in self.measured_by.get(bound, tuple(self.rows))]
+    def recipes_by(self, size: str) -> dict[str, list[str]]:
+        """A bound -> the recipes that it is taken of, where those aren't all of a size."""
+        return {b: [self.recipe(size, row) for row in rows] for b, rows in self.measured_by.get(size, {}).items()}
 
     def facts(self, size: str, row: str) -> Facts:
         """The facts of that recipe."""
@@ -121,5 +121,9 @@ def read_paper_table(name: str) -> PaperTable:
     lists: dict[str, Any] = {key: tuple(values.pop(key)) for key in ("bounds", "without_published") if key in values}
     table = PaperTable(name=name, notes=notes, published_models=models, test=test, **lists, **values)
     missing = {table.recipe(size, row) for size in table.sizes for row in table.rows} - set(names())
+    measured = {(b, row) for by_bound in table.measured_by.values() for b, rows in by_bound.items() for row in rows}
+    wrong = {pair for pair in measured if pair[0] not in table.bounds or pair[1] not in table.rows}
+    assert table.measured_by.keys() <= table.sizes.keys(), f"table {name}: measured_by names other sizes"
+    assert not wrong, f"table {name}: measured_by names {wrong}"
     assert not missing, f"table {name} names recipes that don't exist: {sorted(missing)}"
     return table

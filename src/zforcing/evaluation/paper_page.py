@@ -40,11 +40,16 @@ def describe(scored: ScoredData | None) -> str:
 def budget_of(rows: Sequence[PaperRow]) -> str:
     """How long our runs were allowed to train, if all of them as long."""
     names = ("training.max_minutes", "training.max_cpu_minutes")
-    budgets = {tuple(run.settings.get(name) or 0.0 for name in names) for row in rows for run in row.first}
+    budgets = {tuple(_number(run.settings.get(name)) for name in names) for row in rows for run in row.first}
     limits = [_limit(*budget) for budget in sorted(budgets)]
     if len(limits) > 1:
         return f"The runs' limits of time differ: {', '.join(limits)}."
     return "" if limits in ([], [NO_LIMIT]) else f"Each run was given {limits[0]} of training, at most."
+
+
+def _number(limit: object) -> float:
+    """A limit of time, 0 where there is none."""
+    return float(limit) if isinstance(limit, int | float) else 0.0
 
 
 def _limit(minutes: float, cpu_minutes: float) -> str:

@@ -183,7 +183,8 @@ def _are_alike(first: str, second: str) -> bool:
 
 def _check_seeds(runs: Sequence[RunRow]) -> None:
     for run in runs[1:]:
-        different = [name for name in run.settings if run.settings[name] != runs[0].settings.get(name)]
+        both = run.settings.keys() & runs[0].settings.keys()  # a setting that only one has is newer than the other
+        different = sorted(name for name in both if run.settings[name] != runs[0].settings[name])
         if different:
             raise UserError(
                 f"{runs[0].run} and {run.run} are no seeds of one another, their {', '.join(different)} differ: "

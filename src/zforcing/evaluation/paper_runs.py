@@ -171,6 +171,12 @@ def runs_of_recipe(recipe: str, folder: Path) -> list[Path]:
     return [run for _, run in sorted((int(match[1]), run) for match, run in matches if match and run.is_dir())]
 
 
+def seed_of(run: str) -> int:
+    """The seed in a run's name; -1 where it has none."""
+    digits = run.rpartition("-seed")[2]
+    return int(digits) if digits.isdecimal() else -1
+
+
 def select_runs(runs: Sequence[Path], *, recipes: Sequence[str], seeds: Sequence[int]) -> list[Path]:
     """The runs of these recipes and seeds; no seeds: of any."""
     of_recipes, of_seeds = tuple(f"{r}-seed" for r in recipes), tuple(f"-seed{seed}" for seed in seeds)

@@ -96,7 +96,7 @@ class RunRow:
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> RunRow:
-        """The inverse of `to_json`. Raises UserError, KeyError, TypeError or ValueError for other values."""
+        """The inverse of `to_json`. Raises UserError, or what Python raises, for other values."""
         of_run = _checked(values, OWN | {"environment": (dict,), "settings": (dict,)}, "it")
         environment = _checked(of_run["environment"], ENVIRONMENT, "its environment")
         curve = tuple(Validation.of(row) for row in values["curve"])

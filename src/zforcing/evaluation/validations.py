@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,21 +15,24 @@ from ..saving.atomic import parse_json
 class Validation:
     """A row of metrics.jsonl of event `validation`, in short.
 
-    step: updates until then; seconds, cpu_seconds: spent until then, by the clock and by the CPUs
+    step: updates until then; seconds, cpu_seconds: spent until then, by the clock and by the CPUs; None in older files
     """
 
     epoch: int
     step: int
-    seconds: float
-    cpu_seconds: float
+    seconds: float | None
+    cpu_seconds: float | None
     nats_per_sequence: float
     kl_per_sequence: float
 
     @classmethod
     def of(cls, row: Mapping[str, Any]) -> Validation:
-        """Of a row; TypeError or ValueError where it has other fields."""
-        counts, numbers = ("epoch", "step"), [f.name for f in fields(cls)][2:]
-        return cls(*(int(row[name]) for name in counts), *(float(row.get(name, 0)) for name in numbers))
+        """Of a row. Raises KeyError, TypeError, ValueError or OverflowError where it is another one."""
+        seconds, cpu_seconds = (None if row.get(n) is None else float(row[n]) for n in ("seconds", "cpu_seconds"))
+        nats, kl = float(row["nats_per_sequence"]), float(row.get("kl_per_sequence", 0.0))
+        if not math.isfinite(nats):
+            raise ValueError("its curve has nats that aren't finite")
+        return cls(int(row["epoch"]), int(row["step"]), seconds, cpu_seconds, nats, kl)
 
     def to_json(self) -> dict[str, Any]:
         """As plain JSON values."""

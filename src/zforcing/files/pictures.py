@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -44,7 +45,8 @@ def write_image_grid(path: Path, images: NDArray[Any], *, columns: int | None = 
 
 
 def write_line_grid(path: Path, tables: Sequence[NDArray[Any]], names: Sequence[str], *, given: Sequence[int]) -> None:
-    """Write a PNG of the first sequences, a line for each of the first columns; NaN is a gap.
+    """Write a PNG of the first columns of the first sequences, the more sequences the fewer columns there are; NaN is a
+    gap. Of long sequences the end is drawn.
 
     Args:
         path: Of the file.
@@ -55,20 +57,27 @@ def write_line_grid(path: Path, tables: Sequence[NDArray[Any]], names: Sequence[
     import matplotlib as mpl
     from matplotlib.figure import Figure
 
-    shown, drawn = [table[:MOST_STEPS, :MOST_COLUMNS] for table in tables[:MOST_SEQUENCES]], names[:MOST_COLUMNS]
-    columns = min(3, len(shown))
-    rows = math.ceil(len(shown) / columns)
-    with mpl.rc_context(
-        {"text.parse_math": False, "font.size": 7, "axes.spines.top": False, "axes.spines.right": False}
-    ):
-        figure = Figure((3 * columns, 1.1 * rows + 0.6), layout="constrained")
-        every = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False).flat
-        for axes, table, before in zip(every, shown, given, strict=False):
-            if before:
-                axes.axvspan(-0.5, before - 0.5, color="#e5e5e5")
-            axes.plot(np.arange(len(table)), table, linewidth=0.8, marker=".", markersize=2)
-        for axes in every[len(shown) :]:
-            axes.set_axis_off()
-        figure.legend(every[0].lines, drawn, loc="outside upper left", ncols=len(drawn), frameon=False)
+    labels = [textwrap.shorten(name, 16, placeholder="...") for name in names[:MOST_COLUMNS]]
+    in_a_row, height = min(3, len(tables)), len(labels)
+    blocks = min(math.ceil(min(len(tables), MOST_SEQUENCES) / in_a_row), max(1, MOST_COLUMNS // height))
+    look: dict[Any, Any] = {"axes.spines.top": False, "axes.spines.right": False}  # its own type lists every name
+    look |= {"axes.xmargin": 0.01, "text.parse_math": False, "font.size": 7}
+    with mpl.rc_context(look):
+        figure = Figure((3 * in_a_row, 0.8 * height * blocks + 0.4), layout="constrained")
+        grid = figure.subplots(height * blocks, in_a_row, squeeze=False, sharex=True)
+        for column, label in enumerate(labels):
+            row_of_blocks = grid[column::height]
+            for axes in row_of_blocks.flat[1:]:
+                axes.sharey(row_of_blocks[0, 0])
+            for axes, table, before in zip(row_of_blocks.flat, tables, given, strict=False):
+                first = max(0, len(table) - MOST_STEPS)
+                steps = np.arange(first, len(table))
+                if before > first:
+                    axes.axvspan(first - 0.5, before - 0.5, color="#e5e5e5")
+                axes.plot(steps, table[first:, column], f"C{column}", linewidth=0.8, marker=".", markersize=2)
+            for axes in row_of_blocks.flat[len(tables) :]:
+                axes.set_axis_off()
+            for axes in row_of_blocks[:, 0]:
+                axes.set_ylabel(label)
         figure.supxlabel("steps", fontsize=7)
         figure.savefig(path, format="png", dpi=120)

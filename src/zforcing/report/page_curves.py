@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -27,7 +28,8 @@ def _series(place: int, row: PaperRow) -> list[Series]:
     lines = []
     for run in row.first:
         updates = np.array([one.step for one in run.curve], dtype=np.float64)
-        minutes = np.array([one.cpu_seconds / 60 for one in run.curve], dtype=np.float64)
+        seconds = [math.nan if one.cpu_seconds is None else one.cpu_seconds for one in run.curve]
+        minutes = np.array(seconds, dtype=np.float64) / 60
         nats = np.array([one.nats_per_sequence for one in run.curve], dtype=np.float64)
         x: dict[Against, np.ndarray] = {"updates": updates, "cpu_minutes": minutes}
         lines.append(Series(place, "validation", x, nats))

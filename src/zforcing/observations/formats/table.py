@@ -228,16 +228,13 @@ class TableFormat(Format):
 
     def show(self, path: Path, drawn: Drawn, description: Described) -> Written:
         """STEM.csv: the sequences one after the other, each after its prefix; an empty cell is missing. STEM.png: the
-        first of them as lines.
+        first columns of the first sequences, over the steps.
         """
         tables = list(self._tables(drawn, description))
         cells, features = sum(table.size for table in tables), tables[0].shape[1]
         names = self.names or (("x",) if features == 1 else tuple(f"x{i}" for i in range(features)))
         given = [0] * len(tables) if drawn.prefixes is None else [len(prefix) for prefix in drawn.prefixes]
-        lines = [
-            np.where(table < 0, np.nan, table) if table.dtype.kind == "i" else table
-            for table in tables[:MOST_SEQUENCES]
-        ]
+        lines = [_with_nan(table) for table in tables[:MOST_SEQUENCES]]
         write_line_grid(Path(f"{path}.png"), lines, names, given=given)
         if cells > MOST_CELLS:
             return Written((f"{path}.png",), lacking=f"no .csv was written of {cells} numbers; the .npz has them")
