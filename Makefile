@@ -13,7 +13,7 @@ PIP := python -m pip -qq --disable-pip-version-check
 NEEDS_PYTHON = $(PYTHON) -c 'import ensurepip, sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
   echo "zforcing needs Python 3.11 or newer with venv; $(PYTHON) isn't that. Try: make PYTHON=python3.12" >&2; exit 1; }
 
-RECIPES := digits-zforcing-aux digits-rnn
+RECIPES := switching-zforcing-aux switching-rnn
 
 .PHONY: help install run $(RECIPES:%=run-%) test test-slow tests-of lint types docs notebooks format index \
   constraints build package clean
@@ -23,7 +23,7 @@ help: ## list the targets
 
 install: $(INSTALLED) ## make .venv with the pinned versions of everything
 
-run: $(RECIPES:%=run-%) ## train, evaluate and sample Z-Forcing and an RNN on digits, and compare them
+run: $(RECIPES:%=run-%) ## train, evaluate and sample Z-Forcing and an RNN, and compare them with the truth
 	$(BIN)/zforcing table $(RECIPES:%=runs/%)
 
 # A run that was stopped goes on from its last checkpoint; a finished one has nothing left to train.

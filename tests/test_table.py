@@ -143,8 +143,8 @@ def test_the_process_that_made_the_data_stands_last(tmp_path: Path) -> None:
     found = rows(write(tmp_path, "a0", true_nats_per_sequence=-6.0))
     lines = to_markdown(found, dim="pixel", command="").split("\n")
     bits = 6 * 3 / (12 * math.log(2))
-    assert f"| the process | that made the data | exact | -6.00 | {bits:.4f} | - | - |" in lines
-    assert "the process" not in to_markdown(rows(write(tmp_path, "b0")), dim="pixel", command="")
+    assert f"| truth | the process | exact | -6.00 | {bits:.4f} | - | - |" in lines
+    assert "truth" not in to_markdown(rows(write(tmp_path, "b0")), dim="pixel", command="")
 
 
 def test_runs_of_one_recipe_with_other_settings_are_no_seeds_of_each_other(tmp_path: Path) -> None:

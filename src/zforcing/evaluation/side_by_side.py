@@ -41,7 +41,7 @@ def runs_table(rows: Sequence[RunRow], *, dim: str, baselines: bool = False) -> 
     measured = next((row.evaluation for row in rows if row.evaluation.baselines), None) if baselines else None
     below = [] if measured is None else [_baseline_cells(measured, score) for score in measured.baselines]
     if e.true_nats_per_sequence is not None:
-        below.append(_cells_of_exact(e, "the process", "that made the data", e.true_nats_per_sequence))
+        below.append(_cells_of_exact(e, "truth", "the process", e.true_nats_per_sequence))
     return Table(title, headings, [*(row.cells() for row in rows), *below], text_columns=3)
 
 
