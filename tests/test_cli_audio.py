@@ -419,7 +419,7 @@ def test_arrays_are_continued_in_their_units(arrays: Path, tmp_path: Path, zf: C
     values = zf("continue", arrays, file, "--num", 2, "--out", tmp_path, "--json").json
     assert values["prefix_steps"] == [4, 2, 1]
     assert values["steps"] == 5  # what the shortest lacks of the longest trained on, 6
-    found, table = values["files"]
+    found, table, _ = values["files"]
     drawn = np.load(found)["x"]
     assert len(Path(table).read_text().splitlines()) == 1 + 2 * (4 + 2 + 1) + 6 * 5  # what was given stands first
     assert drawn.shape == (6, 5, 2)

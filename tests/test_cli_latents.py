@@ -41,7 +41,9 @@ def test_a_reconstruction_and_an_evaluation_take_what_the_others_take(
 ) -> None:
     found = zf("reconstruct", runs / "run-table", *source, "--out", tmp_path, *CPU, "--json").json
     of = "test-0-1" if source == ["test:0-1"] else "valid"
-    assert [Path(file).name for file in found["files"]] == [f"reconstruct-{of}-seed0.{end}" for end in ("npz", "csv")]
+    assert [Path(file).name for file in found["files"]] == [
+        f"reconstruct-{of}-seed0.{end}" for end in ("npz", "csv", "png")
+    ]
     evaluated = zf("evaluate", runs / "run-table", *source, "--no-baselines", *CPU, "--json").json
     assert evaluated["num_sequences"] == found["num_sequences"] == (2 if of == "test-0-1" else 3)
 
@@ -119,7 +121,7 @@ def test_latents_of_a_sentence_and_of_some_digits(runs: Path, tmp_path: Path, zf
         ("digits", {"npz", "png"}),
         ("speech", {"npz", "wav"}),
         ("music", {"npz", "png", "mid", "wav"}),
-        ("table", {"npz", "csv"}),
+        ("table", {"npz", "csv", "png"}),
     ],
 )
 def test_reconstructions_are_written_as_samples_are(
@@ -256,7 +258,7 @@ def test_evaluate_prints_what_the_latents_carry(runs: Path, zf: Command) -> None
         (["encode", "run-table", "nowhere.csv"], "nowhere.csv: no such file"),
         (["encode", "run-table", "--out", "z.txt"], "latents are written to .csv or .npz"),
         (["encode", "run-table", "--out", "/dev/null/z.csv"], "--out /dev/null/z.csv: /dev/null is a file"),
-        (["reconstruct", "run-table", "--out", "a.png"], "sequences of format table are written to .npz or .csv"),
+        (["reconstruct", "run-table", "--out", "a.wav"], "sequences of format table are written to .npz or .csv or .png"),
         (["reconstruct", "run-table", "test:0", "--split", "test"], "--split is for the run's own data"),
         (["encode", "run-table", "test:0", "--split", "test"], "--split is for the run's own data"),
         (["encode", "run-table", "--num", "-1"], "--num is -1"),

@@ -266,7 +266,7 @@ def test_the_first_observations_are_written_beside_the_samples_in_the_datas_unit
     drawn = sample(Case("rnn").build(spec), 2, steps=3, seed=0, start=start)
     scaling = Normalization((10.0, 20.0), (1.0, 2.0))
     description = DataDescription("arrays", spec, longest=3, normalization=scaling)
-    file, _ = write_samples(tmp_path, "drawn", drawn, description, start=start).files
+    file, *_ = write_samples(tmp_path, "drawn", drawn, description, start=start).files
     with np.load(file) as arrays:
         assert set(arrays) == {"x", "latents", "start"}
         np.testing.assert_array_equal(arrays["start"], [[10, 22], [12, math.nan]])
@@ -277,7 +277,7 @@ def test_first_symbols_are_written_as_they_are(tmp_path: Path) -> None:
     spec = ObservationSpec("categorical", 4, "conditioned")
     start = torch.tensor([3, 0])
     drawn = sample(Case("rnn").build(spec), 2, steps=3, seed=0, start=start)
-    file, _ = write_samples(tmp_path, "drawn", drawn, DataDescription("arrays", spec, longest=3), start=start).files
+    file, *_ = write_samples(tmp_path, "drawn", drawn, DataDescription("arrays", spec, longest=3), start=start).files
     with np.load(file) as arrays:
         assert arrays["start"].tolist() == [3, 0]
         assert arrays["start"].dtype == np.int64
@@ -285,6 +285,6 @@ def test_first_symbols_are_written_as_they_are(tmp_path: Path) -> None:
 
 def test_samples_from_a_blank_start_have_no_first_observations(tmp_path: Path) -> None:
     drawn = sample(Case("rnn").build(PAIRS), 2, steps=3, seed=0)
-    file, _ = write_samples(tmp_path, "drawn", drawn, DataDescription("arrays", PAIRS, longest=3)).files
+    file, *_ = write_samples(tmp_path, "drawn", drawn, DataDescription("arrays", PAIRS, longest=3)).files
     with np.load(file) as arrays:
         assert set(arrays) == {"x", "latents"}

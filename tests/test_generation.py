@@ -287,7 +287,7 @@ def test_samples_are_written_in_the_datas_units(tmp_path: Path) -> None:
     drawn = sample(Case("zforcing", ZF_SIZE).build(spec), 3, steps=4, seed=0)
     scaling = Normalization((10.0, 20.0, 30.0), (1.0, 2.0, 3.0))
     description = DataDescription("arrays", spec, longest=4, normalization=scaling)
-    file, _ = write_samples(tmp_path, "drawn", drawn, description).files
+    file, *_ = write_samples(tmp_path, "drawn", drawn, description).files
     with np.load(file) as arrays:
         expected = drawn.x.numpy() * np.array([1, 2, 3]) + np.array([10, 20, 30])
         np.testing.assert_allclose(arrays["x"], expected)

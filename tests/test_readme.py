@@ -116,7 +116,7 @@ def test_the_first_steps_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.chdir(tmp_path)
     page = (Path(__file__).parents[1] / "docs" / "known-likelihood.md").read_text("utf-8")
     found = re.findall(r"^    zforcing (.*)$", page, flags=re.MULTILINE)
-    assert len(found) == 9
+    assert len(found) == 13
     small = "--data.train 20 --data.valid 10 --data.test 10 --training.epochs 1"
     for command in found:
         words = shlex.split(command)

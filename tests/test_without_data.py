@@ -120,7 +120,7 @@ KINDS: dict[str, Callable[[Path, Path], list[str]]] = {
     "text": text,
 }
 ENDINGS = {
-    "table": ["csv"],
+    "table": ["csv", "png"],
     "image": ["png"],
     "audio": ["wav"] * 2,
     "music": ["png", "mid", "wav", "mid", "wav"],

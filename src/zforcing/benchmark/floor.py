@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import UserError
+from ..nn.recurrent import run_network
 from ..runtime.threads import RecurrentNetwork
 
 
@@ -42,7 +43,7 @@ class Floor(nn.Module):
         for network, x in zip(self.networks, self.inputs, strict=True):
             x.grad = None
             with autocast:
-                total: Tensor = network(x)[0].sum()
+                total: Tensor = run_network(network, x)[0].sum()
             total.backward()
 
 

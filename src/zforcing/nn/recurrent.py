@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -43,8 +45,10 @@ class BackwardLSTM(nn.Module):
             return unmerged
         read = reverse(join(read, inputs), lengths).transpose(0, 1)
         zeros = read.new_zeros(1, len(lengths), self.lstm.hidden_size)
-        weights = (join(merged, of_inputs), recurrent, merged_bias, other_bias)
-        states, *_ = torch.lstm(read, (zeros, zeros), weights, True, 1, 0.0, torch.is_grad_enabled(), False, False)
+        weights = [join(merged, of_inputs), recurrent, merged_bias, other_bias]
+        with where_it_can_run(read):
+            read, zeros, *weights = in_a_precision(read, zeros, *weights)
+            states, *_ = torch.lstm(read, (zeros, zeros), weights, True, 1, 0.0, torch.is_grad_enabled(), False, False)
         return reverse(states.transpose(0, 1), lengths)
 
     def _long(self, embed: Embedder, x: Tensor, lengths: Tensor, inputs: Tensor | None) -> Tensor:
@@ -59,13 +63,39 @@ class BackwardLSTM(nn.Module):
         return _in_pieces(self.lstm, read, lengths, steps=x.shape[1])
 
 
+def run_network(network: nn.Module, x: Tensor, state: Any = None) -> tuple[Tensor, Any]:
+    """Run torch's LSTM or GRU, network(x, state): in float32 where autocast asks for bfloat16 on a CPU that has no such
+    LSTM, which torch would refuse.
+    """
+    with where_it_can_run(x):
+        states, state = network(*in_a_precision(x), state)
+    return states, state
+
+
+def where_it_can_run(x: Tensor) -> AbstractContextManager[object]:
+    """No autocast on a device that lacks a bfloat16 LSTM, where autocast asks for one: a CPU without AVX-512."""
+    return torch.autocast("cpu", enabled=False) if _lacks_bfloat16(x.device.type) else nullcontext()
+
+
+def in_a_precision(*tensors: Tensor) -> list[Tensor]:
+    """Tensors in float32 where autocast is off and some are less precise, as autocast left them."""
+    if torch.is_autocast_enabled(tensors[0].device.type):
+        return list(tensors)
+    return [tensor.float() if tensor.dtype == torch.bfloat16 else tensor for tensor in tensors]
+
+
+def _lacks_bfloat16(device: str) -> bool:
+    asked_for = torch.is_autocast_enabled(device) and torch.get_autocast_dtype(device) == torch.bfloat16
+    return asked_for and device == "cpu" and not torch.ops.mkldnn._is_mkldnn_bf16_supported()
+
+
 def _in_pieces(network: nn.LSTM | nn.GRU, read: Callable[[int, int], Tensor], lengths: Tensor, *, steps: int) -> Tensor:
     """`run_backward` a piece at a time, with the state carried; read gives what the network reads, from the ends."""
     rows, state = torch.arange(len(lengths), device=lengths.device), None
     found: Tensor | None = None
     for start in range(0, steps, PIECE):
         stop = min(start + PIECE, steps)
-        states, state = network(read(start, stop), state)
+        states, state = run_network(network, read(start, stop), state)
         if found is None:
             found = states.new_empty(len(lengths), steps, states.shape[-1])
         late = torch.arange(start, stop, device=lengths.device)[:, None]
@@ -88,7 +118,7 @@ def run_backward(network: nn.LSTM | nn.GRU, x: Tensor, lengths: Tensor) -> Tenso
     if not (torch.is_grad_enabled() or x.shape[1] <= LONG):
         late = reverse(x, lengths).transpose(0, 1)
         return _in_pieces(network, lambda start, stop: late[start:stop], lengths, steps=len(late))
-    states, _ = network(reverse(x, lengths).transpose(0, 1))
+    states, _ = run_network(network, reverse(x, lengths).transpose(0, 1))
     return reverse(states.transpose(0, 1), lengths)
 
 
