@@ -258,7 +258,7 @@ def test_evaluate_prints_what_the_latents_carry(runs: Path, zf: Command) -> None
         (["encode", "run-table", "nowhere.csv"], "nowhere.csv: no such file"),
         (["encode", "run-table", "--out", "z.txt"], "latents are written to .csv or .npz"),
         (["encode", "run-table", "--out", "/dev/null/z.csv"], "--out /dev/null/z.csv: /dev/null is a file"),
-        (["reconstruct", "run-table", "--out", "a.wav"], "sequences of format table are written to .npz or .csv or .png"),
+        (["reconstruct", "run-table", "--out", "a.wav"], "format table are written to .npz or .csv or .png"),
         (["reconstruct", "run-table", "test:0", "--split", "test"], "--split is for the run's own data"),
         (["encode", "run-table", "test:0", "--split", "test"], "--split is for the run's own data"),
         (["encode", "run-table", "--num", "-1"], "--num is -1"),
