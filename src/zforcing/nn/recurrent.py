@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
@@ -45,10 +44,8 @@ class BackwardLSTM(nn.Module):
             return unmerged
         read = reverse(join(read, inputs), lengths).transpose(0, 1)
         zeros = read.new_zeros(1, len(lengths), self.lstm.hidden_size)
-        weights = [join(merged, of_inputs), recurrent, merged_bias, other_bias]
-        with where_it_can_run(read):
-            read, zeros, *weights = in_a_precision(read, zeros, *weights)
-            states, *_ = torch.lstm(read, (zeros, zeros), weights, True, 1, 0.0, torch.is_grad_enabled(), False, False)
+        weights = (join(merged, of_inputs), recurrent, merged_bias, other_bias)
+        states, *_ = in_float32_where_needed(_lstm, read, zeros, *weights)
         return reverse(states.transpose(0, 1), lengths)
 
     def _long(self, embed: Embedder, x: Tensor, lengths: Tensor, inputs: Tensor | None) -> Tensor:
@@ -64,24 +61,24 @@ class BackwardLSTM(nn.Module):
 
 
 def run_network(network: nn.Module, x: Tensor, state: Any = None) -> tuple[Tensor, Any]:
-    """Run torch's LSTM or GRU, network(x, state): in float32 where autocast asks for bfloat16 on a CPU that has no such
-    LSTM, which torch would refuse.
-    """
-    with where_it_can_run(x):
-        states, state = network(*in_a_precision(x), state)
+    """Run torch's LSTM or GRU: network(x, state), `in_float32_where_needed`."""
+    states, state = in_float32_where_needed(lambda read: network(read, state), x)
     return states, state
 
 
-def where_it_can_run(x: Tensor) -> AbstractContextManager[object]:
-    """No autocast on a device that lacks a bfloat16 LSTM, where autocast asks for one: a CPU without AVX-512."""
-    return torch.autocast("cpu", enabled=False) if _lacks_bfloat16(x.device.type) else nullcontext()
+def in_float32_where_needed(run: Callable[..., tuple[Any, ...]], *tensors: Tensor) -> tuple[Any, ...]:
+    """run(*tensors), a network of torch's: in float32 where autocast asks for bfloat16 on a CPU without AVX-512, where
+    torch has no such LSTM and raises.
+    """
+    if not _lacks_bfloat16(tensors[0].device.type):
+        return run(*tensors)
+    with torch.autocast("cpu", enabled=False):
+        return run(*(tensor.float() for tensor in tensors))
 
 
-def in_a_precision(*tensors: Tensor) -> list[Tensor]:
-    """Tensors in float32 where autocast is off and some are less precise, as autocast left them."""
-    if torch.is_autocast_enabled(tensors[0].device.type):
-        return list(tensors)
-    return [tensor.float() if tensor.dtype == torch.bfloat16 else tensor for tensor in tensors]
+def _lstm(x: Tensor, first: Tensor, *weights: Tensor) -> tuple[Tensor, ...]:
+    """torch's LSTM of one layer, x [T, B, F] and its first state and cell [1, B, H]."""
+    return torch.lstm(x, (first, first), weights, True, 1, 0.0, torch.is_grad_enabled(), False, False)
 
 
 def _lacks_bfloat16(device: str) -> bool:
