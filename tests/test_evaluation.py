@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from itertools import cycle
 from pathlib import Path
 from typing import Any
@@ -105,6 +106,17 @@ def test_repeats_are_averaged_and_tell_the_noise(max_rows: int) -> None:
     assert found.noise_error == pytest.approx(math.sqrt((16 + 1 + 25) / 2 / 3))
     assert found.kl_per_sequence == pytest.approx(1)  # averaged over repeats, not summed
     assert sum(done) == 3 * 3
+
+
+def test_settings_are_those_of_a_bound_with_slots_too() -> None:
+    @dataclass(frozen=True, slots=True)
+    class Tempered(SumOfNumbers):
+        temperature: float = 0.5
+        noise: Any = field(default_factory=lambda: cycle([0.0]), repr=False)
+        kl: float = 0.0
+        kind: Any = "lower bound"
+
+    assert measure(bound=Tempered()).to_json()["bound_settings"]["temperature"] == 0.5
 
 
 def test_one_sequence_and_one_repeat_tell_no_error() -> None:

@@ -4,9 +4,10 @@
     python tools/soak.py --report soak.csv
 
 A round trains for some minutes into one run folder (again from its beginning), evaluates, scores, samples, encodes,
-draws curves and makes a report. Twice a minute a row is written of what the process holds. The report fits
-a line to the medians of the rounds, without the first, or without rounds to the medians of each five minutes; it ends
-with 1 where something grows faster than is allowed and by more than two standard errors. Reads /proc: Linux only.
+draws curves, makes a report and streams the samples. Twice a minute a row is written of what the process holds. The
+report fits a line to the medians of the rounds, without the first, or without rounds to the medians of each five
+minutes; it ends with 1 where something grows faster than is allowed and by more than two standard errors. Reads /proc:
+Linux only.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import argparse
 import contextlib
 import csv
 import io
+import json
 import sys
 import tempfile
 import threading
@@ -34,7 +36,7 @@ WITHOUT_ROUNDS = 300.0  # seconds that one median is of
 VERBS = (
     ("evaluate", "RUN", "--bound", "elbo"),
     ("score", "RUN", "valid:0-3", "--particles", "8", "--out", "FOLDER/scores.csv"),
-    ("sample", "RUN", "--num", "4", "--steps", "50", "--out", "FOLDER/samples"),
+    ("sample", "RUN", "--num", "4", "--steps", "50", "--out", "FOLDER/samples.npz"),
     ("encode", "RUN", "valid:0-3", "--out", "FOLDER/z.npz"),
     ("plot", "RUN", "--out", "FOLDER/curves.png"),
     ("report", "RUN", "--out", "FOLDER/report.html"),
@@ -68,13 +70,24 @@ def play(folder: Path, recipe: str, settings: Sequence[str]) -> None:
     call("train", recipe, "--run-dir", str(run), "--overwrite", *settings)
     for verb in VERBS:
         call(*(word.replace("RUN", str(run)).replace("FOLDER", str(folder)) for word in verb))
+    call("stream", str(run), read=rows_of(folder / "samples.npz"))
 
 
-def call(*words: str) -> None:
-    """A command, in this process, without what it prints."""
-    said = io.StringIO()
-    with contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
-        code = zforcing(list(words))
+def rows_of(path: Path) -> str:
+    """The first sequence of a file of samples, a JSON list for each step."""
+    with np.load(path) as file:
+        return "".join(f"{json.dumps(np.atleast_1d(step).tolist())}\n" for step in file["x"][0])
+
+
+def call(*words: str, read: str = "") -> None:
+    """A command, in this process, without what it prints; `read` is what comes in."""
+    said, before = io.StringIO(), sys.stdin
+    sys.stdin = io.StringIO(read)
+    try:
+        with contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
+            code = zforcing(list(words))
+    finally:
+        sys.stdin = before
     if code:
         raise RuntimeError(f"zforcing {' '.join(words)} ended with {code}:\n{said.getvalue()[-2000:]}")
 

@@ -30,7 +30,7 @@ def shortened(message: str) -> str:
 
 
 class ResultWarning(RuntimeWarning):
-    """A result is doubtful. The text is its `remark` too: who prints that ignores the warning."""
+    """A result is doubtful, or costs much. Who prints its `remark`, or that it will, ignores the warning."""
 
 
 class LostProcess(Exception):

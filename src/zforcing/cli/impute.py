@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from ..data import SequenceDataset
+from ..errors import ResultWarning
 from ..runtime.device import pick_device
 from ..runtime.threads import threads_asked_for
 from ..settings import Count, Seed, Share
@@ -84,7 +85,7 @@ def filled(trained: Trained, data: SequenceDataset, options: Namespace) -> Imput
         counting(f"gaps filled by {options.run}", len(data)) as advance,
         warnings.catch_warnings(),
     ):
-        warnings.simplefilter("ignore", RuntimeWarning)  # they are printed
+        warnings.simplefilter("ignore", ResultWarning)  # they are printed
         return task.impute(
             trained.model,
             data,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, is_dataclass
 from typing import Any
 
 import numpy as np
@@ -162,7 +162,9 @@ def _protocol(bound: Bound, description: DataDescription) -> dict[str, Any]:
 
 def settings_of(bound: Bound) -> dict[str, Any]:
     """What a bound was told, by name, as plain values; what is none, as its text."""
-    values = {name: plain(value) for name, value in vars(bound).items()}
+    told: Any = bound  # a dataclass with slots has no values in vars()
+    named = {field.name: getattr(told, field.name) for field in fields(told)} if is_dataclass(told) else vars(told)
+    values = {name: plain(value) for name, value in named.items()}
     return {name: finite(value) if isinstance(value, PLAIN) else str(value) for name, value in values.items()}
 
 

@@ -104,7 +104,7 @@ def impute(
     step = _held_by_step(model, particles, moves)
     held = held_by_longest(model, sequences, particles=particles, moves=moves)
     if held > HELD:
-        warnings.warn(held_line(held), RuntimeWarning, stacklevel=2)
+        warnings.warn(held_line(held), ResultWarning, stacklevel=2)
     with torch.random.fork_rng(), cpu_threads(model, rows=min(rows, particles * len(examples))):
         torch.manual_seed(seed)
         for indices in evaluation_batches(sequences.lengths, max(1, rows // particles), most_steps=HELD // step):
