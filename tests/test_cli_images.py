@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from conftest import Command
-from zforcing import DBN, MODELS, NADE, save
+from zforcing import DBN, DLGM, MODELS, NADE, save
 from zforcing.data.declared import FixedDescription
 from zforcing.data.images.mnist import Mnist
 from zforcing.models.images import AutoregressiveModel
@@ -91,6 +91,29 @@ def test_a_file_of_beginnings_is_completed(tmp_path: Path, zf: Command) -> None:
         assert archive["x"].shape == (6, 484, 1)
     assert Path(done["files"][1]).suffix == ".png"
     assert "keep 1 to 300 of 784" in zf("continue", tmp_path, tmp_path / "x.npy", "--given", 0.5).err
+
+
+@pytest.mark.parametrize(("suffix", "shape"), [("npz", (3, 784)), ("npy", (3, 28, 28)), ("npy", (3, 1, 784))])
+def test_a_hole_in_an_image_is_filled_where_it_stands(
+    suffix: str, shape: tuple[int, ...], tmp_path: Path, zf: Command
+) -> None:
+    description = Mnist(check_known=False, order="image").describe()
+    save(tmp_path / "vae", DLGM.for_data(FixedDescription(description), hidden_size=2, latent_size=2, leapfrog_steps=0))
+    x, seen = squares(3, 3), np.ones((3, 784), dtype=bool)
+    seen[1, 100:300:3] = False
+    if suffix == "npz":
+        np.savez(tmp_path / "x.npz", x=x, observed=seen)
+    else:
+        np.save(tmp_path / "x.npy", np.where(seen, x, np.nan).reshape(shape))
+    done = zf("impute", tmp_path / "vae", tmp_path / f"x.{suffix}", "--particles", 4, "--json").json
+    assert done["num_missing"] == (~seen).sum()
+    with np.load(done["file"]) as archive:
+        filled = archive["x"]
+        assert filled.shape == (shape if suffix == "npy" else x.shape)
+        assert suffix == "npy" or archive["observed"].all()
+    filled = filled.reshape(3, 784)
+    assert set(np.unique(filled)) == {0, 1}
+    assert np.array_equal(filled[seen], x[seen])
 
 
 class Unread:

@@ -7,6 +7,7 @@ import os
 import signal
 import struct
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from zforcing.data.images import mnist
 from zforcing.data.images import sequences as images
 from zforcing.data.images.mnist import GREY, LAROCHELLE, PixelSums
 from zforcing.data.images.sequences import BinaryImages, PixelOrder, binarize
+from zforcing.data.own_files import read_own
 from zforcing.models import Generated
 from zforcing.observations import DataDescription, ImageFormat, ObservationSpec, collate
 from zforcing.observations.formats import image
@@ -618,9 +620,7 @@ def test_arrays_and_files_that_are_no_beginnings_are_refused(tmp_path: Path) -> 
     with pytest.raises(UserError, match=r"pixel 1 of image 1 .* is 7; a pixel is 0 or 1"):
         beginnings(tmp_path / "a.npy")
     np.save(tmp_path / "a.npy", np.array([[0, np.nan]]))
-    with pytest.raises(
-        UserError, match=r"is nan; a pixel is 0 or 1; files of images have no gaps: `zforcing continue`"
-    ):
+    with pytest.raises(UserError, match=r"pixel 1 of image 0 is missing; .*whole images: `zforcing impute` fills it"):
         beginnings(tmp_path / "a.npy")
     np.save(tmp_path / "b.npy", np.zeros((1, 785)))
     with pytest.raises(UserError, match="image 0 has 785 pixels"):
@@ -633,6 +633,41 @@ def test_arrays_and_files_that_are_no_beginnings_are_refused(tmp_path: Path) -> 
     for name in ("none.amat", "none.npy"):
         with pytest.raises(UserError, match="no such file"):
             beginnings(tmp_path / name)
+
+
+@pytest.mark.parametrize("order", ORDERS)
+def test_gaps_are_nan_or_what_a_mask_says_wasnt_observed(tmp_path: Path, order: PixelOrder) -> None:
+    bits, seen = BITS["valid"].astype(np.float32), np.ones((3, 784), dtype=bool)
+    seen[1, 100:200] = False
+    np.save(tmp_path / "a.npy", np.where(seen, bits, np.nan).reshape(3, 28, 28))
+    np.savez(tmp_path / "b.npz", x=bits.astype(bool), observed=seen)
+    description = Mnist(order=order).describe()
+    allowed = replace(description, spec=replace(description.spec, missing=True))
+    for name in ("a.npy", "b.npz"):
+        found = description.format.read(str(tmp_path / name), allowed)
+        assert [example.observed is None for example in found] == [True, False, True]
+        assert np.array_equal(np.ravel(found[1].observed), seen[1])
+        assert np.array_equal(np.ravel(found[1].x), np.where(seen[1], bits[1], 0))
+        with pytest.raises(UserError, match="pixel 100 of image 1 is missing"):
+            description.format.read(str(tmp_path / name), description)
+
+
+def test_a_part_of_an_image_that_is_one_step_is_no_sequence_to_measure(tmp_path: Path) -> None:
+    np.save(tmp_path / "a.npy", BITS["valid"][:, :56])
+    description = Mnist(order="image").describe()
+    with pytest.raises(UserError, match=r"a\.npy: observation 0 is not whole, .* whole ones: `zforcing continue`"):
+        read_own(str(tmp_path / "a.npy"), description)
+    parts = Mnist(order="rows").describe()
+    assert len(read_own(str(tmp_path / "a.npy"), parts)[0].x) == 2
+    allowed = replace(description, spec=replace(description.spec, missing=True))
+    assert read_own(str(tmp_path / "a.npy"), allowed)[0].observed.sum() == 56  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize("shape", [(27, 27), (28, 14), (14, 56)])
+def test_images_of_another_width_are_refused(tmp_path: Path, shape: tuple[int, int]) -> None:
+    np.save(tmp_path / "a.npy", np.zeros((2, *shape)))
+    with pytest.raises(UserError, match=rf"images are {shape[1]} pixels wide; the model's are 28: give it"):
+        beginnings(tmp_path / "a.npy")
 
 
 @pytest.mark.parametrize("order", ORDERS)

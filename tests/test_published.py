@@ -574,8 +574,20 @@ def test_without_any_run_it_is_a_table_of_published_numbers(tmp_path: Path, zf: 
     assert "Ours (speech-small): No run was found.\n" in page
     assert cells(page, "Z-Forcing + aux")[1:8] == ["-"] * 7
     assert "## Runs" not in page
+    assert "- RNN-Gauss, RNN-GMM, VRNN-I-Gauss, VRNN-Gauss, VRNN-GMM: Chung et al., NIPS 2015" in page
+    assert "\n- timit-...: TIMIT as it comes" in page  # one protocol for all rows
     said = zf("table", "speech", "--runs", tmp_path / "none", "--find").mistake
     assert "table-speech-small.md would be replaced by a page without runs" in said
+
+
+def test_protocols_name_their_rows_where_these_differ(tmp_path: Path, zf: Command) -> None:
+    (tmp_path / "none").mkdir()
+    zf("table", "mnist", "--runs", tmp_path / "none", "--find")
+    page = (tmp_path / "none" / "table-mnist-small.md").read_text()
+    assert "\n- mnist-small, rnn, vrnn, srnn, professor, zforcing, zforcing-aux: Larochelle's" in page
+    assert "\n- mnist-small, made, nade," in page
+    assert "784 steps" not in page.partition("- mnist-small, made, nade,")[2].partition("\n")[0]
+    assert "\n- Z-Forcing, Z-Forcing + aux: Goyal et al., NIPS 2017" in page
 
 
 def test_found_runs_are_those_of_the_rows_and_seeds_asked_for(runs: Path, zf: Command) -> None:

@@ -18,7 +18,7 @@ from .folders import SHOWN, find_files
 
 
 def read_own(path: str, description: DataDescription, *, skip_unreadable: bool = False) -> InMemory:
-    """Read whole sequences, in the units of the model's training data.
+    """Read whole sequences, in the units of the model's training data, without gaps unless that has some.
 
     Args:
         path: a file of the model's format, or a folder: all files of the format below it, by name.
@@ -35,7 +35,7 @@ def read_own(path: str, description: DataDescription, *, skip_unreadable: bool =
     folder, kind = user_path(path, path), description.format
     if not folder.is_dir():
         contents = contents_of(kind, path, description)
-        return _whole([contents], description, contents.names)
+        return _whole([contents], description, contents.names, path)
     files = _files_in(folder, path, description)
     found: list[Contents] = []
     ids: list[str] = []
@@ -51,13 +51,19 @@ def read_own(path: str, description: DataDescription, *, skip_unreadable: bool =
             skipped += 1
     if not found:
         raise UserError(f"{path}: none of its {len(files)} files can be used")
-    data = _whole(found, description, ids)
+    data = _whole(found, description, ids, path)
     data.skipped, data.remark = skipped, f"{len(files) - skipped} files"
     return data
 
 
-def _whole(files: list[Contents], description: DataDescription, ids: list[Any] | None) -> InMemory:
+def _whole(files: list[Contents], description: DataDescription, ids: list[Any] | None, path: str) -> InMemory:
     examples = [description.format.whole(example) for contents in files for example in contents.examples]
+    gaps = [i for i, example in enumerate(examples) if example.observed is not None and not example.observed.all()]
+    if gaps and not description.spec.missing:
+        raise UserError(
+            f"{path}: observation {gaps[0] if ids is None else ids[gaps[0]]} is not whole, and the model was trained "
+            f"on whole ones: `zforcing continue` completes a beginning, `zforcing impute` what is missing"
+        )
     data = InMemory(examples, ids, time_column=TimeColumn.joined([contents.time_column for contents in files]))
     data.unknown = description.format.unknown_in(data.examples)
     return data

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -126,8 +126,7 @@ def to_page(table: PaperTable, size: str, rows: Sequence[PaperRow], *, command: 
     lines += ["", f"![validations in training, by updates and CPU time]({picture})"] if picture else []
     lines += ["", *_protocols(table, size), "", "## Notes", ""]
     lines += [f"- {note}" for note in table.notes]
-    sizes = set(table.published_sizes(size))
-    lines += [f"- {model.label}: {model.source}." for model in table.published_models if sizes & set(model.published)]
+    lines += _sources(rows, [] if warned else table.published_sizes(size))
     runs = [run for row in rows for run in row.first]
     return "\n".join([*lines, *(["", "## Runs", "", machines_table(runs).to_markdown()] if runs else [])])
 
@@ -161,12 +160,27 @@ def _protocols(table: PaperTable, size: str) -> list[str]:
     lines = ["## Protocols", ""]
     lines += ["What our recipes set, where nothing else was asked for (what was is in the runs' commands):", ""]
     sizes = list(dict.fromkeys([size, *table.published_sizes(size)]))
-    first = next(iter(table.rows))
-    lines += [f"- {s}-...: {table.facts(s, first).protocol}" for s in sizes]
-    departures = {(s, line): None for s in sizes for key in table.rows for line in table.facts(s, key).departures}
-    if departures:
-        lines += ["", "What our recipes do otherwise than their sources:", ""]
-    for s, line in departures:
-        keys = [key for key in table.rows if line in table.facts(s, key).departures]
-        lines.append(f"- {s}, {', '.join(keys)}: {line}")
-    return lines
+    facts = {(s, key): table.facts(s, key) for s in sizes for key in table.rows}
+    lines += _by_text({at: (of.protocol,) for at, of in facts.items()}, rows=len(table.rows))
+    departures = _by_text({at: of.departures for at, of in facts.items()}, rows=len(table.rows))
+    return lines + (["", "What our recipes do otherwise than their sources:", "", *departures] if departures else [])
+
+
+def _by_text(said: Mapping[tuple[str, str], Sequence[str]], *, rows: int) -> list[str]:
+    """A line for each text and size, with the rows that it is said of. said: (size, row) -> texts."""
+    of: dict[tuple[str, str], list[str]] = {}
+    for (size, row), texts in said.items():
+        for text in texts:
+            of.setdefault((size, text), []).append(row)
+    names = {at: "-..." if len(keys) == rows else f", {', '.join(keys)}" for at, keys in of.items()}
+    return [f"- {size}{name}: {text}" for (size, text), name in names.items()]
+
+
+def _sources(rows: Sequence[PaperRow], sizes: Sequence[str]) -> list[str]:
+    """Where the published numbers are from, a line for each source with its rows."""
+    of: dict[str, list[str]] = {}
+    for row in rows:
+        for source in dict.fromkeys(row.source[size] for size in sizes if row.published.get(size)):
+            of.setdefault(source, []).append(row.label)
+    lines = [f"- {', '.join(labels)}: {source}." for source, labels in of.items()]
+    return ["", "Published:", "", *lines] if lines else []

@@ -14,6 +14,7 @@ from ...files.archives import open_npz
 from ...files.paths import user_path
 from ...files.pictures import write_image_grid
 from ...files.reading import Array, listed
+from ...files.refill import Fillings, can_refill, refill
 from ...files.rows import Layout
 from ...files.sequences import read
 from ..checks import is_size
@@ -23,9 +24,7 @@ from .base import Described, Format
 from .drawn import Drawn, Written
 
 SUFFIXES = (".amat", ".npy", ".npz")
-NO_GAPS = (
-    "; files of images have no gaps: `zforcing continue` completes images, zforcing.impute fills gaps of Sequences"
-)
+NO_GAPS = "the model was trained on whole images: `zforcing impute` fills it, `zforcing continue` completes beginnings"
 
 
 @dataclass(frozen=True)
@@ -60,29 +59,29 @@ class ImageFormat(Format):
     def read(self, path: str, description: Described) -> list[Example]:
         """Images, or beginnings of images, in reading order.
 
-        .amat: a line of each. .npy, .npz (array x): [n, k] pixels, or [n, rows, width]; what `write` writes, too.
-        Where an image is one step, what lies behind its beginning is missing. Raises UserError for a pixel that isn't
-        0 or 1, too many pixels, or where rows are read, a part of one.
+        .amat: a line of each. .npy, .npz (array x): [n, k] pixels, or [n, rows, width]; what `write` writes, too. NaN,
+        or False in an .npz's bool array `observed`, is missing where `spec.missing`. Where an image is one step, what
+        lies behind its beginning is missing. Raises UserError for a pixel that isn't 0 or 1, a gap that can't be, too
+        many pixels, rows of another width, or where rows are read, a part of one.
         """
         size, source = description.spec.size, f"file {path}"
         examples = []
         for name, pixels in self._beginnings(path, source):
             if len(pixels) > self.pixels:
                 raise UserError(f"{source}: {name} has {len(pixels)} pixels; a whole image has {self.pixels}")
-            if size == self.pixels:
-                examples.append(in_one_step(pixels, size))
-                continue
-            if len(pixels) % size:
+            if np.isnan(pixels).any() and not description.spec.missing:
+                raise UserError(f"{source}: pixel {np.argmax(np.isnan(pixels))} of {name} is missing; {NO_GAPS}")
+            if len(pixels) % size and size != self.pixels:
                 raise UserError(
                     f"{source}: {name} has {len(pixels)} pixels; the model reads rows of {size}: give it whole rows"
                 )
-            examples.append(Example(in_steps(pixels, size)))
+            examples.append(with_missing(pixels, size))
         if not examples:
             raise UserError(f"{source}: is empty; it must hold the beginning of an image, or of more")
         return examples
 
     def _beginnings(self, path: str, source: str) -> list[tuple[str, Array]]:
-        """What a message calls each image, and its pixels [k]."""
+        """What a message calls each image, and its pixels [k], NaN where they are missing."""
         file = user_path(path, source)
         if file.suffix.lower() not in SUFFIXES:
             raise UserError(f"{source}: its suffix is {file.suffix!r}; images are read from {', '.join(SUFFIXES)}")
@@ -95,9 +94,33 @@ class ImageFormat(Format):
                 if "x" not in archive.files:
                     raise UserError(f"{source}: has no array 'x', it has {listed(archive.files)}; save the images as x")
         rows = read(path, Layout(), setting="file")
-        pieces = np.split(rows.values, np.cumsum(rows.lengths)[:-1])  # [T, D] each
-        pixels = [piece.reshape(1, -1) for piece in pieces]
-        return [(f"image {i}", check_binary(image, source, first=i)[0]) for i, image in enumerate(pixels)]
+        if rows.values.shape[1] not in (1, self.width, self.pixels):
+            raise UserError(
+                f"{source}: its images are {rows.values.shape[1]} pixels wide; the model's are {self.width}: give it "
+                f"[n, rows, {self.width}], or all pixels of each in one row, [n, {self.pixels}]"
+            )
+        values = rows.values if rows.observed is None else np.where(rows.observed, rows.values, np.nan)
+        pieces = np.split(values, np.cumsum(rows.lengths)[:-1])  # [T, D] each
+        for i, piece in enumerate(pieces):
+            check_binary(np.where(np.isnan(piece), 0, piece).reshape(1, -1), source, first=i)
+        return [(f"image {i}", piece.reshape(-1)) for i, piece in enumerate(pieces)]
+
+    def refill(
+        self, path: str, out: Path, filled: Sequence[Array], drawn: Sequence[Array], description: Described
+    ) -> bool:
+        """See `Format.refill`: arrays whose images are whole."""
+        file = user_path(path, f"file {path}")
+        if not can_refill(file, out):
+            return False
+        rows, values = read(path, Layout(), setting="file"), np.concatenate([x.reshape(-1) for x in filled])
+        if rows.at is None or values.size != rows.values.size:
+            return False
+        row, pixel = np.nonzero(np.concatenate([x.reshape(-1) for x in drawn]).reshape(rows.values.shape))
+        width = rows.values.shape[1]
+        new = values.reshape(rows.values.shape)[row, pixel]
+        texts = [str(int(value)) for value in new]
+        refill(file, out, Fillings(rows.at[row], pixel, ("",) * width, new, texts, [False] * width), Layout())
+        return True
 
     def show(self, path: Path, drawn: Drawn, description: Described) -> Written:
         """STEM.png, a grid of the images that are whole; below each source, if it is whole, its beginning (the
@@ -129,11 +152,10 @@ def in_steps(pixels: Array, size: int) -> Array:
     return steps
 
 
-def in_one_step(pixels: Array, size: int) -> Example:
-    """[k] -> [1, size] float32, of which the first k are observed."""
-    whole = np.zeros((1, size), dtype=np.float32)
-    whole[0, : len(pixels)] = pixels
-    return Example(whole, None if len(pixels) == size else np.arange(size)[None] < len(pixels))
+def with_missing(pixels: Array, size: int) -> Example:
+    """[k], NaN where one is missing, in steps of `size`; of the last step what lies behind k is missing too."""
+    x = in_steps(np.concatenate([pixels, np.full(-len(pixels) % size, np.nan)]), size)
+    return Example(np.nan_to_num(x), None if np.isfinite(x).all() else np.isfinite(x))
 
 
 def check_binary(images: Array, source: str, *, first: int = 0) -> Array:
@@ -143,5 +165,5 @@ def check_binary(images: Array, source: str, *, first: int = 0) -> Array:
         image, pixel = divmod(int(np.argmax(wrong)), images.shape[1])
         value = images[image, pixel]
         message = f"pixel {pixel} of image {first + image} (counted from 0) is {value}; a pixel is 0 or 1"
-        raise UserError(f"{source}: {message}{'' if value == value else NO_GAPS}")
+        raise UserError(f"{source}: {message}")
     return images.astype(np.uint8, copy=False)
