@@ -116,6 +116,24 @@ def test_a_hole_in_an_image_is_filled_where_it_stands(
     assert np.array_equal(filled[seen], x[seen])
 
 
+def test_models_of_any_kind_stand_beside_a_dbn_by_its_own_bound(root: Path, tmp_path: Path, zf: Command) -> None:
+    data = ["--data.root", root, "--data.check_known", "false", "--training.max_steps", 2]
+    annealing = ["--bound.temperatures", 20, "--bound.validation_temperatures", 20, "--bound.particles", 2]
+    small = ["--model.hidden_size", 2, "--model.top_size", 2, "--model.first_layer_batches", 1]
+    zf("train", "mnist-small-dbn", *data, *small, *annealing, "--run-dir", tmp_path / "dbn")
+    for name in ("nade", "vae"):
+        zf("train", f"mnist-small-{name}", *data, "--model.hidden_size", 2, "--run-dir", tmp_path / name)
+    kinds = [v[0]["kind"] for v in zf("compare", tmp_path / "dbn", tmp_path / "nade", "--json").json["evaluations"]]
+    assert kinds == ["estimate", "exact"]
+    asked = ["compare", tmp_path / "dbn", tmp_path / "nade", "--bound"]
+    assert "bound ais is of models that know p(x) up to a constant, such as dbn; not nade" in zf(*asked, "ais").mistake
+    assert "model dbn knows p(x) up to a constant: take bound ais" in zf(*asked, "elbo").mistake
+    assert "different bounds: ais 2 and elbo 1" in zf("compare", tmp_path / "dbn", tmp_path / "vae").mistake
+    said = zf("train", "mnist-small-dbn", *data, "--bound.name", "elbo", "--run-dir", tmp_path / "no").mistake
+    assert "take bound ais" in said
+    assert not (tmp_path / "no").exists()
+
+
 class Unread:
     """A stream in, from which nothing is to be read."""
 

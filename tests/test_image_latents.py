@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from contextlib import nullcontext
 from itertools import permutations
 from pathlib import Path
 from typing import Any
@@ -13,13 +15,14 @@ import torch.nn.functional as F
 from torch import Tensor
 
 import zforcing as zf
-from vae import vae
+from vae import BinaryVAE, BinaryVAEConfig, vae
 from zforcing import DARN, DLGM, ELBO, IWAE, NADE, EoNADE, Importance, ObservationSpec, Orders, SequenceBatch, UserError
-from zforcing.models.density import DensityModel, Draws
+from zforcing.models.density import DensityModel, Draws, Generated
 from zforcing.models.images.darn import SampledBits, entropy
 from zforcing.models.images.dlgm import leapfrog
 from zforcing.testing import all_images, check_image_model, images_of
 from zforcing.testing.listing import all_bits, listed_log_likelihood
+from zforcing.training.runs.config import parse_config
 
 SPEC = ObservationSpec("binary", 6)
 FEW = ObservationSpec("binary", 4)
@@ -51,7 +54,7 @@ def test_every_model_keeps_the_contract(name: str) -> None:
 
 
 class HalfAStep(DLGM):
-    """The last half step of the momentum is left out of the move back only."""
+    """What follows from latents that were drawn is asked of others: 1 is added to the momentum."""
 
     def draw(self, batch: SequenceBatch, **given: Any) -> Draws:
         draws = super().draw(batch, **given)
@@ -149,14 +152,80 @@ def test_a_planted_fault_is_found(faulty: type[DensityModel], of: str, said: str
         check_image_model(lambda spec: faulty(spec, **MODELS[of][1]), FEW if of == "eonade" else SPEC)
 
 
+class HalfTheWeights(BinaryVAE):
+    def draw(self, batch: SequenceBatch, **given: Any) -> Draws:
+        return altered(super().draw(batch, **given), log_px=0.5)
+
+
+class NegativeKL(BinaryVAE):
+    def draw(self, batch: SequenceBatch, **given: Any) -> Draws:
+        return altered(super().draw(batch, **given), kl=-1.0)
+
+
+class OtherPosterior(BinaryVAE):
+    def draw(self, batch: SequenceBatch, **given: Any) -> Draws:
+        return altered(super().draw(batch, **given), log_qz=1.1)
+
+
+class AllOnes(BinaryVAE):
+    def sample(self, num_samples: int) -> Generated:
+        drawn = super().sample(num_samples)
+        return Generated(torch.ones_like(drawn.x), drawn.latents, drawn.emission)
+
+
+def altered(draws: Draws, *, log_px: float = 1.0, log_qz: float = 1.0, kl: float = 1.0) -> Draws:
+    """With terms times something."""
+    return Draws(
+        draws.latents,
+        log_px=lambda: log_px * draws.log_px,
+        log_pz=lambda: draws.log_pz,
+        log_qz=lambda: log_qz * (draws.log_pz - draws.log_ratio),
+        kl_parts=lambda: kl * draws.kl_parts,
+    )
+
+
+@pytest.mark.parametrize(
+    ("model", "said"),
+    [
+        (BinaryVAE, ""),
+        (HalfTheWeights, "check_total: the probabilities of all images sum to"),
+        (NegativeKL, "check_weights: the KL isn't the mean of log q - log p"),
+        (OtherPosterior, "check_weights: weights have the mean"),
+        (AllOnes, "check_draws: samples aren't from the density that is scored"),
+    ],
+)
+def test_a_model_of_somebody_else_is_listed_by_its_own_draws(model: type[BinaryVAE], said: str) -> None:
+    with pytest.raises(AssertionError, match=said) if said else nullcontext():
+        check_image_model(lambda spec: model(spec, BinaryVAEConfig()))
+
+
 # ---- bounds
+
+
+@pytest.mark.parametrize(
+    ("model", "bound", "said"),
+    [
+        ("vae", "ais", "bound ais is of models that know p(x) up to a constant"),
+        ("vae", "orders", "bound orders is of models that have a density in any order"),
+        ("eonade", "iwae", "model eonade draws one place of an order"),
+        ("darn", "iwae", "doubly_reparameterized needs latents that have a gradient; those of darn are bits"),
+    ],
+)
+def test_a_bound_that_a_model_cannot_have_is_refused_before_a_run_begins(model: str, bound: str, said: str) -> None:
+    gradient = {"gradient": "doubly_reparameterized"} if bound == "iwae" else {}
+    given = {"data": {"name": "mnist", "order": "image"}, "model": {"name": MODELS[model][0].name}}
+    with pytest.raises(UserError, match=re.escape(said)):
+        parse_config(given | {"bound": {"name": bound} | gradient})
+    if model == "darn":
+        with pytest.raises(UserError, match=re.escape(said)):
+            IWAE(2, gradient="doubly_reparameterized")(random_model("darn"), images_of(all_images(6)))
+        IWAE(2)(random_model("darn"), images_of(all_images(6)))
 
 
 @pytest.mark.parametrize("name", ["vae", "dlgm", "darn"])
 def test_bounds_rise_from_the_elbo_to_the_log_likelihood(name: str) -> None:
     model, batch = random_model(name), images_of(all_images(6)[:8])
     log_p = listed_log_likelihood(model, batch)
-    assert log_p is not None
     torch.manual_seed(0)
     with torch.no_grad():
         ladder = [bound(model, batch.repeat(n)).value.view(n, -1).mean(0) for bound, n in LADDER]

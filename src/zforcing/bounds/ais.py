@@ -72,6 +72,10 @@ class AIS(Bound):
         """The loss has no KL to weight."""
         return True
 
+    def check_model(self, model: type[DensityModel]) -> None:
+        """See `Bound.check_model`."""
+        check_partition(model)
+
     def validating(self) -> AIS:
         """Coarser: it is to be as good as its differences."""
         return replace(self, particles=1, temperatures=self.validation_temperatures)
@@ -152,8 +156,14 @@ def check_call(bound: Bound, weights: Weights, **arguments: object) -> None:
         raise UserError(f"bound {bound.name} has a loss of the model's own, without terms to weight: leave out weights")
 
 
+def check_partition(model: type[DensityModel]) -> None:
+    """Raise UserError where models of a class aren't of this kind."""
+    if not issubclass(model, HasPartition):
+        raise UserError(f"bound ais is of models that know p(x) up to a constant, such as dbn; not {model.name}")
+
+
 def of_partition(model: DensityModel) -> HasPartition:
     """The model. Raises UserError where it isn't of this kind."""
-    if not isinstance(model, HasPartition):
-        raise UserError(f"bound ais is of models that know p(x) up to a constant, such as dbn; not {model.name}")
+    check_partition(type(model))
+    assert isinstance(model, HasPartition)
     return model

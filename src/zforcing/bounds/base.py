@@ -69,8 +69,9 @@ class BoundResult:
     loss: Tensor
     """[B], to minimize: with weights, free bits and extra terms"""
     terms: dict[str, Tensor]
-    """[B] each, by name: `log_px`, log p(x | z); `kl`, the KL in closed form, given the sampled past, >= 0; and each
-    extra term with a weight by its own name. Means over the particles, without weights"""
+    """[B] each, by name: `log_px`, log p(x | z); `kl`, the KL given the sampled past, in closed form where there is one
+    (else by the draws, and then it can be below 0); and each extra term with a weight by its own name. Means over the
+    particles, without weights"""
     kind: BoundKind
     """whether `value` is exact, a lower bound in expectation, or an estimate"""
     state: State | None = None
@@ -95,6 +96,10 @@ class Bound(ABC):
     def __post_init__(self) -> None:
         """Refuse settings that don't fit their fields. Raises UserError, one line."""
         check(self, "bound")
+
+    def check_model(self, model: type[DensityModel]) -> None:
+        """Raise UserError where no model of a class has this bound, before one is made."""
+        model.check_bound(self.name)
 
     @property
     def particles(self) -> int:

@@ -39,8 +39,8 @@ class IWAE(Bound):
     (activation checkpointing), so that memory stays bounded.
 
     Raises:
-        UserError: `max_rows` is below 1; at a call, `weights.kl` isn't 1 or the model has dropout, for a doubly
-            reparameterized gradient.
+        UserError: `max_rows` is below 1; at a call, for a doubly reparameterized gradient, `weights.kl` isn't 1, or the
+            model has dropout, or latents that are bits.
     """
 
     name: ClassVar[str] = "iwae"
@@ -64,6 +64,15 @@ class IWAE(Bound):
     def requires_kl_weight_1(self) -> bool:
         """With the doubly reparameterized gradient, which is derived for the unscaled weights w_k."""
         return self.gradient == "doubly_reparameterized"
+
+    def check_model(self, model: type[DensityModel]) -> None:
+        """See `Bound.check_model`; the doubly reparameterized gradient passes through what is drawn."""
+        super().check_model(model)
+        if self.gradient == "doubly_reparameterized" and getattr(model, "latent_kind", "") == "bits":
+            raise UserError(
+                f"bound.gradient doubly_reparameterized needs latents that have a gradient; those of {model.name} are "
+                "bits: take plain"
+            )
 
     def __call__(
         self,
@@ -106,6 +115,7 @@ class IWAE(Bound):
         )
 
     def _check_gradient(self, model: DensityModel, weights: Weights) -> None:
+        self.check_model(type(model))
         if self.gradient == "doubly_reparameterized" and weights.kl != 1:
             raise UserError(f"bound.gradient doubly_reparameterized needs weights.kl 1; it is {weights.kl}")
         if self.gradient == "doubly_reparameterized" and _drops(model):

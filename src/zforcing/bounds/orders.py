@@ -48,6 +48,13 @@ class Orders(Bound):
     seed: Seed = 0
     """of the orders"""
 
+    def check_model(self, model: type[DensityModel]) -> None:
+        """See `Bound.check_model`."""
+        if not issubclass(model, HasOrders):
+            raise UserError(
+                f"bound orders is of models that have a density in any order, such as eonade; not {model.name}"
+            )
+
     def __call__(
         self,
         model: DensityModel,
@@ -60,10 +67,8 @@ class Orders(Bound):
     ) -> BoundResult:
         """Compute log p(x) of each image. See `Bound`."""
         refuse(self, noise=noise, state=state, context=context)
-        if not isinstance(model, HasOrders):
-            raise UserError(
-                f"bound orders is of models that have a density in any order, such as eonade; not {model.name}"
-            )
+        self.check_model(type(model))
+        assert isinstance(model, HasOrders)
         each = torch.stack([model.log_likelihood_in(batch, order) for order in self.drawn(model.spec.size)])
         value = (each.logsumexp(0) - math.log(self.particles)).double()
         terms = {"log_px": value.detach(), "kl": torch.zeros_like(value), "one_order": each.mean(0).detach()}

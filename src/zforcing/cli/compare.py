@@ -13,8 +13,9 @@ from ..bounds import Bound
 from ..data.splits import Split
 from ..errors import UserError
 from ..files.json_text import json_text
+from ..models import MODELS
 from ..settings import Count
-from ..training.runs.folder import find_run
+from ..training.runs.folder import find_run, read_run_config
 from .options import bound_options, check_common, chosen_bound, command_parser, common_options, counting
 
 if TYPE_CHECKING:
@@ -30,8 +31,9 @@ def compare(argv: Sequence[str]) -> int:
     from ..evaluation.compared import difference
 
     options = compare_options(argv)
-    bound = chosen_bound(options)
-    first, second = (measured(words.split(","), options, bound=bound) for words in options.runs)
+    sides = [folders_of(words.split(",")) for words in options.runs]
+    bounds = [bound_of(runs, options) for runs in sides]
+    first, second = (measured(runs, options, bound=bound) for runs, bound in zip(sides, bounds, strict=True))
     result = difference(first, second)
     if options.json:
         evaluations = [[one.to_json() for one in side.evaluations] for side in (first, second)]
@@ -41,13 +43,23 @@ def compare(argv: Sequence[str]) -> int:
     return 0
 
 
-def measured(runs: Sequence[str], options: Namespace, *, bound: Bound) -> Measured:
+def bound_of(runs: Sequence[Path], options: Namespace) -> Bound:
+    """What one side is measured by: what was asked for, else that which goes with its models. Raises UserError where
+    they can't have it.
+    """
+    configs = [read_run_config(run) for run in runs]
+    bound = chosen_bound(options, trained_by=None if options.bound else configs[0].bound)
+    for config in configs:
+        bound.check_model(MODELS[config.model_name])
+    return bound
+
+
+def measured(runs: Sequence[Path], options: Namespace, *, bound: Bound) -> Measured:
     """The nats of each sequence under a model's runs."""
     from ..evaluation.compared import Measured
     from ..evaluation.runs import evaluate_run
 
     nats: list[np.ndarray] = []
-    folders = folders_of(runs)
     evaluations = tuple(
         evaluate_run(
             run,
@@ -62,7 +74,7 @@ def measured(runs: Sequence[str], options: Namespace, *, bound: Bound) -> Measur
             counting=counting,
             each=nats.append,
         )
-        for run in folders
+        for run in runs
     )
     return Measured(evaluations, np.stack(nats))
 

@@ -55,8 +55,9 @@ class Draws:
         log_px: Returns log p(x | z) [N].
         log_pz: Returns log p(z) [N].
         log_qz: Returns log q(z | x) [N].
-        kl_parts: Returns KL(q(z | x) || p(z)) >= 0 in closed form, by groups of latents that add up, [N, G]: a time
-            step each in a model of sequences, all latents together ([N, 1]) in a plain one. Free bits act on a group.
+        kl_parts: Returns KL(q(z | x) || p(z)), in closed form (then >= 0) or of the draws, by groups of latents that
+            add up, [N, G]: a time step each in a model of sequences, all latents together ([N, 1]) in a plain one. Free
+            bits act on a group.
         parts_exist: [N, G] bool, False for groups that a row doesn't have (padding); None: all do.
         costs: Functions that return extra terms [N] which training maximizes, by the names in the model's `cost_names`.
         state: Returns the state after the last step, of a model that has one.
@@ -95,12 +96,12 @@ class Draws:
 
     @cached_property
     def kl_parts(self) -> Tensor:
-        """KL(q(z | x) || p(z)) >= 0 by groups of latents, [N, G]; given the sampled past, in a model of sequences."""
+        """KL(q(z | x) || p(z)) by groups of latents, [N, G]; given the sampled past, in a model of sequences."""
         return self._kl_parts()
 
     @cached_property
     def kl(self) -> Tensor:
-        """KL(q(z | x) || p(z)) >= 0, the sum of its parts, [N]."""
+        """KL(q(z | x) || p(z)), the sum of its parts, [N]."""
         return self._total(self.kl_parts)
 
     def kl_above(self, free_nats: float) -> Tensor:
@@ -223,6 +224,10 @@ class DensityModel(nn.Module, ABC):
             known = ", ".join(cls.cost_names) or "none"
             raise UserError(f"weights.{unknown[0]}: model {cls.name} has no cost {unknown[0]}; it has {known}")
 
+    @classmethod
+    def check_bound(cls, name: str) -> None:
+        """Raise UserError where the model can't have one of the package's bounds, by its name; by default nowhere."""
+
     @property
     def label(self) -> str:
         """The name in reports: `name`, and in parentheses how this model differs from the paper's."""
@@ -307,7 +312,7 @@ class DensityModel(nn.Module, ABC):
             UserError: The model has latents, and no exact likelihood.
         """
         if not self.is_exact:
-            raise UserError(f"model {self.name} has no exact likelihood: use elbo, iwae, or the bound that trains it")
+            raise UserError(f"model {self.name} has no exact likelihood: take the bound that trains it (of most, elbo)")
         return self.draw(batch).log_px
 
     def sample(self, num_samples: int) -> Generated:

@@ -3,7 +3,8 @@
 A model that knows p(x) up to a constant sums over all latents too, once more for the constant.
 
 A model of images whose latents are few bits sums over all of them; one with one to three Gaussian latents is integrated
-by Gauss and Hermite's rule; one with a density in any order is averaged over all orders.
+by Gauss and Hermite's rule, by its own functions or by what `draw` says of given latents; one with a density in any
+order is averaged over all orders.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from torch import Tensor
+from torch.distributions import Normal
 
 from ..bounds.ais import HasPartition
 from ..bounds.orders import HasOrders
@@ -31,12 +33,15 @@ def all_bits(size: int) -> Tensor:
 
 
 @torch.no_grad()
-def listed_log_likelihood(model: DensityModel, batch: SequenceBatch) -> Tensor | None:
-    """log p of what is known of each image of a batch, [B] float64; None of a model that can't be listed.
+def listed_log_likelihood(model: DensityModel, batch: SequenceBatch) -> Tensor:
+    """log p of what is known of each image of a batch, [B] float64.
 
     Args:
         model: Exact, with latents as the module says, or with densities in any order (images are then known whole).
         batch: B images.
+
+    Raises:
+        ValueError: It has more than three Gaussian latents, or many bits.
     """
     if model.is_exact:
         return model.log_likelihood(batch)
@@ -48,7 +53,7 @@ def listed_log_likelihood(model: DensityModel, batch: SequenceBatch) -> Tensor |
     if isinstance(model, HasOrders):
         orders = [torch.tensor(order) for order in permutations(range(model.spec.size))]
         return log_mean([model.log_likelihood_in(batch, order) for order in orders])
-    return None
+    return _over_given(model, batch)
 
 
 class ListedTerms(NamedTuple):
@@ -90,11 +95,26 @@ def _over_latents(model: LatentImageModel, batch: SequenceBatch) -> Tensor:
     return (log_px.view(len(z), len(x)) + log_weight[:, None]).logsumexp(0)
 
 
+def _over_given(model: DensityModel, batch: SequenceBatch) -> Tensor:
+    """By p(x | z) p(z) / N(z; 0, I), as the model's `draw` has them."""
+    z, log_weight = _gaussian(model.latent_size)
+    draws = model.draw(batch, particles=len(z), latents=z.repeat_interleave(len(batch), 0)[:, None])
+    standard = Normal(0.0, 1.0).log_prob(z).sum(1)
+    log_joint = (draws.log_px + draws.log_pz).view(len(z), len(batch))
+    found: Tensor = (log_joint + (log_weight - standard)[:, None]).logsumexp(0)
+    return found
+
+
 def _points(model: LatentImageModel) -> tuple[Tensor, Tensor]:
     """Latents [P, Z], and the logarithms of their weights under the prior, [P]."""
     size = model.size_of_z
     if model.latent_kind == "bits":
         return (z := all_bits(size)), model.log_prior(z)
+    return _gaussian(size)
+
+
+def _gaussian(size: int) -> tuple[Tensor, Tensor]:
+    """Points [P, Z] of N(0, I) and the logarithms of their weights, [P]."""
     if size not in NODES:
         raise ValueError(f"{size} Gaussian latents can't be integrated: check a smaller model, of at most {len(NODES)}")
     nodes, weights = np.polynomial.hermite_e.hermegauss(NODES[size])

@@ -128,6 +128,7 @@ def check_together(
     """Raise UserError where a bound or a player can't be trained with this model, these weights or these settings."""
     if player is not None:
         _check_player(player, model, settings)
+    bound.check_model(model)
     model.check_costs(name for name, schedule in weights.costs.items() if schedule != Schedule(0.0))
     if taken := sorted(NUMBERS_OF_A_ROW & set(weights.costs)):
         raise UserError(f"weights.{taken[0]}: rows of metrics have another number called {taken[0]}; rename the cost")

@@ -9,7 +9,7 @@ p(x | o) = prod_i p^k(x_{o_i} | x_{o_1}, ..., x_{o_{i-1}}) for an order o; the m
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NoReturn
 
 import torch
 from torch import Tensor, nn
@@ -80,6 +80,12 @@ class EoNADE(DensityModel):
         self.output = nn.Linear(H, D)
         self.register_buffer("mean", torch.full((D,), 0.5))
 
+    @classmethod
+    def check_bound(cls, name: str) -> None:
+        """None that weighs draws."""
+        if name in ("iwae", "importance"):
+            refuse_weights()
+
     @property
     def label(self) -> str:
         """With k, as the paper has it."""
@@ -122,8 +128,8 @@ class EoNADE(DensityModel):
         return Draws(
             latents,
             log_px=lambda: each[-1],
-            log_pz=self._refuse_weights,
-            log_qz=self._refuse_weights,
+            log_pz=refuse_weights,
+            log_qz=refuse_weights,
             kl_parts=lambda: nothing[:, None],
             costs={"steps": lambda: each.mean(0) - each[-1]},
         )
@@ -144,12 +150,6 @@ class EoNADE(DensityModel):
             own = logits.gather(2, pixels.expand(len(x), -1)[..., None])[..., 0]
             found = found + log_bernoulli(own, x[:, pixels], known[:, pixels])
         return found
-
-    def _refuse_weights(self) -> Tensor:
-        raise UserError(
-            f"model {self.name} draws one place of an order, whose estimate of log p(x) has no use as a weight: take "
-            f"bound elbo, or orders for the exact mixture"
-        )
 
     # ---- samples
 
@@ -183,3 +183,11 @@ def places(numbers: Tensor, known: Tensor) -> Tensor:
     by_number = numbers.argsort(1)
     order = by_number.gather(1, (~known).gather(1, by_number).int().argsort(stable=True, dim=1))
     return order.argsort(1)
+
+
+def refuse_weights() -> NoReturn:
+    """Raise UserError: draws of places in an order are to be weighed."""
+    raise UserError(
+        "model eonade draws one place of an order, whose estimate of log p(x) has no use as a weight: take bound elbo, "
+        "or orders for the exact mixture"
+    )
