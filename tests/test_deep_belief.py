@@ -16,7 +16,9 @@ from torch import Tensor
 import zforcing as zf
 from conftest import Command
 from zforcing import AIS, DBN, ELBO, IWAE, NADE, ObservationSpec, SequenceBatch, UserError
+from zforcing.bounds import Chib
 from zforcing.models.images.annealing import LogPartition, annealed_log_partition, inverse_temperatures
+from zforcing.models.images.posterior_chain import ByChain, Posterior
 from zforcing.models.images.rbm import RBM, drawn_bits
 from zforcing.models.images.unnormalized import Learned, Unnormalized
 from zforcing.testing import all_images, check_image_model, images_of
@@ -128,6 +130,16 @@ class ForgetsThePixels(DBN):
         return super()._swept(x, torch.zeros_like(known), h)
 
 
+class OnlyForwards(DBN):
+    """The chain in p(h | x) goes on in one direction from the bits that it is to pass."""
+
+    def log_by_chain(self, batch: SequenceBatch, *, states: int) -> ByChain:
+        sweep = Posterior.sweep
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(Posterior, "sweep", lambda self, h, **given: sweep(self, h, **given | {"backwards": None}))
+            return super().log_by_chain(batch, states=states)
+
+
 @pytest.mark.parametrize(
     ("faulty", "check", "layers", "said"),
     [
@@ -137,6 +149,7 @@ class ForgetsThePixels(DBN):
         (WithoutChains, check_learning, "two", "the gradient of W_2 is off by"),
         (OneStep, check_learning, "two", "the gradient of W_2 is off by"),
         (ReadsTheMean, check_estimate, "two", "weights have the mean"),
+        (OnlyForwards, check_estimate, "two", "by chains, the mean is"),
         (DrawsTheFirst, check_draws, "two", "samples aren't from the density that is scored"),
         (ForgetsThePixels, check_known_part, "two", "completions aren't from p"),
     ],
@@ -144,7 +157,7 @@ class ForgetsThePixels(DBN):
 )
 def test_a_planted_fault_is_found(faulty: type[DBN], check: Callable[[Any], None], layers: str, said: str) -> None:
     with pytest.raises(AssertionError, match=said):
-        check(random_network(layers, faulty, scale=1.5 if faulty is OneStep else 0.7))
+        check(random_network(layers, faulty, scale=1.5 if faulty in (OneStep, OnlyForwards) else 0.7))
 
 
 # ---- one machine
@@ -321,6 +334,58 @@ def test_more_draws_come_closer_to_the_log_likelihood() -> None:
     assert abs(gaps[2]) < 0.05
 
 
+def test_a_sweep_in_the_posterior_keeps_it_and_is_reversed_by_one_backwards() -> None:
+    model, bits = random_network("two", scale=1.2), all_bits(4)
+    x = all_images(6)[37].repeat(16, 1)
+    posterior = Posterior(model.first, model.top, x, torch.ones_like(x, dtype=torch.bool))
+    none = torch.zeros(16, dtype=torch.bool)
+    with torch.no_grad():
+        log_joint = zf.models.images.reading.log_bernoulli(model.first.visible_logits(bits), x)
+        p = (log_joint - model.top.free_energy(bits)).softmax(0).numpy()
+        ahead, back = (
+            np.stack([posterior.sweep(bits, to=h.repeat(16, 1), backwards=way)[1].exp().numpy() for h in bits], axis=1)
+            for way in (None, ~none)
+        )
+        assert np.array_equal(ahead[:, 3], posterior.sweep(bits, to=bits[3].repeat(16, 1), backwards=none)[1].exp())
+    assert np.allclose(ahead.sum(1), 1)
+    assert np.allclose(p @ ahead, p)
+    assert np.allclose(p[:, None] * ahead, (p[:, None] * back).T)
+    assert not np.allclose(ahead, back)
+
+
+def test_a_sweep_draws_by_the_probability_that_it_says() -> None:
+    model, n = random_network("two", scale=1.2), 40_000
+    x, h = all_images(6)[37].repeat(n, 1), torch.tensor([1.0, 0, 1, 1]).double().repeat(n, 1)
+    posterior = Posterior(model.first, model.top, x, torch.ones_like(x, dtype=torch.bool))
+    torch.manual_seed(0)
+    with torch.no_grad():
+        drawn, said = posterior.sweep(h, noise=torch.rand(n, 4).double(), backwards=torch.arange(n) % 2 == 1)
+        few = posterior._replace(x=x[:16], known=posterior.known[:16])
+        for way in (0, 1):
+            _, log_t = few.sweep(h[:16], to=all_bits(4), backwards=torch.full((16,), bool(way)))
+            assert_drawn_from(drawn[way::2], log_t.exp(), "sweeps")
+    assert torch.equal(said, posterior.sweep(h, to=drawn, backwards=torch.arange(n) % 2 == 1)[1])
+
+
+def test_a_chain_of_more_states_comes_closer_and_is_that_of_the_image_alone() -> None:
+    model, batch = random_network("two"), images_of(all_images(6)[:16])
+    torch.manual_seed(0)
+    gaps = []
+    for states, repeats in ((1, 200), (4, 100), (60, 4)):
+        bound = Chib(states, chains=400, temperatures=300).prepared(model)
+        result = bound(model, batch.repeat(repeats))
+        gaps.append(float((listed(model)[:16] - result.value.view(repeats, -1).mean(0)).mean()))
+    assert gaps[0] > gaps[1] > gaps[2]
+    assert abs(gaps[2]) < 0.05
+    torch.set_default_dtype(torch.float32)
+    model.float()
+    found = [
+        zf.evaluate(model, data(30), bound=Chib(3, chains=20, temperatures=30), max_rows=rows) for rows in (12, 300)
+    ]
+    assert found[0].nats_per_sequence == pytest.approx(found[1].nats_per_sequence, abs=1e-5)
+    assert (found[0].kind, found[0].bound, found[0].particles) == ("estimate", "chib", 3)
+
+
 def test_log_z_is_estimated_once_for_all_batches(monkeypatch: pytest.MonkeyPatch) -> None:
     torch.set_default_dtype(torch.float32)
     calls = []
@@ -378,6 +443,10 @@ def test_a_run_resumes_bit_for_bit_and_is_measured_by_its_bound(tmp_path: Path, 
     assert len(list(whole.glob("evaluation-test-ais2-5-chains-9-temperatures.json"))) == 1
     assert zf("table", whole, "--json").json["rows"][0]["bound"] == "ais"
     assert zf("table", whole, "--bound", "ais", "--json").json["rows"][0]["particles"] == 100
+    said = zf("evaluate", whole, "--bound", "chib", "--particles", 2, "--temperatures", 9).out
+    assert "(estimate, chib 2, log Z ± " in said
+    assert zf("evaluate", whole, "--bound", "chib").code == 0
+    assert zf("table", whole, "--bound", "chib", "--json").json["rows"][0]["particles"] == 20
     refused = zf("evaluate", whole, "--bound", "elbo")
     assert (refused.code, "take bound ais, which estimates it" in refused.err) == (2, True)
     refused = zf("evaluate", whole, "--bound", "elbo", "--chains", 5)

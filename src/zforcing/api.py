@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from importlib.metadata import version
 
-from .bounds import AIS, ELBO, FIVO, IWAE, BoundResult, Exact, Importance, Orders, Weights
+from .bounds import AIS, ELBO, FIVO, IWAE, BoundResult, Chib, Exact, Importance, Orders, Weights
 from .data import Sequences
 from .errors import UserError
 from .evaluation.compared import Comparison, compare
@@ -100,6 +100,7 @@ __all__ = [
     "VRNN",
     "BoundResult",
     "Callback",
+    "Chib",
     "Comparison",
     "DARNConfig",
     "DBNConfig",

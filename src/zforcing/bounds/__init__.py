@@ -8,6 +8,7 @@ from __future__ import annotations
 from ..registry import Family
 from .ais import AIS
 from .base import Bound, BoundKind, BoundResult, Weights
+from .chib import Chib
 from .chunked import ChunkedELBO
 from .elbo import ELBO
 from .exact import Exact
@@ -16,7 +17,7 @@ from .importance import Importance
 from .iwae import IWAE
 from .orders import Orders
 
-BOUNDS: Family[Bound] = Family("bound", Bound, classes=(AIS, ELBO, Exact, FIVO, Importance, IWAE, Orders))
+BOUNDS: Family[Bound] = Family("bound", Bound, classes=(AIS, Chib, ELBO, Exact, FIVO, Importance, IWAE, Orders))
 __all__ = [
     "AIS",
     "BOUNDS",
@@ -26,6 +27,7 @@ __all__ = [
     "Bound",
     "BoundKind",
     "BoundResult",
+    "Chib",
     "ChunkedELBO",
     "Exact",
     "Importance",

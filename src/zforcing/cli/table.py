@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from rich.console import Console
 
-from ..bounds import AIS
+from ..bounds import AIS, Chib
 from ..data.splits import Split
 from ..errors import UserError
 from ..files.json_text import json_text
@@ -55,7 +55,8 @@ def runs_side_by_side(argv: Sequence[str]) -> int:
     options = parser.parse_args(list(argv))
     runs = [find_run(run) for run in options.runs]
     bound = name_in_files(chosen_bound(options))
-    others = measured_otherwise(runs, particles=options.particles if options.bound == AIS.name else None)
+    particles = options.particles if options.bound == AIS.name else None
+    others = {} if options.bound == Chib.name else measured_otherwise(runs, particles=particles)
     rows = read_rows(runs, split=options.split, bound=bound, others=others)
     if options.json:
         print(json_text({"rows": [row.to_json() for row in rows]}))

@@ -8,13 +8,14 @@ import torch
 from torch import Tensor
 
 from ..bounds.ais import AIS, HasPartition
+from ..bounds.chib import HasChain
 from ..models.density import DensityModel
 from .comparison import require
 from .image_check import all_images, image_check, images_of
 from .listing import listed_log_likelihood, listed_terms
 
 CHAINS, TEMPERATURES, SEEDS = 400, 60, 12
-PARTICLES = 20_000
+PARTICLES, CHAIN_DRAWS = 20_000, 4000
 BATCHES, FIRST = 150, 10
 """of training at weights that stay, of which the first ones only move the chains away from where they began"""
 
@@ -57,6 +58,12 @@ def check_estimate(model: DensityModel) -> None:
     error = ratio.std(0) / PARTICLES**0.5
     wrong = ((ratio.mean(0) - 1).abs() > 4.5 * error + 1e-10).any()
     require(not wrong, f"weights have the mean {ratio.mean(0).tolist()} of p(x) Z, with errors of {error.tolist()}")
+    if isinstance(model, HasChain):
+        found = model.log_by_chain(images_of(images.repeat(CHAIN_DRAWS, 1), known.repeat(CHAIN_DRAWS, 1)), states=3)
+        ratio = (found.estimate.view(CHAIN_DRAWS, -1) - log_p - log_z).exp()
+        error = ratio.std(0) / CHAIN_DRAWS**0.5
+        off = ((ratio.mean(0) - 1).abs() > 4.5 * error + 1e-10).any()
+        require(not off, f"by chains, the mean is {ratio.mean(0).tolist()} of p(x) Z, with errors of {error.tolist()}")
     result = AIS(PARTICLES, chains=CHAINS, temperatures=TEMPERATURES).prepared(model)(model, batch)
     off = float((result.value - log_p).abs().max())
     require(off < 0.1, f"bound ais is off by {off:.3g} nats")

@@ -14,7 +14,7 @@ from typing import Annotated, Any, NoReturn
 import torch
 from torch import Tensor, nn
 
-from ...distributions import seed_for
+from ...distributions import row_noise, seed_for
 from ...errors import UserError
 from ...observations import ObservationSpec, SequenceBatch
 from ...settings import Count, NotNegative, Range, check
@@ -22,6 +22,7 @@ from ..density import DensityModel, Draws, Examples, Generated
 from .annealing import LogPartition, annealed_log_partition
 from .latent import generated
 from .marginals import set_to_marginals
+from .posterior_chain import ByChain, Posterior, log_by_chain, noise_steps
 from .rbm import RBM, drawn_bits
 from .reading import check_pixels, log_bernoulli, pixels_of
 from .unnormalized import Learned, Unnormalized
@@ -162,6 +163,17 @@ class DBN(DensityModel):
         x, known = x.repeat(particles, 1), known.repeat(particles, 1)
         log_px = log_bernoulli(self.first.visible_logits(h), x, known)
         return Unnormalized(latents, log_px, -self.top.free_energy(h), log_bernoulli(logits, h))
+
+    def log_by_chain(self, batch: SequenceBatch, *, states: int) -> ByChain:
+        """Estimate log p(known x) + log Z by S states of a Markov chain in p(h | known x)."""
+        x, known = pixels_of(self, batch)
+        shape = (1 + noise_steps(states), self.latent_size)
+        if batch.seeds is None:
+            noise = torch.rand((len(x), *shape), dtype=x.dtype, device=x.device)
+        else:
+            noise = row_noise.uniform(batch.seeds, shape, dtype=x.dtype)
+        h = (noise[:, 0] < torch.sigmoid(self._inferred(x, known))).to(x.dtype)
+        return log_by_chain(Posterior(self.first, self.top, x, known), h, noise[:, 1:])
 
     def log_partition(self, *, chains: int, temperatures: int, seed: int) -> LogPartition:
         """Estimate log Z by chains in x (one hidden layer) or h, begun at the mean image or at h's means there."""
