@@ -23,6 +23,7 @@ from ..observations import ObservationSpec, SequenceBatch
 from .comparison import assert_same, require, seed
 from .image_check import ImageCheck, all_images, image_check, images_of
 from .listing import listed_log_likelihood
+from .moves import check_moves
 from .partition import check_estimate, check_learning, check_partition
 
 DRAWS = 20_000
@@ -247,6 +248,7 @@ IMAGE_CHECKS: tuple[ImageCheck, ...] = (
     check_learning,
     check_draws,
     check_known_part,
+    check_moves,
     check_weights,
     check_rows_alone,
     check_every_gradient,
