@@ -40,6 +40,7 @@ from .loop import (
     check_unroll_gradient,
 )
 from .methods import check_densities, check_state
+from .moves import assert_reversible
 from .particles import check_particles
 
 MODEL_CHECKS: tuple[Check, ...] = (
@@ -97,6 +98,7 @@ __all__ = [
     "SPECS",
     "Check",
     "all_images",
+    "assert_reversible",
     "check_bound",
     "check_carried_state",
     "check_causality",
