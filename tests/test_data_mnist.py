@@ -652,6 +652,15 @@ def test_gaps_are_nan_or_what_a_mask_says_wasnt_observed(tmp_path: Path, order: 
             description.format.read(str(tmp_path / name), description)
 
 
+@pytest.mark.parametrize("size", [14, 56])
+def test_steps_of_any_size_are_read_as_they_are_written(tmp_path: Path, size: int) -> None:
+    description = Mnist(order="rows").describe()
+    described = replace(description, spec=replace(description.spec, size=size))
+    np.savez(tmp_path / "a.npz", x=BITS["valid"].reshape(3, -1, size))
+    found = described.format.read(str(tmp_path / "a.npz"), described)
+    assert np.array_equal(np.stack([example.x for example in found]), BITS["valid"].reshape(3, -1, size))
+
+
 def test_a_part_of_an_image_that_is_one_step_is_no_sequence_to_measure(tmp_path: Path) -> None:
     np.save(tmp_path / "a.npy", BITS["valid"][:, :56])
     description = Mnist(order="image").describe()

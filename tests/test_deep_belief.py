@@ -18,7 +18,7 @@ from conftest import Command
 from zforcing import AIS, DBN, ELBO, IWAE, NADE, ObservationSpec, SequenceBatch, UserError
 from zforcing.bounds import Chib
 from zforcing.models.images.annealing import LogPartition, annealed_log_partition, inverse_temperatures
-from zforcing.models.images.posterior_chain import ByChain, Posterior
+from zforcing.models.images.posterior_chain import ByChain, Posterior, log_by_chain
 from zforcing.models.images.rbm import RBM, drawn_bits
 from zforcing.models.images.unnormalized import Learned, Unnormalized
 from zforcing.testing import all_images, check_image_model, images_of
@@ -353,6 +353,14 @@ def test_a_sweep_in_the_posterior_keeps_it_and_is_reversed_by_one_backwards() ->
     assert not np.allclose(ahead, back)
 
 
+def test_a_chain_is_on_the_device_of_its_images() -> None:
+    first, top = (RBM(*(p.to("meta") for p in machine(*sizes))) for sizes in ((6, 4), (4, 5)))
+    x, known, h, noise = torch.zeros(3, 6), torch.ones(3, 6, dtype=torch.bool), torch.zeros(3, 4), torch.zeros(3, 7, 4)
+    posterior = Posterior(first, top, x.double().to("meta"), known.to("meta"))
+    found = log_by_chain(posterior, h.double().to("meta"), noise.double().to("meta"))
+    assert (found.estimate.shape, found.estimate.device.type) == ((3,), "meta")
+
+
 def test_a_sweep_draws_by_the_probability_that_it_says() -> None:
     model, n = random_network("two", scale=1.2), 40_000
     x, h = all_images(6)[37].repeat(n, 1), torch.tensor([1.0, 0, 1, 1]).double().repeat(n, 1)
@@ -450,7 +458,7 @@ def test_a_run_resumes_bit_for_bit_and_is_measured_by_its_bound(tmp_path: Path, 
     refused = zf("evaluate", whole, "--bound", "elbo")
     assert (refused.code, "take bound ais, which estimates it" in refused.err) == (2, True)
     refused = zf("evaluate", whole, "--bound", "elbo", "--chains", 5)
-    assert (refused.code, "--chains: bound elbo has none to choose; ais has" in refused.err) == (2, True)
+    assert (refused.code, "--chains: bound elbo has none to choose; ais and chib have" in refused.err) == (2, True)
     assert zf("report", whole, "--out", tmp_path / "page.html").code == 0
     done = zf("continue", whole, "test:0,4", "--given", 0.5, "--num", 2, "--json").json
     assert done["prefix_steps"] == [392, 392]

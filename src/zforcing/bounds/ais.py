@@ -17,6 +17,7 @@ from ..settings import Count, Range, Seed
 from .base import Bound, BoundResult, Weights, is_needed, refuse
 from .particles import log_mean
 
+NOT_OF_PARTITION = "bound ais is of models that know p(x) up to a constant, such as dbn; not {}"
 Chains = Annotated[int, Range(at_least=2)]  # whose weights have a standard error
 
 
@@ -74,7 +75,8 @@ class AIS(Bound):
 
     def check_model(self, model: type[DensityModel]) -> None:
         """See `Bound.check_model`."""
-        check_partition(model)
+        if not issubclass(model, HasPartition):
+            raise UserError(NOT_OF_PARTITION.format(model.name))
 
     def validating(self) -> AIS:
         """Coarser: it is to be as good as its differences."""
@@ -156,14 +158,8 @@ def check_call(bound: Bound, weights: Weights, **arguments: object) -> None:
         raise UserError(f"bound {bound.name} has a loss of the model's own, without terms to weight: leave out weights")
 
 
-def check_partition(model: type[DensityModel]) -> None:
-    """Raise UserError where models of a class aren't of this kind."""
-    if not issubclass(model, HasPartition):
-        raise UserError(f"bound ais is of models that know p(x) up to a constant, such as dbn; not {model.name}")
-
-
 def of_partition(model: DensityModel) -> HasPartition:
     """The model. Raises UserError where it isn't of this kind."""
-    check_partition(type(model))
-    assert isinstance(model, HasPartition)
+    if not isinstance(model, HasPartition):
+        raise UserError(NOT_OF_PARTITION.format(model.name))
     return model

@@ -87,11 +87,13 @@ class Bound(ABC):
         name: The name in recipes and on the command line.
         paper: What to cite, as `DensityModel.paper` has it; "" where there is nothing.
         carries_state: Whether a call takes `state` and `context`, and returns the last state.
+        trains: Whether a model can be trained by it; else it only measures.
     """
 
     name: ClassVar[str]
     paper: ClassVar[str] = ""
     carries_state: ClassVar[bool] = False
+    trains: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         """Refuse settings that don't fit their fields. Raises UserError, one line."""

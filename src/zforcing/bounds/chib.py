@@ -13,8 +13,10 @@ from ..models.images.posterior_chain import ByChain
 from ..models.state import State
 from ..observations import SequenceBatch
 from ..settings import Count
-from .ais import AIS, PreparedAIS, check_call
+from .ais import AIS, HasPartition, PreparedAIS, check_call
 from .base import BoundResult, Weights
+
+NOT_OF_CHAIN = "bound chib is of models with a Markov chain in p(h | x), such as dbn; not {}"
 
 
 @runtime_checkable
@@ -34,13 +36,14 @@ class Chib(AIS):
     however short the chain is. Its logarithm is too low on average, by less with more states, and so is the estimate of
     log Z: neither a bound nor exact. Where few latents have most of p(h | x), it needs fewer draws than `AIS`.
 
-    A model is trained, and measured in training, as by `AIS`.
+    It measures models that were trained by `AIS`.
 
     Raises:
         UserError: At a call, the model has no such chain, or weights or an argument are given that aren't to be.
     """
 
     name: ClassVar[str] = "chib"
+    trains: ClassVar[bool] = False
     paper: ClassVar[str] = (
         'I. Murray, R. Salakhutdinov, "Evaluating Probabilities under High-Dimensional Latent Variable Models", '
         "NIPS 2009"
@@ -51,16 +54,13 @@ class Chib(AIS):
 
     def check_model(self, model: type[DensityModel]) -> None:
         """See `Bound.check_model`."""
-        super().check_model(model)
-        if not issubclass(model, HasChain):
-            raise UserError(f"bound chib is of models with a Markov chain in p(h | x), such as dbn; not {model.name}")
-
-    def validating(self) -> AIS:
-        """By draws."""
-        return AIS(1, self.chains, self.validation_temperatures, self.validation_temperatures, self.seed)
+        if not (issubclass(model, HasPartition) and issubclass(model, HasChain)):
+            raise UserError(NOT_OF_CHAIN.format(model.name))
 
     def prepared(self, model: DensityModel) -> PreparedChib:
         """With log Z estimated."""
+        if not isinstance(model, HasChain):
+            raise UserError(NOT_OF_CHAIN.format(model.name))
         return PreparedChib(self, super().prepared(model).partition)
 
 

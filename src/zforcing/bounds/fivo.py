@@ -14,7 +14,7 @@ from ..distributions import row_noise
 from ..errors import UserError
 from ..models.density import DensityModel
 from ..models.in_chunks import Chunk, unrolled
-from ..models.sequence import of_sequences
+from ..models.sequence import SequenceModel, of_sequences, refuse_without_steps
 from ..models.state import State
 from ..observations import SequenceBatch
 from ..settings import Count, NotNegative
@@ -68,6 +68,12 @@ class FIVO(Bound):
         super().__post_init__()
         if self.resampling_gradient and self.resampling != "multinomial":
             raise UserError(f"bound.resampling_gradient needs bound.resampling multinomial; it is {self.resampling}")
+
+    def check_model(self, model: type[DensityModel]) -> None:
+        """See `Bound.check_model`."""
+        super().check_model(model)
+        if not issubclass(model, SequenceModel):
+            refuse_without_steps(model.name, needed_by="bound fivo")
 
     def __call__(
         self,

@@ -65,15 +65,6 @@ class IWAE(Bound):
         """With the doubly reparameterized gradient, which is derived for the unscaled weights w_k."""
         return self.gradient == "doubly_reparameterized"
 
-    def check_model(self, model: type[DensityModel]) -> None:
-        """See `Bound.check_model`; the doubly reparameterized gradient passes through what is drawn."""
-        super().check_model(model)
-        if self.gradient == "doubly_reparameterized" and getattr(model, "latent_kind", "") == "bits":
-            raise UserError(
-                f"bound.gradient doubly_reparameterized needs latents that have a gradient; those of {model.name} are "
-                "bits: take plain"
-            )
-
     def __call__(
         self,
         model: DensityModel,
@@ -115,12 +106,17 @@ class IWAE(Bound):
         )
 
     def _check_gradient(self, model: DensityModel, weights: Weights) -> None:
-        self.check_model(type(model))
         if self.gradient == "doubly_reparameterized" and weights.kl != 1:
             raise UserError(f"bound.gradient doubly_reparameterized needs weights.kl 1; it is {weights.kl}")
         if self.gradient == "doubly_reparameterized" and _drops(model):
             raise UserError(
                 "bound.gradient doubly_reparameterized needs model.dropout 0: it runs the same network twice"
+            )
+        bits = getattr(model, "latent_kind", "") == "bits"
+        if self.gradient == "doubly_reparameterized" and bits and torch.is_grad_enabled():
+            raise UserError(
+                f"bound.gradient doubly_reparameterized needs latents that have a gradient; those of {model.name} are "
+                "bits: take plain"
             )
 
     def _parts(self, model: DensityModel, batch: SequenceBatch, noise: Tensor | None) -> list[Tensor]:

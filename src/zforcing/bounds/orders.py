@@ -16,6 +16,8 @@ from ..observations import SequenceBatch
 from ..settings import Count, Seed
 from .base import Bound, BoundResult, Weights, refuse
 
+NOT_OF_ORDERS = "bound orders is of models that have a density in any order, such as eonade; not {}"
+
 
 @runtime_checkable
 class HasOrders(Protocol):
@@ -51,9 +53,7 @@ class Orders(Bound):
     def check_model(self, model: type[DensityModel]) -> None:
         """See `Bound.check_model`."""
         if not issubclass(model, HasOrders):
-            raise UserError(
-                f"bound orders is of models that have a density in any order, such as eonade; not {model.name}"
-            )
+            raise UserError(NOT_OF_ORDERS.format(model.name))
 
     def __call__(
         self,
@@ -67,8 +67,8 @@ class Orders(Bound):
     ) -> BoundResult:
         """Compute log p(x) of each image. See `Bound`."""
         refuse(self, noise=noise, state=state, context=context)
-        self.check_model(type(model))
-        assert isinstance(model, HasOrders)
+        if not isinstance(model, HasOrders):
+            raise UserError(NOT_OF_ORDERS.format(model.name))
         each = torch.stack([model.log_likelihood_in(batch, order) for order in self.drawn(model.spec.size)])
         value = (each.logsumexp(0) - math.log(self.particles)).double()
         terms = {"log_px": value.detach(), "kl": torch.zeros_like(value), "one_order": each.mean(0).detach()}

@@ -98,14 +98,16 @@ def bound_options(parser: Parser) -> None:
     what = f"what is measured: {', '.join(BOUNDS)}; elbo by default, and ais of a run that was trained by it"
     parser.add_argument("--bound", type=str | None, default=None, help=what)
     parser.add_argument(
-        "--particles", type=Count | None, default=None, help="K of ais, fivo, importance, iwae and orders"
+        "--particles", type=Count | None, default=None, help="K of ais, chib, fivo, importance, iwae and orders"
     )
 
 
 def annealing_options(parser: Parser) -> None:
     """How log Z is estimated, of a model that knows p(x) up to it."""
-    parser.add_argument("--chains", type=Chains | None, default=None, help="of ais: chains that estimate log Z; 100")
-    how = "of ais: steps that lead each chain to the model; 14500, or as in training"
+    parser.add_argument(
+        "--chains", type=Chains | None, default=None, help="of ais and chib: chains that estimate log Z; 100"
+    )
+    how = "of these: steps that lead each chain to the model; 14500, or of ais as in training"
     parser.add_argument("--temperatures", type=Count | None, default=None, help=how)
 
 
@@ -114,7 +116,7 @@ def annealed(bound: Bound, options: Namespace) -> Bound:
     given = {name: getattr(options, name) for name in ("chains", "temperatures")}
     given = {name: value for name, value in given.items() if value is not None}
     if given and not isinstance(bound, AIS):
-        raise UserError(f"--{next(iter(given))}: bound {bound.name} has none to choose; ais has")
+        raise UserError(f"--{next(iter(given))}: bound {bound.name} has none to choose; ais and chib have")
     return replace(bound, **given) if isinstance(bound, AIS) else bound
 
 

@@ -186,9 +186,9 @@ def check_same(evaluations: Sequence[Evaluation]) -> None:
             f"the runs weren't measured on the same numbers: {'; '.join(names)}. Compare runs with the same data, "
             "split, normalization and first step"
         )
-    bounds = {(one.bound, one.particles) for one in evaluations if one.kind != "exact"}
+    bounds = {f"{one.bound} {one.particles}{_annealing(one)}" for one in evaluations if one.kind != "exact"}
     if len(bounds) > 1:
-        words = " and ".join(sorted(f"{name} {particles}" for name, particles in bounds))
+        words = " and ".join(sorted(bounds))
         raise UserError(f"the runs were measured by different bounds: {words}")
 
 
@@ -203,3 +203,9 @@ def _relation(first: str, second: str) -> str:
         return "exact"
     bounded = {("lower bound", "exact"): "at least", ("exact", "lower bound"): "at most"}
     return bounded.get((first, second), "of bounds")
+
+
+def _annealing(one: Evaluation) -> str:
+    """By how much log Z was estimated, where it was."""
+    said = [f"{one.bound_settings[name]} {name}" for name in ("chains", "temperatures") if name in one.bound_settings]
+    return "".join(f", {text}" for text in said)

@@ -97,11 +97,15 @@ def _npz(file: Path, out: Path, fillings: Fillings, layout: Layout) -> None:
 
 
 def _npy(file: Path, out: Path, fillings: Fillings, layout: Layout) -> None:
-    whole = _filled(np.load(file, allow_pickle=False), fillings)
+    write_array(out, _filled(np.load(file, allow_pickle=False), fillings), name=layout.array)
+
+
+def write_array(out: Path, x: Array, *, name: str = Layout.array) -> None:
+    """A .npy, or a .npz with this array."""
     if out.suffix.lower() == ".npy":
-        np.save(out, whole)
+        np.save(out, x)
     else:
-        np.savez_compressed(out, **{layout.array: whole})  # type: ignore[arg-type]  # as above
+        np.savez_compressed(out, **{name: x})  # type: ignore[arg-type]  # as above
 
 
 def _filled(x: Array, fillings: Fillings) -> Array:

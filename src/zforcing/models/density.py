@@ -10,7 +10,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, fields
 from functools import cached_property
-from typing import Any, ClassVar, Protocol, Self, TypeVar, runtime_checkable
+from typing import Any, ClassVar, NoReturn, Protocol, Self, TypeVar, runtime_checkable
 
 import torch
 from torch import Tensor, nn
@@ -312,7 +312,7 @@ class DensityModel(nn.Module, ABC):
             UserError: The model has latents, and no exact likelihood.
         """
         if not self.is_exact:
-            raise UserError(f"model {self.name} has no exact likelihood: take the bound that trains it (of most, elbo)")
+            refuse_exact(self.name)
         return self.draw(batch).log_px
 
     def sample(self, num_samples: int) -> Generated:
@@ -362,3 +362,8 @@ class DensityModel(nn.Module, ABC):
         inputs = 0 if batch.inputs is None else batch.inputs.shape[2]
         if inputs != spec.inputs:
             raise ValueError(f"the batch has {inputs} inputs at a step; the model reads {spec.inputs}")
+
+
+def refuse_exact(name: str) -> NoReturn:
+    """Raise UserError: the likelihood of a model of this name isn't known exactly."""
+    raise UserError(f"model {name} has no exact likelihood: take the bound that trains it (of most, elbo)")

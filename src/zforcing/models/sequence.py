@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import Literal
+from typing import Literal, NoReturn
 
 from torch import Tensor
 
@@ -137,5 +137,10 @@ class SequenceModel(RecurrentModel):
 def of_sequences(model: DensityModel, *, needed_by: str) -> SequenceModel:
     """The model, if it is one of sequences. Raises UserError otherwise."""
     if not isinstance(model, SequenceModel):
-        raise UserError(f"{needed_by} needs a model of sequences; {model.name} has no time steps")
+        refuse_without_steps(model.name, needed_by=needed_by)
     return model
+
+
+def refuse_without_steps(name: str, *, needed_by: str) -> NoReturn:
+    """Raise UserError: a model of this name has no time steps."""
+    raise UserError(f"{needed_by} needs a model of sequences; {name} has no time steps")

@@ -259,7 +259,7 @@ IMAGE_CHECKS: tuple[ImageCheck, ...] = (
 def check_image_model(build: Callable[[ObservationSpec], DensityModel], spec: ObservationSpec = TINY) -> None:
     """Run all checks of a density model of binary images, with random parameters. What doesn't apply is passed over.
 
-    Latents are at most three Gaussian ones, or a few bits: over all of them log p(x) is listed.
+    Latents are at most three Gaussian ones, or a few bits of a LatentImageModel: over them log p(x) is listed.
 
     Args:
         build: Makes a small model from a specification.

@@ -41,7 +41,7 @@ def listed_log_likelihood(model: DensityModel, batch: SequenceBatch) -> Tensor:
         batch: B images.
 
     Raises:
-        ValueError: It has more than three Gaussian latents, or many bits.
+        ValueError: It has more than three Gaussian latents, or others than a LatentImageModel may.
     """
     if model.is_exact:
         return model.log_likelihood(batch)
@@ -98,10 +98,18 @@ def _over_latents(model: LatentImageModel, batch: SequenceBatch) -> Tensor:
 def _over_given(model: DensityModel, batch: SequenceBatch) -> Tensor:
     """By p(x | z) p(z) / N(z; 0, I), as the model's `draw` has them."""
     z, log_weight = _gaussian(model.latent_size)
-    draws = model.draw(batch, particles=len(z), latents=z.repeat_interleave(len(batch), 0)[:, None])
+    like = model.draw(batch).latents.shape[1:]
+    draws = model.draw(batch, particles=len(z), latents=z.repeat_interleave(len(batch), 0).view(-1, *like))
     standard = Normal(0.0, 1.0).log_prob(z).sum(1)
-    log_joint = (draws.log_px + draws.log_pz).view(len(z), len(batch))
-    found: Tensor = (log_joint + (log_weight - standard)[:, None]).logsumexp(0)
+    log_px, log_pz = (nats.view(len(z), len(batch)) for nats in (draws.log_px, draws.log_pz))
+    log_w = log_pz + (log_weight - standard)[:, None]
+    total = float(log_w[:, 0].logsumexp(0).exp())
+    if abs(total - 1) > 1e-4:
+        raise ValueError(
+            f"p(z) isn't one that N(0, I) integrates (it sums to {total:.3g}): images can't be listed; bits and other "
+            "priors are listed of a LatentImageModel"
+        )
+    found: Tensor = (log_px + log_w).logsumexp(0)
     return found
 
 

@@ -17,7 +17,7 @@ Move = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
 
 def assert_reversible(move: Move, z: Tensor, v: Tensor) -> None:
     """Require that a move from (z, v), [n, Z] float64 each, followed by one with the momentum turned leads back, and
-    that its Jacobian at the first row has the determinant 1: log q of what was moved has no other term.
+    that its Jacobian at the first row has the determinant 1 or -1: log q of what was moved has no other term.
     """
     with torch.no_grad():
         moved, momentum = move(z, v)
@@ -28,7 +28,7 @@ def assert_reversible(move: Move, z: Tensor, v: Tensor) -> None:
     jacobian = torch.autograd.functional.jacobian(
         lambda s: torch.cat(move(s[None, :size], s[None, size:]), dim=1)[0], torch.cat([z[0], v[0]])
     )
-    volume = float(torch.linalg.det(jacobian))
+    volume = abs(float(torch.linalg.det(jacobian)))
     require(abs(volume - 1) < 1e-10, f"a move changes volumes by a factor of {volume:.6g}")
 
 

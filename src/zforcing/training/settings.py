@@ -128,6 +128,8 @@ def check_together(
     """Raise UserError where a bound or a player can't be trained with this model, these weights or these settings."""
     if player is not None:
         _check_player(player, model, settings)
+    if not bound.trains:
+        raise UserError(f"bound {_name(bound)} measures models that were trained by another")
     bound.check_model(model)
     model.check_costs(name for name, schedule in weights.costs.items() if schedule != Schedule(0.0))
     if taken := sorted(NUMBERS_OF_A_ROW & set(weights.costs)):

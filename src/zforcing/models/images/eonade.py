@@ -18,7 +18,7 @@ from torch.distributions import Bernoulli, Independent
 from ...errors import UserError
 from ...observations import ObservationSpec, SequenceBatch
 from ...settings import Count, check
-from ..density import DensityModel, Draws, Examples, Generated
+from ..density import DensityModel, Draws, Examples, Generated, refuse_exact
 from .marginals import set_to_marginals
 from .reading import check_pixels, log_bernoulli, pixels_of
 
@@ -82,7 +82,9 @@ class EoNADE(DensityModel):
 
     @classmethod
     def check_bound(cls, name: str) -> None:
-        """None that weighs draws."""
+        """None that weighs draws, or needs an order."""
+        if name == "exact":
+            refuse_exact(cls.name)
         if name in ("iwae", "importance"):
             refuse_weights()
 

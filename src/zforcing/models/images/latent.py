@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.distributions import Bernoulli, Independent
 
 from ...observations import ObservationSpec, SequenceBatch
-from ..density import DensityModel, Generated
+from ..density import DensityModel, Generated, refuse_exact
 from .reading import check_pixels, pixels_of
 
 CANDIDATES = 100
@@ -36,6 +36,12 @@ class LatentImageModel(DensityModel):
 
     latent_kind: ClassVar[Literal["normal", "bits"]]
     """whether p(z) is N(0, I), or a probability of bits"""
+
+    @classmethod
+    def check_bound(cls, name: str) -> None:
+        """Latents are not summed out."""
+        if name == "exact":
+            refuse_exact(cls.name)
 
     @property
     def size_of_z(self) -> int:

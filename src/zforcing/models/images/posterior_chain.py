@@ -66,7 +66,7 @@ class Posterior(NamedTuple):
         logits = torch.cat([self.first.visible_logits(h), self.top.hidden_logits(h)], dim=1)
         sign = torch.cat([-self.known.to(h.dtype), torch.ones_like(logits[:, self.x.shape[1] :])], dim=1)
         own = self.top.b + (self.x * self.known) @ self.first.W  # [n, H]
-        rows, h, total = torch.arange(len(h)), h.clone(), h.new_zeros(len(h), dtype=torch.float64)
+        rows, h, total = torch.arange(len(h), device=h.device), h.clone(), h.new_zeros(len(h), dtype=torch.float64)
         softplus = F.softplus(logits)
         for step in range(self.size):
             j = torch.full_like(rows, step)

@@ -14,9 +14,10 @@ from ...files.archives import open_npz
 from ...files.paths import user_path
 from ...files.pictures import write_image_grid
 from ...files.reading import Array, listed
-from ...files.refill import Fillings, can_refill, refill
+from ...files.refill import Fillings, can_refill, refill, write_array
 from ...files.rows import Layout
 from ...files.sequences import read
+from ...files.writing import whole_file
 from ..checks import is_size
 from ..example import Example
 from ..spec import ObservationSpec
@@ -66,7 +67,7 @@ class ImageFormat(Format):
         """
         size, source = description.spec.size, f"file {path}"
         examples = []
-        for name, pixels in self._beginnings(path, source):
+        for name, pixels in self._beginnings(path, source, size):
             if len(pixels) > self.pixels:
                 raise UserError(f"{source}: {name} has {len(pixels)} pixels; a whole image has {self.pixels}")
             if np.isnan(pixels).any() and not description.spec.missing:
@@ -80,8 +81,8 @@ class ImageFormat(Format):
             raise UserError(f"{source}: is empty; it must hold the beginning of an image, or of more")
         return examples
 
-    def _beginnings(self, path: str, source: str) -> list[tuple[str, Array]]:
-        """What a message calls each image, and its pixels [k], NaN where they are missing."""
+    def _beginnings(self, path: str, source: str, size: int) -> list[tuple[str, Array]]:
+        """What a message calls each image, and its pixels [k], NaN where missing; also from steps of `size`."""
         file = user_path(path, source)
         if file.suffix.lower() not in SUFFIXES:
             raise UserError(f"{source}: its suffix is {file.suffix!r}; images are read from {', '.join(SUFFIXES)}")
@@ -94,7 +95,7 @@ class ImageFormat(Format):
                 if "x" not in archive.files:
                     raise UserError(f"{source}: has no array 'x', it has {listed(archive.files)}; save the images as x")
         rows = read(path, Layout(), setting="file")
-        if rows.values.shape[1] not in (1, self.width, self.pixels):
+        if rows.values.shape[1] not in (1, self.width, self.pixels, size):
             raise UserError(
                 f"{source}: its images are {rows.values.shape[1]} pixels wide; the model's are {self.width}: give it "
                 f"[n, rows, {self.width}], or all pixels of each in one row, [n, {self.pixels}]"
@@ -108,13 +109,16 @@ class ImageFormat(Format):
     def refill(
         self, path: str, out: Path, filled: Sequence[Array], drawn: Sequence[Array], description: Described
     ) -> bool:
-        """See `Format.refill`: arrays whose images are whole."""
+        """See `Format.refill`: arrays of images; of beginnings, which are whole now, [n, pixels]."""
         file = user_path(path, f"file {path}")
         if not can_refill(file, out):
             return False
         rows, values = read(path, Layout(), setting="file"), np.concatenate([x.reshape(-1) for x in filled])
-        if rows.at is None or values.size != rows.values.size:
-            return False
+        if values.size != rows.values.size:  # beginnings, which are whole now
+            with whole_file(out) as part:
+                write_array(part, values.reshape(len(filled), -1))
+            return True
+        assert rows.at is not None, "arrays have rows"
         row, pixel = np.nonzero(np.concatenate([x.reshape(-1) for x in drawn]).reshape(rows.values.shape))
         width = rows.values.shape[1]
         new = values.reshape(rows.values.shape)[row, pixel]
