@@ -23,7 +23,7 @@ from zforcing.models.images.rbm import RBM, drawn_bits
 from zforcing.models.images.unnormalized import Learned, Unnormalized
 from zforcing.testing import all_images, check_image_model, images_of
 from zforcing.testing.images import assert_drawn_from, check_draws, check_known_part
-from zforcing.testing.listing import all_bits, listed_log_likelihood
+from zforcing.testing.listing import all_bits, listed_log_likelihood, listed_terms
 from zforcing.testing.partition import check_estimate, check_learning, check_partition
 
 SPEC = ObservationSpec("binary", 6)
@@ -192,6 +192,15 @@ def test_a_gibbs_step_leaves_the_density_as_it_is() -> None:
     assert_drawn_from(rbm.gibbs(torch.ones_like(start), steps=30), p, "from anywhere")
 
 
+@torch.no_grad()
+def test_a_sweep_leaves_the_bits_given_what_is_known_as_they_are() -> None:
+    model, known = random_network("two", scale=1.5), torch.tensor([[True, False, True, True, False, True]])
+    x = all_images(6)[[37]] * known
+    p = listed_terms(model, images_of(x, known)).log_joint[:, 0].softmax(0)
+    h = all_bits(4)[torch.multinomial(p, 20_000, replacement=True)]
+    assert_drawn_from(model._swept(x.expand(20_000, 6), known.expand(20_000, 6), h), p, "after a sweep")
+
+
 def test_chains_lead_to_log_z_from_any_beginning() -> None:
     rbm = machine(scale=1.5)
     log_z = float(np.log(joint(rbm).sum()))
@@ -230,6 +239,57 @@ def test_the_top_begins_as_the_model_that_the_first_layer_was() -> None:
     model.config = zf.DBNConfig(**SIZES | {"top_size": 9, "first_layer_batches": 0})
     assert model.label == "dbn (two hidden layers)"
     torch.testing.assert_close(listed(model), before)
+
+
+def test_a_top_with_fewer_units_than_pixels_begins_with_the_bits_of_the_mean_image() -> None:
+    model = random_network("one", top_size=3)
+    before = model.W_2.clone()
+    model.begin_top()
+    torch.testing.assert_close(model.c, model.a + torch.sigmoid(model.pixel_logits) @ model.W_1)
+    assert torch.equal(model.W_2, before)
+
+
+@pytest.mark.parametrize("layers", LAYERS)
+def test_the_loss_has_half_of_the_decay_times_the_squared_weights(layers: str) -> None:
+    batch = images_of(all_images(6)[5::7])
+    model, without = (random_network(layers, weight_decay=decay) for decay in (0.5, 0.0))
+    with_decay, plain = (one.learn(batch, noise=model.draw_noise(batch) * 0).loss for one in (model, without))
+    W = model.W_1 if layers == "one" else model.W_2
+    torch.testing.assert_close(with_decay - plain, (0.25 * (W**2).sum()).expand(len(batch)))
+
+
+def test_chains_take_the_steps_that_the_settings_say() -> None:
+    """Two each, of chains that begin at h = 0: their probabilities by NumPy."""
+    for layers in LAYERS:
+        model = random_network(layers, chains=0, gibbs_steps=2, top_gibbs_steps=2, scale=1.5)
+        moves = joint(RBM(*(p.detach() for p in (model.first if layers == "one" else model.top))))
+        to_hidden, to_visible = moves / moves.sum(1, keepdims=True), (moves / moves.sum(0)).T
+        step = to_hidden @ to_visible
+        p = to_visible[0] @ step if layers == "one" else (step @ step)[0]
+        assert_drawn_from(model.move_chains(torch.zeros(20_000, 4)), torch.tensor(p), layers)
+
+
+def test_chains_go_on_where_they_ended_with_other_noise_at_each_batch() -> None:
+    model, h = random_network("two"), torch.zeros(50, 4)
+    ends = []
+    for _ in range(2):
+        model.negative.zero_()
+        ends.append(model.move_chains(h))
+        assert torch.equal(model.negative, ends[-1])
+        model.batches += 1
+    assert not torch.equal(*ends)
+    first = random_network("one")
+    first.move_chains(h)
+    assert bool(first.negative.any())
+
+
+@pytest.mark.parametrize("layers", LAYERS)
+def test_a_batch_of_training_is_valued_by_the_log_z_that_the_model_last_estimated(layers: str) -> None:
+    model, batch = random_network(layers).train(), images_of(all_images(6)[5::7])
+    model.log_z.fill_(2.5)
+    found = AIS()(model, batch, noise=(noise := model.draw_noise(batch)))
+    terms = model.unnormalized(batch, noise=noise)
+    torch.testing.assert_close(found.value, terms.log_px + terms.log_prior - terms.log_q - 2.5)
 
 
 def bits(n: int, seed: int = 0) -> np.ndarray[Any, np.dtype[np.float32]]:
@@ -392,6 +452,13 @@ def test_a_chain_of_more_states_comes_closer_and_is_that_of_the_image_alone() ->
     ]
     assert found[0].nats_per_sequence == pytest.approx(found[1].nats_per_sequence, abs=1e-5)
     assert (found[0].kind, found[0].bound, found[0].particles) == ("estimate", "chib", 3)
+
+
+def test_a_prepared_bound_has_the_log_z_of_its_settings_and_the_error_that_is_said() -> None:
+    model, bound = random_network("two"), AIS(3, chains=20, temperatures=9, validation_temperatures=4, seed=5)
+    found, expected = bound.prepared(model), model.log_partition(chains=20, temperatures=9, seed=5)
+    assert (found.partition, found.shared_error) == (expected, expected.error)
+    assert bound.validating() == AIS(1, chains=20, temperatures=4, validation_temperatures=4, seed=5)
 
 
 def test_log_z_is_estimated_once_for_all_batches(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -74,6 +74,17 @@ def test_importance_sampling_is_unbiased() -> None:
     assert ((ratio.mean(0) - 1).abs() < 4 * ratio.std(0) / 20).all()
 
 
+def test_importance_sampling_takes_so_many_rows_at_a_time_and_is_exact_without_latents(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    model, rows, draw = vae(), [], BinaryVAE.draw
+    monkeypatch.setattr(BinaryVAE, "draw", lambda *of, **given: rows.append(len(given["noise"])) or draw(*of, **given))
+    assert Importance(5, max_rows=16)(model, all_vectors()).kind == "estimate"
+    assert rows == [16, 16, 8]
+    rnn = RNN.build(SPECS["real"])
+    assert Importance(5)(rnn, random_batch(SPECS["real"])).kind == "exact"
+
+
 @pytest.mark.parametrize("name", BOUNDS_OF_ANY)
 def test_a_bound_passes_the_checks_on_a_model_without_time(name: str) -> None:
     weights = Weights(1.0 if "doubly" in name else 0.7, certain=0.3)

@@ -330,6 +330,16 @@ def test_the_gradient_by_hand_is_that_of_the_log_joint() -> None:
     torch.testing.assert_close(model.gradient(x, known, z), by_torch)
 
 
+def test_before_it_has_learned_steps_are_of_a_twentieth_and_momenta_normal() -> None:
+    torch.manual_seed(0)
+    model, batch = DLGM(SPEC, latent_size=3, hidden_size=4, leapfrog_steps=1), images_of(all_images(6)[[11] * 5])
+    (z, v), x, known = torch.randn(2, 5, 3), batch.x[:, 0], torch.ones(5, 6, dtype=torch.bool)
+    moved = z + 0.05 * (v + 0.025 * model.gradient(x, known, z))
+    torch.testing.assert_close(model.move(x, known, z, v)[0], moved)
+    draws = model.draw(batch, latents=torch.cat([z, v], dim=1)[:, None])
+    torch.testing.assert_close(draws.log_pz, Normal(0.0, 1.0).log_prob(torch.cat([z, v], dim=1)).sum(1))
+
+
 def test_latents_that_are_given_are_those_that_were_drawn() -> None:
     model, batch = random_model("dlgm"), images_of(all_images(6)[20:24])
     drawn = model.draw(batch, particles=3)
@@ -405,6 +415,20 @@ def test_one_place_of_an_order_estimates_the_mean_over_orders() -> None:
     assert bool(((found.mean(0) - mean).abs() < 4.5 * found.std(0) / 20_000**0.5).all())
 
 
+@pytest.mark.parametrize("missing", [0, 1])
+def test_all_places_of_all_orders_have_exactly_the_mean_over_orders(missing: int) -> None:
+    """Noise ranks the pixels, and its last number is the middle of each place's stretch; what is missing comes last."""
+    model, places = random_model("eonade", FEW), torch.arange(4.0 - missing)
+    known = torch.arange(4) >= missing
+    batch = images_of(all_images(4)[[6]], known[None])
+    ends = torch.special.ndtri((places + 0.5) / len(places))
+    noise = torch.stack([torch.cat([order.double(), end[None]]) for order in every_order(4) for end in ends])
+    found = model.draw(batch, particles=len(noise), noise=noise[:, None]).log_px.mean()
+    orders = [torch.cat([order[known[order]], order[~known[order]]]) for order in every_order(4)]
+    expected = torch.stack([model.log_likelihood_in(batch, order) for order in orders]).mean()
+    torch.testing.assert_close(found, expected)
+
+
 def test_bound_orders_is_the_mixture_of_the_orders_that_it_says() -> None:
     model, batch, bound = random_model("eonade"), images_of(all_images(6)[10:15]), Orders(3, seed=4)
     with torch.no_grad():
@@ -414,6 +438,13 @@ def test_bound_orders_is_the_mixture_of_the_orders_that_it_says() -> None:
     torch.testing.assert_close(found.terms["one_order"], each.mean(0))
     assert found.kind == "exact"
     assert bool((found.value > found.terms["one_order"]).all())
+
+
+def test_orders_differ_and_are_a_function_of_the_seed() -> None:
+    one, again, other = (Orders(5, seed=seed).drawn(30) for seed in (4, 4, 5))
+    assert all(torch.equal(a, b) for a, b in zip(one, again, strict=True))
+    assert len({tuple(order.tolist()) for order in one + other}) == 10
+    assert all(sorted(order.tolist()) == list(range(30)) for order in one)
 
 
 def test_one_step_is_the_orderless_nade() -> None:
@@ -430,6 +461,21 @@ def test_the_steps_are_trained_alike_or_the_last_one_alone() -> None:
     torch.testing.assert_close(last.loss, -last.value)
     torch.testing.assert_close(alike.loss, -alike.value - alike.terms["steps"])
     torch.testing.assert_close(alike.value, last.value)
+
+
+def test_steps_trained_alike_are_the_mean_of_the_models_that_end_with_each() -> None:
+    whole, batch = random_model("eonade", mean_field_steps=3), images_of(all_images(6)[:9])
+    noise = whole.draw_noise(batch)
+    alike = ELBO()(whole, batch, weights=zf.Weights(steps=1.0), noise=noise)
+    each = [ELBO()(random_model("eonade", mean_field_steps=k), batch, noise=noise).value for k in (1, 2, 3)]
+    torch.testing.assert_close(alike.loss, -torch.stack(each).mean(0))
+
+
+def test_unseen_pixels_are_read_as_their_means_in_training() -> None:
+    torch.set_default_dtype(torch.float32)
+    x = np.array([[[1, 0]], [[1, 0]], [[0, 0]], [[1, 0]]], np.float32)
+    model = EoNADE.for_data(zf.Sequences(list(x), kind="binary"), hidden_size=2)
+    torch.testing.assert_close(model.mean, torch.tensor([3.5 / 5, 0.5 / 5]))
 
 
 def test_completions_of_any_gap_are_from_orders_that_begin_with_what_is_known() -> None:

@@ -12,7 +12,7 @@ from torch import Tensor
 
 import zforcing as zf
 from vae import vae
-from zforcing import MADE, NADE, ObservationSpec, UserError
+from zforcing import DARN, DBN, DLGM, MADE, NADE, EoNADE, ObservationSpec, PixelCNN, PixelRNN, UserError
 from zforcing.models.images import AutoregressiveModel, marginal_logits
 from zforcing.testing import all_images, check_image_model, dependencies, images_of
 
@@ -197,6 +197,21 @@ def test_a_mixture_is_the_mean_of_its_members_and_trains_one_at_a_time() -> None
     assert taken == {0, 1, 2}
 
 
+def test_a_mixture_completes_by_the_members_that_explain_what_is_known() -> None:
+    """Of two members, x_2 is on with probability p by one and 1 - p by the other, and where it is on, so is x_3."""
+    model = MADE(ObservationSpec("binary", 3), hidden_size=1, masks=2, direct=False)
+    with torch.no_grad():
+        model.degrees.copy_(torch.tensor([[[1.0]], [[2.0]]]))  # one is before x_2, the other reads it
+        model.hidden[0].weight.copy_(torch.tensor([[0.0, -1.0, 0.0]]))
+        model.hidden[0].bias.fill_(1.0)
+        model.output.weight.copy_(torch.tensor([[0.0], [6.0], [6.0]]))
+        model.output.bias.copy_(torch.tensor([0.0, -3.0, -3.0]))
+    p, known = float(torch.sigmoid(torch.tensor(3.0))), torch.tensor([True, True, False]).expand(4000, 3)
+    torch.manual_seed(0)
+    drawn = model.complete(images_of(torch.tensor([[0.0, 1.0, 0.0]]).expand(4000, 3), known)).x[:, 0]
+    assert float(drawn[:, 2].mean()) == pytest.approx(p**2 + (1 - p) ** 2, abs=4.5 * 0.5 / 4000**0.5)
+
+
 def test_degrees_leave_no_hidden_unit_alone() -> None:
     torch.manual_seed(0)
     degrees = MADE(ObservationSpec("binary", 5), hidden_size=40, num_layers=2, masks=4).degrees
@@ -221,6 +236,24 @@ def test_output_biases_are_the_marginals_with_half_a_count() -> None:
     torch.testing.assert_close(NADE.for_data(data, hidden_size=3).b.detach(), expected)
     torch.testing.assert_close(MADE.for_data(data, hidden_size=3).output.bias.detach(), expected)
     assert expected[0] == pytest.approx(np.log(0.5 / 50.5))
+
+
+@pytest.mark.parametrize(
+    ("cls", "settings", "biases"),
+    [
+        (DARN, {"latent_size": 2}, ["c"]),
+        (DBN, {"hidden_size": 2, "top_size": 2}, ["b", "pixel_logits"]),
+        (DLGM, {"latent_size": 2, "hidden_size": 2}, ["output.bias"]),
+        (EoNADE, {"hidden_size": 2}, ["output.bias"]),
+        (PixelCNN, {"channels": 2, "width": 3}, ["b"]),
+        (PixelRNN, {"hidden_size": 2, "width": 3}, ["b"]),
+    ],
+)
+def test_every_model_begins_at_the_marginals(cls: Any, settings: dict[str, Any], biases: list[str]) -> None:
+    data = bits(50)
+    found = cls.for_data(data, **settings).state_dict()
+    for name in biases:
+        torch.testing.assert_close(found[name], marginal_logits(data), msg=name)
 
 
 def test_missing_pixels_count_neither_way() -> None:

@@ -268,6 +268,13 @@ def test_gradients_of_a_window_are_those_of_differences() -> None:
     assert torch.autograd.gradcheck(looked, (place, x))
 
 
+@torch.no_grad()
+def test_before_it_has_learned_a_patch_of_ones_adds_one_to_a_pixel_on_average() -> None:
+    writer = WindowWriter((28, 28), size=5, hidden=3)
+    nn.init.ones_(writer.patch.bias)
+    assert float(writer(torch.zeros(1, 3)).mean()) == pytest.approx(1)
+
+
 @pytest.mark.parametrize("size", [1, 2, 5])
 def test_before_it_has_learned_a_window_tiles_the_image(size: int) -> None:
     place = placing(3, size=size, shape=(28, 28))(torch.zeros(1, 3))
@@ -307,11 +314,84 @@ def load(cell: nn.LSTMCell, weight: Tensor) -> None:
     cell.bias_hh.zero_()
 
 
+def test_the_decoder_places_the_windows_that_are_read_as_those_that_are_written() -> None:
+    model, placed = random_model("draw"), {"read": [], "write": []}
+    for name, found in placed.items():
+        getattr(model, name).place.register_forward_pre_hook(lambda _, given, found=found: found.append(given[0]))
+    model.draw(images_of(all_images(6)[[11, 44]]))
+    torch.testing.assert_close(placed["read"][0], model.decoder_start[0].expand(2, 3))
+    assert torch.equal(placed["read"][1], placed["write"][0])
+
+
+@pytest.mark.parametrize("name", ["draw", "draw without attention"])
+def test_a_missing_pixel_is_read_without_an_error_of_the_canvas(name: str) -> None:
+    model, known = random_model(name), torch.tensor([[True, True, True, False, True, True]])
+    batch = images_of(all_images(6)[[11]], known)
+    noise, kl = model.draw_noise(batch), []
+    for logit in (0.0, 5.0):
+        model.canvas.data[3] = logit
+        kl.append(model.draw(batch, noise=noise).kl_parts)
+    assert torch.equal(*kl)
+
+
 def test_windows_and_whole_images_are_chosen_for_each_alone() -> None:
     model = random_model("draw", read_size=None)
     assert isinstance(model.write, WindowWriter)
     assert not isinstance(model.read, WindowReader)
     assert (model.label, random_model("draw without attention").label) == ("draw", "draw (no attention)")
+
+
+def lrelu(a: Tensor) -> Tensor:
+    return torch.where(a > 0, a, 0.2 * a)
+
+
+def conv(layer: nn.Conv2d, *parts: Tensor, stride: int = 1) -> Tensor:
+    return nn.functional.conv2d(torch.cat(parts, 1), layer.weight, layer.bias, stride=stride, padding=1)
+
+
+def residual(block: Any, *parts: Tensor) -> Tensor:
+    return parts[0] + conv(block.second, lrelu(conv(block.first, *parts)))
+
+
+def enlarged(block: Any, t: Tensor, rows: int, columns: int) -> Tensor:
+    W, b = block.convolution.parameters()
+    return lrelu(nn.functional.conv_transpose2d(t, W, b, stride=2, padding=1)[:, :, :rows, :columns])
+
+
+@torch.no_grad()
+def test_a_matnet_is_its_equations() -> None:
+    """Two modules at each resolution, 1 x 2 and 2 x 3 of 3 x 5 pixels."""
+    torch.manual_seed(0)
+    model = MatNet(ObservationSpec("binary", 15), **MATNET | {"coarse_modules": 2, "fine_modules": 2}, width=5)
+    for p in model.double().eval().parameters():
+        p.normal_().mul_(0.3)
+    x, e = (torch.rand(3, 15) < 0.5).double(), torch.randn(3, 17)
+    left, kl = list(e.split([1, 2, 2, 6, 6], dim=1)), []
+
+    def draw(parameters: Tensor) -> Tensor:
+        mean, log_variance = (model.scale * parameters).chunk(2, 1)
+        q = Normal(mean, (log_variance / 2).exp())
+        kl.append(kl_divergence(q, Normal(0.0, 1.0)).flatten(1).sum(1))
+        return q.mean + q.stddev * left.pop(0).view_as(mean)
+
+    u, beside = lrelu(conv(model.input[0], x.view(3, 1, 3, 5), stride=2)), {}
+    for level in (model.fine, model.coarse):
+        for m in (1, 0):
+            u = beside[level, m] = residual(level.beside[m], u)
+        u = lrelu(conv(model.down[0], lrelu(u), stride=2)) if level is model.fine else lrelu(u)
+    hidden = lrelu(model.to_top[1](u.flatten(1)))
+    t = lrelu(model.from_top[2](lrelu(model.from_top[0](draw(model.top(hidden)))))).view(3, 2, 1, 2)
+    s = lrelu(model.gather[0](hidden)).view(3, 2, 1, 2)
+    for level, rows, columns in ((model.coarse, 2, 3), (model.fine, 3, 5)):
+        for m in (0, 1):
+            s = lrelu(residual(level.merges[m], s, t, beside[level, m]))
+            t = residual(level.blocks[m], t, draw(conv(level.posteriors[m], s)))
+        t = enlarged(level.enlarge, lrelu(t), rows, columns)
+        s = enlarged(model.finer, s, 2, 3)
+    logits = conv(model.output, t).flatten(1) + model.b
+    draws = model.draw(images_of(x), noise=e[:, None])
+    torch.testing.assert_close(draws.kl_parts, torch.stack(kl, 1))
+    torch.testing.assert_close(draws.log_px, torch.distributions.Bernoulli(logits=logits).log_prob(x).sum(1))
 
 
 @torch.no_grad()

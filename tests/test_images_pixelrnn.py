@@ -81,11 +81,12 @@ def test_pixels_along_diagonals_are_in_their_order() -> None:
 
 
 @torch.no_grad()
-def test_pixels_drawn_step_by_step_are_those_drawn_by_whole_passes() -> None:
-    model = pixelrnn(12, width=4)
-    x = (torch.rand(20, 12) < 0.5).double()
+@pytest.mark.parametrize(("size", "width"), [(12, 4), (12, 2)])  # and more rows than the first convolution reads
+def test_pixels_drawn_step_by_step_are_those_drawn_by_whole_passes(size: int, width: int) -> None:
+    model = pixelrnn(size, width=width)
+    x = (torch.rand(20, size) < 0.5).double()
     for first in (0, 5):
-        known = torch.arange(12).expand(20, 12) < first
+        known = torch.arange(size).expand(20, size) < first
         torch.manual_seed(0)
         fast = model.fill(x, known)
         torch.manual_seed(0)

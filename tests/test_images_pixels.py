@@ -10,6 +10,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch.distributions import Bernoulli, Normal, kl_divergence
 
 import zforcing as zf
 from zforcing import ELBO, IWAE, Importance, ObservationSpec, PixelCNN, PixelVAE, UserError
@@ -201,6 +202,8 @@ def test_a_pixel_reads_no_further_than_its_kernels() -> None:
     """7 columns in one row: the first layer reads 1 to the left, each of the others 1 more."""
     reads = dependencies(pixelcnn(7, width=7, num_layers=3))
     assert [sorted(row.nonzero()[:, 0].tolist()) for row in reads][-1] == [3, 4, 5]
+    wider = dependencies(pixelcnn(7, width=7, num_layers=3, first_kernel=5))
+    assert wider[-1].nonzero()[:, 0].tolist() == [2, 3, 4, 5]
 
 
 @torch.no_grad()
@@ -240,6 +243,28 @@ def test_pixels_at_the_end_may_be_missing_and_are_drawn_nearly_from_their_probab
     assert torch.equal(drawn[:, :3], x[40:41, :3].expand(1000, 3))
     rest = (drawn[:, 3:].long() @ torch.tensor([4, 2, 1])).bincount(minlength=8) / 1000
     torch.testing.assert_close(rest.double(), joint[5] / joint[5].sum(), atol=0.06, rtol=0)
+
+
+@torch.no_grad()
+def test_the_encoder_is_its_convolutions_with_relus() -> None:
+    model, x = pixelvae(), all_images(6)
+    h = x.view(-1, 1, 2, 3)
+    for layer, stride in zip(model.encoder.convolutions, (1, 2, 1, 2, 1, 2, 1, 1), strict=True):
+        h = F.conv2d(h, layer.weight, layer.bias, stride=stride, padding=1).clamp(min=0)
+    mean, log_variance = model.encoder.output(h.flatten(1)).chunk(2, dim=1)
+    torch.testing.assert_close(model.encoder(x.view(-1, 1, 2, 3)), (mean, log_variance))
+
+
+@torch.no_grad()
+def test_the_terms_of_pixelvae_are_those_of_torch() -> None:
+    model, batch = pixelvae(), images_of(all_images(6)[::9])
+    draws, x = model.draw(batch), batch.x[:, 0]
+    z, (mean, log_variance) = draws.latents[:, 0], model.encoder(x.view(-1, 1, 2, 3))
+    q = Normal(mean, (log_variance / 2).exp())
+    logits = by_masks(model.pixels, x.view(-1, 1, 2, 3), z).flatten(1) + model.b
+    torch.testing.assert_close(draws.log_px, Bernoulli(logits=logits).log_prob(x).sum(1))
+    torch.testing.assert_close(draws.kl, kl_divergence(q, Normal(0.0, 1.0)).sum(1))
+    torch.testing.assert_close(draws.log_pz - draws.log_ratio, q.log_prob(z).sum(1))
 
 
 def test_the_decoder_hears_the_latent_in_every_gate() -> None:

@@ -118,12 +118,13 @@ def gradient_of(update: EagerUpdate) -> Tensor:
 
 
 def test_both_gradients_are_taken_before_either_moves() -> None:
-    update, alone = update_with(Tug(learning_rate=0.1, max_grad_norm=None)), update_with(None)
+    player = Tug(weight=0.5, learning_rate=0.1, max_grad_norm=None)
+    update, alone = update_with(player), update_with(None)
     w = weight_of(update)
     for one in (update, alone):
         step(one)
     added = gradient_of(update) - gradient_of(alone)
-    torch.testing.assert_close(added, torch.full_like(added, w))  # of its weight as it was
+    torch.testing.assert_close(added, torch.full_like(added, 0.5 * w))  # of its weight as it was
     assert weight_of(update) == pytest.approx(w + 0.1)  # Adam's first step is the sign of its own loss's gradient
 
 
@@ -314,6 +315,18 @@ def test_the_model_hears_the_discriminator_through_the_free_running_states_alone
     own = torch.autograd.grad(play.own, [*parameters, *net.parameters()], allow_unused=True)
     assert all(g is None for g in own[: len(parameters)])
     assert all(g is not None for g in own[len(parameters) :])
+
+
+def test_the_discriminator_calls_data_real_and_the_model_wants_its_own_called_so(recorded: list[Tensor]) -> None:
+    model, data = small().eval(), batch()
+    net = Professor(dropout=0.0).network(model)
+    play = Professor().play(net, model, data, counts=True)
+    forced, free = recorded
+    assert torch.equal(forced, trajectory(model, model.walk(data)))
+    real, made = (net(part, data.mask).sigmoid() for part in (forced, free))
+    torch.testing.assert_close(play.own, -(real.log().mean() + (1 - made).log().mean()))
+    torch.testing.assert_close(play.models, -made.log().mean())
+    torch.testing.assert_close(play.measure, torch.cat([real > 0.5, made < 0.5]).double().mean())
 
 
 def test_a_term_that_doesnt_count_has_no_gradient() -> None:
