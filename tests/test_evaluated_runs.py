@@ -128,7 +128,7 @@ def test_a_name_in_files_is_the_bound_that_was_trained_by_with_other_particles()
     assert read_bound("iwae2", trained_by=trained_by) == IWAE(2)
     annealed = AIS(temperatures=9)
     assert read_bound(name_in_files(annealed), trained_by=annealed) == annealed
-    with pytest.raises(UserError, match="unknown bound 'fiwo16'; it is one of ais, elbo"):
+    with pytest.raises(UserError, match="unknown bound 'fiwo16'; it is one of ais, chib, elbo"):
         read_bound("fiwo16", trained_by=trained_by)
 
 

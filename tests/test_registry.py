@@ -293,7 +293,7 @@ def test_a_name_of_a_kind_of_which_none_is_registered_is_refused(monkeypatch: py
 def test_info_lists_what_is_registered(deep_markov: Path) -> None:
     listed = json.loads(worked(here(deep_markov, "info", "--import", "deep_markov.py", "--json")))
     assert "deep_markov" in listed["models"].split(", ")
-    assert set(listed["bounds"].split(", ")) == {"ais", "elbo", "exact", "fivo", "importance", "iwae", "orders"}
+    assert set(listed["bounds"].split(", ")) == {"ais", "chib", "elbo", "exact", "fivo", "importance", "iwae", "orders"}
 
 
 @pytest.mark.slow
@@ -422,4 +422,4 @@ def test_a_file_is_imported_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 
 
 def test_a_family_says_what_it_has() -> None:
-    assert repr(BOUNDS) == "<registered as bound: ais, elbo, exact, fivo, importance, iwae, orders>"
+    assert repr(BOUNDS) == "<registered as bound: ais, chib, elbo, exact, fivo, importance, iwae, orders>"
