@@ -631,8 +631,9 @@ def test_runs_of_whole_images_stand_beside_runs_of_pixels(tmp_path: Path, zf: Co
     plant(tmp_path, "made", 0, size="mnist-small", data={"name": "mnist"}, **image)
     by_ais = (("ais100", {"bound": "ais", "particles": 100, "kind": "estimate"}),)  # which no other bound measures
     dbn = plant(tmp_path, "dbn", 0, size="mnist-small", data={"name": "mnist"}, bounds=by_ais, **image)
-    with (dbn / "config.yaml").open("a") as file:
-        file.write("bound: {name: ais}\n")
+    config = yaml.safe_load((dbn / "config.yaml").read_text())
+    config |= {"model": {"name": "dbn"}, "bound": {"name": "ais"}}
+    (dbn / "config.yaml").write_text(yaml.safe_dump(config))
     result = zf("table", "mnist", "--runs", tmp_path, "--find")
     assert result.err == ""
     page = (tmp_path / "table-mnist-small.md").read_text()
