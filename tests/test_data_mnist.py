@@ -669,7 +669,9 @@ def test_a_part_of_an_image_that_is_one_step_is_no_sequence_to_measure(tmp_path:
     parts = Mnist(order="rows").describe()
     assert len(read_own(str(tmp_path / "a.npy"), parts)[0].x) == 2
     allowed = replace(description, spec=replace(description.spec, missing=True))
-    assert read_own(str(tmp_path / "a.npy"), allowed)[0].observed.sum() == 56  # type: ignore[union-attr]
+    observed = read_own(str(tmp_path / "a.npy"), allowed)[0].observed
+    assert observed is not None
+    assert observed.sum() == 56
 
 
 @pytest.mark.parametrize("shape", [(27, 27), (28, 14), (14, 56)])

@@ -106,14 +106,15 @@ class IWAE(Bound):
         )
 
     def _check_gradient(self, model: DensityModel, weights: Weights) -> None:
-        if self.gradient == "doubly_reparameterized" and weights.kl != 1:
+        if self.gradient == "plain":
+            return
+        if weights.kl != 1:
             raise UserError(f"bound.gradient doubly_reparameterized needs weights.kl 1; it is {weights.kl}")
-        if self.gradient == "doubly_reparameterized" and _drops(model):
+        if _drops(model):
             raise UserError(
                 "bound.gradient doubly_reparameterized needs model.dropout 0: it runs the same network twice"
             )
-        bits = getattr(model, "latent_kind", "") == "bits"
-        if self.gradient == "doubly_reparameterized" and bits and torch.is_grad_enabled():
+        if getattr(model, "latent_kind", "") == "bits" and torch.is_grad_enabled():
             raise UserError(
                 f"bound.gradient doubly_reparameterized needs latents that have a gradient; those of {model.name} are "
                 "bits: take plain"

@@ -105,7 +105,7 @@ def write_array(out: Path, x: Array, *, name: str = Layout.array) -> None:
     if out.suffix.lower() == ".npy":
         np.save(out, x)
     else:
-        np.savez_compressed(out, **{name: x})  # type: ignore[arg-type]  # as above
+        np.savez_compressed(out, **{name: x})  # type: ignore[arg-type]  # its stub takes it for allow_pickle
 
 
 def _filled(x: Array, fillings: Fillings) -> Array:
