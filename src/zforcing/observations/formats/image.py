@@ -122,8 +122,8 @@ class ImageFormat(Format):
         row, pixel = np.nonzero(np.concatenate([x.reshape(-1) for x in drawn]).reshape(rows.values.shape))
         width = rows.values.shape[1]
         new = values.reshape(rows.values.shape)[row, pixel]
-        texts = [str(int(value)) for value in new]
-        refill(file, out, Fillings(rows.at[row], pixel, ("",) * width, new, texts, [False] * width), Layout())
+        no_cells: list[str] = []  # an array has none
+        refill(file, out, Fillings(rows.at[row], pixel, ("",) * width, new, no_cells, [False] * width), Layout())
         return True
 
     def show(self, path: Path, drawn: Drawn, description: Described) -> Written:
