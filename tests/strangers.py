@@ -323,6 +323,24 @@ class Gated(WaveModel):
         return state._replace(h=state.h * self.gate(state.window[:, -1]))
 
 
+class TwoMaps(WaveModel):
+    """Adds two maps of what was seen, and two of the state: both of a pair have one gradient, weight by weight."""
+
+    name = "two_maps"
+
+    def __init__(self, spec: ObservationSpec, config: Sizes = DEFAULT):
+        super().__init__(spec, config)
+        self.of_seen = nn.ModuleList(nn.Linear(spec.size, config.hidden_size) for _ in range(2))
+        self.of_state = nn.ModuleList(nn.Linear(config.hidden_size, config.hidden_size) for _ in range(2))
+
+    def after_latent(self, state: Waves, z: Tensor) -> Waves:
+        first, second = (
+            seen(state.window[:, -1]) + of_state(state.h)
+            for seen, of_state in zip(self.of_seen, self.of_state, strict=True)
+        )
+        return super().after_latent(state._replace(h=torch.tanh(first + second)), z)
+
+
 class DrawsOfData(WaveModel):
     """Noise whose probability is a function of the data, which all particles share."""
 

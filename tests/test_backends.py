@@ -29,6 +29,7 @@ from zforcing import ELBO, MODELS, SequenceBatch, SequenceModel, Weights
 from zforcing.benchmark.memory import peak_bytes
 from zforcing.bounds import FIVO, IWAE, Bound
 from zforcing.models import Unroll
+from zforcing.recurrence import blocks
 from zforcing.testing import random_batch
 from zforcing.testing.comparison import gradients, noise_for, run_results, terms
 from zforcing.testing.particles import Ancestors
@@ -107,6 +108,13 @@ def test_values_and_gradients(case: Case, situation: Situation, monkeypatch: pyt
 def test_values_and_gradients_of_one_step(case: Case) -> None:
     situation = Situation(lengths=(1, 1))
     assert_backends_agree(situation.build(case), situation.batch(), situation)
+
+
+@pytest.mark.parametrize("case", [Case("rnn", RNN_SIZE), *LOOPS], ids=str)
+def test_values_and_gradients_of_blocks_of_steps(case: Case) -> None:
+    situation = Situation(particles=3, ancestors=case.model != "rnn", carried=True)
+    with blocks.of_rows(2 * len(situation.lengths) * situation.particles):
+        assert_backends_agree(situation.build(case), situation.batch(), situation)
 
 
 # ---- long sequences

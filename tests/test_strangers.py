@@ -30,6 +30,7 @@ from strangers import (
     ReadsLatent,
     Sizes,
     Tempered,
+    TwoMaps,
     WaveModel,
     WithGradientInside,
     WithoutGradient,
@@ -39,7 +40,7 @@ from strangers import (
 from zforcing import ELBO, FIVO, SequenceModel
 from zforcing.models import trace_cache
 from zforcing.models.explain import explain
-from zforcing.recurrence import eager
+from zforcing.recurrence import blocks, eager
 from zforcing.recurrence.trace import Untraceable
 from zforcing.testing import SPECS
 
@@ -93,6 +94,15 @@ def test_a_model_that_is_no_program_of_rows_walks_and_says_which_line(
 def test_what_is_known_ahead_may_meet_the_state_anyhow(cls: type[SequenceModel], name: str) -> None:
     situation = SITUATIONS[name]
     assert_backends_agree(build(cls, "real", situation), situation.batch(), situation)
+
+
+@pytest.mark.usefixtures("never_walks")
+@pytest.mark.parametrize("name", ["particles, carried", "ancestors"])
+@pytest.mark.parametrize("cls", [TwoMaps, Gated, WaveModel])
+def test_gradients_add_up_over_blocks_of_steps(cls: type[SequenceModel], name: str) -> None:
+    situation = SITUATIONS[name]
+    with blocks.of_rows(2 * len(situation.lengths) * situation.particles):
+        assert_backends_agree(build(cls, "real", situation), situation.batch(), situation)
 
 
 @pytest.mark.usefixtures("never_walks")

@@ -167,7 +167,8 @@ class Backward(Pass):
         elif value in self.gradients:
             self.gradients[value] += gradient
         else:
-            self.gradients[value] = gradient.contiguous()
+            # a copy: of two constants with one gradient, such as the biases of two layers, both have this tensor
+            self.gradients[value] = gradient.clone(memory_format=torch.contiguous_format)
 
 
 def _add(sources: Sequence[Tensor], targets: Sequence[Tensor]) -> Step:

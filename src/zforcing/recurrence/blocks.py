@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -13,6 +14,17 @@ from .plan import Loop
 from .program import Value, evaluate
 
 ROWS_AT_ONCE = 2048  # of a block: enough for products to be efficient, few enough to stay in the cache
+
+
+@contextmanager
+def of_rows(most: int) -> Iterator[None]:
+    """Within it, loops run in blocks of so many rows, to check what several blocks of a short sequence give."""
+    global ROWS_AT_ONCE
+    before, ROWS_AT_ONCE = ROWS_AT_ONCE, most
+    try:
+        yield
+    finally:
+        ROWS_AT_ONCE = before
 
 
 class Pass:

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from ..models.sequence import SequenceModel
 from ..observations import SequenceBatch
+from ..recurrence import blocks
 from .batches import halves
 from .comparison import (
     assert_same,
@@ -69,11 +70,16 @@ def check_unroll(model: SequenceModel, batch: SequenceBatch) -> None:
 def check_unroll_gradient(model: SequenceModel, batch: SequenceBatch) -> None:
     """Check that `model.unroll` has the gradients of the reference loop, parameter by parameter.
 
+    Also where the unroll is computed in blocks of a few steps, as long sequences and large batches are.
+
     The check finds an unroll that detaches what the loop doesn't, or the other way round.
     """
     noise = noise_for(model, batch)
     fast, loop = (run_gradients(model, unroll(batch, noise=noise)) for unroll in (model.unroll, loop_of(model)))
     assert_same_numbers(fast, loop, "has another gradient by unroll than by the reference loop", tolerance=1e-9)
+    with blocks.of_rows(2 * len(batch)):
+        fast = run_gradients(model, model.unroll(batch, noise=noise))
+    assert_same_numbers(fast, loop, "has another gradient by unroll in several blocks of steps", tolerance=1e-9)
 
 
 @model_check
