@@ -8,10 +8,13 @@ from typing import Any
 
 import pytest
 import torch
+from torch import Tensor, nn
+from torch.distributions import Independent, NegativeBinomial
+from torch.nn.utils.parametrizations import weight_norm
 
 from conftest import CASES, SPECS, Case, walking
 from oracle import shake
-from zforcing import MODELS, ObservationSpec, SequenceModel, UserError
+from zforcing import MODELS, RNN, ObservationSpec, RNNConfig, SequenceBatch, SequenceModel, UserError
 from zforcing.testing import MODEL_CHECKS, Check, check_rows, check_unroll, check_unroll_gradient, random_batch
 from zforcing.testing.comparison import noise_for
 
@@ -140,3 +143,36 @@ def test_a_cost_that_a_model_does_not_have_is_refused(case: Case) -> None:
     having = ", ".join(MODELS[case.model].step_costs + MODELS[case.model].context_costs) or "none"
     with pytest.raises(UserError, match=f"^the model has no cost 'surprise'; it has {having}$"):
         run.cost("surprise")
+
+
+class Counts(nn.Module):
+    """An emission of somebody else: numbers that torch's negative binomial counts."""
+
+    def __init__(self, features: int, size: int):
+        super().__init__()
+        self.layer = nn.Linear(features, 2 * size)
+
+    def forward(self, features: Tensor) -> Independent[Any]:
+        total, logits = self.layer(features).chunk(2, dim=-1)
+        return Independent(NegativeBinomial(total.exp(), logits=logits), 1)
+
+
+def test_an_emission_of_torchs_counts_is_run_fast_as_step_by_step() -> None:
+    torch.manual_seed(0)
+    model = RNN(ObservationSpec("real", 2), RNNConfig(hidden_size=4)).eval()
+    model.emission_net = Counts(4, 2)
+    x = torch.randint(0, 5, (3, 5, 2)).double()
+    batch = SequenceBatch(x, torch.tensor([5, 4, 2]), x[:, 0])
+    fast = model.double().unroll(batch).log_px
+    model.backend = "reference"
+    torch.testing.assert_close(fast, model.unroll(batch).log_px)
+
+
+@pytest.mark.parametrize("backend", ["fast", "reference"])
+def test_the_weights_of_an_lstm_may_be_normalized(backend: Any) -> None:
+    torch.manual_seed(0)
+    model, batch = RNN(SPECS["real"], RNNConfig(hidden_size=4)).double().eval(), random_batch(SPECS["real"])
+    model.backend = backend
+    before = model.unroll(batch).log_px
+    weight_norm(model.lstm, "weight_hh_l0")
+    torch.testing.assert_close(model.unroll(batch).log_px, before)

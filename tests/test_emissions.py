@@ -6,15 +6,22 @@ import math
 
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.distributions import (
     Bernoulli,
+    Binomial,
     Categorical,
+    ContinuousBernoulli,
     Distribution,
+    Geometric,
     Independent,
     MixtureSameFamily,
+    Multinomial,
+    NegativeBinomial,
     Normal,
+    OneHotCategorical,
     Poisson,
+    RelaxedBernoulli,
 )
 
 from conftest import SPECS, observations
@@ -107,6 +114,12 @@ DISTRIBUTIONS = {
     "bernoulli": lambda: Independent(Bernoulli(logits=torch.randn(3, 2)), 1),
     "categorical": lambda: Categorical(logits=torch.randn(3, 4)),
     "poisson": lambda: Poisson(torch.rand(3) + 0.5),
+    "negative binomial": lambda: NegativeBinomial(torch.rand(3) + 0.5, logits=torch.randn(3)),
+    "binomial": lambda: Binomial(4, torch.rand(3)),
+    "geometric": lambda: Geometric(torch.rand(3)),
+    "continuous bernoulli": lambda: ContinuousBernoulli(torch.rand(3), lims=(0.4, 0.6)),
+    "one-hot": lambda: OneHotCategorical(logits=torch.randn(3, 4)),
+    "multinomial": lambda: Multinomial(5, logits=torch.randn(3, 4)),
 }
 
 
@@ -117,6 +130,55 @@ def test_stacked_distributions_keep_their_log_densities(name: str) -> None:
     xs = [d.sample() for d in each]
     expected = torch.stack([d.log_prob(x) for d, x in zip(each, xs, strict=True)], dim=1)
     torch.testing.assert_close(stack(each, dim=1).log_prob(torch.stack(xs, dim=1)), expected)
+
+
+class Floored(Normal):
+    """A normal distribution with a setting that isn't among its parameters."""
+
+    def __init__(self, loc: Tensor, scale: Tensor, low: float = -torch.inf, validate_args: bool | None = None):
+        super().__init__(loc, scale, validate_args)
+        self.low = low
+
+
+class Scaled(Normal):
+    """A normal distribution that says something else of its own."""
+
+    def log_prob(self, value: Tensor) -> Tensor:
+        return 2 * super().log_prob(value)
+
+
+class Named(Independent):  # type: ignore[type-arg]  # of any
+    """An Independent of somebody else."""
+
+
+class Mixed(MixtureSameFamily):
+    """A mixture of somebody else."""
+
+
+@pytest.mark.parametrize(
+    "distribution",
+    [
+        Floored(torch.zeros(3), torch.ones(3), low=0.0),
+        Named(Normal(torch.zeros(3, 2), torch.ones(3, 2)), 1),
+        Mixed(Categorical(torch.ones(3, 2)), Normal(torch.zeros(3, 2), torch.ones(3, 2))),
+        RelaxedBernoulli(torch.tensor(0.5), torch.rand(3)),
+    ],
+    ids=lambda distribution: type(distribution).__name__,
+)
+def test_what_would_lose_something_is_not_stacked(distribution: Distribution) -> None:
+    with pytest.raises(TypeError, match=r"can't be combined: .*zforcing\.distributions\.Combinable"):
+        stack([distribution, distribution], dim=1)
+
+
+def test_a_class_of_somebody_else_that_only_its_parameters_make_keeps_its_type() -> None:
+    stacked = stack([Scaled(torch.zeros(3), torch.ones(3))] * 2, dim=1)
+    assert type(stacked) is Scaled
+    assert stacked.batch_shape == (3, 2)
+
+
+def test_what_differs_in_more_than_tensors_is_not_stacked() -> None:
+    with pytest.raises(TypeError, match="Multinomials with other total_count can't be combined"):
+        stack([Multinomial(n, logits=torch.zeros(3, 4)) for n in (2, 3)], dim=1)
 
 
 @pytest.mark.parametrize("kind", ["real", "binary", "categorical"])

@@ -22,6 +22,7 @@ from zforcing.bounds import Bound
 from zforcing.models.density import DensityModel, Draws, Generated
 from zforcing.models.images.darn import SampledBits, entropy
 from zforcing.models.images.dlgm import leapfrog
+from zforcing.models.images.normal import log_density, standard
 from zforcing.testing import all_images, check_image_model, images_of
 from zforcing.testing.listing import all_bits, listed_log_likelihood
 from zforcing.testing.moves import assert_reversible, check_moves
@@ -502,6 +503,32 @@ def test_completions_of_any_gap_are_from_orders_that_begin_with_what_is_known() 
     assert float((drawn.mean(0) - expected).abs().max()) < 4.5 * 0.5 / 8000**0.5
 
 
+def test_the_emission_of_a_completion_has_the_logits_that_were_drawn_by_and_no_others() -> None:
+    model, x = random_model("eonade", FEW), all_images(4)
+    known = torch.tensor([[True, True, False, False], [False, False, True, False]]).repeat(8, 1)
+    torch.manual_seed(0)
+    emission = model.complete(images_of(x, known)).emission
+    assert bool(((emission.base_dist.logits[:, 0] == 0) == known).all())
+
+
+def test_the_weight_of_a_place_in_an_order_is_in_the_models_precision() -> None:
+    model, x = random_model("eonade", ObservationSpec("binary", 7)), images_of(all_images(7))
+    torch.manual_seed(0)
+    noise = model.draw_noise(x)
+    exact, previous = model.draw(x, noise=noise).log_px, torch.get_default_dtype()
+    torch.set_default_dtype(torch.float32)
+    try:
+        assert torch.equal(model.draw(x, noise=noise).log_px, exact)
+    finally:
+        torch.set_default_dtype(previous)
+
+
+def test_densities_of_many_latents_are_summed_in_float64() -> None:
+    z = torch.full((1, 20_000), 100.0, dtype=torch.float32)
+    each = Normal(0.0, 1.0).log_prob(z[0]).double()
+    torch.testing.assert_close(log_density(standard(z), z)[0], each.sum(), rtol=1e-12, atol=0)
+
+
 # ---- the house around them
 
 
@@ -543,6 +570,10 @@ def test_it_is_fitted_evaluated_saved_and_drawn_from(name: str, tmp_path: Path) 
         ),
         (lambda: IWAE(2)(EoNADE(SPEC, hidden_size=2), images_of(torch.zeros(1, 6))), "take bound elbo, or orders for"),
         (lambda: Orders(2)(NADE(SPEC, hidden_size=2), images_of(torch.zeros(1, 6))), "bound orders is of models that"),
+        (
+            lambda: Orders(2)(EoNADE(SPEC, hidden_size=2), images_of(torch.zeros(1, 6)), weights=zf.Weights(calm=1.0)),
+            "bound orders draws nothing, and so has no calm to weight",
+        ),
         (lambda: Orders(2)(vae(), images_of(torch.zeros(1, 3))), "such as eonade; not binary_vae"),
         (
             lambda: Orders(1)(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -9,10 +10,12 @@ import numpy as np
 import pytest
 import torch
 from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
 import zforcing as zf
 from vae import vae
-from zforcing import DARN, DBN, DLGM, MADE, NADE, EoNADE, ObservationSpec, PixelCNN, PixelRNN, UserError
+from zforcing import DARN, DBN, DLGM, MADE, NADE, EoNADE, ObservationSpec, PixelCNN, PixelRNN, PixelVAE, UserError
 from zforcing.models.images import AutoregressiveModel, marginal_logits
 from zforcing.testing import all_images, check_image_model, dependencies, images_of
 
@@ -195,6 +198,51 @@ def test_a_mixture_is_the_mean_of_its_members_and_trains_one_at_a_time() -> None
     model.train()
     taken = {int((each - model.log_likelihood(batch)).abs().sum(1).argmin()) for _ in range(20)}
     assert taken == {0, 1, 2}
+
+
+class OnOneDevice(TorchDispatchMode):
+    """Refuses operations that give tensors on another device, within a `with` block."""
+
+    def __init__(self, device: str):
+        super().__init__()
+        self.device = device
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        found = func(*args, **(kwargs or {}))
+        assert all(v.device.type == self.device for v in tree_leaves(found) if isinstance(v, Tensor)), func
+        return found
+
+
+CAPTURABLE = [MADE, PixelCNN, PixelRNN, DARN, PixelVAE, partial(zf.DRAW, glimpses=2), zf.MatNet, DLGM, EoNADE]
+
+
+@pytest.mark.parametrize("build", CAPTURABLE)
+def test_what_a_cuda_graph_can_hold_never_waits_for_a_value(build: Any) -> None:
+    """Tensors of device meta have no values."""
+    model = build(ObservationSpec("binary", 16)).to("meta")
+    assert model.capturable
+    x = torch.zeros(3, 1, 16, device="meta")
+    batch = zf.SequenceBatch(x, x.new_ones(3, dtype=torch.int64), x[:, 0])
+    with OnOneDevice("meta"):
+        draws = model.draw(batch)
+        (draws.log_px - draws.kl).sum().backward()
+
+
+@pytest.mark.parametrize("cls", [MADE, PixelCNN, PixelRNN, NADE, DARN, PixelVAE])
+def test_a_cuda_graph_cannot_hold_what_asks_for_gaps(cls: Any) -> None:
+    assert not cls(ObservationSpec("binary", 16, missing=True)).capturable
+
+
+def test_a_cuda_graph_cannot_hold_a_mixture_whose_member_is_chosen_for_each_batch() -> None:
+    assert not MADE(ObservationSpec("binary", 16), masks=2).capturable
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_what_is_drawn_has_no_gradient(name: str) -> None:
+    model, x = random_model(name), all_images(6)[:2]
+    known = torch.arange(6).expand(2, 6) < 0
+    for drawn in (model.sample(2), model.complete(images_of(x, known))):
+        assert not drawn.emission.log_prob(drawn.x).requires_grad
 
 
 def test_a_mixture_completes_by_the_members_that_explain_what_is_known() -> None:

@@ -186,6 +186,14 @@ def test_latents_that_are_given_are_those_that_were_drawn(name: str) -> None:
     torch.testing.assert_close(drawn.log_px, model.log_given(model.logits(drawn.latents[:, 0]), *observed(batch, 3)))
 
 
+def test_log_q_of_a_matnet_is_summed_in_float64() -> None:
+    model = random_model("matnet", latent_channels=500).float()
+    draws = model.draw(images_of(all_images(4)).to("cpu", torch.float32))
+    kl, log_q = draws.kl, draws.log_pz - draws.log_ratio
+    assert kl.dtype == log_q.dtype == torch.float64
+    assert not torch.equal(log_q, log_q.float().double())
+
+
 @pytest.mark.parametrize("name", MODELS)
 def test_log_q_is_that_of_the_noise_less_the_volume_that_it_is_stretched_to(name: str) -> None:
     model = random_model(name)

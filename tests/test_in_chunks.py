@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from functools import partial
 from itertools import product
+from typing import Any
 
 import pytest
 import torch
@@ -142,6 +143,39 @@ def test_long_sequences_are_run_in_chunks(long: pytest.MonkeyPatch) -> None:
     with torch.no_grad():
         both(long, lambda: zf.ELBO()(model, batch))
     assert steps == [5, 2, 2, 1]
+
+
+def test_shapes_of_long_sequences_are_checked_too(long: pytest.MonkeyPatch) -> None:
+    model, batch = model_named("vrnn"), ragged()
+    noise = torch.randn(3, 6, 2, dtype=torch.float64)
+
+    def said() -> str:
+        with torch.no_grad(), pytest.raises(ValueError, match="noise is") as caught:
+            model.draw(batch, noise=noise)
+        return str(caught.value)
+
+    whole, in_parts = both(long, said)
+    assert whole == in_parts
+
+
+def test_costs_of_long_sequences_are_of_the_context_after_the_state_that_is_given(long: pytest.MonkeyPatch) -> None:
+    class ReadsThePast(zf.ZForcing):
+        def encode(self, batch: zf.SequenceBatch, *, state: Any = None) -> Tensor:
+            context = super().encode(batch, state=state)
+            return context if state is None else context + state.h[:, None]
+
+    torch.manual_seed(0)
+    model, batch = ReadsThePast(SPEC, zf.ZForcingConfig(**SMALL)).double().eval(), ragged()
+    model.backend = "reference"
+    noise = torch.randn(3, 5, 2, dtype=torch.float64)
+    state = model.initial_state(3, start=batch.start)._replace(h=torch.randn(3, 5, dtype=torch.float64))
+
+    def costs() -> list[Tensor]:
+        with torch.no_grad():
+            draws = model.draw(batch, noise=noise, state=state)
+            return [draws.cost(name) for name in ("backward", "auxiliary")]
+
+    close(*both(long, costs))
 
 
 def test_chunks_are_short_where_rows_are_many() -> None:

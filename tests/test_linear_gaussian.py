@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 
 import numpy as np
@@ -157,6 +158,42 @@ def test_the_likelihood_can_be_learned() -> None:
         adam.step()
     truth = model().log_likelihood(batch).mean()
     assert learner.log_likelihood(batch).mean() > truth - 0.1  # on the training set it may be above
+
+
+def in_single_and_double_precision() -> tuple[LinearGaussian, LinearGaussian, SequenceBatch]:
+    """More numbers observed than latents, almost without noise: most of P cancels at a step."""
+    torch.manual_seed(0)
+    single = LinearGaussian(ObservationSpec("real", 6), LinearGaussianConfig(2, "smoothing")).float()
+    with torch.no_grad():
+        single.log_r.fill_(-5.0)
+    batch = SequenceBatch(torch.randn(2, 20, 6) / 100, torch.tensor([20, 12]), torch.zeros(2, 6))
+    return single, copy.deepcopy(single).double(), batch.to("cpu", torch.float64)
+
+
+def test_inference_in_a_float32_model_is_that_of_float64() -> None:
+    single, double, batch = in_single_and_double_precision()
+    rounded = batch.to("cpu", torch.float32)
+    exact = double.log_likelihood(rounded.to("cpu", torch.float64))
+    found = single.log_likelihood(rounded)
+    torch.testing.assert_close(found, exact, rtol=1e-9, atol=0)
+    smoothed, expected = single.smooth(rounded), double.smooth(rounded.to("cpu", torch.float64))
+    assert smoothed[0].dtype == torch.float32
+    torch.testing.assert_close(smoothed, tuple(v.float() for v in expected), rtol=1e-6, atol=1e-7)
+    context = double.encode(rounded.to("cpu", torch.float64)).float()
+    torch.testing.assert_close(single.encode(rounded), context, rtol=1e-6, atol=1e-4)
+    slope = torch.autograd.grad(found.sum(), single.log_r)[0]
+    torch.testing.assert_close(slope, torch.autograd.grad(exact.sum(), double.log_r)[0].float(), rtol=1e-5, atol=0)
+
+
+def test_the_likelihood_of_a_float64_model_takes_no_constant_in_float32() -> None:
+    double, batch = in_single_and_double_precision()[1:]
+    exact = double.log_likelihood(batch)
+    previous = torch.get_default_dtype()
+    torch.set_default_dtype(torch.float32)
+    try:
+        assert torch.equal(double.log_likelihood(batch), exact)
+    finally:
+        torch.set_default_dtype(previous)
 
 
 def test_linear_gaussian_refuses_what_is_not_real() -> None:

@@ -162,3 +162,8 @@ def test_released_arrays_of_whole_numbers_are_refused(released: Released) -> Non
     whole = {"emb_mod.0.weight": torch.zeros(7, 5, dtype=torch.int64)}
     with pytest.raises(UserError, match=r"emb_mod\.0\.weight holds no floating"):
         load_released(released.parameters | whole)
+
+
+def test_a_setting_that_the_released_arrays_determine_is_refused(released: Released) -> None:
+    with pytest.raises(UserError, match="arrays determine hidden_size: leave it out"):
+        load_released(released.parameters, hidden_size=3)

@@ -53,6 +53,11 @@ def test_categories_are_drawn_by_these_probabilities() -> None:
     assert (np.abs(frequencies(drawn, 4) - p) <= errors(p)).all()
 
 
+def test_one_category_alone_is_drawn() -> None:
+    drawn = draw_tempered(Categorical(logits=torch.tensor([0.0, 30.0, 0.0])), 0.5, 1.0)
+    assert (drawn.shape, drawn.item()) == ((), 1)
+
+
 @pytest.mark.parametrize(("top_p", "expected"), [(1.0, 0.8**2 / (0.8**2 + 0.2**2)), (0.95, 0.941176), (0.9, 1.0)])
 def test_bits_are_categories_of_two(top_p: float, expected: float) -> None:
     torch.manual_seed(0)

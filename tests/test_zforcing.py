@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
+from torch import Tensor, nn
 
 from conftest import SPECS, ZF_SIZE, Case, draw_noise, random_batch
 from oracle import (
@@ -22,6 +24,7 @@ from oracle import (
     weights_of,
 )
 from zforcing import SequenceModel
+from zforcing.nn import BackwardLSTM, Embedder
 
 VARIANTS: list[dict[str, Any]] = [
     {},
@@ -115,3 +118,62 @@ def test_the_backward_term_is_of_the_previous_observation_and_of_none_that_was_n
     if spec == "real":
         expected[0] = 0.0
     np.testing.assert_allclose(found, expected, rtol=1e-10)
+
+
+# ---- the backward LSTM on embedded observations
+
+
+class Doubled(nn.Linear):
+    """A linear layer of somebody else."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return 2 * super().forward(x)
+
+
+def hooked(layer: nn.Module) -> nn.Module:
+    layer.register_forward_hook(lambda _, given, result: _doubled(result))
+    return layer
+
+
+def _doubled(result: Any) -> Any:
+    return tuple(map(_doubled, result)) if isinstance(result, tuple) else 2 * result
+
+
+def embedder_and_network() -> tuple[Embedder, BackwardLSTM]:
+    torch.manual_seed(0)
+    return Embedder(SPECS["real"], 6), BackwardLSTM(6, 4)
+
+
+def states_of_both(embed: Embedder, network: BackwardLSTM) -> tuple[Tensor, Tensor]:
+    """Those of `of_embedded`, and those of one after the other."""
+    torch.manual_seed(1)
+    x, lengths = torch.randn(2, 3, SPECS["real"].size), torch.tensor([3, 2])
+    return network.of_embedded(embed, x, lengths), network(embed(x), lengths)
+
+
+@pytest.mark.parametrize("replaced", [Doubled, partial(nn.Linear, bias=False)], ids=["subclass", "no bias"])
+def test_the_backward_network_reads_what_another_layer_makes_of_an_observation(replaced: Any) -> None:
+    embed, network = embedder_and_network()
+    embed.layer = replaced(SPECS["real"].size, 6)
+    torch.testing.assert_close(*states_of_both(embed, network))
+
+
+@pytest.mark.parametrize("part", ["embed", "embed.layer", "embed.dropout", "network.lstm", "network"])
+def test_the_backward_network_obeys_the_hooks_of(part: str) -> None:
+    embed, network = embedder_and_network()
+    plain = states_of_both(embed, network)[0]
+    hooked(nn.ModuleDict({"embed": embed, "network": network}).get_submodule(part))
+    found, expected = states_of_both(embed, network)
+    torch.testing.assert_close(found, expected)
+    assert not torch.allclose(found, plain)
+
+
+def test_a_network_is_in_train_mode_where_gradients_are_wanted_which_cudnn_needs() -> None:
+    network, modes = BackwardLSTM(2, 3).eval(), []
+    network.lstm.register_forward_pre_hook(lambda lstm, _: modes.append(lstm.training))
+    x, lengths = torch.randn(2, 3, 2), torch.tensor([3, 2])
+    network(x, lengths)
+    with torch.no_grad():
+        network(x, lengths)
+    assert modes == [True, False]
+    assert not network.lstm.training

@@ -3,21 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import cache
+from inspect import signature
 from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
-from torch.distributions import (
-    Bernoulli,
-    Categorical,
-    Distribution,
-    Independent,
-    MixtureSameFamily,
-    MultivariateNormal,
-    Normal,
-)
+from torch.distributions import Categorical, Distribution, Independent, MixtureSameFamily, Normal
 
 D = TypeVar("D", bound=Distribution)
+SAME_AS = {"probs": "logits", "covariance_matrix": "scale_tril", "precision_matrix": "scale_tril"}
+"""parameters of torch's distributions that another one says too, which is then the one to pass"""
 
 
 class Combinable(Distribution):
@@ -59,7 +55,11 @@ def combine(f: Callable[..., Tensor], *distributions: Distribution) -> Distribut
 
     Args:
         f: A function of as many tensors as there are distributions.
-        *distributions: Of the same type, such as `Independent(Normal)`.
+        *distributions: Of the same type, such as `Independent(Normal)`: of torch's, a `Combinable`, or one whose
+            constructor takes nothing but the parameters in `arg_constraints`, and `validate_args`.
+
+    Raises:
+        TypeError: The distribution is another one, which this can't make anew without losing something.
 
     Example:
         >>> both = combine(lambda a, b: torch.stack([a, b]), *[Bernoulli(logits=torch.zeros(3))] * 2)
@@ -69,21 +69,60 @@ def combine(f: Callable[..., Tensor], *distributions: Distribution) -> Distribut
     first = distributions[0]
     if isinstance(first, Combinable):
         return first.combined(f, *distributions[1:])
-    if isinstance(first, MixtureSameFamily):
+    if type(first) is MixtureSameFamily:
         mixtures = [d for d in distributions if isinstance(d, MixtureSameFamily)]
         weights = Categorical(logits=f(*(d.mixture_distribution.logits for d in mixtures)), validate_args=False)
         each = combine(f, *(d.component_distribution for d in mixtures))
         return MixtureSameFamily(weights, each, validate_args=False)
-    if isinstance(first, Independent):
+    if type(first) is Independent:
         base = combine(f, *(d.base_dist for d in distributions if isinstance(d, Independent)))
         return Independent(base, first.reinterpreted_batch_ndims, validate_args=False)
-    names = tuple(first.arg_constraints)
-    if isinstance(first, Bernoulli | Categorical):
-        names = ("logits",)
-    elif isinstance(first, MultivariateNormal):
-        names = ("loc", "scale_tril")
+    names, fixed = _parameters(first), _fixed(first)
+    if any(_fixed(d) != fixed for d in distributions):
+        raise TypeError(f"{type(first).__name__}s with other {', '.join(fixed)} can't be combined: use one of them")
     parameters: dict[str, Any] = {n: f(*(getattr(d, n) for d in distributions)) for n in names}
-    return type(first)(**parameters, validate_args=False)
+    return type(first)(**parameters, **fixed, validate_args=False)
+
+
+def _parameters(distribution: Distribution) -> list[str]:
+    """The names of the tensors that a distribution is made of, each said once."""
+    names = _declared(distribution)
+    return [name for name in names if SAME_AS.get(name) not in names]
+
+
+def _fixed(distribution: Distribution) -> dict[str, Any]:
+    """What else the constructor of one of torch's own distributions takes, such as a number of trials."""
+    kind: Any = type(distribution)
+    asked = _asked_for(kind)
+    fixed = dict.fromkeys(name for name in asked if name not in {"validate_args", *_declared(distribution)})
+    if kind.__module__.startswith("torch.distributions."):
+        fixed = {name: getattr(distribution, name, getattr(distribution, f"_{name}", None)) for name in fixed}
+    if "validate_args" not in asked or not all(map(_is_plain, fixed.values())):
+        raise TypeError(
+            f"distributions of type {kind.__name__} can't be combined: their constructor must take the parameters in "
+            f"arg_constraints and validate_args, and no more; or derive the class from "
+            f"zforcing.distributions.Combinable, and define `combined`"
+        )
+    return fixed
+
+
+def _declared(distribution: Distribution) -> Sequence[str]:
+    """The parameters in `arg_constraints`; none where a class has no such."""
+    try:
+        return tuple(distribution.arg_constraints)
+    except NotImplementedError:
+        return ()
+
+
+@cache
+def _asked_for(kind: type[Distribution]) -> tuple[str, ...]:
+    """The names of the constructor's arguments."""
+    return tuple(signature(kind).parameters)
+
+
+def _is_plain(value: Any) -> bool:
+    """Whether a value is a number, or some: no tensor, which may be another one at each step."""
+    return isinstance(value, int | float | tuple)
 
 
 def stack(distributions: Sequence[Distribution], *, dim: int) -> Distribution:

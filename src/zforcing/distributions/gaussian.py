@@ -30,7 +30,8 @@ def diagonal_gaussian(mean: Tensor, log_variance: Tensor, *, min_std: float = 0.
 def gaussian_log_prob(x: Tensor, mean: Tensor, log_variance: Tensor) -> Tensor:
     """Compute log N(x; mean, diag(exp(log_variance))), [..., D] -> [...], in nats.
 
-    It equals `diagonal_gaussian(mean, log_variance).log_prob(x)` with half the passes over memory. Differentiable once.
+    It equals `diagonal_gaussian(mean, log_variance).log_prob(x)` with half the passes over memory. The three have one
+    shape: nothing is broadcast. Differentiable once.
     """
     arguments = (at_least_float32(v) for v in (x, mean, log_variance))
     result: Tensor = _GaussianLogProb.apply(*arguments)  # type: ignore[no-untyped-call]  # torch's is

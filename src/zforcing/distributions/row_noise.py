@@ -28,7 +28,11 @@ RESAMPLING, WORDS, LATER = -1, -2, -3
 
 
 def seed_for(seed: int, *purpose: int | str) -> int:
-    """A seed of 64 bits for one purpose: the same seed and purpose give the same, others independent ones."""
+    """A seed of 64 bits for one purpose: the same seed and purpose give the same, others as good as independent ones.
+
+    A few purposes share a seed, for numpy's `SeedSequence` ignores zeros at the end, and takes a number of more than 32
+    bits as several: (0,) and (0, 0) do, for example.
+    """
     words = [seed, *(int.from_bytes(p.encode(), "big") if isinstance(p, str) else p for p in purpose)]
     return int(np.random.SeedSequence(words).generate_state(1, np.uint64)[0])
 

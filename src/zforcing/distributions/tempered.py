@@ -117,7 +117,7 @@ def _(distribution: DiscretizedLogisticMixture, temperature: float, top_p: float
 def draw_category(logits: Tensor, temperature: float, top_p: float) -> Tensor:
     """Draw one of V categories by logits [..., V], [...] int64. See `tempered_probabilities`."""
     probabilities = tempered_probabilities(logits, temperature, top_p)
-    drawn = torch.multinomial(probabilities.flatten(0, -2), 1)
+    drawn = torch.multinomial(probabilities.reshape(-1, logits.shape[-1]), 1)
     return drawn.reshape(logits.shape[:-1])
 
 

@@ -164,7 +164,7 @@ class DensityModel(nn.Module, ABC):
     name: ClassVar[str]
     Config: ClassVar[type[Any]]
     cost_names: ClassVar[tuple[str, ...]] = ()
-    capturable: ClassVar[bool] = True
+    capturable: bool = True
     paper: ClassVar[str] = ""
 
     def __init__(self, spec: ObservationSpec, config: Any):
@@ -306,7 +306,8 @@ class DensityModel(nn.Module, ABC):
             batch: B rows.
 
         Returns:
-            Tensor [B], in nats.
+            Tensor [B], in nats. A mixture (MADE with several masks) gives it in eval mode; in train mode it is that of
+            one member, drawn at random.
 
         Raises:
             UserError: The model has latents, and no exact likelihood.

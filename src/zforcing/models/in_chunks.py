@@ -79,8 +79,7 @@ def unrolled(
         )
         yield Chunk(0, T, run, rows.mask, run.state)
         return
-    if context is None:
-        context = model.encode(batch, state=None if state is None else map_state(lambda v: v[: len(batch)], state))
+    context = _encoded(model, batch, state) if context is None else context
     now = model.initial_state(len(rows), start=rows.start) if state is None else state
     for start in range(0, T, steps):
         stop = min(start + steps, T)
@@ -98,6 +97,11 @@ def unrolled(
         if resample is not None and stop < T:
             index = _resampled(resample, start, exists, stop - start - 1, _last_weight(run))
             now = now if index is None else map_state(lambda v, rows=index: v[rows], now)
+
+
+def _encoded(model: RecurrentModel, batch: SequenceBatch, state: State | None) -> Tensor:
+    """The context of a batch, before which its copies are in some state."""
+    return model.encode(batch, state=None if state is None else map_state(lambda v: v[: len(batch)], state))
 
 
 def _resampled(resample: Resample, start: int, exists: Tensor, t: int, log_w: Tensor) -> Tensor | None:
@@ -129,12 +133,10 @@ def draws_of_long(
     context: Tensor | None,
 ) -> Draws:
     """Draw the latents of all steps as `SequenceModel.draw` does, and sum their terms chunk by chunk."""
-    context = model.encode(batch) if context is None and state is None else context
+    whole = _encoded(model, batch, state) if context is None else context
 
     def chunks() -> Iterator[Chunk]:
-        return unrolled(
-            model, batch, noise=lambda a, b: noise[:, a:b], particles=particles, state=state, context=context
-        )
+        return unrolled(model, batch, noise=lambda a, b: noise[:, a:b], particles=particles, state=state, context=whole)
 
     totals = {name: torch.zeros(len(noise), dtype=torch.float64, device=noise.device) for name in ("x", "z", "q")}
     latents, kl, last = [], [], state
@@ -149,7 +151,6 @@ def draws_of_long(
     def cost(name: str) -> Tensor:
         """By another pass: bounds that are measured rarely ask for it."""
         if name in model.context_costs:
-            whole = model.encode(batch) if context is None else context
             each: Tensor = getattr(model, name)(batch, whole)
             return copies(masked_sum(each, batch.mask), particles)
         return torch.stack([masked_sum(chunk.run.cost(name), chunk.exists) for chunk in chunks()]).sum(0)

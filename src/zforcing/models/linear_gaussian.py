@@ -60,6 +60,20 @@ class LinearGaussianState(NamedTuple):
     u: Tensor  # [n, U], u_t once step t has begun
 
 
+class System(NamedTuple):
+    """The parameters in float64, in which inference is exact: P - K C P cancels where r is small."""
+
+    A: Tensor
+    B: Tensor | None
+    C: Tensor
+    log_q: Tensor
+    log_r: Tensor
+
+    def driven(self, z: Tensor, u: Tensor | None) -> Tensor:
+        """z + B u, [..., Z]."""
+        return z if self.B is None or u is None else z + u.double() @ self.B.t()
+
+
 class LinearGaussian(SequenceModel):
     """A linear-Gaussian state-space model with learnable A, B, C, q and r, and an exact log-likelihood.
 
@@ -119,11 +133,12 @@ class LinearGaussian(SequenceModel):
         if self.config.proposal == "learned":
             scored = batch.scored
             return torch.cat([torch.where(scored, batch.x, torch.zeros_like(batch.x)), scored.to(batch.x)], dim=-1)
-        J, eta = self._evidence(batch)
+        if self.config.proposal == "smoothing":
+            J, eta = (v.to(self.A.dtype) for v in self._messages(batch))
+        else:
+            J, eta = evidence(batch, self.C, self.log_r)
         if self.config.proposal == "prior":
             J, eta = torch.zeros_like(J), torch.zeros_like(eta)
-        if self.config.proposal == "smoothing":
-            J, eta = self._messages(J, eta, batch.inputs)
         return torch.cat([J.flatten(2), eta], dim=-1)
 
     def after_inputs(self, state: LinearGaussianState, u: Tensor | None) -> LinearGaussianState:
@@ -165,64 +180,76 @@ class LinearGaussian(SequenceModel):
         """z + B u, [..., Z]."""
         return z if self.B is None or u is None else z + u @ self.B.t()
 
-    # Exact inference.
+    # Exact inference, in float64.
 
     def log_likelihood(self, batch: SequenceBatch) -> Tensor:
-        """log p(x_1..x_T) of each sequence, [B] in nats, by the Kalman filter; missing values are integrated out."""
+        """log p(x_1..x_T) of each sequence, [B] in nats, float64, by the Kalman filter; missing values are integrated
+        out.
+        """
         return self._filter(batch)[0]
 
     def smooth(self, batch: SequenceBatch) -> tuple[Tensor, Tensor]:
         """Mean [B, T, Z] and covariance [B, T, Z, Z] of p(z_t | x_1..x_T), from prediction and backward message."""
         _, m, P = self._filter(batch)
-        J, eta = self._messages(*self._evidence(batch), batch.inputs)
+        J, eta = self._messages(batch)
         eye = torch.eye(self.latent_size).to(P)
         V = torch.linalg.solve(eye + P @ J, P)  # (P^-1 + J)^-1 without inverting P
         mean = torch.linalg.solve(eye + P @ J, m[..., None] + P @ eta[..., None])[..., 0]
-        return mean, V
+        return mean.to(self.A.dtype), V.to(self.A.dtype)
+
+    def _system(self) -> System:
+        B = None if self.B is None else self.B.double()
+        return System(self.A.double(), B, self.C.double(), self.log_q.double(), self.log_r.double())
 
     def _filter(self, batch: SequenceBatch) -> tuple[Tensor, Tensor, Tensor]:
         """log p(x) [B]; mean [B, T, Z] and covariance [B, T, Z, Z] of p(z_t | x_<t)."""
         self.check_batch(batch)
-        Q, R = torch.diag(torch.exp(2 * self.log_q)), torch.exp(2 * self.log_r)
-        m = self.A.new_zeros(len(batch), self.latent_size)
-        P = self.A.new_zeros(len(batch), self.latent_size, self.latent_size)
-        total, means, covariances = self.A.new_zeros(len(batch)).double(), [], []
+        system = self._system()
+        Q, R = torch.diag(torch.exp(2 * system.log_q)), torch.exp(2 * system.log_r)
+        m = Q.new_zeros(len(batch), self.latent_size)
+        P = Q.new_zeros(len(batch), self.latent_size, self.latent_size)
+        total, means, covariances = Q.new_zeros(len(batch)), [], []
         inputs = [None] * batch.x.shape[1] if batch.inputs is None else batch.inputs.unbind(1)
-        for x, u, scored in zip(batch.x.unbind(1), inputs, batch.scored.unbind(1), strict=True):
-            m, P = self._driven(m @ self.A.t(), u), self.A @ P @ self.A.t() + Q
+        for x, u, scored in zip(batch.x.double().unbind(1), inputs, batch.scored.unbind(1), strict=True):
+            m, P = system.driven(m @ system.A.t(), u), system.A @ P @ system.A.t() + Q
             means.append(m)
             covariances.append(P)
             # a missing value gets a zero row in C, no error and unit noise, and so adds nothing to the determinant
-            C = self.C * scored[..., None]  # [B, D, Z]
+            C = system.C * scored[..., None]  # [B, D, Z]
             S = C @ P @ C.mT + torch.diag_embed(torch.where(scored, R, torch.ones_like(R)))
             error = torch.where(scored, x, torch.zeros_like(x)) - (C @ m[..., None])[..., 0]
             L = torch.linalg.cholesky(S)
             whitened = torch.linalg.solve_triangular(L, error[..., None], upper=False)[..., 0]
             log_det = 2 * L.diagonal(dim1=-2, dim2=-1).log().sum(-1)
-            total = total - 0.5 * (whitened.square().sum(-1) + log_det + scored.sum(-1) * math.log(2 * math.pi))
+            constant = scored.sum(-1).double() * math.log(2 * math.pi)
+            total = total - 0.5 * (whitened.square().sum(-1) + log_det + constant)
             gain = torch.cholesky_solve(C @ P, L).mT
             m, P = m + (gain @ error[..., None])[..., 0], P - gain @ C @ P
         return total, torch.stack(means, dim=1), torch.stack(covariances, dim=1)
 
-    def _evidence(self, batch: SequenceBatch) -> tuple[Tensor, Tensor]:
-        """J [B, T, Z, Z] and eta [B, T, Z] of p(x_t | z_t) = exp(-z'Jz / 2 + z'eta + ...); 0 if nothing is observed."""
-        precision = batch.scored * torch.exp(-2 * self.log_r)  # [B, T, D]
-        J = torch.einsum("di,btd,dj->btij", self.C, precision, self.C)
-        x = torch.where(batch.scored, batch.x, torch.zeros_like(batch.x))
-        return J, torch.einsum("di,btd->bti", self.C, precision * x)
-
-    def _messages(self, J: Tensor, eta: Tensor, inputs: Tensor | None) -> tuple[Tensor, Tensor]:
+    def _messages(self, batch: SequenceBatch) -> tuple[Tensor, Tensor]:
         """J and eta of p(x_t..x_T | z_t), backward in time. They are 0 in the padding, which so has no effect."""
-        eye = torch.diag(torch.exp(-2 * self.log_q))
+        system = self._system()
+        J, eta = evidence(batch, system.C, system.log_r)
+        eye = torch.diag(torch.exp(-2 * system.log_q))
         Js, etas = [J[:, -1]], [eta[:, -1]]
+        inputs = batch.inputs
         following = [None] * (J.shape[1] - 1) if inputs is None else inputs[:, 1:].flip(1).unbind(1)
         for J_t, eta_t, u in zip(J[:, :-1].flip(1).unbind(1), eta[:, :-1].flip(1).unbind(1), following, strict=True):
             J_next, eta_next = Js[-1], etas[-1]
             JS = J_next @ torch.linalg.inv(eye + J_next)  # integrates z_{t+1} out
             J_mean = J_next - JS @ J_next  # of its mean, A z_t + B u_{t+1}
             eta_mean = eta_next - (JS @ eta_next[..., None])[..., 0]
-            if self.B is not None and u is not None:
-                eta_mean = eta_mean - (J_mean @ (u @ self.B.t())[..., None])[..., 0]
-            Js.append(J_t + self.A.t() @ J_mean @ self.A)
-            etas.append(eta_t + eta_mean @ self.A)
+            if system.B is not None and u is not None:
+                eta_mean = eta_mean - (J_mean @ (u.double() @ system.B.t())[..., None])[..., 0]
+            Js.append(J_t + system.A.t() @ J_mean @ system.A)
+            etas.append(eta_t + eta_mean @ system.A)
         return torch.stack(Js[::-1], dim=1), torch.stack(etas[::-1], dim=1)
+
+
+def evidence(batch: SequenceBatch, C: Tensor, log_r: Tensor) -> tuple[Tensor, Tensor]:
+    """J [B, T, Z, Z] and eta [B, T, Z] of p(x_t | z_t) = exp(-z'Jz / 2 + z'eta + ...); 0 if nothing is observed."""
+    precision = batch.scored * torch.exp(-2 * log_r)  # [B, T, D]
+    J = torch.einsum("di,btd,dj->btij", C, precision, C)
+    x = torch.where(batch.scored, batch.x, torch.zeros_like(batch.x))
+    return J, torch.einsum("di,btd->bti", C, precision * x)

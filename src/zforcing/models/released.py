@@ -55,7 +55,8 @@ def load_released(arrays: Mapping[str, Any], **settings: Any) -> ZForcing:
         The model, in eval mode.
 
     Raises:
-        UserError: An array is missing, unknown, or of the wrong shape.
+        UserError: An array is missing, unknown, or of the wrong shape; or a setting is unknown, or one that the arrays
+            determine.
     """
     tensors = {name: torch.as_tensor(value) for name, value in arrays.items()}
     _check_names(tensors)
@@ -164,12 +165,15 @@ def _latent_size(tensors: Mapping[str, Tensor]) -> int:
 def _config(tensors: Mapping[str, Tensor], settings: Mapping[str, Any]) -> ZForcingConfig:
     """The settings: sizes and cell from the shapes; the released model has no output skip."""
     mlp, hidden = tensors["pri_mod.0.weight"].shape
-    return ZForcingConfig(
-        hidden_size=hidden,
-        latent_size=_latent_size(tensors),
-        embedding_size=tensors["emb_mod.0.weight"].shape[0],
-        mlp_size=mlp,
-        output_skip=False,
-        cell="layer_norm" if "fwd_mod.ln_ih.gain" in tensors else "lstm",
-        **settings,
-    )
+    known = {
+        "hidden_size": hidden,
+        "latent_size": _latent_size(tensors),
+        "embedding_size": tensors["emb_mod.0.weight"].shape[0],
+        "mlp_size": mlp,
+        "output_skip": False,
+        "cell": "layer_norm" if "fwd_mod.ln_ih.gain" in tensors else "lstm",
+    }
+    twice = [name for name in settings if name in known]
+    if twice:
+        raise UserError(f"released weights: the arrays determine {', '.join(twice)}: leave it out of the settings")
+    return ZForcing.make_config(None, known | dict(settings))

@@ -112,14 +112,14 @@ class RNN(SequenceModel):
 
     def initial_state(self, n: int, *, start: Tensor | None = None) -> RNNState:
         """h_0 = c_0 = 0."""
-        weight = self.lstm.get_parameter("weight_hh_l0")
+        weight = self.lstm.all_weights[0][1]
         zeros = weight.new_zeros(n, self.config.num_layers, self.config.hidden_size)
         x = self.spec.blank(n, device=weight.device, dtype=weight.dtype) if start is None else start
         return RNNState(zeros, zeros, self._embed(x))
 
     def encode(self, batch: SequenceBatch, *, state: State | None = None) -> Tensor:
         """An empty context, [B, T, 0]."""
-        return self.lstm.get_parameter("weight_hh_l0").new_zeros(*batch.x.shape[:2], 0)
+        return self.lstm.all_weights[0][1].new_zeros(*batch.x.shape[:2], 0)
 
     def after_inputs(self, state: RNNState, u: Tensor | None) -> RNNState:
         """h_t = LSTM([e(x_{t-1}), u_t], h_{t-1}), layer by layer."""

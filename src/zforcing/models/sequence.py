@@ -53,6 +53,8 @@ class SequenceModel(RecurrentModel):
         context: Tensor | None = None,
     ) -> Draws:
         """Draw the latents of all steps: `unroll`, with its arguments, and its terms summed over time."""
+        self.check_batch(batch)
+        self._check_shapes(batch, noise=noise, latents=latents, state=state, context=context, particles=particles)
         if latents is None and steps_at_once(self, T := batch.x.shape[1], rows=particles * len(batch)) < T:
             noise = self.draw_noise(batch, particles=particles) if noise is None else noise
             return draws_of_long(self, batch, noise=noise, particles=particles, state=state, context=context)

@@ -71,7 +71,8 @@ class SRNNConfig(EmissionSettings):
     dropout: Probability = 0.0
     """probability of dropping an entry of e(x) and of the emission's features, in training"""
     latent_clamp: Positive | None = None
-    """means and log-variances of prior and posterior are clamped to plus or minus this; null: not clamped"""
+    """what the networks of prior and posterior say, means and log-variances, is clamped to plus or minus this (with
+    residual_posterior, before the prior's mean is added); null: not clamped"""
     activation_clamp: Positive | None = 3.0
     """the leaky ReLUs are clamped to plus or minus this; null: not clamped"""
 

@@ -66,10 +66,15 @@ class Embedder(nn.Module):
     def followed_by(self, x: Tensor, weight: Tensor, bias: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """u, W, b with W u + b = weight e(x) + bias: of x itself where e is linear and x is smaller, else of e(x)."""
         layer = self.layer
-        has_more = self.hidden is not None or self.reads_mask or (self.training and self.dropout.p)
-        if not isinstance(layer, nn.Linear) or has_more or layer.in_features >= weight.shape[1]:
+        if not self._is_linear() or not isinstance(layer, nn.Linear) or layer.in_features >= weight.shape[1]:
             return self(x), weight, bias
         return self._read(x, is_missing(x)), weight @ layer.weight, weight @ layer.bias + bias
+
+    def _is_linear(self) -> bool:
+        """Whether e(x) is what the weight and the bias of `layer` say, and nothing else hears of it."""
+        has_more = self.hidden is not None or self.reads_mask or (self.training and self.dropout.p)
+        parts = does_only(self, Embedder) and does_only(self.dropout, nn.Dropout) and does_only(self.layer, nn.Linear)
+        return not has_more and parts and self.layer.bias is not None
 
     def _numbers(self, x: Tensor) -> Tensor:
         """The linear map of vectors, [..., D] -> [..., E], a missing number replaced."""
@@ -83,6 +88,12 @@ class Embedder(nn.Module):
         if self.reading is None:
             return torch.where(missing, fill, x)
         return torch.where(self.reading.repeated(missing), fill, self.reading(torch.where(missing, 0.0, x)))
+
+
+def does_only(module: nn.Module, kind: type[nn.Module]) -> bool:
+    """Whether calling a module is the `forward` of a class, without hooks."""
+    hooks = (module._forward_hooks, module._forward_pre_hooks, module._backward_hooks, module._backward_pre_hooks)
+    return type(module).forward is kind.forward and not any(hooks)
 
 
 class Readout(nn.Module):

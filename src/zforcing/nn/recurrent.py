@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from ..observations import reverse
-from .embedding import Embedder
+from .embedding import Embedder, does_only
 from .initialize import initialize_lstm
 from .mlp import join
 
@@ -32,8 +33,12 @@ class BackwardLSTM(nn.Module):
     def of_embedded(self, embed: Embedder, x: Tensor, lengths: Tensor, *, inputs: Tensor | None = None) -> Tensor:
         """Compute the same of [e(x), inputs], [B, T, D] or [B, T] -> [B, T, H].
 
-        Where e is linear, its matrix and the LSTM's are multiplied first if that is less work.
+        Where e is linear, its matrix and the LSTM's are multiplied first if that is less work, and if no hook or layer
+        of somebody else would be passed over.
         """
+        if not (does_only(self, BackwardLSTM) and does_only(self.lstm, nn.LSTM)):
+            called: Tensor = self(join(embed(x), inputs), lengths)
+            return called
         if not (torch.is_grad_enabled() or x.shape[1] <= LONG):
             return self._long(embed, x, lengths, inputs)
         weight, recurrent, bias, other_bias = self.lstm.all_weights[0]
@@ -62,8 +67,22 @@ class BackwardLSTM(nn.Module):
 
 def run_network(network: nn.Module, x: Tensor, state: Any = None) -> tuple[Tensor, Any]:
     """Run torch's LSTM or GRU: network(x, state), `in_float32_where_needed`."""
-    states, state = in_float32_where_needed(lambda read: network(read, state), x)
+    with _differentiable(network):
+        states, state = in_float32_where_needed(lambda read: network(read, state), x)
     return states, state
+
+
+@contextmanager
+def _differentiable(network: nn.Module) -> Iterator[None]:
+    """Train mode within a `with` block where gradients are wanted, without which cuDNN has none. Without dropout the
+    numbers are the same.
+    """
+    was = network.training
+    network.training = was or (torch.is_grad_enabled() and not network.dropout)
+    try:
+        yield
+    finally:
+        network.training = was
 
 
 def in_float32_where_needed(run: Callable[..., tuple[Any, ...]], *tensors: Tensor) -> tuple[Any, ...]:

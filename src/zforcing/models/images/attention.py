@@ -45,12 +45,12 @@ def window(place: Tensor, *, size: int, shape: tuple[int, int]) -> Window:
     """The window of N = `size` filters a side that numbers [n, 5] place on images of `shape` (H, W)."""
     (H, W), (g_x, g_y, log_variance, log_stride, log_intensity) = shape, place.split(1, dim=1)
     stride = (max(H, W) - 1) / max(size - 1, 1) * log_stride.exp()
-    offsets = (torch.arange(1, size + 1).to(place) - size / 2 - 0.5) * stride  # [n, N]
+    offsets = (torch.arange(1, size + 1, device=place.device).to(place) - size / 2 - 0.5) * stride  # [n, N]
     precision = torch.exp(-log_variance.clamp(min=LEAST_LOG_VARIANCE))
 
     def filters(g: Tensor, length: int) -> Tensor:
         means = (length + 1) / 2 * (g + 1) + offsets
-        distance = torch.arange(1, length + 1).to(place) - means[:, :, None]
+        distance = torch.arange(1, length + 1, device=place.device).to(place) - means[:, :, None]
         return torch.softmax(-0.5 * precision[:, :, None] * distance**2, dim=2)
 
     return Window(filters(g_y, H), filters(g_x, W), log_intensity.exp()[:, :, None])

@@ -26,8 +26,9 @@ Order = Literal["raster", "random"]
 class AutoregressiveModel(DensityModel):
     """Base class of exact models of binary vectors. A subclass defines `logits`, and may define a faster `fill`.
 
-    With M > 1 members, the model is their equal mixture: log p(x) is the log-mean-exp over members. Training takes one
-    of them at random for each batch, whose mean log-density is below that of the mixture.
+    With M > 1 members, the model is their equal mixture: log p(x) is the log-mean-exp over members. That is what `draw`
+    and `log_likelihood` give in eval mode. In train mode, which a new model is in, they take one of them at random for
+    each batch, whose mean log-density is below that of the mixture.
 
     Args:
         spec: Binary vectors of D numbers, which a model without time reads as one step.
@@ -42,6 +43,8 @@ class AutoregressiveModel(DensityModel):
     def __init__(self, spec: ObservationSpec, config: Any, *, order: Order = "raster", members: int = 1):
         super().__init__(spec, config)
         check_pixels(self.name, spec)
+        if members > 1 or spec.missing:  # the host chooses the member, and is asked for gaps (`refuse_holes`)
+            self.capturable = False
         places = [torch.randperm(spec.size) if order == "random" else torch.arange(spec.size) for _ in range(members)]
         self.register_buffer("place", torch.stack(places).to(torch.get_default_dtype()) + 1)
 
@@ -63,7 +66,7 @@ class AutoregressiveModel(DensityModel):
     def draw(
         self, batch: SequenceBatch, *, particles: int = 1, noise: Tensor | None = None, latents: Tensor | None = None
     ) -> Draws:
-        """The exact log p(x), and a KL of 0."""
+        """The exact log p(x), in train mode of a member at random, and a KL of 0."""
         x, known = self._read(batch)
         nothing = x.new_zeros(particles * len(x))
         return Draws(
@@ -74,11 +77,13 @@ class AutoregressiveModel(DensityModel):
             kl_parts=lambda: nothing[:, None],
         )
 
+    @torch.no_grad()
     def sample(self, num_samples: int) -> Generated:
         """Draw n vectors: each from one of the members, number by number in its order."""
         x = self.place.new_zeros(num_samples, self.spec.size)
         return self._filled(x, torch.zeros_like(x, dtype=torch.bool))
 
+    @torch.no_grad()
     def complete(self, batch: SequenceBatch) -> Generated:
         """Draw what is missing, exactly where it comes after all that is observed in the order."""
         return self._filled(*self._read(batch))
@@ -122,5 +127,5 @@ class AutoregressiveModel(DensityModel):
         """x and what is known of it, [B, D]."""
         x, known = pixels_of(self, batch)
         for member in range(len(self.place)):
-            refuse_holes(self, known[:, self.order(member)])
+            refuse_holes(self, batch, order=self.order(member))
         return x, known

@@ -58,6 +58,8 @@ class DARN(LatentImageModel):
     def __init__(self, spec: ObservationSpec, config: DARNConfig | None = None, **settings: Any):
         config = self.make_config(config, settings)
         super().__init__(spec, config)
+        if spec.missing:
+            self.capturable = False  # `refuse_holes` waits for the GPU
         D, H = spec.size, config.latent_size
         self.encoder = nn.Linear(D, H)
         self.W, self.b = nn.Parameter(torch.zeros(H, H)), nn.Parameter(torch.zeros(H))
@@ -96,7 +98,7 @@ class DARN(LatentImageModel):
     ) -> Draws:
         """Draw h ~ q(h | x)."""
         x, known = pixels_of(self, batch)
-        refuse_holes(self, known)
+        refuse_holes(self, batch)
         a = self.encoder(x).repeat(particles, 1)
         if latents is None:
             e = (self.draw_noise(batch, particles=particles) if noise is None else noise)[:, 0]

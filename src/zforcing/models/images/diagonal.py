@@ -36,7 +36,7 @@ class DiagonalBiLSTM(nn.Module):
         rows, columns = a.shape[:2]
         from_left, from_right = self.U(a).chunk(2, dim=-1)
         gates = torch.stack([from_left, from_right.flip(1)]).flatten(1, 2)
-        order = along_diagonals(rows, columns).to(a.device)
+        order = along_diagonals(rows, columns, device=a.device)
         states = self.scan(gates[:, order], rows, columns)[:, order.argsort()].unflatten(1, (rows, columns))
         found: Tensor = self.up(states[0] + down(states[1].flip(1)))
         return found
@@ -128,9 +128,9 @@ def sizes(rows: int, columns: int) -> list[int]:
     return [min(t + 1, rows) - max(0, t - columns + 1) for t in range(rows + columns - 1)]
 
 
-def along_diagonals(rows: int, columns: int) -> Tensor:
+def along_diagonals(rows: int, columns: int, *, device: torch.device | None = None) -> Tensor:
     """The pixels' numbers [R W] diagonal after diagonal, in each from the top down."""
-    r, s = torch.arange(rows)[:, None], torch.arange(columns)
+    r, s = torch.arange(rows, device=device)[:, None], torch.arange(columns, device=device)
     return ((r + s) * rows + r).flatten().argsort()
 
 

@@ -124,7 +124,7 @@ class EoNADE(DensityModel):
         count = known.sum(1, keepdim=True)
         first = (torch.special.ndtr(latents[:, 0, -1:]) * count).long().minimum(count - 1)  # d, 0..D - 1
         seen = places(latents[:, 0, :-1], known) < first
-        scale = (count / (count - first).clamp(min=1))[:, 0]
+        scale = (count.to(x.dtype) / (count - first).clamp(min=1))[:, 0]
         each = torch.stack([log_bernoulli(v, x, known & ~seen) for v in self.logits(x, seen)]) * scale
         nothing = torch.zeros_like(each[-1])
         return Draws(
@@ -163,7 +163,10 @@ class EoNADE(DensityModel):
 
     @torch.no_grad()
     def complete(self, batch: SequenceBatch) -> Generated:
-        """Draw what is missing, exactly by p(. | o) of a random order o that has what is known first."""
+        """Draw what is missing, exactly by p(. | o) of a random order o that has what is known first.
+
+        In the emission, a pixel that is known has a logit of 0.
+        """
         return self._filled(*pixels_of(self, batch))
 
     def _filled(self, x: Tensor, known: Tensor) -> Generated:
@@ -175,7 +178,7 @@ class EoNADE(DensityModel):
                 continue
             logits = self.logits(x, place < t)[-1][rows, pixel]
             x[rows, pixel] = torch.where(drawn, torch.bernoulli(torch.sigmoid(logits)), x[rows, pixel])
-            all_logits[rows, pixel] = logits
+            all_logits[rows, pixel] = torch.where(drawn, logits, all_logits[rows, pixel])
         emission = Independent(Bernoulli(logits=all_logits[:, None]), 1)
         return Generated(x[:, None], x.new_zeros(len(x), 1, 0), emission)
 

@@ -21,13 +21,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ...distributions import at_least_float32, gaussian_log_prob
+from ...distributions import at_least_float32, diagonal_gaussian
 from ...observations import ObservationSpec, SequenceBatch
 from ...settings import Count, check
 from ..density import Draws, Examples
 from .grid import shape_of
 from .independent import IndependentPixels, kl_from_standard
 from .marginals import set_to_marginals
+from .normal import log_density
 from .reading import pixels_of
 
 SLOPE = 0.2
@@ -162,7 +163,7 @@ class MatNet(IndependentPixels):
             z[:, None],
             log_px=lambda: self.log_given(found.logits, x, known),
             log_pz=lambda: self.log_prior(z),
-            log_qz=lambda: gaussian_log_prob(z, mean, log_variance).double(),
+            log_qz=lambda: log_density(diagonal_gaussian(mean, log_variance), z),
             kl_parts=lambda: torch.stack([kl_from_standard(m, v) for _, m, v in found.parts], dim=1),
         )
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
-from torch.distributions import Distribution
+from torch.distributions import Distribution, Independent
 
 from ...distributions import diagonal_gaussian
 from .latent import LatentImageModel
@@ -31,6 +31,7 @@ def standard(like: Tensor) -> Distribution:
 
 
 def log_density(p: Distribution, z: Tensor) -> Tensor:
-    """log p(z) [n] float64."""
-    found: Tensor = p.log_prob(z)
-    return found.double()
+    """log p(z) [n] of independent numbers, summed in float64."""
+    assert isinstance(p, Independent), f"the numbers of {type(p).__name__} aren't independent"
+    each: Tensor = p.base_dist.log_prob(z)
+    return each.sum(-1, dtype=torch.float64)

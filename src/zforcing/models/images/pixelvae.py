@@ -61,6 +61,8 @@ class PixelVAE(NormalLatents):
     def __init__(self, spec: ObservationSpec, config: PixelVAEConfig | None = None, **settings: Any):
         config = self.make_config(config, settings)
         super().__init__(spec, config)
+        if spec.missing:
+            self.capturable = False  # `refuse_holes` waits for the GPU
         self.shape = shape_of(spec.size, config.width)
         self.encoder = Encoder(self.shape, config.encoder_channels, config.latent_size)
         self.pixels = GatedPixels.of(config, latent_size=config.latent_size)
@@ -96,7 +98,7 @@ class PixelVAE(NormalLatents):
     ) -> Draws:
         """One z for an image: noise and latents are [N, 1, Z]. The encoder reads what is missing as 0."""
         x, known = pixels_of(self, batch)
-        refuse_holes(self, known)
+        refuse_holes(self, batch)
         mean, log_variance = (v.repeat(particles, 1) for v in self.encoder(x.view(-1, 1, *self.shape)))
         q = diagonal_gaussian(mean, log_variance)
         if latents is None:

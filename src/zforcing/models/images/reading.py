@@ -40,8 +40,13 @@ def log_bernoulli(logits: Tensor, x: Tensor, known: Tensor | None = None) -> Ten
     return kept.sum(1, dtype=torch.float64)
 
 
-def refuse_holes(model: DensityModel, known: Tensor) -> None:
-    """Refuse rows [n, D], in an order, where something is known behind what isn't: nothing here sums that out."""
+def refuse_holes(model: DensityModel, batch: SequenceBatch, *, order: Tensor | None = None) -> None:
+    """Refuse images where something is known behind what isn't, in an order [D] or as they are: nothing here sums that
+    out. Where pixels may be missing, this waits for the GPU.
+    """
+    if batch.observed is None:
+        return
+    known = batch.observed[:, 0] if order is None else batch.observed[:, 0, order]
     holes = known[:, 1:] & ~known[:, :-1].cummin(1).values.bool()
     wrong = holes.any(1).nonzero()
     if len(wrong):
