@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -15,6 +16,9 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import load_file
+
+from zforcing import UserError
+from zforcing.training.parallel import processes
 
 FEW = ["--device", "cpu", "--json", "--training.threads", "1", "--training.max_steps", "6"]
 DIGITS = [*FEW, "--model.dropout", "0", "--model.hidden_size", "16", "--training.batch_size", "5"]
@@ -39,6 +43,19 @@ class Dies(Callback):
 train = commands.run_training
 commands.run_training = lambda *given, **named: train(*given, **named, callbacks=[Dies()])
 sys.exit(main(sys.argv[2:]))
+"""
+
+FITS = """
+import os, sys
+import torch
+import zforcing as zf
+torch.manual_seed(0)
+data = zf.Sequences([torch.randn(6, 2) for _ in range(8)])
+torch.manual_seed(int(os.environ["RANK"]))
+model = zf.RNN.for_data(data, hidden_size=4)
+model.register_buffer("mask", torch.tensor([os.environ["RANK"] == "0"]))
+zf.fit(model, data, max_steps=2, batch_size=4, progress=False, device="cpu")
+torch.save(model.state_dict(), os.path.join(sys.argv[1], os.environ["RANK"]))
 """
 
 
@@ -113,3 +130,26 @@ def test_a_process_that_ends_ends_the_others_in_one_line(tmp_path: Path, how: st
     assert "zforcing (process 0): lost the other processes: one has ended" in done.stderr
     assert ("zforcing (process 1): enough" in done.stderr) == (how == "raises")
     assert (tmp_path / "run" / "checkpoints" / "last" / "model.safetensors").is_file()
+
+
+@pytest.mark.slow
+def test_fit_trains_one_model_in_several_processes(tmp_path: Path) -> None:
+    """Each has made weights and buffers of its own: those of the first are trained."""
+    script = tmp_path / "fits.py"
+    script.write_text(FITS)
+    subprocess.run(launch(2, str(script), str(tmp_path)), check=True, timeout=400)
+    first, second = (torch.load(tmp_path / rank) for rank in "01")
+    assert first["mask"].item()
+    for name in first:
+        assert torch.equal(first[name], second[name])
+
+
+def test_a_port_that_is_taken_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        there = {"RANK": "0", "LOCAL_RANK": "0", "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
+        for name, value in there.items():
+            monkeypatch.setenv(name, value)
+        with pytest.raises(UserError, match=f"MASTER_ADDR 127.0.0.1, MASTER_PORT {port}: .*in use") as caught:
+            processes("cpu")
+    assert "\n" not in str(caught.value)

@@ -154,6 +154,12 @@ def test_a_history_of_few_updates_has_a_row_for_each_epoch() -> None:
     assert [(row.epoch, row.step) for row in history.training] == [(1, 3), (2, 6), (3, 9)]
 
 
+def test_chunks_are_updates_of_which_every_fiftieth_has_a_row() -> None:
+    data = InMemory([Example(np.zeros((n, 2), dtype=np.float32)) for n in (60, 60)])
+    chunks: dict[str, Any] = {"truncated_bptt_steps": 1, "batch_size": 2, "epochs": 1}
+    assert [row.step for row in fit(rnn(), data, **chunks, **quiet).training] == [50]
+
+
 def test_a_run_is_the_same_training(tmp_path: Path) -> None:
     """Rows and weights, bit for bit, with random walks from a file."""
     rng = np.random.default_rng(0)
@@ -187,6 +193,13 @@ def test_without_validation_it_trains_to_its_budget_and_says_so(capsys: pytest.C
     assert "no validation data" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("valid", [None, walks(8, seed=1)], ids=["without validation", "with"])
+def test_the_learning_rate_decays_after_each_epoch(valid: InMemory | None) -> None:
+    decay: dict[str, Any] = {"learning_rate_decay": 0.5, "learning_rate_decay_from": 2, "learning_rate_factor": 1.0}
+    history = fit(rnn(), walks(16), valid, epochs=4, learning_rate=0.08, min_learning_rate=0.03, **decay, **quiet)
+    assert [row.learning_rate for row in history.training] == [0.08, 0.08, 0.04, 0.03]
+
+
 def test_the_budget_can_be_steps_or_minutes() -> None:
     assert fit(rnn(), walks(16), batch_size=4, max_steps=3, **quiet).stopped == "max_steps 3"
     history = fit(rnn(), walks(16), batch_size=4, max_minutes=1e-6, **quiet)
@@ -200,6 +213,29 @@ def test_progress_is_said_on_stderr_unless_it_is_not_wanted(capsys: pytest.Captu
     assert "finished: epochs 1; best validation" in said.err
     fit(rnn(), walks(16), walks(8), epochs=1, **quiet)
     assert capsys.readouterr().err == said.out == ""
+
+
+@pytest.mark.parametrize("given", ["reference", "fast"])
+@pytest.mark.parametrize("own", ["reference", "fast"])
+def test_a_model_keeps_its_backend_and_trains_by_it_unless_another_is_given(own: Any, given: str) -> None:
+    used = []
+
+    class Use(Callback):
+        def on_update(self, at: Any, updated: Any, model: SequenceModel) -> None:
+            used.append(model.backend)
+
+    model = rnn()
+    model.backend = own
+    for more in ({}, {"backend": given}):
+        fit(model, walks(4), max_steps=1, callbacks=[Use()], **more, **quiet)
+        assert model.backend == own
+    assert used == [own, given]
+
+
+def test_no_gradients_are_left() -> None:
+    model = rnn()
+    fit(model, walks(4), max_steps=1, **quiet)
+    assert all(p.grad is None for p in model.parameters())
 
 
 # What ends it early.
@@ -227,6 +263,15 @@ def test_ctrl_c_ends_after_the_update_with_the_best_weights() -> None:
     assert evaluate(model, valid).nats_per_sequence == pytest.approx(history.best.nats, rel=1e-6)
     assert not model.training
     assert signal.getsignal(signal.SIGINT) is before
+
+
+def test_an_interrupted_training_is_not_said_to_be_finished(capsys: pytest.CaptureFixture[str]) -> None:
+    recorder = Recorder()
+    fit(rnn(), walks(32), walks(8), batch_size=8, callbacks=[Interrupt(2), recorder], device="cpu")
+    said = capsys.readouterr().err
+    assert "\ninterrupted; best validation" in said
+    assert "finished" not in said
+    assert recorder.told[-1] == "end: interrupted"
 
 
 def test_a_second_ctrl_c_ends_at_once_with_the_best_weights() -> None:
@@ -412,6 +457,18 @@ def test_a_model_keeps_the_description_of_what_it_was_trained_on_and_reads_other
     before = model.description
     fit(model, others, epochs=1, **quiet)
     assert model.description is before
+
+
+@pytest.mark.parametrize(
+    "refused", [{"bound": IWAE(2), "truncated_bptt_steps": 2}, {"backend": "graph"}], ids=["bound", "backend"]
+)
+def test_a_model_whose_training_is_refused_keeps_nothing_of_the_data(refused: dict[str, Any]) -> None:
+    model = RNN(replace(REAL, first_observation="conditioned"), RNNConfig(hidden_size=5, embedding_size=4))
+    data = Sequences([np.random.default_rng(0).normal(size=(5, 2))] * 3, first_observation="conditioned")
+    with pytest.raises(UserError):
+        fit(model, data, **refused, **quiet)
+    assert (model.description, model.starts) == (None, None)
+    assert model.backend == "fast"
 
 
 # Several batches an update.

@@ -12,7 +12,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from conftest import CASES, SPECS, ZF_SIZE, Case, random_batch
 from zforcing import ELBO, DensityModel, ObservationSpec, SequenceBatch, UserError, Weights
@@ -288,6 +288,16 @@ def gradients(bound: Bound, model: LinearGaussian, batch: SequenceBatch, names: 
             torch.cat([g.reshape(-1) for g in torch.autograd.grad(loss, [model.get_parameter(n) for n in names])])
         )
     return torch.stack(rows)
+
+
+@pytest.mark.parametrize("kind", [nn.Dropout, nn.AlphaDropout, nn.FeatureAlphaDropout, nn.Dropout1d])
+def test_a_doubly_reparameterized_gradient_refuses_every_kind_of_dropout(kind: type[nn.Module]) -> None:
+    model, batch = Case("zforcing", ZF_SIZE).build(SPECS["real"]), random_batch(SPECS["real"])
+    bound = IWAE(2, "doubly_reparameterized")
+    model.add_module("dropped", kind(0.5))
+    bound(model.eval(), batch)
+    with pytest.raises(UserError, match=r"needs model\.dropout 0"):
+        bound(model.train(), batch)
 
 
 @pytest.mark.slow

@@ -131,6 +131,14 @@ def test_a_record_comes_back_from_json(at: Progress) -> None:
     assert Progress.from_json(json.loads(json.dumps(at.to_json(), allow_nan=False))) == at
 
 
+def test_sums_that_are_not_finite_come_back_from_json() -> None:
+    at = replace(AT, since_row={"loss": 2.5, "player.loss": math.inf, "player.term": -math.inf, "mean": math.nan})
+    back = Progress.from_json(json.loads(json.dumps(at.to_json(), allow_nan=False)))
+    assert {name: str(value) for name, value in back.since_row.items()} == {
+        name: str(value) for name, value in at.since_row.items()
+    }
+
+
 def test_what_is_missing_or_of_another_type_is_named() -> None:
     values = AT.to_json()
     del values["epoch"], values["rows"]

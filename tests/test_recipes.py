@@ -21,6 +21,7 @@ from zforcing.models import MODELS
 from zforcing.observations import MusicFormat
 from zforcing.training.reporter import Reporter
 from zforcing.training.runs.config import RunConfig, parse_config
+from zforcing.training.runs.folder import read_run_config
 from zforcing.training.runs.recipes import GROUPS, LARGEST, Facts, merge_settings, read_facts, read_recipe, recipes
 from zforcing.training.runs.run import train
 
@@ -489,3 +490,15 @@ def test_the_recipes_of_an_experiment_differ_in_the_model_and_its_weights_alone(
         other = read_recipe(name)
         assert without_pieces(other["data"]) == without_pieces(first["data"])
         assert without_schedule(other["training"]) == without_schedule(first["training"])
+
+
+def test_columns_with_dots_in_their_names_are_read_back(tmp_path: Path) -> None:
+    data = {
+        "name": "table",
+        "path": str(tmp_path / "x.csv"),
+        "kind": "mixed",
+        "kinds": {"temp.in": "real", "door": "binary"},
+    }
+    config = parse_config({"data": data, "model": {"name": "rnn"}})
+    (tmp_path / "config.yaml").write_text(config.to_yaml())
+    assert read_run_config(tmp_path) == config

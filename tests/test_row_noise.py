@@ -171,6 +171,9 @@ class Thread(Processes):
         self.barrier.wait()
         return everyone
 
+    def begin_alike(self, module: nn.Module) -> None:
+        module.load_state_dict(self.gather(module.state_dict())[0])
+
     def total(self, own: Tensor) -> Tensor:
         return torch.stack(self.gather(own.detach().clone())).sum(0)
 
@@ -219,10 +222,10 @@ def weights_after(
     return {k: v.detach() for k, v in model.state_dict().items()}, end.previous, training.feed.tensors()
 
 
-def together(world: int, case: Case, **settings: Any) -> list[Any]:
-    """What each of several threads gets from `weights_after`."""
+def together(world: int, case: Case, *, seeds: tuple[int, ...] | None = None, **settings: Any) -> list[Any]:
+    """What each of several threads gets from `weights_after`. seeds: of each one's first weights."""
     results: list[Any] = [None] * world
-    models = [case.build(SPECS["real"]) for _ in range(world)]  # here: a seed is of all threads
+    models = [case.build(SPECS["real"], seed) for seed in seeds or [0] * world]  # here: a seed is of all threads
     table, barrier = [None] * world, threading.Barrier(world, timeout=60)
 
     def work(rank: int) -> None:
@@ -260,6 +263,12 @@ def test_several_processes_train_as_one_does(case: Case, settings: dict[str, Any
     settings = {"max_steps": 3, **settings}
     one = weights_after(SingleProcess(), case.build(SPECS["real"]), **settings)
     for other in together(3, case, **settings):
+        assert_same(one, other)
+
+
+def test_processes_that_made_other_weights_train_those_of_the_first_one() -> None:
+    one = weights_after(SingleProcess(), RNN.build(SPECS["real"], 3), max_steps=3, batch_size=4)
+    for other in together(2, RNN, seeds=(3, 4), max_steps=3, batch_size=4):
         assert_same(one, other)
 
 

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from conftest import SPECS, Case, draw_noise
-from zforcing import ELBO, ObservationSpec, UserError, Weights
+from zforcing import ELBO, ObservationSpec, UserError, Weights, fit
 from zforcing.bounds import ChunkedELBO
 from zforcing.data import InMemory
 from zforcing.data.streams import load_pieces, streams
@@ -19,6 +19,7 @@ from zforcing.models import map_state
 from zforcing.observations import Example, SequenceBatch, collate, slice_steps
 from zforcing.testing import random_batch
 from zforcing.training.carry import Carry
+from zforcing.training.parallel import SingleProcess
 from zforcing.training.reporter import Reporter
 from zforcing.training.runs.config import parse_config
 from zforcing.training.runs.run import train
@@ -27,6 +28,7 @@ from zforcing.training.update import BoundModule
 LENGTHS = np.array([7, 1, 12, 4, 9, 3, 3, 10])
 ZF = Case("zforcing", {"hidden_size": 6, "embedding_size": 4, "latent_size": 3, "mlp_size": 5})
 RNN = Case("rnn", {"hidden_size": 6, "embedding_size": 4})
+CHUNKS: dict[str, Any] = {"truncated_bptt_steps": 3}
 
 
 def test_every_step_is_in_one_piece_in_order_and_a_row_stays_on_its_sequence() -> None:
@@ -121,6 +123,20 @@ def test_the_state_is_carried_without_its_gradient() -> None:
     assert begun > 3  # a row took a second sequence
 
 
+def test_a_process_without_rows_takes_no_more_steps_than_the_others() -> None:
+    data = InMemory([Example(np.zeros((n, 1), dtype=np.float32)) for n in (40, 4)])
+    idle = []
+    for rank in (0, 1):
+        here = SingleProcess()
+        here.rank, here.world = rank, 2
+        going = Carry(data, RNN.build(ObservationSpec("real", 1)), batch_size=2, steps=4, look_ahead=0, here=here)
+        plan = going.plan(seed=0, epoch=0)
+        taken = [(share, chunk.x.shape[1]) for _, share, chunk, _ in going.batches(plan, noise=range(len(plan)))]
+        assert {steps for _, steps in taken} == {4}
+        idle += [share == 0 for share, _ in taken]
+    assert sum(idle) == 9
+
+
 def test_what_a_row_begins_with_is_drawn_under_the_updates_own_seed() -> None:
     """Also the dropout of e(x_0), so that a resumed run draws what the uninterrupted one drew."""
     values = []
@@ -187,7 +203,23 @@ def test_a_bounded_look_ahead_is_another_bound_and_reaches_the_whole_at_the_long
     assert (near != whole).all()
 
 
-@pytest.mark.parametrize("given", [{"steps": 0}, {"steps": 2, "look_ahead": -1}])
+@pytest.mark.parametrize("look_ahead", [None, 9])
+@pytest.mark.parametrize("kind", ["real", "conditioned", "with inputs"])
+def test_losses_and_extra_terms_by_chunks_are_those_of_the_whole(kind: str, look_ahead: int | None) -> None:
+    """Also in a batch that is padded further than its longest sequence."""
+    model, batch = ZF.build(SPECS[kind]), random_batch(SPECS[kind], (9, 4, 7, 1))
+    batch = slice_steps(batch, 0, 9)[0]
+    more = {name: torch.cat([v, v[:, :5]], dim=1) for name, v in batch.stepwise.items()}
+    batch = SequenceBatch(lengths=batch.lengths, start=batch.start, **more)
+    given: dict[str, Any] = {"noise": draw_noise(model, batch), "weights": Weights(0.5, auxiliary=0.3, backward=0.2)}
+    whole, chunked = (bound(model, batch, **given) for bound in (ELBO(0.1), ChunkedELBO(4, look_ahead, free_nats=0.1)))
+    assert set(chunked.terms) == set(whole.terms) == {"log_px", "kl", "auxiliary", "backward"}
+    for name in whole.terms:
+        torch.testing.assert_close(chunked.terms[name], whole.terms[name].detach(), rtol=1e-9, atol=1e-9)
+    torch.testing.assert_close(chunked.loss, whole.loss.detach(), rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize("given", [{"steps": 0}, {"steps": 2, "look_ahead": -1}, {"steps": 2, "free_nats": -1.0}])
 def test_chunks_without_steps_are_refused(given: dict[str, int]) -> None:
     with pytest.raises(UserError, match="must be"):
         ChunkedELBO(**given)
@@ -247,6 +279,14 @@ def test_validation_in_chunks_is_that_of_the_whole(configure: Callable[..., Any]
         for steps in (3, None)
     ]
     assert first[0] == pytest.approx(first[1], rel=1e-5)
+
+
+def test_the_loss_of_a_validation_in_chunks_has_free_bits() -> None:
+    x = InMemory([Example(np.random.default_rng(n).standard_normal((n, 3))) for n in (7, 4)])
+    options: dict[str, Any] = {"bound": ELBO(free_nats=2.0), "epochs": 1, "progress": False, "device": "cpu"}
+    first = [fit(ZF.build(SPECS["real"]), x, x, **options, **more).validation[0] for more in ({}, CHUNKS)]
+    assert first[1].loss == pytest.approx(first[0].loss, rel=1e-9)
+    assert first[1].loss > -first[1].nats + 1
 
 
 def test_rows_of_metrics_say_that_they_are_of_chunks(configure: Callable[..., Any], tmp_path: Path) -> None:

@@ -300,6 +300,39 @@ def test_a_run_with_more_epochs_goes_on_where_it_ended(configure: Callable[..., 
     assert all(torch.equal(whole[name], pieces[name]) for name in whole)
 
 
+def test_a_run_stopped_at_its_last_update_has_none_left(configure: Callable[..., RunConfig], tmp_path: Path) -> None:
+    config = configure("rnn", max_steps=6)
+    run(config, tmp_path / "whole")
+    with pytest.raises(Interrupted):
+        run(config, tmp_path / "stopped", callbacks=[StopAfter(5)])  # it stops after the next one
+    end = run(config, tmp_path / "stopped", resume=True)
+    assert (end.step, end.finished) == (6, "max_steps 6")
+    assert metrics_of(tmp_path / "stopped") == metrics_of(tmp_path / "whole")
+    whole, stopped = weights_of(tmp_path / "whole"), weights_of(tmp_path / "stopped")
+    assert all(torch.equal(whole[name], stopped[name]) for name in whole)
+
+
+def test_a_run_stopped_at_its_last_update_goes_on_by_a_larger_budget(
+    configure: Callable[..., RunConfig], tmp_path: Path
+) -> None:
+    with pytest.raises(Interrupted):
+        run(configure("rnn", max_steps=6), tmp_path / "run", callbacks=[StopAfter(5)])
+    assert run(configure("rnn", max_steps=7), tmp_path / "run", resume=True).step == 7
+
+
+def test_a_run_that_goes_on_from_its_best_weights_keeps_to_its_epochs(
+    configure: Callable[..., RunConfig], tmp_path: Path
+) -> None:
+    config = configure("rnn", epochs=2)
+    end = run(config, tmp_path / "run")
+    assert end.best_epoch == 2  # so that `best` is of the end
+    (tmp_path / "run" / "checkpoints" / "last" / "training.json").write_text("{")
+    again = run(config, tmp_path / "run", resume=True)
+    assert (again.step, again.finished) == (end.step, "epochs 2")
+    assert [row["step"] for row in metrics_of(tmp_path / "run") if row["event"] == "validation"] == [0, 4, 8]
+    assert run(configure("rnn", epochs=3), tmp_path / "run", resume=True).epoch == 3
+
+
 def test_the_same_seed_gives_the_same_run_and_another_seed_another(
     configure: Callable[..., RunConfig], tmp_path: Path
 ) -> None:

@@ -169,6 +169,13 @@ def refuse(bound: Bound, **arguments: object) -> None:
         raise UserError(f"bound {bound.name} takes no {' and no '.join(given)}")
 
 
+def refuse_costs(bound: Bound, weights: Weights) -> None:
+    """Raise UserError where extra terms have weights, of a bound that draws nothing."""
+    costs = [name for name, weight in weights.costs.items() if is_needed(weight)]
+    if costs:
+        raise UserError(f"bound {bound.name} draws nothing, and so has no {', '.join(costs)} to weight: use bound elbo")
+
+
 def kind_of(model: DensityModel) -> BoundKind:
     """What a bound on log p(x) is to it: without latents there is no gap."""
     return "lower bound" if model.latent_size else "exact"

@@ -7,11 +7,10 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from ..errors import UserError
 from ..models.density import DensityModel
 from ..models.state import State
 from ..observations import SequenceBatch
-from .base import Bound, BoundResult, Weights, is_needed, refuse
+from .base import Bound, BoundResult, Weights, refuse, refuse_costs
 
 
 @dataclass(frozen=True)
@@ -66,9 +65,7 @@ class Exact(Bound):
             UserError: The model has no exact likelihood, or an argument or a weight is given that isn't to be.
         """
         refuse(self, noise=noise, state=state, context=context)
-        costs = [name for name, weight in weights.costs.items() if is_needed(weight)]
-        if costs:
-            raise UserError(f"bound exact draws nothing, and so has no {', '.join(costs)} to weight: use bound elbo")
+        refuse_costs(self, weights)
         value = model.log_likelihood(batch).double()
         zero = value.new_zeros(value.shape)
         return BoundResult(value.detach(), -value, {"log_px": value.detach(), "kl": zero}, "exact")

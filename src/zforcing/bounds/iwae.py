@@ -8,6 +8,7 @@ from typing import Any, ClassVar, Literal, NamedTuple, TypeVar
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.dropout import _DropoutNd  # what all kinds of dropout are
 from torch.utils.checkpoint import checkpoint
 
 from ..errors import UserError
@@ -136,9 +137,9 @@ class IWAE(Bound):
 
 def _drops(model: DensityModel) -> bool:
     """Whether dropout is active, which makes two passes differ."""
-    kinds = (nn.Dropout, nn.LSTM, nn.GRU)
-    rates = [m.p if isinstance(m, nn.Dropout) else m.dropout for m in model.modules() if isinstance(m, kinds)]
-    return model.training and any(rates)
+    dropped = [m.p for m in model.modules() if isinstance(m, _DropoutNd)]
+    between_layers = [m.dropout for m in model.modules() if isinstance(m, nn.RNNBase)]
+    return model.training and any(dropped + between_layers)
 
 
 class _Drawn(NamedTuple):

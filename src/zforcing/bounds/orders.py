@@ -14,7 +14,7 @@ from ..models.density import DensityModel
 from ..models.state import State
 from ..observations import SequenceBatch
 from ..settings import Count, Seed
-from .base import Bound, BoundResult, Weights, refuse
+from .base import Bound, BoundResult, Weights, refuse, refuse_costs
 
 NOT_OF_ORDERS = "bound orders is of models that have a density in any order, such as eonade; not {}"
 
@@ -37,7 +37,8 @@ class Orders(Bound):
     whose mean is the term `one_order`. Of 784 pixels, each order takes as many passes.
 
     Raises:
-        UserError: At a call, the model has no density in any order, or an argument is given that isn't to be.
+        UserError: At a call, the model has no density in any order, or an argument or a weight is given that isn't to
+            be.
     """
 
     name: ClassVar[str] = "orders"
@@ -67,6 +68,7 @@ class Orders(Bound):
     ) -> BoundResult:
         """Compute log p(x) of each image. See `Bound`."""
         refuse(self, noise=noise, state=state, context=context)
+        refuse_costs(self, weights)
         if not isinstance(model, HasOrders):
             raise UserError(NOT_OF_ORDERS.format(model.name))
         each = torch.stack([model.log_likelihood_in(batch, order) for order in self.drawn(model.spec.size)])

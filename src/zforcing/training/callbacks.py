@@ -69,7 +69,9 @@ class Callback:
         """
 
     def on_end(self, at: Progress, model: DensityModel) -> None:
-        """Called when training ends by itself; `at.finished` says why. Not after an exception or an interruption."""
+        """Called when training ends; `at.finished` says why, "interrupted" where it was asked to. Not after an
+        exception.
+        """
 
 
 CALLBACKS: Family[Callback] = Family("callback", Callback)  # those of recipes; the package itself has none

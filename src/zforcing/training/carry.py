@@ -54,6 +54,11 @@ class CarriedState:
         return None if self.ahead is None else model.encode(self.ahead, state=state)[:, :steps]
 
 
+def _from_beginning(piece: Piece) -> Piece:
+    """As many steps of the sequence's beginning, in no row."""
+    return replace(piece, row=NO_ROW, start=0, stop=piece.stop - piece.start)
+
+
 class Carry:
     """An epoch in chunks of `steps` steps. The state is carried from update to update, detached: no gradient is.
 
@@ -93,7 +98,7 @@ class Carry:
         steps.
         """
         parts = [self._own(pieces) for pieces in plan]
-        own = [part or [replace(pieces[0], row=NO_ROW, start=0)] for part, pieces in zip(parts, plan, strict=True)]
+        own = [part or [_from_beginning(pieces[0])] for part, pieces in zip(parts, plan, strict=True)]
         loaded = load_pieces(self.data.at_epoch(epoch), own, self.model.spec, look_ahead=self.look_ahead)
         for pieces, part, taken, seed, ahead in zip(plan, parts, own, noise, loaded, strict=True):
             ahead = ahead.seeded(row_seeds(seed, [p.index for p in taken]))

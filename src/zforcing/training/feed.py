@@ -11,10 +11,9 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
-import torch
 from torch import Tensor
 
-from ..bounds import BoundResult, ChunkedELBO, Weights
+from ..bounds import ELBO, BoundResult, ChunkedELBO, Weights
 from ..data import SequenceDataset
 from ..data.batches import load_batches, training_batches
 from ..distributions import row_seeds, seed_for
@@ -25,7 +24,7 @@ from ..runtime.device import place_of
 from .carry import Carry
 from .parallel import Processes
 from .settings import TrainingConfig
-from .update import Part, Updated
+from .update import BoundModule, Part, Updated
 
 
 @dataclass(frozen=True)
@@ -52,7 +51,7 @@ class Feed(ABC):
         """
 
     @abstractmethod
-    def measure(self, module: torch.nn.Module, batch: SequenceBatch, weights: Weights) -> BoundResult:
+    def measure(self, module: BoundModule, batch: SequenceBatch, weights: Weights) -> BoundResult:
         """The bound of whole sequences, as training's memory allows."""
 
     @abstractmethod
@@ -96,7 +95,7 @@ class WholeSequences(Feed):
             own = zip(cut, islice(batches, len(cut)), strict=True)
             yield Work(indices, [Part(batch, share * len(b) / len(indices)) for b, (batch, share) in own])
 
-    def measure(self, module: torch.nn.Module, batch: SequenceBatch, weights: Weights) -> BoundResult:
+    def measure(self, module: BoundModule, batch: SequenceBatch, weights: Weights) -> BoundResult:
         result: BoundResult = module(batch, weights)
         return result
 
@@ -125,7 +124,7 @@ class Chunks(Feed):
         assert settings.truncated_bptt_steps is not None, "whole sequences have no state to carry"
         self.model = of_sequences(model, needed_by="training.truncated_bptt_steps")
         self.seed, self.here = seed, here
-        self.chunked = ChunkedELBO(settings.truncated_bptt_steps)
+        self.steps = settings.truncated_bptt_steps
         self.carry = Carry(
             data,
             self.model,
@@ -143,8 +142,9 @@ class Chunks(Feed):
         for pieces, share, batch, carried in self.carry.batches(plan, epoch=epoch, noise=noise):
             yield Work([piece.index for piece in pieces], [Part(batch, share, carried)])
 
-    def measure(self, module: torch.nn.Module, batch: SequenceBatch, weights: Weights) -> BoundResult:
-        return self.chunked(self.model, batch, weights=weights)
+    def measure(self, module: BoundModule, batch: SequenceBatch, weights: Weights) -> BoundResult:
+        free_nats = module.bound.free_nats if isinstance(module.bound, ELBO) else 0.0
+        return ChunkedELBO(self.steps, free_nats=free_nats)(self.model, batch, weights=weights)
 
     def keep(self, entry: Any, updated: Updated) -> None:
         self.carry.keep(entry, updated.state if updated.applied else None)

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import math
 import signal
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
@@ -18,12 +19,12 @@ from ..bounds import ELBO, Bound
 from ..data import SequenceDataset
 from ..data.dataset import check_dataset, description_for
 from ..errors import UserError
-from ..models import DensityModel
+from ..models import DensityModel, SequenceModel
 from ..runtime.threads import cpu_threads
 from ..settings import Seed, must_be, must_fit
 from .callbacks import Callback, KeepBest, KeepRows
 from .history import History
-from .loop import HINT, Diverged, prepare, run
+from .loop import HINT, Diverged, Training, prepare, run
 from .parallel import processes
 from .players.player import Player
 from .progress import Progress
@@ -47,7 +48,7 @@ def fit(
     progress: bool = True,
     **settings: Any,
 ) -> History:
-    """Train a model. Afterwards it has the weights that validated best, and is in eval mode.
+    """Train a model. Afterwards it has the weights that validated best and no gradients, and is in eval mode.
 
     Ctrl-C (the stop button of a notebook) ends training after the current update, with the best weights so far.
     Torch's global generator is left unchanged; the same seed, data and machine give the same weights again.
@@ -66,7 +67,8 @@ def fit(
         device: "auto", "cpu" or "cuda".
         progress: whether to show progress on stderr, with a bar on a terminal and in a notebook.
         **settings: fields of `TrainingConfig`: epochs, max_minutes, batch_size, learning_rate, patience and so on.
-            Without `log_every`, training rows are those of every 50 updates, or of each epoch that has fewer.
+            Without `log_every`, training rows are those of every 50 updates, or of each epoch that has fewer; without
+            `backend`, the model's own is taken.
 
     Returns:
         The history: training and validation rows, the best validation, why training ended.
@@ -85,8 +87,7 @@ def fit(
         ('epochs 2', 'exact')
     """
     hooks = _check_arguments(model, train, valid, bound=bound, weights=weights, seed=seed, callbacks=callbacks)
-    config = _config_for(train, settings)
-    train, valid = _as_the_model_reads(model, train, valid)
+    config = _config_for(model, settings)
     if player is not None:
         must_be(player, Player, "player", "a player, such as Professor()")
     check_together(type(model), bound, weights, config, player)
@@ -98,20 +99,25 @@ def fit(
         reporter,
         stop_on([signal.SIGINT], say=reporter.say) as stop,
         cpu_threads(model, config.threads, rows=config.batch_size * bound.particles),
+        _own_backend(model),
     ):
-        training = prepare(
-            model,
-            train,
-            valid,
-            bound=bound,
-            weights=weights,
-            settings=config,
-            seed=seed,
-            here=here,
-            stop=stop,
-            say=reporter.say,
-            player=player,
-        )
+        with _undescribed_if_refused(model):
+            train, valid = _as_the_model_reads(model, train, valid)
+            training = prepare(
+                model,
+                train,
+                valid,
+                bound=bound,
+                weights=weights,
+                settings=config,
+                seed=seed,
+                here=here,
+                stop=stop,
+                say=reporter.say,
+                player=player,
+            )
+        if "log_every" not in settings:
+            training = _with_a_row_each_epoch(training)
         try:
             at = run(training, at, [keep, rows, reporter, *hooks])
         except Diverged as error:
@@ -119,6 +125,7 @@ def fit(
         finally:
             keep.restore(model)
             model.eval()
+            model.zero_grad()
     if valid is not None and not math.isfinite(at.best):
         raise Diverged("no validation was finite: look at the data's scale, or try a lower learning_rate")
     return History(tuple(rows.rows), at.finished, at.step, at.seconds)
@@ -136,13 +143,40 @@ def _as_the_model_reads(
     return read
 
 
-def _config_for(train: SequenceDataset, settings: Mapping[str, Any]) -> TrainingConfig:
-    """The settings; small data has few updates, and gets one training row an epoch at least."""
-    config = training_config(settings)
-    if "log_every" in settings:
-        return config
-    updates = math.ceil(len(train) / (config.batch_size * config.accumulate))  # in an epoch
-    return replace(config, log_every=min(config.log_every, updates))
+@contextmanager
+def _undescribed_if_refused(model: DensityModel) -> Iterator[None]:
+    """A model whose training is refused within the block keeps nothing of the data's."""
+    before = model.description, model.starts
+    try:
+        yield
+    except UserError:
+        model.description, model.starts = before
+        raise
+
+
+@contextmanager
+def _own_backend(model: DensityModel) -> Iterator[None]:
+    """A model that is trained within the block by one backend has its own again afterwards."""
+    if not isinstance(model, SequenceModel):
+        yield
+        return
+    before = model.backend
+    try:
+        yield
+    finally:
+        model.backend = before
+
+
+def _config_for(model: DensityModel, settings: Mapping[str, Any]) -> TrainingConfig:
+    """The settings, where none chooses a backend with the model's own."""
+    own = {"backend": model.backend} if isinstance(model, SequenceModel) else {}
+    return training_config({**own, **settings})
+
+
+def _with_a_row_each_epoch(training: Training) -> Training:
+    """Small data has few updates, and gets one training row an epoch at least."""
+    settings, updates = training.settings, len(training.feed.plan(0))
+    return replace(training, settings=replace(settings, log_every=min(settings.log_every, updates)))
 
 
 def _check_arguments(

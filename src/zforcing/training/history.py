@@ -28,7 +28,7 @@ class TrainingRow:
         learning_rate: Adam's.
         player: of a player (`of_player`); empty without one.
         seconds: of training so far.
-        cpu_seconds: what the CPUs have spent on this process so far, all its threads together.
+        cpu_seconds: what the CPUs have spent on it so far, all threads and processes together.
     """
 
     event: ClassVar[str] = "training"
@@ -73,7 +73,7 @@ class ValidationRow:
         best: whether it is the best validation so far.
         learning_rate: Adam's for the next updates.
         seconds: of training so far.
-        cpu_seconds: what the CPUs have spent on this process so far, all its threads together.
+        cpu_seconds: what the CPUs have spent on it so far, all threads and processes together.
     """
 
     event: ClassVar[str] = "validation"
@@ -113,7 +113,7 @@ class SkippedRow:
         gradient_norm: before clipping.
         sequences: numbers of the batch's sequences.
         seconds: of training so far.
-        cpu_seconds: what the CPUs have spent on this process so far, all its threads together.
+        cpu_seconds: what the CPUs have spent on it so far, all threads and processes together.
     """
 
     event: ClassVar[str] = "nonfinite"

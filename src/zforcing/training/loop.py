@@ -102,6 +102,7 @@ def prepare(
     if settings.backend == "graph":
         check_capturable(model, bound, device=here.device, processes=here.world)
     model.to(here.device)
+    here.begin_alike(model)
     adam = make_optimizer(model, settings)
     feed = make_feed(train, model, settings, seed=seed, here=here)
     opponent = None if player is None else make_player(player, model, seed=seed, here=here)
@@ -141,14 +142,18 @@ def run(training: Training, at: Progress, callbacks: Iterable[Callback]) -> Prog
     """Train until a budget is spent or validation stops improving; return where that ends (`finished` says why).
 
     at: where training is; `Progress(learning_rate=...)` at the start. When asked to stop, training ends after the
-    current update with `finished` INTERRUPTED; the checkpoint written then is of a run that isn't finished. Raises
-    Diverged after too many updates in a row that are not finite.
+    current update with `finished` INTERRUPTED; the checkpoint written then is of a run that isn't finished. From a
+    checkpoint at which the settings end it, there is no update more. Raises Diverged after too many updates in a row
+    that are not finite.
     """
     notify, clock = Callbacks(tuple(callbacks)), _clock(at, training.here)
     notify.on_start(at, Start(_updates_at_most(training), training.settings, _remarks(training)), training.model)
     if at.rows == 0:
         notify.on_checkpoint(at, training.model)  # a run can resume before its first validation too
         at = validated(training, at, notify, clock)
+        notify.on_checkpoint(at, training.model)
+    elif at.batch == 0 and (ended := reason_to_stop(at, training.settings)):  # at its last validation: `best` may be
+        at = replace(at, finished=ended)
         notify.on_checkpoint(at, training.model)
     while not at.finished:
         at = _epoch(training, at, notify, clock)
@@ -161,7 +166,7 @@ def _epoch(training: Training, at: Progress, notify: Callback, clock: Clock) -> 
     settings, model = training.settings, training.model
     plan = training.feed.plan(at.epoch)
     training.module.train()
-    left = plan[at.batch :]
+    left = [] if at.batch and spent_budget(at, settings) else plan[at.batch :]
     for entry, work in zip(left, training.feed.updates(left, epoch=at.epoch, step=at.step), strict=True):
         at, stopping = _updated(training, at, entry, work, notify, clock)
         if stopping:
@@ -253,7 +258,7 @@ def _training_row(training: Training, at: Progress, weights: Weights) -> Trainin
 def validated(training: Training, at: Progress, notify: Callback, clock: Clock) -> Progress:
     """After the bound was measured on the validation split, with the same noise each time, if there is one."""
     if training.valid is None:
-        return at
+        return at.without_validation(training.settings)
     weights = training.weights.at(max(at.step - 1, 0))
     sums, kind = _measured(training, training.valid, weights)
     nats, loss, terms = means(sums, weights)

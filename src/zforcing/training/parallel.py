@@ -34,6 +34,10 @@ class Processes(ABC):
         return self.rank == 0
 
     @abstractmethod
+    def begin_alike(self, module: nn.Module) -> None:
+        """Give all processes the parameters and buffers of the first one."""
+
+    @abstractmethod
     def total(self, own: Tensor) -> Tensor:
         """The sum over processes."""
 
@@ -56,6 +60,9 @@ class SingleProcess(Processes):
     def __init__(self, device: torch.device | str = "cpu"):
         self.rank, self.world, self.device = 0, 1, torch.device(device)
 
+    def begin_alike(self, module: nn.Module) -> None:
+        return
+
     def total(self, own: Tensor) -> Tensor:
         return own
 
@@ -73,7 +80,7 @@ class OneOfSeveral(Processes):
     """One of several processes, on one machine or more, each with a GPU of its own or on the CPU.
 
     Raises:
-        UserError: There are more processes on this machine than GPUs.
+        UserError: There are more processes on this machine than GPUs, or the processes can't reach each other.
     """
 
     def __init__(self, device: str):
@@ -83,8 +90,14 @@ class OneOfSeveral(Processes):
         self.rank, self.world = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
         self.device = torch.device("cpu") if device == "cpu" else _own_gpu()
         if not dist.is_initialized():  # several runs in turn share a group
+            self._meet("gloo" if device == "cpu" else "nccl")
+
+    def begin_alike(self, module: nn.Module) -> None:
+        for tensor in (*module.parameters(), *module.buffers()):
+            whole = tensor.detach().contiguous()
             with self._together():
-                dist.init_process_group("gloo" if device == "cpu" else "nccl")
+                self.dist.broadcast(whole, src=0)
+            tensor.detach().copy_(whole)
 
     def total(self, own: Tensor) -> Tensor:
         sums = own.detach().clone()
@@ -108,6 +121,18 @@ class OneOfSeveral(Processes):
 
     def wait(self) -> None:
         self.total(torch.zeros(1, device=self.device)).tolist()
+
+    def _meet(self, backend: str) -> None:
+        """Find the other processes."""
+        try:
+            self.dist.init_process_group(backend)
+        except (RuntimeError, ValueError) as error:
+            reason = str(error).partition("\n")[0]
+            address, port = (os.environ.get(name) for name in ("MASTER_ADDR", "MASTER_PORT"))
+            raise UserError(
+                f"can't meet the other processes at MASTER_ADDR {address}, MASTER_PORT {port}: {reason}; all of them "
+                "need the first one's address and a free port of it"
+            ) from error
 
     @contextmanager
     def _together(self) -> Iterator[None]:

@@ -18,6 +18,7 @@ from ..settings import problems_of
 from .settings import TrainingConfig
 
 INTERRUPTED = "interrupted"  # why training ended, when it was asked to; such a run can resume
+NOT_FINITE = ("inf", "-inf", "nan")  # sums, as texts in files
 UNKNOWN = ("best", "previous")  # minus infinity before the first validation, which JSON can't say: null there
 
 
@@ -94,14 +95,21 @@ class Progress:
             cpu_seconds=cpu_seconds,
         )
 
+    def without_validation(self, settings: TrainingConfig) -> Progress:
+        """Where there would be a validation, without one."""
+        return replace(self, learning_rate=next_learning_rate(self, self.previous, settings))
+
     def to_json(self) -> dict[str, Any]:
-        """Plain JSON values; JSON has no infinity, so minus infinity becomes null."""
-        return {k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in asdict(self).items()}
+        """Plain JSON values; JSON has no infinity: minus infinity becomes null, sums that aren't finite are texts."""
+        values = {k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in asdict(self).items()}
+        return values | {"since_row": {k: v if math.isfinite(v) else str(v) for k, v in self.since_row.items()}}
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> Progress:
         """The inverse of `to_json`. Raises UserError, one line, for values that are missing or of a wrong type."""
         values = {"cpu_seconds": 0.0} | dict(values)  # checkpoints of before have none
+        if isinstance(sums := values.get("since_row"), dict):
+            values["since_row"] = {k: float(v) if v in NOT_FINITE else v for k, v in sums.items()}
         names = [f.name for f in fields(cls)]
         problems = [f"progress.{name} is missing" for name in names if name not in values]
         if problems:

@@ -13,7 +13,7 @@ from ..runtime.output import unfailing
 from .callbacks import Callback, Start
 from .history import Row, SkippedRow, ValidationRow
 from .pace import Pace, still_improving
-from .progress import Progress
+from .progress import INTERRUPTED, Progress
 from .update import Updated
 
 if TYPE_CHECKING:
@@ -113,7 +113,8 @@ class Reporter(Callback):
         best = f"; best validation {at.best:.3f} nats per sequence after epoch {at.best_epoch}"
         skipped = f", {at.nonfinite} updates skipped as not finite" if at.nonfinite else ""
         measured = best if math.isfinite(at.best) else ""
-        self.say(f"finished: {at.finished}{measured}, {at.step} updates, {duration(at.seconds)}{skipped}")
+        ended = at.finished if at.finished == INTERRUPTED else f"finished: {at.finished}"
+        self.say(f"{ended}{measured}, {at.step} updates, {duration(at.seconds)}{skipped}")
         advice = "" if self.start is None else still_improving(at, self.start.settings)
         if advice:
             self.say(advice)

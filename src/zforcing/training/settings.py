@@ -60,7 +60,8 @@ class TrainingConfig:
     """stop after this many validations without a new best; null: never"""
     truncated_bptt_steps: Count | None = None
     """sequences are taken in chunks of so many time steps, the state carried from each to the next and no gradient;
-    null: whole sequences"""
+    null: whole sequences. Training then leaves each chunk's first step out of Z-Forcing's cost backward, unless
+    sequences are conditioned on their first observation"""
     look_ahead: Annotated[int, Range(at_least=0)] = 0
     """time steps behind such a chunk that a backward network reads too"""
     word_dropout: Probability = 0.0

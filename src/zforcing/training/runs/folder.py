@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+import shlex
 import sys
 import time
 from collections.abc import Callable
@@ -15,7 +16,7 @@ from ...errors import UserError
 from ...files.paths import user_path
 from ...saving.atomic import read_json, with_digest
 from ...saving.digests import SUMS, check_digests
-from ...saving.model import may_be_of_the_hub
+from ...saving.model import holds_model, may_be_of_the_hub
 from .config import RunConfig, parse_config
 from .known import NOBODY, SECTIONS, flatten
 from .lock import is_empty
@@ -166,14 +167,30 @@ def find_run(name: str | Path) -> Path:
     if own.is_absolute():
         raise UserError(f"no such run folder: {own}")
     known = {folder.name for folder in RUNS.iterdir() if folder.is_dir()} if RUNS.is_dir() else set()
-    hint = f"; a model of the Hugging Face Hub is fetched by `hf download {own} --local-dir runs/{own.name}`"
+    hint = f"; a model of the Hugging Face Hub is fetched by `{download(own, RUNS / own.name)}`"
     raise UserError(
         f"no such run folder: {own}{suggest(str(name), known)}; neither {own} nor {among_runs} is in {Path.cwd()}"
         f"{hint if may_be_of_the_hub(own) else ''}"
     )
 
 
+def download(repo: str | Path, folder: str | Path) -> str:
+    """The command that fetches a model of the Hugging Face Hub, without settings, which may name code to import."""
+    return shlex.join(["hf", "download", str(repo), "--local-dir", str(folder), "--exclude", "config.yaml"])
+
+
 def read_run_config(run: Path) -> RunConfig:
-    """The run's resolved configuration."""
+    """The run's resolved configuration; what it imports is there.
+
+    Raises:
+        UserError: It isn't valid, or the folder is a saved model, which somebody else may have handed over: nothing of
+            theirs is run.
+    """
     path = run / "config.yaml"
-    return parse_config(read_recipe(str(path)), where=str(path), lines=recipe_lines(str(path)))
+    values = read_recipe(str(path))
+    if values.get("imports") and holds_model(run):
+        raise UserError(
+            f"{path} would run Python code ({values['imports']}), which a folder that holds a model needs none of: "
+            "remove config.yaml; if the model isn't zforcing's, read its code and give it by --import"
+        )
+    return parse_config(values, where=str(path), lines=recipe_lines(str(path)))

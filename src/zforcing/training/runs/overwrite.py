@@ -24,10 +24,12 @@ WRITTEN = (  # what training and the commands write into a run's folder
     "latents",
     "samples",
     "scores",
+    "shared",
     "tensorboard",
     "wandb",
     "report.html",
     "*.onnx",
+    "*.pt2",
     "*.png",
     "*.partial",
 )

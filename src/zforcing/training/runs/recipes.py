@@ -259,12 +259,14 @@ def _mapping(text: str, name: str) -> dict[str, Any]:
     return values
 
 
-def _refuse_dotted(values: Mapping[Any, Any], lines: Mapping[str, int], name: str, *, section: str = "") -> None:
-    """Dotted names are for the command line: in a file, one setting could stand both so and below its section."""
-    for key, value in values.items():
-        if isinstance(key, str) and "." in key:
-            whole, first = f"{section}{key}", key.partition(".")[0]
-            at = f"{name}, line {lines[whole]}" if whole in lines else name
-            raise UserError(f"{at}: {whole} is written with a dot; write {first}: {{{key[len(first) + 1 :]}: ...}}")
-        if isinstance(value, Mapping):
-            _refuse_dotted(value, lines, name, section=f"{section}{key}.")
+def _refuse_dotted(values: Mapping[Any, Any], lines: Mapping[str, int], name: str) -> None:
+    """Dotted names are for the command line: in a file, one setting could stand both so and below its section. What a
+    setting itself maps from (`data.kinds`: names of columns) may have dots.
+    """
+    sections = {"": values} | {f"{key}.": value for key, value in values.items() if isinstance(value, Mapping)}
+    for section, settings in sections.items():
+        for key in settings:
+            if isinstance(key, str) and "." in key:
+                whole, (first, _, rest) = f"{section}{key}", key.partition(".")
+                at = f"{name}, line {lines[whole]}" if whole in lines else name
+                raise UserError(f"{at}: {whole} is written with a dot; write {first}: {{{rest}: ...}}")

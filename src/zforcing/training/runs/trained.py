@@ -38,7 +38,7 @@ class Trained:
         model = load(path, which=which, device=device)
         description = _description(model)
         if description.format == TableFormat() and config is not None:
-            description = _with_columns(description, config.data)
+            model.description = description = _with_columns(description, config.data)
         return cls(path, model, description, config)
 
     @property
