@@ -20,7 +20,7 @@ from zforcing.evaluation.evaluation import Evaluation
 from zforcing.evaluation.measures import MEASURES, Measure
 from zforcing.evaluation.paper import KnownData, PaperTable
 from zforcing.evaluation.paper_runs import evaluate_runs, is_evaluated, is_finished, plan_runs, select_runs, train_runs
-from zforcing.evaluation.runs import evaluate_run
+from zforcing.evaluation.runs import evaluate_run, name_of_own
 from zforcing.evaluation.saved import evaluation_file, name_in_files, read_bound, read_evaluation, save_evaluation
 from zforcing.saving.digests import digest_of
 from zforcing.training.runs.config import RunConfig, parse_config
@@ -262,3 +262,10 @@ def test_a_table_isnt_trained_by_processes_together(zf: Command, monkeypatch: py
     monkeypatch.setenv("WORLD_SIZE", "2")
     monkeypatch.setenv("LOCAL_RANK", "1")
     assert "without torchrun" in zf("table", "speech").err
+
+
+@pytest.mark.parametrize(
+    ("file", "name"), [("recordings/test", "recordings/test"), ("a/b/test.csv", "test.csv"), ("a/others", "others")]
+)
+def test_a_folder_called_as_a_split_is_not_taken_for_it(file: str, name: str) -> None:
+    assert name_of_own(file) == name

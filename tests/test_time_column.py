@@ -21,6 +21,7 @@ from zforcing.data import SequenceDataset, Table
 from zforcing.data.own_files import read_own
 from zforcing.files.time_text import text_of_times
 from zforcing.models import SequenceModel
+from zforcing.tasks.columns import by_step, write_npz
 
 HOURS = [0, 1, 2, 3, 7, 8, 9]  # with a gap
 DAY = pd.Timestamp("2024-03-01")
@@ -309,3 +310,13 @@ def test_some_of_a_split_and_a_folder_have_their_times(run: Path, tmp_path: Path
     assert zf("score", run, days, *words).code == 0
     times = pd.read_csv(tmp_path / "scores.csv")["time"].tolist()
     assert times == [*map(str, HOURS), *[TEXT.format(hour) for hour in HOURS] * 2]
+
+
+def test_features_called_as_the_tables_own_columns_stand_beside_them(tmp_path: Path) -> None:
+    own = {name: np.arange(3.0) for name in ("step", "sequence", "data_step", "file")}
+    table = by_step(["a"], [np.arange(3)], own, times=None)
+    assert list(table) == ["sequence", "step", "data_data_step", "data_sequence", "data_step", "file"]
+    assert table["sequence"].tolist() == ["a"] * 3
+    write_npz(tmp_path / "TABLE.NPZ", table)
+    with np.load(tmp_path / "TABLE.NPZ") as kept:
+        assert {name: kept[name].tolist() for name in kept} == {name: table[name].tolist() for name in table}

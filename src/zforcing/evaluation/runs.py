@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from ..bounds import Bound
 from ..data import DataModule, SequenceDataset
 from ..data.own_files import read_own
-from ..data.splits import Split
+from ..data.splits import SPLITS, Split
 from ..errors import UserError
 from ..models import SequenceModel
 from ..observations import Example
@@ -104,7 +104,7 @@ def evaluate_run(
             sequences,
             description=trained.description,
             bound=bound,
-            split=split if file is None else Path(file).expanduser().resolve().name,
+            split=split if file is None else name_of_own(file),
             repeats=repeats,
             true_log_likelihood=true_log_likelihood,
             baselines=train,
@@ -116,6 +116,12 @@ def evaluate_run(
         )
     doubts = doubts_about(trained, sequences, train=train, split=split if file is None else None, name=found.split)
     return replace(found, remark="; ".join(filter(None, [found.remark, *doubts])))
+
+
+def name_of_own(file: str) -> str:
+    """Of a file or folder in results; with its folder's where the run has a split of that name: recordings/test."""
+    place = Path(file).expanduser().resolve()
+    return f"{place.parent.name}/{place.name}" if place.name in SPLITS else place.name
 
 
 def training_split(

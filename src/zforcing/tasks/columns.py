@@ -6,6 +6,7 @@ import csv
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
+from zipfile import ZIP_DEFLATED, ZipFile
 
 import numpy as np
 
@@ -27,7 +28,8 @@ def by_step(
 ) -> dict[str, Array]:
     """The columns of a table of steps: sequence (its id), step, the time where there is one, and the table's own.
 
-    The time's column is called as in the data, or order_NAME where the table has another one of that name.
+    The time's column is called as in the data, or order_NAME where the table has another one of that name; of its own
+    columns, `step` and `sequence` are called data_step and data_sequence.
 
     Args:
         ids: [N] of the sequences.
@@ -36,10 +38,19 @@ def by_step(
         times: of all steps of the sequences.
     """
     rows = {"sequence": ids_of_rows(ids, list(map(len, steps))), "step": np.concatenate(steps)}
+    named = {_apart(name, rows, own): column for name, column in own.items()}
     if times is not None:
-        name = f"order_{times.name}" if times.name in rows | own else times.name
+        name = f"order_{times.name}" if times.name in rows | named else times.name
         rows[name] = _in_a_row([values[at] for values, at in zip(times.values, steps, strict=True)])
-    return rows | own
+    return rows | named
+
+
+def _apart(name: str, rows: Mapping[str, Array], own: Mapping[str, Array]) -> str:
+    """A name that no other column of the table has."""
+    apart = name
+    while apart in rows or (apart != name and apart in own):
+        apart = f"data_{apart}"
+    return apart
 
 
 def _in_a_row(parts: Sequence[Array]) -> Array:
@@ -97,8 +108,10 @@ def write_csv(file: Path, columns: Mapping[str, Array]) -> None:
 def write_npz(file: Path, arrays: Mapping[str, Array]) -> None:
     """Arrays by name; what only a pickle could hold, such as moments with a zone, as text."""
     plain = {name: as_text(array) if array.dtype.hasobject else array for name, array in arrays.items()}
-    with whole_file(file) as part:
-        np.savez_compressed(part, **plain)  # type: ignore[arg-type]  # its stub takes them for allow_pickle
+    with whole_file(file) as part, ZipFile(part, "w", ZIP_DEFLATED) as archive:  # savez has names of its own: file
+        for name, array in plain.items():
+            with archive.open(f"{name}.npy", "w", force_zip64=True) as opened:
+                np.lib.format.write_array(opened, np.asanyarray(array), allow_pickle=False)
 
 
 def _cells(column: Array) -> Iterator[Any]:

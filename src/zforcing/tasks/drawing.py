@@ -90,4 +90,5 @@ def _blocks(poor: Array) -> list[Block]:
 def _draws(x: Array, lines: Array, effective: Array, gaps: Array) -> Draws:
     steps = np.flatnonzero(gaps[: len(lines)])
     ancestors = np.array([len(np.unique(line)) for line in lines[steps]], dtype=np.int64)
-    return Draws(np.ascontiguousarray(x[steps].swapaxes(0, 1)), steps, ancestors, effective[steps])
+    shuffled = torch.randperm(x.shape[1]).numpy()  # resampled particles stand in the order of their ancestors
+    return Draws(np.ascontiguousarray(x[steps].swapaxes(0, 1)[shuffled]), steps, ancestors, effective[steps])

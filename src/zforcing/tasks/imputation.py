@@ -18,6 +18,7 @@ from ..settings import Share, must_fit
 from .categories import in_words, values_in_words
 from .columns import by_step, table_file, to_frame, write_csv, write_npz
 from .filled import FilledSequence, Interval
+from .forecasts import quantile_of
 from .reconstruction_error import ordered
 from .scores import names_of
 from .smoothing import continuous
@@ -153,7 +154,7 @@ class Imputation:
     def quantile(self, q: float) -> list[Array]:
         """[T_i, D]: what is missing is below it with probability q. Raises UserError for categories."""
         must_fit(q, Share, "q")
-        return self._each("quantile", lambda draws: np.quantile(draws, q, axis=0))
+        return self._each("quantile", lambda draws: quantile_of(draws, q))
 
     def interval(self, level: float | None = None) -> Interval:
         """The interval that holds what is missing with this probability, as much of the rest below it as above.
@@ -262,8 +263,8 @@ class Imputation:
         """What tables say of a number that varies continuously, by the name of its column."""
         return {
             "std": lambda draws: draws.std(axis=0),
-            "lower": lambda draws: np.quantile(draws, (1 - self.level) / 2, axis=0),
-            "upper": lambda draws: np.quantile(draws, (1 + self.level) / 2, axis=0),
+            "lower": lambda draws: quantile_of(draws, (1 - self.level) / 2),
+            "upper": lambda draws: quantile_of(draws, (1 + self.level) / 2),
         }
 
     def to_frame(self) -> Any:

@@ -40,10 +40,6 @@ class Inferred(NamedTuple):
     std: Tensor
     """its standard deviations, [B, T, Z]"""
 
-    def nats_per_step(self, mask: Tensor) -> float:
-        """The KL per step; mask [B, T]: which steps exist."""
-        return float(self.kl[mask].double().mean())
-
 
 @torch.no_grad()
 def infer_latents(model: SequenceModel, batch: SequenceBatch, *, noise: Tensor | None = None) -> Inferred:
