@@ -823,3 +823,41 @@ def test_parquet_without_pyarrow_says_what_to_install(tmp_path: Path, monkeypatc
     file = parquet(tmp_path, {"u": [1.0]})
     monkeypatch.setitem(sys.modules, "pyarrow.parquet", None)
     assert "pip install zforcing[parquet]" in message(path=str(file))
+
+
+# ---- cells and names that aren't what they look like
+
+
+def test_an_infinite_number_behind_a_mask_is_not_looked_at(tmp_path: Path) -> None:
+    x, observed = np.array([[[1.0], [np.inf]]] * 3), np.array([[[True], [False]]] * 3)
+    data = whole(npz(tmp_path, x=x, observed=observed))
+    assert gaps(data) == observed.tolist()
+
+
+@pytest.mark.parametrize("cells", [("1_5", "2"), ("1.5", "2_0")])
+def test_python_s_way_to_group_digits_is_no_number(tmp_path: Path, cells: tuple[str, str]) -> None:
+    file = text(tmp_path, "u\n" + "\n".join(cells) + "\n")
+    with pytest.raises(UserError, match=r"column 'u' holds '._.', not a number"):
+        whole(file).describe()
+
+
+@pytest.mark.parametrize("nothing", ["", " ", "nan", "NaN"])
+def test_text_that_names_no_sequence_is_refused_in_every_format(tmp_path: Path, nothing: str) -> None:
+    names = ["a", nothing, "a"]
+    archives = [npz(tmp_path, f"{kind}.npz", x=np.arange(3.0), w=np.array(names, dtype=kind)) for kind in "US"]
+    for file in (*archives, parquet(tmp_path, {"w": names, "x": [1.0, 2.0, 3.0]})):
+        with pytest.raises(UserError, match=r"row 1 .*\(counted from 0\)"):
+            whole(file, sequence="w").describe()
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ('"time";"x"\n1;2\n', "line 1 is separated by semicolons"),
+        ("a,b,\n1,2,\n", "the last column has no name, as where line 1 ends with a comma"),
+        (",a\n0,1\n", "column '' is an index"),
+    ],
+)
+def test_what_is_wrong_with_a_header_is_said(tmp_path: Path, content: str, said: str) -> None:
+    with pytest.raises(UserError, match=said):
+        whole(text(tmp_path, content)).describe()

@@ -22,7 +22,7 @@ from zforcing.data.music.dataset import MusicDataModule
 from zforcing.data.music.rolls import Rolls
 from zforcing.data.streams import load_pieces, streams
 from zforcing.errors import UserError
-from zforcing.files.midi import TimeStep, nearest, read_midi
+from zforcing.files.midi import TimeStep, nearest, read_midi, read_tempo
 from zforcing.files.pickles import read_pickle
 from zforcing.observations import DataDescription, MusicFormat, ObservationSpec
 
@@ -489,6 +489,26 @@ def test_a_step_in_seconds_follows_the_tempo(tmp_path: Path) -> None:
     file = midi(tmp_path / "a.mid", [(0, 1, 60), (1, 1, 62)], tempos=[(0, 120.0), (1, 60.0)])
     assert read(file, TimeStep(4, seconds=0.25)) == [[60]] * 2 + [[62]] * 4
     assert read(file, TimeStep(4)) == [[60]] * 4 + [[62]] * 4
+
+
+def test_of_two_tempos_at_a_tick_the_last_is_played(tmp_path: Path) -> None:
+    file = midi(tmp_path / "a.mid", [(0, 1, 60)], tempos=[(0, 120.0), (0, 60.0)])
+    assert read_tempo(file) == 60.0
+    assert read(file, TimeStep(4, seconds=0.25)) == [[60]] * 4
+
+
+def test_halves_of_seconds_are_rounded_up_late_in_a_file(tmp_path: Path) -> None:
+    starts = [50.05 * 2**i for i in range(5)]
+    file = midi(tmp_path / "a.mid", [(0, 0.1, 60), *((2 * start, 0.1, 62) for start in starts)])  # quarters
+    roll = read(file, TimeStep(4, seconds=0.1))
+    found = [step for step, sounds in enumerate(roll) if sounds == [62]]
+    assert found == [int(np.floor(10 * start + 0.5 + 1e-6)) for start in starts]
+
+
+def test_a_piece_in_two_forms_is_not_split_at_random(tmp_path: Path) -> None:
+    midi(midis(tmp_path, a=9) / "a" / "03.midi", [(0, 5, 60)])
+    with pytest.raises(UserError, match=r"a/03.mid and a/03.midi may be the same in two forms"):
+        loaded(MidiFolder(str(tmp_path)))
 
 
 def test_folders_of_splits_are_used(tmp_path: Path) -> None:

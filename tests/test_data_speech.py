@@ -168,6 +168,11 @@ def test_files_are_split_at_random(tmp_path: Path) -> None:
     assert counts(data) == [28, 4, 8]
 
 
+def test_a_recording_in_two_forms_is_not_split_at_random(tmp_path: Path) -> None:
+    write(by_folder(tmp_path, a=9) / "a" / "3.flac")
+    assert "a/3.flac and a/3.wav may be the same in two forms" in message(root=str(tmp_path), frame_size=10)
+
+
 def test_splits_are_the_same_each_time_and_hold_each_file_once(tmp_path: Path) -> None:
     settings: dict[str, Any] = {"root": str(plain(tmp_path)), "frame_size": 10}
     first, again = names(AudioFolder(**settings)), names(AudioFolder(**settings))

@@ -144,6 +144,13 @@ def test_the_first_sequences_of_a_table_are_drawn_as_lines(tmp_path: Path) -> No
     assert grey["given"] > 0.05 > 0.01 > grey["drawn"]  # what was given stands on grey
 
 
+def test_a_long_name_is_cut_beside_its_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    panels: list[Any] = []
+    monkeypatch.setattr(Figure, "savefig", lambda figure, *_, **__: panels.extend(figure.axes))
+    write_line_grid(tmp_path / "a.png", [np.zeros((3, 1))], ["temperature_of_the_room"], given=[0])
+    assert panels[0].get_ylabel() == "temperature_o..."
+
+
 @pytest.mark.parametrize(
     ("n", "steps", "size", "given", "blocks"),
     [(1, 1, 1, 0, (1, 1)), (20, 3, 1, 2, (4, 3)), (20, 3, 4, 0, (4, 3)), (2, 2500, 9, 2400, (6, 2))],

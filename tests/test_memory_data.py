@@ -13,6 +13,7 @@ import polars as pl
 import pyarrow as pa
 import pytest
 import torch
+from torch.nn.utils.rnn import pack_sequence
 from torch.utils.data import DataLoader, Dataset, Subset, TensorDataset
 
 import zforcing as zf
@@ -825,3 +826,102 @@ def test_what_is_read_like_a_models_declares_nothing_else() -> None:
     ):
         with pytest.raises(UserError, match="like is a Sequences; it must be the description of a model"):
             call(trained)
+
+
+def rows_of_machines() -> pd.DataFrame:
+    return pd.DataFrame({"plant": [0, 0, 1, 1], "m": [0, 0, 0, 1], "x": [1.0, 2.0, 3.0, 4.0]})
+
+
+@pytest.mark.parametrize("by", ["m", ["m"]])
+def test_files_are_cut_by_the_column_that_named_the_sequences(by: Any, tmp_path: Path) -> None:
+    rows_of_machines().to_csv(tmp_path / "own.csv", index=False)
+    known = Sequences.from_frame(rows_of_machines(), by=by, columns=["x"]).description
+    assert [len(x.x) for x in known.format.read(str(tmp_path / "own.csv"), known)] == [3, 1]
+
+
+def test_files_that_several_columns_cut_are_no_one_sequence(tmp_path: Path) -> None:
+    known = Sequences.from_frame(rows_of_machines(), by=["plant", "m"], columns=["x"]).description
+    known = DataDescription.from_json(known.to_json())
+    rows_of_machines().to_csv(tmp_path / "own.csv", index=False)
+    said = refused(lambda: known.format.read(str(tmp_path / "own.csv"), known))
+    assert "columns plant, m named the sequence of each row" in said
+    rows_of_machines().assign(sequence=["a", "a", "b", "c"]).to_csv(tmp_path / "own.csv", index=False)
+    assert len(known.format.read(str(tmp_path / "own.csv"), known)) == 3
+
+
+@pytest.mark.parametrize("listed", [False, True])
+def test_groups_may_be_tensors(listed: bool) -> None:
+    groups = torch.tensor([0, 0, 1, 1, 2, 2, 3, 3])
+    data = Sequences([[[float(i)], [2.0]] for i in range(8)], groups=list(groups) if listed else groups)  # type: ignore[arg-type]
+    assert sorted(len(part) for part in data.split(0.5, 0.25, 0.25, how="group")) == [2, 2, 4]
+
+
+def test_a_group_that_pandas_lacks_is_refused() -> None:
+    groups = pd.array(["a", None, "b"], dtype="string")
+    assert "groups has <NA> for sequence 1" in refused(lambda: Sequences(RAGGED, groups=groups))
+
+
+def test_joined_sequences_are_normalized_once() -> None:
+    data = Sequences(RAGGED)
+    assert "normalized already" in refused(lambda: Sequences.from_dataset(data + data))
+
+
+def test_inputs_are_normalized_once() -> None:
+    bits = Sequences([[[0.0], [1.0]]] * 3, kind="binary", inputs=[[[5.0], [7.0]]] * 3)
+    assert "normalized already" in refused(lambda: Sequences.from_dataset(Subset(bits, [0])))
+
+
+def test_a_list_of_frames_is_not_read_by_position() -> None:
+    a, b = pd.DataFrame({"u": [1.0], "v": [2.0]}), pd.DataFrame({"v": [2.0], "u": [1.0]})
+    assert "from_frame(pd.concat(" in refused(lambda: Sequences([a, b]))
+    joined = pd.concat([a, b], keys=range(2), names=["sequence"])
+    assert lists(Sequences.from_frame(joined, by="sequence", normalize=False)) == [[[1.0, 2.0]]] * 2
+    assert lists(Sequences([a["u"], b["v"]], normalize=False)) == [[[1.0]], [[2.0]]]
+
+
+@pytest.mark.parametrize("more", [{}, {"minute": [1.5, 0.5, 4.0, 2.0]}])
+def test_a_level_of_pandas_index_that_nobody_named_is_no_feature(more: dict[str, Any]) -> None:
+    index = pd.MultiIndex.from_product([["a", "b"], [0, 1]], names=["machine", "minute"])
+    data = Sequences.from_frame(pd.DataFrame({"speed": [1.0, 3.0, 2.0, 5.0], **more}, index=index), by="machine")
+    assert data.names == ("speed", *more)
+    assert "pandas' index (minute) is not a feature" in data.remark
+    assert len(data) == 2
+
+
+@pytest.mark.parametrize("name", ["index", "rownames", "level_0"])
+@pytest.mark.parametrize(("values", "is_feature"), [([1.5, 0.2, 7.0], True), ([3, 1, 2], True), ([5, 6, 7], False)])
+def test_a_column_that_is_called_like_an_index_is_one_where_it_counts(
+    name: str, values: list[float], is_feature: bool
+) -> None:
+    data = Sequences.from_frame(pd.DataFrame({name: values, "x": [1.0, 3.0, 2.0]}))
+    assert data.names == ((name, "x") if is_feature else ("x",))
+    assert ("only numbers the rows" in data.remark) != is_feature
+
+
+@pytest.mark.parametrize("dtype", ["object", "category"])
+def test_text_for_what_is_missing_names_no_sequence(dtype: str) -> None:
+    frame = pd.DataFrame({"w": pd.Series(["a", "NaN", "a"], dtype=dtype), "x": [1.0, 2.0, 3.0]})
+    assert "column 'w' is missing in row 1" in refused(lambda: Sequences.from_frame(frame, by="w"))
+
+
+@pytest.mark.parametrize(
+    ("make", "said"),
+    [
+        (lambda: Sequences.from_frame(pa.table([pa.array([1.0])] * 2, names=["a", "a"])), "several columns 'a'"),
+        (lambda: Sequences.from_frame(pd.DataFrame({"x": [1.0]}), order=["x"]), "order is a list"),  # type: ignore[arg-type]
+        (lambda: Sequences.from_frame(pl.DataFrame({"k": [[1]], "x": [1.0]}), by="k"), "column 'k' holds List"),
+        (lambda: Sequences.from_frame(pd.DataFrame({"k": [[1]], "x": [1.0]}), by="k"), "column 'k' holds Object"),
+        (lambda: Sequences(RAGGED, names=5), "names is 5"),  # type: ignore[arg-type]
+        (lambda: Sequences(RAGGED, groups=5), "groups is a int"),  # type: ignore[arg-type]
+        (lambda: Sequences(RAGGED)[[]], "picks none of them"),
+        (lambda: Sequences(pack_sequence([torch.ones(2, 1)])), "x is a PackedSequence; pad_packed_sequence"),
+    ],
+)
+def test_plain_mistakes_are_told_in_one_line(make: Callable[[], Any], said: str) -> None:
+    assert said in refused(make)
+
+
+def test_a_tensor_of_one_number_picks_one_sequence() -> None:
+    data = Sequences(RAGGED)
+    assert np.array_equal(data[torch.tensor(2)].x, data[2].x)  # type: ignore[call-overload]
+    assert len(data[torch.tensor([2])]) == 1  # type: ignore[call-overload]

@@ -22,6 +22,7 @@ from torch import Tensor
 import zforcing as zf
 from conftest import Command
 from zforcing import Sequences, UserError
+from zforcing.data import Table
 from zforcing.observations import CategoryColumn
 from zforcing.settings import read
 from zforcing.settings.check import unfit
@@ -350,7 +351,7 @@ def test_numbers_are_no_names_that_look_like_numbers() -> None:
     ):
         zf.evaluate(model, Sequences.from_frame(pd.DataFrame({"x": [1, 0]}), kinds={"x": "category"}))
     numbers = zf.RNN.for_data(Sequences.from_frame(pd.DataFrame({"x": [2, 3]}), kinds="auto"), hidden_size=4)
-    with pytest.raises(UserError, match="column 'x' holds text, such as '2'; in the training split it holds numbers"):
+    with pytest.raises(UserError, match="column 'x' holds text, such as '3a'; in the training split it holds numbers"):
         zf.evaluate(numbers, text)
 
 
@@ -496,3 +497,79 @@ def test_texts_by_name_are_read_from_a_word() -> None:
     for wrong in ("{a}", "a: b", "{a: b, c}"):
         with pytest.raises(ValueError, match="must be texts by name"):
             read(wrong, hint)
+
+
+# ---- text that looks like numbers, or like true and false
+
+
+def flags(file: Path, *cells: str) -> Path:
+    """Sequences of two steps with a column of these cells, and a number."""
+    file.write_text("id,flag,v\n" + "".join(f"{i // 2},{cell},{i}.5\n" for i, cell in enumerate(cells)))
+    return file
+
+
+@pytest.mark.parametrize(
+    ("trained", "own", "kinds", "codes"),
+    [
+        (("TRUE", "FALSE", "NA"), ("TRUE", "FALSE", "TRUE", "TRUE"), "auto", [2, 0, 2, 2]),
+        (("1.0", "2.0", "NA"), ("2.0", "1.0", "1.0", "1.0"), {"flag": "category"}, [1, 0, 0, 0]),
+    ],
+)
+def test_a_file_of_fewer_names_has_the_codes_of_the_training_split(
+    trained: tuple[str, ...], own: tuple[str, ...], kinds: Any, codes: list[int], tmp_path: Path
+) -> None:
+    file = str(flags(tmp_path / "own.csv", *own))
+    data = Table(str(flags(tmp_path / "all.csv", *trained * 6)), test_path=file, sequence="id", kinds=kinds)
+    description = data.describe()
+    assert np.concatenate([example.x[:, 0] for example in data.load("test", description)]).tolist() == codes
+    assert np.concatenate([x.x[:, 0] for x in description.format.read(file, description)]).tolist() == codes
+
+
+def test_a_path_that_changed_is_read_by_the_names_of_the_model(tmp_path: Path) -> None:
+    file = flags(tmp_path / "all.csv", *("TRUE", "FALSE", "NA") * 6)
+    description = Table(str(file), sequence="id", kinds="auto").describe()
+    flags(file, *("TRUE", "FALSE") * 9)
+    train = Table(str(file), sequence="id", kinds="auto").load("train", description)
+    assert train.raw(0)[:, 0].tolist() == [2, 0]
+
+
+@pytest.mark.parametrize("own", [["True", "False", "True"], [True, False, True]])
+def test_true_and_false_in_a_frame_have_the_codes_of_their_names(own: list[Any]) -> None:
+    names = pd.Categorical(["True", "False", "True"], categories=["True", "False"])
+    known = Sequences.from_frame(pd.DataFrame({"x": names}), kinds="auto").description
+    frame = pd.DataFrame({"x": own})
+    assert Sequences.from_frame(frame, like=known).raw(0)[:, 0].tolist() == [0, 1, 0]
+    assert Sequences.from_frame(frame, kinds="auto").described_as(known).raw(0)[:, 0].tolist() == [0, 1, 0]
+
+
+def test_numbers_may_be_names_that_arent_whole() -> None:
+    known = Sequences.from_frame(pd.DataFrame({"x": ["1.5", "low"]}), kinds="auto").description
+    with pytest.raises(UserError, match=r"holds numbers; in the training split it is text, 1.5, low: give it text"):
+        Sequences.from_frame(pd.DataFrame({"x": [0.0, 1.0]}), like=known)
+
+
+def test_a_word_for_what_is_missing_among_numbers_is_no_category() -> None:
+    ages = pd.DataFrame({"age": [str(age) for age in range(20, 32)] + ["NA"]})
+    with pytest.raises(UserError, match="column 'age' holds 'NA' among numbers; leave the cell empty"):
+        Sequences.from_frame(ages, kinds="auto")
+    assert kinds_of(Sequences.from_frame(ages, kinds={"age": "category"})) == ["category"]
+
+
+def test_a_small_split_has_as_many_names_as_it_has(tmp_path: Path) -> None:
+    rows = [f"{i // 8},name {i % 25},{i % 7}.5" for i in range(400)]
+    (tmp_path / "names.csv").write_text("\n".join(["id,who,v", *rows]) + "\n")
+    data = Table(str(tmp_path / "names.csv"), sequence="id", kinds="auto")
+    assert len(data.load("valid", data.describe())) == 5
+
+
+def test_a_model_of_true_and_false_reads_the_file_that_it_is_of(tmp_path: Path) -> None:
+    frame = pd.DataFrame({"id": np.repeat([0, 1, 2], 4), "on": [True, False] * 6, "v": np.arange(12) / 4})
+    frame.to_csv(tmp_path / "on.csv", index=False)
+    of_file = Table(str(tmp_path / "on.csv"), sequence="id", kinds="auto").describe()
+    for known in (Sequences.from_frame(frame, by="id", kinds="auto").description, of_file):
+        assert known.format.read(str(tmp_path / "on.csv"), known)[0].x[:, 0].tolist() == [1, 0, 1, 0]
+
+
+def test_a_positive_number_that_float32_has_not_is_refused() -> None:
+    with pytest.raises(UserError, match=r"2e-50 at sequence 0, step 1, .* so small that float32 holds 0: multiply"):
+        Sequences([[[1.0], [2e-50], [3.0]]] * 6, kinds=["positive"])

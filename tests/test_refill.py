@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import csv
 from dataclasses import replace
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import torch
 
@@ -17,6 +20,8 @@ from conftest import RNN_SIZE, Command
 from test_cli_impute import FEW
 from zforcing import Sequences
 from zforcing.files.reading import Array
+from zforcing.files.refill import Fillings, refill, write_array
+from zforcing.files.rows import Layout
 
 KINDS = {"tool": "category", "on": "binary", "faults": "count", "energy": "positive"}
 TABLE = """note,time,energy, tool ,machine,speed,on,faults
@@ -166,3 +171,32 @@ def test_steps_that_time_lacks_are_in_the_second_file_alone(tmp_path: Path, zf: 
     filled = pd.read_csv(found["file"])
     assert filled["time"].tolist() == frame["time"].drop(index=[2]).tolist()
     assert filled["speed"].notna().all()
+
+
+def test_parquet_keeps_bools_and_decimals(tmp_path: Path) -> None:
+    given = pa.table({"on": [True, None, False], "paid": pa.array([Decimal("1.50"), None, None], pa.decimal128(8, 2))})
+    pq.write_table(given, tmp_path / "gaps.parquet")
+    values = np.array([1.0, 2.125, 3.0])
+    fillings = Fillings(np.array([1, 1, 2]), np.array([0, 1, 1]), ("on", "paid"), values, ["1"] * 3, [False] * 2)
+    refill(tmp_path / "gaps.parquet", tmp_path / "filled.parquet", fillings, Layout())
+    filled = pq.read_table(tmp_path / "filled.parquet")
+    assert filled.schema.types == given.schema.types
+    assert filled["on"].to_pylist() == [True, True, False]
+    assert filled["paid"].to_pylist() == [Decimal("1.50"), Decimal("2.12"), Decimal("3.00")]
+
+
+@pytest.mark.parametrize("name", ["OUT.NPY", "OUT.NPZ"])
+def test_a_suffix_of_capitals_is_one(name: str, tmp_path: Path) -> None:
+    write_array(tmp_path / name, np.arange(3))
+    assert [file.name for file in tmp_path.iterdir()] == [name]
+
+
+@pytest.mark.parametrize("truths", [("False", "True"), ("FALSE", "TRUE")])
+def test_what_is_filled_in_is_spelled_as_its_column(truths: tuple[str, str], tmp_path: Path) -> None:
+    no, yes = truths
+    (tmp_path / "gaps.csv").write_text(f"on,v\n{yes},1\n,2\n{no},3\n")
+    frame = pd.DataFrame({"on": [1, 0, 1], "v": [1.5, 2.0, 3.0]})
+    known = Sequences.from_frame(frame, kinds={"on": "binary", "v": "real"}, missing=True).description
+    x, drawn = np.array([[1, 1], [0, 2], [0, 3.0]]), np.array([[0, 0], [1, 0], [0, 0]], dtype=bool)
+    assert known.format.refill(str(tmp_path / "gaps.csv"), tmp_path / "filled.csv", [x], [drawn], known)
+    assert (tmp_path / "filled.csv").read_text() == f"on,v\n{yes},1\n{no},2\n{no},3\n"

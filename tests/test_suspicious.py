@@ -23,6 +23,7 @@ from zforcing.data.suspicious import (
     suspicions,
     two_valued_columns,
 )
+from zforcing.errors import UserError
 from zforcing.observations import AudioFormat, DataDescription, Example, Normalization, ObservationSpec
 
 DRAW = np.random.default_rng(0)
@@ -201,3 +202,8 @@ def test_a_column_that_hardly_varies_is_named(tmp_path: Path, zf: Command) -> No
     said = zf("train", "table-rnn", *words, "--run-dir", tmp_path / "run").err
     assert "column 'b' hardly varies in the training split" in said
     assert "warning: column 'b' holds only two values (1, 1.0000001)" in said
+
+
+def test_a_file_of_somebody_without_a_home_is_named(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"data.test_path ~nobody-is-called-so/a.csv: has no home folder"):
+        same_file(str(tmp_path / "a.csv"), "~nobody-is-called-so/a.csv", name="test")

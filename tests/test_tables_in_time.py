@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import torch
 
@@ -255,3 +257,27 @@ def test_the_pages_commands_run(tmp_path: Path, zf: Command, monkeypatch: pytest
     for command in commands:
         words = shlex.split(command)
         assert zf(*words, *(SMALL if words[0] == "train" else [])).code == 0, command
+
+
+def test_times_are_read_to_the_nanosecond(tmp_path: Path) -> None:
+    path = write(tmp_path, *(f"x,2024-01-01T00:00:00.000000{i}00,{i}" for i in (2, 1, 3)))
+    assert lists(whole(path)) == [[1, 2, 3]]
+
+
+@pytest.mark.parametrize(
+    ("time", "said"),
+    [
+        ("2024-01-01T00:00:00.0000000001", "times are read to the nanosecond"),
+        ("1500-01-01T00:00:00.000000001", "with nanoseconds, times are in the years 1678 to 2261"),
+        ("1_5", "line 2, column 'time' holds '1_5'"),
+    ],
+)
+def test_a_time_that_would_be_another_is_refused(tmp_path: Path, time: str, said: str) -> None:
+    path = write(tmp_path, f"x,{time},1")
+    assert said in refused(lambda: whole(path))
+
+
+def test_a_time_of_parquet_is_named_by_its_row(tmp_path: Path) -> None:
+    path = str(tmp_path / "mine.parquet")
+    pq.write_table(pa.table({"trip": [1, 1], "time": ["2024-01-01", "x"], "v": [1.0, 2.0]}), path)
+    assert "row 1 (counted from 0), column 'time' holds 'x'" in refused(lambda: whole(path))

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch.nn.utils.rnn import PackedSequence
+from torch.utils.data import ConcatDataset
 
 from ..errors import UserError
 from ..files.reading import Array
@@ -91,8 +93,13 @@ def _inputs(inputs: Sequence[Any], sequences: Sequence[Array]) -> Array:
 
 def _listed(x: Any, name: str, lengths: Any) -> list[Any]:
     """One array, tensor or nested list for each sequence, without padding."""
-    if hasattr(x, "__dataframe__") or hasattr(x, "iloc") or hasattr(x, "to_pandas"):
+    if _is_of_a_library_of_frames(x):
         raise UserError(f"{SOURCE}: {name} is a {type(x).__name__}; Sequences.from_frame reads data frames")
+    if isinstance(x, PackedSequence):
+        raise UserError(
+            f"{SOURCE}: {name} is a PackedSequence; pad_packed_sequence({name}, batch_first=True) gives {name} and "
+            f"lengths"
+        )
     if isinstance(x, torch.Tensor):
         x = x.unbind() if x.is_nested else _array(x)
     if isinstance(x, np.ndarray) and x.dtype != object:
@@ -109,7 +116,18 @@ def _listed(x: Any, name: str, lengths: Any) -> list[Any]:
     sequences = list(x)
     if not sequences:
         raise UserError(f"{SOURCE}: {name} is empty; it must be {FORMS}")
+    if any(_is_of_a_library_of_frames(sequence) and hasattr(sequence, "columns") for sequence in sequences):
+        raise UserError(
+            f"{SOURCE}: {name} is a list of data frames, whose columns may differ; join them with a column that names "
+            f"the sequence of each row: from_frame(pd.concat(frames, keys=range(len(frames)), names=['sequence']), "
+            f"by='sequence')"
+        )
     return sequences
+
+
+def _is_of_a_library_of_frames(x: Any) -> bool:
+    """Whether it is a data frame, or a column of one."""
+    return hasattr(x, "__dataframe__") or hasattr(x, "iloc") or hasattr(x, "to_pandas")
 
 
 def _cut(x: Array, name: str, lengths: Any) -> list[Any]:
@@ -177,10 +195,11 @@ def _observed(sequences: Sequence[Any], masks: Sequence[Any] | None) -> NDArray[
     return None if masks is None and rows.all() else rows
 
 
-def _columns(names: Sequence[str] | None, size: int, option: str) -> tuple[str, ...] | None:
+def _columns(names: Any, size: int, option: str) -> tuple[str, ...] | None:
     if names is None:
         return None
-    if isinstance(names, str) or not all(isinstance(name, str) for name in names):
+    is_list = isinstance(names, Iterable) and not isinstance(names, str)
+    if not is_list or not all(isinstance(name, str) for name in names):
         raise UserError(f"{SOURCE}: {option} is {names!r}; it must be a list of text, one for each number of a step")
     if len(names) != size or len(set(names)) != size:
         raise UserError(f"{SOURCE}: {option} has {len(set(names))} names, a step {size} numbers; give each its own")
@@ -191,14 +210,23 @@ def labels_of(groups: Sequence[Hashable] | None, sequences: int) -> Labels | Non
     """[N], the group of each sequence."""
     if groups is None:
         return None
-    labels = list(groups)
+    must_be(groups, Iterable, "groups", "a list of labels, one for each sequence")
+    labels: list[Any] = [
+        label.tolist() if isinstance(label, torch.Tensor) else label for label in groups
+    ]  # tensors are unlike
     if len(labels) != sequences:
         raise UserError(f"groups has {len(labels)} labels for {sequences} sequences; it must have one each")
     for index, label in enumerate(labels):
-        if label is None or label != label:  # NaN, which is no group: it is unlike itself
-            raise UserError(f"groups has {label} for sequence {index}; every sequence must have a group")
         must_be(label, Hashable, f"the group of sequence {index}", "a label, such as text or a number")
+        if _is_missing(label):
+            raise UserError(f"groups has {label} for sequence {index}; every sequence must have a group")
     return as_labels(labels)
+
+
+def _is_missing(label: Any) -> bool:
+    """Whether it is None, NaN, which is unlike itself, or pandas' NA, of which nobody knows."""
+    like_itself = label == label
+    return label is None or not isinstance(like_itself, bool | np.bool_) or not like_itself
 
 
 @dataclass(frozen=True, eq=False)
@@ -230,15 +258,24 @@ def items_of(dataset: Any, x: str, observed: str, inputs: str) -> list[Item]:
 
 def _refuse_normalized(dataset: Any) -> None:
     """Raise where items, of a `Subset` say, aren't in the user's units any more."""
-    origin = dataset
-    while not isinstance(origin, SequenceDataset) and hasattr(origin, "dataset"):
-        origin = origin.dataset
-    known = origin.description if isinstance(origin, SequenceDataset) else None
-    if known is not None and known.normalization is not None:
-        raise UserError(
-            f"from_dataset: the items of this {type(dataset).__name__} are normalized already ({known.name} data); "
-            "take some of Sequences by data[indices] or data.split()"
-        )
+    for known in (origin.description for origin in _origins(dataset)):
+        if known is not None and (known.normalization is not None or known.input_normalization is not None):
+            raise UserError(
+                f"from_dataset: the items of this {type(dataset).__name__} are normalized already ({known.name} data); "
+                "take some of Sequences by data[indices] or data.split(), and join several by "
+                "Sequences([*a.to_arrays(), *b.to_arrays()])"
+            )
+
+
+def _origins(dataset: Any) -> Iterator[SequenceDataset]:
+    """The data sets of sequences whose items a `Subset` or a `ConcatDataset` has."""
+    if isinstance(dataset, SequenceDataset):
+        yield dataset
+    elif isinstance(dataset, ConcatDataset):
+        for part in dataset.datasets:
+            yield from _origins(part)
+    elif hasattr(dataset, "dataset"):
+        yield from _origins(dataset.dataset)
 
 
 def masks_of(items: Sequence[Item]) -> list[Any] | None:

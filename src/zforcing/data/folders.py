@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import re
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from ..errors import UserError
 from ..files.reading import printable
@@ -87,6 +88,25 @@ def by_split(
 def _splits_among_words(name: str) -> list[Split]:
     words = {*re.split(r"[^a-z]+", name.lower())}
     return [split for split, names in NAMES.items() if not words.isdisjoint(names)]
+
+
+def in_two_forms(names: Sequence[str]) -> list[str]:
+    """Files of one folder that differ in their suffixes alone (u0.wav and u0.flac): perhaps one sequence each."""
+    by_stem = defaultdict(list)
+    for name in names:
+        by_stem[str(PurePosixPath(name).with_suffix(""))].append(name)
+    return [name for files in by_stem.values() if len(files) > 1 for name in files]
+
+
+def refuse_two_forms(names: Sequence[str], source: str) -> None:
+    """Raise UserError about files that may be one sequence, which a random split may train on and test on."""
+    twice = in_two_forms(names)
+    if twice:
+        first, second = map(printable, twice[:2])
+        raise UserError(
+            f"{source}: {first} and {second} may be the same in two forms, and a random split could train on one and "
+            f"test on the other; leave one of them out"
+        )
 
 
 # ---- remarks

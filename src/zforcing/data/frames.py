@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, get_args
 
@@ -12,16 +12,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import UserError
+from ..files.cells import names_nothing
 from ..files.intervals import Timeline, fill, report, split_at
-from ..files.labels import Labels, encoded
+from ..files.labels import Encoded, encoded
 from ..files.reading import Array, listed
 from ..files.rows import Gaps, Rows, grouped
+from ..files.tables import SAVED_INDEX
 from ..files.times import Times
 from ..settings import must_be, must_fit
 from .selection import as_labels
 
 SOURCE = "from_frame"
-INDEX_NAMES = re.compile(r"|Unnamed: \d+|index|level_\d+|__index_level_\d+__|rownames")  # as files are written with it
+TRUTHS = ("False", "True")
+INDEX_NAMES = re.compile(r"index|level_\d+|rownames")  # as pandas and R call one, or a user something else
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,7 +39,7 @@ class FrameRows:
 def read_frame(
     frame: Any,
     *,
-    by: str | Sequence[str] | None,
+    keys: Sequence[str],
     order: str | None,
     columns: Sequence[str] | None,
     inputs: Sequence[str] | None,
@@ -45,9 +48,8 @@ def read_frame(
     max_gap: float,
     text: bool = False,
 ) -> FrameRows:
-    """See `Sequences.from_frame`."""
-    _check_options(order, gaps, max_gap)
-    keys = _keys(by)
+    """See `Sequences.from_frame`; keys: the columns of `by`."""
+    _check_options(order, group, gaps, max_gap)
     columns, known = _names(columns, "columns"), _names(inputs, "inputs") or []
     table, index_remark = _native(frame, [*keys, order, group])
     _check_header(table.columns, keys=keys, order=order, columns=columns, inputs=known, group=group)
@@ -55,7 +57,7 @@ def read_frame(
     times = None if order is None else _times(table, order)
     chosen, dropped = _features(table, {*keys, order, group, *known}, columns, text=text)
     _refuse_text(table, known, "name others in inputs")
-    values, codes = _values(table, chosen)
+    values, read_as = _values(table, chosen)
     labels = None if group is None else _labels(table, group)
     arranged = grouped(ids)
     rank = np.repeat(np.arange(len(arranged.lengths)), arranged.lengths)
@@ -71,7 +73,8 @@ def read_frame(
         option="",
         inputs=np.column_stack([_numbers(table, name) for name in known])[index] if known else None,
         input_names=tuple(known) or None,
-        labels=codes,
+        labels=tuple(column.labels for column in read_as),
+        spelled=tuple(column.spelled for column in read_as),
         times=None if times is None else times.given[index],
         order=order,
     )
@@ -87,7 +90,10 @@ def read_frame(
     return FrameRows(rows, groups, "; ".join(part for part in remarks if part))
 
 
-def _check_options(order: str | None, gaps: Gaps, max_gap: float) -> None:
+def _check_options(order: str | None, group: str | None, gaps: Gaps, max_gap: float) -> None:
+    for option, name in (("order", order), ("group", group)):
+        if name is not None:
+            must_be(name, str, option, "the name of a column")
     if gaps not in get_args(Gaps):
         raise UserError(f"gaps is {gaps!r}; it must be {' or '.join(get_args(Gaps))}")
     if gaps != "keep" and order is None:
@@ -100,11 +106,15 @@ def _check_options(order: str | None, gaps: Gaps, max_gap: float) -> None:
 # ---- the frame and its columns
 
 
-def _keys(by: str | Sequence[str] | None) -> list[str]:
+def keys_of(by: str | Sequence[str] | None) -> list[str]:
+    """The columns that name each row's sequence."""
     if isinstance(by, str):
         return [by]
     must_be([] if by is None else by, Iterable, "by", "the name of a column, or a list of them")
-    return list(by or ())
+    keys = [] if by is None else list(by)
+    for name in keys:
+        must_be(name, str, "a column of by", "the name of a column")
+    return keys
 
 
 def _names(columns: Sequence[str] | None, option: str) -> list[str] | None:
@@ -127,18 +137,20 @@ def _native(frame: Any, needed: Sequence[str | None]) -> tuple[Any, str]:
             f"; Sequences reads arrays and lists"
         ) from error
     except nw.exceptions.DuplicateError as error:
-        twice = [name for name, count in Counter(frame.columns).items() if count > 1]
+        header = getattr(frame, "column_names", frame.columns)  # pyarrow's columns are the columns themselves
+        twice = [name for name, count in Counter(header).items() if count > 1]
         raise UserError(
             f"{SOURCE}: there are several columns {twice[0]!r}; give each its own name, or leave them out: "
             "frame.loc[:, ~frame.columns.duplicated()]"
         ) from error
     if not table.implementation.is_pandas_like():
         return table, ""
+    wanted = [level for level, name in enumerate(frame.index.names) if name in {*needed} - {*table.columns, None}]
+    if wanted:
+        return _native(frame.reset_index(level=wanted), needed)
     names = [str(name) for name in frame.index.names if name is not None]
     if not names and frame.index.dtype.kind in "iu":
         return table, ""  # row numbers
-    if set(names) & set(needed) - set(table.columns):
-        return nw.from_native(frame.reset_index(), eager_only=True), ""
     what = f"index ({listed(names)})" if names else "index"
     return table, f"pandas' {what} is not a feature and isn't read (frame.reset_index() makes columns of it)"
 
@@ -207,14 +219,20 @@ def _is_text(table: Any, name: str) -> bool:
     return table.schema[name] in (nw.String, nw.Categorical, nw.Enum)
 
 
-def _values(table: Any, names: Sequence[str]) -> tuple[Array, tuple[Labels | None, ...] | None]:
-    """The features [R, D], and the names that codes stand for, of text; None where there is none."""
-    columns = [_codes(table, name) if _is_text(table, name) else (_numbers(table, name), None) for name in names]
-    labels = tuple(of_column for _, of_column in columns)
-    return np.column_stack([values for values, _ in columns]), labels if any(labels) else None
+def _values(table: Any, names: Sequence[str]) -> tuple[Array, list[Encoded]]:
+    """The features [R, D], and each one alone, with the names that its codes stand for."""
+    columns = [_column(table, name) for name in names]
+    return np.column_stack([column.codes for column in columns]), columns
 
 
-def _codes(table: Any, name: str) -> tuple[Array, Labels | None]:
+def _column(table: Any, name: str) -> Encoded:
+    """A feature as numbers; true and false are spelled as pandas and polars write them."""
+    if _is_text(table, name):
+        return _codes(table, name)
+    return Encoded(_numbers(table, name), None, TRUTHS if table.schema[name] == _boolean() else None)
+
+
+def _codes(table: Any, name: str) -> Encoded:
     """Text as codes: in the order of pandas' categories and of an enumeration, also of those that don't occur."""
     import narwhals as nw
 
@@ -235,13 +253,19 @@ def _boolean() -> Any:
 
 
 def _numbers_the_rows(table: Any, name: str) -> bool:
-    """Whether a column is a saved index: called like one, or 0, 1, 2, ... or 1, 2, 3, ... down the frame."""
-    if INDEX_NAMES.fullmatch(name):
+    """Whether a column is a saved index: called as pandas calls one without a name; called as one may be, and counting
+    up by 1; or 0, 1, 2, ... or 1, 2, 3, ... down the frame.
+    """
+    if SAVED_INDEX.fullmatch(name):
         return True
-    if not table.schema[name].is_integer() or len(table) < 3 or table[name].is_null().any():
+    called, kind = INDEX_NAMES.fullmatch(name) is not None, table.schema[name]
+    if not (kind.is_numeric() if called else kind.is_integer() and len(table) >= 3):
+        return called
+    if table[name].is_null().any():
         return False
-    x = table[name].to_numpy()
-    return bool(x[0] in (0, 1) and (np.diff(x.astype(np.int64)) == 1).all())
+    x = table[name].to_numpy().astype(np.float64)
+    counts = x[0] == np.floor(x[0]) and (np.diff(x) == 1).all()
+    return bool(counts and (called or x[0] in (0, 1)))
 
 
 def _without_numbers(table: Any, text: Sequence[str], remedy: str) -> str:
@@ -285,13 +309,13 @@ def _numbers(table: Any, name: str) -> Array:
 
 
 def _absent(table: Any, name: str) -> NDArray[np.bool_]:
-    """[R]: where an id or a time is null, NaN or empty text."""
+    """[R]: where an id or a time is null, NaN or text that says nothing."""
     column, kind = table[name], table.schema[name]
     absent: NDArray[np.bool_] = column.is_null().to_numpy().astype(bool)
     if kind.is_float():
         absent = absent | column.fill_null(0).is_nan().to_numpy().astype(bool)  # polars tells NaN from null
-    if str(kind) == "String":
-        absent = absent | (column.fill_null("").str.strip_chars() == "").to_numpy().astype(bool)
+    if _is_text(table, name):
+        absent = absent | np.array([cell is not None and names_nothing(str(cell)) for cell in column.to_list()])
     return absent
 
 
@@ -306,6 +330,17 @@ def _refuse_absent(table: Any, name: str, what: str) -> None:
         )
 
 
+def _refuse_unhashable(table: Any, name: str, what: str) -> None:
+    """Raise UserError about a column of lists, say, which can't be told apart by."""
+    import narwhals as nw
+
+    kind = table.schema[name]
+    if kind.is_nested() or (
+        kind == nw.Object and not all(isinstance(cell, Hashable) for cell in table[name].to_list())
+    ):
+        raise UserError(f"{SOURCE}: column {name!r} holds {kind}; {what} by numbers or text")
+
+
 def _ids(table: Any, keys: Sequence[str]) -> tuple[NDArray[np.int64], Array]:
     """Of each row [R], the number of its sequence; and what each number is called."""
     if len(table) == 0:
@@ -314,6 +349,7 @@ def _ids(table: Any, keys: Sequence[str]) -> tuple[NDArray[np.int64], Array]:
         return np.zeros(len(table), dtype=np.int64), np.empty(0)
     for name in keys:
         _refuse_absent(table, name, "name its sequence")
+        _refuse_unhashable(table, name, "name sequences")
     columns = [table[name].to_list() for name in keys]
     labels = columns[0] if len(keys) == 1 else list(zip(*columns, strict=True))
     numbers: dict[Any, int] = {}
@@ -323,6 +359,7 @@ def _ids(table: Any, keys: Sequence[str]) -> tuple[NDArray[np.int64], Array]:
 
 def _labels(table: Any, group: str) -> Array:
     _refuse_absent(table, group, "have a group")
+    _refuse_unhashable(table, group, "name groups")
     return as_labels(table[group].to_list())
 
 

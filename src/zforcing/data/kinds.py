@@ -10,6 +10,7 @@ from typing import Literal
 import numpy as np
 
 from ..errors import UserError
+from ..files.cells import is_number
 from ..files.reading import Array, listed
 from ..files.rows import Rows
 from ..observations import (
@@ -28,6 +29,7 @@ Kinds = Literal["auto"] | Mapping[str, str] | Sequence[str]
 """The kind of each column, by name or in their order; `auto`, or a column without one: as its numbers look."""
 WITH_SIZE = re.compile(r"([\w.-]+)\((\d+)\)")  # category(5)
 DECIMAL_COMMA = re.compile(r"\s*[-+]?\d+,\d+\s*")
+MISSING = ("na", "n/a", "#n/a", "null", "none", "missing", "-", "--", "?", ".")  # as programs write what they lack
 FEW = 20  # names may be as many, in however few rows
 SMALL = 1000  # whole numbers up to here look like counts
 
@@ -155,6 +157,12 @@ def _recognized(rows: Rows, index: int) -> type[Column]:
 def _refuse_other_text(rows: Rows, index: int, labels: Sequence[str]) -> None:
     """Raise UserError about text that is hardly the names of categories, where nobody said that it is."""
     what = f"{rows.source}: {rows.feature(index)} holds text, such as {labels[0]!r}"
+    text = [label for label in labels if not is_number(label)]
+    if len(text) < len(labels) and all(label.lower() in MISSING for label in text):
+        raise UserError(
+            f"{rows.source}: {rows.feature(index)} holds {text[0]!r} among numbers; leave the cell empty if it is "
+            f"missing, or make the column a category by {rows.option}kinds"
+        )
     if all(DECIMAL_COMMA.fullmatch(label) for label in labels):
         raise UserError(f"{what}, with decimal commas; write numbers with points (pandas.read_csv: decimal=',')")
     if len(labels) > max(FEW, len(rows.values) / 2):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import operator
 from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any, Self, Unpack, overload
@@ -29,7 +30,7 @@ from .declared import (
     names_like,
 )
 from .divide import How, Shares, divide
-from .frames import read_frame
+from .frames import keys_of, read_frame
 from .kinds import Kinds
 from .selection import Labels, Selection
 
@@ -164,12 +165,14 @@ class Sequences(SequenceDataset):
             [array([[10.],
                    [20.]]), array([[nan]])]
         """
-        declared = Declared(**options, format=TableFormat(sequence=by if isinstance(by, str) else None))
+        keys = keys_of(by)
+        naming = TableFormat(sequence=keys[0]) if len(keys) == 1 else TableFormat(keys=tuple(keys))
+        declared = Declared(**options, format=naming)
         declared.check("")
         known = names_like(like)
         table = read_frame(
             frame,
-            by=by,
+            keys=keys,
             order=order,
             columns=known.columns if columns is None else columns,
             inputs=known.inputs if inputs is None else inputs,
@@ -265,10 +268,10 @@ class Sequences(SequenceDataset):
     @overload
     def __getitem__(self, index: slice | Sequence[int] | NDArray[Any]) -> Self: ...
     def __getitem__(self, index: int | slice | Sequence[int] | NDArray[Any]) -> Example | Self:
-        if isinstance(index, int | np.integer):
-            at = range(len(self))[index]
+        if not isinstance(index, slice) and np.ndim(index) == 0:  # of a tensor, too
+            at = range(len(self))[operator.index(index)]  # type: ignore[arg-type]  # one number, by its rank
             return self.piece(at, 0, int(self.lengths[at]))
-        chosen = np.arange(len(self))[index if isinstance(index, slice) else np.asarray(index)]
+        chosen = np.arange(len(self))[index if isinstance(index, slice) else _indices(index)]
         if chosen.ndim != 1 or len(chosen) == 0:
             raise UserError(f"an index of {len(self)} sequences picks none of them; it must pick 1 or more")
         return self._with(self._chosen.take(chosen))
@@ -421,3 +424,9 @@ class Sequences(SequenceDataset):
         other._describer = trained
         other._describe(description)
         return other
+
+
+def _indices(index: Any) -> NDArray[Any]:
+    """An array of indices, of whole numbers also where NumPy makes floats of none."""
+    indices = np.asarray(index)
+    return indices if indices.size else indices.astype(np.int64)

@@ -4,7 +4,6 @@ for.
 
 from __future__ import annotations
 
-from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +13,7 @@ from ..files.reading import Unreadable, listed, printable
 from ..files.rows import TimeColumn
 from ..observations import Contents, DataDescription, contents_of
 from .dataset import InMemory
-from .folders import SHOWN, find_files
+from .folders import SHOWN, find_files, in_two_forms
 
 
 def read_own(path: str, description: DataDescription, *, skip_unreadable: bool = False) -> InMemory:
@@ -77,13 +76,10 @@ def _files_in(folder: Path, path: str, description: DataDescription) -> list[str
     names = find_files(folder, folder, lambda file: file.suffix.lower() in kind.reads)
     if not names:
         raise UserError(f"{path}: has no file that ends in {listed(kind.reads)}; the model reads these")
-    by_stem = defaultdict(list)
-    for name in names:
-        by_stem[str(Path(name).with_suffix(""))].append(name)
-    twice = [printable(name) for files in by_stem.values() if len(files) > 1 for name in files]
+    twice = in_two_forms(names)
     if twice:
         raise UserError(
-            f"{path}: {', '.join(twice[:SHOWN])} may be the same sequences in two forms (samples are written so); "
-            f"leave one of them in the folder, or name a file"
+            f"{path}: {', '.join(map(printable, twice[:SHOWN]))} may be the same sequences in two forms (samples are "
+            f"written so); leave one of them in the folder, or name a file"
         )
     return names

@@ -15,6 +15,7 @@ from numpy.lib.npyio import NpzFile
 from numpy.typing import NDArray
 
 from ..files.archives import open_npz
+from ..files.paths import user_path
 from ..files.reading import Array, listed, readable
 from ..observations import ObservationSpec
 from .dataset import InMemory, SequenceDataset
@@ -126,7 +127,7 @@ def same_content(train: SequenceDataset, valid: SequenceDataset, name: str = "th
 
 def same_file(path: str, other: str, *, name: str) -> str | None:
     """One file as training data and as that of another split."""
-    if Path(path).expanduser().resolve() != Path(other).expanduser().resolve():
+    if user_path(path, f"data.path {path}").resolve() != user_path(other, f"data.{name}_path {other}").resolve():
         return None
     return (
         f"data.{name}_path is the file that is trained on, data.path: what is measured on it says nothing about new "

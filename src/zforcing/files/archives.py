@@ -13,6 +13,7 @@ from numpy.lib.npyio import NpzFile
 from numpy.typing import NDArray
 
 from ..errors import UserError
+from .cells import names_nothing
 from .reading import Array, listed, readable
 from .rows import Layout, Order, Rows, grouped
 from .size_limit import refuse_larger
@@ -186,4 +187,10 @@ def _named(values: Array, names: Array, layout: Layout, source: str) -> Order:
         raise UserError(f"{what} holds {names.dtype}; name sequences by numbers or strings")
     if names.dtype.kind == "f" and np.isnan(names).any():
         raise UserError(f"{what} is NaN at row {int(np.argmax(np.isnan(names)))} (counted from 0); name every sequence")
-    return grouped(names)
+    order = grouped(names)
+    assert order.names is not None, "rows of names are grouped by them"
+    for name in order.names.tolist() if names.dtype.kind in "US" else ():
+        if names_nothing(str(name, "latin-1") if isinstance(name, bytes) else name):
+            row = int(np.argmax(names == name))
+            raise UserError(f"{what} is {name!r} at row {row} (counted from 0); name every sequence")
+    return order

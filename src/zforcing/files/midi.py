@@ -100,13 +100,19 @@ def read_tempo(file: Path) -> float:
         Unreadable: The file can't be read.
     """
     score = _parsed(file)
-    tempos = sorted((tempo.time, tempo.qpm) for tempo in score.tempos)
-    if not tempos or tempos[0][0] > 0:
-        tempos.insert(0, (0, TEMPO))
+    tempos = _tempos(score)
     ends = [*(time for time, _ in tempos[1:]), max(score.end(), tempos[-1][0] + 1)]
     played = sorted((qpm, end - time) for (time, qpm), end in zip(tempos, ends, strict=True))
     reached = np.cumsum([ticks for _, ticks in played])
     return float(played[int(np.searchsorted(reached, reached[-1] / 2))][0])
+
+
+def _tempos(score: Any) -> list[tuple[int, float]]:
+    """The tick from which each tempo holds, and its quarters a minute; of several at one tick the last holds."""
+    by_tick = {0: TEMPO}
+    for tempo in sorted(score.tempos, key=lambda tempo: tempo.time):
+        by_tick[tempo.time] = tempo.qpm
+    return list(by_tick.items())
 
 
 def import_symusic(what: str) -> Any:
@@ -144,14 +150,28 @@ def _has_patterns(file: Path) -> bool:
 
 def _in_steps(score: Any, step: TimeStep, *, drums: bool) -> Notes:
     """Convert the notes of a score in ticks to steps, percussion only if `drums`."""
-    rate = step.per_quarter / score.ticks_per_quarter if step.seconds is None else 1 / step.seconds
-    timed = score if step.seconds is None else score.to("second")
-    columns = [track.notes.numpy() for track in timed.tracks if drums or not track.is_drum]
+    columns = [track.notes.numpy() for track in score.tracks if drums or not track.is_drum]
     pitch, time, duration = (
         np.concatenate([np.zeros(0), *(c[name] for c in columns)]) for name in ("pitch", "time", "duration")
     )
-    start = nearest(time * rate)
-    return Notes(pitch.astype(np.int64), start, np.maximum(nearest((time + duration) * rate), start + 1))
+    if step.seconds is None:
+        rate = step.per_quarter / score.ticks_per_quarter
+        begin, end = time * rate, (time + duration) * rate
+    else:
+        begin, end = (_seconds(ticks, score) / step.seconds for ticks in (time, time + duration))
+    start = nearest(begin)
+    return Notes(pitch.astype(np.int64), start, np.maximum(nearest(end), start + 1))
+
+
+def _seconds(ticks: NDArray[np.float64], score: Any) -> NDArray[np.float64]:
+    """When ticks are, by the score's tempos; symusic's own seconds have 32 bits, too few for a step of 0.1 s."""
+    tempos = _tempos(score)
+    since = np.array([tick for tick, _ in tempos], dtype=np.float64)
+    per_tick = np.array([60 / (qpm * score.ticks_per_quarter) for _, qpm in tempos])
+    reached = np.concatenate([[0.0], np.cumsum(np.diff(since) * per_tick[:-1])])
+    place = np.searchsorted(since, ticks, side="right") - 1
+    seconds: NDArray[np.float64] = reached[place] + (ticks - since[place]) * per_tick[place]
+    return seconds
 
 
 def nearest(steps: NDArray[np.float64]) -> NDArray[np.int64]:

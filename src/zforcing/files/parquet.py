@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import UserError
-from .labels import Labels, cells_of_arrow, encoded
+from .cells import names_nothing
+from .labels import cells_of_arrow, encoded
 from .reading import Array, readable
 from .rows import Layout, Rows
 from .size_limit import refuse_larger
@@ -45,10 +47,8 @@ def read_parquet(file: Path, layout: Layout, source: str) -> Rows:
         with readable(source):
             table = parquet.read(columns=needed)
             table.validate(full=True)  # text in UTF-8, numbers of what there is
-    values, labels = [], {}
-    for name in read:
-        codes, labels[name] = _parquet_column(table[name], name, layout, source)
-        values.append(codes)
+    text = {name: encoded(cells_of_arrow(table[name])) for name in read if _holds_text(table[name], name, layout)}
+    values = [text[name].codes if name in text else _numbers(table[name], name, source) for name in read]
     sequences, names = None, np.empty(0)
     if layout.sequence is not None:
         sequences, names = _encoded(table[layout.sequence], layout.sequence, source)
@@ -60,7 +60,7 @@ def read_parquet(file: Path, layout: Layout, source: str) -> Rows:
         sequences=sequences,
         names=names,
         times=None if layout.order is None else of_arrow(table[layout.order], layout.order, source),
-        labels=labels,
+        text=text,
     )
 
 
@@ -96,12 +96,10 @@ def _refuse_larger(parquet: Any, names: Sequence[str], file: Path, source: str) 
     refuse_larger(max(packed, 8 * rows * len(names)), file, source)  # a repeated number takes a bit each
 
 
-def _parquet_column(column: Any, name: str, layout: Layout, source: str) -> tuple[Array, Labels | None]:
-    """A column [R] as numbers, or as codes of text where the layout lets it hold some."""
+def _holds_text(column: Any, name: str, layout: Layout) -> bool:
+    """Whether a column is read as text: where the layout lets it hold some, or says that it does."""
     is_text = str(column.type).startswith((*TEXT, "dictionary<values=string"))
-    if name in layout.labelled or (is_text and layout.text and name not in layout.input_columns):
-        return encoded(cells_of_arrow(column))
-    return _numbers(column, name, source), None
+    return name in layout.labelled or (is_text and layout.text and name not in layout.input_columns)
 
 
 def _numbers(column: Any, name: str, source: str) -> Array:
@@ -119,16 +117,23 @@ def _numbers(column: Any, name: str, source: str) -> Array:
 
 def _encoded(column: Any, name: str, source: str) -> tuple[NDArray[np.int64], Array]:
     """Encode names [R] as numbers [R], with the name of each number."""
-    absent = column.is_null(nan_is_null=True).to_numpy()
+    _refuse_absent(column.is_null(nan_is_null=True).to_numpy(), name, source)
+    if column.type.num_fields:
+        raise UserError(f"{source}: column {name!r} holds {column.type}; name sequences by numbers or strings")
+    encoded = column.dictionary_encode().unify_dictionaries().combine_chunks()  # also of one that is encoded
+    numbers, names = encoded.indices.to_numpy().astype(np.int64), encoded.dictionary.to_numpy(zero_copy_only=False)
+    nothing = [number for number, text in enumerate(names) if isinstance(text, str) and names_nothing(text)]
+    _refuse_absent(np.isin(numbers, nothing), name, source)
+    return numbers, names
+
+
+def _refuse_absent(absent: NDArray[np.bool_], name: str, source: str) -> None:
+    """Raise UserError about the rows [R] without the name of a sequence."""
     if absent.any():
         raise UserError(
             f"{source}: column {name!r} names no sequence in {absent.sum()} rows, row {absent.argmax()} the first "
             f"(counted from 0); every row must name its sequence"
         )
-    if column.type.num_fields:
-        raise UserError(f"{source}: column {name!r} holds {column.type}; name sequences by numbers or strings")
-    encoded = column.dictionary_encode().unify_dictionaries().combine_chunks()  # also of one that is encoded
-    return encoded.indices.to_numpy().astype(np.int64), encoded.dictionary.to_numpy(zero_copy_only=False)
 
 
 def read_whole(file: Path) -> Any:
@@ -145,9 +150,20 @@ def write_whole(file: Path, table: Any, columns: dict[str, list[Any]]) -> None:
     for name, cells in columns.items():
         place, own = table.column_names.index(name), table.schema.field(name)
         try:
-            column = pa.array(cells, type=own.type)
+            column = pa.array([_like(cell, own.type) for cell in cells], type=own.type)
         except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError):  # fractions in whole numbers, say
             text = any(isinstance(cell, str) for cell in cells)
             column = pa.array(cells if text else [None if c is None else float(c) for c in cells])
         table = table.set_column(place, name, column)
     parquet.write_table(table, file)
+
+
+def _like(cell: Any, kind: Any) -> Any:
+    """A cell, a float being as a column of an Arrow type holds it: of decimals rounded to their digits."""
+    from pyarrow import types
+
+    if isinstance(cell, float) and types.is_decimal(kind):
+        return round(Decimal(cell), kind.scale)
+    if isinstance(cell, float) and types.is_boolean(kind) and cell in (0, 1):
+        return bool(cell)
+    return cell

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 MOST_SEQUENCES, MOST_COLUMNS, MOST_STEPS = 12, 6, 2000  # of a picture of lines
+LONGEST_NAME = 16  # characters of a column's
 
 
 def image_grid(images: NDArray[Any], *, columns: int | None = None, gap: int = 1) -> NDArray[Any]:
@@ -57,7 +57,7 @@ def write_line_grid(path: Path, tables: Sequence[NDArray[Any]], names: Sequence[
     import matplotlib as mpl
     from matplotlib.figure import Figure
 
-    labels = [textwrap.shorten(name, 16, placeholder="...") for name in names[:MOST_COLUMNS]]
+    labels = [name if len(name) <= LONGEST_NAME else f"{name[: LONGEST_NAME - 3]}..." for name in names[:MOST_COLUMNS]]
     in_a_row, height = min(3, len(tables)), len(labels)
     blocks = min(math.ceil(min(len(tables), MOST_SEQUENCES) / in_a_row), max(1, MOST_COLUMNS // height))
     look: dict[Any, Any] = {"axes.spines.top": False, "axes.spines.right": False}  # its own type lists every name

@@ -25,7 +25,7 @@ class Fillings:
     """M numbers and their places in a file.
 
     rows: [M], of the file, from 0; features: [M], from 0; columns: [D], the features' names in a table; values: [M], in
-    the user's units; texts: [M], the same as cells; labelled: [D], whether a column holds names of categories.
+    the user's units; texts: [M], the same as cells; of_text: [D], whether a column holds text.
     """
 
     rows: NDArray[np.int64]
@@ -33,7 +33,7 @@ class Fillings:
     columns: tuple[str, ...]
     values: Array
     texts: Sequence[str]
-    labelled: Sequence[bool]
+    of_text: Sequence[bool]
 
     def of(self, feature: int) -> NDArray[np.int64]:
         """Which of them are of a feature."""
@@ -80,7 +80,7 @@ def _parquet(file: Path, out: Path, fillings: Fillings, _: Layout) -> None:
         name, chosen = fillings.columns[feature], fillings.of(feature)
         cells = table[name].to_pylist()
         for m in chosen:
-            cells[fillings.rows[m]] = fillings.texts[m] if fillings.labelled[feature] else float(fillings.values[m])
+            cells[fillings.rows[m]] = fillings.texts[m] if fillings.of_text[feature] else float(fillings.values[m])
         columns[name] = cells
     write_whole(out, table, columns)
 
@@ -93,7 +93,8 @@ def _npz(file: Path, out: Path, fillings: Fillings, layout: Layout) -> None:
     arrays[layout.array] = _filled(given, fillings)
     if layout.observed in arrays:
         arrays[layout.observed] = _put(arrays[layout.observed], fillings, np.ones(len(fillings.values), dtype=bool))
-    np.savez_compressed(out, **arrays)  # type: ignore[arg-type]  # its stub takes them for allow_pickle
+    with out.open("wb") as stream:  # NumPy adds .npz to the name OUT.NPZ
+        np.savez_compressed(stream, **arrays)  # type: ignore[arg-type]  # its stub takes them for allow_pickle
 
 
 def _npy(file: Path, out: Path, fillings: Fillings, layout: Layout) -> None:
@@ -102,10 +103,11 @@ def _npy(file: Path, out: Path, fillings: Fillings, layout: Layout) -> None:
 
 def write_array(out: Path, x: Array, *, name: str = Layout.array) -> None:
     """A .npy, or a .npz with this array."""
-    if out.suffix.lower() == ".npy":
-        np.save(out, x)
-    else:
-        np.savez_compressed(out, **{name: x})  # type: ignore[arg-type]  # its stub takes it for allow_pickle
+    with out.open("wb") as stream:  # NumPy adds .npy to the name OUT.NPY
+        if out.suffix.lower() == ".npy":
+            np.save(stream, x)
+        else:
+            np.savez_compressed(stream, **{name: x})  # type: ignore[arg-type]  # its stub takes it for allow_pickle
 
 
 def _filled(x: Array, fillings: Fillings) -> Array:

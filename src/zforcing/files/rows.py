@@ -74,7 +74,9 @@ class Rows:
         input_names: Names of the U inputs, if they have some.
         number: What messages call one of a row's values.
         remark: What a reader should know, such as gaps in time.
-        labels: Of the D features, the names that the codes 0, 1, ... stand for; None for a feature of numbers.
+        labels: Of the D features, the names that the codes 0, 1, ... stand for; None for a feature of numbers. None
+            altogether of arrays, which hold no text.
+        spelled: Of the D features, how the source writes 0 and 1 of one of true and false; None for the others.
         times: [R], the time of each row as the user gave it, if rows were ordered by a column.
         order: Name of that column.
         at: [R], which row of the file each one is, from 0; -1 of a step that was put in.
@@ -93,6 +95,7 @@ class Rows:
     number: str = "feature"
     remark: str = ""
     labels: tuple[tuple[str, ...] | None, ...] | None = None
+    spelled: tuple[tuple[str, ...] | None, ...] | None = None
     times: Array | None = None
     order: str | None = None
     at: NDArray[np.int64] | None = None
@@ -123,6 +126,7 @@ class Rows:
             input_names=None,
             number="input",
             labels=None,
+            spelled=None,
         )
 
     def sequence(self, index: int) -> str:

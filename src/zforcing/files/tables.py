@@ -16,14 +16,14 @@ from numpy.typing import NDArray
 
 from ..errors import UserError
 from ..settings import brief
-from .labels import Labels, encoded
+from .cells import is_number, names_nothing
+from .labels import Encoded, encoded
 from .reading import Array, listed
 from .rows import Layout, Rows, grouped
 from .times import Times, in_order, parsed
 
 CHUNK = 512  # csv rows held as text at a time; the garbage collector makes 65,536 take four times as long
 SEPARATORS = {";": "semicolons", "\t": "tabs", "|": "bars"}
-NO_NAME = ("", "nan")  # the second as other programs write what they lack
 SAVED_INDEX = re.compile(r"|Unnamed: \d+|__index_level_\d+__")  # as pandas names columns that had no name
 Record = tuple[int, list[str]]  # the number of its last line in the file, from 1, and its cells
 
@@ -48,6 +48,11 @@ def features(header: Sequence[str], layout: Layout, source: str) -> tuple[str, .
     else:
         others = (layout.sequence, layout.order, *layout.input_columns)
         chosen = tuple(name for name in header if name not in others)
+        if header[-1] == "" and len(header) > 1:
+            raise UserError(
+                f"{source}: the last column has no name, as where line 1 ends with a comma; name it, leave that comma "
+                f"out, or set data.columns"
+            )
         for name in filter(SAVED_INDEX.fullmatch, chosen):
             raise UserError(
                 f"{source}: column {name!r} is an index, by its name; save without it (pandas: index=False) or "
@@ -80,7 +85,7 @@ def rows_of_table(
     sequences: NDArray[np.int64] | None,
     names: Array,
     times: Times | None,
-    labels: Mapping[str, Labels | None],
+    text: Mapping[str, Encoded],
 ) -> Rows:
     """Make `Rows` of a table [R, D + U]; row r is in sequence names[sequences[r]], or all in one if that is None."""
     if len(values) == 0:
@@ -96,8 +101,12 @@ def rows_of_table(
         table = replace(table.reordered(np.arange(len(values))[order.index]), lengths=order.lengths)
         table = replace(table, names=names[order.names])
         times = None if times is None else replace(times, at=times.at[order.index])
-    if any(labels.values()):
-        table = replace(table, labels=tuple(labels.get(name) for name in columns))
+    if text:
+        table = replace(
+            table,
+            labels=tuple(text[name].labels if name in text else None for name in columns),
+            spelled=tuple(text[name].spelled if name in text else None for name in columns),
+        )
     return table if times is None else in_order(table, times, layout)
 
 
@@ -139,7 +148,7 @@ def read_csv(file: Path, layout: Layout, source: str) -> Rows:
     codes = {name: encoded(cells) for name, cells in text_cells.items()}
     table = np.concatenate(values)
     if codes:
-        by_name = dict(zip(read, table.T, strict=True)) | {name: code for name, (code, _) in codes.items()}
+        by_name = dict(zip(read, table.T, strict=True)) | {name: column.codes for name, column in codes.items()}
         table = np.column_stack([by_name[name] for name in (*columns, *layout.input_columns)])
     return rows_of_table(
         source,
@@ -150,7 +159,7 @@ def read_csv(file: Path, layout: Layout, source: str) -> Rows:
         sequences=np.concatenate(sequences) if sequences else None,
         names=np.array(list(numbers), dtype=object),
         times=None if layout.order is None else parsed(times, at.tolist(), column=layout.order, source=source),
-        labels={name: labels for name, (_, labels) in codes.items()},
+        text=codes,
     )
 
 
@@ -164,7 +173,7 @@ def _columns_of_text(file: Path, layout: Layout, source: str) -> list[str]:
         found = set(layout.labelled)
         left = {name: header.index(name) for name in features(header, layout, source) if name not in found}
         for _, cells in _body(records, len(header), source) if layout.text else ():
-            new = [name for name, at in left.items() if cells[at].strip() and not _is_number(cells[at])]
+            new = [name for name, at in left.items() if cells[at].strip() and not is_number(cells[at])]
             found |= {*new}
             left = {name: at for name, at in left.items() if name not in found}
     return [name for name in header if name in found]
@@ -181,8 +190,15 @@ def _records(text: TextIO, source: str) -> Iterator[Record]:
             line = _first_line_not_in_utf8(Path(text.name))
             raise UserError(f"{source}: line {line} is not UTF-8; save the file as UTF-8") from error
         except csv.Error as error:
+            if reader.line_num == 1:
+                _refuse_other_separators([_first_line(Path(text.name))], source)
             raise UserError(f"{source}: line {reader.line_num} is not CSV ({error}); check its quotes") from error
         yield reader.line_num, cells
+
+
+def _first_line(file: Path) -> str:
+    with file.open(encoding="utf-8-sig") as text:
+        return text.readline()
 
 
 def _first_line_not_in_utf8(file: Path) -> int:
@@ -196,7 +212,7 @@ def _header(records: Iterator[Record], source: str) -> list[str]:
     header = [cell.strip() for cell in cells]
     if not header:
         raise UserError(f"{source}: is empty, or its first line is; that line must name the columns")
-    if all(_is_number(cell) for cell in header):
+    if all(is_number(cell) for cell in header):
         raise UserError(f"{source}: line 1 holds numbers; it must name the columns, separated by commas")
     _refuse_other_separators(header, source)
     refuse_twins(header, source)
@@ -206,7 +222,7 @@ def _header(records: Iterator[Record], source: str) -> list[str]:
 def _refuse_other_separators(header: Sequence[str], source: str) -> None:
     """Raise UserError where the only column's name holds what other programs separate columns by."""
     for sign, name in SEPARATORS.items():
-        if len(header) == 1 and sign in header[0]:
+        if len(header) == 1 and sign in header[0] and "," not in header[0]:
             raise UserError(
                 f"{source}: line 1 is separated by {name}; separate cells by commas, with decimal points "
                 f"(in pandas: pd.read_csv(file, sep={sign!r}, decimal=',').to_csv(new_file, index=False))"
@@ -241,13 +257,15 @@ def _values(chunk: Sequence[Record], columns: Sequence[str], header: Sequence[st
     places = {name: place for place, name in enumerate(header)}
     positions = [places[name] for name in columns]
     cells = [[record[i] for i in positions] for _, record in chunk]
-    try:
-        return np.array(cells, dtype=np.float64)
-    except ValueError:  # an empty cell or text: check each cell
-        filled = [[cell.strip() or "nan" for cell in row] for row in cells]
+    if not any("_" in ",".join(row) for row in cells):  # NumPy takes 1_5 for 15
+        try:
+            return np.array(cells, dtype=np.float64)
+        except ValueError:  # an empty cell or text: check each cell
+            pass
+    filled = [[cell.strip() or "nan" for cell in row] for row in cells]
     for (line, _), row in zip(chunk, filled, strict=True):
         for name, cell in zip(columns, row, strict=True):
-            if not _is_number(cell):
+            if not is_number(cell):
                 raise UserError(
                     f"{source}: line {line}, column {name!r} holds {brief(cell)}, not a number; leave the cell empty "
                     f"if it is missing, or the column out of data.columns and data.inputs (commas separate cells)"
@@ -258,15 +276,7 @@ def _values(chunk: Sequence[Record], columns: Sequence[str], header: Sequence[st
 def _names(chunk: Sequence[Record], position: int, column: str, source: str) -> list[str]:
     names = [record[position].strip() for _, record in chunk]
     for (line, _), name in zip(chunk, names, strict=True):
-        if name.lower() in NO_NAME:
+        if names_nothing(name):
             said = f"holds {name!r}" if name else "is empty"
             raise UserError(f"{source}: line {line}, column {column!r} {said}; every row must name its sequence")
     return names
-
-
-def _is_number(cell: str) -> bool:
-    try:
-        float(cell)
-    except ValueError:
-        return False
-    return True

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
@@ -16,7 +17,8 @@ from .labels import cells_of_arrow
 from .reading import Array, readable
 from .rows import Layout, Rows
 
-MOMENTS = "datetime64[us]"
+FINER = re.compile(r"[.,]\d{6}(\d{1,3})(\d*)")  # the digits behind those of microseconds
+IN_NANOSECONDS = np.array(["1678-01-01", "2262-01-01"], dtype="datetime64[us]")  # what 64 bits hold of them
 LONGEST = 500  # characters of a number
 
 
@@ -59,26 +61,37 @@ def _what_became(gaps: str) -> str:
     return {"split": "; sequences are split there", "fill": "; they are filled with missing steps"}.get(gaps, "")
 
 
-def parsed(cells: Sequence[str], lines: Sequence[int], *, column: str, source: str) -> Times:
+def parsed(cells: Sequence[str], lines: Sequence[int] | None, *, column: str, source: str) -> Times:
     """Times as a CSV file has them: numbers, or moments in ISO 8601 (2024-03-01 12:30; UTC where no zone is given).
 
-    Raises UserError about a cell that is neither, by its line.
+    Raises UserError about a cell that is neither, by its line, or its row where the file has no lines.
     """
+
+    def where(row: int) -> str:
+        place = f"row {row} (counted from 0)" if lines is None else f"line {lines[row]}"
+        return f"{source}: {place}, column {column!r}"
+
     numbers = _numbers(cells)
     if numbers is not None:
         bad = np.flatnonzero(~np.isfinite(numbers))
         if len(bad):
-            where = f"{source}: line {lines[bad[0]]}, column {column!r}"
-            raise UserError(f"{where} is {cells[bad[0]].strip()[:SHOWN]}; every row needs a finite time")
+            raise UserError(f"{where(bad[0])} is {cells[bad[0]].strip()[:SHOWN]}; every row needs a finite time")
         return Times(numbers, "", numbers)
-    moments = [_moment(cell, line, column=column, source=source) for cell, line in zip(cells, lines, strict=True)]
+    moments = np.array([_moment(cell, row, where) for row, cell in enumerate(cells)], dtype="datetime64[us]")
     text = np.array([cell.strip() for cell in cells])
-    return Times(np.array(moments, dtype=MOMENTS).astype(np.int64), MOMENTS, text)
+    nanoseconds = np.array([_nanoseconds(cell, row, where) for row, cell in enumerate(cells)], dtype=np.int64)
+    if not nanoseconds.any():
+        return Times(moments.astype(np.int64), "datetime64[us]", text)
+    far = (moments < IN_NANOSECONDS[0]) | (moments > IN_NANOSECONDS[1])
+    if far.any():
+        row = int(np.argmax(far))
+        raise UserError(f"{where(row)} is {text[row]}; with nanoseconds, times are in the years 1678 to 2261")
+    return Times(moments.astype(np.int64) * 1000 + nanoseconds, "datetime64[ns]", text)
 
 
 def _numbers(cells: Sequence[str]) -> Array | None:
     """Integers of 64 bits where they are, for no float holds every nanosecond; else floats; None for other text."""
-    if any(len(cell) > LONGEST for cell in cells):  # NumPy would make all of them as long
+    if any(len(cell) > LONGEST or "_" in cell for cell in cells):  # NumPy would make all as long, and of 1_5 15
         return None
     text = np.array(cells, dtype=str)
     for kind in (np.int64, np.float64):
@@ -89,15 +102,26 @@ def _numbers(cells: Sequence[str]) -> Array | None:
     return None
 
 
-def _moment(cell: str, line: int, *, column: str, source: str) -> datetime:
+def _moment(cell: str, row: int, where: Callable[[int], str]) -> datetime:
+    """A moment, cut to microseconds."""
     try:
         moment = datetime.fromisoformat(cell.strip())
     except ValueError:
         raise UserError(
-            f"{source}: line {line}, column {column!r} holds {brief(cell.strip())}; every row needs a time: a number, "
-            f"or a moment like 2024-03-01 or 2024-03-01T12:30:05"
+            f"{where(row)} holds {brief(cell.strip())}; every row needs a time: a number, or a moment like "
+            f"2024-03-01 or 2024-03-01T12:30:05"
         ) from None
     return moment if moment.tzinfo is None else moment.astimezone(UTC).replace(tzinfo=None)
+
+
+def _nanoseconds(cell: str, row: int, where: Callable[[int], str]) -> int:
+    """What a moment has beyond its microseconds."""
+    finer = FINER.search(cell)
+    if finer is None:
+        return 0
+    if finer[2].strip("0"):
+        raise UserError(f"{where(row)} holds {brief(cell.strip())}; times are read to the nanosecond: give numbers")
+    return int(finer[1].ljust(3, "0"))
 
 
 def of_arrow(column: Any, name: str, source: str) -> Times:
@@ -106,9 +130,7 @@ def of_arrow(column: Any, name: str, source: str) -> Times:
         raise UserError(f"{source}: column {name!r} has {column.null_count} nulls; every row must have its time")
     kind = str(column.type)
     if kind.startswith(("string", "large_string", "dictionary<values=string")):
-        return parsed(
-            [str(cell) for cell in cells_of_arrow(column)], range(column.length()), column=name, source=source
-        )
+        return parsed([str(cell) for cell in cells_of_arrow(column)], None, column=name, source=source)
     values: Array = column.to_numpy()
     if values.dtype.kind in "iuf" and (values.dtype.kind != "f" or np.isfinite(values).all()):
         return Times(values.astype(f"{values.dtype.kind}8"), "", values)

@@ -60,7 +60,7 @@ class Arrays(FileDataModule):
     def format(self) -> TableFormat:
         return TableFormat(None, self.sequence, self.array, self.lengths, self.observed, self.inputs)
 
-    def read_file(self, path: str, *, setting: str) -> Rows:
+    def read_file(self, path: str, *, setting: str, labelled: tuple[str, ...] = ()) -> Rows:
         suffix = Path(path).suffix.lower()
         if suffix in TABLES:
             raise UserError(

@@ -114,7 +114,7 @@ class FileDataModule(DataModule):
     def load(self, split: Split, description: DataDescription) -> Sequences:
         """One split. All of the file that it is in must fit the description, so that a test set fails early."""
         self._check_settings(description.spec)
-        file = with_labels_of(self._file(split), description.spec)
+        file = with_labels_of(self._file(split, _names_of_categories(description)), description.spec)
         check_values(file, description.spec)
         whole = self._take(file, split)
         remark = file.remark if split == "train" or split not in self._shares else ""  # once for each file
@@ -127,8 +127,9 @@ class FileDataModule(DataModule):
 
     def _kinds_remark(self, rows: Rows, split: Split) -> str:
         """What was recognized of the kinds, once; what looks wrong with real columns is among the suspicions."""
-        chosen = self._declared.resolved(rows)
-        return chosen.remark(rows) if split == "train" and chosen.choices is not None else ""
+        if split != "train" or self._declared.row_kind != "mixed":
+            return ""
+        return self._declared.resolved(rows).remark(rows)
 
     def suspicions(self) -> list[str]:
         own = {"valid": self.valid_path, "test": self.test_path}
@@ -141,8 +142,10 @@ class FileDataModule(DataModule):
         """What files a model of this data reads."""
 
     @abstractmethod
-    def read_file(self, path: str, *, setting: str) -> Rows:
-        """All sequences of a file that `setting` (`data.test_path`) named. Raises UserError where it has none."""
+    def read_file(self, path: str, *, setting: str, labelled: tuple[str, ...] = ()) -> Rows:
+        """All sequences of a file that `setting` (`data.test_path`) named; the cells of columns that are `labelled` are
+        text, also where they look like numbers. Raises UserError where it has none.
+        """
 
     def takes_from_training_file(self, split: Split) -> bool:
         """Whether the split is a part of data.path: if that grows, sequences move between the splits."""
@@ -175,15 +178,16 @@ class FileDataModule(DataModule):
         """The file of `path`, cached: up to three splits are read from it."""
         return self._read(self.path, "data.path")
 
-    def _file(self, split: Split) -> Rows:
-        """All sequences of the file that holds a split."""
+    def _file(self, split: Split, labelled: tuple[str, ...] = ()) -> Rows:
+        """All sequences of the file that holds a split; see `read_file`."""
         own = {"train": None, "valid": self.valid_path, "test": self.test_path}[split]
-        if own is None:
-            return self._shared
-        return self._read(own, f"data.{split}_path")
+        if own is not None:
+            return self._read(own, f"data.{split}_path", labelled)
+        is_text = all(name in _columns_of_text(self._shared) for name in labelled)
+        return self._shared if is_text else self._read(self.path, "data.path", labelled)
 
-    def _read(self, path: str, setting: str) -> Rows:
-        rows = self.read_file(path, setting=setting)
+    def _read(self, path: str, setting: str, labelled: tuple[str, ...] = ()) -> Rows:
+        rows = self.read_file(path, setting=setting, labelled=labelled)
         self._declared.check_steps(rows)
         known = with_gaps(rows, allowed=self.missing == "allow")
         check_kind(known, self._declared.row_kind)
@@ -234,3 +238,12 @@ class FileDataModule(DataModule):
                 raise UserError(
                     f"data.{field} is {value}, but the model was trained with {trained}: set data.{field} to {trained}"
                 )
+
+
+def _names_of_categories(description: DataDescription) -> tuple[str, ...]:
+    """The columns whose cells are names of categories."""
+    return description.format.labelled(description.spec) if isinstance(description.format, TableFormat) else ()
+
+
+def _columns_of_text(rows: Rows) -> list[str]:
+    return [name for name, labels in zip(rows.columns or (), rows.labels or (), strict=False) if labels is not None]

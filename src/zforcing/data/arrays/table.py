@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
@@ -58,13 +58,13 @@ class Table(FileDataModule):
     def may_miss(self) -> bool:
         return super().may_miss or self.gaps == "fill"
 
-    def read_file(self, path: str, *, setting: str) -> Rows:
+    def read_file(self, path: str, *, setting: str, labelled: tuple[str, ...] = ()) -> Rows:
         if Path(path).suffix.lower() in ARRAYS:
             raise UserError(
                 f"{setting} {path}: holds arrays; set --data.name arrays, or take recipe arrays-zforcing-aux or "
                 f"arrays-rnn"
             )
-        rows = read(path, self._layout, setting=setting, suffixes=TABLES)
+        rows = read(path, replace(self._layout, labelled=labelled), setting=setting, suffixes=TABLES)
         if rows.columns is not None and path != self.path and self.columns is None:
             self._check_names(rows.columns, rows.source)
         return rows

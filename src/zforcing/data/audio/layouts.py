@@ -10,7 +10,7 @@ from ...errors import UserError
 from ...files.audio import unread_suffixes
 from ...files.audio_bytes import is_sphere
 from ...observations import AudioFormat
-from ..folders import SHOWN, find_files, folders_in, split_folders
+from ..folders import SHOWN, find_files, folders_in, refuse_two_forms, split_folders
 from ..splits import SPLITS, Split, SplitFiles, split_off
 from .remarks import passed_over
 
@@ -116,7 +116,10 @@ def name_speakers(files: Sequence[str], pattern: re.Pattern[str], root: Path) ->
 
 
 def split_recordings(files: Sequence[str], shares: Mapping[Split, float], *, seed: int, root: Path) -> SplitFiles:
-    """Splits at random by recording; what is left is the training split."""
+    """Splits at random by recording; what is left is the training split. Raises UserError about recordings that may be
+    there twice.
+    """
+    refuse_two_forms(files, f"data.root {root}")
     if len(files) < 1 + len(shares):
         raise UserError(
             f"data.root {root}: has {len(files)} recording(s) to split into train, {' and '.join(shares)}, at least "

@@ -88,7 +88,7 @@ class MidiFolder(MusicDataModule):
 def split_midi(root: Path, shares: Mapping[Split, float], *, seed: int, source: str) -> SplitFiles:
     """The files of each split, by folders train, valid (or dev) and test; what has none is split off at random by file.
 
-    Raises UserError for a split without files, or none left to train on.
+    Raises UserError for a split without files, or none left to train on, or files that may be there twice.
     """
     split_folders = folders.split_folders(root, "data.path")
     if split_folders and "train" not in split_folders:
@@ -101,7 +101,10 @@ def split_midi(root: Path, shares: Mapping[Split, float], *, seed: int, source: 
             where = f"in its folder of the {split} split" if split_folders else "below it"
             raise UserError(f"{source}: no MIDI files {where}; their names end in {' or '.join(sorted(SUFFIXES))}")
     missing: dict[Split, float] = {split: share for split, share in shares.items() if split not in files}
-    return files | split_off(files["train"], missing, seed=seed, what=f"{source}: MIDI files") if missing else files
+    if not missing:
+        return files
+    folders.refuse_two_forms(files["train"], source)
+    return files | split_off(files["train"], missing, seed=seed, what=f"{source}: MIDI files")
 
 
 def origins(root: Path, files: SplitFiles) -> dict[Split, str]:

@@ -57,6 +57,10 @@ class PositiveColumn(Column):
         constant = logarithm.min() == logarithm.max()
         return cls(float(logarithm.mean()), 1.0 if constant else float(logarithm.std()))
 
+    def unfit(self, values: Array) -> Refusal:
+        lost = values.astype(np.float32) == 0
+        return Refusal(lost, "it is so small that float32 holds 0: multiply the column, or declare it real")
+
     def read(self, x: Tensor) -> Tensor:
         inside = x > 0
         standardized = (torch.log(torch.where(inside, x, 1.0)) - self.center) / self.spread

@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 
 from ...errors import UserError
+from ...files.cells import is_number
 from ...files.labels import Labels
 from ...files.reading import Array, listed
 from ...files.rows import Rows
@@ -28,23 +29,25 @@ def with_labels_of(rows: Rows, spec: ObservationSpec) -> Rows:
         if of_rows != of_spec:
             codes = _codes(rows, index, of_rows, of_spec)
             values = np.column_stack([values[:, :index], codes, values[:, index + 1 :]])
-    return replace(rows, values=values, labels=known)
+    return replace(rows, values=values, labels=known, spelled=None)
 
 
 def _codes(rows: Rows, index: int, own: Labels | None, known: Labels | None) -> Array:
     """The codes of a column, [R], 0 where nothing is observed. Numbers are codes, unless they may be names."""
     values, column = rows.values[:, index], f"{rows.source}: {rows.feature(index)}"
     if known is None:
-        text = "" if own is None else own[0]
+        text = next((name for name in own or () if not is_number(name)), own[0] if own else "")
         raise UserError(f"{column} holds text, such as {text!r}; in the training split it holds numbers")
+    own = own if own is not None or rows.spelled is None else rows.spelled[index]
     if own is None:
-        if any(name.isdecimal() for name in known):
+        if rows.labels is not None and any(map(is_number, known)):
             raise UserError(f"{column} holds numbers; in the training split it is text, {listed(known)}: give it text")
         return values
     code = {name: number for number, name in enumerate(known)}
     codes = np.array([code.get(name, -1) for name in own], dtype=values.dtype)
     there = np.ones(len(values), dtype=bool) if rows.observed is None else rows.observed[:, index]
-    found: Array = np.where(there, codes[np.where(there, values, 0).astype(np.int64)], 0)
+    found: Array = np.zeros(len(values), dtype=values.dtype)
+    found[there] = codes[values[there].astype(np.int64)]
     if (found < 0).any():
         row = int(np.argmin(found))
         raise UserError(

@@ -57,7 +57,8 @@ def with_gaps(rows: Rows, *, allowed: bool, fix: str = OF_TRAINING) -> Rows:
     """`mark_gaps`, after a look at the numbers. Raises UserError about one that is infinite, or where gaps aren't
     `allowed`, about a NaN that isn't known to be missing; fix: what to do about that.
     """
-    refuse_large(rows)
+    marked = mark_gaps(rows)
+    refuse_large(marked)
     check_inputs(rows)
     if not allowed and rows.values.dtype.kind == "f":
         nan = np.isnan(rows.values)
@@ -66,7 +67,7 @@ def with_gaps(rows: Rows, *, allowed: bool, fix: str = OF_TRAINING) -> Rows:
             nan if rows.observed is None else nan & rows.observed,
             fix,
         )
-    return mark_gaps(rows)
+    return marked
 
 
 def check_inputs(rows: Rows) -> None:

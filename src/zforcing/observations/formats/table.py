@@ -36,6 +36,7 @@ class TableFormat(Format):
 
     names:                    the features' columns, in the model's order; None where the data didn't name them
     sequence:                 the column (of an .npz the array) that names each row's sequence; None: there was none
+    keys:                     the columns that named it together, where they were several: no table is read by them
     array, lengths, observed: an .npz file's arrays: see `zforcing.data.Arrays`
     inputs:                   its array of known inputs; None: `inputs`, where the model reads some
     input_names:              the known inputs' columns, in the model's order; None where the data didn't name them
@@ -57,10 +58,11 @@ class TableFormat(Format):
     order: str | None = None
     gaps: Gaps = "keep"
     max_gap: float = Layout.max_gap
+    keys: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         texts = [self.array, self.lengths, self.observed, *(self.names or ()), *(self.input_names or ())]
-        texts += filter(None, [self.sequence, self.inputs, self.order])
+        texts += filter(None, [self.sequence, self.inputs, self.order, *self.keys])
         if self.gaps not in get_args(Gaps) or not isinstance(self.max_gap, int | float):
             raise UserError(f"data.format.gaps is {self.gaps!r} and max_gap {self.max_gap!r}; it holds no such gaps")
         if not all(isinstance(text, str) for text in texts):
@@ -70,7 +72,8 @@ class TableFormat(Format):
     def from_json(cls, values: dict[str, Any]) -> TableFormat:
         """The inverse of `to_json`."""
         columns = {key: values.get(key) for key in ("names", "input_names")}
-        return cls(**values | {key: None if names is None else tuple(names) for key, names in columns.items()})
+        names = {key: None if given is None else tuple(given) for key, given in columns.items()}
+        return cls(**values | names | {"keys": tuple(values.get("keys", ()))})
 
     def problems(self, spec: ObservationSpec) -> list[str]:
         """A name for each feature, and for each input."""
@@ -160,12 +163,16 @@ class TableFormat(Format):
         size = rows.values.shape[1]
         row, feature = np.nonzero(np.concatenate(drawn) & (rows.at >= 0)[:, None])
         values = np.concatenate([x.reshape(-1, size) for x in filled])[row, feature]
+        columns = rows.columns or ("",) * size
+        spelled = [
+            None if name in layout.labelled else pair
+            for name, pair in zip(columns, rows.spelled or (None,) * size, strict=True)
+        ]
         cells: list[Callable[[Any], str]] = [str if spec.kind == "real" else _whole] * size
         cells = cells if spec.columns is None else [column.cell for column in spec.columns]
-        texts = [cells[d](value) for d, value in zip(feature, values, strict=True)]
-        columns = rows.columns or ("",) * size
-        labelled = [name in layout.labelled for name in columns]
-        refill(file, out, Fillings(rows.at[row], feature, columns, values, texts, labelled), layout)
+        texts = [_spelled(cells[d](value), spelled[d]) for d, value in zip(feature, values, strict=True)]
+        of_text = [name in layout.labelled or pair is not None for name, pair in zip(columns, spelled, strict=True)]
+        refill(file, out, Fillings(rows.at[row], feature, columns, values, texts, of_text), layout)
         return True
 
     def _layout(self, path: str, spec: ObservationSpec) -> Layout:
@@ -193,11 +200,16 @@ class TableFormat(Format):
         if self.order is not None and self.order not in there:
             raise UserError(f"{source}: has no column {self.order!r}, the time of each row; it has {listed(there)}")
         naming = self.sequence or (SEQUENCE if SEQUENCE in there and SEQUENCE not in (self.names or ()) else None)
+        if naming is None and self.keys:
+            raise UserError(
+                f"{source}: columns {listed(self.keys)} named the sequence of each row of the training data together; "
+                f"join them into one column {SEQUENCE!r}"
+            )
         timing: dict[str, Any] = {"order": self.order, "gaps": self.gaps, "max_gap": self.max_gap}
-        labelled = self._labelled(spec)
-        return Layout(sequence=naming, columns=self.names, input_columns=inputs, labelled=labelled, **timing)
+        texts: dict[str, Any] = {"text": spec.kind == "mixed", "labelled": self.labelled(spec)}
+        return Layout(sequence=naming, columns=self.names, input_columns=inputs, **texts, **timing)
 
-    def _labelled(self, spec: ObservationSpec) -> tuple[str, ...]:
+    def labelled(self, spec: ObservationSpec) -> tuple[str, ...]:
         """The columns whose cells are names of categories."""
         columns = zip(self.names or (), spec.columns or (), strict=False)
         return tuple(name for name, column in columns if labels_of(column))
@@ -273,6 +285,11 @@ class TableFormat(Format):
 
 def _whole(number: float) -> str:
     return str(int(number))
+
+
+def _spelled(cell: str, truths: Sequence[str] | None) -> str:
+    """A cell, 0 and 1 as a column of true and false writes them."""
+    return cell if truths is None else {"0": truths[0], "1": truths[1]}.get(cell, cell)
 
 
 def _with_nan(table: Array) -> Array:
