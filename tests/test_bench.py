@@ -325,6 +325,13 @@ def test_the_tables_fit_into_100_columns(result: Result) -> None:
     assert sum("98.8 s (97.7-99.9)   10.00 (9.89-10.11)" in line and "98,765.4" in line for line in lines) == 1
 
 
+def test_brackets_in_what_is_said_are_no_styles(result: Result) -> None:
+    out = io.StringIO()
+    machine = {**MACHINE, "processor": "a CPU [bold]"}
+    Console(file=out, width=100, highlight=False).print(to_terminal([result], Protocol(), machine))
+    assert out.getvalue().startswith("a CPU [bold], ")
+
+
 def test_the_page_names_its_command_the_machine_and_the_chosen_settings(result: Result) -> None:
     other = replace(result, settings={**result.settings, "cell": "layer_norm"})
     text = to_markdown([other], Protocol(repeats=4), MACHINE, command="zforcing bench tiny --markdown")

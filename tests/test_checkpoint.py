@@ -347,6 +347,29 @@ def test_what_killed_writes_have_left_goes_away(tmp_path: Path) -> None:
     assert sorted(p.name for p in tmp_path.iterdir()) == ["best.old", "last"]  # of best there is no other
 
 
+def test_a_failure_while_a_model_is_saved_leaves_the_one_that_was_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise OSError("disk full")
+
+    save(tmp_path, Case("rnn"), SPECS["real"])
+    before = {path: path.read_bytes() for path in tmp_path.iterdir()}
+    monkeypatch.setattr("zforcing.saving.model.write_digests", fail)
+    with pytest.raises(UserError, match=r"can't save the model in .*disk full"):
+        save(tmp_path, Case("rnn"), SPECS["binary"])
+    assert {path: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
+def test_a_model_without_first_observations_replaces_one_with_them(tmp_path: Path) -> None:
+    for first in ("conditioned", "scored"):
+        model = Case("rnn").build(ObservationSpec("real", 2, first_observation=first))  # type: ignore[arg-type]
+        model.description = DataDescription("arrays", model.spec, longest=7)
+        model.starts = torch.randn(5, 2) if model.spec.conditions_on_first else None
+        save_model(tmp_path, model)
+    assert load(tmp_path).starts is None
+
+
 @pytest.mark.parametrize("name", ["config.json", "model.safetensors", "starts.safetensors", SUMS])
 def test_a_changed_byte_is_noticed(name: str, tmp_path: Path) -> None:
     model = Case("rnn", {"hidden_size": 2}).build(ObservationSpec("real", 2, first_observation="conditioned"))

@@ -244,7 +244,9 @@ def test_nats_per_step_of_sequences_weighs_them_alike(runs: Path, zf: Command) -
 
 
 def test_skipping_what_cant_be_read_is_for_files(runs: Path, zf: Command) -> None:
-    assert "recordings and MIDI files" in zf("evaluate", runs / "run-text", "--skip-unreadable").mistake
+    for split in ([], ["test"]):
+        said = zf("evaluate", runs / "run-text", *split, "--skip-unreadable").mistake
+        assert "recordings and MIDI files" in said
 
 
 MISSPELT = ["test:", "test:-1", "test:0-", "test:0,,5", f"test:{'9' * 5000}", "test:0 ,1"]

@@ -277,6 +277,14 @@ def test_a_folder_whose_run_was_killed_at_its_first_file_is_free(tmp_path: Path)
         check_free(tmp_path)
 
 
+def test_what_share_and_export_put_into_a_run_is_thrown_away_with_it(tmp_path: Path) -> None:
+    (tmp_path / "config.yaml").write_text("data: {}\nmodel: {}\ntraining: {}\n")
+    (tmp_path / "shared").mkdir()
+    for name in ("environment.json", "step.pt2"):
+        (tmp_path / name).touch()
+    check_free(tmp_path, overwrite=True)
+
+
 def test_a_run_that_is_being_trained_is_left_alone(copy: Path) -> None:
     before = end_of(copy / "run")
     with another_process_holds(copy / "run"):

@@ -6,6 +6,7 @@ import csv
 import json
 import subprocess
 import sys
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -293,3 +294,16 @@ def test_the_script_needs_neither_torch_nor_zforcing(tmp_path: Path) -> None:
         assert line["features"] == pytest.approx(step.features, abs=1e-5)
         assert line["mean"] == pytest.approx(expected.mean, abs=1e-4)
         assert line["std"] == pytest.approx(expected.std, abs=1e-4)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("suffix", [".pt2", ".onnx"])
+def test_an_exported_file_names_no_file_of_this_machine(suffix: str, tmp_path: Path) -> None:
+    file = tmp_path / f"step{suffix}"
+    zforcing.export(model_of(Case("rnn", RNN_SIZE), SPECS["real"]), file)
+    if suffix == ".pt2":
+        with zipfile.ZipFile(file) as archive:
+            content = b"".join(map(archive.read, archive.namelist()))
+    else:
+        content = file.read_bytes()
+    assert [word for word in (b".py", b"stack_trace", str(Path.cwd()).encode()) if word in content] == []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,9 @@ from conftest import RNN_SIZE, SPECS, Case
 from test_forecast import ar_like, constant
 from test_score import model_of, sequences
 from zforcing import Sequences, UserError, evaluate_forecast
+from zforcing.cli.evaluate_forecast import show
 from zforcing.evaluation.forecast_baselines import Baselines, last_observed
+from zforcing.evaluation.forecasts import ForecastRow, ForecastTable
 from zforcing.evaluation.proper_scores import LEVELS, crps, scored
 
 
@@ -213,3 +216,11 @@ def test_columns_of_categories_are_drawn_and_have_no_scores() -> None:
     assert [math.isnan(v) for v in table.overall[1].crps] == [False, False, True]
     cold = zforcing.forecast(model, data, steps=1, num_samples=20, temperature=1e-9)
     assert len(np.unique(cold.samples[0][:, 0, 2])) == 1
+
+
+def test_a_wide_table_is_whole_where_no_terminal_is_narrow(capsys: pytest.CaptureFixture[str]) -> None:
+    names = ("the temperature of the first bearing of machine 1, in kelvin", "load")
+    row = ForecastRow("the last value, and its errors", 1, 7, (0.5, 0.9), (12345.6, 2.0), (23456.7, 3.0))
+    show(ForecastTable("causal", 7, 3, 0, 42, names, (0.5, 0.9), (row,)), Path("f.json"), every_feature=True)
+    shown = capsys.readouterr().out
+    assert [word for word in (*names, "1.235e+04", "2.346e+04", "median's error") if word not in shown] == []

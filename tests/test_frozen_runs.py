@@ -12,6 +12,7 @@ import pytest
 
 from conftest import Command
 from zforcing.saving.model import load
+from zforcing.training.runs.trained import Trained
 
 RUNS = Path(__file__).parent / "data" / "frozen"
 NUMBERS: dict[str, Any] = json.loads((RUNS / "numbers.json").read_text("utf-8"))
@@ -90,3 +91,10 @@ def test_training_goes_on_from_a_frozen_checkpoint(frozen: Path, zf: Command) ->
     words = ["train", run / "config.yaml", "--run-dir", run, "--resume", "--training.epochs", 3, "--device", "cpu"]
     assert zf(*words, "--json").json["finished"] == "epochs 3"
     assert (run / "metrics.jsonl").read_text("utf-8").startswith(rows)
+
+
+def test_a_frozen_run_of_a_table_reads_its_own_file(frozen: Path, zf: Command) -> None:
+    """Its config.json doesn't name the columns, as its settings do."""
+    assert zf("score", "zforcing-trips", "data/trips.csv", "--particles", 2, "--json").json["num_sequences"] > 0
+    trained = Trained.load("zforcing-trips", which="best")
+    assert trained.model.description == trained.description

@@ -45,6 +45,8 @@ def parser() -> Parser:
         (["a", "--given", "null"], {"given": None}),
         (["a", "--import", "x.py", "--import", "y.py"], {"imports": ["x.py", "y.py"]}),
         (["--", "--num"], {"run": "--num"}),
+        (["a", "- the cat"], {"run": "a", "file": "- the cat"}),
+        (["a", "-3.5", "--json"], {"run": "a", "file": "-3.5", "json": True}),
         (["a", "--json", "x.csv"], {"run": "a", "file": "x.csv", "json": True}),
         (["--num", "4", "a", "--given", "1", "--", "-x.csv"], {"num": 4, "run": "a", "file": "-x.csv"}),
     ],

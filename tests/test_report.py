@@ -19,7 +19,7 @@ from conftest import Command
 from test_formats import DESCRIPTIONS, drawn
 from zforcing.observations import FORMATS
 from zforcing.report.blocks import Details, Grid, Item, Items, Line, Part, Section, Words, picture, sound
-from zforcing.report.charts import lines
+from zforcing.report.charts import drawing, lines
 from zforcing.report.galleries import GALLERIES, gallery_of
 from zforcing.report.galleries.numbers import Over, compare, plot
 from zforcing.report.page import html
@@ -348,3 +348,8 @@ def test_a_page_of_a_model_that_reads_known_inputs_is_whole(
     for title in ("Samples", "Reconstructions", "Forecasts"):
         assert title in page.text
     assert "heat" in page.text
+
+
+def test_a_backslash_in_a_label_is_itself() -> None:
+    found = drawing(lambda axes: None, label=r"the column \d\1")
+    assert r'<svg role="img" aria-label="the column \d\1" ' in found.svg

@@ -102,6 +102,7 @@ def test_a_seed_that_diverges_is_told_and_the_others_are_trained(
     ("words", "said"),
     [
         (["--seeds", "0-2"], "--seeds is '0-2'; it must be whole numbers with commas"),
+        (["--seeds", "1" * 5000], "it must be whole numbers with commas"),
         (["--seeds", "1,1"], "it has one twice"),
         (["--seeds", "0,1", "--seed", "2"], "--seed is of one run and --seeds of several"),
         (["--seeds", "0,1", "--resume", "--overwrite"], "leave one of them out"),

@@ -18,9 +18,10 @@ from huggingface_hub.utils import filter_repo_objects
 
 import zforcing as zf
 from conftest import Command
-from zforcing import from_pretrained, load
+from zforcing import from_pretrained, load, save
 from zforcing.errors import UserError
 from zforcing.saving.digests import read_digests
+from zforcing.sharing.facts import evaluations_in
 from zforcing.sharing.places import without_places
 
 FROZEN = Path(__file__).parent / "data" / "frozen"
@@ -116,6 +117,16 @@ def test_a_folder_made_before_is_replaced_if_that_is_wanted(tmp_path: Path) -> N
     assert sorted(path.name for path in tmp_path.iterdir()) == ["mine"]
 
 
+def test_folders_of_the_user_beside_it_stay(tmp_path: Path) -> None:
+    for name in ("mine.old", "mine.partial"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "thesis.tex").touch()
+    for _ in range(2):
+        zf.share(small_model(), tmp_path / "mine", overwrite=True)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["mine", "mine.old", "mine.partial"]
+    assert len(list(tmp_path.glob("mine.*/thesis.tex"))) == 2
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [
@@ -187,6 +198,23 @@ def test_a_card_says_where_data_is_gone(run: Path, tmp_path: Path, monkeypatch: 
     assert "not counted: the data wasn't there" in (tmp_path / "mine" / "README.md").read_text("utf-8")
 
 
+def test_numbers_of_other_weights_and_of_files_are_not_on_the_card(run: Path) -> None:
+    place, said = run / "evaluation-test-iwae3.json", []
+    values = json.loads(place.read_text())
+    others = {"elbo": {"weights": "0" * 64}, "0123abcd-iwae3": {"nats_per_sequence": -7.0}}
+    files = [run / f"evaluation-test-{name}.json" for name in others]
+    for file, changed in zip(files, others.values(), strict=True):
+        file.write_text(json.dumps(values | changed))
+    try:
+        found = list(evaluations_in(run, which="best", say=said.append))
+    finally:
+        for file in files:
+            file.unlink()
+    assert [e.nats_per_sequence for e in found] == [values["nats_per_sequence"]]
+    assert len(said) == 1
+    assert "evaluation-test-elbo.json isn't on the card: it is of weights that the run doesn't have" in said[0]
+
+
 @pytest.mark.parametrize(
     ("name", "said"),
     [
@@ -229,6 +257,7 @@ def test_a_card_says_that_a_model_of_ones_own_must_be_registered(tmp_path: Path)
     [
         ("can't read /home/anna/data/x.csv: gone", "can't read x.csv: gone"),
         ("of ~/data/x.csv, C:\\Users\\anna\\x.csv", "of x.csv, x.csv"),
+        ("of file:///home/anna/x.csv, \\\\server\\anna\\x.csv", "of x.csv, x.csv"),
         ("/mnt/data/recordings/", "..."),
         ("km/h, 1/2, https://arxiv.org/abs/1711.05411 and data/x.csv", None),
     ],
@@ -345,7 +374,7 @@ def test_commands_say_how_a_model_of_the_hub_is_fetched(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     for words in (["sample", "anna/mine"], ["score", "anna/mine", "rows.csv"], ["info", "anna/mine"]):
-        assert "by `hf download anna/mine --local-dir runs/mine`" in zf(*words).mistake
+        assert "by `hf download anna/mine --local-dir runs/mine --exclude config.yaml`" in zf(*words).mistake
     (tmp_path / "runs").mkdir()
     assert "hf download" not in zf("sample", "runs/mine").mistake
 
@@ -370,6 +399,19 @@ def test_a_folder_of_another_kind_is_one_line(files: dict[str, str], said: str, 
         with pytest.raises(UserError, match=said) as caught:
             way(tmp_path)
         assert "\n" not in str(caught.value)
+
+
+def test_a_model_that_was_handed_over_runs_no_code(tmp_path: Path, zf: Command) -> None:
+    small = small_model()
+    save(tmp_path / "theirs", small)
+    (tmp_path / "theirs" / "config.yaml").write_text("imports: [theirs.py]\n")
+    (tmp_path / "theirs" / "theirs.py").write_text("raise SystemExit('their code runs')\n")
+    assert "would run Python code" in zf("sample", tmp_path / "theirs").mistake
+
+
+def test_commands_on_a_card_are_words_of_a_shell(tmp_path: Path) -> None:
+    zf.share(small_model(), tmp_path / "my model")
+    assert "zforcing sample 'my model' --num 4" in (tmp_path / "my model" / "README.md").read_text("utf-8")
 
 
 def test_a_shared_folder_is_copied_and_not_shared_again(shared: Path, tmp_path: Path) -> None:

@@ -302,6 +302,21 @@ class UnrollFeedsWhatIsScored(Tiny):
         return super().unroll(scored, **given)
 
 
+class ReadsInputsInThePosteriorAlone(Tiny):
+    def after_inputs(self, state: Any, u: Tensor | None) -> Any:
+        return state if self.read_inputs is None else state._replace(z=self.read_inputs(u)[:, : self.latent_size])
+
+    def posterior(self, state: Any, context: Tensor) -> Distribution:
+        return super().posterior(state, context + state.z.sum(-1, keepdim=True))
+
+
+class TakesTheFirstForTheLongest(Tiny):
+    def encode(self, batch: SequenceBatch, *, state: Any = None) -> Tensor:
+        context = super().encode(batch, state=state)
+        read = torch.arange(context.shape[1]) < batch.lengths[0]
+        return torch.where(read[:, None], context, 0.0)
+
+
 class IgnoresInputs(Tiny):
     def after_inputs(self, state: Any, u: Tensor | None) -> Any:
         return super().after_inputs(state, None if u is None else torch.zeros_like(u))
@@ -411,6 +426,7 @@ MISTAKES = [
     Mistake(UnrollFeedsWhatIsScored, check_fed, "reference loop when something else than x is fed"),
     Mistake(EmissionSeesTheFuture, check_causality, "the emission changes with the x that it predicts"),
     Mistake(IgnoresInputs, check_inputs, "the inputs of step 0 don't reach", spec="with inputs"),
+    Mistake(ReadsInputsInThePosteriorAlone, check_inputs, "the inputs of step 0 don't reach", spec="with inputs"),
     Mistake(ReadsPaddingFirst, check_padding, "changes with the contents of the padding"),
     Mistake(NormalizesOverTheBatch, check_rows, r"of sequence 0 \(5 steps\) in a batch differs"),
     Mistake(UnrollIgnoresTheContext, check_chunks, "the first one: is the given context used"),
@@ -449,6 +465,11 @@ def test_check_model_names_the_first_check_that_a_mistake_fails(mistake: Mistake
     build = mistake.model if mistake.first else lambda spec: walking(mistake.model(spec))
     with pytest.raises(AssertionError, match=rf"^{first.__name__}: "):
         check_model(build, SPECS[mistake.spec])
+
+
+def test_a_model_that_takes_the_first_sequence_for_the_longest_fails() -> None:
+    with pytest.raises(AssertionError, match=r"^check_rows: .*of sequence 1 \(5 steps\) in a batch differs"):
+        check_model(lambda spec: walking(TakesTheFirstForTheLongest(spec)), SPECS["real"])
 
 
 def test_each_check_has_a_model_that_fails_it() -> None:
@@ -589,6 +610,24 @@ class IgnoresWeights(Bound):
         return ELBO()(model, batch)
 
 
+@dataclass(frozen=True)
+class Reweighted(Bound):
+    """The ELBO of other weights."""
+
+    change: Callable[[Weights], Weights]
+
+    def __call__(self, model: SequenceModel, batch: SequenceBatch, *, weights: Weights = PLAIN) -> BoundResult:
+        noise = model.draw_noise(batch)
+        found = ELBO()(model, batch, weights=self.change(weights), noise=noise)
+        return replace(found, terms=ELBO()(model, batch, weights=weights, noise=noise).terms)
+
+
+class AddsCosts(Bound):
+    def __call__(self, model: SequenceModel, batch: SequenceBatch, *, weights: Weights = PLAIN) -> BoundResult:
+        found = ELBO()(model, batch, weights=weights)
+        return replace(found, loss=found.loss + 2 * sum(w * found.terms[name] for name, w in weights.costs.items()))
+
+
 class ForgetsTheMask(Bound):
     """The KL by sample, of all steps."""
 
@@ -630,13 +669,18 @@ BAD_BOUNDS: dict[str, tuple[Bound, str]] = {
     "lacks a term": (Altered(lambda r: replace(r, terms={"kl": r.terms["kl"]})), "it needs log_px"),
     "a KL by sample": (Altered(lambda r: replace(r, terms=r.terms | {"kl": -r.terms["kl"]})), "never negative"),
     "draws elsewhere": (DrawsElsewhere(), "doesn't follow torch's seed"),
+    "leaves costs out": (Reweighted(lambda w: Weights(w.kl)), "adds other than minus 0.3 times"),
+    "adds costs": (AddsCosts(), "adds other than minus 0.3 times"),
+    "another KL weight": (Reweighted(lambda w: Weights(2 - w.kl, costs=w.costs)), "with a KL weight of 0 the loss"),
+    "the KL's square root": (Reweighted(lambda w: Weights(w.kl**0.5, costs=w.costs)), "doesn't have 0.7 of the KL"),
 }
 
 
 @pytest.mark.parametrize("name", BAD_BOUNDS)
 def test_a_bound_with_a_mistake_fails(name: str) -> None:
     bound, says = BAD_BOUNDS[name]
-    model, batch = (build(Tiny, SPECS["real"]), random_batch(SPECS["real"])) if "mask" in name else linear_gaussian()
+    tiny = "mask" in name or "costs" in name
+    model, batch = (build(Tiny, SPECS["real"]), random_batch(SPECS["real"])) if tiny else linear_gaussian()
     with pytest.raises(AssertionError, match=f"^check_bound: .*{says}"):
         check_bound(bound, model, batch)
 

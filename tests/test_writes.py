@@ -279,10 +279,15 @@ def test_training_goes_on_where_nobody_reads_its_progress(
     assert len((data.parent / "run" / "metrics.jsonl").read_text().splitlines()) > 2
 
 
-@pytest.mark.parametrize("encoding", ["cp1252", "ascii", "utf-8"])
-def test_letters_that_an_encoding_lacks_are_escaped(encoding: str, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("encoding", "errors"),
+    [("cp1252", "strict"), ("ascii", "strict"), ("ascii", "surrogateescape"), ("utf-8", "strict")],
+)
+def test_letters_that_an_encoding_lacks_are_escaped(
+    encoding: str, errors: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     content = io.BytesIO()
-    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(content, encoding=encoding))
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(content, encoding=encoding, errors=errors))
     monkeypatch.setattr("zforcing.cli.overview", lambda: "≥ ± \udcff")
     assert main([]) == 0
     assert content.getvalue().startswith(

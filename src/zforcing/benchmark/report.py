@@ -8,6 +8,7 @@ from dataclasses import asdict
 from typing import Any
 
 from rich.console import Group
+from rich.text import Text
 
 from ..runtime.threads import RecurrentNetwork
 from ..text_table import Table
@@ -35,7 +36,8 @@ def to_terminal(results: Sequence[Result], protocol: Protocol, machine: Mapping[
         table.title_justify, table.pad_edge = "left", False
         for column in table.columns:
             column.min_width = None
-    return Group(*header(protocol, machine), *map(_about, results), *_walking(results), "", *shown, SPREAD, MEMORY)
+    before = [*header(protocol, machine), *map(_about, results), *_walking(results), ""]
+    return Group(*map(Text, before), *shown, Text(SPREAD), Text(MEMORY))  # a plain string would be read as markup
 
 
 def to_markdown(results: Sequence[Result], protocol: Protocol, machine: Mapping[str, Any], *, command: str) -> str:

@@ -136,11 +136,11 @@ def evaluate_options(argv: Sequence[str]) -> Namespace:
     parser.add_argument("--backend", type=Literal["fast", "reference"], default="fast", help=backend)
     common_options(parser, seed="seed of the latents' noise")
     options = parser.parse_args(list(argv))
-    if options.file is not None and (options.split or (options.skip_unreadable and not Path(options.file).is_dir())):
-        raise UserError("--split and --skip-unreadable are for the run's own data: leave them out, or the file")
+    check_common(options)
+    if options.file is not None and options.skip_unreadable and not Path(options.file).expanduser().is_dir():
+        raise UserError("--skip-unreadable is for the run's own data and for folders: leave it out, or the file")
     if options.forecast is None and options.num_samples is not None:
         raise UserError("--num-samples goes with --forecast; a bound has --particles")
-    check_common(options)
     return options
 
 

@@ -77,9 +77,9 @@ def show(table: ForecastTable, path: Path, *, every_feature: bool) -> None:
     """What was measured, by steps ahead and by features, if they are few."""
     said = {name: getattr(table, name) for name in ("kind", "steps", "sequences", "too_short", "numbers")}
     print_values(said | {"file": str(path)})
-    Console().print(by_steps(table).to_terminal())
+    Console().print(by_steps(table).to_terminal(), crop=False)
     if len(table.names) > 1 and (every_feature or len(table.names) <= MOST_FEATURES):
-        Console().print(by_features(table).to_terminal())
+        Console().print(by_features(table).to_terminal(), crop=False)
 
 
 def by_steps(table: ForecastTable) -> Table:

@@ -17,6 +17,7 @@ from ..files.json_text import json_text
 from ..files.paths import user_path
 from ..runtime.device import pick_device
 from ..runtime.launched import is_one_of_several
+from ..settings.text import LONGEST
 from .options import command_parser, counting, one_of
 from .settings import split_settings
 from .train import recipe_config
@@ -131,7 +132,7 @@ def show(about: PaperTable, size: str, rows: Sequence[PaperRow]) -> None:
 
     console = Console(highlight=False, width=None if sys.stdout.isatty() else 140)
     for part in terminal_tables(about, size, rows):
-        console.print(part.to_terminal())
+        console.print(part.to_terminal(), crop=False)
     if warning(about, size, rows):
         say(warning(about, size, rows))
 
@@ -209,7 +210,7 @@ def selected_runs(about: PaperTable, options: Namespace, out: Path) -> list[Path
 def whole_numbers(text: str) -> list[int]:
     """Seeds, by commas."""
     parts = text.split(",")
-    if not all(part.isdecimal() for part in parts):
+    if not all(part.isdecimal() and len(part) <= LONGEST for part in parts):
         raise UserError(f"--seeds is {text!r}; it must be whole numbers with commas between them")
     return [int(part) for part in parts]
 

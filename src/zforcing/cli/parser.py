@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import MISSING, dataclass
 from typing import Any
@@ -13,6 +14,7 @@ from ..settings import Setting, in_words, read, type_from_json, type_to_json
 from ..training.runs.recipes import alike
 
 OUTLINE = "--outline"
+OPTION = re.compile(r"-(-|[^\W\d])\S*")  # no number, and no text that begins with a dash
 
 
 @dataclass(frozen=True)
@@ -97,7 +99,7 @@ class Parser(argparse.ArgumentParser):
             takes_one = name in known and known[name].nargs is None
             if takes_one and not equals and left and not left[0].startswith("--"):
                 word = f"{word}={left.pop(0)}"
-            (options if word.startswith("-") else others).append(word)
+            (options if name in known or OPTION.fullmatch(word) else others).append(word)
         return [*options, "--", *others] if others else options
 
     def refuse_unknown(self, name: str) -> None:

@@ -222,4 +222,4 @@ def show(values: dict[str, Any], short: Sequence[str], options: Namespace) -> No
         ]
         print(f"baselines fitted to: {detection['fitted_to']}")
         title = f"{detection['anomalous']} of {detection['steps']} steps are anomalous"
-        Console().print(Table(title, ["scores", "AUROC", "average precision"], rows).to_terminal())
+        Console().print(Table(title, ["scores", "AUROC", "average precision"], rows).to_terminal(), crop=False)

@@ -67,6 +67,6 @@ def runs_side_by_side(argv: Sequence[str]) -> int:
         print(to_markdown(rows, dim=dim, baselines=options.baselines, command=shlex.join(["zforcing", "table", *argv])))
     else:
         console = Console(highlight=False, width=None if sys.stdout.isatty() else 120)
-        console.print(to_terminal(rows, dim=dim, baselines=options.baselines))
+        console.print(to_terminal(rows, dim=dim, baselines=options.baselines), crop=False)
         console.print(NOTE)
     return 0

@@ -17,6 +17,7 @@ from rich.console import Console
 from ..errors import UserError
 from ..files.json_text import json_text
 from ..files.paths import user_path
+from ..settings.text import LONGEST
 from ..text_table import Table
 from ..training.loop import Diverged
 from ..training.parallel import is_main_process
@@ -90,7 +91,7 @@ def train_seeds(config: RunConfig, options: Namespace, argv: Sequence[str]) -> i
 def plan_seeds(config: RunConfig, options: Namespace) -> list[Planned]:
     """The runs, RUN_DIR-seedN or runs/RECIPE-seedN. Raises UserError for seeds that are none."""
     words = [word.strip() for word in options.seeds.split(",")]
-    if not all(word.isdecimal() for word in words):
+    if not all(word.isdecimal() and len(word) <= LONGEST for word in words):
         raise UserError(f"--seeds is {options.seeds!r}; it must be whole numbers with commas between them: 0,1,2")
     seeds = [int(word) for word in words]
     if len(set(seeds)) < len(seeds):
@@ -149,7 +150,9 @@ def show(ends: dict[Path, Progress | None], *, as_json: bool) -> None:
         runs = [in_short(run, end) if end else {"run": str(run)} | diverged for run, end in ends.items()]
         print(json_text({"runs": runs}))
         return
-    Console(highlight=False, width=None if sys.stdout.isatty() else 100).print(ends_table(ends).to_terminal())
+    Console(highlight=False, width=None if sys.stdout.isatty() else 100).print(
+        ends_table(ends).to_terminal(), crop=False
+    )
     names = [shlex.quote(str(run)) for run, end in ends.items() if end]
     if names:
         print(f"next: {'; '.join(f'zforcing evaluate {name}' for name in names)}; zforcing table {' '.join(names)}")

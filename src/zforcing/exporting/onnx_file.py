@@ -44,8 +44,17 @@ def save_onnx(step: FilterStep, file: Path) -> None:
     except torch.onnx.OnnxExporterError as error:
         raise UserError(f"model {step.model.name} has no ONNX form: {_reason(error)}") from error
     assert made is not None, "there was no file to write it to"
+    _forget_source(made.model)
     made.model.metadata_props[KEY] = json.dumps(about_step(step))
     made.save(file, external_data=False)
+
+
+def _forget_source(model: Any) -> None:
+    """Take out which lines of which files of this machine the operations come from."""
+    for node in model.graph.all_nodes():
+        node.metadata_props.clear()
+        for value in node.outputs:
+            value.metadata_props.clear()
 
 
 def _need_packages() -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 from torch.export import Dim, ExportedProgram
+from torch.fx import GraphModule
 
 from ..errors import UserError
 from .about import KEY, about_step
@@ -33,10 +34,18 @@ def to_program(step: FilterStep) -> ExportedProgram:
 def save_program(step: FilterStep, file: Path) -> None:
     """Write a .pt2, which `torch.export.load` reads without zforcing, and the metadata in it."""
     program = to_program(step)
+    _forget_source(program)
     try:
         torch.export.save(program, file, extra_files={EXTRA: json.dumps(about_step(step))})
     except RuntimeError as error:  # torch's, where the disk is full, say
         raise OSError(_first_line(error)) from error
+
+
+def _forget_source(program: ExportedProgram) -> None:
+    """Take out which lines of which files of this machine the operations come from."""
+    for module in program.graph_module.modules():
+        for node in module.graph.nodes if isinstance(module, GraphModule) else ():
+            node.meta.pop("stack_trace", None)
 
 
 def outputs_of(program: ExportedProgram, given: dict[str, Tensor]) -> list[str]:

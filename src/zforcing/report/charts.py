@@ -98,7 +98,7 @@ def svg_of(figure: Figure, *, label: str) -> str:
     text = re.sub(r'(\bid="|href="#|url\(#)', rf"\g<1>{prefix}", text)
     for ink, named in PAGE_COLOURS.items():
         text = text.replace(ink, named)
-    return re.sub(r"^<svg ", f'<svg role="img" aria-label="{_attribute(label)}" ', text)
+    return text.replace("<svg ", f'<svg role="img" aria-label="{_attribute(label)}" ', 1)
 
 
 def _attribute(text: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import io
 import os
 import sys
@@ -55,7 +56,7 @@ def standard_streams() -> Iterator[None]:
     """
     _occupy()
     for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper) and stream.errors == "strict":
+        if isinstance(stream, io.TextIOWrapper) and _may_fail(stream):
             stream.reconfigure(errors="backslashreplace")
     with redirect_stdout(sys.stdout or unfailing(None)), redirect_stderr(unfailing(sys.stderr)):
         yield
@@ -64,6 +65,12 @@ def standard_streams() -> Iterator[None]:
             sys.stderr.flush()
     except (OSError, ValueError):
         discard(sys.stderr)
+
+
+def _may_fail(stream: io.TextIOWrapper) -> bool:
+    """Whether it raises an error at a letter that its encoding lacks, as Python's own streams do, also in locale C."""
+    kept = stream.errors == "surrogateescape" and codecs.lookup(stream.encoding).name == "utf-8"
+    return stream.errors in ("strict", "surrogateescape") and not kept
 
 
 def _occupy() -> None:

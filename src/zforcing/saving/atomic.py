@@ -27,11 +27,14 @@ class Writing:
     Args:
         folder: What is written.
         edited: Names of files that people edit, which so have no digests.
+        room: Where the temporary and the old folder are meanwhile, on the same file system: of a place that a user has
+            named, what has their names beside it may be the user's own. None: beside it, where `current` looks.
     """
 
-    def __init__(self, folder: Path, *, edited: Collection[str] = ()):
+    def __init__(self, folder: Path, *, edited: Collection[str] = (), room: Path | None = None):
         self.folder, self.edited = folder, {*edited, SUMS}
-        self.temporary = folder.with_name(folder.name + ".partial")
+        beside = folder if room is None else room / folder.name
+        self.temporary, self.old = beside.with_name(folder.name + ".partial"), _old(beside)
 
     def __enter__(self) -> Path:
         shutil.rmtree(self.temporary, ignore_errors=True)
@@ -49,13 +52,12 @@ class Writing:
         write_digests(self.temporary, {file.name for file in self.temporary.iterdir()} - self.edited)
         for path in (*self.temporary.iterdir(), self.temporary):
             sync(path)
-        old = _old(self.folder)
         if self.folder.exists():
-            shutil.rmtree(old, ignore_errors=True)
-            self.folder.rename(old)
+            shutil.rmtree(self.old, ignore_errors=True)
+            self.folder.rename(self.old)
         self.temporary.rename(self.folder)
         sync(self.folder.parent)
-        shutil.rmtree(old, ignore_errors=True)
+        shutil.rmtree(self.old, ignore_errors=True)
 
 
 def current(folder: Path) -> Path:

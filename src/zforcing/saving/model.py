@@ -32,7 +32,7 @@ from torch import Tensor
 
 from ..errors import UserError
 from ..files.paths import user_path
-from ..files.writing import UNWRITTEN, reason
+from ..files.writing import UNWRITTEN, _hidden, reason
 from ..models import MODELS, DensityModel
 from ..observations import FORMATS, DataDescription
 from ..runtime.device import as_device
@@ -157,7 +157,7 @@ def find_checkpoint(run: str | Path, *, which: str = "best") -> Path:
     if not folder.is_dir():
         hint = f" (a model of the Hugging Face Hub is loaded by zforcing.from_pretrained({str(run)!r}))"
         raise UserError(f"no such run folder: {folder}{hint if may_be_of_the_hub(run) else ''}")
-    if (folder / "config.json").is_file() and (folder / WEIGHTS).is_file():
+    if holds_model(folder):
         return folder
     checkpoint = current(folder / "checkpoints" / which)
     if not checkpoint.is_dir():
@@ -172,6 +172,11 @@ def find_checkpoint(run: str | Path, *, which: str = "best") -> Path:
             f"{folder} has no {which!r} checkpoint yet: train it further with `zforcing train ... --resume`"
         )
     return checkpoint
+
+
+def holds_model(folder: Path) -> bool:
+    """Whether a folder is a checkpoint, or what `save` has written, and so no run."""
+    return (folder / "config.json").is_file() and (folder / WEIGHTS).is_file()
 
 
 def may_be_of_the_hub(run: str | Path) -> bool:
@@ -210,21 +215,22 @@ def save(folder: str | Path, model: DensityModel) -> None:
             "zforcing.DataDescription(name, model.spec, longest)"
         )
     try:
-        write_model(user_path(str(folder), str(folder)), model)
+        place = user_path(str(folder), str(folder))
+        place.mkdir(parents=True, exist_ok=True)
+        with _hidden(place) as made:
+            write_model(made, model)
+            _replace(place, made)
     except UNWRITTEN as error:
         raise UserError(f"can't save the model in {folder}: {reason(error)}; name another folder") from error
 
 
 def write_model(place: Path, model: DensityModel) -> None:
-    """`save`, of a model with a description. Raises OSError or SafetensorError where a file can't be written."""
+    """`save`, of a model with a description, into an empty folder. Raises OSError or SafetensorError."""
     description = model.description
     assert description is not None, "a model without one can't be loaded"
-    place.mkdir(parents=True, exist_ok=True)
     data = json.loads(json.dumps(description.to_json()))
     _save_tensors(place / WEIGHTS, model.state_dict(), data)
-    if model.starts is None:
-        (place / STARTS).unlink(missing_ok=True)
-    else:
+    if model.starts is not None:
         _save_tensors(place / STARTS, {"x": model.starts}, data)
     config = {
         "format_version": FORMAT_VERSION,
@@ -234,6 +240,15 @@ def write_model(place: Path, model: DensityModel) -> None:
     }
     _write_json(place / "config.json", config)
     write_digests(place, [name for name in OF_MODEL if (place / name).is_file()])
+
+
+def _replace(place: Path, made: Path) -> None:
+    """Put the files of a model that was written whole into the place of those of another one."""
+    for name in FILES:
+        if (made / name).is_file():
+            (made / name).replace(place / name)
+        else:
+            (place / name).unlink(missing_ok=True)
 
 
 def _save_tensors(path: Path, tensors: Mapping[str, Tensor], data: dict[str, Any]) -> None:

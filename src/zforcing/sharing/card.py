@@ -6,6 +6,8 @@ The block of YAML at its beginning is what the Hugging Face Hub reads
 
 from __future__ import annotations
 
+import json
+import shlex
 from collections.abc import Iterator
 from typing import Any
 
@@ -14,6 +16,7 @@ from ..evaluation.summary import summary, warnings
 from ..models import SequenceModel
 from ..observations import TextFormat
 from ..observations.columns import labels_of
+from ..training.runs.folder import download
 from .facts import Facts, as_yaml_block
 from .places import without_places
 
@@ -101,7 +104,8 @@ def _what_it_is(facts: Facts) -> str:
 
 
 def _use(facts: Facts, folder: str, repo: str | None) -> str:
-    here = f'zf.from_pretrained("{repo}")' if repo else f'zf.load("{folder}")  # this folder'
+    named = json.dumps(repo or folder, ensure_ascii=False)
+    here = f"zf.from_pretrained({named})" if repo else f"zf.load({named})  # this folder"
     code = ["import zforcing as zf", "", f"model = {here}", *_drawing(facts)]
     return f"{_install(facts)}\n\n```python\n" + "\n".join(code) + f"\n```\n\n{_commands(facts, folder, repo)}"
 
@@ -142,12 +146,13 @@ def _lacks_starts(facts: Facts) -> bool:
 
 def _commands(facts: Facts, folder: str, repo: str | None) -> str:
     """The same at the command line, with files."""
-    get = [] if repo is None else [f"hf download {repo} --local-dir {folder}"]
+    get = [] if repo is None else [download(repo, folder)]
+    place = shlex.quote(folder)
     reads = ", ".join(facts.description.format.reads)
-    lines = get if _lacks_starts(facts) else [*get, f"zforcing sample {folder} --num 4"]
+    lines = get if _lacks_starts(facts) else [*get, f"zforcing sample {place} --num 4"]
     if isinstance(facts.model, SequenceModel):
-        lines += [f"zforcing continue {folder} FILE", f"zforcing score {folder} FILE"]
-    lines += [f"zforcing evaluate {folder} FILE"]
+        lines += [f"zforcing continue {place} FILE", f"zforcing score {place} FILE"]
+    lines += [f"zforcing evaluate {place} FILE"]
     note = f"FILE is one of your own in the data's units ({reads})." if reads else "FILE is one of your own."
     return "\n".join(f"    {line}" for line in lines) + f"\n\n{note}"
 

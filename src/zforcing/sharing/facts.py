@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -14,7 +15,7 @@ from ..data.read_line import read_line
 from ..data.splits import SPLITS
 from ..errors import UserError
 from ..evaluation.evaluation import Evaluation
-from ..evaluation.saved import read_evaluation, read_mapping
+from ..evaluation.saved import is_of_other_weights, read_evaluation, read_mapping
 from ..files.paths import refuse_special
 from ..models import DensityModel
 from ..observations import DataDescription
@@ -25,6 +26,7 @@ from ..training.runs.config import RunConfig
 from ..training.runs.trained import Trained
 from .places import public, without_places
 
+OF_FILE = re.compile(r"evaluation-\w+-[0-9a-f]{8}-")  # no split's: that of a file or folder has a hash in its name
 COUNTED = 100_000_000  # numbers of a split, above which reading them all for a fingerprint takes minutes
 
 
@@ -58,7 +60,7 @@ def facts_of_run(trained: Trained, *, which: str, count: bool, say: Callable[[st
         trained: The run.
         which: Its checkpoint: best or last.
         count: Whether to read the training data, where it is still there, to count it and to take its fingerprint.
-        say: Called with a line where that can't be done.
+        say: Called with a line where that can't be done, and about evaluations of other weights, which are left out.
 
     Raises:
         UserError: A file of the run is damaged.
@@ -72,7 +74,7 @@ def facts_of_run(trained: Trained, *, which: str, count: bool, say: Callable[[st
         settings=public(trained.config.to_dict()),
         training=training_lines(trained.folder, trained.config, which=which),
         data=counted_lines(trained, trained.config, say) if count else (),
-        evaluations=tuple(evaluations_in(trained.folder, which=which)),
+        evaluations=tuple(evaluations_in(trained.folder, which=which, say=say)),
     )
 
 
@@ -140,15 +142,28 @@ def data_lines(name: str, data: SequenceDataset) -> list[str]:
     return [without_places(line) for line in [*lines, *([data.remark] if data.remark else [])]]
 
 
-def evaluations_in(run: Path, *, which: str) -> Iterable[Evaluation]:
-    """Those of a checkpoint on the run's own splits, by their files' names. Raises UserError for a damaged one."""
+def evaluations_in(run: Path, *, which: str, say: Callable[[str], None]) -> Iterable[Evaluation]:
+    """Those of a checkpoint, as it is now, on the run's own splits, by their files' names.
+
+    Args:
+        run: Its folder.
+        which: The checkpoint.
+        say: Called with a line about one of weights that the checkpoint had before, which is left out.
+
+    Raises:
+        UserError: A file is damaged.
+    """
     for split in SPLITS:
         for path in sorted(run.glob(f"evaluation-{split}-*.json")):
             remedy = "evaluate again, or remove it"
             found = read_evaluation(path, remedy=remedy)
             of = read_mapping(path, parse_json, remedy=remedy).get("checkpoint")
-            if of == which and found.split == split:
-                yield found
+            if of != which or found.split != split or OF_FILE.match(path.name):
+                continue
+            if is_of_other_weights(path):
+                say(f"{path} isn't on the card: it is of weights that the run doesn't have any more; {remedy}")
+                continue
+            yield found
 
 
 def with_more(

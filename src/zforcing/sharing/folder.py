@@ -13,9 +13,10 @@ from ..data import SequenceDataset
 from ..errors import UserError
 from ..evaluation.evaluation import Evaluation
 from ..files.paths import user_path
+from ..files.writing import _hidden
 from ..models import DensityModel
 from ..saving.atomic import Writing, write_text
-from ..saving.model import FILES, HUB_NAME, WEIGHTS, save
+from ..saving.model import FILES, HUB_NAME, WEIGHTS, write_model
 from ..settings import must_be
 from ..training.runs.trained import Trained
 from .card import card, kept_of_data
@@ -137,8 +138,9 @@ def _write(facts: Facts, place: Path, text: str) -> None:
     """The whole folder, or nothing of it."""
     facts.model.description = facts.description  # of an old run's table with the columns that its settings name
     try:
-        with Writing(place, edited=[CARD]) as temporary:
-            save(temporary, facts.model)
+        place.parent.mkdir(parents=True, exist_ok=True)
+        with _hidden(place.parent) as room, Writing(place, edited=[CARD], room=room) as temporary:
+            write_model(temporary, facts.model)
             write_text(temporary / CARD, text)
     except (OSError, SafetensorError) as error:
         why = getattr(error, "strerror", None) or error

@@ -9,8 +9,8 @@ from typing import Any
 
 from ..data import DATA, DataModule
 
-# /a/b/c, ~/a/b and C:\a\b from their beginning on; no https://a/b and no km/h
-PLACE = re.compile(r"(?<![\w:/.~\\-])(?:~|[A-Za-z]:)?[\\/](?:[^\s\\/'\",;:()]+[\\/])+([^\s\\/'\",;:()]*)")
+# /a/b/c, ~/a/b, file:///a/b, C:\a\b and \\a\b from their beginning on; no https://a/b and no km/h
+PLACE = re.compile(r"(?<![\w:/.~\\-])(?:file://|~|[A-Za-z]:|\\)?[\\/](?:[^\s\\/'\",;:()]+[\\/])+([^\s\\/'\",;:()]*)")
 
 
 def without_places(text: str) -> str:

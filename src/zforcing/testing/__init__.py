@@ -86,7 +86,7 @@ def check_model(build: Callable[[ObservationSpec], SequenceModel], spec: Observa
     with torch.random.fork_rng(devices=[]):
         seed(0)
         model = build(spec).double()
-    batch = random_batch(spec, missing=spec.missing)
+    batch = random_batch(spec, (3, 5, 1), missing=spec.missing)  # data sorts nothing: the first isn't the longest
     for check in MODEL_CHECKS:
         if spec.missing or check is not check_missing:
             check(model, batch)

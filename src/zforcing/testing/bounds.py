@@ -30,7 +30,8 @@ def check_bound(
 
     Where the model has an exact likelihood (such as `LinearGaussian` from `zforcing.models`), an exact value must equal
     it, and the mean of a lower bound must not exceed it by 5 standard errors. The check finds a surrogate loss reported
-    as the value, a log-likelihood of the wrong sign, sums in float32, a mask that is ignored, and a wrong `kind`.
+    as the value, a log-likelihood of the wrong sign, sums in float32, a mask that is ignored, a wrong `kind`, and
+    weights that are left out or used otherwise than `Weights` says.
 
     Args:
         bound: The bound.
@@ -65,6 +66,9 @@ def check_bound(
             for name in ("value", "loss"):
                 assert_same(getattr(with_garbage, name), getattr(plain, name), f"the {name} changes with the padding")
         _check_likelihood(bound, plain, model, batch)
+        if not surrogate:
+            _check_costs(bound, plain, model, batch, weights)
+            _check_kl_weight(bound, plain, model, batch, weights)
 
 
 def _at(bound: Bound, model: DensityModel, batch: SequenceBatch, weights: Weights, number: int = 0) -> BoundResult:
@@ -103,6 +107,28 @@ def _check_weights(
     assert_same(weighted.value, plain.value, f"the value changes with {weights}: the reported value has no weights")
     if plain.kind != "exact" and weights.kl != 1 and model.draw(batch).kl.any():
         require(not torch.equal(weighted.loss, plain.loss), f"the loss is the same with {weights}: are they used?")
+
+
+def _check_costs(bound: Bound, plain: BoundResult, model: DensityModel, batch: SequenceBatch, weights: Weights) -> None:
+    """Each extra term alone: the loss has minus its weight times it."""
+    for name, weight in weights.costs.items():
+        if is_needed(weight):
+            weighted = _at(bound, model, batch, Weights(costs={name: weight}))
+            added, expected = weighted.loss - plain.loss, -weight * weighted.terms[name]
+            what = f"a weight of {weight} adds other than minus {weight} times {name} to the loss"
+            assert_same(added.detach(), expected.detach(), what, tolerance=1e-8)
+
+
+def _check_kl_weight(
+    bound: Bound, plain: BoundResult, model: DensityModel, batch: SequenceBatch, weights: Weights
+) -> None:
+    """Of one draw the loss is minus log p(x | z) without the KL, and goes straight from there to the bound."""
+    if weights.kl == 1 or plain.kind == "exact" or bound.particles > 1:
+        return
+    without, weighted = (_at(bound, model, batch, Weights(kl)).loss.detach() for kl in (0.0, weights.kl))
+    assert_same(without, -plain.terms["log_px"].detach(), "with a KL weight of 0 the loss is not minus log_px")
+    between = weights.kl * plain.loss.detach() + (1 - weights.kl) * without
+    assert_same(weighted, between, f"with a KL weight of {weights.kl} the loss doesn't have {weights.kl} of the KL")
 
 
 def _check_loss(plain: BoundResult, model: DensityModel) -> None:
