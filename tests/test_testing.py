@@ -424,7 +424,9 @@ MISTAKES = [
     Mistake(UnrollExchangesTheKL, check_kl, "not the mean of log q.*exchanged", first=check_unroll),
     Mistake(UnrollScoresWhatIsMissing, check_missing, "log_px is not 0 at a step where", first=check_unroll),
     Mistake(UnrollFeedsWhatIsScored, check_fed, "reference loop when something else than x is fed"),
-    Mistake(EmissionSeesTheFuture, check_causality, "the emission changes with the x that it predicts"),
+    Mistake(
+        EmissionSeesTheFuture, check_causality, "the emission changes with the x that it predicts", first=check_padding
+    ),
     Mistake(IgnoresInputs, check_inputs, "the inputs of step 0 don't reach", spec="with inputs"),
     Mistake(ReadsInputsInThePosteriorAlone, check_inputs, "the inputs of step 0 don't reach", spec="with inputs"),
     Mistake(ReadsPaddingFirst, check_padding, "changes with the contents of the padding"),

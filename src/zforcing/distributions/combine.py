@@ -62,8 +62,8 @@ def combine(f: Callable[..., Tensor], *distributions: Distribution) -> Distribut
         TypeError: The distribution is another one, which this can't make anew without losing something.
 
     Example:
-        >>> both = combine(lambda a, b: torch.stack([a, b]), *[Bernoulli(logits=torch.zeros(3))] * 2)
-        >>> both.batch_shape
+        >>> coins = torch.distributions.Bernoulli(logits=torch.zeros(3))
+        >>> combine(lambda a, b: torch.stack([a, b]), coins, coins).batch_shape
         torch.Size([2, 3])
     """
     first = distributions[0]
