@@ -363,7 +363,7 @@ def test_a_failure_while_a_model_is_saved_leaves_the_one_that_was_there(
 
 def test_a_model_without_first_observations_replaces_one_with_them(tmp_path: Path) -> None:
     for first in ("conditioned", "scored"):
-        model = Case("rnn").build(ObservationSpec("real", 2, first_observation=first))  # type: ignore[arg-type]
+        model = Case("rnn").build(ObservationSpec("real", 2, first_observation=first))  # type: ignore[arg-type]  # a word of the table
         model.description = DataDescription("arrays", model.spec, longest=7)
         model.starts = torch.randn(5, 2) if model.spec.conditions_on_first else None
         save_model(tmp_path, model)

@@ -852,7 +852,7 @@ def test_files_that_several_columns_cut_are_no_one_sequence(tmp_path: Path) -> N
 @pytest.mark.parametrize("listed", [False, True])
 def test_groups_may_be_tensors(listed: bool) -> None:
     groups = torch.tensor([0, 0, 1, 1, 2, 2, 3, 3])
-    data = Sequences([[[float(i)], [2.0]] for i in range(8)], groups=list(groups) if listed else groups)  # type: ignore[arg-type]
+    data = Sequences([[[float(i)], [2.0]] for i in range(8)], groups=list(groups) if listed else groups)  # type: ignore[arg-type]  # a tensor works too
     assert sorted(len(part) for part in data.split(0.5, 0.25, 0.25, how="group")) == [2, 2, 4]
 
 
@@ -908,11 +908,11 @@ def test_text_for_what_is_missing_names_no_sequence(dtype: str) -> None:
     ("make", "said"),
     [
         (lambda: Sequences.from_frame(pa.table([pa.array([1.0])] * 2, names=["a", "a"])), "several columns 'a'"),
-        (lambda: Sequences.from_frame(pd.DataFrame({"x": [1.0]}), order=["x"]), "order is a list"),  # type: ignore[arg-type]
+        (lambda: Sequences.from_frame(pd.DataFrame({"x": [1.0]}), order=["x"]), "order is a list"),  # type: ignore[arg-type]  # the mistake
         (lambda: Sequences.from_frame(pl.DataFrame({"k": [[1]], "x": [1.0]}), by="k"), "column 'k' holds List"),
         (lambda: Sequences.from_frame(pd.DataFrame({"k": [[1]], "x": [1.0]}), by="k"), "column 'k' holds Object"),
-        (lambda: Sequences(RAGGED, names=5), "names is 5"),  # type: ignore[arg-type]
-        (lambda: Sequences(RAGGED, groups=5), "groups is a int"),  # type: ignore[arg-type]
+        (lambda: Sequences(RAGGED, names=5), "names is 5"),  # type: ignore[arg-type]  # the mistake
+        (lambda: Sequences(RAGGED, groups=5), "groups is a int"),  # type: ignore[arg-type]  # the mistake
         (lambda: Sequences(RAGGED)[[]], "picks none of them"),
         (lambda: Sequences(pack_sequence([torch.ones(2, 1)])), "x is a PackedSequence; pad_packed_sequence"),
     ],
@@ -923,5 +923,5 @@ def test_plain_mistakes_are_told_in_one_line(make: Callable[[], Any], said: str)
 
 def test_a_tensor_of_one_number_picks_one_sequence() -> None:
     data = Sequences(RAGGED)
-    assert np.array_equal(data[torch.tensor(2)].x, data[2].x)  # type: ignore[call-overload]
-    assert len(data[torch.tensor([2])]) == 1  # type: ignore[call-overload]
+    assert np.array_equal(data[torch.tensor(2)].x, data[2].x)  # type: ignore[call-overload]  # works, unsaid
+    assert len(data[torch.tensor([2])]) == 1  # type: ignore[call-overload]  # works, unsaid

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Hashable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, get_args
 
@@ -12,17 +12,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import UserError
-from ..files.cells import names_nothing
 from ..files.intervals import Timeline, fill, report, split_at
 from ..files.labels import Encoded, encoded
 from ..files.reading import Array, listed
 from ..files.rows import Gaps, Rows, grouped
 from ..files.tables import SAVED_INDEX
-from ..files.times import Times
 from ..settings import must_be, must_fit
-from .selection import as_labels
+from .frame_ids import SOURCE, groups_of_rows, ids_of, is_text, one_each, times_of
 
-SOURCE = "from_frame"
 TRUTHS = ("False", "True")
 INDEX_NAMES = re.compile(r"index|level_\d+|rownames")  # as pandas and R call one, or a user something else
 
@@ -53,12 +50,12 @@ def read_frame(
     columns, known = _names(columns, "columns"), _names(inputs, "inputs") or []
     table, index_remark = _native(frame, [*keys, order, group])
     _check_header(table.columns, keys=keys, order=order, columns=columns, inputs=known, group=group)
-    ids, names = _ids(table, keys)  # before the features: an id that is missing is the graver mistake
-    times = None if order is None else _times(table, order)
+    ids, names = ids_of(table, keys)  # before the features: an id that is missing is the graver mistake
+    times = None if order is None else times_of(table, order)
     chosen, dropped = _features(table, {*keys, order, group, *known}, columns, text=text)
     _refuse_text(table, known, "name others in inputs")
     values, read_as = _values(table, chosen)
-    labels = None if group is None else _labels(table, group)
+    labels = None if group is None else groups_of_rows(table, group)
     arranged = grouped(ids)
     rank = np.repeat(np.arange(len(arranged.lengths)), arranged.lengths)
     index = np.arange(len(ids))[arranged.index]
@@ -78,7 +75,7 @@ def read_frame(
         times=None if times is None else times.given[index],
         order=order,
     )
-    groups = rows.names if labels is None else _one_each(labels[index], rows, str(group))
+    groups = rows.names if labels is None else one_each(labels[index], rows, str(group))
     remarks = [index_remark, dropped]
     if times is not None:
         timeline = Timeline(times.at[index], times.unit, str(order), max_gap)
@@ -195,7 +192,7 @@ def _features(
     candidates = [name for name in table.columns if name not in others]
     dropped = [] if columns is not None else [name for name in candidates if _numbers_the_rows(table, name)]
     chosen = [name for name in (candidates if columns is None else columns) if name not in dropped]
-    numbers = [name for name in chosen if not (text and _is_text(table, name))]
+    numbers = [name for name in chosen if not (text and is_text(table, name))]
     _refuse_text(table, numbers, "name the features in columns, read text as categories (kinds='auto')")
     named = " and ".join(f"column {name!r}" for name in dropped)
     if not chosen:
@@ -213,12 +210,6 @@ def _refuse_text(table: Any, names: Sequence[str], remedy: str) -> None:
         raise UserError(f"{SOURCE}: {_without_numbers(table, text, remedy)}")
 
 
-def _is_text(table: Any, name: str) -> bool:
-    import narwhals as nw
-
-    return table.schema[name] in (nw.String, nw.Categorical, nw.Enum)
-
-
 def _values(table: Any, names: Sequence[str]) -> tuple[Array, list[Encoded]]:
     """The features [R, D], and each one alone, with the names that its codes stand for."""
     columns = [_column(table, name) for name in names]
@@ -227,7 +218,7 @@ def _values(table: Any, names: Sequence[str]) -> tuple[Array, list[Encoded]]:
 
 def _column(table: Any, name: str) -> Encoded:
     """A feature as numbers; true and false are spelled as pandas and polars write them."""
-    if _is_text(table, name):
+    if is_text(table, name):
         return _codes(table, name)
     return Encoded(_numbers(table, name), None, TRUTHS if table.schema[name] == _boolean() else None)
 
@@ -303,109 +294,3 @@ def _numbers(table: Any, name: str) -> Array:
         return values
     plain: Array = column.to_numpy()
     return plain.astype(bool) if kind == nw.Boolean else plain
-
-
-# ---- ids, groups, times
-
-
-def _absent(table: Any, name: str) -> NDArray[np.bool_]:
-    """[R]: where an id or a time is null, NaN or text that says nothing."""
-    column, kind = table[name], table.schema[name]
-    absent: NDArray[np.bool_] = column.is_null().to_numpy().astype(bool)
-    if kind.is_float():
-        absent = absent | column.fill_null(0).is_nan().to_numpy().astype(bool)  # polars tells NaN from null
-    if _is_text(table, name):
-        absent = absent | np.array([cell is not None and names_nothing(str(cell)) for cell in column.to_list()])
-    return absent
-
-
-def _refuse_absent(table: Any, name: str, what: str) -> None:
-    absent = _absent(table, name)
-    if absent.any():
-        where = f"row {int(np.argmax(absent))} (counted from 0)"
-        more = f" and in {int(absent.sum()) - 1} more" if absent.sum() > 1 else ""
-        raise UserError(
-            f"{SOURCE}: column {name!r} is missing in {where}{more}; every row must {what}: leave such rows out, or "
-            f"fill them"
-        )
-
-
-def _refuse_unhashable(table: Any, name: str, what: str) -> None:
-    """Raise UserError about a column of lists, say, which can't be told apart by."""
-    import narwhals as nw
-
-    kind = table.schema[name]
-    if kind.is_nested() or (
-        kind == nw.Object and not all(isinstance(cell, Hashable) for cell in table[name].to_list())
-    ):
-        raise UserError(f"{SOURCE}: column {name!r} holds {kind}; {what} by numbers or text")
-
-
-def _ids(table: Any, keys: Sequence[str]) -> tuple[NDArray[np.int64], Array]:
-    """Of each row [R], the number of its sequence; and what each number is called."""
-    if len(table) == 0:
-        raise UserError(f"{SOURCE}: the frame has no rows; it needs 1 step or more")
-    if not keys:
-        return np.zeros(len(table), dtype=np.int64), np.empty(0)
-    for name in keys:
-        _refuse_absent(table, name, "name its sequence")
-        _refuse_unhashable(table, name, "name sequences")
-    columns = [table[name].to_list() for name in keys]
-    labels = columns[0] if len(keys) == 1 else list(zip(*columns, strict=True))
-    numbers: dict[Any, int] = {}
-    ids = np.array([numbers.setdefault(label, len(numbers)) for label in labels], dtype=np.int64)
-    return ids, as_labels(list(numbers))
-
-
-def _labels(table: Any, group: str) -> Array:
-    _refuse_absent(table, group, "have a group")
-    _refuse_unhashable(table, group, "name groups")
-    return as_labels(table[group].to_list())
-
-
-def _one_each(labels: Array, rows: Rows, group: str) -> Array:
-    """The group of each sequence [N], from that of each row [R]."""
-    starts = np.cumsum(rows.lengths) - rows.lengths
-    own = np.repeat(labels[starts], rows.lengths)
-    for index, (start, length) in enumerate(zip(starts.tolist(), rows.lengths.tolist(), strict=True)):
-        other = [x for x in labels[start : start + length] if x != own[start]]
-        if other:
-            raise UserError(
-                f"{SOURCE}: {rows.sequence(index)} has rows of {group} {own[start]!r} and {other[0]!r}; a sequence is "
-                f"in one group"
-            )
-    own_group: Array = labels[starts]
-    return own_group
-
-
-def _as_wide(numbers: Array, order: str) -> Array:
-    """[R] integers or floats of 64 bits, whose differences don't overflow. Raises UserError for infinite ones."""
-    wide: Array = numbers if numbers.dtype.kind == "u" else numbers.astype(f"{numbers.dtype.kind}8")
-    if numbers.dtype.kind == "f" and not np.isfinite(numbers).all():
-        row = int(np.argmin(np.isfinite(numbers)))
-        raise UserError(
-            f"{SOURCE}: column {order!r} is {numbers[row]} in row {row} (counted from 0); no time is infinite"
-        )
-    return wide
-
-
-def _times(table: Any, order: str) -> Times:
-    import narwhals as nw
-
-    _refuse_absent(table, order, "have its place in time")
-    kind, column = table.schema[order], table[order]
-    if kind.is_numeric():
-        numbers: Array = column.to_numpy()
-        return Times(_as_wide(numbers, order), "", numbers)
-    if not kind.is_temporal() or kind == nw.Time:
-        raise UserError(
-            f"{SOURCE}: order {order!r} holds {kind}; it must hold numbers, dates or times (pandas.to_datetime, "
-            f"polars' str.to_datetime)"
-        )
-    zoned = getattr(kind, "time_zone", None) is not None
-    in_utc = column.dt.convert_time_zone("UTC").dt.replace_time_zone(None) if zoned else column
-    at: Array = in_utc.to_numpy()
-    resolution = np.datetime_data(at.dtype)[0]
-    fine = resolution if resolution in ("ns", "us", "ms") else "us"
-    unit = f"{'timedelta' if at.dtype.kind == 'm' else 'datetime'}64[{fine}]"
-    return Times(at.astype(unit).astype(np.int64), unit, as_labels(column.to_list()) if zoned else at)

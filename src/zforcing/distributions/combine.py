@@ -110,7 +110,7 @@ def _declared(distribution: Distribution) -> Sequence[str]:
     """The parameters in `arg_constraints`; none where a class has no such."""
     try:
         return tuple(distribution.arg_constraints)
-    except NotImplementedError:
+    except NotImplementedError:  # the base class's, where none are declared
         return ()
 
 
