@@ -52,7 +52,7 @@ def whole_file(file: Path) -> Iterator[Path]:
     """
     place = Path(os.path.realpath(file))
     try:
-        with _hidden(place.parent) as made:
+        with hidden_folder(place.parent) as made:
             yield made / file.name
             (made / file.name).replace(place)
     except UNWRITTEN as error:
@@ -68,7 +68,7 @@ def whole_files(folder: Path) -> Iterator[Path]:
         UserError: They can't be written.
     """
     try:
-        with _hidden(folder) as made:
+        with hidden_folder(folder) as made:
             yield made
             for file in made.iterdir():
                 if file.name not in (LOCK, HELD):
@@ -78,9 +78,9 @@ def whole_files(folder: Path) -> Iterator[Path]:
 
 
 @contextmanager
-def _hidden(folder: Path) -> Iterator[Path]:
-    """A hidden folder in one that is there. Those of processes that were killed are removed first: they were locked,
-    and their locks are free.
+def hidden_folder(folder: Path) -> Iterator[Path]:
+    """A hidden folder in one that is there, for the block. Those of processes that were killed are removed first: they
+    were locked, and their locks are free. Raises OSError.
     """
     for place in folder.glob(f"{HIDDEN}*{PARTIAL}"):
         with suppress(*UNLOCKED):  # nor may others' be looked into

@@ -32,7 +32,7 @@ from torch import Tensor
 
 from ..errors import UserError
 from ..files.paths import user_path
-from ..files.writing import UNWRITTEN, _hidden, reason
+from ..files.writing import UNWRITTEN, hidden_folder, reason
 from ..models import MODELS, DensityModel
 from ..observations import FORMATS, DataDescription
 from ..runtime.device import as_device
@@ -217,7 +217,7 @@ def save(folder: str | Path, model: DensityModel) -> None:
     try:
         place = user_path(str(folder), str(folder))
         place.mkdir(parents=True, exist_ok=True)
-        with _hidden(place) as made:
+        with hidden_folder(place) as made:
             write_model(made, model)
             _replace(place, made)
     except UNWRITTEN as error:

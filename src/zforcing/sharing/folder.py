@@ -13,7 +13,7 @@ from ..data import SequenceDataset
 from ..errors import UserError
 from ..evaluation.evaluation import Evaluation
 from ..files.paths import user_path
-from ..files.writing import _hidden
+from ..files.writing import hidden_folder
 from ..models import DensityModel
 from ..saving.atomic import Writing, write_text
 from ..saving.model import FILES, HUB_NAME, WEIGHTS, write_model
@@ -139,7 +139,7 @@ def _write(facts: Facts, place: Path, text: str) -> None:
     facts.model.description = facts.description  # of an old run's table with the columns that its settings name
     try:
         place.parent.mkdir(parents=True, exist_ok=True)
-        with _hidden(place.parent) as room, Writing(place, edited=[CARD], room=room) as temporary:
+        with hidden_folder(place.parent) as room, Writing(place, edited=[CARD], room=room) as temporary:
             write_model(temporary, facts.model)
             write_text(temporary / CARD, text)
     except (OSError, SafetensorError) as error:
