@@ -16,7 +16,14 @@ import zforcing as zf
 from zforcing.data import InMemory
 from zforcing.evaluation import baselines as module
 from zforcing.evaluation.baselines import Bernoulli, Scores, Unigram, fit_baselines
-from zforcing.evaluation.gaussian_baselines import MIN_STD, Autoregression, IndependentGaussian, Padded, Steps
+from zforcing.evaluation.gaussian_baselines import (
+    MIN_STD,
+    Autoregression,
+    IndependentGaussian,
+    Padded,
+    Steps,
+    most_lags,
+)
 from zforcing.observations import Example, ObservationSpec
 
 Floats = NDArray[np.float64]
@@ -98,6 +105,18 @@ def test_an_autoregression_finds_the_process_and_its_entropy() -> None:
     rate = model.log_prob(Padded.of(held_out))[:, 1:].mean()
     entropy = math.log(2 * math.pi * math.e) + 0.5 * math.log(np.linalg.det(Q))
     assert abs(rate + entropy) < 4 / math.sqrt(20 * 500)  # log p of a step has the standard deviation 1
+
+
+@pytest.mark.parametrize(
+    ("lengths", "most"), [([1000], 10), ([12], 5), ([12, 12], 7), ([4] * 50, 3), ([1, 1], 1), ([2, 2, 2], 1)]
+)
+def test_short_data_has_an_autoregression_of_an_order_that_it_can_fit(lengths: list[int], most: int) -> None:
+    """Of order p there are length - p rows of p + 1 numbers; there are to be more than p + 1."""
+    assert most_lags(lengths) == most
+    spec = ObservationSpec("real", 1)
+    train = InMemory(examples(*(np.random.default_rng(n).normal(size=(n, 1)) for n in lengths)))
+    names = [found.name for found in fit_baselines(train, spec, scored=np.array(lengths))]
+    assert len(names) == (1 if lengths == [1, 1] else 2)
 
 
 def test_the_order_of_one_feature_is_found() -> None:

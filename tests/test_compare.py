@@ -43,6 +43,19 @@ def test_the_error_over_seeds_is_that_of_two_means(evaluation: zf.Evaluation) ->
     assert result.runs == (3, 2)
 
 
+def test_an_error_that_all_sequences_share_is_told_and_counted(evaluation: zf.Evaluation) -> None:
+    """log Z is wrong by the same number for all: of two seeds hypot(0.3, 0.4) / 2, beside 0.6 of the other side."""
+    seeds = tuple(replace(evaluation, kind="estimate", bound="ais", shared_error=error) for error in (0.3, 0.4))
+    other = Measured((replace(seeds[0], shared_error=0.6),), np.zeros((1, 50)))
+    result = difference(Measured(seeds, np.ones((2, 50))), other)
+    assert result.shared_error == pytest.approx(math.hypot(0.25, 0.6))
+    assert (result.standard_error, result.is_clear) == (0, False)
+    assert "± 0.65 (of log Z, on all alike)" in str(result)
+    exact = Measured((evaluation,), np.zeros((1, 50)))
+    assert difference(Measured(seeds[:1], np.ones((1, 50))), exact).shared_error == pytest.approx(0.3)
+    assert difference(exact, exact).shared_error is None
+
+
 @pytest.mark.parametrize(
     ("first", "second", "relation"),
     [
@@ -66,6 +79,18 @@ def test_other_numbers_and_other_bounds_are_refused(evaluation: zf.Evaluation) -
         difference(one, Measured((replace(bound, data_fingerprint="0"),), np.zeros((1, 6))))
     with pytest.raises(zf.UserError, match="different bounds: elbo 1 and iwae 16"):
         difference(one, Measured((replace(bound, bound="iwae", particles=16),), np.zeros((1, 6))))
+    often, seldom = (
+        Measured((replace(bound, bound="fivo", particles=8, bound_settings={"threshold": share}),), np.zeros((1, 6)))
+        for share in (0.5, 0.1)
+    )
+    with pytest.raises(zf.UserError, match=r"different bounds: fivo 8, 0.1 threshold and fivo 8, 0.5 threshold"):
+        difference(often, seldom)
+    few, many = (
+        Measured((replace(evaluation, bound="orders", particles=orders),), np.zeros((1, 6))) for orders in (8, 32)
+    )
+    with pytest.raises(zf.UserError, match="different bounds: orders 32 and orders 8"):
+        difference(few, many)
+    assert difference(few, one).relation == "at most"  # an exact number can be beside any
 
 
 def test_models_are_compared_by_their_own_numbers() -> None:

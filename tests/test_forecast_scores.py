@@ -214,6 +214,12 @@ def test_columns_of_categories_are_drawn_and_have_no_scores() -> None:
         assert np.isnan(values).tolist() == [[False, False, True]] * 2
     table = evaluate_forecast(model, data, steps=2, train=data, num_samples=20)
     assert [math.isnan(v) for v in table.overall[1].crps] == [False, False, True]
+    for row in table.overall:  # of 3 sequences and 2 steps of the real number alone: sixths
+        sixths = 6 * np.array(row.coverage)
+        np.testing.assert_allclose(sixths, np.rint(sixths), atol=1e-9)
+    without = Sequences([x[:, 1:] for x in data.to_arrays()], kind="mixed", kinds=["binary", "category"])
+    ways = evaluate_forecast(model_of(Case("rnn", RNN_SIZE, kinds=("mixed",)), without), without, steps=2)
+    assert ways.overall[0].coverage is None
     cold = zforcing.forecast(model, data, steps=1, num_samples=20, temperature=1e-9)
     assert len(np.unique(cold.samples[0][:, 0, 2])) == 1
 

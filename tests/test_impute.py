@@ -517,6 +517,14 @@ def test_mixed_columns_are_filled_each_by_its_kind() -> None:
     assert gaps["value"].isna().tolist() == [n == "mode" for n in gaps["name"]]
     assert gaps["probability"].notna().tolist() == [n in ("events", "on", "mode") for n in gaps["name"]]
     assert gaps["std"].notna().tolist() == [n in ("x", "size") for n in gaps["name"]]
+    on = found.mean[0][gaps["step"][gaps["name"] == "on"], 2]
+    share = gaps["probability"][gaps["name"] == "on"]
+    value = gaps["value"][gaps["name"] == "on"]
+    np.testing.assert_allclose(on, np.where(value == 1, share, 1 - share))
+    assert np.isnan(found.mean[0][4]).tolist() == [False, False, False, True, False]
+    with pytest.raises(UserError, match=r"mixed numbers have no probabilities here: gaps\(\) has"):
+        _ = found.probabilities
+    assert "worth" not in repr(zforcing.impute(model, complete, **FEW))
 
 
 def test_known_inputs_are_read_in_a_gap() -> None:

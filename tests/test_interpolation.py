@@ -16,7 +16,7 @@ from vae import vae
 from zforcing import LinearGaussian, ObservationSpec, SequenceBatch, SequenceModel, Sequences, UserError
 from zforcing.distributions import DiscretizedLogisticMixture, diagonal_gaussian, most_likely
 from zforcing.observations import Example, collate
-from zforcing.tasks.interpolate import interpolate, linear, spherical
+from zforcing.tasks.interpolate import first_observations, interpolate, linear, spherical
 from zforcing.tasks.posterior import infer_latents
 
 WITH_LATENTS = ("zforcing", "vrnn", "srnn")
@@ -123,6 +123,16 @@ def test_real_first_observations_are_mixed_and_others_are_the_nearer_ones() -> N
         drawn = interpolate(model, a, b, num=3)
         assert drawn.start.tolist() == [[0, 0], [middle, middle], [1, 1]]
         assert drawn.x.shape == (3, 4, 2)
+
+
+def test_a_first_observation_that_lacks_a_number_leaves_the_other_whole() -> None:
+    model = Case("zforcing", ZF_SIZE).build(ObservationSpec("real", 2, "conditioned", missing=True))
+    a, b = (torch.tensor([[[0.0, 0.0]]]), torch.tensor([[[1.0, math.nan]]]))
+    batches = [SequenceBatch(start.new_zeros(1, 1, 2), torch.tensor([1]), start[0]) for start in (a, b)]
+    start = first_observations(model, *batches, num=5)
+    assert start[:, 0].tolist() == [0, 0.25, 0.5, 0.75, 1]
+    assert start[:2, 1].tolist() == [0, 0]
+    assert start[2:, 1].isnan().all()
 
 
 def test_draws_follow_the_seed_and_leave_the_callers_generator_alone() -> None:

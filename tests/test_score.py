@@ -422,6 +422,13 @@ def test_a_rate_that_the_data_cannot_tell_is_refused() -> None:
         scores_of([0.0]).threshold(0)
 
 
+def test_clean_data_that_the_model_holds_impossible_has_no_threshold() -> None:
+    clean = scores_of([-math.inf] * 5 + [float(i) for i in range(95)])
+    assert clean.threshold(0.06).nats == 1.0
+    with pytest.raises(UserError, match="5 of 100 steps of clean data are impossible to the model"):
+        clean.threshold(0.04)
+
+
 def test_a_threshold_of_another_kind_is_refused() -> None:
     with pytest.raises(UserError, match="the threshold is of smoothed scores, these are causal"):
         scores_of([0.0]).is_alarm(scores_of([0.0] * 10, kind="smoothed").threshold(0.5))

@@ -251,6 +251,16 @@ def test_inputs_of_the_next_step_are_given_once() -> None:
         stream.push(raw[2])
 
 
+def test_columns_of_categories_have_no_quantiles_of_codes() -> None:
+    rng = np.random.default_rng(0)
+    rows = [np.stack([rng.normal(size=6), rng.integers(2, size=6), rng.integers(3, size=6)], axis=1) for _ in range(3)]
+    data = Sequences(rows, kind="mixed", kinds=["real", "binary", "category"])
+    expected = zforcing.stream(model_of(Case("rnn", RNN_SIZE, kinds=("mixed",)), data)).push(rows[0][0]).forecast
+    assert expected is not None
+    for values in (expected.quantile(0.5), *expected.quantile([0.1, 0.9])):
+        assert np.isnan(values).tolist() == [False, False, True]
+
+
 def test_before_a_conditioned_first_observation_there_is_no_forecast() -> None:
     data = sequences(SPECS["conditioned"], STEPS)
     stream = zforcing.stream(model_of(ONE_OF_EACH[0], data))
@@ -276,6 +286,7 @@ def test_before_a_conditioned_first_observation_there_is_no_forecast() -> None:
         ("real", [1.0, 2.0, math.nan], "trained on data without"),
         ("real", [1.0, 2.0, None], "trained on data without"),
         ("real", [1.0, 2.0, 1e39], "at most"),
+        ("real", [1.0, 2.0, 1e38], "further from the training data than the model can compute with"),
         ("binary", [0, 2], "numbers that are 0 or 1"),
         ("categorical", 5, r"x_t is 5; the model reads a category, 0..4"),
         ("categorical", 1.5, "a category, 0..4"),
@@ -294,12 +305,27 @@ def test_an_observation_that_does_not_fit_is_one_line(spec: str, x: Any, message
 
 @pytest.mark.parametrize(
     ("inputs", "message"),
-    [([1.0], "inputs is of shape"), ([1.0, math.nan], "inputs hold NaN"), (["a", "b"], "inputs is ")],
+    [
+        ([1.0], "inputs is of shape"),
+        ([1.0, math.nan], "inputs hold NaN"),
+        (["a", "b"], "inputs is "),
+        ([1.0, 1e38], "inputs is .*further from the training data"),
+    ],
 )
 def test_inputs_that_do_not_fit_are_one_line(inputs: Any, message: str) -> None:
     data = sequences(SPECS["with inputs"], STEPS)
+    stream = zforcing.stream(model_of(ONE_OF_EACH[0], data))
     with pytest.raises(UserError, match=message):
-        zforcing.stream(model_of(ONE_OF_EACH[0], data)).push(data.raw(0)[0], inputs)
+        stream.push(data.raw(0)[0], inputs)
+    assert math.isfinite(stream.push(data.raw(0)[0], inputs_of(data)[0]).nats)  # it can go on
+
+
+@pytest.mark.parametrize("case", ONE_OF_EACH, ids=str)
+def test_the_furthest_numbers_that_are_read_leave_a_stream_finite(case: Case) -> None:
+    data = sequences(SPECS["real"], STEPS)
+    stream = zforcing.stream(model_of(case, data), particles=4)
+    steps = [stream.push(x) for x in ([9e14, -9e14, 9e14], *data.raw(0)[:2])]
+    assert np.isfinite([step.nats for step in steps]).all()
 
 
 def test_inputs_of_a_model_without_are_refused() -> None:

@@ -38,6 +38,16 @@ def test_the_first_line_is_the_number_its_error_kind_and_unit() -> None:
     ]
 
 
+def test_a_mixture_of_orders_says_how_many_and_has_no_latents_that_could_collapse() -> None:
+    """EoNADE: the KL is 0 by construction, of its bound too."""
+    mixture = evaluation(kind="exact", bound="orders", particles=32, model="eonade-5", kl_per_sequence=0.0)
+    assert summary(mixture)[0].endswith("(exact, orders 32; eonade-5 on 3 sequences of digits, test split)")
+    bound = evaluation(model="eonade-5", kl_per_sequence=0.0)
+    assert not any("KL" in line for line in summary(bound))
+    assert warnings(bound) == []
+    assert "posterior collapse" in warnings(evaluation(kl_per_sequence=1e-6))[0]
+
+
 def test_what_applies_is_told() -> None:
     lines = summary(
         evaluation(

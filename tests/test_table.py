@@ -125,10 +125,10 @@ def test_a_page_of_known_rows(tmp_path: Path) -> None:
     ]
     assert page[12:17] == [  # the standard deviation of -10 and -13 is 3 / sqrt 2; b has one run
         "",
-        "| recipe | runs | log p(x), mean over runs ± their standard deviation | KL, nats | seconds |",
-        "|---|---:|---:|---:|---:|",
-        "| a | 2 | -11.50 ± 2.12 | 2.00 | 40 |",
-        "| c | 2 | -10.50 ± 0.71 | - | 60 |",
+        "| recipe | kind | runs | log p(x), mean over runs ± their standard deviation | KL, nats | seconds |",
+        "|---|---|---:|---:|---:|---:|",
+        "| a | ≥ elbo | 2 | -11.50 ± 2.12 | 2.00 | 40 |",
+        "| c | exact | 2 | -10.50 ± 0.71 | - | 60 |",
     ]
     assert page[17:21] == [
         "",
@@ -155,8 +155,8 @@ def test_runs_of_one_recipe_with_other_settings_are_no_seeds_of_each_other(tmp_p
             yaml.safe_dump({"recipe": "a", "seed": seed, "about": run.name, "model": model})
         )
     page = to_markdown(rows(*runs), dim="dim", command="")
-    assert "| a, model.posterior recurrent | 2 |" in page
-    assert "| a, model.posterior parallel | 2 |" in page
+    assert "| a, model.posterior recurrent | ≥ elbo | 2 |" in page
+    assert "| a, model.posterior parallel | ≥ elbo | 2 |" in page
 
 
 def test_recipes_with_one_run_have_no_mean(tmp_path: Path) -> None:

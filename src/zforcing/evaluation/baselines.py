@@ -22,7 +22,7 @@ from ..data import SequenceDataset
 from ..errors import UserError
 from ..observations import Example, ObservationSpec
 from .column_baseline import IndependentColumns
-from .gaussian_baselines import MOST_LAGS, Autoregression, IndependentGaussian, Padded, Steps
+from .gaussian_baselines import Autoregression, IndependentGaussian, Padded, Steps, most_lags
 
 Floats = NDArray[np.float64]
 Lengths = NDArray[np.int64]
@@ -192,12 +192,12 @@ def _columns(examples: Sequence[Example], spec: ObservationSpec, scored: Lengths
 
 def _gaussian(examples: Sequence[Example], spec: ObservationSpec, scored: Lengths) -> list[Baseline]:
     steps = Steps.of(examples)
-    most = min(MOST_LAGS, int(np.median([len(e.x) for e in examples])) - 1) if spec.size == 1 else 1
+    most = most_lags([len(e.x) for e in examples]) if spec.size == 1 else 1
     found: list[IndependentGaussian | Autoregression | None] = [IndependentGaussian.fit(steps)]
     if spec.size > 1 and not (spec.missing and _slow(scored, spec.size, calls=0)):
         found.append(Autoregression.fit(steps, lags=[0]))
-    if not (spec.missing and _slow(scored, spec.size * max(1, most), calls=int(scored.max()))):
-        found.append(Autoregression.fit(steps, lags=range(1, max(1, most) + 1)))
+    if not (spec.missing and _slow(scored, spec.size * most, calls=int(scored.max()))):
+        found.append(Autoregression.fit(steps, lags=range(1, most + 1)))
     return [OfReals(model, model.name) for model in found if model is not None]
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..bounds import ELBO, Bound
+from ..bounds import ELBO, Bound, Orders
 from ..data import SequenceDataset
 from ..errors import UserError
 from ..models import DensityModel
@@ -18,6 +18,7 @@ from .evaluation import Evaluation
 from .likelihood import evaluate
 
 SIGNS = {"exact": "=", "at least": "≥", "at most": "≤", "of bounds": "~"}
+TELLING = ("chains", "temperatures", "resampling", "threshold", "look_ahead")  # settings that make a bound another one
 
 
 @dataclass(frozen=True)
@@ -38,6 +39,12 @@ class Measured:
         each: list[float] = self.nats.mean(0).tolist()
         return math.fsum(each) / len(each)
 
+    @property
+    def shared_error(self) -> float | None:
+        """Of `mean`, from what its bound estimated once for all sequences of a run; None where that is nothing."""
+        errors = [one.shared_error for one in self.evaluations if one.shared_error is not None]
+        return math.hypot(*errors) / len(self.evaluations) if errors else None
+
 
 @dataclass(frozen=True)
 class Comparison:
@@ -48,13 +55,15 @@ class Comparison:
         difference = mean_n d_n,  d_n = a_n - b_n,  standard_error = std(d_n) / sqrt(N).
 
     Sequences that are hard are hard for both: this error is smaller, often by much, than those of the two means. The
-    error over seeds isn't in it, nor it in that one.
+    error over seeds isn't in it, nor it in that one, nor in either what is wrong by the same number on all sequences.
 
     Attributes:
         difference: nats per sequence.
         standard_error: of it, over sequences, in pairs; None of one sequence.
         seeds_error: of it, over seeds: sqrt(s_a^2 / S_a + s_b^2 / S_b), s the standard deviation of the runs' means;
             None where a model has one run.
+        shared_error: of it, from what the bound estimates once for all sequences of a run, such as log Z (bounds `ais`
+            and `chib`): sqrt(e_a^2 + e_b^2); None where it estimates nothing so.
         better: share of the sequences with d_n > 0.
         equal: share of those with d_n = 0.
         relation: what the difference is of that of log p(x): "exact", "at least" (a bound less an exact number), "at
@@ -75,11 +84,13 @@ class Comparison:
     second: float
     num_sequences: int
     runs: tuple[int, int]
+    shared_error: float | None = None
 
     @property
     def is_clear(self) -> bool | None:
         """Whether the difference is more than twice each of its errors; None where it has none."""
-        errors = [error for error in (self.standard_error, self.seeds_error) if error is not None]
+        every = (self.standard_error, self.seeds_error, self.shared_error)
+        errors = [error for error in every if error is not None]
         return all(abs(self.difference) > 2 * error for error in errors) if errors else None
 
     def to_json(self) -> dict[str, Any]:
@@ -96,7 +107,8 @@ class Comparison:
             if self.seeds_error is None
             else f" ± {self.seeds_error:.2f} (over seeds: {self.runs[0]}, {self.runs[1]})"
         )
-        return f"{SIGNS[self.relation]} {self.difference:+.2f}{error}{over}{seeds} nats per sequence"
+        shared = "" if self.shared_error is None else f" ± {self.shared_error:.2g} (of log Z, on all alike)"
+        return f"{SIGNS[self.relation]} {self.difference:+.2f}{error}{over}{seeds}{shared} nats per sequence"
 
 
 def compare(
@@ -157,6 +169,7 @@ def difference(first: Measured, second: Measured) -> Comparison:
     check_same([*first.evaluations, *second.evaluations])
     each = first.nats.mean(0) - second.nats.mean(0)
     n = len(each)
+    shared = [side.shared_error for side in (first, second) if side.shared_error is not None]
     return Comparison(
         difference=math.fsum(each) / n,
         standard_error=None if n < 2 else float(each.std(ddof=1)) / math.sqrt(n),
@@ -168,6 +181,7 @@ def difference(first: Measured, second: Measured) -> Comparison:
         second=second.mean,
         num_sequences=n,
         runs=(len(first.nats), len(second.nats)),
+        shared_error=math.hypot(*shared) if shared else None,
     )
 
 
@@ -186,10 +200,11 @@ def check_same(evaluations: Sequence[Evaluation]) -> None:
             f"the runs weren't measured on the same numbers: {'; '.join(names)}. Compare runs with the same data, "
             "split, normalization and first step"
         )
-    bounds = {f"{one.bound} {one.particles}{_annealing(one)}" for one in evaluations if one.kind != "exact"}
-    if len(bounds) > 1:
-        words = " and ".join(sorted(bounds))
-        raise UserError(f"the runs were measured by different bounds: {words}")
+    mixtures = [one for one in evaluations if one.bound == Orders.name]
+    for alike in ([one for one in evaluations if one.kind != "exact"], mixtures):
+        bounds = sorted({f"{one.bound} {one.particles}{_settings(one)}" for one in alike})
+        if len(bounds) > 1:
+            raise UserError(f"the runs were measured by different bounds: {' and '.join(bounds)}")
 
 
 def _over_seeds(first: NDArray[np.float64], second: NDArray[np.float64]) -> float | None:
@@ -205,7 +220,7 @@ def _relation(first: str, second: str) -> str:
     return bounded.get((first, second), "of bounds")
 
 
-def _annealing(one: Evaluation) -> str:
-    """By how much log Z was estimated, where it was."""
-    said = [f"{one.bound_settings[name]} {name}" for name in ("chains", "temperatures") if name in one.bound_settings]
-    return "".join(f", {text}" for text in said)
+def _settings(one: Evaluation) -> str:
+    """What else makes a bound another one: by how much log Z was estimated, when particles were drawn anew."""
+    said = [f"{one.bound_settings[name]} {name}" for name in TELLING if one.bound_settings.get(name) is not None]
+    return "".join(f", {text.replace('_', ' ')}" for text in said)

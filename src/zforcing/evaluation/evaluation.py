@@ -144,9 +144,14 @@ class Evaluation:
         )
 
     @property
+    def has_latents(self) -> bool:
+        """Whether it is of latents that were inferred. The orders that EoNADE draws aren't: their KL is 0, always."""
+        return self.kind != "exact" and self.kl_per_sequence != 0
+
+    @property
     def collapsed(self) -> bool:
         """Whether a model with latents doesn't use them."""
-        return self.kind != "exact" and self.kl_per_sequence * self.num_sequences < COLLAPSED * self.num_steps
+        return self.has_latents and self.kl_per_sequence * self.num_sequences < COLLAPSED * self.num_steps
 
     @property
     def better_baselines(self) -> tuple[BaselineScore, ...]:

@@ -16,7 +16,7 @@ from ..files.reading import Array
 from ..models import DensityModel, of_sequences
 from ..observations import DataDescription, Example
 from ..settings import Count, Seed, must_be, must_fit
-from ..tasks.categories import are_categories
+from ..tasks.categories import are_bits, are_categories
 from ..tasks.forecast import forecast
 from ..tasks.score import names_in
 from ..tasks.scores import names_of
@@ -35,7 +35,7 @@ class ForecastRow:
     last: int
     """the last one"""
     coverage: tuple[float, ...] | None
-    """share of numbers within the intervals of the table's `levels`, of all features; None of bits"""
+    """share of numbers within the intervals of the table's `levels`, of all features but bits; None of bits alone"""
     crps: tuple[float, ...]
     """[D], of each feature in its own unit; of bits the Brier score (p - x)^2; NaN where none came"""
     median_error: tuple[float, ...]
@@ -158,7 +158,7 @@ def evaluate_forecast(
         numbers=int((~np.isnan(came)).sum()),
         names=tuple(names_of(names_in(described, sequences), came.shape[-1])),
         levels=LEVELS,
-        rows=_rows(found, steps, bits=described.spec.kind == "binary"),
+        rows=_rows(found, steps, covered=~are_bits(described.spec) & ~np.isnan(came).all(axis=(0, 1))),
     )
 
 
@@ -228,15 +228,15 @@ def _of_each(way: Way, came: Array, last: Array) -> NumberScores:
     )
 
 
-def _rows(found: dict[str, NumberScores], steps: int, *, bits: bool) -> tuple[ForecastRow, ...]:
-    """Of each way the first, the middle and the last step ahead, and all of them."""
+def _rows(found: dict[str, NumberScores], steps: int, *, covered: Array) -> tuple[ForecastRow, ...]:
+    """Of each way the first, the middle and the last step ahead, and all of them. covered: [D], what has intervals."""
     spans = dict.fromkeys([(1, 1), ((steps + 1) // 2,) * 2, (steps, steps), (1, steps)])
-    return tuple(_row(name, scores, *span, bits=bits) for name, scores in found.items() for span in spans)
+    return tuple(_row(name, scores, *span, covered=covered) for name, scores in found.items() for span in spans)
 
 
-def _row(name: str, scores: NumberScores, first: int, last: int, *, bits: bool) -> ForecastRow:
-    covered, crps, error = (values[..., first - 1 : last, :] for values in scores)
-    coverage = None if bits else tuple(_mean(covered, axis=(-3, -2, -1)).tolist())
+def _row(name: str, scores: NumberScores, first: int, last: int, *, covered: Array) -> ForecastRow:
+    inside, crps, error = (values[..., first - 1 : last, :] for values in scores)
+    coverage = tuple(_mean(inside[..., covered], axis=(-3, -2, -1)).tolist()) if covered.any() else None
     means = [tuple(_mean(values, axis=(-3, -2)).tolist()) for values in (crps, error)]
     return ForecastRow(name, first, last, coverage, *means)
 

@@ -220,14 +220,22 @@ def _marginals(x: Floats, seen: Bools, covariance: Floats) -> Floats:
 # ---- fitting
 
 
+def most_lags(lengths: Sequence[int]) -> int:
+    """The largest order of an autoregression of one feature that sequences of these lengths can choose: 1 to 10."""
+    usual = min(MOST_LAGS, int(np.median(lengths)) - 1)
+    fitted = [p for p in range(1, usual + 1) if sum(max(0, length - p) for length in lengths) > p + 1]
+    return max(fitted, default=1)
+
+
 def _windows(train: Steps, steps: int) -> tuple[Floats, Bools]:
     """Each `steps` steps in a row of one sequence, newest first, centred, [R, steps D], and what of them is observed.
     Those with gaps are left out if they are fewer than half.
     """
     newest = np.flatnonzero(train.place >= steps - 1)
     index = newest[:, None] - np.arange(steps)
-    x = np.where(train.seen, train.x - train.mean, 0.0)[index].reshape(len(index), -1)
-    seen = train.seen[index].reshape(len(index), -1)
+    width = steps * train.x.shape[1]
+    x = np.where(train.seen, train.x - train.mean, 0.0)[index].reshape(len(index), width)
+    seen = train.seen[index].reshape(len(index), width)
     complete = seen.all(1)
     few = complete.sum() > 0.5 * len(complete)
     return (x[complete], seen[complete]) if few else (x, seen)

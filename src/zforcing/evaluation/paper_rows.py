@@ -92,7 +92,7 @@ class PaperRow:
             "exact" if exact else f"{measure.sign(evaluation.kind)}{evaluation.bound}",
             _mean(self.numbers(first_bound), measure),
             "-" if None in raw else _mean([value for value in raw if value is not None], measure),
-            "-" if exact else f"{kl:{measure.digits}}",
+            f"{kl:{measure.digits}}" if evaluation.has_latents else "-",
             self.floor,
             str(len(self.first)),
             _range([run.updates for run in self.first]),

@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
+from ..bounds import Orders
 from ..errors import UserError
 from ..files.strict_yaml import read_yaml
 from ..saving.atomic import current, parse_json
@@ -111,13 +112,17 @@ class RunRow:
     def cells(self) -> list[str]:
         """The row as text. Every number says what kind it is."""
         e = self.evaluation
-        exact = e.kind == "exact"
         error = "" if e.standard_error is None else f" ± {e.standard_error:.2f}"
-        particles = "" if e.particles == 1 else f" {e.particles}"
-        kind = SIGNS[e.kind] + ("" if exact else f" {e.bound}{particles}")
-        kl = "-" if exact else f"{e.kl_per_sequence:.2f}"
+        kl = f"{e.kl_per_sequence:.2f}" if e.has_latents else "-"
         nats, bits = f"{e.nats_per_sequence:.2f}{error}", f"{e.bits_per_dim:.4f}"
-        return [self.run, e.model, kind, nats, bits, kl, f"{self.seconds:.0f}"]
+        return [self.run, e.model, self.kind, nats, bits, kl, f"{self.seconds:.0f}"]
+
+    @property
+    def kind(self) -> str:
+        """The kind of its number, with the bound where it says more."""
+        e = self.evaluation
+        particles = "" if e.particles == 1 else f" {e.particles}"
+        return SIGNS[e.kind] + ("" if e.kind == "exact" and e.bound != Orders.name else f" {e.bound}{particles}")
 
 
 def read_rows(

@@ -69,12 +69,12 @@ def machines_table(rows: Sequence[RunRow]) -> Table:
 
 def means_table(rows: Sequence[RunRow]) -> Table:
     """Mean and standard deviation over the runs of each recipe that has several; other settings, other runs."""
-    headings = ["recipe", "runs", "log p(x), mean over runs ± their standard deviation", "KL, nats", "seconds"]
+    headings = ["recipe", "kind", "runs", "log p(x), mean over runs ± their standard deviation", "KL, nats", "seconds"]
     groups: dict[str, list[RunRow]] = {}
     for row in rows:
         groups.setdefault(_recipe_and_settings(row, rows), []).append(row)
     cells = [[name, *_mean_cells(group)] for name, group in groups.items() if len(group) > 1]
-    return Table("Means over runs", headings, cells)
+    return Table("Means over runs", headings, cells, text_columns=2)
 
 
 def _recipe_and_settings(row: RunRow, rows: Sequence[RunRow]) -> str:
@@ -85,9 +85,10 @@ def _recipe_and_settings(row: RunRow, rows: Sequence[RunRow]) -> str:
 
 
 def _mean_cells(rows: Sequence[RunRow]) -> list[str]:
-    """How many, log p(x), KL and seconds."""
+    """The kind, how many, log p(x), KL and seconds."""
     nats = [row.evaluation.nats_per_sequence for row in rows]
-    exact = all(row.evaluation.kind == "exact" for row in rows)
-    kl = "-" if exact else f"{np.mean([row.evaluation.kl_per_sequence for row in rows]):.2f}"
+    latents = any(row.evaluation.has_latents for row in rows)
+    kl = f"{np.mean([row.evaluation.kl_per_sequence for row in rows]):.2f}" if latents else "-"
     spread = f"{np.mean(nats):.2f} ± {np.std(nats, ddof=1):.2f}"
-    return [str(len(rows)), spread, kl, f"{np.mean([row.seconds for row in rows]):.0f}"]
+    kinds = ", ".join(sorted({row.kind for row in rows}))
+    return [kinds, str(len(rows)), spread, kl, f"{np.mean([row.seconds for row in rows]):.0f}"]

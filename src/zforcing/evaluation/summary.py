@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ..bounds import Orders
 from .evaluation import Evaluation
 
 SIGNS = {"exact": "=", "lower bound": "≥", "estimate": "≈"}
@@ -14,7 +15,7 @@ def summary(e: Evaluation, *, number: str = "dim") -> list[str]:
     lines = [_likelihood(e), _in_other_units(e, number)]
     if e.raw_nats_per_sequence is not None:
         lines.append(f"in the data's own units: {e.raw_nats_per_sequence:.2f} nats per sequence{_audio(e, raw=True)}")
-    if e.kind != "exact":
+    if e.has_latents:
         lines.append(f"KL: {e.kl_per_sequence:.4g} nats per sequence, which the latents carry")
     if e.true_nats_per_sequence is not None:
         lines.append(f"the process that made the data: {e.true_nats_per_sequence:.2f} nats per sequence, exact")
@@ -57,7 +58,8 @@ def warnings(e: Evaluation) -> list[str]:
 def _likelihood(e: Evaluation) -> str:
     """The one line: log p(x) ≥ -16.57 ± 0.26 nats per sequence (lower bound, iwae 25; zforcing on ...)."""
     error = "" if e.standard_error is None else f" ± {e.standard_error:.2f}"
-    kind = e.kind if e.kind == "exact" else f"{e.kind}, {e.bound}{'' if e.particles == 1 else f' {e.particles}'}"
+    by = f"{e.bound}{'' if e.particles == 1 else f' {e.particles}'}"
+    kind = e.kind if e.kind == "exact" and e.bound != Orders.name else f"{e.kind}, {by}"
     shared = "" if e.shared_error is None else f", log Z ± {e.shared_error:.2g}"
     noise = "" if e.noise_error is None else f", its noise ± {e.noise_error:.2g} over {e.repeats} repeats"
     of = f"{e.data}, {e.split} split" if e.split in SPLITS else e.split or e.data

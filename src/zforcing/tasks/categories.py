@@ -14,6 +14,13 @@ def are_categories(spec: ObservationSpec) -> Array:
     return np.array([c is not None and not c.ordered and c.name != "binary" for c in columns])
 
 
+def are_bits(spec: ObservationSpec) -> Array:
+    """[D] bool, which numbers of an observation are 0 or 1: they have a mean, a probability, and no interval."""
+    if spec.columns is not None:
+        return np.array([column.name == "binary" for column in spec.columns])
+    return np.full(1 if spec.kind == "categorical" else spec.size, spec.kind == "binary")
+
+
 def words_of(spec: ObservationSpec) -> dict[int, tuple[str, ...]]:
     """Of mixed observations, for each column of categories by its place: what its codes are called."""
     columns = spec.columns or ()

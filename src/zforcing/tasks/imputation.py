@@ -15,7 +15,7 @@ from ..files.reading import Array
 from ..files.rows import TimeColumn
 from ..observations import ObservationSpec, labels_of
 from ..settings import Share, must_fit
-from .categories import in_words, values_in_words
+from .categories import are_bits, in_words, values_in_words
 from .columns import by_step, table_file, to_frame, write_csv, write_npz
 from .filled import FilledSequence, Interval
 from .forecasts import quantile_of
@@ -68,10 +68,8 @@ class Imputation:
         return len(self.sequences)
 
     def __repr__(self) -> str:
-        return (
-            f"<Imputation of {self.num_missing} numbers in {len(self)} sequences: {self.kind}, worth "
-            f"{self.effective_draws:.0f} draws or more at 95% of the steps>"
-        )
+        worth = f", worth {self.effective_draws:.0f} draws or more at 95% of the steps" if len(self._worth) else ""
+        return f"<Imputation of {self.num_missing} numbers in {len(self)} sequences: {self.kind}{worth}>"
 
     @property
     def kind(self) -> str:
@@ -175,7 +173,8 @@ class Imputation:
         if self.spec.kind == "binary":
             return self.mean
         if self.spec.kind != "categorical":
-            raise UserError(f"{self.spec.kind} numbers have no probabilities here: ask for mean, std or quantile")
+            instead = "gaps() has those of its values" if self.spec.columns else "ask for mean, std or quantile"
+            raise UserError(f"{self.spec.kind} numbers have no probabilities here: {instead}")
         every = np.arange(self.spec.size)
         found = []
         for s in self.sequences:
@@ -212,9 +211,10 @@ class Imputation:
 
     def _each(self, what: str, of: Callable[[Array], Array], known: list[Array] | None = None) -> list[Array]:
         """What is computed of the draws among what is known of what was observed, x by default."""
-        has_order = ordered(self.spec) | (self.spec.kind == "binary")
+        has_order = ordered(self.spec) | are_bits(self.spec)
         if not has_order.any():
-            raise UserError(f"categories have no {what}: ask for probabilities")
+            instead = "gaps() has their probabilities" if self.spec.columns else "ask for probabilities"
+            raise UserError(f"categories have no {what}: {instead}")
         known = [np.where(s.missing, np.nan, s.x) for s in self.sequences] if known is None else known
         return [
             s.put(np.where(has_order[np.nonzero(s.drawn)[1]], of(s.draws), np.nan), whole)

@@ -71,7 +71,7 @@ def impute(
         seed: of all random numbers.
         level: of `interval`, unless it is asked for another one.
         max_rows: sequences times particles at a time (at least one sequence), or fewer where their draws would take
-            more than a gigabyte; None: 4096.
+            more than a gigabyte; None: 4096. Other batches, of other sequences too, draw other numbers.
         device: where to compute (`auto`: on a GPU if there is one); by default the model's device.
         progress: called after each batch with the number of sequences done in it.
 

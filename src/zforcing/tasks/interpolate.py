@@ -231,7 +231,7 @@ def _between(
 
 
 def first_observations(model: DensityModel, a: SequenceBatch, b: SequenceBatch, *, num: int) -> Tensor:
-    """Interpolate x_0: linearly if observations are real, else that of the nearer sequence.
+    """Interpolate x_0: linearly if observations are real, else, and where one lacks a number, that of the nearer one.
 
     Args:
         model: The model.
@@ -244,6 +244,8 @@ def first_observations(model: DensityModel, a: SequenceBatch, b: SequenceBatch, 
     """
     x_a, x_b = a.start[0], b.start[0]
     weights = weights_of(num)
-    if model.spec.kind == "real":
-        return torch.stack([linear(x_a, x_b, weight) for weight in weights])
-    return torch.stack([x_a if weight < 0.5 else x_b for weight in weights])
+    nearer = torch.stack([x_a if weight < 0.5 else x_b for weight in weights])
+    if model.spec.kind != "real":
+        return nearer
+    between = torch.stack([linear(x_a, x_b, weight) for weight in weights])
+    return torch.where(between.isnan(), nearer, between)

@@ -14,6 +14,7 @@ from torch.distributions import Distribution
 from ..distributions import combine
 from ..files.reading import Array
 from ..observations import DataDescription
+from .categories import are_categories
 from .filtering import Prediction
 
 DRAWS = 1000
@@ -53,8 +54,13 @@ class NextStep:
         return np.asarray((self._weights[:, None] * each.exp()).sum(0).numpy())
 
     def quantile(self, q: float | Sequence[float]) -> Array:
-        """[D], or [len(q), D]: the values that x is below with these probabilities, by 1000 draws; [] of categories."""
-        return np.asarray(np.quantile(self.draws, q, axis=0, method="inverted_cdf"))
+        """[D], or [len(q), D]: the values that x is below with these probabilities, by 1000 draws.
+
+        [] of categories, by their codes; NaN of columns of categories among others.
+        """
+        found = np.asarray(np.quantile(self.draws, q, axis=0, method="inverted_cdf"))
+        spec = self.description.spec
+        return found if spec.columns is None else np.where(are_categories(spec), np.nan, found)
 
     @cached_property
     def draws(self) -> Array:

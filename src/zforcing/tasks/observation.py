@@ -17,6 +17,7 @@ from ..observations import Column, DataDescription, TableFormat, labels_of
 from ..runtime.device import place_of
 
 LARGEST = float(np.finfo(np.float32).max)
+FARTHEST = 1e15  # of what a model reads: a network multiplies and squares it in float32
 
 
 class ObservationReader:
@@ -68,9 +69,7 @@ class ObservationReader:
         self._check_columns(raw, missing)
         with np.errstate(over="ignore"):
             read = self.description.format.from_units(raw, self.description)
-        if not np.isfinite(read).all():
-            raise UserError(f"x_t is {raw.tolist()}: further from the training data than a number can say")
-        return self._tensor(read)
+        return self._tensor(_near(read, raw, "x_t"))
 
     def u(self, values: Any) -> Tensor | None:
         """u_t [1, U] from U numbers; None of a model that reads none. Raises UserError where they don't fit."""
@@ -85,7 +84,7 @@ class ObservationReader:
         if np.isnan(raw).any():
             raise UserError("inputs hold NaN; inputs are known at every step")
         scaling = self.description.input_normalization
-        return self._tensor(raw if scaling is None else scaling.apply(raw))
+        return self._tensor(_near(raw if scaling is None else scaling.apply(raw), raw, "inputs"))
 
     def _tensor(self, read: Array) -> Tensor:
         """[1, D], or [1] of a category."""
@@ -164,6 +163,13 @@ def _numbers(values: Any, size: int, name: str) -> Array:
     if (np.abs(raw) > LARGEST).any():
         raise UserError(f"{name} is {raw.tolist()}; numbers must be finite, and at most {LARGEST:.1e} in size")
     return raw.reshape(size)
+
+
+def _near(read: Array, raw: Array, name: str) -> Array:
+    """What a model reads. Raises UserError where nothing finite would come of it, in this step and all later ones."""
+    if not (np.abs(read) < FARTHEST).all():
+        raise UserError(f"{name} is {raw.tolist()}: further from the training data than the model can compute with")
+    return read
 
 
 def _amount(size: int) -> str:

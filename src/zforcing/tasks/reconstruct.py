@@ -51,7 +51,7 @@ def reconstruct(
             Gaussian). "sample": z drawn from the posterior, and x_t from the emission.
         past: "own" or "true".
         seed: of what is drawn.
-        max_rows: sequences at a time; None: 256.
+        max_rows: sequences at a time; None: 256. Other batches, of other sequences too, draw other x ("sample").
         device: where to compute (`auto`: on a GPU if there is one); by default the model's device.
         progress: called after each batch with the number of sequences done in it.
 

@@ -222,7 +222,7 @@ class Scores:
             false_alarm_rate: of steps, between 0 and 1; 0.001 takes 1000 steps or more.
 
         Raises:
-            UserError: the rate is finer than the steps can say.
+            UserError: the rate is finer than the steps can say, or more of them are impossible to the model.
         """
         must_fit(false_alarm_rate, Share, "false_alarm_rate")
         nats = np.sort(self.of_steps)
@@ -234,6 +234,11 @@ class Scores:
                 f"{least} or more: give more clean data, or a higher rate"
             )
         level = float(nats[min(allowed, len(nats) - 1)])
+        if not math.isfinite(level):
+            raise UserError(
+                f"{int(np.isinf(nats).sum())} of {len(nats)} steps of clean data are impossible to the model, more "
+                f"than a false-alarm rate of {false_alarm_rate:g} allows: take cleaner data, or train on such steps too"
+            )
         return Threshold(level, false_alarm_rate, len(nats), int((nats < level).sum()), self.kind)
 
     def is_alarm(self, threshold: Threshold | float) -> list[Array]:
