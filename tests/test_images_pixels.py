@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -314,3 +315,24 @@ def test_a_gap_before_what_is_known_is_refused(build: Any) -> None:
     known = torch.tensor([[True, False, True, True, True, True]])
     with pytest.raises(UserError, match=r"draws pixels in its own order.*row 0 of the batch has a gap before that"):
         build()(images_of(torch.zeros(1, 6).double(), known))
+
+
+@pytest.mark.parametrize("size", [{}, {"num_layers": 13, "channels": 16}], ids=["small", "published"])
+def test_pixelvae_begins_with_other_posteriors_for_other_images(size: dict[str, int]) -> None:
+    """By PyTorch's usual weights the means of 28 by 28 images differ by 1e-4 at first, and the KL collapses."""
+    torch.manual_seed(0)
+    model = PixelVAE(ObservationSpec("binary", 784), **size).double()
+    images = (torch.rand(32, 1, 28, 28) < torch.linspace(0.05, 0.3, 32)[:, None, None, None]).double()
+    with torch.no_grad():
+        means, _ = model.encoder(images)
+    assert means.std(0).mean() > 0.01
+
+
+def test_convolutions_begin_as_the_authors_do() -> None:
+    """Uniform, with the standard deviation sqrt(4 / (fan in + fan out))."""
+    torch.manual_seed(0)
+    layer = PixelVAE(ObservationSpec("binary", 784), encoder_channels=64).encoder.convolutions[5]
+    assert isinstance(layer, torch.nn.Conv2d)
+    assert float(layer.weight.detach().std()) == pytest.approx(math.sqrt(4 / (2 * 128 * 9)), rel=0.01)
+    assert float(layer.weight.detach().abs().max()) == pytest.approx(math.sqrt(3 * 4 / (2 * 128 * 9)), rel=0.01)
+    assert not layer.bias.any()  # type: ignore[union-attr]  # it has one

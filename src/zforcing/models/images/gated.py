@@ -14,6 +14,7 @@ PixelCNN decoders", NIPS 2016, arXiv 1606.05328.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import cast
@@ -69,6 +70,8 @@ class GatedPixels(nn.Module):
         self.head = nn.ModuleList(nn.Conv2d(C, 2 * C, 1) for _ in range(2))
         self.head_gates = nn.ModuleList(Gate(C, Z) for _ in range(2))
         self.output = nn.Conv2d(C, 1, 1, bias=False)
+        keep_the_size(self)
+        nn.init.xavier_uniform_(self.output.weight)
 
     def forward(self, x: Tensor, z: Tensor | None = None) -> Tensor:
         """The logits [n, H, W]."""
@@ -171,6 +174,21 @@ class Gate(nn.Module):
             a = a + self.U(z)[:, :, None, None]
         left, right = a.chunk(2, dim=1)
         return torch.tanh(left) * torch.sigmoid(right)
+
+
+def keep_the_size(network: nn.Module) -> None:
+    """Begin so that what layer after layer reads is of one size, as PixelVAE's authors do: uniform weights with the
+    standard deviation sqrt(4 / (inputs + outputs)) of convolutions, 1 / sqrt(inputs) of linear maps, and no biases.
+
+    By smaller ones a deep encoder begins with one posterior for all images, which a decoder learns to ignore.
+    """
+    for layer in network.modules():
+        if isinstance(layer, nn.Conv2d):
+            nn.init.xavier_uniform_(layer.weight, gain=math.sqrt(2))
+        elif isinstance(layer, nn.Linear):
+            nn.init.kaiming_uniform_(layer.weight, nonlinearity="linear")
+        if isinstance(layer, nn.Conv2d | nn.Linear) and layer.bias is not None:
+            nn.init.zeros_(layer.bias)
 
 
 def down(a: Tensor) -> Tensor:

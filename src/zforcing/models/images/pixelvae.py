@@ -20,7 +20,7 @@ from ...distributions import diagonal_gaussian
 from ...observations import ObservationSpec, SequenceBatch
 from ...settings import Count
 from ..density import Draws, Examples
-from .gated import GatedPixels, GatedSettings
+from .gated import GatedPixels, GatedSettings, keep_the_size
 from .grid import shape_of
 from .marginals import set_to_marginals
 from .normal import NormalLatents, log_density, standard
@@ -133,6 +133,7 @@ class Encoder(nn.Module):
         )
         H, W = (-(-side // 8) for side in shape)
         self.output = nn.Linear(2 * E * H * W, 2 * latent_size)
+        keep_the_size(self)
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Both [n, Z], of images [n, 1, H, W]."""
