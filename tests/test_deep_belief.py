@@ -458,7 +458,8 @@ def test_a_prepared_bound_has_the_log_z_of_its_settings_and_the_error_that_is_sa
     model, bound = random_network("two"), AIS(3, chains=20, temperatures=9, validation_temperatures=4, seed=5)
     found, expected = bound.prepared(model), model.log_partition(chains=20, temperatures=9, seed=5)
     assert (found.partition, found.shared_error) == (expected, expected.error)
-    assert bound.validating() == AIS(1, chains=20, temperatures=4, validation_temperatures=4, seed=5)
+    assert bound.validating() == AIS(3, chains=20, temperatures=4, validation_temperatures=4, seed=5)
+    assert AIS(100).validating().particles == 10
 
 
 def test_log_z_is_estimated_once_for_all_batches(monkeypatch: pytest.MonkeyPatch) -> None:

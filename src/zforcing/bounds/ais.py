@@ -19,6 +19,7 @@ from .particles import log_mean
 
 NOT_OF_PARTITION = "bound ais is of models that know p(x) up to a constant, such as dbn; not {}"
 Chains = Annotated[int, Range(at_least=2)]  # whose weights have a standard error
+VALIDATION_DRAWS = 10
 
 
 @runtime_checkable
@@ -64,7 +65,7 @@ class AIS(Bound):
     temperatures: Count = 14_500
     """steps that lead each chain to the model; the more, the better the estimate"""
     validation_temperatures: Count = 1000
-    """the same for the validations of a training, which draw latents once"""
+    """the same for the validations of a training, which draw latents up to 10 times"""
     seed: Seed = 0
     """of the chains"""
 
@@ -79,8 +80,12 @@ class AIS(Bound):
             raise UserError(NOT_OF_PARTITION.format(model.name))
 
     def validating(self) -> AIS:
-        """Coarser: it is to be as good as its differences."""
-        return replace(self, particles=1, temperatures=self.validation_temperatures)
+        """Coarser: it is to be as good as its differences.
+
+        By one draw it would be as good as the variational bound, which two layers of latents loosen while they learn.
+        """
+        draws = min(self.particles, VALIDATION_DRAWS)
+        return replace(self, particles=draws, temperatures=self.validation_temperatures)
 
     def prepared(self, model: DensityModel) -> PreparedAIS:
         """With log Z estimated."""
