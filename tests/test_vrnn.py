@@ -23,7 +23,7 @@ from oracle import (
     shake,
     sigmoid,
 )
-from zforcing import SequenceModel, UserError
+from zforcing import RNN, VRNN, ObservationSpec, SequenceBatch, SequenceModel, UserError
 
 VARIANTS: list[dict[str, Any]] = [
     {"mlp_layers": 1},
@@ -140,3 +140,32 @@ def test_there_is_no_exact_likelihood() -> None:
     model = Case("vrnn", VRNN_SIZE).build(SPECS["real"])
     with pytest.raises(UserError, match="vrnn has no exact likelihood"):
         model.log_likelihood(random_batch(SPECS["real"]))
+
+
+# ---- how it begins
+
+
+@pytest.mark.parametrize("init_range", [0.08, None])
+def test_at_the_authors_sizes_sequences_begin_with_posteriors_of_their_own_by_the_authors_weights(
+    init_range: float | None,
+) -> None:
+    """Four layers of features and four of the posterior: by PyTorch's usual weights 1/1000 of x is left."""
+    torch.manual_seed(0)
+    model = VRNN(ObservationSpec("real", 200), hidden_size=16, latent_size=5, init_range=init_range).double()
+    x, lengths = torch.randn(30, 1, 200).double(), torch.ones(30, dtype=torch.int64)
+    with torch.no_grad():
+        apart = float(model.unroll(SequenceBatch(x, lengths, x[:, 0]), noise=x[..., :5]).posterior.mean.std(0).mean())
+    assert (apart > 0.01) == (init_range is not None)
+
+
+@pytest.mark.parametrize("build", [VRNN, partial(RNN, feature_layers=2, output_skip=False)])
+def test_weights_can_begin_as_the_authors_do(build: Any) -> None:
+    torch.manual_seed(0)
+    net = build(ObservationSpec("real", 20), hidden_size=64, init_range=0.08)
+    for name, weight in net.named_parameters():
+        if "weight_hh" in name:
+            assert float(weight.detach().abs().max()) > 0.08, name  # orthogonal
+        elif weight.dim() == 2:
+            assert 0.07 < float(weight.detach().abs().max()) <= 0.08, name
+        else:
+            assert not weight.detach().any(), name

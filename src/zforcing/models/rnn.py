@@ -17,7 +17,7 @@ from torch.distributions import Distribution
 
 from ..distributions import no_latent
 from ..emissions import EmissionSettings, make_emission
-from ..nn import Embedder, FeatureNet, HiddenLayers, Readout, initialize_lstm, join, lstm_step
+from ..nn import Embedder, FeatureNet, HiddenLayers, Readout, initialize_lstm, initialize_uniform, join, lstm_step
 from ..observations import ObservationSpec, SequenceBatch
 from ..settings import Count, Positive, Probability, check
 from .sequence import SequenceModel
@@ -45,6 +45,9 @@ class RNNConfig(EmissionSettings):
     """initial bias of the forget gate"""
     activation_clamp: Positive | None = 3.0
     """the leaky ReLU is clamped to plus or minus this; null: not clamped"""
+    init_range: Positive | None = None
+    """weights begin uniform within plus or minus this, biases at 0: the authors of RNN-Gauss take 0.08, for layers of
+    600 and more; null: PyTorch's usual ones"""
 
     def __post_init__(self) -> None:
         check(self, "model")
@@ -104,6 +107,8 @@ class RNN(SequenceModel):
             activation_limit=config.activation_clamp,
         )
         self.emission_net = make_emission(spec, features, config)
+        if config.init_range is not None:
+            initialize_uniform(self, config.init_range)
 
     @property
     def latent_size(self) -> int:

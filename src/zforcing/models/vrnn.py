@@ -26,6 +26,8 @@ Differences from the paper:
 - The default sizes are those of the authors' code for speech (600 and 500 units in the MLPs); the paper chose sizes for
   each data set and model so that all have about as many parameters.
 - phi_x begins with the embedding that all models here share, which handles categories and missing values.
+- Weights begin as PyTorch's, unless `init_range` is given; the authors' begin uniform in [-0.08, 0.08]. Their code also
+  keeps the norms of columns of weights below 1.9365.
 - Dropout on phi_x(x) and on the emission's features is an addition; 0 by default.
 """
 
@@ -40,7 +42,7 @@ from torch.distributions import Distribution
 
 from ..distributions import diagonal_gaussian
 from ..emissions import EmissionSettings, make_emission
-from ..nn import Embedder, FeatureNet, GaussianHead, HiddenLayers, initialize_lstm, join, lstm_step
+from ..nn import Embedder, FeatureNet, GaussianHead, HiddenLayers, initialize_lstm, initialize_uniform, join, lstm_step
 from ..observations import ObservationSpec, SequenceBatch
 from ..settings import Count, Positive, Probability, check
 from .sequence import SequenceModel
@@ -69,6 +71,9 @@ class VRNNConfig(EmissionSettings):
     """probability of dropping an entry of phi_x(x) and of the emission's features, in training"""
     latent_clamp: Positive | None = None
     """means and log-variances of prior and posterior are clamped to plus or minus this; null: not clamped"""
+    init_range: Positive | None = None
+    """weights begin uniform within plus or minus this, biases at 0: the authors take 0.08, for layers of 500 and more;
+    null: PyTorch's usual ones"""
 
     def __post_init__(self) -> None:
         check(self, "model")
@@ -119,6 +124,8 @@ class VRNN(SequenceModel):
         self.output_net = FeatureNet(mlp + hidden + spec.inputs, features, **relus)
         self.dropout = nn.Dropout(config.dropout)
         self.emission_net = make_emission(spec, features, config)
+        if config.init_range is not None:
+            initialize_uniform(self, config.init_range)
 
     @property
     def label(self) -> str:

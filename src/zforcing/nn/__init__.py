@@ -2,7 +2,7 @@
 
 from .cells import LatentLSTMCell, LayerNormLatentLSTMCell, lstm_update, standardize
 from .embedding import Embedder, Readout
-from .initialize import initialize_gru, initialize_lstm
+from .initialize import initialize_gru, initialize_lstm, initialize_uniform
 from .mlp import MLP, FeatureNet, GaussianHead, HiddenLayers, clamp, join
 from .recurrent import BackwardLSTM, gru_step, lstm_step, run_backward
 
@@ -20,6 +20,7 @@ __all__ = [
     "gru_step",
     "initialize_gru",
     "initialize_lstm",
+    "initialize_uniform",
     "join",
     "lstm_step",
     "lstm_update",

@@ -177,8 +177,9 @@ class Gate(nn.Module):
 
 
 def keep_the_size(network: nn.Module) -> None:
-    """Begin so that what layer after layer reads is of one size, as PixelVAE's authors do: uniform weights with the
-    standard deviation sqrt(4 / (inputs + outputs)) of convolutions, 1 / sqrt(inputs) of linear maps, and no biases.
+    """Begin so that ReLU layers keep the size of what they read, and gated ones more than half of it, as PixelVAE's
+    authors do: uniform weights with the standard deviation sqrt(4 / (inputs + outputs)) of convolutions, 1 over
+    sqrt(inputs) of linear maps, and no biases.
 
     By smaller ones a deep encoder begins with one posterior for all images, which a decoder learns to ignore.
     """
