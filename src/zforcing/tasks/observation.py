@@ -17,7 +17,6 @@ from ..observations import Column, DataDescription, TableFormat, labels_of
 from ..runtime.device import place_of
 
 LARGEST = float(np.finfo(np.float32).max)
-FARTHEST = 1e15  # of what a model reads: a network multiplies and squares it in float32
 
 
 class ObservationReader:
@@ -166,9 +165,9 @@ def _numbers(values: Any, size: int, name: str) -> Array:
 
 
 def _near(read: Array, raw: Array, name: str) -> Array:
-    """What a model reads. Raises UserError where nothing finite would come of it, in this step and all later ones."""
-    if not (np.abs(read) < FARTHEST).all():
-        raise UserError(f"{name} is {raw.tolist()}: further from the training data than the model can compute with")
+    """What a model reads. Raises UserError where it isn't finite."""
+    if not (np.abs(read) <= LARGEST).all():
+        raise UserError(f"{name} is {raw.tolist()}: further from the training data than a number can say")
     return read
 
 

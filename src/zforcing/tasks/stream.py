@@ -24,6 +24,8 @@ from .proposals import Proposal, check_proposal
 from .score import log_std_of
 from .stream_file import load_state, save_state
 
+FAR = 1e4  # of what models read, whose numbers are about 1: from here on the state before a step is kept
+
 
 @dataclass(frozen=True, eq=False)
 class StreamStep:
@@ -69,6 +71,7 @@ class Stream:
         with cpu_threads(model, rows=particles):
             self._threads = torch.get_num_threads()
         self._expected: NextStep | None = None
+        self._far_inputs = False
         self._filter = None if state is None else ParticleFilter(model, state)
         if state is None and not model.spec.conditions_on_first:
             device, dtype = self._reader.place
@@ -103,8 +106,15 @@ class Stream:
                 return StreamStep(0, np.nan, nothing, self._unasked())
             if self._expected is None or inputs is not None:
                 self.forecast(inputs)
+            step, before = self.steps, self._filter.state if self._far_inputs or _is_far(read) else None
             nats = self._filter.read(read, observed)
             self._expected = None
+            if not (np.isfinite(nats.total).all() or _is_usable(nats, self._filter.state)):
+                self._filter = self._filter if before is None else ParticleFilter(self.model, before)
+                raise UserError(
+                    f"nothing finite comes of step {step}: is x_t far from the training data, or was the "
+                    f"training unstable?{' The stream stands before it' if before is not None else ''}"
+                )
             total, each = self._in_units(nats, observed)
             effective = np.nan if total != total else float(nats.effective[0])
             return StreamStep(self.steps - 1, total, each, self._unasked(), effective)
@@ -127,6 +137,7 @@ class Stream:
         if self._expected is not None and u is not None:
             raise UserError("the inputs of this step were given already: leave them out")
         if self._expected is None:
+            self._far_inputs = _is_far(u)
             with _threads(self._threads):
                 expected = self._filter.predict(u)
             self._expected = NextStep(expected, self._reader.description, seed=self.seed + self.steps)
@@ -169,17 +180,12 @@ class Stream:
         """The score of a step, and those of its numbers [D]."""
         total, each = float(nats.total[0]), None if nats.each is None else nats.each[0] - self._log_std
         if observed is None:
-            return self._checked(total - self._all_log_std), each
+            return total - self._all_log_std, each
         seen = observed.cpu().numpy().reshape(-1)
         if not seen.any():
             return np.nan, None if each is None else np.full_like(each, np.nan)
         total -= float((seen * self._log_std).sum())
-        return self._checked(total), None if each is None else np.where(seen, each, np.nan)
-
-    def _checked(self, nats: float) -> float:
-        if nats != nats:
-            raise UserError(f"the score of step {self.steps - 1} is NaN: was the model's training stable?")
-        return nats
+        return total, None if each is None else np.where(seen, each, np.nan)
 
 
 def stream(model: DensityModel, *, particles: int = 64, seed: int = 0, proposal: Proposal = "prior") -> Stream:
@@ -212,6 +218,17 @@ def stream(model: DensityModel, *, particles: int = 64, seed: int = 0, proposal:
     check_proposal(proposal)
     model = of_sequences(model, needed_by="a stream").eval()
     return Stream(model, particles=plain(particles), seed=plain(seed), proposal=proposal)
+
+
+def _is_far(x: Tensor | None) -> bool:
+    """Whether something is further from what a model has seen than anything that it can tell apart."""
+    return x is not None and x.is_floating_point() and bool((x.abs() > FAR).any())
+
+
+def _is_usable(nats: Nats, after: FilterState) -> bool:
+    """Whether a step's score is -inf rather than NaN, and the state after it finite."""
+    numbers = [v for v in after.model if v.is_floating_point()]
+    return not np.isnan(nats.total).any() and all(bool(torch.isfinite(v).all()) for v in numbers)
 
 
 @contextmanager
