@@ -335,4 +335,5 @@ def test_convolutions_begin_as_the_authors_do() -> None:
     assert isinstance(layer, torch.nn.Conv2d)
     assert float(layer.weight.detach().std()) == pytest.approx(math.sqrt(4 / (2 * 128 * 9)), rel=0.01)
     assert float(layer.weight.detach().abs().max()) == pytest.approx(math.sqrt(3 * 4 / (2 * 128 * 9)), rel=0.01)
-    assert not layer.bias.any()  # type: ignore[union-attr]  # it has one
+    assert layer.bias is not None
+    assert not layer.bias.any()
