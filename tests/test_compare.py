@@ -120,7 +120,7 @@ def test_runs_and_their_seeds(
     assert main(["compare", "zforcing", "rnn-seed0,rnn-seed1", "--bound", "iwae", "--particles", "2"]) == 0
     said = capsys.readouterr().out
     assert "at least this" in said
-    assert "≥ iwae2" in said
+    assert "≥ iwae 2" in said
     assert main(["compare", "rnn-seed0", "rnn-seed1", "--json"]) == 0
     values = json.loads(capsys.readouterr().out)
     assert values["compared"] == ["rnn-seed0", "rnn-seed1"]

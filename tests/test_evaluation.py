@@ -15,6 +15,7 @@ import pytest
 import torch
 from torch import nn
 
+import zforcing as zf
 from conftest import Case, write_samples
 from zforcing import ELBO, IWAE, ObservationSpec, SequenceBatch, SequenceModel, UserError, evaluate, sample
 from zforcing.bounds import Bound
@@ -30,6 +31,7 @@ PAIRS = ObservationSpec("real", 2)
 @SequenceModel.register
 class Fake(nn.Module):
     label = "fake"
+    infers_latents = True
 
 
 class SumOfNumbers(Bound):
@@ -168,10 +170,23 @@ def test_true_nats_are_null_unless_all_are_known_and_finite() -> None:
 
 @pytest.mark.parametrize(
     ("kl", "kind", "collapsed"),
-    [(0.009, "lower bound", True), (0.011, "lower bound", False), (1e-12, "estimate", True), (0.0, "exact", False)],
+    [(0.009, "lower bound", True), (0.011, "lower bound", False), (0.0, "estimate", True), (0.0, "exact", False)],
 )
 def test_latents_that_say_next_to_nothing_have_collapsed(kl: float, kind: str, collapsed: bool) -> None:
     assert measure(bound=SumOfNumbers(kl=kl, kind=kind)).collapsed == collapsed
+
+
+def test_what_is_drawn_by_chance_alone_has_not_collapsed() -> None:
+    images = zf.Sequences(list(torch.bernoulli(torch.full((4, 1, 6), 0.5)).numpy()), kind="binary")
+    model = zf.EoNADE.for_data(images, hidden_size=2)
+    found = evaluate(model, images)
+    assert (found.kind, found.kl_per_sequence, found.has_latents, found.collapsed) == ("lower bound", 0, False, False)
+    of_before = Evaluation.from_json({k: v for k, v in found.to_json().items() if k != "infers_latents"})
+    assert not of_before.has_latents
+    assert [evaluate(model, images, bound=bound).how for bound in (ELBO(), zf.Orders(3))] == [
+        "lower bound, elbo",
+        "exact, orders 3",
+    ]
 
 
 def test_a_bound_that_is_not_finite_names_its_sequence() -> None:

@@ -103,7 +103,7 @@ def lines(result: Comparison, names: Sequence[str], first: Measured, second: Mea
         "of bounds": "a difference of two bounds or estimates: how far each is from log p(x) isn't known",
     }[result.relation]
     each = [
-        f"{name}: {_sign(side)} {side.mean:.2f} nats per sequence"
+        f"{name}: {side.evaluations[0].short_kind} {side.mean:.2f} nats per sequence"
         for name, side in zip(names, (first, second), strict=True)
     ]
     ties = f", the two are equal on {result.equal:.0%}" if result.equal else ""
@@ -112,12 +112,6 @@ def lines(result: Comparison, names: Sequence[str], first: Measured, second: Mea
         verdict.append("the difference is within twice an error of it: these numbers don't tell the two apart")
     of = first.evaluations[0]
     return [f"{result} ({of.data}, {of.split} split)", *each, *verdict]
-
-
-def _sign(side: Measured) -> str:
-    one = side.evaluations[0]
-    sign = {"exact": "", "lower bound": "≥", "estimate": "≈"}[one.kind]
-    return f"{sign} {one.bound}{one.particles if one.particles > 1 else ''}".strip() if sign else "exact"
 
 
 def compare_options(argv: Sequence[str]) -> Namespace:

@@ -6,11 +6,20 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any, get_args
 
-from ..bounds import BoundKind
+from ..bounds import BoundKind, Orders
 from ..errors import UserError
 from ..settings import brief, problems_of
 from ..tasks.posterior import COLLAPSED
 from .baselines import BaselineScore, scores_from_json, scores_to_json
+
+OF_BEFORE: Mapping[str, Any] = {
+    "baselines": (),
+    "parameters": None,
+    "shared_error": None,
+    "bound_settings": {},
+    "infers_latents": None,
+}
+"""what files of before lack"""
 
 PLAIN = (int, float, str, type(None))  # values of a bound's settings; and bool, which is an int
 
@@ -63,6 +72,7 @@ class Evaluation:
         parameters: numbers that the model has learned; None in files of before.
         bound_settings: of the bound, by name, such as the chains, temperatures and seed of `ais`; empty where it has
             none, and in files of before.
+        infers_latents: whether the model has latents with a posterior; None in files of before.
         baselines: what simple models, fitted to training data in closed form, make of the same sequences; empty where
             none was given, and in files of before.
     """
@@ -103,6 +113,7 @@ class Evaluation:
     parameters: int | None = None
     shared_error: float | None = None
     bound_settings: dict[str, Any] = field(default_factory=dict, hash=False)
+    infers_latents: bool | None = None
     baselines: tuple[BaselineScore, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
@@ -116,7 +127,7 @@ class Evaluation:
         Raises:
             UserError: fields are missing, or values have a wrong type; one line with every problem.
         """
-        values = {"baselines": (), "parameters": None, "shared_error": None, "bound_settings": {}} | dict(values)
+        values = {**OF_BEFORE, **values}
         missing = [field.name for field in fields(cls) if field.name not in values]
         if missing:
             raise UserError(f"the evaluation has no {', '.join(missing)}")
@@ -144,9 +155,31 @@ class Evaluation:
         )
 
     @property
+    def by(self) -> str:
+        """The bound and its K, such as "iwae 64", where the number depends on them: "" of exact ones, but for a mixture
+        over drawn orders, which is exact and another model with other orders.
+        """
+        if self.kind == "exact" and self.bound != Orders.name:
+            return ""
+        return self.bound if self.particles == 1 else f"{self.bound} {self.particles}"
+
+    @property
+    def how(self) -> str:
+        """The kind of the number and what it is by, such as "lower bound, iwae 64"."""
+        return f"{self.kind}, {self.by}" if self.by else self.kind
+
+    @property
+    def short_kind(self) -> str:
+        """The same for tables, such as "≥ iwae 64"."""
+        sign = {"exact": "exact", "lower bound": "≥", "estimate": "≈"}[self.kind]
+        return f"{sign} {self.by}".rstrip()
+
+    @property
     def has_latents(self) -> bool:
-        """Whether it is of latents that were inferred. The orders that EoNADE draws aren't: their KL is 0, always."""
-        return self.kind != "exact" and self.kl_per_sequence != 0
+        """Whether the number is by latents that were inferred, so that the KL says what they carry."""
+        if self.infers_latents is None:
+            return self.kind != "exact" and self.kl_per_sequence != 0
+        return self.kind != "exact" and self.infers_latents
 
     @property
     def collapsed(self) -> bool:

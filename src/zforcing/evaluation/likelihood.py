@@ -124,6 +124,7 @@ def evaluate(
         seed=seed,
         parameters=sum(p.numel() for p in model.parameters()),
         shared_error=ready.shared_error,
+        infers_latents=model.infers_latents,
         baselines=simple.results(log_std=_log_std(described, totals.scored)),
     )
 

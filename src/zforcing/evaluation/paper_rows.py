@@ -85,11 +85,10 @@ class PaperRow:
         evaluation, measure = self.first[0].evaluation, self.measure
         raw = [measure.raw_of(run.evaluation) for run in self.first]
         kl = np.mean([measure.kl_of(run.evaluation) for run in self.first])
-        exact = evaluation.kind == "exact"
         cpu_seconds = [run.cpu_seconds for run in self.first]
         return [
             self.label,
-            "exact" if exact else f"{measure.sign(evaluation.kind)}{evaluation.bound}",
+            f"{measure.sign(evaluation.kind) or 'exact '}{evaluation.by}".rstrip(),
             _mean(self.numbers(first_bound), measure),
             "-" if None in raw else _mean([value for value in raw if value is not None], measure),
             f"{kl:{measure.digits}}" if evaluation.has_latents else "-",

@@ -8,7 +8,6 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from ..bounds import Orders
 from ..errors import UserError
 from ..files.strict_yaml import read_yaml
 from ..saving.atomic import current, parse_json
@@ -37,7 +36,6 @@ OWN: dict[str, tuple[type, ...]] = {
     "epochs": (int,),
 }
 TRAINED = {"seconds": (int, float), "step": (int,), "epoch": (int,)}
-SIGNS = {"exact": "exact", "lower bound": "≥", "estimate": "≈"}
 NO_DIFFERENCE = {"seed", "about", "recipe", "data.root"} | {  # runs that differ only in these are averaged
     f"training.{name}"
     for name in ("threads", "backend", "evaluation_batch_size", "log_every", "checkpoint_every", "track")
@@ -120,9 +118,7 @@ class RunRow:
     @property
     def kind(self) -> str:
         """The kind of its number, with the bound where it says more."""
-        e = self.evaluation
-        particles = "" if e.particles == 1 else f" {e.particles}"
-        return SIGNS[e.kind] + ("" if e.kind == "exact" and e.bound != Orders.name else f" {e.bound}{particles}")
+        return self.evaluation.short_kind
 
 
 def read_rows(

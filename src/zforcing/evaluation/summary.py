@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from ..bounds import Orders
 from .evaluation import Evaluation
 
 SIGNS = {"exact": "=", "lower bound": "≥", "estimate": "≈"}
@@ -58,12 +57,10 @@ def warnings(e: Evaluation) -> list[str]:
 def _likelihood(e: Evaluation) -> str:
     """The one line: log p(x) ≥ -16.57 ± 0.26 nats per sequence (lower bound, iwae 25; zforcing on ...)."""
     error = "" if e.standard_error is None else f" ± {e.standard_error:.2f}"
-    by = f"{e.bound}{'' if e.particles == 1 else f' {e.particles}'}"
-    kind = e.kind if e.kind == "exact" and e.bound != Orders.name else f"{e.kind}, {by}"
     shared = "" if e.shared_error is None else f", log Z ± {e.shared_error:.2g}"
     noise = "" if e.noise_error is None else f", its noise ± {e.noise_error:.2g} over {e.repeats} repeats"
     of = f"{e.data}, {e.split} split" if e.split in SPLITS else e.split or e.data
-    measured = f"{kind}{shared}{noise}; {e.model} on {e.num_sequences} sequences of {of}"
+    measured = f"{e.how}{shared}{noise}; {e.model} on {e.num_sequences} sequences of {of}"
     return f"log p(x) {SIGNS[e.kind]} {e.nats_per_sequence:.2f}{error} nats per sequence ({measured})"
 
 

@@ -240,6 +240,11 @@ class DensityModel(nn.Module, ABC):
         return size
 
     @property
+    def infers_latents(self) -> bool:
+        """Whether its latents have a posterior, so that their KL says what they carry; by default where it has any."""
+        return bool(self.latent_size)
+
+    @property
     def is_exact(self) -> bool:
         """Whether `log_likelihood` gives log p(x): without latents, or where they can be integrated out."""
         return not self.latent_size

@@ -74,10 +74,9 @@ def front_matter(facts: Facts, *, license_id: str) -> dict[str, Any]:
 
 def _result(facts: Facts, e: Evaluation) -> dict[str, Any]:
     """An evaluation as the Hub's `model-index` has it: every number with its kind in its name."""
-    how = e.kind if e.kind == "exact" else f"{e.kind}, {e.bound}{'' if e.particles == 1 else f' {e.particles}'}"
     values = {"nats_per_sequence": e.nats_per_sequence, "bits_per_dim": e.bits_per_dim, "perplexity": e.perplexity}
     metrics = [
-        {"type": name, "value": round(value, 6), "name": f"{name.replace('_', ' ')} ({how})"}
+        {"type": name, "value": round(value, 6), "name": f"{name.replace('_', ' ')} ({e.how})"}
         for name, value in values.items()
         if value is not None
     ]

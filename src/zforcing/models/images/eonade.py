@@ -98,6 +98,11 @@ class EoNADE(DensityModel):
         """D + 1 numbers: the order is their ranks, and the last one says how much of it is seen."""
         return self.spec.size + 1
 
+    @property
+    def infers_latents(self) -> bool:
+        """No: an order and a place in it are drawn by chance, whatever the image."""
+        return False
+
     def begin_with(self, data: Examples) -> None:
         """Set the output biases to the pixels' marginal logits, and what stands for unseen pixels to their means."""
         set_to_marginals(self.output.bias, data)

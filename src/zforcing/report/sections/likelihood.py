@@ -103,10 +103,9 @@ def _table(data: ScoredData, rows: Sequence[tuple[Subject, Evaluation, str]]) ->
 
 def _cells(name: str, e: Evaluation, origin: str) -> list[str]:
     error = "" if e.standard_error is None else f" ± {e.standard_error:.2f}"
-    kind = e.kind if e.kind == "exact" else f"{e.kind}, {e.bound}{'' if e.particles == 1 else f' {e.particles}'}"
-    kl = "-" if e.kind == "exact" else f"{e.kl_per_sequence:.2f}"
+    kl = f"{e.kl_per_sequence:.2f}" if e.has_latents else "-"
     nats = f"{SIGNS[e.kind]} {e.nats_per_sequence:.2f}{error}"
-    return [name, kind, nats, f"{e.nats_per_step:.4g}", f"{e.bits_per_dim:.4f}", kl, origin]
+    return [name, e.how, nats, f"{e.nats_per_step:.4g}", f"{e.bits_per_dim:.4f}", kl, origin]
 
 
 def _baseline(e: Evaluation, name: str, nats: float) -> list[str]:
