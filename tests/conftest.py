@@ -49,6 +49,7 @@ ZF_OPTIONS: list[dict[str, Any]] = [
     {"auxiliary": "squared_error"},
     {"latents_see_input": True},
     {"output_skip": False, "embedding_layers": 1},
+    {"output_latent": True, "output_layers": 2},
     {"cell": "layer_norm"},
     {"posterior": "parallel"},
     {"posterior": "parallel", "cell": "layer_norm"},

@@ -23,13 +23,15 @@ from oracle import (
     sigmoid,
     weights_of,
 )
-from zforcing import SequenceModel
+from zforcing import SequenceModel, UserError, ZForcingConfig
 from zforcing.nn import BackwardLSTM, Embedder
 
 VARIANTS: list[dict[str, Any]] = [
     {},
     {"output_skip": False},
     {"latents_see_input": True},
+    {"output_latent": True},
+    {"output_latent": True, "output_skip": False, "output_layers": 2},
     {"posterior": "parallel"},
     {"posterior": "parallel", "latents_see_input": True},
 ]
@@ -65,7 +67,16 @@ def backward_states(w: Weights, x: Array) -> list[Array]:
 
 
 def oracle(
-    w: Weights, x: Array, start: Array, noise: Array, *, parallel: bool, see_input: bool, skip: bool
+    w: Weights,
+    x: Array,
+    start: Array,
+    noise: Array,
+    *,
+    parallel: bool,
+    see_input: bool,
+    skip: bool,
+    latent: bool,
+    layers: int,
 ) -> tuple[list[float], list[float]]:
     h = c = np.zeros(w["cell.from_hidden.weight"].shape[1])
     a, log_px, kl = (h, c), [], []
@@ -79,7 +90,12 @@ def oracle(
         g = affine(w, "cell.latent_net", z)
         gates = w["cell.from_latent.weight"] @ g + affine(w, "cell.from_input", e) + w["cell.from_hidden.weight"] @ h
         h, c = update(gates, c)
-        features = lrelu(affine(w, "readout.from_hidden", h) + w["readout.from_input.weight"] @ e) if skip else h
+        features = affine(w, "readout.from_hidden", h) if skip or latent else h
+        features = features + w["readout.from_input.weight"] @ e if skip else features
+        features = features + w["readout.from_latent.weight"] @ z if latent else features
+        features = lrelu(features) if skip or latent else features
+        for layer in range(layers - 1):
+            features = lrelu(affine(w, f"readout.hidden.more.{layer}", features))
         log_px.append(log_density(x_t, *np.split(affine(w, "emission_net.linear", features), 2)))
         kl.append(divergence(mean, log_variance, *prior))
     return log_px, kl
@@ -94,6 +110,8 @@ def shaken(settings: dict[str, Any], spec: str) -> tuple[SequenceModel, Any]:
         parallel=settings.get("posterior") == "parallel",
         see_input=settings.get("latents_see_input", False),
         skip=settings.get("output_skip", True),
+        latent=settings.get("output_latent", False),
+        layers=settings.get("output_layers", 1),
     )
 
 
@@ -102,6 +120,11 @@ def test_each_steps_likelihood_and_kl_are_those_of_the_equations(settings: Any, 
     model, equations = shaken(settings, spec)
     batch = random_batch(SPECS[spec], (4, 3, 1))
     assert_values(model, batch, draw_noise(model, batch), equations)
+
+
+def test_layers_that_would_not_be_there_are_refused() -> None:
+    with pytest.raises(UserError, match=r"^model\.output_layers 2 needs model\.output_skip or model\.output_latent: "):
+        ZForcingConfig(output_skip=False, output_layers=2)
 
 
 @pytest.mark.parametrize("spec", ["real", "conditioned"])

@@ -171,6 +171,7 @@ def _config(tensors: Mapping[str, Tensor], settings: Mapping[str, Any]) -> ZForc
         "embedding_size": tensors["emb_mod.0.weight"].shape[0],
         "mlp_size": mlp,
         "output_skip": False,
+        "output_latent": False,
         "cell": "layer_norm" if "fwd_mod.ln_ih.gain" in tensors else "lstm",
     }
     twice = [name for name in settings if name in known]

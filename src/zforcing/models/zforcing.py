@@ -10,6 +10,7 @@ h_t, b_t are z_{t+1}, h_{t+1}, b_{t+1} here.
     emission    p(x_t | .) = f_o(h_t, e(x_{t-1}))
     auxiliary   log p(b_t | z_t) = log N(stop(b_t); tanh(mean), var),  (mean, log var) = f_a(z_t)
     backward    log p(x_{t-1} | b_t), a linear readout
+    output      `output_latent`, not in the paper: p(x_t | .) = f_o(h_t, e(x_{t-1}), z_t), as in VRNN and SRNN
     parallel    `posterior: parallel`, not in the paper: q(z_t|x) = N(f_q([a_t, b_t])), a_t = LSTM(e(x_{t-1}), a_{t-1})
                 doesn't read h_{t-1}, so that all z are drawn at once: another posterior, also with a valid bound
     inputs      u_t, if the data has some, stands beside what each of these reads at step t: f_p([h_{t-1}, u_t]),
@@ -44,6 +45,7 @@ from torch.distributions import Distribution
 
 from ..distributions import at_least_float32, gaussian_log_prob, log_prob_of_observed
 from ..emissions import EmissionSettings, make_emission
+from ..errors import UserError
 from ..nn import (
     MLP,
     BackwardLSTM,
@@ -90,6 +92,10 @@ class ZForcingConfig(EmissionSettings):
     """prior and posterior also read e(x_{t-1})"""
     output_skip: bool = True
     """the emission also reads e(x_{t-1}) (the authors' Theano code), not only h_t (their PyTorch release)"""
+    output_latent: bool = False
+    """the emission also reads z_t, as SRNN's and VRNN's do (not in the paper), not only through h_t"""
+    output_layers: Count = 1
+    """hidden layers of what the emission reads, with output_skip or output_latent"""
     cell: Literal["lstm", "layer_norm"] = "lstm"
     """the forward cell: an LSTM that reads g(z_t), or one whose layer norm has its gain and bias from z_t"""
     forget_bias: float = 0.0
@@ -105,6 +111,11 @@ class ZForcingConfig(EmissionSettings):
 
     def __post_init__(self) -> None:
         check(self, "model")
+        if self.output_layers > 1 and not (self.output_skip or self.output_latent):
+            raise UserError(
+                f"model.output_layers {self.output_layers} needs model.output_skip or model.output_latent: without "
+                "them the emission reads h_t itself"
+            )
 
 
 class ZForcingState(NamedTuple):
@@ -161,7 +172,8 @@ class ZForcing(SequenceModel):
         else:
             clamps: dict[str, Any] = {"activation_limit": limit, "limit": config.norm_clamp}
             self.cell = LayerNormLatentLSTMCell(*sizes, forget_bias=start, **clamps)
-        self.readout = Readout(hidden, embedding, skip=config.output_skip, **regular)
+        reads: dict[str, Any] = {"skip": config.output_skip, "latent": latent if config.output_latent else 0}
+        self.readout = Readout(hidden, embedding, layers=config.output_layers, **reads, **regular)
         self.emission_net = make_emission(spec, hidden, config)
         predicted = 2 * hidden if config.auxiliary == "gaussian" else hidden
         self.auxiliary_net = MLP(latent + hidden * config.auxiliary_reads_state, mlp, predicted, activation_limit=limit)
@@ -212,8 +224,8 @@ class ZForcing(SequenceModel):
         return state._replace(h=h, c=c, previous_h=state.h, z=z)
 
     def emission(self, state: ZForcingState) -> Distribution:
-        """p(x_t | .) = f_o(h_t, e(x_{t-1}))."""
-        out: Distribution = self.emission_net(self.readout(state.h, state.e))
+        """p(x_t | .) = f_o(h_t, e(x_{t-1})); with `output_latent` f_o reads z_t too."""
+        out: Distribution = self.emission_net(self.readout(state.h, state.e, state.z))
         return out
 
     def after_observation(self, state: ZForcingState, x: Tensor) -> ZForcingState:

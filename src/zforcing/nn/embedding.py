@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from functools import reduce
+
 import torch
 from torch import Tensor, nn
 
 from ..observations import ObservationSpec, Reading, is_missing
-from .mlp import ClampedLeakyReLU, HiddenLayers
+from .mlp import HiddenLayers
 
 
 class Embedder(nn.Module):
@@ -97,25 +99,34 @@ def does_only(module: nn.Module, kind: type[nn.Module]) -> bool:
 
 
 class Readout(nn.Module):
-    """The features of (h_t, e(x_{t-1})) that the emission reads, [..., H], with dropout.
+    """The features of (h_t, e(x_{t-1}), z_t) that the emission reads, [..., H], with dropout.
 
     With `skip` they are lrelu(W_h h_t + W_x e(x_{t-1})), as in the Z-Forcing authors' Theano code; without, h_t, as in
-    their PyTorch release.
+    their PyTorch release. A `latent` size adds W_z z_t to the sum, and `layers` above 1 so many hidden layers in all.
     """
 
     def __init__(
-        self, hidden: int, embedding: int, *, skip: bool, dropout: float = 0.0, activation_limit: float | None = 3.0
+        self,
+        hidden: int,
+        embedding: int,
+        *,
+        skip: bool,
+        latent: int = 0,
+        layers: int = 1,
+        dropout: float = 0.0,
+        activation_limit: float | None = 3.0,
     ):
         super().__init__()
-        self.skip = skip
-        if skip:
-            self.from_hidden = nn.Linear(hidden, hidden)
-            self.from_input = nn.Linear(embedding, hidden, bias=False)
-            self.activation = ClampedLeakyReLU(activation_limit)
+        self.from_hidden = nn.Linear(hidden, hidden) if skip or latent else None
+        self.from_input = nn.Linear(embedding, hidden, bias=False) if skip else None
+        self.from_latent = nn.Linear(latent, hidden, bias=False) if latent else None
+        self.hidden = HiddenLayers(hidden, layers=layers, activation_limit=activation_limit)
         self.dropout = nn.Dropout(dropout)
 
-    def forward(self, h: Tensor, embedded: Tensor) -> Tensor:
-        """Compute the features, [..., H] and [..., E] -> [..., H]."""
-        features = self.activation(self.from_hidden(h) + self.from_input(embedded)) if self.skip else h
+    def forward(self, h: Tensor, embedded: Tensor, z: Tensor | None = None) -> Tensor:
+        """Compute the features, [..., H], [..., E] and [..., Z] -> [..., H]."""
+        terms = ((self.from_hidden, h), (self.from_input, embedded), (self.from_latent, z))
+        read = [layer(values) for layer, values in terms if layer is not None]
+        features = self.hidden(reduce(torch.add, read)) if read else h
         out: Tensor = self.dropout(features)
         return out
