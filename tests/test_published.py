@@ -638,7 +638,7 @@ def test_runs_of_whole_images_stand_beside_runs_of_pixels(tmp_path: Path, zf: Co
     assert result.err == ""
     page = (tmp_path / "table-mnist-small.md").read_text()
     assert cells(page, "RNN")[2] == cells(page, "MADE")[2] != "-"
-    assert cells(page, "DBN 2hl")[1:3] == ["≈ ais", cells(page, "MADE")[2]]
+    assert cells(page, "DBN 2hl")[1:3] == ["≈ ais 100", cells(page, "MADE")[2]]
 
 
 @pytest.mark.parametrize("other", [{"num_dims": 7_839_999}, {"data_fingerprint": "0" * 12}])
