@@ -304,6 +304,14 @@ def test_every_model_begins_at_the_marginals(cls: Any, settings: dict[str, Any],
         torch.testing.assert_close(found[name], marginal_logits(data), msg=name)
 
 
+def test_what_draw_writes_at_first_leaves_the_canvas_near_the_marginals() -> None:
+    data = bits(50)
+    torch.manual_seed(0)
+    model = zf.DRAW.for_data(data, latent_size=4, hidden_size=64, read_size=3, write_size=3, width=3)
+    canvas = model.logits(torch.randn(200, model.latent_size)).mean(0)
+    torch.testing.assert_close(canvas, marginal_logits(data).to(canvas.dtype), atol=0.3, rtol=0)
+
+
 def test_missing_pixels_count_neither_way() -> None:
     x = np.array([[[1.0]], [[np.nan]], [[0.0]], [[1.0]]], dtype=np.float32)
     data = zf.Sequences(list(x), kind="binary", missing=True)

@@ -124,6 +124,7 @@ class WindowWriter(nn.Module):
         spread = -2 * math.log(max(shape) / size)  # a number of the patch is as much on each pixel of its tile
         self.place = placing(hidden, size=size, shape=shape, log_intensity=spread)
         self.patch = nn.Linear(hidden, size**2)
+        nn.init.zeros_(self.patch.bias)
 
     def forward(self, h: Tensor) -> Tensor:
         """The image that is added."""

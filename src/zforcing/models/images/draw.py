@@ -93,6 +93,7 @@ class DRAW(IndependentPixels):
         self.encoder = nn.Linear(2 * H, 4 * H, bias=False)
         self.posterior = nn.Linear(H, 2 * Z)
         self.decoder = nn.Linear(Z + H, 4 * H)
+        nn.init.zeros_(self.decoder.bias)  # else 64 glimpses write the same, and the canvas ends far from the marginals
         self.canvas = nn.Parameter(torch.zeros(D))
         self.encoder_start, self.decoder_start = nn.Parameter(torch.zeros(2, H)), nn.Parameter(torch.zeros(2, H))
 
