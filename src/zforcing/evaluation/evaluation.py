@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import MISSING, asdict, dataclass, field, fields
 from typing import Any, get_args
 
 from ..bounds import BoundKind, Orders
@@ -11,15 +11,6 @@ from ..errors import UserError
 from ..settings import brief, problems_of
 from ..tasks.posterior import COLLAPSED
 from .baselines import BaselineScore, scores_from_json, scores_to_json
-
-OF_BEFORE: Mapping[str, Any] = {
-    "baselines": (),
-    "parameters": None,
-    "shared_error": None,
-    "bound_settings": {},
-    "infers_latents": None,
-}
-"""what files of before lack"""
 
 PLAIN = (int, float, str, type(None))  # values of a bound's settings; and bool, which is an int
 
@@ -127,17 +118,16 @@ class Evaluation:
         Raises:
             UserError: fields are missing, or values have a wrong type; one line with every problem.
         """
-        values = {**OF_BEFORE, **values}
-        missing = [field.name for field in fields(cls) if field.name not in values]
+        given = {field.name: values[field.name] for field in fields(cls) if field.name in values}
+        missing = [f.name for f in fields(cls) if f.name not in given and f.default is f.default_factory is MISSING]
         if missing:
             raise UserError(f"the evaluation has no {', '.join(missing)}")
-        given = {field.name: values[field.name] for field in fields(cls)}
-        evaluation = cls(**given | {"baselines": scores_from_json(values["baselines"])})
+        evaluation = cls(**given | {"baselines": scores_from_json(given.get("baselines", ()))})
         problems = problems_of(evaluation, "evaluation")
         if evaluation.kind not in get_args(BoundKind):
             kinds = " or ".join(get_args(BoundKind))
             problems.append(f"evaluation.kind is {evaluation.kind!r}; it must be {kinds}")
-        told = values["bound_settings"]
+        told: Any = evaluation.bound_settings  # of a file: anything
         if not isinstance(told, dict) or not all(isinstance(value, PLAIN) for value in told.values()):
             problems.append(f"evaluation.bound_settings is {brief(told)}; it must be numbers and words by name")
         if problems:
@@ -177,9 +167,8 @@ class Evaluation:
     @property
     def has_latents(self) -> bool:
         """Whether the number is by latents that were inferred, so that the KL says what they carry."""
-        if self.infers_latents is None:
-            return self.kind != "exact" and self.kl_per_sequence != 0
-        return self.kind != "exact" and self.infers_latents
+        inferred = self.kl_per_sequence != 0 if self.infers_latents is None else self.infers_latents
+        return self.kind != "exact" and inferred
 
     @property
     def collapsed(self) -> bool:
